@@ -1,0 +1,97 @@
+"""Normalise: from physical units to what the network sees, by a positive factor only (numpy and scipy, no I/O).
+
+Arrays are in anatomical order (z to superior, y to posterior, x to left), shape (D, H, W). Training and inference
+both come through here, so that a model meets at run time exactly what it met in training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+HEAD_SMOOTHING_MM = 8.0
+HEAD_THRESHOLD = 0.12
+BRAIN_THRESHOLD = 0.4
+HEAD_MARGIN_MM = 12.0
+_FWHM_PER_SIGMA = 2.3548200450309493
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the head is in a PET volume, and how bright it is.
+
+    Attributes:
+        mask: boolean (D, H, W), the head with a margin; air is False.
+        box: three slices, the bounding box of ``mask``.
+        scale: mean of the smoothed PET over its bright part, in the PET's unit; dividing by it normalises.
+    """
+
+    mask: np.ndarray
+    box: tuple[slice, slice, slice]
+    scale: float
+
+
+def smooth(volume: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
+    """Gaussian smoothing of a (D, H, W) volume; ``spacing`` in mm in the same axis order, FWHM in mm."""
+    sigma = [fwhm_mm / _FWHM_PER_SIGMA / step for step in spacing]
+    return ndimage.gaussian_filter(np.asarray(volume, np.float32), sigma, mode="nearest", truncate=3.0)
+
+
+def find_head(pet: np.ndarray, spacing: Sequence[float]) -> Optional[Head]:
+    """Find the head in a PET volume from the PET alone; every threshold is relative, so units do not matter.
+
+    Returns:
+        The head, or None when nothing in the volume stands out.
+    """
+    # max-normalised first: a float32 filter of values near 1e-30 or 1e30 would under- or overflow
+    peak = float(np.max(pet))
+    if not np.isfinite(peak) or peak <= 0:
+        return None
+    smoothed = smooth(np.asarray(pet, np.float64) / peak, spacing, HEAD_SMOOTHING_MM)
+    bright = float(np.quantile(smoothed, 0.99))
+    if bright <= 0:
+        return None
+    mask = _largest_component(smoothed > HEAD_THRESHOLD * bright)
+    if not mask.any():
+        return None
+    level = float(np.quantile(smoothed[mask], 0.95))
+    brain = mask & (smoothed > BRAIN_THRESHOLD * level)
+    scale = float(smoothed[brain].mean(dtype=np.float64)) * peak
+    mask = _grow(mask, spacing, HEAD_MARGIN_MM)
+    return Head(mask=mask, box=ndimage.find_objects(mask.astype(np.uint8))[0], scale=scale)
+
+
+def normalise_mr(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Scale an MR (D, H, W) by the 99th percentile of its positive values inside the head, clipped to 0..1.5."""
+    inside = mr[mask & (mr > 0)]
+    top = float(np.quantile(inside, 0.99)) if inside.size else 0.0
+    if top <= 0:
+        return np.zeros(mr.shape, np.float32)
+    return np.clip(mr / top, 0.0, 1.5).astype(np.float32)
+
+
+def head_positions(shape: Sequence[int], box: Sequence[slice]) -> np.ndarray:
+    """Position channels (3, D, H, W), order x, y, z: -1 to 1 across the head's bounding box along each axis."""
+    axes = [
+        (2 * (np.arange(n, dtype=np.float32) - part.start) / max(part.stop - 1 - part.start, 1) - 1).astype(np.float32)
+        for n, part in zip(shape, box)
+    ]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    return np.stack([x, y, z])
+
+
+def _largest_component(mask: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == int(sizes.argmax())
+
+
+def _grow(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> np.ndarray:
+    distance = ndimage.distance_transform_edt(~mask, sampling=spacing)
+    return distance <= margin_mm

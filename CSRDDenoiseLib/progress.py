@@ -1,0 +1,61 @@
+"""How long work reports where it stands, and how it is told to stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Callable, Optional
+
+from .errors import Cancelled
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report. ``fraction`` is of the whole job, 0 to 1; ``eta_seconds`` is None until it can be told."""
+
+    stage: str
+    step: int
+    of: int
+    fraction: float
+    eta_seconds: Optional[float] = None
+    message: str = ""
+
+    def as_dict(self) -> dict:
+        """Return the report as plain JSON types."""
+        return asdict(self)
+
+
+ProgressCallback = Callable[[Progress], Optional[bool]]
+"""Receives every report; returning ``False`` (and only that) cancels the job."""
+
+
+class Reporter:
+    """Turns "step i of n of this stage" into :class:`Progress` with a remaining time, and raises on cancel.
+
+    Args:
+        callback: receives the reports; None reports nothing.
+        shares: stage name -> its share of the whole job's time, in order; the values are made to sum to one.
+    """
+
+    def __init__(self, callback: Optional[ProgressCallback], shares: dict[str, float]):
+        self._callback = callback
+        total = sum(shares.values())
+        self._start, self._share, before = {}, {}, 0.0
+        for stage, share in shares.items():
+            self._start[stage], self._share[stage] = before / total, share / total
+            before += share
+        self._began = time.monotonic()
+
+    def __call__(self, stage: str, step: int, of: int, message: str = "") -> None:
+        """Report that ``step`` of ``of`` steps of ``stage`` are done.
+
+        Raises:
+            Cancelled: the callback returned False.
+        """
+        if self._callback is None:
+            return
+        fraction = self._start[stage] + self._share[stage] * step / max(of, 1)
+        spent = time.monotonic() - self._began
+        eta = spent * (1 - fraction) / fraction if fraction > 0.02 else None
+        if self._callback(Progress(stage, step, of, round(fraction, 4), eta, message)) is False:
+            raise Cancelled("Cancelled. Nothing was written.")

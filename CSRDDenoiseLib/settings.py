@@ -1,0 +1,78 @@
+"""The choices of one run, and the three presets the command line and the Slicer panel show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Optional
+
+from .errors import InputError
+
+SAMPLERS = ("dpmpp", "heun", "mean")
+MAX_OVERLAP = 0.9
+
+
+@dataclass(frozen=True)
+class DenoiseSettings:
+    """What a run does besides its inputs and its model.
+
+    Attributes:
+        sampler: ``mean`` (posterior mean, one evaluation), ``dpmpp`` (DPM-Solver++(2M)) or ``heun`` (EDM algorithm 2).
+        steps: noise levels the sampler visits; ``heun`` evaluates the network 2 steps - 1 times, ``mean`` once.
+        samples: draws K from the posterior; the result is their mean, their standard deviation the uncertainty.
+        churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
+        overlap: share of a patch's side that it has in common with its neighbour, 0 to 0.9.
+        patch_size: side of the cubic patches in voxels of the model's grid; None takes the whole volume when it
+            fits memory, and the largest patches that do otherwise.
+        seed: the only source of randomness.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        nan_to_zero: replace NaN and infinity in the PET by zero instead of refusing it.
+    """
+
+    sampler: str = "dpmpp"
+    steps: int = 8
+    samples: int = 4
+    churn: float = 0.0
+    overlap: float = 0.25
+    patch_size: Optional[int] = None
+    seed: int = 0
+    device: str = "auto"
+    nan_to_zero: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise InputError(f"Sampler '{self.sampler}' is not known; choose one of {', '.join(SAMPLERS)}.")
+        if self.steps < 1:
+            raise InputError(f"The number of steps is {self.steps}; it must be 1 or more.")
+        if self.samples < 1:
+            raise InputError(f"The number of samples is {self.samples}; it must be 1 or more.")
+        if not 0 <= self.overlap <= MAX_OVERLAP:
+            raise InputError(f"The patch overlap is {self.overlap:g}; it must lie between 0 and {MAX_OVERLAP}.")
+        if self.patch_size is not None and self.patch_size < 1:
+            raise InputError(f"The patch size is {self.patch_size}; it must be a positive number of voxels.")
+        if self.churn < 0:
+            raise InputError(f"The churn is {self.churn:g}; it must be 0 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"The seed is {self.seed}; it must lie between 0 and 2^63 - 1.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return asdict(self)
+
+
+PRESETS = {
+    "fast": DenoiseSettings(sampler="mean", steps=1, samples=1),
+    "balanced": DenoiseSettings(sampler="dpmpp", steps=8, samples=4),
+    "quality": DenoiseSettings(sampler="dpmpp", steps=16, samples=16),
+}
+DEFAULT_PRESET = "balanced"
+
+
+def settings_from_preset(preset: str = DEFAULT_PRESET, **changes: Any) -> DenoiseSettings:
+    """Return a preset with the given fields changed; a change of None keeps the preset's value.
+
+    Raises:
+        InputError: the preset is not known, or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"Preset '{preset}' is not known; choose one of {', '.join(PRESETS)}.")
+    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
