@@ -1,0 +1,1 @@
+"""How good is it? Metrics, tuned baselines, experiments, tables and figures on simulated subjects."""

@@ -1,0 +1,139 @@
+"""What is measured: numpy arrays of one shape (D, H, W), boolean masks, one number each.
+
+``image`` is what a method returned and ``reference`` what it should have been (full dose, or the noise-free truth), in
+the same unit. Every score is free of units, so it can be averaged over subjects.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, Optional, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+SSIM_SIGMA = 1.5
+SHELL_GAP_MM = 3.0
+SHELL_MM = 6.0
+
+
+def peak(reference: np.ndarray, mask: np.ndarray) -> float:
+    """Maximum of the reference inside the mask: the peak of :func:`psnr` and the data range of :func:`ssim`."""
+    return float(reference[mask].max())
+
+
+def mean_squared_error(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """Mean of (image - reference)^2 over the mask, in the squared unit of the images."""
+    difference = image[mask].astype(np.float64) - reference[mask]
+    return float(np.mean(difference**2))
+
+
+def psnr(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / MSE), both over the mask; infinite for equal images."""
+    return psnr_of_error(mean_squared_error(image, reference, mask), peak(reference, mask))
+
+
+def psnr_of_error(squared_error: float, top: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error, for a reference whose maximum is ``top``."""
+    return float("inf") if squared_error == 0 else float(10 * np.log10(top**2 / squared_error))
+
+
+def ceiling_psnr(noise_free: np.ndarray, reference: np.ndarray, mask: np.ndarray, dose: float) -> float:
+    """PSNR in dB that no method can exceed on average against a reference that is noisy itself.
+
+    A low dose that keeps a fraction f of the counts of the full dose knows nothing of the noise in the remaining
+    ones, so its squared error is at least (1 - f) s^2 with s^2 the noise variance of the full dose (f = ``dose``),
+    which is measured here against the noise-free reconstruction.
+    """
+    return psnr_of_error((1 - dose) * mean_squared_error(reference, noise_free, mask), peak(reference, mask))
+
+
+def ssim(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """Structural similarity, averaged over the mask (Wang et al. 2004: Gaussian weights, sigma 1.5 voxels, in 3D).
+
+    The data range is the peak of the reference in the mask; 1 means equal.
+    """
+    from skimage.metrics import structural_similarity
+
+    box = _box_around(mask, margin=int(4 * SSIM_SIGMA))
+    _, local = structural_similarity(
+        reference[box].astype(np.float64),
+        image[box].astype(np.float64),
+        data_range=peak(reference, mask),
+        gaussian_weights=True,
+        sigma=SSIM_SIGMA,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return float(local[mask[box]].mean())
+
+
+def nrmse(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """Root of the summed squared error over the root of the summed squared reference, over the mask."""
+    energy = float(np.mean(reference[mask].astype(np.float64) ** 2))
+    return float(np.sqrt(mean_squared_error(image, reference, mask) / energy))
+
+
+def mae(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """Mean absolute error over the mask, as a share of the mean of the reference there."""
+    difference = image[mask].astype(np.float64) - reference[mask]
+    return float(np.abs(difference).mean() / reference[mask].mean(dtype=np.float64))
+
+
+def bias(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """Relative error of the mean over the mask: 0.01 means that activity was raised by 1 %."""
+    return float(image[mask].mean(dtype=np.float64) / reference[mask].mean(dtype=np.float64) - 1)
+
+
+def coefficient_of_variation(image: np.ndarray, mask: np.ndarray) -> float:
+    """Standard deviation over mean inside a region of even uptake, the usual measure of PET noise."""
+    return float(image[mask].std(dtype=np.float64) / image[mask].mean(dtype=np.float64))
+
+
+def shell(
+    region: np.ndarray,
+    spacing: Sequence[float],
+    allowed: np.ndarray,
+    gap_mm: float = SHELL_GAP_MM,
+    thickness_mm: float = SHELL_MM,
+) -> np.ndarray:
+    """Surroundings of a region: the ``allowed`` voxels whose distance to it exceeds the gap, ``thickness_mm`` deep."""
+    distance = ndimage.distance_transform_edt(~region, sampling=spacing)
+    return (distance > gap_mm) & (distance <= gap_mm + thickness_mm) & allowed
+
+
+def contrast(image: np.ndarray, region: np.ndarray, surroundings: np.ndarray) -> float:
+    """Mean of a region over the mean of its surroundings, minus one: positive for hot, negative for cold lesions."""
+    return float(image[region].mean(dtype=np.float64) / image[surroundings].mean(dtype=np.float64) - 1)
+
+
+def contrast_recovery(
+    image: np.ndarray, reference: np.ndarray, lesions: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> Optional[float]:
+    """Lesion contrast of the image over that of the reference; 1 keeps the lesions as they are.
+
+    Contrasts are summed over the lesions before they are divided, so that a faint lesion, whose own ratio would be
+    mostly noise, weighs as little as it is visible.
+
+    Args:
+        image: the image to judge.
+        reference: the full dose.
+        lesions: pairs of masks, a lesion and its surroundings (:func:`shell`); all hot, or all cold.
+
+    Returns:
+        The recovery, or None without lesions.
+    """
+    pairs = list(lesions)
+    if not pairs:
+        return None
+    kept = sum(contrast(image, region, around) for region, around in pairs)
+    return kept / sum(contrast(reference, region, around) for region, around in pairs)
+
+
+def coverage(image: np.ndarray, std: np.ndarray, reference: np.ndarray, mask: np.ndarray, sigmas: float) -> float:
+    """Share of the mask's voxels whose reference lies within ``sigmas`` standard deviations of the image."""
+    return float(np.mean(np.abs(image[mask] - reference[mask]) <= sigmas * std[mask]))
+
+
+def _box_around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(part.start - margin, 0), part.stop + margin) for part in box)
