@@ -1,0 +1,213 @@
+"""The paper's network: the DDPM++ U-Net of Song et al. 2021, in three dimensions.
+
+Written from the papers: Song et al., "Score-based generative modeling through SDEs" (2021, appendix H), and Karras et
+al., "Elucidating the design space of diffusion-based generative models" (2022, appendix F), which fixes the variant
+used here: positional noise embedding, additive (not adaptive) embedding, BigGAN-style resampling inside the residual
+blocks, skips and residual sums scaled by sqrt(1/2), attention at chosen levels only. Parameter names are those of the
+published weights, so that these load as they are.
+
+Group norm and attention look at a whole window: evaluated in patches, this network agrees with its whole-volume
+evaluation only approximately.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_NORM_EPS = 1e-6
+_RESIDUAL_SCALE = math.sqrt(0.5)
+
+
+class DDPMpp3d(nn.Module):
+    """3D DDPM++ U-Net: (N, in_channels, D, H, W) and a noise level (N,) -> (N, out_channels, D, H, W).
+
+    Args:
+        in_channels: noisy residual, MR, low-dose PET, position x, y, z.
+        out_channels: channels of the result.
+        model_channels: width of the first level.
+        channel_mult: width of each level as a multiple of ``model_channels``; each level halves the resolution.
+        num_blocks: residual blocks of a level in the encoder; the decoder has one more.
+        channel_mult_emb: width of the noise embedding as a multiple of ``model_channels``.
+        channel_mult_noise: width of the sinusoidal embedding as a multiple of ``model_channels``.
+        attn_resolutions: level names (see ``img_resolution``) whose blocks attend; the bottleneck always does, once.
+        dropout: probability, in training only.
+        img_resolution: names the first level's parameters ("256x256_..."); the network takes any size.
+        resample_filter: separable low-pass filter before going down, normalised here.
+
+    Attributes:
+        multiple: every spatial size must be a multiple of this.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 6,
+        out_channels: int = 1,
+        model_channels: int = 32,
+        channel_mult: Sequence[int] = (1, 2, 2, 2),
+        num_blocks: int = 4,
+        channel_mult_emb: int = 4,
+        channel_mult_noise: int = 1,
+        attn_resolutions: Sequence[int] = (),
+        dropout: float = 0.0,
+        img_resolution: int = 256,
+        resample_filter: Sequence[float] = (1, 1, 1),
+    ):
+        super().__init__()
+        widths = [model_channels * factor for factor in channel_mult]
+        embedding = model_channels * channel_mult_emb
+        self.multiple = 2 ** (len(widths) - 1)
+        self.noise_channels = model_channels * channel_mult_noise
+        self.map_layer0 = nn.Linear(self.noise_channels, embedding)
+        self.map_layer1 = nn.Linear(embedding, embedding)
+
+        def block(inputs: int, outputs: int, attention: bool = False, resample: str = "") -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, embedding, attention, resample, dropout, resample_filter)
+
+        self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
+        names = [f"{img_resolution >> level}x{img_resolution >> level}" for level in range(len(widths))]
+        attends = [(img_resolution >> level) in tuple(attn_resolutions) for level in range(len(widths))]
+        self.enc[f"{names[0]}_conv"] = nn.Conv3d(in_channels, model_channels, 3, padding=1)
+        width, skips = model_channels, [model_channels]
+        for level, name in enumerate(names):
+            if level > 0:
+                self.enc[f"{name}_down"] = block(width, width, resample="down")
+                skips.append(width)
+            for index in range(num_blocks):
+                self.enc[f"{name}_block{index}"] = block(width, widths[level], attends[level])
+                width = widths[level]
+                skips.append(width)
+        for level, name in reversed(list(enumerate(names))):
+            if level == len(names) - 1:
+                self.dec[f"{name}_in0"] = block(width, width, attention=True)
+                self.dec[f"{name}_in1"] = block(width, width)
+            else:
+                self.dec[f"{name}_up"] = block(width, width, resample="up")
+            for index in range(num_blocks + 1):
+                attention = attends[level] and index == num_blocks
+                self.dec[f"{name}_block{index}"] = block(width + skips.pop(), widths[level], attention)
+                width = widths[level]
+        self.dec[f"{names[0]}_aux_norm"] = _group_norm(width)
+        self.dec[f"{names[0]}_aux_conv"] = nn.Conv3d(width, out_channels, 3, padding=1)
+        self.apply(_initialise)
+        _shrink(self.dec[f"{names[0]}_aux_conv"])
+
+    def forward(self, x: Tensor, noise_level: Tensor) -> Tensor:
+        """Evaluate the raw network F; ``noise_level`` is c_noise of the preconditioning, shape (N,)."""
+        embedding = sinusoidal_embedding(noise_level, self.noise_channels).to(self.map_layer0.weight.dtype)
+        embedding = F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
+        skips = []
+        for layer in self.enc.values():
+            x = layer(x, embedding) if isinstance(layer, ResidualBlock) else layer(x)
+            skips.append(x)
+        *blocks, norm, head = self.dec.values()
+        for layer in blocks:
+            if x.shape[1] != layer.in_channels:
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = layer(x, embedding)
+        return head(F.silu(norm(x)))
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, with the noise embedding added between; resamples and attends on demand."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding: int,
+        attention: bool,
+        resample: str,
+        dropout: float,
+        resample_filter: Sequence[float],
+    ):
+        super().__init__()
+        self.in_channels = in_channels
+        self.dropout = dropout
+        self.norm0 = _group_norm(in_channels)
+        self.conv0 = _conv(in_channels, out_channels, 3, resample, resample_filter)
+        self.affine = nn.Linear(embedding, out_channels)
+        self.norm1 = _group_norm(out_channels)
+        self.conv1 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
+        changes = bool(resample) or in_channels != out_channels
+        self.skip = _conv(in_channels, out_channels, 1, resample, resample_filter) if changes else None
+        self.norm2 = _group_norm(out_channels) if attention else None
+        if attention:
+            self.qkv = nn.Conv3d(out_channels, 3 * out_channels, 1)
+            self.proj = nn.Conv3d(out_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x (N, in_channels, D, H, W), embedding (N, E) -> (N, out_channels, D', H', W')."""
+        hidden = self.conv0(F.silu(self.norm0(x)))
+        hidden = hidden + self.affine(embedding)[:, :, None, None, None]
+        hidden = F.dropout(F.silu(self.norm1(hidden)), self.dropout, self.training)
+        hidden = self.conv1(hidden)
+        hidden = (hidden + (x if self.skip is None else self.skip(x))) * _RESIDUAL_SCALE
+        return hidden if self.norm2 is None else (hidden + self._attend(self.norm2(hidden))) * _RESIDUAL_SCALE
+
+    def _attend(self, x: Tensor) -> Tensor:
+        batch, channels = x.shape[:2]
+        # published weights interleave query, key and value channel by channel
+        query, key, value = self.qkv(x).reshape(batch, 1, channels, 3, -1).permute(3, 0, 1, 4, 2)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(2, 3).reshape(x.shape))
+
+
+class ResamplingConv3d(nn.Conv3d):
+    """A convolution at half (``down``) or twice (``up``) the resolution: low-pass and drop, or trilinear interpolation.
+
+    The filter is kept for ``up`` too, unused, because the published weights hold it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, resample: str, taps: Sequence[float]):
+        super().__init__(in_channels, out_channels, kernel, padding=kernel // 2)
+        self.resample = resample
+        line = torch.tensor(taps, dtype=torch.float32)
+        cube = torch.einsum("i,j,k->ijk", line, line, line)
+        self.register_buffer("resample_filter", (cube / cube.sum())[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, H, W) -> (N, out_channels, D/2, H/2, W/2) or (N, out_channels, 2D, 2H, 2W)."""
+        if self.resample == "up":
+            return super().forward(F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False))
+        taps = self.resample_filter.to(x.dtype).expand(x.shape[1], -1, -1, -1, -1)
+        padding = (taps.shape[-1] - 1) // 2
+        return super().forward(F.conv3d(x, taps, stride=2, padding=padding, groups=x.shape[1]))
+
+
+def sinusoidal_embedding(noise_level: Tensor, channels: int) -> Tensor:
+    """Embed (N,) noise levels as (N, channels): sines, then cosines, of frequencies from 1 down to 1e-4."""
+    count = channels // 2
+    steps = torch.arange(count, dtype=torch.float32, device=noise_level.device) / max(count - 1, 1)
+    angles = noise_level.float()[:, None] * (1e-4**steps)[None]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(32, channels // 4), channels, eps=_NORM_EPS)
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, resample: str, taps: Sequence[float]) -> nn.Conv3d:
+    if resample:
+        return ResamplingConv3d(in_channels, out_channels, kernel, resample, taps)
+    return nn.Conv3d(in_channels, out_channels, kernel, padding=kernel // 2)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Xavier-uniform weights, zero biases; what ends a residual branch starts near zero."""
+    if isinstance(module, (nn.Conv3d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    if isinstance(module, ResidualBlock):
+        _shrink(module.conv1)
+        if module.norm2 is not None:
+            _shrink(module.proj)
+
+
+def _shrink(layer: nn.Conv3d) -> None:
+    with torch.no_grad():
+        layer.weight.mul_(1e-5)

@@ -1,0 +1,99 @@
+"""Samplers against denoisers whose exact solutions are known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from CSRDDenoiseLib.model.samplers import Churn, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
+
+MEAN, SPREAD = 0.3, 0.5
+
+
+def gaussian_denoiser(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """D for data ~ N(MEAN, SPREAD^2)."""
+    return MEAN + (x - MEAN) * SPREAD**2 / (SPREAD**2 + sigma**2)
+
+
+def exact_solution(x: torch.Tensor, sigma: float, sigma_end: float) -> torch.Tensor:
+    return MEAN + (x - MEAN) * math.sqrt((SPREAD**2 + sigma_end**2) / (SPREAD**2 + sigma**2))
+
+
+def start(count: int = 64) -> torch.Tensor:
+    noise = torch.randn(count, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    return 20.0 * noise
+
+
+def test_karras_sigmas_fall_from_max_to_min_then_zero():
+    sigmas = karras_sigmas(5, 0.01, 20.0)
+    assert sigmas[0].item() == pytest.approx(20.0)
+    assert sigmas[-2].item() == pytest.approx(0.01)
+    assert sigmas[-1] == 0
+    assert (sigmas.diff() < 0).all()
+    assert karras_sigmas(1, 0.01, 20.0).tolist() == pytest.approx([20.0, 0.0])
+
+
+@pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])
+def test_solves_the_ode_of_gaussian_data(sampler):
+    x = start()
+    result = sampler(gaussian_denoiser, x, karras_sigmas(64, 0.002, 20.0))
+    torch.testing.assert_close(result, exact_solution(x, 20.0, 0.0), rtol=0, atol=3e-3)
+
+
+@pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])
+def test_is_of_second_order(sampler):
+    x = start()
+
+    def error(steps: int) -> float:
+        sigmas = karras_sigmas(steps, 0.02, 20.0)[:-1]
+        return float((sampler(gaussian_denoiser, x, sigmas) - exact_solution(x, 20.0, 0.02)).abs().max())
+
+    order = math.log2(error(101) / error(201))
+    assert 1.8 < order < 2.3
+
+
+@pytest.mark.parametrize("sampler, evaluations", [(sample_heun, 9), (sample_dpmpp_2m, 5)])
+def test_counts_of_evaluations_and_steps(sampler, evaluations):
+    calls, steps = [], []
+
+    def denoiser(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        calls.append(sigma)
+        return gaussian_denoiser(x, sigma)
+
+    sampler(denoiser, start(), karras_sigmas(5, 0.02, 20.0), on_step=lambda done, of: steps.append((done, of)))
+    assert len(calls) == evaluations
+    assert min(calls) >= 0.02 - 1e-12
+    assert steps == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_churn_keeps_the_distribution():
+    generator = torch.Generator().manual_seed(3)
+    x = 20.0 * torch.randn(20000, generator=generator, dtype=torch.float64)
+    churn = Churn(amount=20.0, noise=lambda: torch.randn(x.shape, generator=generator, dtype=torch.float64))
+    result = sample_heun(gaussian_denoiser, x, karras_sigmas(120, 0.002, 20.0), churn=churn)
+    assert result.mean().item() == pytest.approx(MEAN, abs=0.02)
+    assert result.std().item() == pytest.approx(SPREAD, rel=0.02)
+    still = sample_heun(gaussian_denoiser, x, karras_sigmas(120, 0.002, 20.0))
+    assert not torch.allclose(result, still)
+
+
+def test_churn_of_zero_or_out_of_range_changes_nothing():
+    x, sigmas = start(), karras_sigmas(6, 0.02, 20.0)
+    expected = sample_heun(gaussian_denoiser, x, sigmas)
+    for churn in (Churn(0.0, lambda: torch.ones_like(x)), Churn(9.0, lambda: torch.ones_like(x), sigma_min=99.0)):
+        assert torch.equal(sample_heun(gaussian_denoiser, x, sigmas, churn=churn), expected)
+
+
+def test_posterior_mean_is_one_evaluation_at_sigma_max():
+    x = start()
+    assert torch.equal(posterior_mean(gaussian_denoiser, x, 20.0), gaussian_denoiser(x, 20.0))
+
+
+@pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])
+def test_leaves_its_input_alone_and_keeps_its_dtype(sampler):
+    x = start().float()
+    copy = x.clone()
+    assert sampler(gaussian_denoiser, x, karras_sigmas(4, 0.02, 20.0)).dtype == torch.float32
+    assert torch.equal(x, copy)
