@@ -1,0 +1,220 @@
+"""A trained model as a folder: ``model.safetensors``, and ``metadata.json`` with everything that belongs to it.
+
+What a model needs besides its weights (noise levels, normalisation, voxel spacing, architecture, ...) is data in its
+metadata, never a constant in code. Bundled models lie in the resource folder under ``Models``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from ..errors import InputError, ModelError
+from ..resources import MODELS, resource_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .precondition import Preconditioned
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+METADATA_FILE = "metadata.json"
+DEFAULT_MODEL = "brain"
+CONDITION_CHANNELS = ("mr", "low_dose", "position_x", "position_y", "position_z")
+
+ARCHITECTURES = {"ResidualUNet3d": "network", "DDPMpp3d": "ddpmpp"}
+"""Class name of each network -> the module of this package that holds it."""
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What a model is and how it must be used; the fields of ``metadata.json``.
+
+    Attributes:
+        name: how the command line and the Slicer panel call it.
+        description: one sentence for a user.
+        architecture: ``type``, a key of :data:`ARCHITECTURES`, and the arguments of its constructor.
+        sigma_data: standard deviation of the training residuals in normalised units.
+        sigma_min: smallest noise level of a sampler, normalised units.
+        sigma_max: largest noise level of a sampler, normalised units.
+        rho: spacing of the noise levels between them (Karras et al. 2022, eq. 5).
+        normalisation: name of the scheme that turns PET and MR into network input.
+        position: name of the coordinate system of the position channels.
+        voxel_spacing_mm: edge of the cubic voxels the network works on.
+        spacing_range_mm: smallest and largest PET voxel edge the model was trained for.
+        dose_range: smallest and largest dose fraction of the training data.
+        mr_optional: trained with MR dropout, so that it may run without MR.
+        channels: the condition's channels in order.
+        weights_sha256: checksum of the weights file, set by :func:`save_model`.
+        training: how it was trained, for the record.
+        extra: anything else, for the record.
+        format: version of this layout.
+    """
+
+    name: str
+    description: str
+    architecture: dict[str, Any]
+    sigma_data: float
+    sigma_min: float
+    sigma_max: float
+    rho: float = 7.0
+    normalisation: str = "head-mean"
+    position: str = "head-box"
+    voxel_spacing_mm: float = 2.0
+    spacing_range_mm: tuple[float, float] = (1.0, 4.0)
+    dose_range: tuple[float, float] = (0.01, 0.5)
+    mr_optional: bool = False
+    channels: tuple[str, ...] = CONDITION_CHANNELS
+    weights_sha256: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        for name in ("spacing_range_mm", "dose_range", "channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not 0 < self.sigma_min < self.sigma_max or not self.sigma_data > 0:
+            raise ModelError(
+                f"Model '{self.name}' has noise levels from {self.sigma_min:g} to {self.sigma_max:g} and sigma_data "
+                f"{self.sigma_data:g}; they must be positive and rising."
+            )
+        if self.channels != CONDITION_CHANNELS:
+            raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {CONDITION_CHANNELS}.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the metadata as JSON types (tuples become lists in the file)."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model ready to run: its metadata, its denoiser in evaluation mode, and the folder it came from."""
+
+    metadata: ModelMetadata
+    denoiser: Preconditioned
+    folder: Path
+
+
+def list_models() -> list[Path]:
+    """Return the folders of the bundled models, sorted by name."""
+    try:
+        root = resource_folder() / MODELS
+    except InputError:
+        return []
+    return sorted(path.parent for path in root.glob(f"*/{METADATA_FILE}"))
+
+
+def find_model(name_or_folder: Union[str, Path]) -> Path:
+    """Return the folder of a bundled model by its name, or a model folder given by its path.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    bundled = {path.name: path for path in list_models()}
+    if str(name_or_folder) in bundled:
+        return bundled[str(name_or_folder)]
+    folder = Path(name_or_folder)
+    if (folder / METADATA_FILE).is_file():
+        return folder
+    known = ", ".join(bundled) or "none"
+    raise ModelError(
+        f"Model '{name_or_folder}' is not known: it is neither a bundled model ({known}) "
+        f"nor a folder with a {METADATA_FILE}."
+    )
+
+
+def read_metadata(folder: Path) -> ModelMetadata:
+    """Read a model folder's metadata.
+
+    Raises:
+        ModelError: the file is damaged, incomplete, or of a newer format.
+    """
+    path = Path(folder) / METADATA_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = int(values["format"])
+        if version > FORMAT:
+            raise ModelError(
+                f"{path} was written by a newer version (format {version}, this version knows {FORMAT}). "
+                "Update CSRDDenoise."
+            )
+        return ModelMetadata(**values)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} is damaged or incomplete: {error}. Get the model again.") from error
+
+
+def build_network(architecture: dict[str, Any]) -> nn.Module:
+    """Construct an untrained network from a metadata's ``architecture``.
+
+    Raises:
+        ModelError: its type is not known, or its arguments do not fit.
+    """
+    arguments = dict(architecture)
+    kind = arguments.pop("type", None)
+    if kind not in ARCHITECTURES:
+        raise ModelError(f"The architecture '{kind}' is not known; known are {', '.join(ARCHITECTURES)}.")
+    module = importlib.import_module(f".{ARCHITECTURES[kind]}", __package__)
+    try:
+        return getattr(module, kind)(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"The architecture {kind} cannot be built with {arguments}: {error}.") from error
+
+
+def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
+    """Load a bundled model by name, or any model folder by path, to a device (``auto``, ``cpu``, ``cuda``, ...).
+
+    Raises:
+        InputError: the device is not there.
+        ModelError: unknown, damaged (checksum or contents), or written by a newer version.
+    """
+    import torch
+    from safetensors.torch import load
+
+    from ..devices import choose_device
+    from .precondition import Preconditioned
+
+    folder = find_model(name_or_folder)
+    metadata = read_metadata(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise ModelError(f"The model folder {folder} has no {WEIGHTS_FILE}. Get the model again.")
+    weights = path.read_bytes()
+    found = hashlib.sha256(weights).hexdigest()
+    if found != metadata.weights_sha256:
+        raise ModelError(
+            f"The weights {path} are damaged: their SHA-256 starts with {found[:12]}, "
+            f"the metadata says {metadata.weights_sha256[:12]}. Get the model again."
+        )
+    network = build_network(metadata.architecture)
+    try:
+        network.load_state_dict(load(weights))
+    except RuntimeError as error:
+        raise ModelError(f"The weights {path} do not fit the architecture in {METADATA_FILE}: {error}") from error
+    denoiser = Preconditioned(network, metadata.sigma_data).eval().requires_grad_(False)
+    return Model(metadata, denoiser.to(choose_device(device), memory_format=torch.channels_last_3d), folder)
+
+
+def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMetadata) -> None:
+    """Write a model folder; the checksum is filled in. Other files of the folder are left alone.
+
+    Both files are complete before either takes its place; should a crash fall between the two, the checksum tells.
+    """
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+    metadata = replace(metadata, weights_sha256=hashlib.sha256(weights).hexdigest())
+    text = json.dumps(metadata.as_dict(), indent=2) + "\n"
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
+        for name, content in ((WEIGHTS_FILE, weights), (METADATA_FILE, text.encode())):
+            (Path(staging) / name).write_bytes(content)
+        for name in (WEIGHTS_FILE, METADATA_FILE):
+            os.replace(Path(staging) / name, folder / name)
