@@ -54,6 +54,12 @@ class DenoiseSettings:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed is {self.seed}; it must lie between 0 and 2^63 - 1.")
 
+    @property
+    def evaluations(self) -> int:
+        """How often the network is evaluated at each place of the volume."""
+        once = {"mean": 1, "dpmpp": self.steps, "heun": 2 * self.steps - 1}[self.sampler]
+        return once if self.sampler == "mean" else once * self.samples
+
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
         return asdict(self)

@@ -1,0 +1,117 @@
+"""What a run changed, in a few numbers and a histogram small enough to be kept as text beside the result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+REFERENCE_SIDE_MM = 20.0
+COARSE_SPACING_MM = 4.0
+HEAD_LEVEL = 0.1
+BRAIN_LEVEL = 0.5
+HISTOGRAM_BINS = 80
+WINDOW_QUANTILE = 0.995
+
+
+@dataclass(frozen=True)
+class ChangeSummary:
+    """Numbers about one denoising run; everything is in the PET's unit unless its name says otherwise.
+
+    Attributes:
+        mean_change: mean of denoised - PET inside the head.
+        max_change: largest absolute change anywhere.
+        total_change_percent: change of the summed activity of the whole volume.
+        noise_before_percent, noise_after_percent: standard deviation over mean in the reference region, before and
+            after; None when the volume has no region to measure in.
+        reference_centre_ras: centre of the reference region, a cube of 20 mm where the smoothed PET is flattest.
+        window: half width of the display window of the difference, its 99.5th absolute percentile in the head.
+        histogram_edges, histogram_counts: the difference inside the head, over -window to window.
+    """
+
+    mean_change: float
+    max_change: float
+    total_change_percent: float
+    noise_before_percent: Optional[float]
+    noise_after_percent: Optional[float]
+    reference_centre_ras: Optional[tuple[float, float, float]]
+    window: float
+    histogram_edges: tuple[float, ...]
+    histogram_counts: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as plain JSON types."""
+        return asdict(self)
+
+
+def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSummary:
+    """Measure what the run changed; the PET it started from is ``denoised - difference``.
+
+    Args:
+        denoised: the result.
+        difference: denoised - PET on the same grid, in the same unit.
+    """
+    after = sitk.GetArrayViewFromImage(denoised)
+    change = sitk.GetArrayViewFromImage(difference)
+    pet = sitk.Cast(denoised, sitk.sitkFloat32) - sitk.Cast(difference, sitk.sitkFloat32)
+    before = sitk.GetArrayViewFromImage(pet)
+    head = before > HEAD_LEVEL * float(np.quantile(before, 0.99))
+    inside = change[head] if head.any() else change.ravel()
+    window = float(np.quantile(np.abs(inside), WINDOW_QUANTILE)) or 1.0
+    counts, edges = np.histogram(np.clip(inside, -window, window), bins=HISTOGRAM_BINS, range=(-window, window))
+    total = float(before.sum(dtype=np.float64))
+    region = reference_region(pet)
+    return ChangeSummary(
+        mean_change=float(inside.mean(dtype=np.float64)),
+        max_change=float(np.abs(change).max()),
+        total_change_percent=100.0 * float(change.sum(dtype=np.float64)) / total if total else 0.0,
+        noise_before_percent=None if region is None else _noise_percent(before[region]),
+        noise_after_percent=None if region is None else _noise_percent(after[region]),
+        reference_centre_ras=None if region is None else _centre_ras(pet, region),
+        window=window,
+        histogram_edges=tuple(float(edge) for edge in edges),
+        histogram_counts=tuple(int(count) for count in counts),
+    )
+
+
+def reference_region(pet: sitk.Image) -> Optional[tuple[slice, slice, slice]]:
+    """Find the 20 mm cube inside the brain where the smoothed PET is flattest, as slices of the (D, H, W) array.
+
+    The choice looks at the smoothed, coarse PET alone, so it favours neither the noisy nor the denoised volume.
+    """
+    factors = [max(1, round(COARSE_SPACING_MM / step)) for step in pet.GetSpacing()]
+    coarse = sitk.SmoothingRecursiveGaussian(sitk.BinShrink(pet, factors), COARSE_SPACING_MM)
+    radius = [max(1, round(REFERENCE_SIDE_MM / 2 / step)) for step in coarse.GetSpacing()]
+    if any(size <= 2 * r for size, r in zip(coarse.GetSize(), radius)):
+        return None
+    mean = sitk.GetArrayFromImage(sitk.BoxMean(coarse, radius))
+    spread = sitk.GetArrayFromImage(sitk.BoxSigma(coarse, radius))
+    whole = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))
+    bright = np.zeros(mean.shape, bool)
+    bright[whole] = mean[whole] > BRAIN_LEVEL * float(np.quantile(mean, 0.99))
+    if not bright.any():
+        return None
+    relative = np.where(bright, spread / np.maximum(mean, np.finfo(np.float32).tiny), np.inf)
+    centre = np.unravel_index(int(np.argmin(relative)), relative.shape)
+    point = coarse.TransformIndexToPhysicalPoint([int(i) for i in reversed(centre)])
+    return _cube_around(pet, point)
+
+
+def _cube_around(pet: sitk.Image, point: tuple[float, ...]) -> tuple[slice, slice, slice]:
+    index = pet.TransformPhysicalPointToIndex(point)
+    half = [max(1, round(REFERENCE_SIDE_MM / 2 / step)) for step in pet.GetSpacing()]
+    sides = [slice(max(i - h, 0), min(i + h + 1, size)) for i, h, size in zip(index, half, pet.GetSize())]
+    return sides[2], sides[1], sides[0]
+
+
+def _noise_percent(region: np.ndarray) -> Optional[float]:
+    mean = float(region.mean(dtype=np.float64))
+    return 100.0 * float(region.std(dtype=np.float64)) / mean if mean > 0 else None
+
+
+def _centre_ras(pet: sitk.Image, region: tuple[slice, slice, slice]) -> tuple[float, float, float]:
+    index = [(part.start + part.stop - 1) / 2 for part in reversed(region)]
+    left, posterior, superior = pet.TransformContinuousIndexToPhysicalPoint(index)
+    return -left, -posterior, superior

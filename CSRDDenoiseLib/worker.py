@@ -1,0 +1,243 @@
+"""A process that denoises on request and stays warm: JSON lines in, JSON lines out.
+
+``python -m CSRDDenoiseLib.worker`` reads one JSON object a line from standard input and writes one a line to standard
+output; the Slicer module talks to it so that Slicer never waits and no crash of the heavy work reaches it.
+
+Requests (``id`` is chosen by the caller and comes back with every answer):
+
+=============  =======================================================================================
+``denoise``    ``pet``, ``output`` (paths), optional ``mr``, ``difference``, ``uncertainty`` (paths), ``model`` (name
+               or folder), ``settings`` (fields of :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
+``calibrate``  ``model``, ``device``: time one evaluation of the network
+``info``       devices and versions
+``cancel``     stop the request of that ``id``
+=============  =======================================================================================
+
+Answers have an ``event``: ``ready`` (once, at start), ``progress``, ``result``, or ``error`` with ``kind`` (name of the
+class in :mod:`CSRDDenoiseLib.errors`, or ``InternalError``), ``message`` (one sentence) and ``details`` (a traceback).
+
+The process ends at the end of its input, also while it is working, so it never outlives the one that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, BinaryIO, Callable, Optional
+
+from .errors import Cancelled, CSRDError, InputError, OutOfMemoryError
+from .progress import Progress
+from .settings import DenoiseSettings
+
+SECONDS_TO_STOP = 2.0
+CALIBRATION_SIDE = 48
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class Channel:
+    """Writes messages to a binary stream, one JSON object a line; safe to use from several threads."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one message; a reader that has gone away is ignored, because the end of input follows."""
+        line = json.dumps(message, allow_nan=False, default=str).encode() + b"\n"
+        with self._lock:
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                return
+
+
+class Worker:
+    """Takes requests in one thread and works on them, one after the other, in another."""
+
+    def __init__(self, send: Send):
+        self._send = send
+        self._waiting: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
+        self._cancelled: set[Any] = set()
+        self._closing = threading.Event()
+
+    def listen(self, lines: Iterable[bytes]) -> None:
+        """Accept requests until ``lines`` ends, then make the work stop."""
+        for line in lines:
+            if line.strip():
+                self._accept(line)
+        self._closing.set()
+        self._waiting.put(None)
+
+    def work(self) -> None:
+        """Answer requests in the order they came until the input has ended."""
+        while True:
+            request = self._waiting.get()
+            if request is None or self._closing.is_set():
+                return
+            self._answer(request)
+            self._cancelled.discard(request.get("id"))
+
+    def _accept(self, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict) or request.get("command") not in {*COMMANDS, "cancel"}:
+                known = ", ".join([*COMMANDS, "cancel"])
+                raise InputError(f"A request is a JSON object whose 'command' is one of {known}.")
+        except (ValueError, RecursionError) as error:
+            self._send(error_message(None, InputError(f"The line is not JSON: {error}.")))
+        except InputError as error:
+            self._send(error_message(None, error))
+        else:
+            if request["command"] == "cancel":
+                self._cancelled.add(request.get("id"))
+            else:
+                self._waiting.put(request)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        identity = request.get("id")
+
+        def report(progress: Progress) -> bool:
+            self._send({"event": "progress", "id": identity, **progress.as_dict()})
+            return identity not in self._cancelled and not self._closing.is_set()
+
+        try:
+            if identity in self._cancelled:
+                raise Cancelled("Cancelled. Nothing was written.")
+            answer = COMMANDS[request["command"]](request, report)
+            self._send({"event": "result", "id": identity, **answer})
+        except Exception as error:
+            self._send(error_message(identity, error))
+
+
+def error_message(identity: Any, error: Exception) -> dict[str, Any]:
+    """Return the ``error`` event for an exception; errors not raised on purpose become an ``InternalError``."""
+    details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    if isinstance(error, MemoryError):
+        error = OutOfMemoryError("The volume does not fit the memory. Choose smaller patches or close other programs.")
+    elif isinstance(error, ModuleNotFoundError):
+        error = InputError(f"The Python package '{error.name}' is missing. Install it and try again.")
+    kind = type(error).__name__ if isinstance(error, CSRDError) else "InternalError"
+    message = str(error) if kind != "InternalError" else f"The run failed with {type(error).__name__}: {error}"
+    return {"event": "error", "id": identity, "kind": kind, "message": message, "details": details}
+
+
+def settings_from_request(fields: Any) -> DenoiseSettings:
+    """Return the settings of a request.
+
+    Raises:
+        InputError: a name is not known, or a value has the wrong type or is out of range.
+    """
+    if not isinstance(fields, dict):
+        raise InputError(f"The settings are {fields!r}; they must be an object of names and values.")
+    unknown = sorted(set(fields) - set(DenoiseSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(DenoiseSettings.__dataclass_fields__)
+        raise InputError(f"The setting '{unknown[0]}' is not known; the settings are {known}.")
+    try:
+        return DenoiseSettings(**fields)
+    except TypeError as error:
+        raise InputError(f"A setting has a value of the wrong type: {error}.") from error
+
+
+def _denoise(request: dict[str, Any], report: Callable[[Progress], bool]) -> dict[str, Any]:
+    settings = settings_from_request(request.get("settings", {}))
+    for name in ("pet", "output"):
+        if not isinstance(request.get(name), str):
+            raise InputError(f"The request has no '{name}'; it must be the path of a file.")
+    report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
+    from .denoise import FileRequest, denoise_files
+    from .summary import summarise_change
+
+    names = ("pet", "mr", "output", "difference", "uncertainty")
+    files = FileRequest(**{name: request.get(name) for name in names}, overwrite=bool(request.get("overwrite", True)))
+    model = _model(_model_of(request), settings.device)
+    result = denoise_files(files, settings, model, report)
+    return {
+        "provenance": result.provenance,
+        "warnings": list(result.warnings),
+        "summary": summarise_change(result.denoised, result.difference).as_dict(),
+    }
+
+
+def _calibrate(request: dict[str, Any], report: Callable[[Progress], bool]) -> dict[str, Any]:
+    from .devices import choose_device
+    from .model.memory import STATE_VOLUMES, activation_bytes_per_voxel, measure_speed, memory_budget, resident_bytes
+
+    report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
+    device = str(request.get("device", "auto"))
+    model = _model(_model_of(request), device)
+    return {
+        "device": device,
+        "model": _model_of(request),
+        "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
+        "voxels_per_second": measure_speed(model, CALIBRATION_SIDE),
+        "bytes_per_voxel": activation_bytes_per_voxel(model.denoiser),
+        "bytes_per_state_voxel": 4 * STATE_VOLUMES,
+        "bytes_resident": resident_bytes(),
+        "bytes_for_evaluation": memory_budget(choose_device(device), 0),
+    }
+
+
+def _info(_: dict[str, Any], __: Callable[[Progress], bool]) -> dict[str, Any]:
+    from .devices import list_devices
+
+    return {"devices": [device.as_dict() for device in list_devices()]}
+
+
+COMMANDS: dict[str, Callable[[dict[str, Any], Callable[[Progress], bool]], dict[str, Any]]] = {
+    "denoise": _denoise,
+    "calibrate": _calibrate,
+    "info": _info,
+}
+
+
+def _model_of(request: dict[str, Any]) -> str:
+    from .model.bundle import DEFAULT_MODEL
+
+    return str(request.get("model") or DEFAULT_MODEL)
+
+
+@lru_cache(maxsize=1)
+def _model(name: str, device: str) -> Any:
+    """Keep the last model loaded, which is what makes the second run start at once."""
+    from .model.bundle import load_model
+
+    return load_model(name, device)
+
+
+def _end_soon() -> None:
+    """End the process even if the work does not come to a point where it can be cancelled."""
+    timer = threading.Timer(SECONDS_TO_STOP, os._exit, args=(0,))
+    timer.daemon = True
+    timer.start()
+
+
+def main() -> int:
+    """Run the worker on standard input and output until the input ends."""
+    # libraries print, and C code writes to descriptor 1: both go to standard error, the messages to a private copy
+    private = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    channel = Channel(private)
+    worker = Worker(channel.send)
+
+    def listen() -> None:
+        worker.listen(sys.stdin.buffer)
+        _end_soon()
+
+    threading.Thread(target=listen, daemon=True).start()
+    channel.send({"event": "ready", "pid": os.getpid()})
+    worker.work()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
