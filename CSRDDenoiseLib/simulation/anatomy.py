@@ -1,0 +1,168 @@
+"""Anatomies: a label map of a head, its tissue classes, and a real T1 where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from scipy import ndimage
+
+AIR, SOFT, BONE, CSF, GREY, WHITE, BRAINSTEM = range(7)
+BRAIN = (CSF, GREY, WHITE, BRAINSTEM)
+
+_FREESURFER = {
+    WHITE: (2, 41, 7, 46, 77, 85, 251, 252, 253, 254, 255),
+    CSF: (4, 5, 14, 15, 24, 43, 44, 72),
+    BRAINSTEM: (16, 28, 60),
+}
+_MUSE_TISSUE = {"gm": GREY, "wm": WHITE, "csf": CSF, "brainstem": BRAINSTEM, "tissue": GREY}
+_FIRST_OUTSIDE_LABEL = 500
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One head. Arrays are (D, H, W), z to superior, y to posterior, x to left, on an isotropic grid.
+
+    Attributes:
+        name: of the subject, the unit of every data split.
+        labels: int16 region labels; 0 is outside every region.
+        tissue: uint8 tissue classes of this module.
+        spacing: voxel side in mm.
+        t1: the real T1-weighted MR, or None where the anatomy is a label map only.
+    """
+
+    name: str
+    labels: np.ndarray
+    tissue: np.ndarray
+    spacing: float
+    t1: Optional[np.ndarray] = None
+
+
+def list_anatomies(folder: Path) -> list[str]:
+    """Names of the subjects below ``folder``: ``ixi/NAME`` (T1 and labels) and ``synthseg/NAME`` (labels)."""
+    real = [f"ixi/{path.name[: -len('_T1.nii.gz')]}" for path in folder.glob("ixi/*_T1.nii.gz")]
+    maps = [f"synthseg/{path.name[: -len('.nii.gz')]}" for path in folder.glob("synthseg/*.nii.gz")]
+    return sorted(real) + sorted(maps)
+
+
+def load_anatomy(folder: Path, name: str) -> Anatomy:
+    """Load one of :func:`list_anatomies`.
+
+    Raises:
+        FileNotFoundError: there is no such subject in ``folder``.
+    """
+    if name.startswith("ixi/"):
+        labels, spacing = _read(folder / f"{name}_labels.nii.gz")
+        t1, _ = _read(folder / f"{name}_T1.nii.gz")
+        tissue = _tissue_with_t1(labels.astype(np.int16), t1, _muse_classes(folder / "ixi_labels.csv"), spacing)
+        return Anatomy(name, labels.astype(np.int16), tissue, spacing, t1.astype(np.float32))
+    labels, spacing = _read(folder / f"{name}.nii.gz")
+    labels = labels.astype(np.int16)
+    return Anatomy(name, labels, _tissue_of_freesurfer(labels), spacing)
+
+
+def deform(
+    anatomy: Anatomy, spacing: float, rng: np.random.Generator, strength: float = 1.0, below_mm: float = 25.0
+) -> Anatomy:
+    """Rotate, scale, mirror and warp an anatomy at random while resampling it to ``spacing`` around the brain.
+
+    Args:
+        anatomy: the head to change.
+        spacing: voxel side of the result in mm.
+        rng: source of the change.
+        strength: 0 only resamples and crops; 1 is rotations of some 6 degrees and warps of some 3 mm.
+        below_mm: how much neck is kept under the brain.
+    """
+    box = ndimage.find_objects(np.isin(anatomy.tissue, BRAIN).astype(np.uint8))[0]
+    head = ndimage.find_objects((anatomy.tissue != AIR).astype(np.uint8))[0]
+    margin, below = int(6 / anatomy.spacing), int(below_mm / anatomy.spacing)
+    low = np.array([max(box[0].start - below, 0), *(head[a].start - margin for a in (1, 2))], float)
+    high = np.array([head[0].stop + margin, *(head[a].stop + margin for a in (1, 2))], float)
+    shape = np.ceil((high - low) * anatomy.spacing / spacing).astype(int)
+    matrix = _random_matrix(rng, strength) * (spacing / anatomy.spacing)
+    axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    points = np.tensordot(matrix.astype(np.float32), grid, 1) + ((low + high - 1) / 2).astype(np.float32)[:, None, None, None]
+    if strength > 0:
+        points += _smooth_field(shape, rng, 3.0 * strength / anatomy.spacing, spacing)
+    take = lambda volume, order: ndimage.map_coordinates(volume, points, order=order, mode="constant", cval=0)  # noqa: E731
+    t1 = None if anatomy.t1 is None else take(anatomy.t1, 1)
+    return replace(
+        anatomy, labels=take(anatomy.labels, 0), tissue=take(anatomy.tissue, 0), spacing=spacing, t1=t1
+    )
+
+
+def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, fwhm_voxels: float) -> np.ndarray:
+    """A random field of zero mean and unit standard deviation, smooth over about ``fwhm_voxels``."""
+    coarse = [max(int(np.ceil(2 * n / fwhm_voxels)), 2) + 2 for n in shape]
+    field = rng.standard_normal(coarse).astype(np.float32)
+    field = ndimage.zoom(field, [n / c for n, c in zip(shape, coarse)], order=1, mode="nearest")
+    return ((field - field.mean()) / field.std()).astype(np.float32)
+
+
+def _read(path: Path) -> tuple[np.ndarray, float]:
+    import nibabel
+
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    # canonical is R-A-S along (i, j, k); ours is S, P, L along (z, y, x)
+    array = np.asarray(image.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]
+    return np.ascontiguousarray(array), float(image.header.get_zooms()[0])
+
+
+def _muse_classes(path: Path) -> dict[int, int]:
+    rows = [line.split(",") for line in path.read_text().strip().splitlines()[1:]]
+    return {int(row[0]): _MUSE_TISSUE[row[2].strip()] for row in rows} | {1: CSF}
+
+
+def _tissue_with_t1(labels: np.ndarray, t1: np.ndarray, classes: dict[int, int], spacing: float) -> np.ndarray:
+    table = np.full(int(labels.max()) + 1, GREY, np.uint8)
+    for label, tissue in classes.items():
+        if label < table.size:
+            table[label] = tissue
+    table[0] = AIR
+    tissue = table[labels]
+    bright = float(np.median(t1[labels > 0]))
+    ball = ndimage.iterate_structure(ndimage.generate_binary_structure(3, 1), max(round(6 / spacing), 1))
+    hull = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(labels > 0, 8), ball)[8:-8, 8:-8, 8:-8])
+    head = _fill_slices(ndimage.binary_opening(ndimage.gaussian_filter(t1, 1.0) > 0.12 * bright)) | hull
+    near = ndimage.distance_transform_edt(~hull, sampling=spacing) < 14
+    outside = np.where(near & (t1 < 0.35 * bright), BONE, SOFT)
+    outside = np.where(hull, CSF, outside)
+    return np.where(tissue > 0, tissue, np.where(head, outside, AIR)).astype(np.uint8)
+
+
+def _fill_slices(mask: np.ndarray) -> np.ndarray:
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    mask = ndimage.binary_closing(labels == sizes.argmax(), iterations=3)
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
+
+
+def _tissue_of_freesurfer(labels: np.ndarray) -> np.ndarray:
+    tissue = np.where(labels > 0, GREY, AIR).astype(np.uint8)
+    tissue[labels >= _FIRST_OUTSIDE_LABEL] = SOFT
+    for value, members in _FREESURFER.items():
+        tissue[np.isin(labels, members)] = value
+    return tissue
+
+
+def _random_matrix(rng: np.random.Generator, strength: float) -> np.ndarray:
+    angles = np.deg2rad(rng.normal(0, 6, 3)) * strength
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        a, b = [i for i in range(3) if i != axis]
+        turn = np.eye(3)
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    scale = 1 + strength * rng.normal(0, 0.04, 3)
+    if strength > 0 and rng.random() < 0.5:
+        scale[2] *= -1  # left and right change places
+    return matrix * scale
+
+
+def _smooth_field(shape: np.ndarray, rng: np.random.Generator, amplitude: float, spacing: float) -> np.ndarray:
+    return np.stack([amplitude * 0.6 * smooth_noise(tuple(shape), rng, 50 / spacing) for _ in range(3)])

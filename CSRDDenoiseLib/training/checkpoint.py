@@ -1,0 +1,55 @@
+"""Checkpoints that a kill cannot damage."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from torch import nn
+
+NAME = "checkpoint.pt"
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on as if it had never stopped.
+
+    Attributes:
+        step: steps done.
+        phantoms: phantoms of the pool in use.
+        seconds: training time so far, without validation.
+        sigma_data: measured on the first phantoms.
+    """
+
+    step: int
+    phantoms: int
+    seconds: float
+    sigma_data: float
+
+
+def save_checkpoint(
+    folder: Path, state: TrainingState, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint beside the last one, then put it in its place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "state": vars(state),
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    partial = folder / f"{NAME}.partial"
+    with partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / NAME)
+
+
+def load_checkpoint(folder: Path) -> Optional[dict[str, Any]]:
+    """Read the checkpoint of a run, or None if there is none yet."""
+    path = folder / NAME
+    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None

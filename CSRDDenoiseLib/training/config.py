@@ -1,0 +1,107 @@
+"""Everything a training run depends on, in one file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        name: of the model that comes out.
+        anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``).
+        output: folder for the split, the pool, checkpoints, the log and the model.
+        architecture: ``type`` and the network's own arguments.
+        doses: dose fractions to train on.
+        unseen_doses: dose fractions that validation reports besides them.
+        subjects: share of the subjects for training, validation and test.
+        pool_size: phantoms to simulate for training; later ones replace none.
+        pool_start: phantoms that must be there before the first step.
+        validation_phantoms: phantoms of validation subjects.
+        simulators: processes that simulate while training runs.
+        model_spacing: voxel side of the model's grid in mm.
+        patch: side of the cubic patches in voxels.
+        batch: patches a step.
+        steps: optimiser steps of the whole run.
+        learning_rate: of Adam, after ``warmup`` steps; it falls to zero over the last ``decay_share`` of the steps.
+        sigma_centre: median of the training sigmas as a multiple of sigma_data.
+        sigma_spread: standard deviation of log sigma.
+        prior_share: share of the patches trained at sigma_max, where D is the posterior mean.
+        mr_dropout: share of the patches that see no MR.
+        ema_decay: of the averaged weights, per step.
+        clip_norm: largest norm of the gradient.
+        checkpoint_minutes: time between checkpoints, which is also when new phantoms are taken up.
+        validation_minutes: time between validations.
+        seed: of split, weights, patches and noise.
+    """
+
+    name: str
+    anatomy: Path
+    output: Path
+    architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
+    doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
+    unseen_doses: tuple[float, ...] = (1 / 10,)
+    subjects: tuple[float, float, float] = (0.78, 0.08, 0.14)
+    pool_size: int = 400
+    pool_start: int = 32
+    validation_phantoms: int = 6
+    simulators: int = 1
+    model_spacing: float = 2.0
+    patch: int = 40
+    batch: int = 2
+    steps: int = 8000
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    decay_share: float = 0.35
+    sigma_centre: float = 0.6
+    sigma_spread: float = 1.2
+    prior_share: float = 0.4
+    mr_dropout: float = 0.12
+    ema_decay: float = 0.998
+    clip_norm: float = 1.0
+    checkpoint_minutes: float = 3.0
+    validation_minutes: float = 10.0
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain JSON types."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a YAML file whose keys are the fields of :class:`TrainingConfig`; relative folders are beside the file.
+
+    Raises:
+        InputError: the file is missing, is no mapping, or has a key that is not known.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"There is no training configuration at '{path}'.")
+    values = yaml.safe_load(path.read_text())
+    if not isinstance(values, dict):
+        raise InputError(f"'{path}' is no mapping of settings; see docs/training.md for an example.")
+    known = {item.name for item in fields(TrainingConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"'{path}' has unknown settings: {', '.join(unknown)}. Known are: {', '.join(sorted(known))}.")
+    for key in ("anatomy", "output"):
+        if key not in values:
+            raise InputError(f"'{path}' lacks the folder '{key}'.")
+        values[key] = (path.parent / values[key]).resolve()
+    for key in ("doses", "unseen_doses", "subjects"):
+        if key in values:
+            values[key] = tuple(_number(value) for value in values[key])
+    return TrainingConfig(**values)
+
+
+def _number(value: Any) -> float:
+    """A number, or a fraction written as text such as ``1/8``."""
+    top, _, bottom = str(value).partition("/")
+    return float(top) / float(bottom or 1)

@@ -1,0 +1,182 @@
+"""The training run: resumable at every checkpoint, within a budget of minutes, on one process or several."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import platform
+import time
+from contextlib import nullcontext
+from typing import Any, Callable, Optional
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..model.bundle import build_network
+from ..model.precondition import Preconditioned
+from ..simulation.anatomy import list_anatomies
+from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from .config import TrainingConfig
+from .objective import denoising_loss, learning_rate_factor, update_average
+from .patches import Batch, PatchSource
+from .pool import Pool
+from .simulators import start_simulators
+from .split import load_or_make_split
+from .validation import validate
+
+# sigma_max is far above the residual (so that x tells nothing) and sigma_min far below its own noise
+SIGMA_MAX_PER_DATA, SIGMA_MIN_PER_DATA = 40.0, 0.02
+_SEEDS_PER_PART = 1_000_000
+
+
+class TrainingRun:
+    """One run in its output folder; :meth:`run` goes on from the last checkpoint.
+
+    Args:
+        config: what to train.
+        device: torch device.
+        log: called with every line of the log, besides the file.
+    """
+
+    def __init__(self, config: TrainingConfig, device: str = "cpu", log: Callable[[dict], None] = lambda line: None):
+        self.config, self.device, self._echo = config, device, log
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        names = list_anatomies(config.anatomy)
+        self.split = load_or_make_split(config.output / "split.json", names, config.subjects, config.seed)
+        self.pool = self._pool("train", config.doses)
+        self.validation_pool = self._pool("validation", (*config.doses, *config.unseen_doses))
+
+    def run(self, minutes: Optional[float] = None) -> TrainingState:
+        """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands."""
+        config = self.config
+        simulators = start_simulators(self.pool, config.pool_size, config.simulators) if self.rank == 0 else []
+        try:
+            self._wait_for_pool()
+            self._build()
+            self._train(None if minutes is None else time.monotonic() + 60 * minutes)
+        finally:
+            for process in simulators:
+                process.terminate()
+        return self.state
+
+    def _build(self) -> None:
+        config = self.config
+        torch.manual_seed(config.seed)
+        saved = load_checkpoint(config.output)
+        if saved:
+            self.state = TrainingState(**saved["state"])
+        else:
+            self.state = TrainingState(0, self.pool.available(), 0.0, measure_sigma_data(self.pool, config.pool_start))
+        network = build_network(config.architecture).to(self.device, memory_format=torch.channels_last_3d)
+        self.denoiser = Preconditioned(network, self.state.sigma_data)
+        self.average = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(self.denoiser.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3)
+        if saved:
+            self.denoiser.load_state_dict(saved["network"])
+            self.average.load_state_dict(saved["average"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+        self.trained = self.denoiser if self.world == 1 else DistributedDataParallel(self.denoiser)
+        self.source = PatchSource(self.pool, config, self.state.sigma_data, self.sigma_max, self.rank)
+
+    @property
+    def sigma_max(self) -> float:
+        """Noise level at which D is the posterior mean."""
+        return SIGMA_MAX_PER_DATA * self.state.sigma_data
+
+    def _train(self, deadline: Optional[float]) -> None:
+        config, losses = self.config, []
+        began = saved = validated = time.monotonic()
+        before, first = self.state.seconds, self.state.step
+        while self.state.step < config.steps and (deadline is None or time.monotonic() < deadline):
+            losses.append(self._step(self.source.batch(self.state.step, self.state.phantoms).to(self.device)))
+            self.state.step += 1
+            self.state.seconds = before + time.monotonic() - began
+            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                self._checkpoint(losses, (self.state.step - first) / (time.monotonic() - began))
+                losses, saved = [], time.monotonic()
+            if time.monotonic() - validated > 60 * config.validation_minutes:
+                self._validate()
+                validated = time.monotonic()
+        self._checkpoint(losses, (self.state.step - first) / max(time.monotonic() - began, 1e-9))
+        self._validate()
+
+    def _step(self, batch: Batch) -> float:
+        config, step = self.config, self.state.step
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(step, config.steps, config.warmup, config.decay_share)
+        with autocast(self.device):
+            loss = denoising_loss(self.trained, batch, self.state.sigma_data)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
+        self.optimiser.step()
+        update_average(self.average, self.denoiser, config.ema_decay, step)
+        return float(loss.detach())
+
+    def _checkpoint(self, losses: list[float], rate: float) -> None:
+        if self.rank:
+            return
+        save_checkpoint(self.config.output, self.state, self.denoiser, self.average, self.optimiser)
+        loss = round(float(np.mean(losses)), 5) if losses else None
+        self._log(event="train", loss=loss, steps_per_second=round(rate, 3))
+        if self.world == 1:
+            self.state.phantoms = self.pool.available()
+
+    def _validate(self) -> None:
+        if self.rank:
+            return
+        wanted = self.config.validation_phantoms
+        for phantom in range(wanted):
+            self.validation_pool.simulate(phantom)
+        self._log(event="validation", psnr=validate(self.average, self.validation_pool, wanted, self.sigma_max, self.device))
+
+    def _log(self, **values: Any) -> None:
+        state = self.state
+        line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "phantoms": state.phantoms, **values}
+        with (self.config.output / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self._echo(line)
+
+    def _pool(self, part: str, doses: tuple[float, ...]) -> Pool:
+        config = self.config
+        folder = config.output / ("pool" if part == "train" else f"pool-{part}")
+        number = ("train", "validation", "test").index(part)
+        seed = _SEEDS_PER_PART * (3 * config.seed + number + 1)
+        return Pool(folder, config.anatomy, self.split[part], doses, config.model_spacing, seed)
+
+    def _wait_for_pool(self) -> None:
+        while self.pool.available() < min(self.config.pool_start, self.config.pool_size):
+            if self.config.simulators == 0:
+                self.pool.simulate(self.pool.available())
+            else:
+                time.sleep(1)
+
+
+def measure_sigma_data(pool: Pool, phantoms: int) -> float:
+    """Root mean square of the normalised residual inside the head over the first phantoms of a pool."""
+    squares = [float(np.mean(e.residual[e.mask] ** 2)) for _, _, e in pool.examples(phantoms)]
+    return float(np.sqrt(np.mean(squares)))
+
+
+def autocast(device: str) -> Any:
+    """bfloat16 where it is fast (CUDA; CPUs with AVX-512 bf16 or AMX), float32 elsewhere."""
+    kind = torch.device(device).type
+    fast = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    return torch.autocast(kind, torch.bfloat16) if fast else nullcontext()
+
+
+def training_facts(run: TrainingRun, hardware: str = "") -> dict[str, Any]:
+    """What a model's metadata says of how it was trained."""
+    state = run.state
+    return {
+        "steps": state.step,
+        "hours": round(state.seconds / 3600, 3),
+        "phantoms": state.phantoms,
+        "hardware": hardware or f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "config": run.config.as_dict(),
+        "split": run.split,
+    }

@@ -1,0 +1,132 @@
+"""The pool of simulated pairs on disk: it grows while training runs, and a phantom's number is its seed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from ..pipeline.normalise import Head, find_head, head_positions, normalise_mr, smooth
+from ..simulation.anatomy import load_anatomy
+from ..simulation.subject import SimulationSettings, Subject, dose_name, simulate_subject
+
+
+@dataclass(frozen=True)
+class Example:
+    """One low dose of one phantom in normalised units on the model's grid, cropped to the head; (D, H, W) float32.
+
+    Attributes:
+        low_dose: divided by the head's scale.
+        residual: (full dose - low dose) divided by the same scale.
+        mr: normalised MR.
+        mask: the head.
+        positions: (3, D, H, W), x, y, z.
+    """
+
+    low_dose: np.ndarray
+    residual: np.ndarray
+    mr: np.ndarray
+    mask: np.ndarray
+    positions: np.ndarray
+
+
+class Pool:
+    """Phantoms 0, 1, 2, ... in a folder, one file a phantom and dose.
+
+    Args:
+        folder: where they lie.
+        anatomy_folder: where anatomies come from.
+        subjects: anatomies of this pool, one split's.
+        doses: dose fractions of every phantom.
+        spacing: voxel side of the model's grid in mm.
+        first_seed: seed of phantom 0.
+    """
+
+    def __init__(
+        self, folder: Path, anatomy_folder: Path, subjects: Sequence[str], doses: Sequence[float], spacing: float,
+        first_seed: int,
+    ):
+        self.folder, self.anatomy_folder, self.subjects = folder, anatomy_folder, list(subjects)
+        self.doses, self.spacing, self.first_seed = tuple(doses), spacing, first_seed
+
+    def path(self, phantom: int, dose: float) -> Path:
+        """The file of one example."""
+        return self.folder / f"{phantom:05d}_{dose_name(dose)}.npz"
+
+    def available(self) -> int:
+        """How many phantoms are there without a gap: 0 .. available - 1."""
+        count = 0
+        while all(self.path(count, dose).is_file() for dose in self.doses):
+            count += 1
+        return count
+
+    def simulate(self, phantom: int, device: str = "cpu") -> None:
+        """Simulate one phantom and write its examples, unless they are there."""
+        if all(self.path(phantom, dose).is_file() for dose in self.doses):
+            return
+        seed = self.first_seed + phantom
+        # every pass over the subjects has its own order
+        order = np.random.default_rng((self.first_seed, phantom // len(self.subjects))).permutation(len(self.subjects))
+        anatomy = load_anatomy(self.anatomy_folder, self.subjects[order[phantom % len(self.subjects)]])
+        subject = simulate_subject(anatomy, SimulationSettings(doses=self.doses), seed, device)
+        for dose in self.doses:
+            _save(make_example(subject, dose, self.spacing), self.path(phantom, dose))
+
+    def load(self, phantom: int, dose: float) -> Example:
+        """Read one example."""
+        with np.load(self.path(phantom, dose)) as data:
+            arrays = {name: data[name].astype(np.float32) for name in ("low_dose", "residual", "mr")}
+            mask = np.unpackbits(data["mask"], count=arrays["mr"].size).reshape(arrays["mr"].shape).astype(bool)
+        box = tuple(slice(0, n) for n in mask.shape)
+        return Example(**arrays, mask=mask, positions=head_positions(mask.shape, box))
+
+    def examples(self, phantoms: int) -> Iterator[tuple[int, float, Example]]:
+        """Every example of the first ``phantoms`` phantoms."""
+        for phantom in range(phantoms):
+            for dose in self.doses:
+                yield phantom, dose, self.load(phantom, dose)
+
+
+def make_example(subject: Subject, dose: float, spacing: float) -> Example:
+    """Bring one low dose of a subject to the model's grid and units, as the pipeline does with a user's volumes.
+
+    Raises:
+        ValueError: there is no head in the low-dose PET.
+    """
+    low = to_spacing(subject.low_doses[dose], subject.spacing, spacing)
+    full = to_spacing(subject.full_dose, subject.spacing, spacing)
+    mr = to_spacing(subject.t1, subject.spacing, spacing)
+    head = find_head(low, (spacing,) * 3)
+    if head is None:
+        raise ValueError(f"No head was found in the phantom of seed {subject.facts['seed']} at dose {dose:g}.")
+    return _crop(low / head.scale, (full - low) / head.scale, normalise_mr(mr, head.mask), head)
+
+
+def to_spacing(volume: np.ndarray, old: float, new: float) -> np.ndarray:
+    """Resample a (D, H, W) volume to isotropic voxels of ``new`` mm, smoothed first where they are coarser."""
+    if abs(old - new) < 1e-3:
+        return volume
+    if new > old:
+        volume = smooth(volume, (old,) * 3, (new**2 - old**2) ** 0.5)
+    shape = [max(int(round(n * old / new)), 1) for n in volume.shape]
+    axes = [((np.arange(m) - (m - 1) / 2) * new / old + (n - 1) / 2).astype(np.float32) for m, n in zip(shape, volume.shape)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"))
+    return ndimage.map_coordinates(volume, points, order=1, mode="nearest")
+
+
+def _crop(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, head: Head) -> Example:
+    parts = [np.ascontiguousarray(volume[head.box]) for volume in (low, residual, mr, head.mask)]
+    return Example(*parts, positions=head_positions(low.shape, head.box)[(slice(None), *head.box)])
+
+
+def _save(example: Example, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    arrays = {name: getattr(example, name).astype(np.float16) for name in ("low_dose", "residual", "mr")}
+    with partial.open("wb") as file:
+        np.savez(file, **arrays, mask=np.packbits(example.mask))
+    partial.replace(path)

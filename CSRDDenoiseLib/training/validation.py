@@ -1,0 +1,49 @@
+"""How good the model is so far: PSNR by dose on whole heads of subjects it never sees in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from .pool import Example, Pool
+
+
+@torch.no_grad()
+def validate(denoiser: nn.Module, pool: Pool, phantoms: int, sigma_max: float, device: str) -> dict[str, float]:
+    """Mean PSNR in dB of the posterior mean, by dose, and of the low-dose PET itself; peak is the full dose's maximum.
+
+    Args:
+        denoiser: the averaged model in evaluation mode.
+        pool: of validation subjects.
+        phantoms: how many of its phantoms to use.
+        sigma_max: noise level at which D is the posterior mean.
+        device: where the model lies.
+    """
+    scores: dict[str, list[float]] = {}
+    for phantom, dose, example in pool.examples(phantoms):
+        mean = posterior_mean(denoiser, example, sigma_max, seed=phantom, device=device)
+        scores.setdefault(f"input 1/{round(1 / dose)}", []).append(_psnr(example, np.zeros_like(mean)))
+        scores.setdefault(f"mean 1/{round(1 / dose)}", []).append(_psnr(example, mean))
+    return {name: round(float(np.mean(values)), 3) for name, values in sorted(scores.items())}
+
+
+@torch.no_grad()
+def posterior_mean(denoiser: nn.Module, example: Example, sigma_max: float, seed: int, device: str) -> np.ndarray:
+    """D at sigma_max over a whole head: (D, H, W)."""
+    shape = example.mask.shape
+    multiple = denoiser.model.multiple
+    padding = [amount for n in reversed(shape) for amount in (0, -n % multiple)]
+    condition = torch.from_numpy(np.concatenate([example.mr[None], example.low_dose[None], example.positions]))[None]
+    condition = torch.nn.functional.pad(condition, padding).to(device)
+    noise = torch.randn(1, 1, *condition.shape[2:], generator=torch.Generator().manual_seed(seed)).to(device)
+    sigma = torch.full((1,), sigma_max, device=device)
+    mean = denoiser(sigma_max * noise, sigma, condition)[0, 0].cpu().numpy()
+    return mean[tuple(slice(0, n) for n in shape)]
+
+
+def _psnr(example: Example, residual: np.ndarray) -> float:
+    inside = example.mask
+    error = float(np.mean((residual - example.residual)[inside] ** 2))
+    peak = float((example.low_dose + example.residual)[inside].max())
+    return 10 * np.log10(peak**2 / error)

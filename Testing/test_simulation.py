@@ -1,0 +1,141 @@
+"""The simulator: its projector, its counting statistics, its reconstruction and what a subject contains."""
+
+import numpy as np
+import pytest
+import torch
+
+from CSRDDenoiseLib.simulation import anatomy as anatomies
+from CSRDDenoiseLib.simulation.lesions import COLD_LABEL, HOT_LABEL
+from CSRDDenoiseLib.simulation.osem import reconstruct
+from CSRDDenoiseLib.simulation.projector import make_projectors
+from CSRDDenoiseLib.simulation.scanner import Scanner, acquire, expected, gaussian_blur, thin
+from CSRDDenoiseLib.simulation.subject import SimulationSettings, dose_name, save_subject, simulate_subject
+
+SIZE = 48
+
+
+def disc(depth: int = 8, radius: float = 16) -> torch.Tensor:
+    axis = torch.arange(SIZE) - (SIZE - 1) / 2
+    plane = (axis[:, None] ** 2 + axis**2 < radius**2).float()
+    return plane.expand(depth, SIZE, SIZE).contiguous()
+
+
+def scan(scanner: Scanner, seed: int = 0):
+    projectors = make_projectors(SIZE, 96, scanner.subsets)
+    generator = torch.Generator().manual_seed(seed)
+    activity, mu = disc(), 0.0096 * disc()
+    return activity, projectors, acquire(activity, mu, scanner, projectors, generator), generator
+
+
+@pytest.fixture(scope="module")
+def head() -> anatomies.Anatomy:
+    """Nested balls: scalp, bone, CSF, grey and white matter in two regions, with a T1."""
+    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (30, 40, 34)], indexing="ij"))
+    r = np.sqrt((axes**2).sum(0))
+    tissue = np.select(
+        [r < 7, r < 10, r < 11, r < 12, r < 14],
+        [anatomies.WHITE, anatomies.GREY, anatomies.CSF, anatomies.BONE, anatomies.SOFT],
+        anatomies.AIR,
+    )
+    labels = np.where(r < 10, 1 + (axes[2] > 0) + 2 * (r < 7), 0)
+    t1 = np.array([0, 400, 100, 200, 700, 1000, 900], np.float32)[tissue]
+    return anatomies.Anatomy("ball", labels.astype(np.int16), tissue.astype(np.uint8), 4.0, t1)
+
+
+def test_projector_and_back_projector_are_adjoint():
+    generator = torch.Generator().manual_seed(1)
+    for projector in make_projectors(SIZE, 96, 8):
+        x = torch.rand(SIZE * SIZE, 3, generator=generator)
+        y = torch.rand(projector.angles * SIZE, 3, generator=generator)
+        forward, back = (projector.forward(x) * y).sum(), (x * projector.back(y)).sum()
+        assert abs(forward - back) < 1e-4 * abs(forward)
+
+
+def test_a_projection_through_the_centre_is_the_length_of_the_path():
+    (projector,) = make_projectors(SIZE, 12, 1)
+    sinogram = projector.forward(disc(1).flatten(1).T.contiguous()).reshape(12, SIZE)
+    np.testing.assert_allclose(sinogram[:, SIZE // 2 - 1 : SIZE // 2 + 1].mean(1), 32, rtol=0.04)
+    np.testing.assert_allclose(sinogram.sum(1), float(disc(1).sum()), rtol=1e-4)
+
+
+def test_blur_is_self_adjoint_and_has_its_width():
+    generator = torch.Generator().manual_seed(1)
+    x, y = (torch.rand(9, 20, 24, generator=generator) for _ in range(2))
+    assert torch.isclose((gaussian_blur(x, 3.0) * y).sum(), (x * gaussian_blur(y, 3.0)).sum(), rtol=1e-5)
+    point = torch.zeros(41, 41, 41)
+    point[20, 20, 20] = 1
+    profile = gaussian_blur(point, 6.0)[20, 20]
+    assert profile[23] / profile[20] == pytest.approx(0.5, rel=0.01)
+
+
+def test_osem_recovers_a_noise_free_phantom():
+    scanner = Scanner(spacing=2.0, resolution_mm=3.0, iterations=10, subsets=8, post_filter_mm=0)
+    activity, projectors, full, _ = scan(scanner)
+    (image,) = reconstruct([expected(activity, full, scanner, projectors)], scanner, projectors)
+    inner = disc(radius=12)[2:-2].bool()
+    assert image[2:-2][inner].mean() == pytest.approx(1.0, abs=0.02)
+    assert float((image[2:-2][inner] - 1).abs().mean()) < 0.04
+
+
+def test_thinned_counts_are_part_of_the_full_dose_and_binomial():
+    _, _, full, generator = scan(Scanner(counts=3e6))
+    low = thin(full, 0.25, generator)
+    kept, total = torch.cat(low.counts), torch.cat(full.counts)
+    assert bool((kept <= total).all())
+    assert float(kept.sum() / total.sum()) == pytest.approx(0.25, abs=0.002)
+    variance = float(((kept - 0.25 * total) ** 2).mean() / (0.25 * 0.75 * total.mean()))
+    assert variance == pytest.approx(1.0, abs=0.02)
+
+
+def test_noise_variance_falls_with_counts_and_the_mean_stays():
+    scanner = Scanner(counts=2e7, iterations=3, post_filter_mm=4.0)
+    activity, projectors, full, generator = scan(scanner)
+    doses = (1.0, 1 / 4, 1 / 16)
+    scans = [full, *(thin(full, dose, generator) for dose in doses[1:]), expected(activity, full, scanner, projectors)]
+    *images, truth = reconstruct(scans, scanner, projectors)
+    inner = disc(radius=13).bool()
+    variance = [float((image - truth)[inner].var()) for image in images]
+    assert variance[1] / variance[0] == pytest.approx(4, rel=0.25)
+    assert variance[2] / variance[1] == pytest.approx(4, rel=0.35)
+    for image in images:
+        assert float(image[inner].mean() / truth[inner].mean()) == pytest.approx(1, abs=0.02)
+
+
+def test_a_subject_follows_from_its_seed(head):
+    settings = SimulationSettings(doses=(1 / 4, 1 / 10), noise_free=True, lesion_radius_mm=(8, 10))
+    first, second, other = (simulate_subject(head, settings, seed) for seed in (3, 3, 4))
+    for name in ("t1", "activity", "full_dose", "labels"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    np.testing.assert_array_equal(first.low_doses[0.1], second.low_doses[0.1])
+    assert first.activity.shape != other.activity.shape or not np.array_equal(first.activity, other.activity)
+    inside = first.tissue > 0
+    noise = [float(np.std((image - first.noise_free)[inside])) for image in (first.full_dose, *first.low_doses.values())]
+    assert noise[0] < noise[1] < noise[2]
+
+
+def test_lesions_of_one_modality_are_absent_from_the_other(head):
+    settings = SimulationSettings(doses=(), lesions=6, lesion_radius_mm=(8, 12))
+    subjects = [simulate_subject(head, settings, seed) for seed in range(6)]
+    labels = np.unique(np.concatenate([s.labels.ravel() for s in subjects]))
+    assert np.any((labels >= HOT_LABEL) & (labels < COLD_LABEL)) and np.any(labels >= COLD_LABEL)
+    for subject in subjects:
+        for label in np.unique(subject.labels[subject.labels >= COLD_LABEL]):
+            if label < 3001:
+                lesion = subject.labels == label
+                assert np.ptp(subject.activity[lesion]) < 1e-6
+
+
+def test_a_subject_is_written_with_its_geometry(head, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    subject = simulate_subject(head, SimulationSettings(doses=(0.1,)), 1)
+    save_subject(subject, tmp_path)
+    image = nibabel.load(tmp_path / "low_dose_1_10.nii.gz")
+    assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
+    assert image.header.get_zooms()[0] == pytest.approx(subject.spacing)
+    np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), subject.low_doses[0.1])
+    assert {path.name for path in tmp_path.iterdir()} >= {"t1.nii.gz", "activity.nii.gz", "full_dose.nii.gz", "labels.nii.gz"}
+
+
+@pytest.mark.parametrize(("dose", "name"), [(1 / 4, "1_4"), (0.1, "1_10"), (1 / 6, "1_6"), (0.5, "1_2")])
+def test_doses_have_names(dose, name):
+    assert dose_name(dose) == name
