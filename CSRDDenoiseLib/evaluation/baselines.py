@@ -81,9 +81,7 @@ def anisotropic_diffusion(
     return sitk.GetArrayFromImage(diffused)
 
 
-def mr_guided(
-    pet: np.ndarray, spacing: Sequence[float], epsilon: float, mr: Optional[np.ndarray] = None
-) -> np.ndarray:
+def mr_guided(pet: np.ndarray, spacing: Sequence[float], epsilon: float, mr: Optional[np.ndarray] = None) -> np.ndarray:
     """Guided filter (He et al. 2013): PET as a local linear function of the MR; a greater ``epsilon`` is smoother."""
     if mr is None:
         raise ValueError("The MR-guided filter needs an MR.")

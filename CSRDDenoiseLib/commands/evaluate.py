@@ -1,0 +1,44 @@
+"""``csrd-denoise evaluate``: how good a model is, against tuned filters, on simulated subjects it never saw."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..evaluation.run import EvaluationConfig, read_config, run_evaluation
+from ..evaluation.table import to_markdown
+
+DESCRIPTION = (
+    "Either with a configuration (docs/evaluation.md) that names experiments, or with --subjects, --model and --output "
+    "for the dose table of a model card. Writes results.json, tables (Markdown, CSV), figures and report.html."
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("evaluate", help="compare a model with filters", description=DESCRIPTION)
+    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="YAML file that says what to evaluate")
+    parser.add_argument("--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the tables."""
+    sections = run_evaluation(_config(args))
+    for section in sections:
+        print("\n".join(to_markdown(table) for table in section.tables))
+    return 0
+
+
+def _config(args: argparse.Namespace) -> EvaluationConfig:
+    by_hand = (args.subjects, args.model, args.output)
+    if args.config and not any(by_hand):
+        return read_config(args.config)
+    if args.config or not all(by_hand):
+        raise InputError("Give either a configuration file, or --subjects, --model and --output together.")
+    return EvaluationConfig(subjects=tuple(args.subjects), model=args.model, output=args.output, device=args.device)

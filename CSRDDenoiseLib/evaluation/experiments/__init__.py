@@ -1,0 +1,18 @@
+"""The experiments, each a function that takes a bench and its own options and returns a section of the report."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from . import cost, dose, modality, noise, trust
+from .bench import Bench, Section
+
+EXPERIMENTS: dict[str, Callable[..., Section]] = {
+    "dose": dose.run,
+    "modality": modality.run,
+    "noise": noise.run,
+    "cost": cost.run,
+    "trust": trust.run,
+}
+
+__all__ = ["EXPERIMENTS", "Bench", "Section"]

@@ -1,0 +1,241 @@
+"""Studies, tables, figures and the evaluate command, on a tiny subject and a network with random weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from study_folder import DOSES, write_study
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.evaluation import metrics
+from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS
+from CSRDDenoiseLib.evaluation.experiments.cost import evaluations
+from CSRDDenoiseLib.evaluation.figure import comparison_figure
+from CSRDDenoiseLib.evaluation.measure import Measurement, measure
+from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
+from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config
+from CSRDDenoiseLib.evaluation.study import Study, load_study
+from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
+from CSRDDenoiseLib.model.bundle import ModelMetadata, save_model
+from CSRDDenoiseLib.model.network import ResidualUNet3d
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> list[Path]:
+    root = tmp_path_factory.mktemp("subjects")
+    return [write_study(root / f"subject_{seed}", seed) for seed in range(2)]
+
+
+@pytest.fixture(scope="module")
+def study(folders) -> Study:
+    return load_study(folders[0])
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(0)
+    architecture = {"widths": (8, 8), "blocks": (1, 1), "embedding": 8}
+    metadata = ModelMetadata(
+        name="tiny",
+        description="Random weights.",
+        architecture={"type": "ResidualUNet3d", **architecture},
+        sigma_data=0.1,
+        sigma_min=0.01,
+        sigma_max=1.0,
+        voxel_spacing_mm=4.0,
+        mr_optional=True,
+    )
+    save_model(folder, ResidualUNet3d(**architecture), metadata)
+    return folder
+
+
+def record(subject: str, method: str, psnr: float, dose: str = "1/10", **more) -> Measurement:
+    return Measurement(subject, "fdg", dose, method, {"psnr": psnr, **more}, 1.0)
+
+
+# -- studies
+
+
+def test_study_knows_its_doses_and_where_to_measure(study):
+    assert list(study.low_doses) == [Fraction(1, 4), Fraction(1, 10)]
+    assert len(study.masks.hot) == len(study.masks.cold) == len(study.masks.mr_only) == 1
+    assert len(study.masks.regions) == 2
+    assert study.masks.white_matter.any() and (study.masks.white_matter <= study.masks.brain).all()
+    assert study.full_dose.shape == study.masks.head.shape == study.noise_free.shape
+
+
+def test_lesions_of_a_study_have_the_contrast_they_were_given(study):
+    assert metrics.contrast(study.noise_free, *study.masks.hot[0]) == pytest.approx(1.5, abs=0.01)
+    assert metrics.contrast(study.noise_free, *study.masks.cold[0]) == pytest.approx(-0.7, abs=0.01)
+    assert metrics.contrast(study.noise_free, *study.masks.mr_only[0]) == pytest.approx(0, abs=0.01)
+
+
+def test_folder_without_low_doses_is_refused(tmp_path):
+    folder = write_study(tmp_path / "empty")
+    for dose in DOSES:
+        (folder / f"low_dose_{dose}.nii.gz").unlink()
+    with pytest.raises(InputError, match="holds no low dose"):
+        load_study(folder)
+
+
+# -- measuring
+
+
+def test_measure_applies_every_method_to_every_dose_and_adds_the_ceiling(study):
+    found = list(measure(study, None, {"Input": unchanged, "Best Gaussian": tuned("Gaussian")}))
+    assert [(m.dose, m.method) for m in found[:3]] == [("1/4", "Input"), ("1/4", "Best Gaussian"), ("1/4", "Ceiling")]
+    assert len(found) == 6
+    assert found[1].scores["psnr"] >= found[0].scores["psnr"]
+    assert found[1].chosen.startswith("FWHM mm = ")
+    assert found[0].scores["hot_contrast"] == pytest.approx(1, abs=0.1)
+    assert found[2].scores.keys() == {"psnr"}
+
+
+def test_perfect_method_gets_perfect_scores(study):
+    perfect = lambda study, dose: Outcome(study.full_dose, 1.0, std=np.ones_like(study.full_dose))  # noqa: E731
+    scores = next(measure(study, [Fraction(1, 10)], {"perfect": perfect})).scores
+    assert "psnr" not in scores  # infinite is no number to average
+    for name in ("bias", "region_error", "texture", "leakage", "nrmse", "mae"):
+        assert scores[name] == 0
+    for name in ("hot_contrast", "cold_contrast", "coverage_1", "coverage_2"):
+        assert scores[name] == 1
+
+
+def test_texture_distance_tells_smooth_from_noisy(study):
+    mask = study.masks.brain
+    blurred = tuned("Gaussian")(study, Fraction(1, 10)).image
+    noisy = study.array(study.low_doses[Fraction(1, 10)])
+    assert metrics.texture_distance(noisy, study.full_dose, mask) > 0.05
+    assert metrics.texture_distance(blurred, study.full_dose, mask) > 0.05
+
+
+# -- tables
+
+
+def test_table_gives_mean_spread_and_sample_size():
+    records = [record("a", "Ours", 30.0, hot_contrast=1.0), record("b", "Ours", 32.0)]
+    table = score_table("caption", records)
+    assert table.header == ("dose", "method", "PSNR (dB)", "hot contrast", "seconds", "n", "tuned")
+    assert table.rows == (("1/10", "Ours", "31.00 ± 1.41", "1.000 (n = 1)", "1.00", "2", ""),)
+    assert "| 1/10 | Ours | 31.00 ± 1.41 |" in to_markdown(table)
+
+
+def test_paired_table_compares_with_the_best_baseline():
+    scores = {"Best Gaussian": (28, 29, 30), "Best Median": (27, 28, 29), "Ours": (29, 30.1, 30.9), "Input": (9, 9, 9)}
+    records = [record(str(i), method, psnr) for method, values in scores.items() for i, psnr in enumerate(values)]
+    (row,) = paired_table("caption", records, ["Best Gaussian", "Best Median"]).rows
+    assert row[:4] == ("1/10", "Ours", "Best Gaussian", "+1.00 ± 0.10")
+    assert float(row[4]) < 0.01 and row[5] == "3"
+
+
+def test_csv_keeps_every_measurement():
+    rows = list(csv.DictReader(io.StringIO(to_csv([record("a", "Ours", 30.0), record("b", "Ours", 32.0, bias=0.01)]))))
+    assert [row["psnr"] for row in rows] == ["30.0", "32.0"]
+    assert [row["bias"] for row in rows] == ["", "0.01"]
+
+
+# -- figure
+
+
+def test_figure_shows_every_volume_in_three_planes(study, tmp_path):
+    low, full = study.array(study.low_doses[Fraction(1, 10)]), study.full_dose
+    volumes = {"PET": low, "difference": full - low, "uncertainty": np.abs(low), "full dose": full}
+    comparison_figure(volumes, tmp_path / "figure.png", study.spacing, "Bq/mL", {"PET": "24.1 dB"})
+    with Image.open(tmp_path / "figure.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert pixels.shape[0] > 500 and pixels.shape[1] > 800
+    colourful = np.ptp(pixels, axis=2) > 60
+    quarter = pixels.shape[1] // 4
+    assert colourful[:, quarter : 2 * quarter].any() and colourful[:, 2 * quarter : 3 * quarter].any()
+    assert not colourful[:, :quarter].any() and not colourful[:, 3 * quarter :].any()
+
+
+def test_figure_of_an_empty_volume_does_not_fail(tmp_path):
+    comparison_figure({"PET": np.zeros((8, 8, 8)), "difference": np.zeros((8, 8, 8))}, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+# -- the command
+
+
+def test_evaluate_writes_the_table_of_the_model_card(folders, model_folder, tmp_path, capsys):
+    output = tmp_path / "results"
+    subjects = [str(folder) for folder in folders]
+    assert main(["evaluate", "--subjects", *subjects, "--model", str(model_folder), "--output", str(output)]) == 0
+    results = json.loads((output / "results.json").read_text())
+    methods = {record["method"] for record in results["measurements"]["dose"]}
+    assert methods == {
+        "Input", "Best Gaussian", "Best Non-local means", "Ceiling",
+        "Ours, posterior mean", "Ours, 8 steps", "Ours, mean of 8",
+    }  # fmt: skip
+    assert results["about"]["subjects"] == ["subject_0", "subject_1"]
+    table = (output / "dose.md").read_text()
+    assert table.startswith("All numbers and pictures on this page are from simulated")
+    assert "| 1/10 | Ours, mean of 8 |" in table and "| 1/4 | Best Gaussian |" in table
+    assert "| 1/10 | Ours, mean of 8 |" in capsys.readouterr().out
+    assert (output / "dose.csv").exists() and (output / "example.png").exists()
+
+
+def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp_path):
+    experiments = {
+        "modality": {"shifts_mm": [10], "rotations_degrees": [5]},
+        "noise": {"samples": 2},
+        "cost": {"steps": [2], "samples": [2], "averaged_steps": 2},
+        "trust": {"samples": 2},
+    }
+    config = {"subjects": [f"{folders[0].parent}/subject_*"], "model": str(model_folder), "output": "out"}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**config, "experiments": experiments}))
+    assert main(["evaluate", str(path)]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    for title in ("Modality ablation", "Noise sensitivity", "Cost", "Trust"):
+        assert f"<h2>{title}</h2>" in page
+    assert page.count("data:image/png;base64,") == 3 and "http" not in page
+    assert page.index("simulated PET/MR") < page.index("<h1>")
+    records = json.loads((tmp_path / "out" / "results.json").read_text())["measurements"]
+    assert {"no MR", "MR of another subject", "MR shifted by 10 mm"} <= {r["method"] for r in records["modality"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subjects: []\nmodel: m\noutput: o", "no subject"),
+        ("model: m\noutput: o", "must have the keys"),
+        ("subjects: [a]\nmodel: m\noutput: o\ncolour: red", "must have the keys"),
+        ("[", "is not YAML"),
+    ],
+)
+def test_bad_configuration_is_told_in_a_sentence(text, message, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_config(path)
+
+
+def test_unknown_experiment_is_refused(folders):
+    with pytest.raises(InputError, match="'speed' is not known"):
+        EvaluationConfig(tuple(folders), "m", Path("o"), experiments={"speed": {}})
+    assert list(EXPERIMENTS) == ["dose", "modality", "noise", "cost", "trust"]
+
+
+def test_evaluate_wants_a_configuration_or_all_three_options(capsys):
+    assert main(["evaluate", "--model", "m"]) == 2
+    assert "--subjects, --model and --output together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "samples", "expected"), [("mean", 8, 1, 1), ("dpmpp", 8, 4, 32), ("heun", 8, 1, 15)]
+)
+def test_cost_counts_network_evaluations(sampler, steps, samples, expected):
+    assert evaluations(DenoiseSettings(sampler=sampler, steps=steps, samples=samples)) == expected
