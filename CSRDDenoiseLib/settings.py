@@ -60,6 +60,11 @@ class DenoiseSettings:
         once = {"mean": 1, "dpmpp": self.steps, "heun": 2 * self.steps - 1}[self.sampler]
         return once if self.sampler == "mean" else once * self.samples
 
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether there are several samples to take a standard deviation over."""
+        return self.sampler != "mean" and self.samples > 1
+
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
         return asdict(self)

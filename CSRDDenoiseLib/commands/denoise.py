@@ -1,0 +1,80 @@
+"""``csrd-denoise denoise``: files in, files out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..model.bundle import DEFAULT_MODEL
+from ..settings import DEFAULT_PRESET, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
+from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
+
+if TYPE_CHECKING:
+    from ..denoise import DenoiseResult
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "denoise",
+        help="denoise a PET with its MR",
+        description="Denoise a low-dose PET, guided by an MR of the same head. The result has the PET's grid and unit; "
+        "a JSON record of the run is written beside it.",
+    )
+    files = parser.add_argument_group("files (NIfTI, NRRD, MetaImage; inputs also DICOM series folders)")
+    files.add_argument("--pet", type=Path, required=True, metavar="PATH", help="low-dose PET")
+    files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, registered to the PET")
+    files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
+    files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
+    files.add_argument("--uncertainty", type=Path, metavar="PATH", help="standard deviation over the samples")
+    files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    files.add_argument("--nan-to-zero", action="store_true", help="take NaN and infinity in the inputs for zero")
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to denoise, shared with the demo."""
+    quality = parser.add_argument_group("quality (the preset, or single values on top of it)")
+    quality.add_argument("--preset", choices=tuple(PRESETS), default=DEFAULT_PRESET, help="default: %(default)s")
+    quality.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
+    quality.add_argument("--sampler", choices=SAMPLERS, help="mean: posterior mean, one evaluation, no uncertainty")
+    quality.add_argument("--steps", type=int, metavar="N", help="noise levels the sampler visits")
+    quality.add_argument("--samples", type=int, metavar="K", help="samples that are averaged")
+    quality.add_argument("--overlap", type=float, metavar="F", help="overlap of patches, 0 to 0.9")
+    quality.add_argument("--patch-size", type=int, metavar="P", help="side of a patch in voxels; default: what fits")
+    quality.add_argument("--seed", type=int, metavar="S", help="same seed, same result")
+    quality.add_argument("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto")
+    parser.add_argument("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s")
+
+
+def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
+    """Return the preset with the options that were given on top."""
+    names = ("sampler", "steps", "samples", "overlap", "patch_size", "seed", "device")
+    return settings_from_preset(args.preset, **{name: getattr(args, name) for name in names})
+
+
+def tell_result(result: DenoiseResult, progress: str) -> None:
+    """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
+    outputs, seconds = result.provenance["outputs"], result.provenance["seconds"]["total"]
+    if progress == "json":
+        print(json.dumps({"result": result.provenance}), flush=True)
+        return
+    for warning in result.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    print(f"Wrote {', '.join(outputs.values())} in {describe_seconds(seconds)}.", file=sys.stderr)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Denoise the files of the command line."""
+    settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero)
+    from ..denoise import FileRequest, denoise_files
+
+    request = FileRequest(args.pet, args.output, args.mr, args.difference, args.uncertainty, args.overwrite)
+    result = denoise_files(request, settings, args.model, progress_callback(args.progress))
+    tell_result(result, args.progress)
+    return 0

@@ -1,0 +1,70 @@
+"""``csrd-denoise info``: what is installed, where it can run, which models there are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Optional
+
+from ..errors import ModelError
+from .denoise import PRESETS
+
+MODEL_CARD = "MODEL_CARD.md"
+_GIB = 1 << 30
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("info", help="what is installed: versions, devices, models")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print versions, devices, models and presets."""
+    from ..devices import list_devices
+    from ..model.bundle import list_models
+    from ..provenance import versions
+
+    _print_section("Versions", [f"{name} {version}" for name, version in versions().items()])
+    _print_section(
+        "Devices",
+        [
+            f"{device.name}: {device.description}, {_gib(device.memory_bytes)}, computes in {device.precision}"
+            for device in list_devices()
+        ],
+    )
+    _print_section("Models", [_describe_model(folder) for folder in list_models()] or ["none is bundled"])
+    _print_section(
+        "Presets",
+        [f"{name}: {s.sampler}, {s.steps} steps, {s.samples} samples" for name, s in PRESETS.items()],
+    )
+    return 0
+
+
+def _print_section(title: str, lines: list[str]) -> None:
+    print(f"{title}:", *(f"  {line}" for line in lines), sep="\n")
+
+
+def _gib(size: Optional[int]) -> str:
+    return "memory of the machine" if size is None else f"{size / _GIB:.1f} GiB"
+
+
+def _describe_model(folder: Path) -> str:
+    from ..model.bundle import read_metadata
+
+    try:
+        metadata = read_metadata(folder)
+    except ModelError as error:
+        return f"{folder.name}: {error}"
+    low, high = metadata.dose_range
+    mr = "MR optional" if metadata.mr_optional else "MR needed"
+    facts = f"{metadata.voxel_spacing_mm:g} mm, dose 1/{1 / high:.0f} to 1/{1 / low:.0f}, {mr}"
+    return "\n    ".join([f"{metadata.name}: {metadata.description} ({facts})", *_card_lines(folder)])
+
+
+def _card_lines(folder: Path, count: int = 2) -> list[str]:
+    card = folder / MODEL_CARD
+    if not card.is_file():
+        return []
+    lines = [line.strip("# ").strip() for line in card.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line][:count]

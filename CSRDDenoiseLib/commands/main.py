@@ -1,0 +1,94 @@
+"""``csrd-denoise``: find the subcommand, run it, turn what went wrong into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+import tempfile
+import traceback
+from typing import Optional, Sequence
+
+from .. import __version__
+from ..errors import Cancelled, CSRDError, InputError, OutOfMemoryError
+
+PROGRAM = "csrd-denoise"
+COMMANDS = {
+    "denoise": ("denoise", "denoise a PET with its MR"),
+    "demo": ("demo", "denoise the bundled example and compare it with the full dose"),
+    "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
+    "train": ("train", "train a model"),
+    "evaluate": ("evaluate", "compare a model with filters"),
+    "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
+    "info": ("info", "what is installed: versions, devices, models"),
+}
+"""Command -> its module in this package, imported only when the command is used, and one line of help."""
+
+DEBUG = "--debug"
+INTERNAL_ERROR = 1
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the program; return 0 done, 2 bad usage or input, 3 cancelled, 1 internal error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = [word for word in words if word != DEBUG]
+    args = _parser(arguments).parse_args(arguments)
+    # a request to end is treated as Ctrl-C: temporary files are removed on the way out
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        return _fail(Cancelled("Cancelled. Nothing was written."), args)
+    except MemoryError:
+        return _fail(OutOfMemoryError("The memory is used up. Choose smaller patches or close other programs."), args)
+    except ModuleNotFoundError as error:
+        return _fail(InputError(f"The Python package '{error.name}' is missing; install it and try again."), args)
+    except CSRDError as error:
+        return _fail(error, args)
+    except Exception as error:
+        return _fail_internally(error, args, DEBUG in words)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="PET/MR denoising by volumetric conditional score-based residual diffusion. For research only.",
+        epilog="Exit codes: 0 done, 1 internal error, 2 bad usage or bad input, 3 cancelled.",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument(DEBUG, action="store_true", help="print the details of an internal error (with any command)")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    chosen = next((word for word in arguments if word in COMMANDS), None)
+    for name, (module, summary) in COMMANDS.items():
+        if name == chosen:
+            importlib.import_module(f".{module}", __package__).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
+    return parser
+
+
+def _fail(error: CSRDError, args: argparse.Namespace) -> int:
+    return _tell(str(error), error.exit_code, args)
+
+
+def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) -> int:
+    details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    if debug:
+        print(details, file=sys.stderr)
+        where = "The details are above."
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix=f"{PROGRAM}-", suffix=".log", delete=False) as log:
+            log.write(details)
+        where = f"The details are in {log.name}."
+    return _tell(f"Internal error, {type(error).__name__}: {error}. {where}", INTERNAL_ERROR, args)
+
+
+def _tell(message: str, exit_code: int, args: argparse.Namespace) -> int:
+    if getattr(args, "progress", None) == "json":
+        print(json.dumps({"error": message, "exit_code": exit_code}), flush=True)
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    return exit_code

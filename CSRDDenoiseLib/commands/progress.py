@@ -1,0 +1,58 @@
+"""Progress on the command line: a bar on standard error, or JSON lines on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Optional, TextIO
+
+from ..progress import Progress, ProgressCallback
+
+PROGRESS_KINDS = ("bar", "json", "none")
+_BAR_WIDTH = 30
+
+
+def progress_callback(kind: str) -> Optional[ProgressCallback]:
+    """Return what shows reports as ``bar``, ``json`` or (None) not at all."""
+    return {"bar": ProgressBar(sys.stderr), "json": _print_json, "none": None}[kind]
+
+
+class ProgressBar:
+    """One line that is rewritten in a terminal; one line a stage in a file."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        """Show a report."""
+        if self._stream.isatty():
+            end = "\n" if progress.fraction >= 1 else ""
+            self._stream.write(f"\r\033[K{describe(progress)}{end}")
+        elif progress.stage != self._stage:
+            self._stream.write(f"{progress.stage} ({progress.fraction:.0%})\n")
+        self._stage = progress.stage
+        self._stream.flush()
+
+
+def describe(progress: Progress) -> str:
+    """Return a report as one line: bar, percent, stage, step and remaining time."""
+    filled = round(_BAR_WIDTH * progress.fraction)
+    bar = "#" * filled + "." * (_BAR_WIDTH - filled)
+    step = f" {progress.step}/{progress.of}" if progress.of > 1 else ""
+    left = "" if progress.eta_seconds is None else f", {describe_seconds(progress.eta_seconds)} left"
+    return f"[{bar}] {progress.fraction:4.0%} {progress.stage}{step}{left}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration as ``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _print_json(progress: Progress) -> None:
+    print(json.dumps(progress.as_dict()), flush=True)

@@ -1,0 +1,233 @@
+"""The whole job, for the command line, the Slicer logic and the tests alike: low-dose PET and MR in, denoised PET out.
+
+read -> align -> normalise -> sample -> restore -> write
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import numpy as np
+import SimpleITK as sitk
+
+from .model.bundle import DEFAULT_MODEL, Model, load_model
+from .pipeline.align import Aligned, Grid, to_model_grid
+from .pipeline.checks import (
+    FileRequest,
+    check_model,
+    check_mr,
+    check_overlap,
+    check_pet,
+    check_request,
+    check_spacing,
+)
+from .pipeline.condition import Condition, make_condition
+from .pipeline.normalise import HEAD_SMOOTHING_MM, smooth
+from .pipeline.read import read_volume, units_of
+from .pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_uncertainty
+from .pipeline.write import sidecar_path, write_outputs
+from .progress import ProgressCallback, Reporter
+from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
+from .settings import DenoiseSettings
+
+if TYPE_CHECKING:
+    from .pipeline.sample import ResidualSamples
+
+ModelChoice = Union[str, Path, Model]
+
+# seconds a stage takes on one million voxels and two cores, roughly: they only place the progress bar
+_SHARES = {"align": 1.0, "normalise": 1.0, "sample": 0.0, "restore": 1.0}
+_FILE_SHARES = {"read": 2.0, **_SHARES, "write": 2.0}
+_SHARE_OF_EVALUATION = 4.0
+
+
+@dataclass(frozen=True)
+class DenoiseResult:
+    """What a run gives, on the PET's own grid and in its unit.
+
+    Attributes:
+        denoised: the denoised PET.
+        difference: denoised - PET.
+        uncertainty: standard deviation over the samples; None with one sample or the posterior mean.
+        provenance: inputs, model, settings, versions, times and warnings as plain JSON types.
+        warnings: sentences for the user.
+    """
+
+    denoised: sitk.Image
+    difference: sitk.Image
+    uncertainty: Optional[sitk.Image]
+    provenance: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """PET and MR that passed the checks, and what these had to say."""
+
+    pet: sitk.Image
+    mr: Optional[sitk.Image]
+    warnings: tuple[str, ...]
+
+
+def denoise(
+    pet: sitk.Image,
+    mr: Optional[sitk.Image] = None,
+    settings: Optional[DenoiseSettings] = None,
+    model: ModelChoice = DEFAULT_MODEL,
+    progress: Optional[ProgressCallback] = None,
+) -> DenoiseResult:
+    """Denoise a PET image, guided by an MR of the same head.
+
+    Args:
+        pet: low-dose PET, scalar 3D, any positive unit, any grid; it is not changed.
+        mr: MR that overlaps the PET in physical space (any grid), or None for models that allow it.
+        settings: sampler, samples, patches, seed, device; None takes the defaults.
+        model: name of a bundled model, a model folder, or a model already loaded, which stays on its device.
+        progress: receives the reports; returning False cancels.
+
+    Raises:
+        InputError: the input, the settings or the model cannot be used; the message says why.
+        Cancelled: ``progress`` returned False.
+    """
+    settings = settings or DenoiseSettings()
+    stages = Stages(Reporter(progress, _shares(_SHARES, settings)))
+    return _run(pet, mr, settings, _loaded(model, settings, with_mr=mr is not None), stages)
+
+
+def denoise_files(
+    request: FileRequest,
+    settings: Optional[DenoiseSettings] = None,
+    model: ModelChoice = DEFAULT_MODEL,
+    progress: Optional[ProgressCallback] = None,
+) -> DenoiseResult:
+    """Denoise files: what can be told to be wrong is told before the work, and outputs appear only when complete.
+
+    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised.json``.
+
+    Raises:
+        InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.
+        Cancelled: ``progress`` returned False; nothing is written.
+    """
+    settings = settings or DenoiseSettings()
+    check_request(request, settings)
+    stages = Stages(Reporter(progress, _shares(_FILE_SHARES, settings)))
+    with stages.stage("read"):
+        loaded = _loaded(model, settings, with_mr=request.mr is not None)
+        images = {name: read_volume(path, name.upper()) for name, path in request.inputs.items()}
+        files = {name: describe_file(path) for name, path in request.inputs.items()}
+    result = _run(images.pop("pet"), images.pop("mr", None), settings, loaded, stages)
+    result = _with_files(result, request, files)
+    with stages.stage("write"):
+        volumes = {path: getattr(result, name) for name, path in request.volumes.items()}
+        write_outputs(volumes, sidecar_path(request.output), result.provenance)
+    return result
+
+
+def _loaded(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
+    loaded = model if isinstance(model, Model) else load_model(model, settings.device)
+    check_model(loaded.metadata, with_mr)
+    return loaded
+
+
+def _run(
+    pet: sitk.Image, mr: Optional[sitk.Image], settings: DenoiseSettings, model: Model, stages: Stages
+) -> DenoiseResult:
+    from .pipeline.sample import sample_residual
+
+    with stages.stage("align"):
+        inputs = _checked(pet, mr, settings, model)
+        aligned = to_model_grid(inputs.pet, inputs.mr, model.metadata.voxel_spacing_mm)
+    with stages.stage("normalise"):
+        condition = make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing)
+        inputs = _with_overlap_checked(inputs, aligned, condition)
+        part, grid = condition.cropped(), aligned.grid.crop(condition.head.box)
+    with stages.stage("sample"):
+        samples = sample_residual(model, part.channels, part.head.mask, settings, stages.report)
+    with stages.stage("restore"):
+        low_dose = aligned.pet[condition.head.box]
+        mean, change = _held(samples.mean * part.scale, low_dose, part, grid)
+        denoised, difference = restore(inputs.pet, mean, grid)
+        uncertainty = None if samples.std is None else restore_uncertainty(inputs.pet, samples.std * part.scale, grid)
+    warnings = (*inputs.warnings, *_mean_warning(change))
+    provenance = {
+        **_provenance(inputs, settings, model, samples),
+        "scale_factor": part.scale,
+        "mean_change_of_model": change,
+        "seconds": {**stages.seconds, "total": round(sum(stages.seconds.values()), 3)},
+        "peak_memory_bytes": peak_memory_bytes(),
+        "warnings": list(warnings),
+    }
+    return DenoiseResult(denoised, difference, uncertainty, provenance, warnings)
+
+
+def _checked(pet: sitk.Image, mr: Optional[sitk.Image], settings: DenoiseSettings, model: Model) -> _Inputs:
+    pet, warnings = check_pet(pet, settings.nan_to_zero)
+    warnings = warnings + check_spacing(pet, model.metadata.spacing_range_mm)
+    if mr is not None:
+        mr, about_mr = check_mr(mr, pet, settings.nan_to_zero)
+        warnings = warnings + about_mr
+    return _Inputs(pet, mr, tuple(warnings))
+
+
+def _with_overlap_checked(inputs: _Inputs, aligned: Aligned, condition: Condition) -> _Inputs:
+    if inputs.mr is None:
+        return inputs
+    warnings = check_overlap(aligned, condition.head.mask, inputs.pet, inputs.mr)
+    return replace(inputs, warnings=(*inputs.warnings, *warnings))
+
+
+def _held(residual: np.ndarray, low_dose: np.ndarray, part: Condition, grid: Grid) -> tuple[np.ndarray, float]:
+    brain_mean = part.head.scale
+    smoothed = smooth(low_dose / brain_mean, grid.array_spacing, HEAD_SMOOTHING_MM)
+    held, change = hold_mean(residual / brain_mean, smoothed, part.head.mask)
+    return held * brain_mean, change
+
+
+def _mean_warning(change: float) -> tuple[str, ...]:
+    if abs(change) <= MEAN_LIMIT:
+        return ()
+    return (
+        f"The model would have changed mean brain activity by {change:+.1%}; the change was held at {MEAN_LIMIT:.0%}. "
+        "The input may be unlike what the model was trained on.",
+    )
+
+
+def _provenance(inputs: _Inputs, settings: DenoiseSettings, model: Model, samples: ResidualSamples) -> dict[str, Any]:
+    metadata = model.metadata
+    return {
+        "format": RECORD_FORMAT,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "inputs": {
+            "pet": describe_image(inputs.pet),
+            "mr": None if inputs.mr is None else describe_image(inputs.mr),
+        },
+        "units": units_of(inputs.pet),
+        "model": {
+            "name": metadata.name,
+            "folder": str(model.folder),
+            "weights_sha256": metadata.weights_sha256,
+            "normalisation": metadata.normalisation,
+            "voxel_spacing_mm": metadata.voxel_spacing_mm,
+        },
+        "settings": settings.as_dict(),
+        "seed": settings.seed,
+        "evaluations": samples.evaluations,
+        "patch_size": samples.patch_size,
+        "device": str(samples.device),
+        "precision": str(samples.precision),
+        "versions": versions(),
+    }
+
+
+def _with_files(result: DenoiseResult, request: FileRequest, files: dict[str, dict[str, Any]]) -> DenoiseResult:
+    inputs = result.provenance["inputs"]
+    described = {name: {**files[name], **inputs[name]} if name in files else None for name in inputs}
+    outputs = {name: str(path.resolve()) for name, path in request.volumes.items()}
+    return replace(result, provenance={**result.provenance, "inputs": described, "outputs": outputs})
+
+
+def _shares(stages: dict[str, float], settings: DenoiseSettings) -> dict[str, float]:
+    return {**stages, "sample": _SHARE_OF_EVALUATION * settings.evaluations}

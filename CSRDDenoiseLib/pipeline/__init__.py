@@ -1,0 +1,1 @@
+"""The way of a volume: read -> align -> normalise -> sample -> restore -> write."""

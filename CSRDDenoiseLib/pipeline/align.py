@@ -1,0 +1,147 @@
+"""Align: PET and MR onto the model's grid, an axis-parallel refinement or coarsening of the PET's own grid.
+
+The PET grid is the master. It is brought to L-P-S axis order without interpolation (permuted and flipped axes, the
+oblique part stays), then to the model's voxel spacing; the MR follows in physical space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Optional, Sequence, Union
+
+import numpy as np
+import SimpleITK as sitk
+
+ORIENTATION = "LPS"
+SPACING_TOLERANCE = 0.05
+_FWHM_PER_SIGMA = 2.3548200450309493
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular lattice in physical space, in SimpleITK's terms: x, y, z order, millimetres, L-P-S axes."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        """Return the grid of an image."""
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def array_spacing(self) -> tuple[float, ...]:
+        """Voxel spacing in mm in the order of array axes (z, y, x)."""
+        return self.spacing[::-1]
+
+    def point(self, index: Sequence[float]) -> np.ndarray:
+        """Return the physical point (mm) of a continuous index (x, y, z)."""
+        axes = np.array(self.direction).reshape(3, 3)
+        return np.array(self.origin) + axes @ (np.array(index) * np.array(self.spacing))
+
+    def index(self, point: Sequence[float]) -> np.ndarray:
+        """Return the continuous index (x, y, z) of a physical point (mm)."""
+        axes = np.array(self.direction).reshape(3, 3)
+        return np.linalg.solve(axes, np.array(point) - np.array(self.origin)) / np.array(self.spacing)
+
+    def corners(self) -> np.ndarray:
+        """Return the eight outer corners (8, 3) in mm: half a voxel beyond the outermost centres."""
+        ends = [(-0.5, n - 0.5) for n in self.size]
+        return np.array([self.point((x, y, z)) for x in ends[0] for y in ends[1] for z in ends[2]])
+
+    def crop(self, box: Sequence[slice]) -> Grid:
+        """Return the part of the grid inside ``box``, three slices in array order (z, y, x)."""
+        parts = tuple(box)[::-1]
+        origin = self.point([part.start for part in parts])
+        return replace(self, size=tuple(part.stop - part.start for part in parts), origin=tuple(origin.tolist()))
+
+    def box_around(self, other: Grid) -> tuple[slice, slice, slice]:
+        """Return the slices (z, y, x) of this grid whose voxel centres may lie inside ``other``."""
+        indices = np.array([self.index(corner) for corner in other.corners()])
+        low = np.clip(np.ceil(indices.min(0) - 1e-6), 0, self.size).astype(int)
+        high = np.clip(np.floor(indices.max(0) + 1e-6) + 1, 0, self.size).astype(int)
+        x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high))
+        return z, y, x
+
+    def image(self, array: np.ndarray) -> sitk.Image:
+        """Return an array (z, y, x) of this grid's shape as an image on it."""
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """PET and MR on the model's grid.
+
+    Attributes:
+        grid: the model's grid.
+        pet: (D, H, W) in the PET's unit.
+        mr: (D, H, W), zero where the MR does not reach; None without an MR.
+        covered: boolean (D, H, W), where the MR reaches; None without an MR.
+    """
+
+    grid: Grid
+    pet: np.ndarray
+    mr: Optional[np.ndarray]
+    covered: Optional[np.ndarray]
+
+
+def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:
+    """Bring PET and MR to the model's voxel spacing, low-pass filtered wherever the voxels get larger."""
+    oriented = sitk.DICOMOrient(pet, ORIENTATION)
+    grid = model_grid(Grid.of(oriented), spacing_mm)
+    pet_array = sitk.GetArrayFromImage(resample(_antialias(oriented, grid.spacing), grid, sitk.sitkBSpline))
+    if mr is None:
+        return Aligned(grid, pet_array, None, None)
+    mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
+    return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid))
+
+
+def model_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """Return the grid with the same axes and centre that covers ``grid`` with voxels of ``spacing_mm``.
+
+    An axis within 5 % of that spacing is kept as it is: interpolating it would gain nothing and smooth the noise that
+    the network has to recognise.
+    """
+    old, count = np.array(grid.spacing), np.array(grid.size)
+    new = np.where(_is_near(old, spacing_mm), old, spacing_mm)
+    size = np.ceil(count * old / new - 1e-6).clip(1).astype(int)
+    first = ((count - 1) * old - (size - 1) * new) / 2 / old
+    return Grid(tuple(size.tolist()), tuple(new.tolist()), tuple(grid.point(first).tolist()), grid.direction)
+
+
+def resample(image: sitk.Image, grid: Grid, interpolator: int) -> sitk.Image:
+    """Interpolate an image onto a grid in physical space; 0 outside the image."""
+    if Grid.of(image) == grid:
+        return image
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputSpacing(grid.spacing)
+    resampler.SetOutputOrigin(grid.origin)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(interpolator)
+    return resampler.Execute(image)
+
+
+def _antialias(image: sitk.Image, spacing: Sequence[float]) -> sitk.Image:
+    """Gaussian whose FWHM widens each axis' voxel to the coarser ``spacing``, none along axes that get finer."""
+    old, new = np.array(image.GetSpacing()), np.array(spacing)
+    variance = np.where((new <= old) | _is_near(old, new), 0.0, (new**2 - old**2) / _FWHM_PER_SIGMA**2)
+    if not variance.any():
+        return image
+    return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=1e-3)
+
+
+def _is_near(spacing: np.ndarray, wanted: Union[float, np.ndarray]) -> np.ndarray:
+    return np.abs(spacing / wanted - 1) <= SPACING_TOLERANCE
+
+
+def _coverage(mr: sitk.Image, grid: Grid) -> np.ndarray:
+    inside = sitk.Image(mr.GetSize(), sitk.sitkUInt8) + 1
+    inside.CopyInformation(mr)
+    return sitk.GetArrayFromImage(resample(inside, grid, sitk.sitkNearestNeighbor)).astype(bool)

@@ -1,0 +1,155 @@
+"""Read: a file or a DICOM series folder becomes a three-dimensional floating-point SimpleITK image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+
+UNITS_TAG = "0054|1001"
+_SERIES_DESCRIPTION_TAG = "0008|103e"
+_UNITS = {"BQML": "Bq/mL", "GML": "g/mL (SUV)", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "relative counts/s"}
+_SAME_POSITION_MM = 1e-2
+_MISSING_SLICE_RATIO = 1.5
+
+
+def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
+    """Read a NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series.
+
+    Args:
+        path: the file or folder.
+        what: how messages call it, for instance "PET".
+
+    Returns:
+        A scalar 3D image, float64 if it was stored so and float32 otherwise. NaN and infinity are left as they are.
+
+    Raises:
+        InputError: missing, unreadable, not three-dimensional, more than one value a voxel, several series,
+            missing or doubled slices.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"The {what} '{path}' does not exist.")
+    try:
+        image = _read_series(path, what) if path.is_dir() else _read_file(path, what)
+    except RuntimeError as error:
+        raise InputError(f"The {what} '{path}' cannot be read as an image: {_reason(error)}") from error
+    except MemoryError as error:
+        raise InputError(f"The {what} '{path}' does not fit into memory.") from error
+    if min(image.GetSize()) < 2:
+        raise InputError(f"The {what} '{path}' is a single slice ({_times(image.GetSize())}); a 3D volume is needed.")
+    return image
+
+
+def units_of(image: sitk.Image) -> str:
+    """Return the unit of the voxel values in words where the file told it (DICOM), else "unknown"."""
+    code = image.GetMetaData(UNITS_TAG).strip() if image.HasMetaDataKey(UNITS_TAG) else ""
+    return _UNITS.get(code, code or "unknown")
+
+
+def dicom_files(folder: Path, what: str = "volume") -> list[str]:
+    """Return the files of the one DICOM series in ``folder``.
+
+    Raises:
+        InputError: there is none, or more than one (then they are listed).
+    """
+    identifiers = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if not identifiers:
+        raise InputError(f"The {what} folder '{folder}' holds no DICOM series.")
+    series = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in identifiers]
+    if len(series) > 1:
+        names = "; ".join(f"{_description(files[0])}, {len(files)} files" for files in series)
+        raise InputError(
+            f"The {what} folder '{folder}' holds {len(series)} DICOM series ({names}). "
+            "Put the one to use in a folder of its own."
+        )
+    return series[0]
+
+
+def _read_file(path: Path, what: str) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size, components = reader.GetSize(), reader.GetNumberOfComponents()
+    if components != 1:
+        raise InputError(f"The {what} '{path}' has {components} values per voxel; one is needed.")
+    extra = size[3:]
+    if len(size) < 3 or any(n != 1 for n in extra):
+        raise InputError(
+            f"The {what} '{path}' has {len(size)} dimensions ({_times(size)}); a 3D volume is needed"
+            f"{', for instance one frame of it' if len(size) > 3 else ''}."
+        )
+    if extra:
+        reader.SetExtractSize([*size[:3], *(0 for _ in extra)])
+    return _floating(reader.Execute(), path, what)
+
+
+def _read_series(folder: Path, what: str) -> sitk.Image:
+    files = dicom_files(folder, what)
+    if len(files) == 1:
+        return _read_file(Path(files[0]), what)
+    headers = [_header(name) for name in files]
+    normal = np.array(headers[0].GetDirection()).reshape(3, 3)[:, 2]
+    positions = np.array([np.dot(header.GetOrigin(), normal) for header in headers])
+    order = np.argsort(positions)
+    _check_slices(positions[order], folder, what)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([files[i] for i in order])
+    # PET slices carry a rescale slope each: a floating type keeps ITK from rounding them to the first slice's type
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    image = reader.Execute()
+    if headers[0].HasMetaDataKey(UNITS_TAG):
+        image.SetMetaData(UNITS_TAG, headers[0].GetMetaData(UNITS_TAG))
+    return image
+
+
+def _check_slices(positions: np.ndarray, folder: Path, what: str) -> None:
+    gaps = np.diff(positions)
+    doubled = int((gaps < _SAME_POSITION_MM).sum())
+    if doubled:
+        raise InputError(
+            f"The {what} series in '{folder}' has {doubled} of {len(positions)} slices at a position that another "
+            "slice already has (a dynamic or doubled series); give one frame."
+        )
+    usual = float(np.median(gaps))
+    wide = gaps > _MISSING_SLICE_RATIO * usual
+    if wide.any():
+        missing = int(np.round(gaps[wide] / usual - 1).sum())
+        raise InputError(
+            f"The {what} series in '{folder}' lacks about {missing} of its slices: they are {usual:.2f} mm apart, but "
+            f"one gap is {gaps.max():.2f} mm (after {positions[int(gaps.argmax())]:.1f} mm). Export the series again."
+        )
+
+
+def _header(name: str) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(name)
+    reader.ReadImageInformation()
+    return reader
+
+
+def _description(name: str) -> str:
+    header = _header(name)
+    text = header.GetMetaData(_SERIES_DESCRIPTION_TAG).strip() if header.HasMetaDataKey(_SERIES_DESCRIPTION_TAG) else ""
+    return f"'{text}'" if text else "without a description"
+
+
+def _floating(image: sitk.Image, path: Path, what: str) -> sitk.Image:
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(f"The {what} '{path}' holds complex numbers; a magnitude image is needed.")
+    if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
+        return image
+    return sitk.Cast(image, sitk.sitkFloat32)
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in size)
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].replace("ITK ERROR: ", "") if lines else "the format is not known."

@@ -1,0 +1,90 @@
+"""Shared fixtures: tiny models with the weights they are born with, and a small head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+SPACING = (2.0, 2.0, 2.0)
+
+
+def head_array(shape: tuple[int, int, int] = (24, 28, 26), seed: int = 0) -> np.ndarray:
+    """A noisy ellipsoid with a cold middle and a hot spot off the centre, float32 (D, H, W), in air."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    head = (x**2 + y**2 + z**2 < 0.55).astype(np.float32)
+    head[x**2 + y**2 + z**2 < 0.1] = 0.4
+    head[(x - 0.3) ** 2 + (y - 0.2) ** 2 + (z + 0.3) ** 2 < 0.02] = 2.0
+    noise = np.random.default_rng(seed).normal(1, 0.2, shape)
+    return (5000 * head * noise.clip(0)).astype(np.float32)
+
+
+def as_image(
+    array: np.ndarray,
+    spacing: tuple[float, float, float] = SPACING,
+    origin: tuple[float, float, float] = (-20.0, 10.0, 5.0),
+    direction: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1),
+) -> sitk.Image:
+    """An array (D, H, W) with a place in space."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection([float(value) for value in direction])
+    return image
+
+
+def rotation(degrees: float, axis: tuple[float, float, float] = (1.0, 2.0, 3.0)) -> tuple[float, ...]:
+    """Direction cosines of an oblique volume."""
+    turn = sitk.VersorTransform(axis, np.deg2rad(degrees))
+    return turn.GetMatrix()
+
+
+@pytest.fixture
+def pet() -> sitk.Image:
+    """A head at 2 mm, about 5000 Bq/mL."""
+    return as_image(head_array())
+
+
+@pytest.fixture
+def mr() -> sitk.Image:
+    """The same head as an MR would show it, on a finer grid of its own."""
+    return as_image(1000 - head_array((40, 44, 36), seed=1) / 10, (1.3, 1.2, 1.2), (-19.0, 11.0, 5.0))
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network with random weights, whose residual is small but not zero."""
+    return _save(tmp_path_factory.mktemp("models") / "tiny", "tiny", sigma_data=0.1, zero=False)
+
+
+@pytest.fixture(scope="session")
+def zero_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that finds nothing to change: it is born with an output of zero, and c_skip is as good as zero."""
+    return _save(tmp_path_factory.mktemp("models") / "zero", "zero", sigma_data=1e-4, zero=True)
+
+
+def _save(folder: Path, name: str, sigma_data: float, zero: bool) -> Path:
+    import torch
+
+    from CSRDDenoiseLib.model.bundle import ModelMetadata, save_model
+    from CSRDDenoiseLib.model.network import ResidualUNet3d
+
+    torch.manual_seed(0)
+    architecture = {"widths": [8, 8], "blocks": [1, 1], "embedding": 16}
+    network = ResidualUNet3d(**architecture)
+    if not zero:
+        torch.nn.init.normal_(network.exit.weight, std=0.05)
+    metadata = ModelMetadata(
+        name=name,
+        description="a tiny network for tests",
+        architecture={"type": "ResidualUNet3d", **architecture},
+        sigma_data=sigma_data,
+        sigma_min=0.01,
+        sigma_max=2.0,
+        mr_optional=True,
+        spacing_range_mm=(1.0, 4.0),
+    )
+    save_model(folder, network, metadata)
+    return folder
