@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..evaluation.run import EvaluationConfig, read_config, run_evaluation
@@ -16,7 +15,7 @@ DESCRIPTION = (
 )
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("evaluate", help="compare a model with filters", description=DESCRIPTION)
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="YAML file that says what to evaluate")

@@ -1,0 +1,105 @@
+"""The house is in order: versions agree, documented commands exist, names are documented, nothing points outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import CSRDDenoiseLib
+from CSRDDenoiseLib.commands.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".cff", ".json", ".yaml", ".yml", ".ui", ".cmake", ".s4ext", ""}
+LARGEST_WEIGHTS = 32 * 1024**2
+
+
+def tracked_files() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_one_version_everywhere():
+    version = CSRDDenoiseLib.__version__
+    assert metadata.version("csrd-denoise") == version
+    assert f"\nversion: {version}\n" in read("CITATION.cff")
+    assert re.search(r"## \[(\d+\.\d+\.\d+)\]", read("CHANGELOG.md")).group(1) == version
+
+
+def test_readme_begins_with_what_to_type_and_its_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    named = re.findall(r"`?make ([a-z]+)", read("README.md"))
+    assert {"demo", "test"} <= set(named) <= targets
+    assert all(f"make {name}" in "\n".join(read("README.md").splitlines()[:24]) for name in ("demo", "test"))
+
+
+def test_readme_tells_of_every_command_and_of_no_other():
+    table = re.search(r"\| command \| does \|\n(.*?)\n\n", read("README.md"), re.DOTALL).group(1)
+    assert set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", read(page)):
+        if "://" not in link:
+            assert (ROOT / page).parent.joinpath(link).exists(), f"{page} links to {link}"
+
+
+def test_no_file_names_a_place_on_one_machine():
+    place = re.compile(r"(?<![\w.])/(home|root|work|Users|mnt)/\w")
+    for path in tracked_files():
+        if path.suffix in TEXT_SUFFIXES and path != Path(__file__):
+            found = place.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None, f"{path.relative_to(ROOT)} mentions {found.group()}..."
+
+
+def test_style_types_and_docstrings():
+    """Ruff checks that public names of the library have docstrings and types (rules D1, ANN in pyproject.toml)."""
+    result = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_weights_stay_small():
+    sizes = [path.stat().st_size for path in tracked_files() if path.suffix == ".safetensors"]
+    assert sum(sizes) <= LARGEST_WEIGHTS
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = "import sys, CSRDDenoiseLib.settings; print(sorted({'torch', 'monai', 'SimpleITK'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "-qq", "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_RETRIES": "1"})
+    if built.returncode != 0:
+        pytest.skip(f"the wheel cannot be built here: {built.stderr.strip().splitlines()[-1]}")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        return archive.namelist()
+
+
+def test_wheel_holds_every_module_and_every_resource(wheel):
+    tracked = [path.relative_to(ROOT).as_posix() for path in tracked_files()]
+    modules = {name for name in tracked if name.startswith("CSRDDenoiseLib/")}
+    resources = {
+        name.replace("CSRDDenoise/Resources/", "CSRDDenoiseLib/resources/")
+        for name in tracked
+        if name.startswith(("CSRDDenoise/Resources/Models/", "CSRDDenoise/Resources/SampleData/"))
+    }
+    assert modules | resources <= set(wheel)
+    assert not [name for name in wheel if name.startswith(("Testing", "docs", "CSRDDenoise/"))]
