@@ -53,6 +53,7 @@ class ModelMetadata:
         mr_optional: trained with MR dropout, so that it may run without MR.
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
+        bytes_per_voxel: memory one evaluation needs beside the weights, set by :func:`save_model`.
         training: how it was trained, for the record.
         extra: anything else, for the record.
         format: version of this layout.
@@ -73,6 +74,7 @@ class ModelMetadata:
     mr_optional: bool = False
     channels: tuple[str, ...] = CONDITION_CHANNELS
     weights_sha256: str = ""
+    bytes_per_voxel: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -202,16 +204,22 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
 
 
 def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMetadata) -> None:
-    """Write a model folder; the checksum is filled in. Other files of the folder are left alone.
+    """Write a model folder, its checksum and need of memory filled in; other files of the folder are left alone.
 
     Both files are complete before either takes its place; should a crash fall between the two, the checksum tells.
     """
     from safetensors.torch import save
 
+    from .memory import activation_bytes_per_voxel
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
-    metadata = replace(metadata, weights_sha256=hashlib.sha256(weights).hexdigest())
+    metadata = replace(
+        metadata,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        bytes_per_voxel=round(activation_bytes_per_voxel(network), 1),
+    )
     text = json.dumps(metadata.as_dict(), indent=2) + "\n"
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         for name, content in ((WEIGHTS_FILE, weights), (METADATA_FILE, text.encode())):

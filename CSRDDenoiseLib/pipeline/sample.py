@@ -1,0 +1,345 @@
+"""Sample: draw the residual of a whole volume from a model, in one piece or over overlapping patches.
+
+The sampler's state is always one whole volume. Where the network cannot take that at once, each of its evaluations runs
+over overlapping patches and is blended before the sampler goes on, so that there are no per-patch trajectories and no
+seams. The noise is drawn for the whole volume from the seed alone, whatever the patches, the batch or the device.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..devices import choose_device, choose_precision, precision_name
+from ..errors import InputError, OutOfMemoryError
+from ..model.bundle import Model, ModelMetadata
+from ..model.memory import (
+    Shape,
+    activation_bytes_per_voxel,
+    choose_patch,
+    free_bytes,
+    is_out_of_memory,
+    memory_budget,
+    smaller_patch,
+)
+from ..model.samplers import Churn, Denoiser, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
+from ..progress import Reporter
+from ..settings import DenoiseSettings
+
+STAGE = "sample"
+_LARGEST_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ResidualSamples:
+    """The residual of a volume, in the model's normalised unit.
+
+    Attributes:
+        mean: float32 (D, H, W), mean over the samples.
+        std: float32 (D, H, W), standard deviation over the samples (n - 1), or None with one sample.
+        evaluations: evaluations of the network over the whole volume.
+        seconds: wall time.
+        device: where it ran.
+        precision: of the network's arithmetic.
+        patch_size: (D, H, W) of the patches, None when the volume was evaluated in one piece.
+    """
+
+    mean: np.ndarray
+    std: Optional[np.ndarray]
+    evaluations: int
+    seconds: float
+    device: str
+    precision: str
+    patch_size: Optional[Shape]
+
+
+def sample_residual(
+    model: Model, condition: np.ndarray, head: np.ndarray, settings: DenoiseSettings, report: Reporter
+) -> ResidualSamples:
+    """Draw the residual (full dose - low dose) given the condition.
+
+    Args:
+        model: the score model.
+        condition: float32 (5, D, H, W) in the model's channel order, normalised.
+        head: boolean (D, H, W); patches without any of it are not evaluated.
+        settings: sampler, steps, samples, patches, seed, device.
+        report: told of every patch as stage ``sample``; may raise to cancel, also within a step.
+
+    Raises:
+        InputError: the device is not there, or the patch size does not suit the network.
+        OutOfMemoryError: not even the smallest patches fit.
+    """
+    began = time.perf_counter()
+    device = choose_device(settings.device)
+    # one evaluation draws nothing, so a second would tell nothing new
+    samples = 1 if settings.sampler == "mean" else settings.samples
+    evaluations = samples * _evaluations_of_a_sample(settings)
+    volume = VolumeDenoiser(model, condition, head, settings, device, _Counter(report, evaluations))
+    statistics = _RunningStatistics()
+    with torch.inference_mode():
+        for index in range(samples):
+            noise = noise_source(condition.shape[1:], settings.seed, index)
+            start = volume.pad(noise())
+            residual = _draw(volume, start, model.metadata, settings, lambda noise=noise: volume.pad(noise()))
+            statistics.add(volume.crop(residual).cpu())
+    return ResidualSamples(
+        mean=statistics.mean.numpy(),
+        std=statistics.std(),
+        evaluations=evaluations,
+        seconds=time.perf_counter() - began,
+        device=str(device),
+        precision=precision_name(choose_precision(device)),
+        patch_size=volume.patch,
+    )
+
+
+def noise_source(shape: Shape, seed: int, index: int) -> Callable[[], Tensor]:
+    """Return what draws unit normal noise (1, 1, D, H, W), always on the CPU, from (seed, sample index) alone."""
+    key = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
+    generator = torch.Generator("cpu").manual_seed(int(key[0]))
+    return lambda: torch.randn((1, 1, *shape), generator=generator)
+
+
+def gaussian_weights(patch: Shape) -> Tensor:
+    """Return blending weights (D, H, W): a Gaussian about the middle, its standard deviation an eighth of each side.
+
+    MONAI's own map is cut off from below at a thousandth, which near a patch's edges and corners weighs good and bad
+    voxels alike.
+    """
+    lines = [torch.exp(-0.5 * ((torch.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) for side in patch]
+    return torch.einsum("i,j,k->ijk", *lines)
+
+
+class VolumeDenoiser:
+    """D(x; sigma) of a whole volume, in one piece when that fits memory, else over patches that are blended.
+
+    Out of memory, it goes on with smaller patches: the caller's state is not touched, so no run is lost.
+
+    Attributes:
+        patch: (D, H, W) of the patches, None while the volume is evaluated in one piece.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        condition: np.ndarray,
+        head: np.ndarray,
+        settings: DenoiseSettings,
+        device: torch.device,
+        counter: _Counter,
+    ):
+        self._denoiser = model.denoiser.to(device)
+        self._multiple = model.denoiser.model.multiple
+        self._device, self._precision = device, choose_precision(device)
+        self._overlap, self._counter = settings.overlap, counter
+        self._size = condition.shape[1:]
+        self._margins = [_margins(size, self._multiple) for size in self._size]
+        self._condition = self.pad(torch.from_numpy(condition)[None])
+        self._head = np.pad(head, self._margins)
+        self._shape: Shape = self._head.shape
+        self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
+        self._lay_out(self._first_patch(settings.patch_size))
+
+    def pad(self, volume: Tensor) -> Tensor:
+        """Bring (N, C, D, H, W) to the device, padded with zeros, centred, to multiples of what the network needs."""
+        padding = [side for margins in reversed(self._margins) for side in margins]
+        volume = volume.to(self._device)
+        return F.pad(volume, padding) if any(padding) else volume
+
+    def crop(self, volume: Tensor) -> Tensor:
+        """Undo :meth:`pad`, and drop batch and channel: (1, 1, D, H, W) -> (D, H, W)."""
+        return volume[(0, 0, *(slice(low, low + size) for (low, _), size in zip(self._margins, self._size)))]
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Return D(x; sigma) for the padded volume x (1, 1, D, H, W), float32."""
+        denoised = self._try(x, sigma)
+        while denoised is None:
+            self._shrink()
+            denoised = self._try(x, sigma)
+        self._counter.evaluation_done()
+        return denoised
+
+    def _try(self, x: Tensor, sigma: float) -> Optional[Tensor]:
+        """Evaluate, or return None when memory ran out (and its tensors are gone with this call)."""
+        try:
+            if self.patch is None:
+                self._counter.check()
+                return self._evaluate(x, sigma, self._condition)
+            blended = self._blend(x, lambda window, where: self._evaluate_windows(window, sigma, where))
+            return blended if self._coverage is None else blended.div_(self._coverage)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _evaluate(self, x: Tensor, sigma: float, condition: Tensor) -> Tensor:
+        levels = torch.full((x.shape[0],), sigma, dtype=torch.float32, device=self._device)
+        reduced = self._precision != torch.float32
+        with torch.autocast(self._device.type, dtype=self._precision) if reduced else nullcontext():
+            return self._denoiser(x, levels, condition)
+
+    def _evaluate_windows(self, windows: Tensor, sigma: float, where: list[list[slice]]) -> Tensor:
+        """Evaluate the windows that have head in them; the others are zero."""
+        chosen = [row for row, place in enumerate(where) if _start(place) in self._windows]
+        self._counter.check(len(chosen))
+        denoised = torch.zeros_like(windows)
+        if chosen:
+            condition = torch.cat([self._condition[tuple(where[row])] for row in chosen])
+            denoised[chosen] = self._evaluate(windows[chosen], sigma, condition)
+        return denoised
+
+    def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
+        # imported here because a volume in one piece must not wait for it
+        from monai.inferers.utils import sliding_window_inference
+
+        return sliding_window_inference(
+            x,
+            self.patch,
+            self._batch,
+            predictor,
+            overlap=self._window_overlap,
+            roi_weight_map=self._weights,
+            with_coord=True,
+        )
+
+    def _lay_out(self, patch: Optional[Shape]) -> None:
+        """Take this patch: find the windows with head, and the share of each voxel's blending weight that they hold."""
+        self.patch, self._coverage, self._windows = patch, None, set()
+        if patch is None:
+            self._counter.lay_out(windows=1)
+            return
+        self._batch = self._batch_of(patch)
+        self._weights = gaussian_weights(patch).to(self._device)
+        self._window_overlap = [_quantised_overlap(side, self._overlap, self._multiple) for side in patch]
+        skipped = []
+
+        def survey(windows: Tensor, where: list[list[slice]]) -> Tensor:
+            kept = [bool(self._head[tuple(place[2:])].any()) for place in where]
+            self._windows.update(_start(place) for place, keep in zip(where, kept) if keep)
+            skipped.extend(keep for keep in kept if not keep)
+            return torch.ones_like(windows) * torch.tensor(kept, device=windows.device).view(-1, 1, 1, 1, 1)
+
+        coverage = self._blend(self._condition[:, :1], survey)
+        if skipped:
+            # zero only where no evaluated window reaches, and there the blended value is zero too
+            self._coverage = coverage.clamp_(min=torch.finfo(torch.float32).tiny)
+        self._counter.lay_out(windows=max(len(self._windows), 1))
+
+    def _first_patch(self, side: Optional[int]) -> Optional[Shape]:
+        if side is not None and side % self._multiple:
+            below = max(side // self._multiple, 1) * self._multiple
+            raise InputError(
+                f"The patch size is {side}, and this model needs a multiple of {self._multiple}; "
+                f"use {below} or {below + self._multiple}."
+            )
+        if side is not None:
+            patch = tuple(min(side, size) for size in self._shape)
+        else:
+            most = memory_budget(self._device, self._head.size) / self._voxel_bytes
+            patch = choose_patch(self._shape, most, self._multiple, self._overlap)
+        return None if patch == self._shape else patch
+
+    def _shrink(self) -> None:
+        patch = smaller_patch(self.patch or self._shape, self._shape, self._multiple, self._overlap)
+        if patch is None:
+            free = free_bytes()
+            told = "" if free is None else f" with {free / 2**30:.1f} GiB free"
+            raise OutOfMemoryError(
+                f"A volume of {_times(self._size)} voxels does not fit memory{told}: even patches of "
+                f"{_times(self.patch or self._shape)} voxels ran out. Close other programs, or use another device."
+            )
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._lay_out(patch)
+
+    def _batch_of(self, patch: Shape) -> int:
+        if self._device.type != "cuda":
+            return 1
+        fitting = memory_budget(self._device, self._head.size) / (self._voxel_bytes * float(np.prod(patch)))
+        return int(min(max(fitting, 1), _LARGEST_BATCH))
+
+
+class _Counter:
+    """Turns evaluations and their windows into reports: windows done of windows in all."""
+
+    def __init__(self, report: Reporter, evaluations: int):
+        self._report, self._evaluations = report, evaluations
+        self._done, self._in_this, self._windows = 0, 0, 1
+
+    def lay_out(self, windows: int) -> None:
+        self._windows, self._in_this = windows, 0
+
+    def check(self, starting: int = 0) -> None:
+        """Report before ``starting`` more windows begin; raises when the run was cancelled."""
+        step = self._done * self._windows + self._in_this
+        current = min(self._done + 1, self._evaluations)
+        self._report(STAGE, step, self._evaluations * self._windows, f"evaluation {current} of {self._evaluations}")
+        self._in_this += starting
+
+    def evaluation_done(self) -> None:
+        self._done, self._in_this = self._done + 1, 0
+        self.check()
+
+
+class _RunningStatistics:
+    """Mean and standard deviation of volumes that come one at a time (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self._squares = torch.zeros(())
+
+    def add(self, volume: Tensor) -> None:
+        self.count += 1
+        if self.count == 1:
+            self.mean, self._squares = volume.clone(), torch.zeros_like(volume)
+            return
+        before = volume - self.mean
+        self.mean += before / self.count
+        self._squares += before.mul_(volume - self.mean)
+
+    def std(self) -> Optional[np.ndarray]:
+        return None if self.count < 2 else (self._squares / (self.count - 1)).sqrt_().numpy()
+
+
+def _draw(
+    denoiser: Denoiser, noise: Tensor, metadata: ModelMetadata, settings: DenoiseSettings, fresh: Callable[[], Tensor]
+) -> Tensor:
+    sigma_max = metadata.sigma_max
+    if settings.sampler == "mean":
+        return posterior_mean(denoiser, noise * sigma_max, sigma_max)
+    sigmas = karras_sigmas(settings.steps, metadata.sigma_min, sigma_max, metadata.rho).tolist()
+    if settings.sampler == "heun":
+        return sample_heun(denoiser, noise * sigma_max, sigmas, churn=Churn(settings.churn, fresh))
+    return sample_dpmpp_2m(denoiser, noise * sigma_max, sigmas)
+
+
+def _evaluations_of_a_sample(settings: DenoiseSettings) -> int:
+    return {"mean": 1, "dpmpp": settings.steps, "heun": 2 * settings.steps - 1}[settings.sampler]
+
+
+def _margins(size: int, multiple: int) -> tuple[int, int]:
+    """Return what is added before and after to reach a multiple, centred."""
+    missing = -size % multiple
+    return missing // 2, missing - missing // 2
+
+
+def _quantised_overlap(side: int, overlap: float, multiple: int) -> float:
+    """Return the overlap, at least the one asked for, at which windows start at multiples of what the network needs."""
+    interval = max(int(side * (1 - overlap)) // multiple, 1) * multiple
+    # half a voxel more, so that rounding cannot turn the interval into one voxel less
+    return max(1 - (interval + 0.5) / side, 0.0)
+
+
+def _start(place: list[slice]) -> tuple[int, ...]:
+    return tuple(part.start for part in place[2:])
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join(str(size) for size in shape)
