@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Iterable, Mapping, Optional, Sequence
 
 import numpy as np
-from scipy import stats
 
 from .measure import CEILING, Measurement
 from .methods import INPUT
@@ -139,6 +138,8 @@ def _tuned_text(group: Sequence[Measurement]) -> str:
 
 
 def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[str, str, str]:
+    from scipy import stats
+
     gains = np.array([ours[subject] - theirs[subject] for subject in ours if subject in theirs])
     if gains.size < 2:
         return f"{gains.mean():+.2f}", "", str(gains.size)
