@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
+import shutil
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Union
 
@@ -15,6 +21,11 @@ _SERIES_DESCRIPTION_TAG = "0008|103e"
 _UNITS = {"BQML": "Bq/mL", "GML": "g/mL (SUV)", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "relative counts/s"}
 _SAME_POSITION_MM = 1e-2
 _MISSING_SLICE_RATIO = 1.5
+_GZIP_MAGIC = b"\x1f\x8b"
+_BLOCK = 1 << 20
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_NIFTI_FLOATS = ("16", "64")
+_NIFTI_HEADER_SIZES = (348, 540)
 
 
 def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
@@ -85,7 +96,43 @@ def _read_file(path: Path, what: str) -> sitk.Image:
         )
     if extra:
         reader.SetExtractSize([*size[:3], *(0 for _ in extra)])
-    return _floating(reader.Execute(), path, what)
+    image = _floating(reader.Execute(), path, what)
+    if path.name.lower().endswith(_NIFTI_SUFFIXES) and reader.HasMetaDataKey("vox_offset"):
+        return _with_what_itk_hides(image, reader, path, what)
+    return image
+
+
+def _with_what_itk_hides(image: sitk.Image, reader: sitk.ImageFileReader, path: Path, what: str) -> sitk.Image:
+    """Look at a NIfTI's own bytes: ITK turns NaN, infinity and voxels that are cut off into zeros, without a word."""
+    content = _content(path)
+    offset, bits = int(float(reader.GetMetaData("vox_offset"))), int(reader.GetMetaData("bitpix"))
+    count = math.prod(reader.GetSize())
+    wanted = offset + count * bits // 8
+    if len(content) < wanted:
+        raise InputError(f"The {what} '{path}' is cut short: it holds {len(content)} of {wanted} bytes. Copy it again.")
+    if reader.GetMetaData("datatype") not in _NIFTI_FLOATS:
+        return image
+    order = "<" if int.from_bytes(content[:4], "little") in _NIFTI_HEADER_SIZES else ">"
+    stored = np.frombuffer(content, f"{order}f{bits // 8}", count, offset)
+    bad = ~np.isfinite(stored)
+    if not bad.any():
+        return image
+    values = sitk.GetArrayFromImage(image)
+    values.ravel()[bad] = stored[bad]
+    restored = sitk.GetImageFromArray(values)
+    restored.CopyInformation(image)
+    return restored
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, decompressed as far as they can be."""
+    with path.open("rb") as stream:
+        if stream.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
+            return path.read_bytes()
+    content = io.BytesIO()
+    with gzip.open(path) as stream, suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        shutil.copyfileobj(stream, content, _BLOCK)
+    return content.getvalue()
 
 
 def _read_series(folder: Path, what: str) -> sitk.Image:

@@ -1,0 +1,190 @@
+"""Bad input: one sentence with the numbers, before the work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array
+
+from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.pipeline.checks import FileRequest, check_mr, check_pet, check_request, check_spacing
+from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
+
+FAST = settings_from_preset("fast")
+
+
+def with_value(value: float, share: float) -> sitk.Image:
+    array = head_array()
+    array.ravel()[: round(share * array.size)] = value
+    return as_image(array)
+
+
+@pytest.mark.parametrize(
+    ("pet", "words"),
+    [
+        (with_value(np.nan, 0.01), ["175 of 17472", "0.01", "--nan-to-zero"]),
+        (with_value(np.inf, 0.01), ["175 of 17472"]),
+        (as_image(np.zeros((20, 20, 20), np.float32)), ["0 everywhere"]),
+        (as_image(np.full((20, 20, 20), 3.5, np.float32)), ["3.5 everywhere"]),
+        (as_image(-head_array() - 1), ["100% of the PET is negative"]),
+        (as_image(head_array((5, 20, 20))), ["40.0 x 40.0 x 10.0 mm", "24 mm"]),
+        (sitk.Image(20, 20, sitk.sitkFloat32), ["2 dimensions"]),
+        (sitk.Image([20, 20, 20], sitk.sitkVectorFloat32, 3), ["3 value(s)"]),
+    ],
+    ids=["nan", "infinity", "zero", "constant", "negative", "thin", "2D", "vector"],
+)
+def test_pet_that_cannot_be_used(pet, words):
+    with pytest.raises(InputError) as error:
+        check_pet(pet, nan_to_zero=False)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_nan_is_repaired_on_request_and_told():
+    pet, warnings = check_pet(with_value(np.nan, 0.01), nan_to_zero=True)
+    assert np.isfinite(sitk.GetArrayFromImage(pet)).all()
+    assert len(warnings) == 1 and "175" in warnings[0]
+
+
+def test_mr_that_is_the_pet(pet):
+    with pytest.raises(InputError, match="identical"):
+        check_mr(sitk.Image(pet), pet, nan_to_zero=False)
+
+
+def test_mr_elsewhere_tells_the_millimetres(pet):
+    far = as_image(head_array(seed=3), origin=(-20 + 152.0, 10.0, 5.0))
+    with pytest.raises(InputError, match=r"100 mm between them.* 152 mm"):
+        check_mr(far, pet, nan_to_zero=False)
+
+
+def test_mr_that_covers_a_part_of_the_head_warns(pet, zero_model_folder):
+    shifted = as_image(head_array(seed=3), origin=(-20.0, 10.0, 5.0 + 28.0))
+    warnings = denoise(pet, shifted, FAST, zero_model_folder).warnings
+    assert any("covers only" in warning and "%" in warning for warning in warnings)
+
+
+def test_mr_that_covers_none_of_the_head_is_refused(zero_model_folder):
+    array = np.pad(head_array(), ((20, 0), (0, 0), (0, 0)))
+    mr = as_image(head_array((10, 28, 26), seed=3))
+    with pytest.raises(InputError, match="nothing of the head"):
+        denoise(as_image(array), mr, FAST, zero_model_folder)
+
+
+def test_unusual_voxels_warn_with_the_range(pet):
+    assert check_spacing(pet, (1.0, 4.0)) == []
+    assert "2.00 x 2.00 x 2.00 mm; the model knows 2.5 to 4 mm" in check_spacing(pet, (2.5, 4.0))[0]
+
+
+@pytest.fixture
+def files(tmp_path, pet, mr) -> dict[str, Path]:
+    """PET and MR on disk, and names for the outputs."""
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    sitk.WriteImage(mr, str(tmp_path / "mr.nii.gz"))
+    return {"pet": tmp_path / "pet.nii.gz", "mr": tmp_path / "mr.nii.gz", "output": tmp_path / "out.nii.gz"}
+
+
+def refused(files: dict, settings: DenoiseSettings = FAST, **changes) -> str:
+    folder = files["pet"].parent
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(InputError) as error:
+        check_request(FileRequest(**{**files, **changes}), settings)
+    assert sorted(folder.rglob("*")) == before
+    return str(error.value)
+
+
+def test_request_that_is_fine_passes(files):
+    check_request(FileRequest(**files), FAST)
+
+
+def test_input_that_is_not_there(files, tmp_path):
+    assert "MR" in refused(files, mr=tmp_path / "none.nii")
+
+
+def test_pet_and_mr_of_one_path(files):
+    assert "same path" in refused(files, mr=files["pet"])
+
+
+def test_output_over_an_input(files, tmp_path):
+    assert "overwrite an input" in refused(files, output=files["pet"], overwrite=True)
+    link = tmp_path / "link.nii.gz"
+    link.symlink_to(files["mr"])
+    assert "overwrite an input" in refused(files, output=link, overwrite=True)
+
+
+def test_record_over_the_inputs_own_json(files, tmp_path):
+    (tmp_path / "pet.json").write_text("{}")
+    assert "record would overwrite an input" in refused(files, output=tmp_path / "pet.nrrd", overwrite=True)
+
+
+def test_output_or_its_record_that_exists(files, tmp_path):
+    (tmp_path / "out.json").write_text("{}")
+    assert "record" in refused(files) and "--overwrite" in refused(files)
+    files["output"].write_bytes(b"")
+    assert "denoised" in refused(files)
+    check_request(FileRequest(**files, overwrite=True), FAST)
+
+
+def test_two_outputs_of_one_path(files):
+    assert "would both go to" in refused(files, difference=files["output"])
+
+
+@pytest.mark.parametrize("name", ["out.img", "out.mhd", "out", ".nii.gz", "out.jpg"])
+def test_format_that_is_not_written(files, tmp_path, name):
+    assert ".nii.gz" in refused(files, output=tmp_path / name)
+
+
+def test_folder_that_is_not_there(files, tmp_path):
+    assert "does not exist" in refused(files, output=tmp_path / "none" / "out.nii.gz")
+
+
+def test_output_that_is_a_folder(files, tmp_path):
+    (tmp_path / "dir.nii.gz").mkdir()
+    assert "is a folder" in refused(files, output=tmp_path / "dir.nii.gz")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux")
+def test_folder_that_is_read_only_even_for_root(files):
+    assert "cannot be written" in refused(files, output=Path("/proc") / "out.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [(FAST, "mean"), (DenoiseSettings(samples=1), "2 or more")],
+    ids=["mean", "one sample"],
+)
+def test_uncertainty_of_one_sample(files, tmp_path, settings, word):
+    assert word in refused(files, settings, uncertainty=tmp_path / "std.nii.gz")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX")
+def test_disk_full_is_told_and_leaves_nothing(tmp_path):
+    script = """
+import resource, signal, sys
+import numpy as np, SimpleITK as sitk
+from pathlib import Path
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.pipeline.write import write_outputs
+image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+folder = Path(sys.argv[1])
+try:
+    write_outputs({folder / f"out{sys.argv[2]}": image}, folder / "out.json", {})
+except InputError as error:
+    print(error)
+"""
+    for suffix in (".nii", ".nii.gz", ".nrrd", ".mha"):
+        command = [sys.executable, "-c", script, str(tmp_path), suffix]
+        run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": _root()})
+        assert "Nothing was written" in run.stdout, run.stdout + run.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def _root() -> str:
+    return str(Path(__file__).resolve().parent.parent)

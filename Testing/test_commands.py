@@ -1,0 +1,209 @@
+"""The command line: exit codes, JSON lines, signals, and no heavy import before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array
+
+from CSRDDenoiseLib import __version__
+from CSRDDenoiseLib.commands import demo
+from CSRDDenoiseLib.commands.main import COMMANDS, main
+from CSRDDenoiseLib.commands.progress import ProgressBar, describe, describe_seconds
+from CSRDDenoiseLib.progress import Progress
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def words(tmp_path, pet, mr, model_folder) -> list[str]:
+    """A command line that is fine and quick."""
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    sitk.WriteImage(mr, str(tmp_path / "mr.nrrd"))
+    files = ["--pet", tmp_path / "pet.nii.gz", "--mr", tmp_path / "mr.nrrd", "--output", tmp_path / "out.nii.gz"]
+    return [*map(str, ["denoise", *files, "--model", model_folder]), "--steps", "2", "--samples", "2"]
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_denoise_writes_volumes_and_record(words, tmp_path, capsys):
+    extra = ["--difference", str(tmp_path / "d.mha"), "--uncertainty", str(tmp_path / "u.nrrd"), "--seed", "3"]
+    assert main([*words, *extra]) == 0
+    assert {"out.nii.gz", "out.json", "d.mha", "u.nrrd"} <= {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "out.json").read_text())["seed"] == 3
+    told = capsys.readouterr()
+    assert told.out == "" and "Wrote" in told.err and "sample" in told.err
+
+
+def test_json_progress_ends_with_the_result(words, capsys):
+    assert main([*words, "--progress", "json"]) == 0
+    *reports, last = lines(capsys.readouterr().out)
+    assert {"stage", "step", "of", "fraction", "eta_seconds", "message"} <= set(reports[0])
+    assert last["result"]["outputs"]["denoised"].endswith("out.nii.gz")
+
+
+def test_json_progress_ends_with_the_error(words, tmp_path, capsys):
+    (tmp_path / "out.nii.gz").write_text("mine")
+    assert main([*words, "--progress", "json"]) == 2
+    told = capsys.readouterr()
+    last = lines(told.out)[-1]
+    assert last["exit_code"] == 2 and "exists already" in last["error"]
+    assert "exists already" in told.err and "Traceback" not in told.err
+    assert (tmp_path / "out.nii.gz").read_text() == "mine"
+    assert main([*words, "--overwrite", "--progress", "none"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (["--steps", "0"], "steps is 0"),
+        (["--overlap", "0.95"], "overlap is 0.95"),
+        (["--samples", "0"], "samples is 0"),
+        (["--patch-size", "30"], "multiple of 4"),
+        (["--device", "cuda:7"], "cuda:7"),
+        (["--model", "nobody"], "'nobody'"),
+        (["--pet", "nowhere.nii"], "nowhere.nii"),
+        (["--sampler", "mean", "--uncertainty", "u.nii"], "mean"),
+        (["--mr", "pet.nii.gz"], "same path"),
+    ],
+)
+def test_bad_input_is_one_sentence_exit_two_and_nothing_written(words, tmp_path, capsys, monkeypatch, change, word):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main([*words, *change, "--progress", "none"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert word in told and len(told.splitlines()) == 1 and told.endswith(".")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_nan_is_refused_or_repaired(words, tmp_path, capsys):
+    array = head_array()
+    array[0, 0, :5] = np.nan
+    sitk.WriteImage(as_image(array), str(tmp_path / "pet.nii.gz"))
+    assert main(words) == 2
+    assert "5 of 17472" in capsys.readouterr().err
+    assert main([*words, "--nan-to-zero"]) == 0
+    assert "Warning" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["denoise"], ["nonsense"], ["denoise", "--sampler", "x"]])
+def test_bad_usage_is_exit_two(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+def test_internal_error_tells_where_the_details_are(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("CSRDDenoiseLib.denoise.denoise_files", lambda *_: 1 / 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(words) == 1
+    told = capsys.readouterr().err.strip()
+    (log,) = tmp_path.glob("csrd-denoise-*.log")
+    assert str(log) in told and len(told.splitlines()) == 1
+    assert "ZeroDivisionError" in log.read_text()
+    assert main(["--debug", *words]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
+    before = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-m", "CSRDDenoiseLib", *words, "--samples", "100000", "--progress", "json"]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        while '"sample"' not in run.stdout.readline():
+            pass
+        run.send_signal(number)
+        began = time.monotonic()
+        out, err = run.communicate(timeout=30)
+    assert run.returncode == 3
+    assert "Cancelled" in err and "Traceback" not in err
+    assert lines(out)[-1]["exit_code"] == 3
+    assert time.monotonic() - began < 10
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_help_and_version_without_any_heavy_import():
+    script = "import sys, CSRDDenoiseLib.commands.main as m\ntry: m.main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    script += "print(*sorted({'torch', 'monai', 'numpy', 'SimpleITK', 'matplotlib'} & set(sys.modules)))"
+    for arguments, word in ((["--help"], "denoise"), (["--version"], __version__)):
+        command = [sys.executable, "-c", script, *arguments]
+        told = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True).stdout
+        assert word in told and told.splitlines()[-1] == ""
+
+
+def test_package_imports_in_a_moment():
+    script = "import time; t = time.perf_counter(); import CSRDDenoiseLib; print(time.perf_counter() - t)"
+    seconds = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True).stdout
+    assert float(seconds) < 0.3
+
+
+def test_every_exported_name_is_there():
+    import CSRDDenoiseLib
+
+    for name in CSRDDenoiseLib.__all__:
+        assert getattr(CSRDDenoiseLib, name) is not None
+    with pytest.raises(AttributeError):
+        _ = CSRDDenoiseLib.nothing_of_that_name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0 and command in capsys.readouterr().out
+
+
+def test_info_tells_versions_devices_and_presets(capsys):
+    assert main(["info"]) == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("torch", "cpu", "float32", "balanced", "Models:"))
+
+
+def test_demo_compares_with_the_full_dose(tmp_path, monkeypatch, capsys, model_folder):
+    data = tmp_path / "resources" / "SampleData"
+    data.mkdir(parents=True)
+    for seed, name in enumerate((demo.LOW_DOSE, demo.MR, demo.FULL_DOSE)):
+        sitk.WriteImage(as_image(head_array(seed=seed)), str(data / name))
+    monkeypatch.setattr(demo, "resource_folder", lambda: data.parent)
+    output = tmp_path / "demo"
+    arguments = ["demo", "--output", str(output), "--model", str(model_folder), "--steps", "2", "--samples", "2"]
+    assert main(arguments) == 0
+    table = capsys.readouterr().out
+    assert "low dose 1/10" in table and "denoised" in table and "PSNR" in table
+    assert {path.name for path in output.iterdir()} == {
+        "denoised.nii.gz",
+        "denoised.json",
+        "difference.nii.gz",
+        "uncertainty.nii.gz",
+        "comparison.png",
+    }
+    assert main(arguments) == 2
+    assert main([*arguments, "--overwrite", "--preset", "fast"]) == 0
+
+
+def test_bar_in_a_file_is_one_line_a_stage(tmp_path):
+    with (tmp_path / "log").open("w") as stream:
+        bar = ProgressBar(stream)
+        for step in range(3):
+            bar(Progress("sample", step, 3, step / 3))
+        bar(Progress("write", 1, 1, 1.0))
+    assert (tmp_path / "log").read_text().splitlines() == ["sample (0%)", "write (100%)"]
+
+
+def test_remaining_time_in_words():
+    assert [describe_seconds(s) for s in (0.4, 59, 200, 3900)] == ["0 s", "59 s", "3 min 20 s", "1 h 05 min"]
+    assert "50% sample 4/8, 1 min 05 s left" in describe(Progress("sample", 4, 8, 0.5, 65.0))

@@ -1,0 +1,179 @@
+"""The whole job in one call: what must hold whatever the network has learned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array, rotation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from CSRDDenoiseLib.denoise import DenoiseResult, FileRequest, denoise, denoise_files
+from CSRDDenoiseLib.errors import Cancelled, InputError, ModelError
+from CSRDDenoiseLib.model.bundle import Model, load_model
+from CSRDDenoiseLib.pipeline.align import Grid
+from CSRDDenoiseLib.pipeline.condition import make_condition
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu")
+MEAN = DenoiseSettings(sampler="mean", samples=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def model(model_folder) -> Model:
+    return load_model(model_folder)
+
+
+def values(image: sitk.Image) -> np.ndarray:
+    return sitk.GetArrayFromImage(image)
+
+
+def test_network_that_changes_nothing_returns_the_pet(pet, mr, zero_model_folder):
+    result = denoise(pet, mr, TWO_SAMPLES, zero_model_folder)
+    np.testing.assert_allclose(values(result.denoised), values(pet), atol=1e-5 * values(pet).max())
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.6, 1.4, 2.7)])
+@pytest.mark.parametrize("dtype", [sitk.sitkFloat32, sitk.sitkFloat64, sitk.sitkUInt16])
+def test_result_lies_on_the_pet_grid_in_its_type(mr, model, spacing, dtype):
+    pet = sitk.Cast(as_image(head_array(), spacing, direction=rotation(12)), dtype)
+    result = denoise(pet, mr, TWO_SAMPLES, model)
+    for image in (result.denoised, result.difference, result.uncertainty):
+        assert Grid.of(image) == Grid.of(pet)
+        assert image.GetPixelID() == (sitk.sitkFloat64 if dtype == sitk.sitkFloat64 else sitk.sitkFloat32)
+    before = values(pet).astype(values(result.denoised).dtype)
+    np.testing.assert_array_equal(values(result.difference), values(result.denoised) - before)
+    assert np.abs(values(result.difference)).max() > 0.01 * before.max()
+    assert values(result.uncertainty).max() > 0
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(exponent=st.floats(-3, 6))
+def test_result_scales_with_the_pet(model, exponent):
+    factor = 10.0**exponent
+    array = head_array()
+    once = denoise(as_image(array), None, TWO_SAMPLES, model)
+    scaled = denoise(as_image((array * factor).astype(np.float32)), None, TWO_SAMPLES, model)
+    top = np.abs(values(once.denoised)).max()
+    for name in ("denoised", "uncertainty"):
+        one, other = values(getattr(once, name)), values(getattr(scaled, name)) / factor
+        np.testing.assert_allclose(other, one, atol=1e-4 * top, rtol=0)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "SPL", "AIR"])
+def test_order_of_axes_in_memory_does_not_matter(pet, mr, model, axes):
+    upright = denoise(pet, mr, TWO_SAMPLES, model)
+    turned = denoise(sitk.DICOMOrient(pet, axes), sitk.DICOMOrient(mr, "RSA"), TWO_SAMPLES, model)
+    again = sitk.DICOMOrient(turned.denoised, "LPS")
+    np.testing.assert_allclose(values(again), values(upright.denoised), atol=1e-4 * values(pet).max())
+
+
+def test_air_far_from_the_head_is_returned_bit_for_bit(model):
+    array = np.pad(head_array(), 10)
+    array += np.random.default_rng(5).normal(0, 20, array.shape).astype(np.float32)
+    pet = as_image(array)
+    changed = values(denoise(pet, None, MEAN, model).denoised) != array
+    assert changed.any()
+    assert not changed[:3].any() and not changed[:, :, -3:].any()
+
+
+def test_mean_brain_activity_is_kept(pet, mr, model):
+    result = denoise(pet, mr, TWO_SAMPLES, model)
+    brain = values(pet) > 2000
+    assert abs(values(result.denoised)[brain].mean() / values(pet)[brain].mean() - 1) < 0.025
+
+
+def test_mr_matters_and_may_be_missing(pet, mr, model):
+    with_mr, without = denoise(pet, mr, MEAN, model), denoise(pet, None, MEAN, model)
+    assert with_mr.provenance["inputs"]["mr"]["size"] == [36, 44, 40]
+    assert without.provenance["inputs"]["mr"] is None
+    assert not np.array_equal(values(with_mr.denoised), values(without.denoised))
+
+
+def test_same_seed_same_voxels_other_seed_others(pet, model):
+    one, same = denoise(pet, None, TWO_SAMPLES, model), denoise(pet, None, TWO_SAMPLES, model)
+    other = denoise(pet, None, DenoiseSettings(steps=2, samples=2, seed=1), model)
+    np.testing.assert_array_equal(values(one.denoised), values(same.denoised))
+    assert not np.array_equal(values(one.denoised), values(other.denoised))
+
+
+@pytest.mark.parametrize("chosen", [MEAN, DenoiseSettings(steps=2, samples=1)], ids=["mean", "one sample"])
+def test_one_sample_has_no_uncertainty(pet, model, chosen):
+    assert denoise(pet, None, chosen, model).uncertainty is None
+
+
+def test_pet_without_a_head_is_told(model):
+    speck = np.zeros((64, 64, 64), np.float32)
+    speck[32, 32, 32] = 1.0
+    with pytest.raises(InputError, match="No head"):
+        denoise(as_image(speck), None, MEAN, model)
+
+
+def test_normalisation_that_is_not_known_is_told():
+    with pytest.raises(ModelError, match=r"'brightest'.*head-mean"):
+        make_condition("brightest", head_array(), None, (2.0, 2.0, 2.0))
+
+
+def test_progress_names_the_stages_in_order_and_ends_at_one(pet, mr, model, tmp_path):
+    request = _on_disk(tmp_path, pet, mr)
+    reports = []
+    denoise_files(request, TWO_SAMPLES, model, reports.append)
+    stages = list(dict.fromkeys(report.stage for report in reports))
+    assert stages == ["read", "align", "normalise", "sample", "restore", "write"]
+    fractions = [report.fraction for report in reports]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+@pytest.mark.parametrize("stage", ["read", "normalise", "sample", "write"])
+def test_cancel_at_any_stage_writes_nothing(pet, mr, model, tmp_path, stage):
+    request = _on_disk(tmp_path, pet, mr)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(Cancelled):
+        denoise_files(request, TWO_SAMPLES, model, lambda report: report.stage != stage)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_files_and_their_record(pet, mr, model_folder, tmp_path):
+    request = _on_disk(tmp_path, pet, mr)
+    result = denoise_files(request, TWO_SAMPLES, model_folder)
+    for name, path in request.volumes.items():
+        np.testing.assert_array_equal(values(sitk.ReadImage(str(path))), values(getattr(result, name)))
+    record = json.loads((tmp_path / "denoised.json").read_text())
+    for name in ("pet", "mr"):
+        content = (tmp_path / f"{name}.nii.gz").read_bytes()
+        assert record["inputs"][name]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert record["model"]["name"] == "tiny" and len(record["model"]["weights_sha256"]) == 64
+    assert record["settings"] == TWO_SAMPLES.as_dict()
+    assert record["evaluations"] == TWO_SAMPLES.evaluations
+    assert record["device"] == "cpu" and record["precision"] and record["peak_memory_bytes"] > 0
+    assert set(record["seconds"]) == {"read", "align", "normalise", "sample", "restore", "total"}
+    assert record["scale_factor"] == pytest.approx(4000, rel=0.3)
+    assert {"csrd-denoise", "torch", "SimpleITK", "python"} <= set(record["versions"])
+
+
+def test_same_run_writes_the_same_bytes(pet, mr, model, tmp_path):
+    request = _on_disk(tmp_path, pet, mr)
+    contents = []
+    for _ in range(2):
+        denoise_files(request, TWO_SAMPLES, model)
+        contents.append([path.read_bytes() for path in request.volumes.values()])
+    assert contents[0] == contents[1]
+
+
+def _on_disk(folder, pet: sitk.Image, mr: sitk.Image) -> FileRequest:
+    for name, image in (("pet", pet), ("mr", mr)):
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    names = ("denoised", "difference", "uncertainty")
+    output, difference, uncertainty = (folder / f"{name}.nii.gz" for name in names)
+    return FileRequest(folder / "pet.nii.gz", output, folder / "mr.nii.gz", difference, uncertainty, overwrite=True)
+
+
+def test_result_is_frozen(pet, model):
+    result = denoise(pet, None, MEAN, model)
+    assert isinstance(result, DenoiseResult)
+    with pytest.raises(AttributeError):
+        result.denoised = pet

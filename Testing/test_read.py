@@ -1,0 +1,164 @@
+"""Reading: every format comes back as the same volume in the same place; everything else is one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array, rotation
+
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.pipeline.align import Grid
+from CSRDDenoiseLib.pipeline.read import read_volume, units_of
+
+SLICES = 6
+
+
+def write_series(folder: Path, uid: str = "1.2.826.0.1.3680043.2.1", skip: tuple[int, ...] = ()) -> np.ndarray:
+    """A DICOM PET series, each slice with a rescale slope of its own as scanners write them; return its values."""
+    folder.mkdir(exist_ok=True)
+    slopes = np.arange(1, SLICES + 1) * 0.25
+    values = np.random.default_rng(0).integers(0, 30000, (SLICES, 8, 10)) * slopes[:, None, None]
+    for i in range(SLICES):
+        if i in skip:
+            continue
+        image = sitk.GetImageFromArray(values[i : i + 1])
+        image.SetSpacing((2.5, 2.0, 3.0))
+        tags = {
+            "0008|0060": "PT",
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.128",
+            "0008|0018": f"{uid}.{i + 1}",
+            "0020|000d": "1.2.826.0.1.3680043.2.9",
+            "0020|000e": uid,
+            "0008|103e": f"Brain {uid[-1]}",
+            "0020|0032": f"-10\\-20\\{7 + 3 * i}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0020|0013": str(SLICES - i),
+            "0028|0100": "16",
+            "0028|0101": "16",
+            "0028|0102": "15",
+            "0028|0103": "0",
+            "0028|1052": "0",
+            "0028|1053": str(slopes[i]),
+            "0054|1001": "BQML",
+        }
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{uid[-1]}_{i}.dcm"))
+        writer.Execute(image)
+    return values
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"])
+def test_every_format_gives_the_same_volume_in_the_same_place(tmp_path, suffix):
+    image = as_image(head_array(), (1.1, 2.2, 3.3), direction=rotation(20))
+    sitk.WriteImage(image, str(tmp_path / f"pet{suffix}"))
+    read = read_volume(tmp_path / f"pet{suffix}")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(image))
+    corners = Grid.of(read).corners(), Grid.of(image).corners()
+    np.testing.assert_allclose(*corners, atol=1e-3)
+
+
+def test_integers_become_float32_and_float64_stays(tmp_path):
+    for stored, read_as in ((sitk.sitkInt16, sitk.sitkFloat32), (sitk.sitkFloat64, sitk.sitkFloat64)):
+        sitk.WriteImage(sitk.Cast(as_image(head_array()), stored), str(tmp_path / "pet.nrrd"))
+        assert read_volume(tmp_path / "pet.nrrd").GetPixelID() == read_as
+
+
+def test_fourth_dimension_of_one_is_no_dimension(tmp_path):
+    sitk.WriteImage(sitk.JoinSeries([as_image(head_array())]), str(tmp_path / "pet.nrrd"))
+    assert read_volume(tmp_path / "pet.nrrd").GetSize() == as_image(head_array()).GetSize()
+
+
+def test_dicom_series_in_position_order_with_its_own_slopes_and_unit(tmp_path):
+    values = write_series(tmp_path / "series")
+    image = read_volume(tmp_path / "series")
+    assert image.GetOrigin() == pytest.approx((-10, -20, 7))
+    assert image.GetSpacing() == pytest.approx((2.5, 2, 3))
+    np.testing.assert_allclose(sitk.GetArrayFromImage(image), values, rtol=1e-6)
+    assert units_of(image) == "Bq/mL"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda f: None, ["does not exist"]),
+        (lambda f: f.mkdir(), ["no DICOM series"]),
+        (lambda f: (f.mkdir(), (f / "note.txt").write_text("hello")), ["no DICOM series"]),
+        (lambda f: write_series(f, skip=(2, 3)), ["lacks about 2", "9.00 mm"]),
+        (lambda f: (write_series(f), write_series(f, "1.2.826.0.1.3680043.2.2")), ["2 DICOM series", "'Brain 1'"]),
+    ],
+    ids=["missing", "empty", "no dicom", "missing slices", "two series"],
+)
+def test_folder_that_cannot_be_used_is_told(tmp_path, make, words):
+    make(tmp_path / "folder")
+    with pytest.raises(InputError) as error:
+        read_volume(tmp_path / "folder", "PET")
+    assert all(word in str(error.value) for word in ["PET", *words]), str(error.value)
+
+
+def test_doubled_slices_are_told(tmp_path):
+    write_series(tmp_path / "series")
+    name = tmp_path / "series" / "1_3.dcm"
+    copy = sitk.ReadImage(str(name))
+    copy.SetMetaData("0008|0018", "1.2.826.0.1.3680043.2.77")
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(str(tmp_path / "series" / "again.dcm"))
+    writer.Execute(copy)
+    with pytest.raises(InputError, match="1 of 7 slices"):
+        read_volume(tmp_path / "series")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (sitk.Image(8, 8, sitk.sitkFloat32), ["2 dimensions", "8 x 8"]),
+        (sitk.Image([8, 8, 1], sitk.sitkFloat32), ["single slice", "8 x 8 x 1"]),
+        (sitk.Image([8, 8, 8, 3], sitk.sitkFloat32), ["4 dimensions", "8 x 8 x 8 x 3"]),
+        (sitk.Image([8, 8, 8], sitk.sitkVectorFloat32, 3), ["3 values per voxel"]),
+    ],
+    ids=["2D", "slice", "4D", "vector"],
+)
+def test_what_is_no_volume_is_told(tmp_path, image, words):
+    sitk.WriteImage(image, str(tmp_path / "pet.nrrd"))
+    with pytest.raises(InputError) as error:
+        read_volume(tmp_path / "pet.nrrd")
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.6])
+def test_file_cut_short_is_told(tmp_path, suffix, share):
+    path = tmp_path / f"pet{suffix}"
+    sitk.WriteImage(as_image(head_array()), str(path), True)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(InputError, match=r"cannot be read|cut short"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("kind", [sitk.sitkFloat32, sitk.sitkFloat64])
+def test_nan_and_infinity_are_not_lost(tmp_path, suffix, kind):
+    array = head_array()
+    array[3, 4, 5], array[6, 7, 8] = np.nan, np.inf
+    image = sitk.Cast(as_image(array), kind)
+    sitk.WriteImage(image, str(tmp_path / f"pet{suffix}"))
+    read = read_volume(tmp_path / f"pet{suffix}")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), array)
+    assert Grid.of(read).size == Grid.of(image).size
+
+
+def test_nan_in_a_big_endian_nifti_is_not_lost(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    array = head_array()
+    array[3, 4, 5] = np.nan
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">f4")
+    nibabel.save(nibabel.Nifti1Image(array.T, np.eye(4), header), tmp_path / "pet.nii")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read_volume(tmp_path / "pet.nii")), array)

@@ -1,0 +1,72 @@
+"""Restore: the residual lands where it belongs, in the right unit, and nothing else is touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array, rotation
+
+from CSRDDenoiseLib.pipeline.align import Grid, to_model_grid
+from CSRDDenoiseLib.pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_uncertainty
+
+CENTRE = np.array([3.0, -2.0, 4.0])
+WIDTH_MM = 6.0
+
+
+def blob(grid: Grid) -> np.ndarray:
+    """A Gaussian at a known physical place, sampled on a grid."""
+    z, y, x = np.meshgrid(*(np.arange(n) for n in grid.size[::-1]), indexing="ij")
+    axes = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing)
+    points = np.tensordot(axes, np.stack([x, y, z]), 1) + np.array(grid.origin)[:, None, None, None]
+    return np.exp(-((points - CENTRE[:, None, None, None]) ** 2).sum(0) / (2 * WIDTH_MM**2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("direction", [rotation(0), rotation(25), (0, -1, 0, 0, 0, 1, -1, 0, 0)])
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.2, 1.4, 1.3), (3.0, 2.6, 2.2)])
+def test_known_residual_lands_at_its_place(direction, spacing):
+    size = tuple(round(56 / step) for step in spacing)
+    centre = np.array(direction).reshape(3, 3) @ (np.array(size) * spacing / 2)
+    pet = as_image(np.ones(size[::-1], np.float32), spacing, tuple(CENTRE - centre), direction)
+    grid = to_model_grid(pet, None, 2.0).grid
+    _, difference = restore(pet, blob(grid), grid)
+    assert Grid.of(difference) == Grid.of(pet)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(difference), blob(Grid.of(pet)), atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_outside_the_box_the_pet_is_returned_bit_for_bit(dtype):
+    values = np.random.default_rng(0).normal(1e4, 3e3, (30, 30, 30)).astype(dtype)
+    pet = as_image(values, (1.5, 1.5, 1.5), direction=rotation(10))
+    grid = to_model_grid(pet, None, 2.0).grid.crop((slice(5, 12), slice(6, 14), slice(4, 15)))
+    denoised, difference = restore(pet, np.full(grid.size[::-1], 100.0, np.float32), grid)
+    inside = np.zeros(values.shape, bool)
+    inside[Grid.of(pet).box_around(grid)] = True
+    after = sitk.GetArrayFromImage(denoised)
+    assert after.dtype == dtype
+    assert after[~inside].tobytes() == values[~inside].tobytes()
+    np.testing.assert_allclose(after[inside] - values[inside], 100, rtol=1e-3)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(difference), after - values)
+
+
+def test_uncertainty_is_never_negative_and_zero_outside():
+    pet = as_image(head_array())
+    grid = to_model_grid(pet, None, 2.0).grid.crop((slice(5, 12), slice(6, 14), slice(4, 15)))
+    std = np.random.default_rng(0).exponential(10, grid.size[::-1]).astype(np.float32)
+    restored = sitk.GetArrayFromImage(restore_uncertainty(pet, std, grid))
+    assert restored.min() == 0
+    assert restored.sum() == pytest.approx(std.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("change", [0.001, 0.019, -0.015, 0.05, -0.3])
+def test_mean_brain_activity_is_held(change):
+    smoothed = head_array() / 5000
+    mask = smoothed > 0
+    residual = np.where(mask, change * smoothed[smoothed > 0.4].mean(), 0).astype(np.float32)
+    held, wanted = hold_mean(residual, smoothed, mask)
+    brain = mask & (smoothed > 0.4)
+    assert wanted == pytest.approx(change, rel=1e-4)
+    after = float(held[brain].mean() / smoothed[brain].mean())
+    assert after == pytest.approx(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT), abs=1e-5)
+    if abs(change) < MEAN_LIMIT:
+        assert held is residual
