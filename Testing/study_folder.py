@@ -41,7 +41,7 @@ def write_study(folder: Path, seed: int = 0, noise_free: bool = True) -> Path:
         image = sitk.GetImageFromArray(volume.astype(np.float32))
         image.SetSpacing((SPACING,) * 3)
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
-    (folder / "subject.json").write_text(json.dumps({"tracer": "fdg", "seed": seed}))
+    (folder / "subject.json").write_text(json.dumps({"tracer": "fdg", "scanner": {"spacing": SPACING + seed}}))
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -176,6 +177,7 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
         "modality": {"shifts_mm": [10], "rotations_degrees": [5]},
         "noise": {"samples": 2},
         "cost": {"steps": [2], "samples": [2], "averaged_steps": 2},
+        "protocol": {"facts": ["tracer", "scanner.spacing", "scanner.missing"]},
         "trust": {"samples": 2},
     }
     config = {"subjects": [f"{folders[0].parent}/subject_*"], "model": str(model_folder), "output": "out"}
@@ -183,10 +185,12 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
     path.write_text(json.dumps({**config, "experiments": experiments}))
     assert main(["evaluate", str(path)]) == 0
     page = (tmp_path / "out" / "report.html").read_text()
-    for title in ("Modality ablation", "Noise sensitivity", "Cost", "Trust"):
+    for title in ("Modality ablation", "Noise sensitivity", "Cost", "Scanners and protocols", "Trust"):
         assert f"<h2>{title}</h2>" in page
     assert page.count("data:image/png;base64,") == 3 and "http" not in page
     assert page.index("simulated PET/MR") < page.index("<h1>")
+    assert "| tracer | fdg |" in (tmp_path / "out" / "protocol.md").read_text()
+    assert re.search(r"scanner.spacing \| from 4.5 \|.*\| 1 \|", (tmp_path / "out" / "protocol.md").read_text())
     records = json.loads((tmp_path / "out" / "results.json").read_text())["measurements"]
     assert {"no MR", "MR of another subject", "MR shifted by 10 mm"} <= {r["method"] for r in records["modality"]}
 
@@ -210,7 +214,7 @@ def test_bad_configuration_is_told_in_a_sentence(text, message, tmp_path):
 def test_unknown_experiment_is_refused(folders):
     with pytest.raises(InputError, match="'speed' is not known"):
         EvaluationConfig(tuple(folders), "m", Path("o"), experiments={"speed": {}})
-    assert list(EXPERIMENTS) == ["dose", "modality", "noise", "cost", "trust"]
+    assert list(EXPERIMENTS) == ["dose", "modality", "noise", "cost", "protocol", "trust"]
 
 
 def test_evaluate_wants_a_configuration_or_all_three_options(capsys):

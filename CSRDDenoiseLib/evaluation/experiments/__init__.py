@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from . import cost, dose, modality, noise, trust
+from . import cost, dose, modality, noise, protocol, trust
 from .bench import Bench, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
@@ -12,6 +12,7 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "modality": modality.run,
     "noise": noise.run,
     "cost": cost.run,
+    "protocol": protocol.run,
     "trust": trust.run,
 }
 
