@@ -1,0 +1,146 @@
+"""CSRDDenoise: denoise brain PET with its MR. The parts are in CSRDDenoiseModule, the numerics in CSRDDenoiseLib."""
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from CSRDDenoiseModule.library import forget_modules, make_library_importable
+
+make_library_importable()
+
+from CSRDDenoiseModule.logic import CSRDDenoiseLogic  # noqa: E402 (needs the library on the path)
+from CSRDDenoiseModule.panel import Panel  # noqa: E402
+from CSRDDenoiseModule.sample_data import load_sample, register_sample_data  # noqa: E402
+
+__all__ = ["CSRDDenoise", "CSRDDenoiseLogic", "CSRDDenoiseTest", "CSRDDenoiseWidget"]
+
+
+class CSRDDenoise(ScriptedLoadableModule):
+    """What Slicer's module list shows."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "CSRDDenoise"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Nuclear Medicine")]
+        parent.dependencies = []
+        parent.contributors = ["The CSRDDenoise developers"]
+        parent.helpText = _(
+            "Denoises brain PET with the help of its MR by volumetric conditional score-based residual diffusion. "
+            "Choose PET and MR, press Apply, and compare the result with its difference and its uncertainty.<br><br>"
+            "From the Python console:<br><code>from CSRDDenoise import CSRDDenoiseLogic<br>"
+            "result = CSRDDenoiseLogic().denoise(petVolume, mrVolume, preset='balanced', seed=0)<br>"
+            "result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume, result.provenance</code><br><br>"
+            "For research only; not for diagnosis."
+        )
+        parent.acknowledgementText = _(
+            "The method is conditional score-based residual diffusion (CSRD) with the samplers and the preconditioning "
+            "of Karras et al. 2022. Licence: Apache-2.0."
+        )
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's place in Slicer: makes the panel and tells it when the module or the scene comes and goes."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+
+    def setup(self):
+        """Make the panel; called when the module is opened the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/CSRDDenoise.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = CSRDDenoiseLogic()
+        self.panel = Panel(self.ui, self.logic)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
+        slicer.app.connect("aboutToQuit()", self.cleanup)
+        self.panel.setParameterNode(self.logic.getParameterNode())
+        if self._entered():
+            self.enter()
+
+    def cleanup(self):
+        """Let go of everything; called when the module is reloaded, and when Slicer ends."""
+        self.removeObservers()
+        if self.panel is not None:
+            slicer.app.disconnect("aboutToQuit()", self.cleanup)
+            self.panel.close()
+            self.panel = None
+
+    def enter(self):
+        """Show the panel's choices; called each time the module is opened."""
+        self.panel.enter()
+
+    def exit(self):
+        """Leave the panel; called each time another module is opened."""
+        self.panel.exit()
+
+    def onSceneStartClose(self, caller: vtk.vtkObject, event: str) -> None:
+        """Stop before the scene's nodes go."""
+        self.panel.close()
+
+    def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
+        """Show the choices of the new scene."""
+        if self._entered():
+            self.panel.enter()
+
+    def _entered(self) -> bool:
+        # a widget made by a script has a parent that is no module widget
+        return bool(getattr(self.parent, "isEntered", False))
+
+    def onReload(self):
+        """Read the helper files and the library again too."""
+        forget_modules()
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+class CSRDDenoiseTest(ScriptedLoadableModuleTest):
+    """Self test: the bundled pair through the logic."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self, **_options):
+        self.setUp()
+        self.test_denoise_sample()
+
+    def test_denoise_sample(self):
+        """The result lies on the PET's grid, changes it, and adds up; a cancelled run leaves the scene alone."""
+        self.delayDisplay("Loading the sample")
+        pet, mr = load_sample()[:2]
+        logic = CSRDDenoiseLogic()
+        try:
+            self.delayDisplay("Denoising")
+            result = logic.denoise(pet, mr, preset="fast")
+            before, after, change = (
+                slicer.util.arrayFromVolume(node)
+                for node in (pet, result.denoisedVolume, result.differenceVolume)
+            )
+            self.assertEqual(before.shape, after.shape)
+            self.assertGreater(abs(change).max(), 0)
+            self.assertLess(abs(before + change - after).max(), 1e-4 * abs(before).max())
+            self.assertIs(result.denoisedVolume.GetNodeReference("CSRDDenoise.PET"), pet)
+            self.delayDisplay("Cancelling")
+            nodes = slicer.mrmlScene.GetNumberOfNodes()
+            job = logic.start(pet, mr, preset="quality")
+            job.cancel()
+            with self.assertRaises(Exception):
+                job.wait()
+            self.assertEqual(job.state, "cancelled")
+            self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), nodes)
+        finally:
+            logic.close()
+        self.delayDisplay("Test passed")

@@ -1,0 +1,219 @@
+"""The work of the module without its panel: volumes in, volumes out, from the Python console in one call."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from CSRDDenoiseLib.errors import CSRDError, InputError
+from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
+
+from .describe import unit_of
+from .job import RUNNING, DenoisedVolumes, Job, RunFiles
+from .packages import require_packages
+from .parameters import CSRDDenoiseParameterNode
+from .results import Outputs, make_volumes
+from .volumes import write_volume
+from .worker_process import WorkerProcess
+
+VOLUMES = ("output", "difference", "uncertainty")
+
+
+class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
+    """Denoises PET volumes with the help of an MR.
+
+    From the Python console::
+
+        from CSRDDenoise import CSRDDenoiseLogic
+
+        logic = CSRDDenoiseLogic()
+        result = logic.denoise(petVolume, mrVolume, preset="balanced", steps=8, overlap=0.5, seed=0)
+        print(result.denoisedVolume.GetName(), result.provenance["seconds"]["total"])
+
+        job = logic.start(petVolume, mrVolume, onFinished=lambda result: print("done"))   # returns at once
+        job.cancel()
+
+    Settings not given come from the preset; their names are those of
+    :class:`CSRDDenoiseLib.settings.DenoiseSettings`.
+    """
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.onWorkerMessage: Optional[Callable[[dict], None]] = None
+        self._worker = WorkerProcess(self._receive, self._worker_ended)
+        self._job: Optional[Job] = None
+
+    def getParameterNode(self) -> CSRDDenoiseParameterNode:
+        """Return the choices kept in the scene."""
+        return CSRDDenoiseParameterNode(super().getParameterNode())
+
+    @property
+    def worker(self) -> WorkerProcess:
+        """The process that does the work."""
+        return self._worker
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is under way."""
+        return self._job is not None and self._job.state == RUNNING
+
+    def denoise(
+        self,
+        petVolume: slicer.vtkMRMLScalarVolumeNode,
+        mrVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        preset: str = DEFAULT_PRESET,
+        model: Optional[str] = None,
+        outputs: Optional[Outputs] = None,
+        **changes: Any,
+    ) -> DenoisedVolumes:
+        """Denoise a volume and wait for the result; Slicer stays responsive meanwhile.
+
+        Args:
+            petVolume: the PET; it is not changed.
+            mrVolume: the MR, or None if the model can do without.
+            preset: ``fast``, ``balanced`` or ``quality``.
+            model: name of a bundled model or folder of another; None takes the default one.
+            outputs: volumes to fill; those left out are made.
+            changes: settings that differ from the preset, such as ``steps=8``.
+
+        Raises:
+            CSRDError: the input cannot be used, or the run failed; the scene is as it was before.
+        """
+        job = self.start(petVolume, mrVolume, preset=preset, model=model, outputs=outputs, **changes)
+        return job.wait()
+
+    def start(
+        self,
+        petVolume: slicer.vtkMRMLScalarVolumeNode,
+        mrVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        preset: str = DEFAULT_PRESET,
+        model: Optional[str] = None,
+        outputs: Optional[Outputs] = None,
+        onProgress: Optional[Callable[[dict], None]] = None,
+        onFinished: Optional[Callable[[DenoisedVolumes], None]] = None,
+        onError: Optional[Callable[[Exception], None]] = None,
+        **changes: Any,
+    ) -> Job:
+        """Start denoising a volume and return at once.
+
+        Args:
+            petVolume, mrVolume, preset, model, outputs, changes: see :meth:`denoise`.
+            onProgress: receives the fields of :class:`CSRDDenoiseLib.progress.Progress` as a dict.
+            onFinished: receives the :class:`DenoisedVolumes`.
+            onError: receives the exception when the run failed or was cancelled.
+
+        Raises:
+            CSRDError: the input cannot be used, a run is under way, or a Python package is missing.
+        """
+        if self.busy:
+            raise InputError("A run is under way. Wait for its end or cancel it first.")
+        if petVolume is None:
+            raise InputError("No PET volume is given. Choose the volume to denoise.")
+        settings = settings_from_preset(preset, **changes)
+        require_packages()
+        outputs = outputs or Outputs()
+        files = RunFiles()
+        try:
+            request = {
+                **_write_inputs(files, petVolume, mrVolume),
+                **_output_paths(files, outputs, settings),
+                "command": "denoise",
+                "id": files.folder.name,
+                "model": model or None,
+                "settings": settings.as_dict(),
+            }
+            job = Job(
+                self._worker,
+                files,
+                lambda message: _collect(message, files, outputs, petVolume, mrVolume),
+                onProgress,
+                onFinished,
+                onError,
+            )
+            self._worker.send(request)
+        except Exception:
+            files.remove()
+            raise
+        self._job = job
+        return job
+
+    def ask(self, request: dict[str, Any]) -> None:
+        """Send the worker a request that is no run, such as ``info``; the answer goes to ``onWorkerMessage``."""
+        self._worker.send(request)
+
+    def close(self) -> None:
+        """End a run under way and the worker process."""
+        if self.busy:
+            self._job.abort()
+        self._worker.end()
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if self._job is not None and message.get("id") == self._job.identity:
+            self._job.receive(message)
+        elif self.onWorkerMessage is not None:
+            self.onWorkerMessage(message)
+
+    def _worker_ended(self, sentence: str, details: str) -> None:
+        logging.error("CSRDDenoise: %s\n%s", sentence, details)
+        if self.busy:
+            self._job.worker_ended(sentence, details)
+        elif self.onWorkerMessage is not None:
+            self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})
+
+
+def _write_inputs(
+    files: RunFiles, pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer.vtkMRMLScalarVolumeNode]
+) -> "dict[str, Optional[str]]":
+    write_volume(pet, files.path("pet"))
+    if mr is not None:
+        write_volume(mr, files.path("mr"))
+    return {"pet": str(files.path("pet")), "mr": None if mr is None else str(files.path("mr"))}
+
+
+def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) -> "dict[str, str]":
+    """Return where each volume goes; there is no uncertainty without two samples to compare."""
+    several = settings.sampler != "mean" and settings.samples > 1
+    kinds = VOLUMES if outputs.makeUncertainty and several else VOLUMES[:2]
+    return {kind: str(files.path(kind)) for kind in kinds}
+
+
+def _collect(
+    message: dict[str, Any],
+    files: RunFiles,
+    outputs: Outputs,
+    pet: slicer.vtkMRMLScalarVolumeNode,
+    mr: Optional[slicer.vtkMRMLScalarVolumeNode],
+) -> DenoisedVolumes:
+    """Make the nodes of a finished run."""
+    if not slicer.mrmlScene.IsNodePresent(pet):
+        raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
+    provenance = _provenance(message["provenance"], pet, mr)
+    paths: dict[str, Optional[Path]] = {
+        name: files.path(name) if files.path(name).exists() else None for name in VOLUMES
+    }
+    nodes = make_volumes(paths, outputs, pet, mr)
+    denoised = nodes["output"]
+    denoised.SetAttribute("CSRDDenoise.Provenance", json.dumps(provenance))
+    denoised.SetAttribute("CSRDDenoise.Summary", json.dumps(message["summary"]))
+    return DenoisedVolumes(
+        denoisedVolume=denoised,
+        differenceVolume=nodes["difference"],
+        uncertaintyVolume=nodes["uncertainty"],
+        provenance=provenance,
+        summary=message["summary"],
+        warnings=tuple(message["warnings"]),
+    )
+
+
+def _provenance(
+    record: "dict[str, Any]", pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer.vtkMRMLScalarVolumeNode]
+) -> "dict[str, Any]":
+    """Return the worker's record with the volumes' names in place of the temporary files."""
+    inputs = {
+        kind: None if node is None else {**(record["inputs"].get(kind) or {}), "path": None, "volume": node.GetName()}
+        for kind, node in (("pet", pet), ("mr", mr))
+    }
+    return {**record, "inputs": inputs, "units": unit_of(pet) or record.get("units")}

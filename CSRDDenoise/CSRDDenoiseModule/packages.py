@@ -1,0 +1,171 @@
+"""The Python packages a run needs: told when missing, installed after asking once, never forced.
+
+PyTorch comes from the PyTorch extension alone. The others are installed with the versions of what is already there
+pinned, so that pip either finds versions that fit or says that there are none.
+"""
+
+import importlib.util
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Optional
+
+import slicer
+from slicer.i18n import tr as _
+
+from CSRDDenoiseLib.errors import CSRDError
+
+TORCH_MINIMUM = "2.1"
+SIZES = {
+    "torch": "200 MB, or 3 GB with CUDA",
+    "monai": "2 MB",
+    "safetensors": "1 MB",
+    "scipy": "35 MB",
+}
+PINNED = ("torch", "torchvision", "numpy", "scipy", "SimpleITK")
+REQUIREMENTS_FILE = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+
+
+class PackagesMissing(CSRDError):
+    """A run was asked for, and Python packages that it needs are not installed."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A package and the oldest version that will do."""
+
+    name: str
+    minimum: str
+
+    @property
+    def installed(self) -> Optional[str]:
+        """Version that is installed, or None; found without importing the package."""
+        if importlib.util.find_spec(self.name) is None:
+            return None
+        try:
+            return metadata.version(self.name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    @property
+    def too_old(self) -> bool:
+        """Whether the package is there in a version that will not do."""
+        version = self.installed
+        return version is not None and _numbers(version) < _numbers(self.minimum)
+
+    def __str__(self):
+        return f"{self.name}>={self.minimum}"
+
+
+def requirements() -> "list[Requirement]":
+    """Return what a run needs: PyTorch first, then the lines of ``Resources/requirements.txt``."""
+    lines = [line.split("#")[0].strip() for line in REQUIREMENTS_FILE.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.split(">=") for line in lines if line]
+    return [Requirement("torch", TORCH_MINIMUM), *(Requirement(name, minimum) for name, minimum in pairs)]
+
+
+def missing_packages() -> "list[Requirement]":
+    """Return the packages that are not installed.
+
+    Raises:
+        PackagesMissing: a package is installed, but too old; replacing it could break other modules.
+    """
+    needed = requirements()
+    for requirement in needed:
+        if requirement.too_old:
+            raise PackagesMissing(
+                _(
+                    "{name} {version} is installed, but CSRDDenoise needs {minimum} or later. It was not replaced, "
+                    "because other modules may depend on it; update it when that suits them."
+                ).format(name=requirement.name, version=requirement.installed, minimum=requirement.minimum)
+            )
+    return [requirement for requirement in needed if requirement.installed is None]
+
+
+def require_packages() -> None:
+    """Raise :class:`PackagesMissing`, naming the packages, unless everything a run needs is installed."""
+    missing = missing_packages()
+    if missing:
+        raise PackagesMissing(
+            _("Python packages are missing: {names}. Open the CSRDDenoise module and press Apply to install them.").format(
+                names=", ".join(requirement.name for requirement in missing)
+            )
+        )
+
+
+def install_packages() -> bool:
+    """Install what is missing after asking the user once; return False if the user declined.
+
+    Raises:
+        PackagesMissing: the PyTorch extension is missing, or no versions fit what is installed.
+    """
+    missing = missing_packages()
+    if not missing:
+        return True
+    if missing[0].name == "torch" and importlib.util.find_spec("PyTorchUtils") is None:
+        raise PackagesMissing(
+            _("PyTorch comes from the PyTorch extension, which is not installed. Install it in the Extensions Manager.")
+        )
+    if not slicer.util.confirmOkCancelDisplay(_question(missing), windowTitle=_("CSRDDenoise: install packages")):
+        return False
+    if missing[0].name == "torch":
+        _install_torch()
+    others = [str(requirement) for requirement in missing if requirement.name != "torch"]
+    if others:
+        _install(others)
+    importlib.invalidate_caches()
+    require_packages()
+    return True
+
+
+def _question(missing: "list[Requirement]") -> str:
+    lines = [f"- {requirement.name} ({SIZES.get(requirement.name, '?')})" for requirement in missing]
+    return _(
+        "CSRDDenoise needs Python packages that are not installed yet:\n\n{packages}\n\n"
+        "They are downloaded from the Internet into Slicer's Python, which can take some minutes. Install them now?"
+    ).format(packages="\n".join(lines))
+
+
+def _install_torch() -> None:
+    import PyTorchUtils
+
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={TORCH_MINIMUM}") is None:
+        raise PackagesMissing(_("PyTorch was not installed. Install it with the PyTorch Utils module, then try again."))
+
+
+def _install(names: "list[str]") -> None:
+    with tempfile.TemporaryDirectory(prefix="CSRDDenoise-") as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("".join(f"{pin}\n" for pin in _pins()), encoding="utf-8")
+        try:
+            packaging = importlib.import_module("slicer.packaging")
+        except ImportError:
+            packaging = None
+        try:
+            if packaging is not None and hasattr(packaging, "pip_ensure"):
+                packaging.pip_ensure(names, constraints=constraints, prompt_install=False, requester="CSRDDenoise")
+            else:
+                slicer.util.pip_install([*names, "--constraint", str(constraints)])
+        except (subprocess.CalledProcessError, RuntimeError) as error:
+            raise PackagesMissing(
+                _("{names} could not be installed beside what is there ({pins}): {error}").format(
+                    names=", ".join(names), pins=", ".join(_pins()), error=error
+                )
+            ) from error
+
+
+def _pins() -> "list[str]":
+    pins = []
+    for name in PINNED:
+        try:
+            pins.append(f"{name}=={metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return pins
+
+
+def _numbers(version: str) -> "tuple[int, ...]":
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])

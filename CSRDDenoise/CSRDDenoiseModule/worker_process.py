@@ -1,0 +1,175 @@
+"""The worker process as Slicer sees it: started without blocking, JSON messages in and out, ended for sure."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import qt
+import slicer
+
+from CSRDDenoiseLib.errors import CSRDError
+
+from .library import library_root
+
+MODULE = "CSRDDenoiseLib.worker"
+MILLISECONDS_TO_END = 1000
+KEPT_CHARACTERS = 20000
+
+
+def find_python() -> str:
+    """Return the Python interpreter that belongs to this Slicer.
+
+    Looked for in this order: ``PythonSlicer`` beside Slicer's own executable, ``PythonSlicer`` on the PATH,
+    ``sys.executable`` if that is a Python.
+
+    Raises:
+        CSRDError: there is none.
+    """
+    beside = shutil.which("PythonSlicer", path=str(slicer.app.applicationDirPath()))
+    found = beside or shutil.which("PythonSlicer")
+    if found:
+        return found
+    if sys.executable and Path(sys.executable).name.lower().startswith("python"):
+        return sys.executable
+    raise CSRDError(
+        f"Slicer's Python interpreter (PythonSlicer) was found neither in {slicer.app.applicationDirPath()} nor on "
+        "the PATH, so the denoising process cannot be started. Install Slicer again."
+    )
+
+
+class WorkerProcess:
+    """One ``python -m CSRDDenoiseLib.worker``, started at the first :meth:`send` and kept warm.
+
+    Args:
+        on_message: receives every message of the worker, a dict with an ``event``.
+        on_end: receives one sentence and its details when the process ended without being asked to.
+    """
+
+    def __init__(self, on_message: Callable[[dict], None], on_end: Callable[[str, str], None]):
+        self._on_message = on_message
+        self._on_end = on_end
+        self._process: Optional[qt.QProcess] = None
+        # kept until the next one ends: a QProcess must not be deleted inside one of its own signals
+        self._ended: Optional[qt.QProcess] = None
+        self._unfinished = b""
+        self._errors = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
+    def processId(self) -> Optional[int]:
+        """Number that the operating system gave the process, or None."""
+        return int(self._process.processId()) if self._process is not None else None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one request, starting the process if there is none.
+
+        Raises:
+            CSRDError: there is no Python to start.
+        """
+        if self._process is None:
+            self._start()
+        self._process.write(json.dumps(message).encode() + b"\n")
+
+    def end(self) -> None:
+        """Close the worker's input, which ends it; kill it if it takes more than a second."""
+        process = self._forget()
+        if process is None:
+            return
+        process.closeWriteChannel()
+        if not process.waitForFinished(MILLISECONDS_TO_END):
+            process.kill()
+            process.waitForFinished(MILLISECONDS_TO_END)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        process = self._forget()
+        if process is None:
+            return
+        process.kill()
+        process.waitForFinished(MILLISECONDS_TO_END)
+
+    def _start(self) -> None:
+        process = qt.QProcess()
+        process.setProcessEnvironment(_environment())
+        process.setWorkingDirectory(str(library_root()))
+        process.readyReadStandardOutput.connect(self._read)
+        process.readyReadStandardError.connect(self._read_errors)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._failed)
+        self._unfinished, self._errors = b"", ""
+        self._process = process
+        process.start(find_python(), ["-m", MODULE])
+
+    def _forget(self) -> Optional[qt.QProcess]:
+        """Let go of the process, so that none of its late messages is heard."""
+        process, self._process = self._process, None
+        if process is not None:
+            self._ended = process
+            process.readyReadStandardOutput.disconnect(self._read)
+            process.readyReadStandardError.disconnect(self._read_errors)
+            process.finished.disconnect(self._finished)
+            process.errorOccurred.disconnect(self._failed)
+        return process
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        lines = (self._unfinished + self._process.readAllStandardOutput().data()).split(b"\n")
+        self._unfinished = lines.pop()
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                logging.warning("CSRDDenoise: the worker wrote a line that is no message: %r", line[:200])
+                continue
+            self._on_message(message)
+
+    def _read_errors(self) -> None:
+        if self._process is not None:
+            text = self._process.readAllStandardError().data().decode(errors="replace")
+            self._errors = (self._errors + text)[-KEPT_CHARACTERS:]
+
+    def _finished(self, exit_code: int) -> None:
+        self._read()
+        self._read_errors()
+        crashed = self._process is not None and self._process.exitStatus() == qt.QProcess.CrashExit
+        self._ended, self._process = self._process, None
+        self._on_end(_why_ended(exit_code, crashed, self._errors), self._errors)
+
+    def _failed(self, error: int) -> None:
+        if self._process is not None and error == qt.QProcess.FailedToStart:
+            reason = self._process.errorString()
+            self._ended, self._process = self._process, None
+            self._on_end(f"The denoising process could not be started: {reason}.", reason)
+
+
+def _why_ended(exit_code: int, crashed: bool, errors: str) -> str:
+    if "No module named" in errors:
+        missing = errors.rsplit("No module named", 1)[1].strip().splitlines()[0]
+        return f"The denoising process could not start because the Python package {missing} is missing."
+    if crashed:
+        return (
+            "The denoising process was ended from outside, most likely because the memory ran out. "
+            "Choose smaller patches or close other programs, then press Apply again."
+        )
+    return f"The denoising process ended unexpectedly with exit code {exit_code}. See the details, then try again."
+
+
+def _environment() -> qt.QProcessEnvironment:
+    """Return the environment Slicer was started in, with the library first on Python's path."""
+    environment = qt.QProcessEnvironment()
+    variables = dict(slicer.util.startupEnvironment())
+    before = variables.get("PYTHONPATH")
+    variables["PYTHONPATH"] = os.pathsep.join([str(library_root())] + ([before] if before else []))
+    variables["PYTHONUNBUFFERED"] = "1"
+    for name, value in variables.items():
+        environment.insert(name, value)
+    return environment
