@@ -2,6 +2,7 @@
 
 import slicer
 import vtk
+from CSRDDenoiseModule.library import forget_modules, make_library_importable
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -11,13 +12,13 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from CSRDDenoiseModule.library import forget_modules, make_library_importable
-
 make_library_importable()
 
 from CSRDDenoiseModule.logic import CSRDDenoiseLogic  # noqa: E402 (needs the library on the path)
 from CSRDDenoiseModule.panel import Panel  # noqa: E402
 from CSRDDenoiseModule.sample_data import load_sample, register_sample_data  # noqa: E402
+
+from CSRDDenoiseLib.errors import Cancelled  # noqa: E402
 
 __all__ = ["CSRDDenoise", "CSRDDenoiseLogic", "CSRDDenoiseTest", "CSRDDenoiseWidget"]
 
@@ -126,8 +127,7 @@ class CSRDDenoiseTest(ScriptedLoadableModuleTest):
             self.delayDisplay("Denoising")
             result = logic.denoise(pet, mr, preset="fast")
             before, after, change = (
-                slicer.util.arrayFromVolume(node)
-                for node in (pet, result.denoisedVolume, result.differenceVolume)
+                slicer.util.arrayFromVolume(node) for node in (pet, result.denoisedVolume, result.differenceVolume)
             )
             self.assertEqual(before.shape, after.shape)
             self.assertGreater(abs(change).max(), 0)
@@ -137,7 +137,7 @@ class CSRDDenoiseTest(ScriptedLoadableModuleTest):
             nodes = slicer.mrmlScene.GetNumberOfNodes()
             job = logic.start(pet, mr, preset="quality")
             job.cancel()
-            with self.assertRaises(Exception):
+            with self.assertRaises(Cancelled):
                 job.wait()
             self.assertEqual(job.state, "cancelled")
             self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), nodes)

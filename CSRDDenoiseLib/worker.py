@@ -28,15 +28,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, BinaryIO, Callable, Optional
 
 from .errors import Cancelled, CSRDError, InputError, OutOfMemoryError
-from .progress import Progress
+from .progress import Progress, ProgressCallback
 from .settings import DenoiseSettings
 
 SECONDS_TO_STOP = 2.0
 CALIBRATION_SIDE = 48
+WORK = ("denoise", "calibrate", "info")
+CANCEL = "cancel"
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -62,8 +63,9 @@ class Channel:
 class Worker:
     """Takes requests in one thread and works on them, one after the other, in another."""
 
-    def __init__(self, send: Send):
+    def __init__(self, send: Send, engine: Engine):
         self._send = send
+        self._engine = engine
         self._waiting: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
         self._cancelled: set[Any] = set()
         self._closing = threading.Event()
@@ -88,15 +90,14 @@ class Worker:
     def _accept(self, line: bytes) -> None:
         try:
             request = json.loads(line)
-            if not isinstance(request, dict) or request.get("command") not in {*COMMANDS, "cancel"}:
-                known = ", ".join([*COMMANDS, "cancel"])
-                raise InputError(f"A request is a JSON object whose 'command' is one of {known}.")
+            if not isinstance(request, dict) or request.get("command") not in (*WORK, CANCEL):
+                raise InputError(f"A request is a JSON object whose 'command' is one of {', '.join((*WORK, CANCEL))}.")
         except (ValueError, RecursionError) as error:
             self._send(error_message(None, InputError(f"The line is not JSON: {error}.")))
         except InputError as error:
             self._send(error_message(None, error))
         else:
-            if request["command"] == "cancel":
+            if request["command"] == CANCEL:
                 self._cancelled.add(request.get("id"))
             else:
                 self._waiting.put(request)
@@ -111,7 +112,7 @@ class Worker:
         try:
             if identity in self._cancelled:
                 raise Cancelled("Cancelled. Nothing was written.")
-            answer = COMMANDS[request["command"]](request, report)
+            answer = getattr(self._engine, request["command"])(request, report)
             self._send({"event": "result", "id": identity, **answer})
         except Exception as error:
             self._send(error_message(identity, error))
@@ -147,70 +148,71 @@ def settings_from_request(fields: Any) -> DenoiseSettings:
         raise InputError(f"A setting has a value of the wrong type: {error}.") from error
 
 
-def _denoise(request: dict[str, Any], report: Callable[[Progress], bool]) -> dict[str, Any]:
-    settings = settings_from_request(request.get("settings", {}))
-    for name in ("pet", "output"):
-        if not isinstance(request.get(name), str):
-            raise InputError(f"The request has no '{name}'; it must be the path of a file.")
-    report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
-    from .denoise import FileRequest, denoise_files
-    from .summary import summarise_change
+class Engine:
+    """Does the work of each command; keeps the last model loaded, which is what makes the second run start at once."""
 
-    names = ("pet", "mr", "output", "difference", "uncertainty")
-    files = FileRequest(**{name: request.get(name) for name in names}, overwrite=bool(request.get("overwrite", True)))
-    model = _model(_model_of(request), settings.device)
-    result = denoise_files(files, settings, model, report)
-    return {
-        "provenance": result.provenance,
-        "warnings": list(result.warnings),
-        "summary": summarise_change(result.denoised, result.difference).as_dict(),
-    }
+    def __init__(self) -> None:
+        self._key: Optional[tuple[str, str]] = None
+        self._model: Any = None
 
+    def denoise(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+        """Denoise files; answer with the record, the warnings and the summary of what changed."""
+        settings = settings_from_request(request.get("settings", {}))
+        for name in ("pet", "output"):
+            if not isinstance(request.get(name), str):
+                raise InputError(f"The request has no '{name}'; it must be the path of a file.")
+        report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
+        from .denoise import FileRequest, denoise_files
+        from .summary import summarise_change
 
-def _calibrate(request: dict[str, Any], report: Callable[[Progress], bool]) -> dict[str, Any]:
-    from .devices import choose_device
-    from .model.memory import STATE_VOLUMES, activation_bytes_per_voxel, measure_speed, memory_budget, resident_bytes
+        names = ("pet", "mr", "output", "difference", "uncertainty")
+        files = FileRequest(**{name: request.get(name) for name in names}, overwrite=True)
+        result = denoise_files(files, settings, self._loaded(request, settings.device), report)
+        return {
+            "provenance": result.provenance,
+            "warnings": list(result.warnings),
+            "summary": summarise_change(result.denoised, result.difference).as_dict(),
+        }
 
-    report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
-    device = str(request.get("device", "auto"))
-    model = _model(_model_of(request), device)
-    return {
-        "device": device,
-        "model": _model_of(request),
-        "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
-        "voxels_per_second": measure_speed(model, CALIBRATION_SIDE),
-        "bytes_per_voxel": activation_bytes_per_voxel(model.denoiser),
-        "bytes_per_state_voxel": 4 * STATE_VOLUMES,
-        "bytes_resident": resident_bytes(),
-        "bytes_for_evaluation": memory_budget(choose_device(device), 0),
-    }
+    def calibrate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+        """Time the network; answer with what an estimate of time and memory needs."""
+        from .devices import choose_device
+        from .model.memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
 
+        report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
+        device = str(request.get("device", "auto"))
+        model = self._loaded(request, device)
+        return {
+            "device": device,
+            "model": _model_of(request),
+            "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
+            "voxels_per_second": measure_speed(model, CALIBRATION_SIDE),
+            "bytes_per_voxel": model.metadata.bytes_per_voxel,
+            "bytes_per_state_voxel": 4 * STATE_VOLUMES,
+            "bytes_resident": resident_bytes(),
+            "bytes_for_evaluation": memory_budget(choose_device(device), 0),
+        }
 
-def _info(_: dict[str, Any], __: Callable[[Progress], bool]) -> dict[str, Any]:
-    from .devices import list_devices
+    def info(self, _request: dict[str, Any], _report: ProgressCallback) -> dict[str, Any]:
+        """Answer with the devices of this machine."""
+        from .devices import list_devices
 
-    return {"devices": [device.as_dict() for device in list_devices()]}
+        return {"devices": [device.as_dict() for device in list_devices()]}
 
+    def _loaded(self, request: dict[str, Any], device: str) -> Any:
+        from .model.bundle import load_model
 
-COMMANDS: dict[str, Callable[[dict[str, Any], Callable[[Progress], bool]], dict[str, Any]]] = {
-    "denoise": _denoise,
-    "calibrate": _calibrate,
-    "info": _info,
-}
+        key = (_model_of(request), device)
+        if key != self._key:
+            self._model, self._key = None, None
+            self._model, self._key = load_model(*key), key
+        return self._model
 
 
 def _model_of(request: dict[str, Any]) -> str:
     from .model.bundle import DEFAULT_MODEL
 
     return str(request.get("model") or DEFAULT_MODEL)
-
-
-@lru_cache(maxsize=1)
-def _model(name: str, device: str) -> Any:
-    """Keep the last model loaded, which is what makes the second run start at once."""
-    from .model.bundle import load_model
-
-    return load_model(name, device)
 
 
 def _end_soon() -> None:
@@ -227,7 +229,7 @@ def main() -> int:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     channel = Channel(private)
-    worker = Worker(channel.send)
+    worker = Worker(channel.send, Engine())
 
     def listen() -> None:
         worker.listen(sys.stdin.buffer)

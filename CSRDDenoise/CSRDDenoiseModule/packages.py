@@ -6,10 +6,8 @@ pinned, so that pip either finds versions that fit or says that there are none.
 
 import importlib.util
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Optional
 
@@ -43,12 +41,7 @@ class Requirement:
     @property
     def installed(self) -> Optional[str]:
         """Version that is installed, or None; found without importing the package."""
-        if importlib.util.find_spec(self.name) is None:
-            return None
-        try:
-            return metadata.version(self.name)
-        except metadata.PackageNotFoundError:
-            return None
+        return _version(self.name) if importlib.util.find_spec(self.name) is not None else None
 
     @property
     def too_old(self) -> bool:
@@ -90,9 +83,9 @@ def require_packages() -> None:
     missing = missing_packages()
     if missing:
         raise PackagesMissing(
-            _("Python packages are missing: {names}. Open the CSRDDenoise module and press Apply to install them.").format(
-                names=", ".join(requirement.name for requirement in missing)
-            )
+            _(
+                "Python packages are missing: {names}. Open the CSRDDenoise module and press Apply to install them."
+            ).format(names=", ".join(requirement.name for requirement in missing))
         )
 
 
@@ -137,6 +130,8 @@ def _install_torch() -> None:
 
 
 def _install(names: "list[str]") -> None:
+    from subprocess import CalledProcessError
+
     with tempfile.TemporaryDirectory(prefix="CSRDDenoise-") as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{pin}\n" for pin in _pins()), encoding="utf-8")
@@ -149,7 +144,7 @@ def _install(names: "list[str]") -> None:
                 packaging.pip_ensure(names, constraints=constraints, prompt_install=False, requester="CSRDDenoise")
             else:
                 slicer.util.pip_install([*names, "--constraint", str(constraints)])
-        except (subprocess.CalledProcessError, RuntimeError) as error:
+        except (CalledProcessError, RuntimeError) as error:
             raise PackagesMissing(
                 _("{names} could not be installed beside what is there ({pins}): {error}").format(
                     names=", ".join(names), pins=", ".join(_pins()), error=error
@@ -158,13 +153,18 @@ def _install(names: "list[str]") -> None:
 
 
 def _pins() -> "list[str]":
-    pins = []
-    for name in PINNED:
-        try:
-            pins.append(f"{name}=={metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return pins
+    versions = {name: _version(name) for name in PINNED}
+    return [f"{name}=={version}" for name, version in versions.items() if version is not None]
+
+
+def _version(name: str) -> Optional[str]:
+    # slow to import, and not needed before the first run
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _numbers(version: str) -> "tuple[int, ...]":

@@ -76,9 +76,7 @@ def read_array(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def fill_node(
-    node: slicer.vtkMRMLScalarVolumeNode, array: np.ndarray, pet: slicer.vtkMRMLScalarVolumeNode
-) -> None:
+def fill_node(node: slicer.vtkMRMLScalarVolumeNode, array: np.ndarray, pet: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Put an array on the PET's grid into a volume node that lies where the PET lies.
 
     With a linear parent transform the node takes the PET's geometry and the same transform, so it follows the PET;

@@ -1,0 +1,33 @@
+"""What a real Slicer 5.6.2 offers: class name -> attribute name -> kind."""
+
+import json
+from functools import cache, lru_cache
+from pathlib import Path
+
+API_FILE = Path(__file__).with_name("api.json")
+METHOD_KINDS = ("method", "function", "builtin_function_or_method")
+SIGNAL = "Signal"
+
+
+@cache
+def kinds_of(class_name):
+    """Return name -> kind of a class such as ``qt.QLabel``, with what it inherits."""
+    own = dict(_recorded()[class_name])
+    parent, without = own.pop("_inherits", None), own.pop("_without", [])
+    inherited = kinds_of(parent) if parent else {}
+    return {**{name: kind for name, kind in inherited.items() if name not in without}, **own}
+
+
+def names_of(namespace):
+    """Return the names of a namespace such as ``slicer.modules``."""
+    return set(_recorded()[namespace])
+
+
+def recorded_classes():
+    """Return the names of all classes and namespaces in the record."""
+    return set(_recorded())
+
+
+@lru_cache(maxsize=1)
+def _recorded():
+    return json.loads(API_FILE.read_text(encoding="utf-8"))

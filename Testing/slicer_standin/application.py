@@ -1,0 +1,263 @@
+"""``slicer.app``, its layout manager, ``slicer.modules``, and what of ``slicer.util`` needs an application."""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import slicer
+import vtk
+from PySide6 import QtCore, QtUiTools, QtWidgets
+
+from .api import names_of
+from .pythonqt import Proxy, wrap
+from .widgets import CUSTOM_WIDGETS
+
+COLOUR_TABLES = ("DivergingBlueRed", "Inferno")
+
+
+class SliceWidget:
+    """A slice view without a window: its logic is real."""
+
+    def __init__(self, name, scene):
+        self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLScene(scene)
+        self._logic.AddSliceNode(name)
+
+    def sliceLogic(self):
+        return self._logic
+
+
+class LayoutManager:
+    """``slicer.app.layoutManager()``; the layout logic is real and makes the view nodes."""
+
+    def __init__(self, scene):
+        self._scene = scene
+        self._logic = slicer.vtkMRMLLayoutLogic()
+        self._logic.SetMRMLScene(scene)
+        self._slices = {}
+
+    @property
+    def layout(self):
+        return self._logic.GetLayoutNode().GetViewArrangement()
+
+    def layoutLogic(self):
+        return self._logic
+
+    def setLayout(self, identity):
+        self._logic.GetLayoutNode().SetViewArrangement(identity)
+
+    def sliceViewNames(self):
+        nodes = self._logic.GetViewNodes()
+        found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+        return tuple(node.GetLayoutName() for node in found if node.IsA("vtkMRMLSliceNode"))
+
+    def sliceWidget(self, name):
+        if name not in self.sliceViewNames():
+            return None
+        if name not in self._slices:
+            self._slices[name] = SliceWidget(name, self._scene)
+        return self._slices[name]
+
+
+class Application(Proxy):
+    """``slicer.app``."""
+
+    record, qt_class = "slicer.app", QtWidgets.QApplication
+
+    def __init__(self, qt_application, scene):
+        object.__setattr__(self, "_qt", qt_application)
+        object.__setattr__(self, "_slots", [])
+        object.__setattr__(self, "_started", [])
+        object.__setattr__(self, "_layout_manager", LayoutManager(scene))
+        object.__setattr__(self, "temporaryPath", tempfile.mkdtemp(prefix="standin-"))
+
+    applicationName = "Slicer"
+
+    def applicationDirPath(self):
+        # no PythonSlicer lies here, so the search goes on as in a build tree
+        return str(Path(self.temporaryPath) / "bin")
+
+    def layoutManager(self):
+        return self._layout_manager
+
+    def testingEnabled(self):
+        return True
+
+    def startupEnvironment(self):
+        return dict(os.environ)
+
+    def processEvents(self):
+        self._qt.processEvents()
+
+    def clipboard(self):
+        return self._qt.clipboard()
+
+    def translate(self, _context, text):
+        return text
+
+    def connect(self, signature, receiver):
+        if signature == "startupCompleted()":
+            self._started.append(receiver)
+            return True
+        return super().connect(signature, receiver)
+
+    def complete_startup(self):
+        """Do what the end of Slicer's start does."""
+        for receiver in self._started:
+            receiver()
+
+
+class Modules:
+    """``slicer.modules``."""
+
+    def __init__(self, scene):
+        self.colors = _ColorsModule(scene)
+
+
+class _ColorsModule:
+    def __init__(self, scene):
+        self._logic = slicer.vtkSlicerColorLogic()
+        application_logic = slicer.vtkMRMLApplicationLogic()
+        application_logic.SetHomeDirectory(slicer.app.temporaryPath)
+        application_logic.SetShareDirectory(slicer.app.temporaryPath)
+        self._logic.SetMRMLApplicationLogic(application_logic)
+        self._logic.SetMRMLScene(scene)
+        for name in COLOUR_TABLES:
+            table = scene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
+            table.SetTypeToUser()
+            table.SetNumberOfColors(2)
+            table.SetSingletonTag(name)
+
+    def logic(self):
+        return self._logic
+
+
+class Util:
+    """Functions of ``slicer.util`` for which there must be an application; messages are kept in ``shown``."""
+
+    def __init__(self):
+        self.shown = []
+        self.answers = True
+
+    def loadUI(self, path):
+        tree = ElementTree.parse(path)
+        connections = tree.getroot().find("connections")
+        wanted = [tuple(part.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")) for part in connections]
+        tree.getroot().remove(connections)
+        widget = _UiLoader().load_text(ElementTree.tostring(tree.getroot()))
+        for sender, signal, receiver, slot in wanted:
+            _connect(widget, sender, signal, receiver, slot)
+        return wrap(widget)
+
+    def childWidgetVariables(self, widget):
+        ui = type("", (), {})()
+        for child in [widget._qt, *widget._qt.findChildren(QtWidgets.QWidget)]:
+            if child.objectName():
+                setattr(ui, child.objectName(), wrap(child))
+        return ui
+
+    def mainWindow(self, verbose=True):
+        return None
+
+    def modulePath(self, name):
+        return getattr(slicer.modules, name.lower()).path
+
+    def reloadScriptedModule(self, name):
+        getattr(slicer.modules, name.lower()).reload()
+
+    def startupEnvironment(self):
+        return slicer.app.startupEnvironment()
+
+    def errorDisplay(self, text, windowTitle=None, parent=None, standardButtons=None, **options):
+        self.shown.append((text, options.get("detailedText", "")))
+        logging.error(text)
+
+    def confirmOkCancelDisplay(self, text, windowTitle=None, parent=None, **options):
+        self.shown.append((text, ""))
+        return self.answers
+
+    def delayDisplay(self, message, autoCloseMsec=1000, parent=None, **options):
+        logging.info(message)
+
+    def pip_install(self, requirements):
+        raise RuntimeError(f"no test may install packages: {requirements}")
+
+    def loadVolume(self, filename, properties=None, returnNode=False):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", (properties or {}).get("name", "Volume"))
+        storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        storage.SetFileName(filename)
+        if not storage.ReadData(node):
+            raise RuntimeError(f"Failed to load node from file: {filename}")
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        node.CreateDefaultDisplayNodes()
+        return node
+
+
+def make_scene():
+    """Return the application's scene with what Slicer puts there at its start."""
+    scene = slicer.vtkMRMLScene()
+    scene.RegisterNodeClass(slicer.vtkMRMLSequenceBrowserNode())
+    scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def added(caller, _event, node):
+        # in Slicer the subject hierarchy plugins do this at once
+        if node.IsA("vtkMRMLVolumeNode") and not caller.IsImporting():
+            hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(caller)
+            if not hierarchy.GetItemByDataNode(node):
+                hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    scene.AddObserver(scene.NodeAddedEvent, added)
+    return scene
+
+
+def make_application(scene):
+    """Return ``slicer.app`` over an offscreen Qt, its settings in a temporary folder."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    qt_application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
+    qt_application.setApplicationName("Slicer")
+    qt_application.setOrganizationName("NA-MIC")
+    application = Application(qt_application, scene)
+    QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+    QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, application.temporaryPath)
+    return application
+
+
+def remove_traces(application):
+    """Remove what the application wrote."""
+    shutil.rmtree(application.temporaryPath, ignore_errors=True)
+
+
+def util_names():
+    """Return the names that a real ``slicer.util`` has."""
+    return names_of("slicer.util")
+
+
+class _UiLoader(QtUiTools.QUiLoader):
+    def load_text(self, text):
+        buffer = QtCore.QBuffer()
+        buffer.setData(text)
+        buffer.open(QtCore.QIODevice.ReadOnly)
+        widget = self.load(buffer)
+        if widget is None:
+            raise RuntimeError(f"Could not load UI file: {self.errorString()}")
+        return widget
+
+    def createWidget(self, class_name, parent=None, name=""):
+        if class_name in CUSTOM_WIDGETS:
+            widget = CUSTOM_WIDGETS[class_name](parent)
+            widget.setObjectName(name)
+            return widget
+        return super().createWidget(class_name, parent, name)
+
+
+def _connect(root, sender, signal, receiver, slot):
+    """Make a connection of the .ui file; a name that does not exist is an error, not the warning Qt gives."""
+    objects = {child.objectName(): child for child in [root, *root.findChildren(QtWidgets.QWidget)]}
+    function = getattr(objects[receiver], slot.split("(")[0])
+    getattr(objects[sender], signal.split("(")[0]).connect(function)

@@ -1,0 +1,207 @@
+"""The CTK and qMRML widgets of the panel, over PySide6 and the real scene."""
+
+from PySide6 import QtCore, QtWidgets
+
+from .pythonqt import Proxy
+
+CREATE_SUFFIX = "Create new "
+
+
+class QMRMLWidget(QtWidgets.QWidget):
+    """Holds the scene and hands it on."""
+
+    mrmlSceneChanged = QtCore.Signal(object)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._scene = None
+
+    def mrmlScene(self):
+        return self._scene
+
+    def setMRMLScene(self, scene):
+        self._scene = scene
+        self.mrmlSceneChanged.emit(scene)
+
+
+class CtkCollapsibleButton(QtWidgets.QGroupBox):
+    """A section that can be folded."""
+
+    contentsCollapsed = QtCore.Signal(bool)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._collapsed = False
+
+    def _text(self):
+        return self.title()
+
+    def _is_collapsed(self):
+        return self._collapsed
+
+    def _set_collapsed(self, collapsed):
+        self._collapsed = collapsed
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            child.setVisible(not collapsed)
+        self.contentsCollapsed.emit(collapsed)
+
+    def showEvent(self, event):
+        super().showEvent(event)
+        if self._collapsed:
+            self._set_collapsed(True)
+
+    text = QtCore.Property(str, _text, QtWidgets.QGroupBox.setTitle)
+    collapsed = QtCore.Property(bool, _is_collapsed, _set_collapsed)
+
+
+class CtkSliderWidget(QtWidgets.QWidget):
+    """A number with decimals, as a slider beside a spin box; only the spin box is drawn."""
+
+    valueChanged = QtCore.Signal(float)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._box = QtWidgets.QDoubleSpinBox(self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._box)
+        self._box.valueChanged.connect(self.valueChanged)
+
+    def setValue(self, value):
+        self._box.setValue(value)
+
+    def setDecimals(self, decimals):
+        self._box.setDecimals(decimals)
+
+    value = QtCore.Property(float, lambda self: self._box.value(), lambda self, v: self._box.setValue(v))
+    minimum = QtCore.Property(float, lambda self: self._box.minimum(), lambda self, v: self._box.setMinimum(v))
+    maximum = QtCore.Property(float, lambda self: self._box.maximum(), lambda self, v: self._box.setMaximum(v))
+    decimals = QtCore.Property(int, lambda self: self._box.decimals(), lambda self, v: self._box.setDecimals(v))
+    singleStep = QtCore.Property(float, lambda self: self._box.singleStep(), lambda self, v: self._box.setSingleStep(v))
+
+
+class QMRMLNodeComboBox(QtWidgets.QWidget):
+    """Chooses a node of the scene; follows nodes that come, go and are renamed."""
+
+    currentNodeChanged = QtCore.Signal(object)
+    currentNodeIDChanged = QtCore.Signal(str)
+    nodeAdded = QtCore.Signal(object)
+    nodeAddedByUser = QtCore.Signal(object)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._scene, self._observers, self._shown = None, [], None
+        self._types, self._children, self._none, self._none_text = [], True, False, "None"
+        self._add, self._remove, self._rename, self._select_new, self._base = True, True, False, True, ""
+        self._box = QtWidgets.QComboBox(self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._box)
+        self._box.currentIndexChanged.connect(self._chosen)
+
+    def mrmlScene(self):
+        return self._scene
+
+    def setMRMLScene(self, scene):
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._scene = scene
+        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
+        self._observers = [scene.AddObserver(event, lambda *_: self._fill()) for event in events]
+        self._fill()
+
+    def currentNode(self):
+        return self._scene.GetNodeByID(self._box.currentData()) if self._scene and self._box.currentData() else None
+
+    def setCurrentNode(self, node):
+        self.setCurrentNodeID(node.GetID() if node is not None else "")
+
+    def setCurrentNodeID(self, identity):
+        self._box.setCurrentIndex(max(self._box.findData(identity), 0 if self._none else -1))
+
+    def setCurrentNodeIndex(self, index):
+        self._box.setCurrentIndex(index + int(self._none))
+
+    def nodeCount(self):
+        return self._box.count() - int(self._none)
+
+    def nodeFromIndex(self, index):
+        return self._scene.GetNodeByID(self._box.itemData(index + int(self._none)))
+
+    def addNode(self):
+        node = self._scene.AddNewNodeByClass(self._types[0], self._scene.GenerateUniqueName(self._base or "Volume"))
+        if self._select_new:
+            self.setCurrentNode(node)
+        self.nodeAddedByUser.emit(node)
+        return node
+
+    def _nodes(self):
+        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
+        return [node for node in nodes if self._fits(node) and not node.GetHideFromEditors()]
+
+    def _fits(self, node):
+        exact = node.GetClassName() in self._types
+        return exact or (self._children and any(node.IsA(name) for name in self._types))
+
+    def _fill(self):
+        if self._scene is None:
+            return
+        before = self._box.currentData()
+        blocked = self._box.blockSignals(True)
+        self._box.clear()
+        if self._none:
+            self._box.addItem(self._none_text, "")
+        for node in self._nodes():
+            self._box.addItem(node.GetName(), node.GetID())
+        self._box.setCurrentIndex(max(self._box.findData(before), 0 if self._none else -1))
+        self._box.blockSignals(blocked)
+        self._chosen()
+
+    def _chosen(self, *_):
+        # a node is remembered by its address too: a scene loaded from a file gives another node the same name
+        node = self.currentNode()
+        if node is not self._shown:
+            self._shown = node
+            self.currentNodeChanged.emit(node)
+            self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
+
+    def _set(self, name, value):
+        setattr(self, name, value)
+        self._fill()
+
+    nodeTypes = QtCore.Property("QStringList", lambda self: self._types, lambda self, v: self._set("_types", list(v)))
+    showChildNodeTypes = QtCore.Property(bool, lambda self: self._children, lambda self, v: self._set("_children", v))
+    noneEnabled = QtCore.Property(bool, lambda self: self._none, lambda self, v: self._set("_none", v))
+    noneDisplay = QtCore.Property(str, lambda self: self._none_text, lambda self, v: self._set("_none_text", v))
+    addEnabled = QtCore.Property(bool, lambda self: self._add, lambda self, v: self._set("_add", v))
+    removeEnabled = QtCore.Property(bool, lambda self: self._remove, lambda self, v: self._set("_remove", v))
+    renameEnabled = QtCore.Property(bool, lambda self: self._rename, lambda self, v: self._set("_rename", v))
+    selectNodeUponCreation = QtCore.Property(
+        bool, lambda self: self._select_new, lambda self, v: self._set("_select_new", v)
+    )
+    baseName = QtCore.Property(str, lambda self: self._base, lambda self, v: self._set("_base", v))
+    currentNodeID = QtCore.Property(str, lambda self: self._box.currentData() or "", setCurrentNodeID)
+
+
+class qMRMLWidget(Proxy):
+    record, qt_class = "slicer.qMRMLWidget", QMRMLWidget
+
+
+class qMRMLNodeComboBox(Proxy):
+    record, qt_class = "slicer.qMRMLNodeComboBox", QMRMLNodeComboBox
+
+
+class ctkCollapsibleButton(Proxy):
+    record, qt_class = "ctk.ctkCollapsibleButton", CtkCollapsibleButton
+
+
+class ctkSliderWidget(Proxy):
+    record, qt_class = "ctk.ctkSliderWidget", CtkSliderWidget
+
+
+CUSTOM_WIDGETS = {
+    "qMRMLWidget": QMRMLWidget,
+    "qMRMLNodeComboBox": QMRMLNodeComboBox,
+    "ctkCollapsibleButton": CtkCollapsibleButton,
+    "ctkSliderWidget": CtkSliderWidget,
+}
