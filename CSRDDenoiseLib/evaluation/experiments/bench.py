@@ -94,17 +94,20 @@ def line_plot(series: Series, x_label: str, y_label: str, log_x: bool = False) -
     """A PNG of lines with markers; ``series`` is name -> (x, y)."""
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(5.6, 3.6), dpi=130, layout="constrained")
+    figure = Canvas(figsize=(7.2, 3.6), dpi=130, layout="constrained")
     axes = figure.subplots()
     for name, (x, y) in series.items():
         axes.plot(x, y, marker="o", markersize=4, linewidth=1.4, label=name)
     if log_x:
         axes.set_xscale("log")
+        marks = sorted({value for x, _ in series.values() for value in x})
+        axes.set_xticks(marks, [f"{value:g}" for value in marks])
+        axes.minorticks_off()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
