@@ -27,7 +27,7 @@ class TrainingConfig:
         simulators: processes that simulate while training runs.
         model_spacing: voxel side of the model's grid in mm.
         patch: side of the cubic patches in voxels.
-        batch: patches a step.
+        batch: patches a step and process.
         steps: optimiser steps of the whole run.
         learning_rate: of Adam, after ``warmup`` steps; it falls to zero over the last ``decay_share`` of the steps.
         sigma_centre: median of the training sigmas as a multiple of sigma_data.
@@ -36,7 +36,7 @@ class TrainingConfig:
         mr_dropout: share of the patches that see no MR.
         ema_decay: of the averaged weights, per step.
         clip_norm: largest norm of the gradient.
-        checkpoint_minutes: time between checkpoints, which is also when new phantoms are taken up.
+        checkpoint_minutes: time between checkpoints.
         validation_minutes: time between validations.
         seed: of split, weights, patches and noise.
     """

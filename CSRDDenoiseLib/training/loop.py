@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import platform
 import time
 from contextlib import nullcontext
 from typing import Any, Callable, Optional
@@ -22,7 +21,7 @@ from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .objective import denoising_loss, learning_rate_factor, update_average
 from .patches import Batch, PatchSource
-from .pool import Pool
+from .pool import Pool, residual_rms
 from .simulators import start_simulators
 from .split import load_or_make_split
 from .validation import validate
@@ -30,10 +29,13 @@ from .validation import validate
 # sigma_max is far above the residual (so that x tells nothing) and sigma_min far below its own noise
 SIGMA_MAX_PER_DATA, SIGMA_MIN_PER_DATA = 40.0, 0.02
 _SEEDS_PER_PART = 1_000_000
+_STEPS_PER_POOL_CHECK = 100
 
 
 class TrainingRun:
     """One run in its output folder; :meth:`run` goes on from the last checkpoint.
+
+    Several processes are started by ``torchrun``; each draws its own patches.
 
     Args:
         config: what to train.
@@ -44,6 +46,8 @@ class TrainingRun:
     def __init__(self, config: TrainingConfig, device: str = "cpu", log: Callable[[dict], None] = lambda line: None):
         self.config, self.device, self._echo = config, device, log
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if self.world > 1 and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
         names = list_anatomies(config.anatomy)
         self.split = load_or_make_split(config.output / "split.json", names, config.subjects, config.seed)
         self.pool = self._pool("train", config.doses)
@@ -69,7 +73,7 @@ class TrainingRun:
         if saved:
             self.state = TrainingState(**saved["state"])
         else:
-            self.state = TrainingState(0, self.pool.available(), 0.0, measure_sigma_data(self.pool, config.pool_start))
+            self.state = TrainingState(0, config.pool_start, 0.0, measure_sigma_data(self.pool, config.pool_start))
         network = build_network(config.architecture).to(self.device, memory_format=torch.channels_last_3d)
         self.denoiser = Preconditioned(network, self.state.sigma_data)
         self.average = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
@@ -90,7 +94,7 @@ class TrainingRun:
         config, losses = self.config, []
         began = saved = validated = time.monotonic()
         before, first = self.state.seconds, self.state.step
-        while self.state.step < config.steps and (deadline is None or time.monotonic() < deadline):
+        while self.state.step < config.steps and self._go_on(deadline):
             losses.append(self._step(self.source.batch(self.state.step, self.state.phantoms).to(self.device)))
             self.state.step += 1
             self.state.seconds = before + time.monotonic() - began
@@ -102,6 +106,17 @@ class TrainingRun:
                 validated = time.monotonic()
         self._checkpoint(losses, (self.state.step - first) / max(time.monotonic() - began, 1e-9))
         self._validate()
+
+    def _go_on(self, deadline: Optional[float]) -> bool:
+        """Whether there is time for a step, and with how many phantoms: the first process decides for all."""
+        phantoms = self.state.phantoms
+        if self.rank == 0 and self.state.step % _STEPS_PER_POOL_CHECK == 0:
+            phantoms = self.pool.available()
+        decision = torch.tensor([phantoms, deadline is None or time.monotonic() < deadline])
+        if self.world > 1:
+            torch.distributed.broadcast(decision, 0)
+        self.state.phantoms = int(decision[0])
+        return bool(decision[1])
 
     def _step(self, batch: Batch) -> float:
         config, step = self.config, self.state.step
@@ -122,8 +137,6 @@ class TrainingRun:
         save_checkpoint(self.config.output, self.state, self.denoiser, self.average, self.optimiser)
         loss = round(float(np.mean(losses)), 5) if losses else None
         self._log(event="train", loss=loss, steps_per_second=round(rate, 3))
-        if self.world == 1:
-            self.state.phantoms = self.pool.available()
 
     def _validate(self) -> None:
         if self.rank:
@@ -156,9 +169,8 @@ class TrainingRun:
 
 
 def measure_sigma_data(pool: Pool, phantoms: int) -> float:
-    """Root mean square of the normalised residual inside the head over the first phantoms of a pool."""
-    squares = [float(np.mean(e.residual[e.mask] ** 2)) for _, _, e in pool.examples(phantoms)]
-    return float(np.sqrt(np.mean(squares)))
+    """Geometric mean over the first phantoms of a pool of their residual's root mean square inside the head."""
+    return float(np.exp(np.mean([np.log(residual_rms(example)) for _, _, example in pool.examples(phantoms)])))
 
 
 def autocast(device: str) -> Any:
@@ -166,17 +178,3 @@ def autocast(device: str) -> Any:
     kind = torch.device(device).type
     fast = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
     return torch.autocast(kind, torch.bfloat16) if fast else nullcontext()
-
-
-def training_facts(run: TrainingRun, hardware: str = "") -> dict[str, Any]:
-    """What a model's metadata says of how it was trained."""
-    state = run.state
-    return {
-        "steps": state.step,
-        "hours": round(state.seconds / 3600, 3),
-        "phantoms": state.phantoms,
-        "hardware": hardware or f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "config": run.config.as_dict(),
-        "split": run.split,
-    }

@@ -9,7 +9,7 @@ from .patches import Batch
 
 
 def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float) -> Tensor:
-    """Mean over the head of lambda(sigma) |D(r + sigma n; sigma) - r|^2, lambda = (sigma^2 + sd^2) / (sigma sd)^2.
+    """Weighted mean of lambda(sigma) |D(r + sigma n; sigma) - r|^2, lambda = (sigma^2 + sd^2) / (sigma sd)^2.
 
     Args:
         denoiser: called as ``denoiser(noisy, sigma, condition)``.
@@ -17,9 +17,9 @@ def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float) -> Tens
         sigma_data: sd above.
     """
     sigma = batch.sigma.reshape(-1, 1, 1, 1, 1)
-    weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+    scale = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
     error = denoiser(batch.residual + sigma * batch.noise, batch.sigma, batch.condition) - batch.residual
-    return (weight * batch.mask * error**2).sum() / batch.mask.sum().clamp_min(1)
+    return (scale * batch.weight * error**2).mean()
 
 
 @torch.no_grad()

@@ -11,16 +11,24 @@ from scipy import ndimage
 from torch import Tensor
 
 from .config import TrainingConfig
-from .pool import Example, Pool
+from .pool import Example, Pool, residual_rms
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches of one step: residual and mask (N, 1, P, P, P), condition (N, 5, P, P, P), sigma (N,), noise as residual."""
+    """Patches of one step.
+
+    Attributes:
+        residual: (N, 1, P, P, P).
+        condition: (N, 5, P, P, P).
+        weight: of each voxel's squared error, (N, 1, P, P, P): zero outside the head.
+        sigma: (N,).
+        noise: unit normal, as ``residual``.
+    """
 
     residual: Tensor
     condition: Tensor
-    mask: Tensor
+    weight: Tensor
     sigma: Tensor
     noise: Tensor
 
@@ -49,10 +57,10 @@ class PatchSource:
         """The batch of a step, out of the first ``phantoms`` phantoms of the pool."""
         rng = np.random.default_rng((self.config.seed, step, self.rank))
         patches = [self._patch(rng, phantoms) for _ in range(self.config.batch)]
-        residual, condition, mask = (torch.from_numpy(np.stack(parts)) for parts in zip(*patches))
+        residual, condition, weight = (torch.from_numpy(np.stack(parts)) for parts in zip(*patches))
         sigma = torch.tensor([self._sigma(rng) for _ in patches], dtype=torch.float32)
         noise = torch.from_numpy(rng.standard_normal(residual.shape, np.float32))
-        return Batch(residual, condition, mask, sigma, noise)
+        return Batch(residual, condition, weight, sigma, noise)
 
     def _sigma(self, rng: np.random.Generator) -> float:
         if rng.random() < self.config.prior_share:
@@ -66,16 +74,20 @@ class PatchSource:
         start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in example.mask.shape]
         cut = lambda volume: _cut(volume, start, side)  # noqa: E731
         low, residual, mr = (cut(v)[None] for v in (example.low_dose, example.residual, example.mr))
-        mask = cut(example.mask.astype(np.float32))[None]
+        weight = cut(example.mask * self._importance(example))[None]
         mr = np.zeros_like(mr) if rng.random() < self.config.mr_dropout else _change_contrast(mr, rng)
-        volumes = [residual, mask, mr, low]
+        volumes = [residual, weight, mr, low]
         if rng.random() < 0.5:
             # a head's mirror image is a head; the positions stay, so that they mean the same as at run time
             start[2] = example.mask.shape[2] - start[2] - side
             volumes = [np.ascontiguousarray(v[..., ::-1]) for v in volumes]
-        residual, mask, mr, low = volumes
+        residual, weight, mr, low = volumes
         positions = _positions(example.mask.shape, start, side)
-        return residual, np.concatenate([mr, low, positions]), mask
+        return residual, np.concatenate([mr, low, positions]), weight
+
+    def _importance(self, example: Example) -> np.float32:
+        """Every phantom counts alike, however noisy: without this the noisiest few would rule the loss."""
+        return np.float32(np.clip((self.sigma_data / residual_rms(example)) ** 2, 0.05, 20))
 
     def _example(self, phantom: int, dose: float) -> Example:
         key = (phantom, dose)

@@ -106,6 +106,11 @@ def make_example(subject: Subject, dose: float, spacing: float) -> Example:
     return _crop(low / head.scale, (full - low) / head.scale, normalise_mr(mr, head.mask), head)
 
 
+def residual_rms(example: Example) -> float:
+    """Root mean square of the normalised residual inside the head."""
+    return float(np.sqrt(np.mean(example.residual[example.mask] ** 2)))
+
+
 def to_spacing(volume: np.ndarray, old: float, new: float) -> np.ndarray:
     """Resample a (D, H, W) volume to isotropic voxels of ``new`` mm, smoothed first where they are coarser."""
     if abs(old - new) < 1e-3:

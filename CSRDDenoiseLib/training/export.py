@@ -1,0 +1,66 @@
+"""From a run to a model folder: averaged weights, and all that belongs to them as metadata."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..model.bundle import ModelMetadata, build_network, save_model
+from .checkpoint import TrainingState, load_checkpoint
+from .config import TrainingConfig
+from .loop import SIGMA_MAX_PER_DATA, SIGMA_MIN_PER_DATA
+from .split import load_or_make_split
+
+_SPACING_RANGE_MM = (1.0, 3.0)
+
+
+def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
+    """Write the averaged weights of a run's last checkpoint as a model folder.
+
+    Args:
+        config: of the run.
+        folder: of the model.
+        hardware: words for the record; by default the processor and its threads.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint yet.
+    """
+    saved = load_checkpoint(config.output)
+    if saved is None:
+        raise FileNotFoundError(f"There is no checkpoint in '{config.output}' yet.")
+    state = TrainingState(**saved["state"])
+    network = build_network(config.architecture)
+    weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
+    network.load_state_dict(weights)
+    doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
+    metadata = ModelMetadata(
+        name=config.name,
+        description=f"Brain PET with MR, trained on simulated PET of dose {doses} (several tracers and scanners).",
+        architecture=dict(config.architecture),
+        sigma_data=state.sigma_data,
+        sigma_min=SIGMA_MIN_PER_DATA * state.sigma_data,
+        sigma_max=SIGMA_MAX_PER_DATA * state.sigma_data,
+        voxel_spacing_mm=config.model_spacing,
+        spacing_range_mm=_SPACING_RANGE_MM,
+        dose_range=(min(config.doses), max(config.doses)),
+        mr_optional=config.mr_dropout > 0,
+        training=_facts(config, state, hardware),
+    )
+    save_model(folder, network, metadata)
+    return metadata
+
+
+def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
+    settings = {key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output")}
+    return {
+        "steps": state.step,
+        "hours": round(state.seconds / 3600, 2),
+        "phantoms": state.phantoms,
+        "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "settings": settings,
+        "split": load_or_make_split(config.output / "split.json", (), config.subjects, config.seed),
+    }
