@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .model.bundle import DEFAULT_MODEL, Model, load_model
-from .pipeline.align import Aligned, Grid, to_model_grid
+from .pipeline.align import Aligned, to_model_grid
 from .pipeline.checks import (
     FileRequest,
     check_model,
@@ -22,13 +22,14 @@ from .pipeline.checks import (
     check_overlap,
     check_pet,
     check_request,
+    check_residual,
     check_spacing,
 )
 from .pipeline.condition import Condition, make_condition
 from .pipeline.normalise import HEAD_SMOOTHING_MM, smooth
 from .pipeline.read import read_volume, units_of
 from .pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_uncertainty
-from .pipeline.write import sidecar_path, write_outputs
+from .pipeline.write import all_or_nothing, sidecar_path, write_image, write_record
 from .progress import ProgressCallback, Reporter
 from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
 from .settings import DenoiseSettings
@@ -85,7 +86,7 @@ def denoise(
         pet: low-dose PET, scalar 3D, any positive unit, any grid; it is not changed.
         mr: MR that overlaps the PET in physical space (any grid), or None for models that allow it.
         settings: sampler, samples, patches, seed, device; None takes the defaults.
-        model: name of a bundled model, a model folder, or a model already loaded, which stays on its device.
+        model: name of a bundled model, a model folder, or a model already loaded.
         progress: receives the reports; returning False cancels.
 
     Raises:
@@ -119,10 +120,13 @@ def denoise_files(
         images = {name: read_volume(path, name.upper()) for name, path in request.inputs.items()}
         files = {name: describe_file(path) for name, path in request.inputs.items()}
     result = _run(images.pop("pet"), images.pop("mr", None), settings, loaded, stages)
-    result = _with_files(result, request, files)
-    with stages.stage("write"):
-        volumes = {path: getattr(result, name) for name, path in request.volumes.items()}
-        write_outputs(volumes, sidecar_path(request.output), result.provenance)
+    record = sidecar_path(request.output)
+    with all_or_nothing([*request.volumes.values(), record]) as temporary:
+        with stages.stage("write"):
+            for name, path in request.volumes.items():
+                write_image(getattr(result, name), temporary[path])
+        result = _with_files(result, request, files, stages)
+        write_record(result.provenance, temporary[record])
     return result
 
 
@@ -143,20 +147,21 @@ def _run(
     with stages.stage("normalise"):
         condition = make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing)
         inputs = _with_overlap_checked(inputs, aligned, condition)
-        part, grid = condition.cropped(), aligned.grid.crop(condition.head.box)
+        aligned, condition = aligned.crop(condition.head.box), condition.cropped()
     with stages.stage("sample"):
-        samples = sample_residual(model, part.channels, part.head.mask, settings, stages.report)
+        samples = sample_residual(model, condition.channels, condition.head.mask, settings, stages.report)
+        check_residual(samples.mean, model.metadata)
     with stages.stage("restore"):
-        low_dose = aligned.pet[condition.head.box]
-        mean, change = _held(samples.mean * part.scale, low_dose, part, grid)
-        denoised, difference = restore(inputs.pet, mean, grid)
-        uncertainty = None if samples.std is None else restore_uncertainty(inputs.pet, samples.std * part.scale, grid)
+        mean, change = _held(samples.mean * condition.scale, aligned, condition)
+        denoised, difference = restore(inputs.pet, mean, aligned.grid)
+        std = None if samples.std is None else samples.std * condition.scale
+        uncertainty = None if std is None else restore_uncertainty(inputs.pet, std, aligned.grid)
     warnings = (*inputs.warnings, *_mean_warning(change))
     provenance = {
         **_provenance(inputs, settings, model, samples),
-        "scale_factor": part.scale,
+        "scale_factor": condition.scale,
         "mean_change_of_model": change,
-        "seconds": {**stages.seconds, "total": round(sum(stages.seconds.values()), 3)},
+        "seconds": stages.summary(),
         "peak_memory_bytes": peak_memory_bytes(),
         "warnings": list(warnings),
     }
@@ -179,10 +184,10 @@ def _with_overlap_checked(inputs: _Inputs, aligned: Aligned, condition: Conditio
     return replace(inputs, warnings=(*inputs.warnings, *warnings))
 
 
-def _held(residual: np.ndarray, low_dose: np.ndarray, part: Condition, grid: Grid) -> tuple[np.ndarray, float]:
-    brain_mean = part.head.scale
-    smoothed = smooth(low_dose / brain_mean, grid.array_spacing, HEAD_SMOOTHING_MM)
-    held, change = hold_mean(residual / brain_mean, smoothed, part.head.mask)
+def _held(residual: np.ndarray, aligned: Aligned, condition: Condition) -> tuple[np.ndarray, float]:
+    brain_mean = condition.head.scale
+    smoothed = smooth(aligned.pet / brain_mean, aligned.grid.array_spacing, HEAD_SMOOTHING_MM)
+    held, change = hold_mean(residual / brain_mean, smoothed, condition.head.mask)
     return held * brain_mean, change
 
 
@@ -222,11 +227,14 @@ def _provenance(inputs: _Inputs, settings: DenoiseSettings, model: Model, sample
     }
 
 
-def _with_files(result: DenoiseResult, request: FileRequest, files: dict[str, dict[str, Any]]) -> DenoiseResult:
+def _with_files(
+    result: DenoiseResult, request: FileRequest, files: dict[str, dict[str, Any]], stages: Stages
+) -> DenoiseResult:
     inputs = result.provenance["inputs"]
     described = {name: {**files[name], **inputs[name]} if name in files else None for name in inputs}
     outputs = {name: str(path.resolve()) for name, path in request.volumes.items()}
-    return replace(result, provenance={**result.provenance, "inputs": described, "outputs": outputs})
+    told = {"inputs": described, "outputs": outputs, "seconds": stages.summary()}
+    return replace(result, provenance={**result.provenance, **told})
 
 
 def _shares(stages: dict[str, float], settings: DenoiseSettings) -> dict[str, float]:

@@ -43,6 +43,10 @@ class Stages:
         self.seconds[name] = round(time.perf_counter() - began, 3)
         self.report(name, 1, 1)
 
+    def summary(self) -> dict[str, float]:
+        """Return the seconds of each stage so far, and their total."""
+        return {**self.seconds, "total": round(sum(self.seconds.values()), 3)}
+
 
 def describe_image(image: sitk.Image) -> dict[str, Any]:
     """Return geometry, unit and range of an image as plain JSON types."""

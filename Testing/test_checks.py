@@ -169,13 +169,14 @@ import resource, signal, sys
 import numpy as np, SimpleITK as sitk
 from pathlib import Path
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.pipeline.write import write_outputs
+from CSRDDenoiseLib.pipeline.write import all_or_nothing, write_image
 image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-folder = Path(sys.argv[1])
+path = Path(sys.argv[1]) / f"out{sys.argv[2]}"
 try:
-    write_outputs({folder / f"out{sys.argv[2]}": image}, folder / "out.json", {})
+    with all_or_nothing([path]) as temporary:
+        write_image(image, temporary[path])
 except InputError as error:
     print(error)
 """

@@ -113,6 +113,20 @@ def test_pet_without_a_head_is_told(model):
         denoise(as_image(speck), None, MEAN, model)
 
 
+def test_model_that_gives_nan_is_told(pet, model_folder):
+    model = load_model(model_folder)
+    model.denoiser.model.exit.bias[0] = float("nan")
+    with pytest.raises(ModelError, match="NaN"):
+        denoise(pet, None, MEAN, model)
+
+
+def test_cancel_at_the_last_report_writes_nothing(pet, mr, model, tmp_path):
+    request = _on_disk(tmp_path, pet, mr)
+    with pytest.raises(Cancelled):
+        denoise_files(request, TWO_SAMPLES, model, lambda report: report.fraction < 1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_normalisation_that_is_not_known_is_told():
     with pytest.raises(ModelError, match=r"'brightest'.*head-mean"):
         make_condition("brightest", head_array(), None, (2.0, 2.0, 2.0))
@@ -150,7 +164,7 @@ def test_files_and_their_record(pet, mr, model_folder, tmp_path):
     assert record["settings"] == TWO_SAMPLES.as_dict()
     assert record["evaluations"] == TWO_SAMPLES.evaluations
     assert record["device"] == "cpu" and record["precision"] and record["peak_memory_bytes"] > 0
-    assert set(record["seconds"]) == {"read", "align", "normalise", "sample", "restore", "total"}
+    assert set(record["seconds"]) == {"read", "align", "normalise", "sample", "restore", "write", "total"}
     assert record["scale_factor"] == pytest.approx(4000, rel=0.3)
     assert {"csrd-denoise", "torch", "SimpleITK", "python"} <= set(record["versions"])
 

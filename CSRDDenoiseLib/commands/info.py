@@ -29,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
     _print_section(
         "Devices",
         [
-            f"{device.name}: {device.description}, {_gib(device.memory_bytes)}, computes in {device.precision}"
+            f"{device.name}: {device.description}, {_gib(device.memory_bytes)}, computes in {device.precision} "
+            f"(bfloat16: {'yes' if device.precision == 'bfloat16' else 'no'})"
             for device in list_devices()
         ],
     )

@@ -90,6 +90,11 @@ class Aligned:
     mr: Optional[np.ndarray]
     covered: Optional[np.ndarray]
 
+    def crop(self, box: Sequence[slice]) -> Aligned:
+        """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""
+        parts = (None if array is None else array[tuple(box)].copy() for array in (self.pet, self.mr, self.covered))
+        return Aligned(self.grid.crop(box), *parts)
+
 
 def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:
     """Bring PET and MR to the model's voxel spacing, low-pass filtered wherever the voxels get larger."""
@@ -134,7 +139,7 @@ def _antialias(image: sitk.Image, spacing: Sequence[float]) -> sitk.Image:
     variance = np.where((new <= old) | _is_near(old, new), 0.0, (new**2 - old**2) / _FWHM_PER_SIGMA**2)
     if not variance.any():
         return image
-    return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=1e-3)
+    return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=[1e-3] * 3)
 
 
 def _is_near(spacing: np.ndarray, wanted: Union[float, np.ndarray]) -> np.ndarray:

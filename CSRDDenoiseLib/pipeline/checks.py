@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Optional
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..settings import DenoiseSettings
 from .align import Aligned, Grid
 from .write import output_suffix, sidecar_path
@@ -129,6 +129,16 @@ def check_overlap(aligned: Aligned, head: np.ndarray, pet: sitk.Image, mr: sitk.
     if covered < MIN_HEAD_COVERED:
         return [f"The MR covers only {covered:.0%} of the head in the PET; check that the two are registered."]
     return []
+
+
+def check_residual(residual: np.ndarray, metadata: ModelMetadata) -> None:
+    """Refuse to add what is no number to a PET."""
+    bad = int(np.size(residual) - np.isfinite(residual).sum())
+    if bad:
+        raise ModelError(
+            f"The model '{metadata.name}' gave {bad} of {residual.size} voxels that are NaN or infinite. "
+            "Try device 'cpu', or get the model again."
+        )
 
 
 def check_spacing(pet: sitk.Image, spacing_range: tuple[float, float]) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable, Iterator
 
 import numpy as np
 import SimpleITK as sitk
@@ -37,32 +37,36 @@ def sidecar_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write_outputs(images: dict[Path, sitk.Image], record: Path, provenance: dict[str, Any]) -> None:
-    """Write images and the JSON record under temporary names, then rename them all.
+@contextmanager
+def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
+    """Give each path a temporary one to write to; rename all when the body succeeds, remove all when it does not.
 
     Raises:
-        InputError: one of them cannot be written; then none is.
+        InputError: something could not be written; then nothing is.
     """
-    pending = {path: path.with_name(f".{os.getpid()}.partial.{path.name}") for path in (*images, record)}
+    temporary = {path: path.with_name(f".{os.getpid()}.partial.{path.name}") for path in paths}
     try:
-        for path, image in images.items():
-            _write_image(image, pending[path])
-        pending[record].write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
-        for path, temporary in pending.items():
-            os.replace(temporary, path)
+        yield temporary
+        for path, written in temporary.items():
+            os.replace(written, path)
     except (OSError, RuntimeError) as error:
-        places = ", ".join(sorted({str(path.parent) for path in pending}))
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"The results cannot be written to {places}: {reason} Nothing was written.") from error
+        places = ", ".join(sorted({str(path.parent) for path in temporary}))
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        raise InputError(f"The results cannot be written to {places}: {reason}. Nothing was written.") from error
     finally:
-        for temporary in pending.values():
+        for written in temporary.values():
             with suppress(OSError):
-                temporary.unlink()
+                written.unlink()
 
 
-def _write_image(image: sitk.Image, path: Path) -> None:
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write a compressed image and read it back, because ITK does not always notice a full disk."""
     sitk.WriteImage(image, str(path), True)
-    # ITK does not always notice a full disk
     written = sitk.ReadImage(str(path))
     if not np.array_equal(sitk.GetArrayViewFromImage(written), sitk.GetArrayViewFromImage(image)):
-        raise OSError("what was written reads back differently (is the disk full?).")
+        raise OSError("what was written reads back differently, as from a full disk")
+
+
+def write_record(provenance: dict[str, Any], path: Path) -> None:
+    """Write the JSON record of a run."""
+    path.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
