@@ -152,7 +152,9 @@ class ResidualBlock(nn.Module):
     def _attend(self, x: Tensor) -> Tensor:
         batch, channels = x.shape[:2]
         # published weights interleave query, key and value channel by channel
-        query, key, value = self.qkv(x).reshape(batch, 1, channels, 3, -1).permute(3, 0, 1, 4, 2)
+        split = self.qkv(x).reshape(batch, 1, channels, 3, -1).permute(3, 0, 1, 4, 2)
+        # contiguous, or torch would take the path that stores all pairs of voxels
+        query, key, value = split.contiguous()
         mixed = F.scaled_dot_product_attention(query, key, value)
         return self.proj(mixed.transpose(2, 3).reshape(x.shape))
 

@@ -80,8 +80,7 @@ def sample_residual(
     device = choose_device(settings.device)
     # one evaluation draws nothing, so a second would tell nothing new
     samples = 1 if settings.sampler == "mean" else settings.samples
-    evaluations = samples * _evaluations_of_a_sample(settings)
-    volume = VolumeDenoiser(model, condition, head, settings, device, _Counter(report, evaluations))
+    volume = VolumeDenoiser(model, condition, head, settings, device, _Counter(report, settings.evaluations))
     statistics = _RunningStatistics()
     with torch.inference_mode():
         for index in range(samples):
@@ -92,7 +91,7 @@ def sample_residual(
     return ResidualSamples(
         mean=statistics.mean.numpy(),
         std=statistics.std(),
-        evaluations=evaluations,
+        evaluations=settings.evaluations,
         seconds=time.perf_counter() - began,
         device=str(device),
         precision=precision_name(choose_precision(device)),
@@ -318,10 +317,6 @@ def _draw(
     if settings.sampler == "heun":
         return sample_heun(denoiser, noise * sigma_max, sigmas, churn=Churn(settings.churn, fresh))
     return sample_dpmpp_2m(denoiser, noise * sigma_max, sigmas)
-
-
-def _evaluations_of_a_sample(settings: DenoiseSettings) -> int:
-    return {"mean": 1, "dpmpp": settings.steps, "heun": 2 * settings.steps - 1}[settings.sampler]
 
 
 def _margins(size: int, multiple: int) -> tuple[int, int]:

@@ -1,0 +1,127 @@
+"""Model folders: round trip, damage, versions, devices, memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import TINY, save_tiny_model, tiny_metadata, tiny_network
+
+from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices
+from CSRDDenoiseLib.errors import InputError, ModelError
+from CSRDDenoiseLib.model import bundle
+from CSRDDenoiseLib.model.bundle import build_network, list_models, load_model, read_metadata, save_model
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return save_tiny_model(tmp_path / "tiny")
+
+
+def change_metadata(folder: Path, **changes) -> None:
+    path = folder / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_is_saved_is_what_is_loaded(folder):
+    model = load_model(folder)
+    for name, value in tiny_network().state_dict().items():
+        assert torch.equal(model.denoiser.model.state_dict()[name], value)
+    assert model.denoiser.sigma_data == model.metadata.sigma_data == 0.3
+    assert not model.denoiser.training
+    assert model.metadata.spacing_range_mm == (1.0, 4.0)
+    assert len(model.metadata.weights_sha256) == 64
+    assert model.metadata.bytes_per_voxel > 4 * 7
+    assert sorted(path.name for path in folder.iterdir()) == ["metadata.json", "model.safetensors"]
+
+
+def test_saving_again_keeps_the_other_files(folder):
+    (folder / "MODEL_CARD.md").write_text("card")
+    save_model(folder, tiny_network(seed=1), tiny_metadata(name="second"))
+    assert load_model(folder).metadata.name == "second"
+    assert (folder / "MODEL_CARD.md").read_text() == "card"
+
+
+def test_half_precision_weights_are_loaded_as_float32(tmp_path):
+    save_model(tmp_path, tiny_network().half(), tiny_metadata())
+    assert next(load_model(tmp_path).denoiser.parameters()).dtype == torch.float32
+
+
+def test_damaged_weights_are_refused(folder):
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged: their SHA-256"):
+        load_model(folder)
+    path.unlink()
+    with pytest.raises(ModelError, match=r"has no model\.safetensors"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"format": 2}, "written by a newer version.*format 2"),
+        ({"sigma_min": 99.0}, "noise levels from 99 to 10"),
+        ({"channels": ["mr"]}, "wants the channels"),
+        ({"surprise": 1}, "surprise"),
+        ({"architecture": {"type": "Transformer"}}, "'Transformer' is not known; known are ResidualUNet3d, DDPMpp3d"),
+        ({"architecture": {**TINY, "depth": 3}}, "cannot be built"),
+        ({"architecture": {**TINY, "widths": [16, 8]}}, "do not fit the architecture"),
+    ],
+)
+def test_bad_metadata_is_refused(folder, changes, told):
+    change_metadata(folder, **changes)
+    with pytest.raises(ModelError, match=told):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
+def test_unreadable_metadata_is_refused(folder, text):
+    (folder / "metadata.json").write_text(text)
+    with pytest.raises(ModelError, match="damaged or incomplete"):
+        read_metadata(folder)
+
+
+def test_models_are_found_by_name_and_by_path(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "resource_folder", lambda: tmp_path)
+    save_tiny_model(tmp_path / "Models" / "bundled")
+    assert [path.name for path in list_models()] == ["bundled"]
+    assert load_model("bundled").folder == tmp_path / "Models" / "bundled"
+    assert load_model(str(folder)).folder == folder
+    with pytest.raises(ModelError, match="'other' is not known: it is neither a bundled model \\(bundled\\)"):
+        load_model("other")
+
+
+def test_devices_are_checked_by_name():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert list_devices()[0].name == str(choose_device("auto"))
+    for name in ("cuda:99", "gpu", "", "cpu:1"):
+        with pytest.raises(InputError, match=r"is not there; this machine has .*cpu"):
+            choose_device(name)
+    if not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        assert choose_precision(torch.device("cpu")) == torch.float32
+
+
+def test_reading_metadata_does_not_load_torch(folder):
+    program = f"""
+import sys
+from CSRDDenoiseLib.model.bundle import list_models, read_metadata
+list_models()
+print(read_metadata({str(folder)!r}).name)
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("kind", list(bundle.ARCHITECTURES))
+def test_every_architecture_builds_with_its_defaults_and_keeps_the_shape(kind):
+    arguments = {"model_channels": 4, "num_blocks": 1} if kind == "DDPMpp3d" else {}
+    network = build_network({"type": kind, **arguments})
+    side = network.multiple
+    assert network(torch.zeros(1, 6, side, side, 2 * side), torch.zeros(1)).shape == (1, 1, side, side, 2 * side)

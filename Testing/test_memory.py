@@ -1,0 +1,101 @@
+"""The need of memory, and the patches that fit."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_model import model_of, tiny_network
+
+from CSRDDenoiseLib.model import memory
+from CSRDDenoiseLib.model.memory import GIB, choose_patch, is_out_of_memory, measure_speed, memory_budget, smaller_patch
+
+MEASURE = """
+from pathlib import Path
+import torch
+from CSRDDenoiseLib.model.ddpmpp import DDPMpp3d
+from CSRDDenoiseLib.model.memory import activation_bytes_per_voxel, resident_bytes
+from CSRDDenoiseLib.model.precondition import Preconditioned
+network = DDPMpp3d(model_channels=8, channel_mult=(1, 1, 1, 1), num_blocks=1)
+denoiser = Preconditioned(network, 0.5).eval().to(memory_format=torch.channels_last_3d)
+side = 112
+noisy, condition = (torch.zeros(1, channels, side, side, side) for channels in (1, 5))
+with torch.inference_mode():
+    denoiser(noisy[..., :16, :16, :16], torch.ones(1), condition[..., :16, :16, :16])
+    before = resident_bytes()
+    Path("/proc/self/clear_refs").write_text("5")
+    denoiser(noisy, torch.ones(1), condition)
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print((int(peak.split()[1]) * 1024 - before) / side**3, activation_bytes_per_voxel(network))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is read from /proc")
+def test_the_estimate_is_within_a_quarter_of_the_measured_peak():
+    printed = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True).stdout
+    measured, estimated = (float(value) for value in printed.split())
+    assert estimated == pytest.approx(measured, rel=0.25)
+
+
+@pytest.mark.parametrize("shape", [(160, 160, 120), (400, 400, 304), (48, 400, 400), (64, 64, 64)])
+@pytest.mark.parametrize("most", [1e5, 1e6, 5e6, 1e9])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.9])
+def test_patches_fit_and_are_multiples(shape, most, overlap):
+    patch = choose_patch(shape, most, 8, overlap)
+    assert math.prod(patch) <= max(most, 32**3)
+    assert all(side % 8 == 0 and side <= size for side, size in zip(patch, shape))
+    assert (patch == shape) == (math.prod(shape) <= most)
+
+
+def test_patches_shrink_to_an_end():
+    shape = patch = (160, 160, 120)
+    seen = []
+    while patch is not None:
+        seen.append(math.prod(patch))
+        patch = smaller_patch(patch, shape, 8, 0.25)
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == 32**3
+    assert len(seen) < 12
+
+
+def test_the_budget_keeps_the_process_below_its_limit(monkeypatch):
+    monkeypatch.setattr(memory, "resident_bytes", lambda: GIB)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 100 * GIB)
+    voxels = 160 * 160 * 120
+    assert memory_budget(torch.device("cpu"), voxels) == 5 * GIB - 4 * memory.STATE_VOLUMES * voxels
+    monkeypatch.setattr(memory, "free_bytes", lambda: 2 * GIB)
+    assert memory_budget(torch.device("cpu"), voxels) < 1.6 * GIB
+    assert memory_budget(torch.device("cpu"), 10**9) > 0
+
+
+def test_what_the_system_says_is_plausible():
+    torch.ones(1 << 20)
+    assert 10 << 20 < memory.resident_bytes() < memory.free_bytes() * 1000
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_running_out_of_memory_is_recognised(error, expected):
+    assert is_out_of_memory(error) is expected
+
+
+def test_a_real_allocation_that_fails_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+def test_speed_is_measured():
+    assert measure_speed(model_of(tiny_network()), 16) > 1000
