@@ -8,6 +8,6 @@ the scripted module classes (:mod:`.scripted`) and the parameter node wrapper (:
 in it does not exist here either, and fails as it does in Slicer.
 """
 
-from .install import install
+from .install import install, load_module
 
-__all__ = ["install"]
+__all__ = ["install", "load_module"]

@@ -1,0 +1,89 @@
+"""Helpers of the Slicer tests: the stand-in, volumes in its scene, and the module as Slicer loads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer_core", reason="slicer-core has no wheel for this Python")
+pytest.importorskip("PySide6", reason="PySide6 is not installed")
+
+import slicer_standin
+from conftest import head_array
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE_FILE = ROOT / "CSRDDenoise" / "CSRDDenoise.py"
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SLICER = slicer_standin.install()
+ENTRY = slicer_standin.load_module(MODULE_FILE)
+
+
+def ijk_to_ras(directions=None, spacing=(2.0, 2.0, 2.0), origin=(12.0, -7.0, 31.0)) -> np.ndarray:
+    """Return a 4 x 4 matrix from columns of directions, spacing and origin."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = (np.eye(3) if directions is None else np.asarray(directions)) * np.asarray(spacing)
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def oblique(degrees: float = 25.0) -> np.ndarray:
+    """Return the directions of a volume turned about two axes."""
+    a, b = np.deg2rad(degrees), np.deg2rad(degrees / 2)
+    about_z = [[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]]
+    about_x = [[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]]
+    return np.array(about_z) @ np.array(about_x)
+
+
+def add_volume(name: str, array: np.ndarray, matrix: np.ndarray | None = None):
+    """Add a volume with a display to the scene."""
+    node = SLICER.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    SLICER.util.updateVolumeFromArray(node, array)
+    place(node, ijk_to_ras() if matrix is None else matrix)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def place(node, matrix: np.ndarray) -> None:
+    """Set a volume's IJK to RAS matrix."""
+    node.SetIJKToRASMatrix(SLICER.util.vtkMatrixFromArray(matrix))
+
+
+def matrix_of(node) -> np.ndarray:
+    """Return a volume's IJK to RAS matrix."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return SLICER.util.arrayFromVTKMatrix(matrix)
+
+
+def add_transform(matrix: np.ndarray, name: str = "Move"):
+    """Add a linear transform to the scene."""
+    node = SLICER.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+    node.SetMatrixTransformToParent(SLICER.util.vtkMatrixFromArray(matrix))
+    return node
+
+
+def add_head(name: str = "PET low dose", shape=(24, 28, 26), matrix: np.ndarray | None = None, seed: int = 0):
+    """Add a noisy head to the scene."""
+    return add_volume(name, head_array(shape, seed), matrix)
+
+
+def identities(scene) -> set[str]:
+    """Return the IDs of all nodes of a scene."""
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+def wait_until(condition, seconds: float = 60.0) -> bool:
+    """Let Slicer's events go on until a condition holds; False if it does not in time."""
+    import time
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        SLICER.app.processEvents()
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False

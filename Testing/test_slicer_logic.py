@@ -1,0 +1,284 @@
+"""The logic against the real MRML and the real worker process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import head_array
+from slicer_helpers import (
+    ENTRY,
+    SLICER,
+    add_head,
+    add_transform,
+    add_volume,
+    identities,
+    ijk_to_ras,
+    matrix_of,
+    oblique,
+    wait_until,
+)
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule.results import Outputs  # noqa: E402 (the stand-in makes it importable)
+
+from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
+
+QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
+SLOW = {"sampler": "heun", "steps": 200, "samples": 8, "device": "cpu"}
+
+
+def run_folders() -> set[Path]:
+    """Temporary folders of runs that exist now."""
+    import tempfile
+
+    return set(Path(tempfile.gettempdir()).glob("CSRDDenoise-*"))
+
+
+@pytest.fixture
+def pair(scene):
+    """An oblique PET and an MR that overlaps it, with a unit and a display of their own."""
+    place = ijk_to_ras(oblique(15))
+    pet = add_head("PET", matrix=place)
+    mr = add_volume("T1", 1000 - head_array((40, 44, 36)) / 10, ijk_to_ras(oblique(15), (1.3, 1.2, 1.2)))
+    unit = SLICER.vtkCodedEntry()
+    unit.SetValueSchemeMeaning("Bq/ml", "UCUM", "Becquerels/milliliter")
+    pet.SetVoxelValueUnits(unit)
+    quantity = SLICER.vtkCodedEntry()
+    quantity.SetValueSchemeMeaning("126400", "DCM", "Activity")
+    pet.SetVoxelValueQuantity(quantity)
+    display = pet.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLPETProceduralColorNodePET-DICOM")
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(0, 7000)
+    return pet, mr
+
+
+def test_one_call_from_the_console(logic, pair, small_model):
+    pet, mr = pair
+    before, changed = SLICER.util.arrayFromVolume(pet).copy(), pet.GetMTime()
+    hierarchy = SLICER.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(SLICER.mrmlScene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(pet), study)
+    folders = run_folders()
+    result = logic.denoise(pet, mr, preset="balanced", model=small_model, overlap=0.5, seed=3, **QUICK)
+
+    after, change = (SLICER.util.arrayFromVolume(n) for n in (result.denoisedVolume, result.differenceVolume))
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(pet), before)
+    assert pet.GetMTime() == changed
+    assert np.abs(change).max() > 0
+    np.testing.assert_allclose(after, before + change, rtol=1e-5, atol=1e-2)
+    assert SLICER.util.arrayFromVolume(result.uncertaintyVolume).max() > 0
+    names = [n.GetName() for n in (result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume)]
+    assert names == ["PET denoised", "PET difference", "PET uncertainty"]
+    for node in (result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume):
+        np.testing.assert_array_equal(matrix_of(node), matrix_of(pet))
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+        assert node.GetVoxelValueUnits().GetCodeValue() == "Bq/ml"
+        assert node.GetVoxelValueQuantity().GetCodeMeaning() == "Activity"
+        assert node.GetNodeReference("CSRDDenoise.PET") is pet
+        assert node.GetNodeReference("CSRDDenoise.MR") is mr
+    display = result.denoisedVolume.GetDisplayNode()
+    assert display.GetColorNodeID() == pet.GetDisplayNode().GetColorNodeID()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, 7000)
+    shown = result.differenceVolume.GetDisplayNode()
+    assert shown.GetColorNode().GetName() == "DivergingBlueRed"
+    assert shown.GetWindowLevelMin() == -shown.GetWindowLevelMax() < 0
+
+    settings = result.provenance["settings"]
+    assert (settings["overlap"], settings["seed"], settings["steps"]) == (0.5, 3, 2)
+    assert result.provenance["inputs"]["pet"]["volume"] == "PET"
+    assert result.provenance["units"] == "Bq/ml"
+    assert json.loads(result.denoisedVolume.GetAttribute("CSRDDenoise.Provenance")) == result.provenance
+    assert result.summary["max_change"] == pytest.approx(np.abs(change).max(), rel=1e-5)
+    assert run_folders() == folders
+
+
+def test_same_seed_same_result_and_warm_second_run(logic, pair, small_model):
+    pet, mr = pair
+    options = {"model": small_model, "seed": 5, **QUICK}
+    first = SLICER.util.arrayFromVolume(logic.denoise(pet, mr, **options).denoisedVolume).copy()
+    process = logic.worker.processId
+    began = time.monotonic()
+    first_report = []
+    job = logic.start(pet, mr, onProgress=lambda p: first_report.append(time.monotonic() - began), **options)
+    second = SLICER.util.arrayFromVolume(job.wait().denoisedVolume)
+    np.testing.assert_array_equal(first, second)
+    assert logic.worker.processId == process
+    assert first_report[0] < 1.0
+
+
+def test_chosen_volumes_are_filled_and_none_is_made(logic, pair, small_model, scene):
+    pet, _ = pair
+    nodes = [scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in "abc"]
+    before = identities(scene)
+    result = logic.denoise(pet, None, model=small_model, outputs=Outputs(*nodes), **QUICK)
+    assert [result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume] == nodes
+    made = identities(scene) - before
+    assert all(scene.GetNodeByID(name).IsA("vtkMRMLDisplayNode") for name in made)
+    assert result.provenance["inputs"]["mr"] is None
+
+
+def test_uncertainty_only_where_there_are_samples_and_it_is_wanted(logic, pair, small_model):
+    pet, mr = pair
+    assert logic.denoise(pet, mr, preset="fast", model=small_model, device="cpu").uncertaintyVolume is None
+    unwanted = Outputs(makeUncertainty=False)
+    assert logic.denoise(pet, mr, model=small_model, outputs=unwanted, **QUICK).uncertaintyVolume is None
+
+
+def test_result_follows_a_pet_under_a_transform_and_sees_the_mr_where_it_is(logic, scene, small_model):
+    pet, mr = add_head("PET"), add_head("T1", seed=1)
+    move = add_transform(ijk_to_ras(oblique(20), (1, 1, 1), (300, 0, 0)))
+    pet.SetAndObserveTransformNodeID(move.GetID())
+    with pytest.raises(InputError, match="overlap"):
+        logic.denoise(pet, mr, model=small_model, **QUICK)
+    mr.SetAndObserveTransformNodeID(move.GetID())
+    result = logic.denoise(pet, mr, model=small_model, **QUICK)
+    assert result.denoisedVolume.GetParentTransformNode() is move
+    np.testing.assert_array_equal(matrix_of(result.denoisedVolume), matrix_of(pet))
+
+
+def test_result_survives_saving_and_loading_the_scene(logic, pair, small_model, scene, tmp_path):
+    pet, mr = pair
+    result = logic.denoise(pet, mr, model=small_model, **QUICK)
+    values = SLICER.util.arrayFromVolume(result.denoisedVolume).copy()
+    place, record = matrix_of(result.denoisedVolume), result.provenance
+    for index, node in enumerate(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")):
+        storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        storage.SetFileName(str(tmp_path / f"{index}.nrrd"))
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        assert storage.WriteData(node)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    scene.Clear(0)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Import()
+    loaded = scene.GetFirstNodeByName("PET denoised")
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(loaded), values)
+    np.testing.assert_allclose(matrix_of(loaded), place, atol=1e-5)
+    assert json.loads(loaded.GetAttribute("CSRDDenoise.Provenance")) == record
+    assert loaded.GetNodeReference("CSRDDenoise.PET").GetName() == "PET"
+
+
+def test_cancel_takes_less_than_two_seconds_and_leaves_nothing(logic, pair, slow_model, scene):
+    pet, mr = pair
+    nodes, folders, errors, reports = identities(scene), run_folders(), [], []
+    began = time.monotonic()
+    job = logic.start(pet, mr, model=slow_model, onProgress=reports.append, onError=errors.append, **SLOW)
+    assert time.monotonic() - began < 1.0
+    assert job.state == "running"
+    with pytest.raises(InputError, match="A run is under way"):
+        logic.start(pet, mr, model=slow_model)
+    assert wait_until(lambda: any(report["stage"] == "sample" for report in reports))
+    began = time.monotonic()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert time.monotonic() - began < 2.0
+    assert job.state == "cancelled"
+    assert [type(error) for error in errors] == [Cancelled]
+    assert identities(scene) == nodes
+    assert run_folders() == folders
+    assert not logic.busy
+
+
+def test_worker_that_does_not_listen_is_ended_within_two_seconds(logic, pair, slow_model):
+    pet, mr = pair
+    reports = []
+    job = logic.start(pet, mr, model=slow_model, onProgress=reports.append, **SLOW)
+    assert wait_until(lambda: reports)
+    os.kill(logic.worker.processId, signal.SIGSTOP)
+    began = time.monotonic()
+    job.cancel()
+    assert wait_until(lambda: job.state == "cancelled", 5)
+    assert time.monotonic() - began < 2.0
+    assert not logic.worker.running
+
+
+def test_killed_worker_is_told_and_the_next_run_works(logic, pair, slow_model, small_model, scene):
+    pet, mr = pair
+    nodes, folders, reports = identities(scene), run_folders(), []
+    job = logic.start(pet, mr, model=slow_model, onProgress=reports.append, **SLOW)
+    assert wait_until(lambda: reports)
+    os.kill(logic.worker.processId, signal.SIGKILL)
+    with pytest.raises(CSRDError, match="most likely because the memory ran out"):
+        job.wait()
+    assert job.state == "failed"
+    assert identities(scene) == nodes
+    assert run_folders() == folders
+    assert logic.denoise(pet, mr, model=small_model, **QUICK).denoisedVolume is not None
+
+
+def test_failure_is_one_sentence_with_details_and_leaves_nothing(logic, pair, scene, tmp_path):
+    pet, mr = pair
+    nodes, folders = identities(scene), run_folders()
+    with pytest.raises(ModelError, match="is not known") as caught:
+        logic.denoise(pet, mr, model=str(tmp_path / "none"), **QUICK)
+    assert "Traceback" in caught.value.details
+    assert identities(scene) == nodes
+    assert run_folders() == folders
+
+
+def test_failure_while_nodes_are_made_leaves_nothing(logic, pair, small_model, scene, monkeypatch):
+    from CSRDDenoiseModule import results
+
+    def fail(*_arguments):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(results, "_refer", fail)
+    pet, mr = pair
+    nodes = identities(scene)
+    with pytest.raises(RuntimeError, match="disk is full"):
+        logic.denoise(pet, mr, model=small_model, **QUICK)
+    assert identities(scene) == nodes
+
+
+def test_pet_removed_during_the_run(logic, pair, small_model, scene):
+    pet, mr = pair
+    job = logic.start(pet, mr, model=small_model, **QUICK)
+    scene.RemoveNode(pet)
+    with pytest.raises(CSRDError, match="removed from the scene"):
+        job.wait()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "best"}, "Preset 'best' is not known"),
+        ({"steps": 0}, "number of steps is 0"),
+        ({"overlap": 0.95}, "overlap is 0.95"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_starts(pair, options, message):
+    fresh = ENTRY.python.CSRDDenoiseLogic()
+    with pytest.raises(InputError, match=message):
+        fresh.denoise(*pair, **options)
+    assert not fresh.worker.running
+
+
+def test_no_pet_is_refused():
+    with pytest.raises(InputError, match="No PET volume"):
+        ENTRY.python.CSRDDenoiseLogic().denoise(None)
+
+
+def test_missing_interpreter_is_told(pair, monkeypatch):
+    from CSRDDenoiseModule import worker_process
+
+    monkeypatch.setattr(worker_process.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(worker_process.sys, "executable", "")
+    with pytest.raises(CSRDError, match="PythonSlicer"):
+        ENTRY.python.CSRDDenoiseLogic().denoise(*pair)
+
+
+def test_closing_the_logic_ends_the_worker(pair, small_model):
+    fresh = ENTRY.python.CSRDDenoiseLogic()
+    fresh.denoise(*pair, model=small_model, **QUICK)
+    process = fresh.worker.processId
+    fresh.close()
+    assert not Path(f"/proc/{process}").exists() or not Path("/proc").exists()

@@ -1,0 +1,153 @@
+"""Volumes between the real MRML and files: geometry and values exact, the user's nodes untouched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from slicer_helpers import (
+    RAS_FROM_LPS,
+    SLICER,
+    add_head,
+    add_transform,
+    add_volume,
+    ijk_to_ras,
+    matrix_of,
+    oblique,
+)
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule import describe, volumes  # noqa: E402 (the stand-in makes it importable)
+
+from CSRDDenoiseLib.errors import InputError  # noqa: E402
+
+GEOMETRIES = {
+    "plain": ijk_to_ras(),
+    "flipped": ijk_to_ras(np.diag([-1.0, -1.0, 1.0]), (1.2, 1.3, 2.5)),
+    "left-handed": ijk_to_ras(np.diag([1.0, -1.0, 1.0]), (1.2, 1.3, 2.5)),
+    "swapped axes": ijk_to_ras(np.eye(3)[[1, 2, 0]], (2.0, 1.0, 3.0)),
+    "oblique": ijk_to_ras(oblique(), (1.1, 1.2, 2.3), (-40.5, 12.25, 3.125)),
+}
+
+
+def file_matrix(image: sitk.Image) -> np.ndarray:
+    """IJK to RAS of an image in a file."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return RAS_FROM_LPS @ matrix
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.float64])
+def test_written_volume_lies_where_the_node_lies_with_the_same_values(scene, tmp_path, name, kind):
+    values = np.random.default_rng(0).normal(100, 50, (4, 5, 6)).astype(kind)
+    node = add_volume("v", values, GEOMETRIES[name])
+    volumes.write_volume(node, tmp_path / "v.nrrd")
+    image = sitk.ReadImage(str(tmp_path / "v.nrrd"))
+    np.testing.assert_allclose(file_matrix(image), matrix_of(node), atol=1e-9)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), values)
+    assert sitk.GetArrayFromImage(image).dtype == kind
+
+
+def test_parent_transform_is_applied_to_a_copy_only(scene, tmp_path):
+    node = add_head(matrix=GEOMETRIES["oblique"])
+    move = ijk_to_ras(oblique(40), (1.0, 1.0, 1.0), (5.0, 6.0, 7.0))
+    node.SetAndObserveTransformNodeID(add_transform(move).GetID())
+    before, voxels, changed = matrix_of(node), SLICER.util.arrayFromVolume(node).copy(), node.GetMTime()
+    volumes.write_volume(node, tmp_path / "v.nrrd")
+    image = sitk.ReadImage(str(tmp_path / "v.nrrd"))
+    np.testing.assert_allclose(file_matrix(image), move @ before, atol=1e-9)
+    np.testing.assert_array_equal(matrix_of(node), before)
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), voxels)
+    assert node.GetMTime() == changed
+    assert node.GetParentTransformNode() is not None
+
+
+def test_warping_transform_resamples_a_copy(scene, tmp_path):
+    import vtk
+
+    node = add_head()
+    warp = vtk.vtkThinPlateSplineTransform()
+    places = [[0, 0, 0], [60, 0, 0], [0, 60, 0], [0, 0, 60], [30, 30, 30]]
+    for setter, shift in ((warp.SetSourceLandmarks, 0.0), (warp.SetTargetLandmarks, 6.0)):
+        points = vtk.vtkPoints()
+        for place in places:
+            points.InsertNextPoint(place[0] + shift * (place[1] > 0), *place[1:])
+        setter(points)
+    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "Warp")
+    transform.SetAndObserveTransformToParent(warp)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    voxels = SLICER.util.arrayFromVolume(node).copy()
+    volumes.write_volume(node, tmp_path / "v.nrrd")
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), voxels)
+    written = volumes.read_array(tmp_path / "v.nrrd")
+    result = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "r")
+    volumes.fill_node(result, written, node)
+    assert result.GetParentTransformNode() is None
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(result), written)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_result_takes_the_grid_and_the_transform_of_the_pet(scene, name):
+    pet = add_head(matrix=GEOMETRIES[name])
+    pet.SetAndObserveTransformNodeID(add_transform(ijk_to_ras(oblique())).GetID())
+    values = SLICER.util.arrayFromVolume(pet) * np.float32(0.5)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "r")
+    volumes.fill_node(node, values, pet)
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), values)
+    np.testing.assert_array_equal(matrix_of(node), matrix_of(pet))
+    assert node.GetParentTransformNode() is pet.GetParentTransformNode()
+
+
+def test_result_of_another_shape_is_refused(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "r")
+    with pytest.raises(InputError, match=r"\(3, 3, 3\).*\(24, 28, 26\)"):
+        volumes.fill_node(node, np.zeros((3, 3, 3)), add_head())
+
+
+def test_empty_and_sheared_volumes_are_refused(scene, tmp_path):
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing")
+    with pytest.raises(InputError, match="'nothing' holds no image"):
+        volumes.write_volume(empty, tmp_path / "v.nrrd")
+    sheared = add_head("skew")
+    shear = np.eye(4)
+    shear[0, 1] = 0.2
+    sheared.SetAndObserveTransformNodeID(add_transform(shear).GetID())
+    with pytest.raises(InputError, match="'skew' are not perpendicular"):
+        volumes.write_volume(sheared, tmp_path / "v.nrrd")
+
+
+def suv(volume) -> None:
+    entry = SLICER.vtkCodedEntry()
+    entry.SetValueSchemeMeaning("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
+    volume.SetVoxelValueUnits(entry)
+
+
+def test_description_tells_size_spacing_unit_and_maximum(scene):
+    pet = add_volume("PET", np.full((3, 4, 5), 14.2, np.float32), ijk_to_ras(None, (1.5, 2.0, 3.0)))
+    suv(pet)
+    assert describe.describe(pet) == "5 x 4 x 3 voxels of 1.5 x 2 x 3 mm, SUVbw max 14.2"
+
+
+def test_what_looks_wrong_is_told_in_words(scene):
+    pet, mr = add_head("FDG PET"), add_head("T1 MPRAGE")
+    assert describe.pet_warnings(pet) == describe.mr_warnings(pet, mr) == []
+    assert "looks like an MR" in describe.pet_warnings(mr)[0]
+    assert "looks like a PET" in describe.mr_warnings(add_head("other"), pet)[0]
+    assert "the PET itself" in describe.mr_warnings(pet, pet)[0]
+    mr.SetAndObserveTransformNodeID(add_transform(ijk_to_ras(None, (1, 1, 1), (0, 0, 500))).GetID())
+    hardened, apart = describe.mr_warnings(pet, mr)
+    assert "'Move' is not hardened" in hardened
+    assert "452 mm apart" in apart
+
+
+def test_frame_of_a_sequence_is_told(scene):
+    pet = add_head("PET")
+    sequence = scene.AddNode(SLICER.vtkMRMLSequenceNode())
+    sequence.SetDataNodeAtValue(pet, "0")
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(pet, sequence, False)
+    assert "sequence (4D)" in describe.pet_warnings(pet)[0]
