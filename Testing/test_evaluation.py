@@ -19,14 +19,12 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.evaluation import metrics
 from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS
-from CSRDDenoiseLib.evaluation.experiments.cost import evaluations
 from CSRDDenoiseLib.evaluation.figure import comparison_figure
 from CSRDDenoiseLib.evaluation.measure import Measurement, measure
 from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
 from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config
 from CSRDDenoiseLib.evaluation.study import Study, load_study
 from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
-from CSRDDenoiseLib.settings import DenoiseSettings
 
 
 @pytest.fixture(scope="module")
@@ -220,10 +218,3 @@ def test_unknown_experiment_is_refused(folders):
 def test_evaluate_wants_a_configuration_or_all_three_options(capsys):
     assert main(["evaluate", "--model", "m"]) == 2
     assert "--subjects, --model and --output together" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("sampler", "steps", "samples", "expected"), [("mean", 8, 1, 1), ("dpmpp", 8, 4, 32), ("heun", 8, 1, 15)]
-)
-def test_cost_counts_network_evaluations(sampler, steps, samples, expected):
-    assert evaluations(DenoiseSettings(sampler=sampler, steps=steps, samples=samples)) == expected

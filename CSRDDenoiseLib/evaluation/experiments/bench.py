@@ -99,10 +99,8 @@ def line_plot(series: Series, x_label: str, y_label: str, log_x: bool = False) -
     for name, (x, y) in series.items():
         axes.plot(x, y, marker="o", markersize=4, linewidth=1.4, label=name)
     if log_x:
-        axes.set_xscale("log")
-        marks = sorted({value for x, _ in series.values() for value in x})
-        axes.set_xticks(marks, [f"{value:g}" for value in marks])
-        axes.minorticks_off()
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(color="0.9")

@@ -40,19 +40,13 @@ def run(
     methods = {_name(point): ours(bench.model, point) for points in curves.values() for point in points}
     measurements = bench.measure([dose], methods)
     psnr = {
-        name: ([evaluations(p) for p in points], [mean_score(measurements, "psnr", method=_name(p)) for p in points])
+        name: ([p.evaluations for p in points], [mean_score(measurements, "psnr", method=_name(p)) for p in points])
         for name, points in curves.items()
     }
     caption = f"PSNR at dose {dose} over network evaluations per voxel, mean over subjects."
     plot = Figure("cost", caption, line_plot(psnr, "network evaluations", "PSNR (dB)", log_x=True))
     table = score_table(f"By sampler ({MEAN_STD})", measurements, SCORES)
     return Section("Cost", TEXT, (table,), (plot,), measurements)
-
-
-def evaluations(settings: DenoiseSettings) -> int:
-    """Network evaluations that a run with these settings makes of every voxel."""
-    each = {"mean": 1, "dpmpp": settings.steps, "heun": 2 * settings.steps - 1}[settings.sampler]
-    return each * settings.samples
 
 
 def _name(settings: DenoiseSettings) -> str:
