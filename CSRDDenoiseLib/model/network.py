@@ -1,4 +1,4 @@
-"""Our default score network: a 3D residual U-Net that works on folded voxels, cheap per voxel and the same everywhere."""
+"""Our default score network: a 3D residual U-Net on folded voxels, cheap per voxel and the same everywhere."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -84,13 +85,16 @@ def deform(
     matrix = _random_matrix(rng, strength) * (spacing / anatomy.spacing)
     axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))
-    points = np.tensordot(matrix.astype(np.float32), grid, 1) + ((low + high - 1) / 2).astype(np.float32)[:, None, None, None]
+    points = (
+        np.tensordot(matrix.astype(np.float32), grid, 1)
+        + ((low + high - 1) / 2).astype(np.float32)[:, None, None, None]
+    )
     if strength > 0:
         points += _smooth_field(shape, rng, 3.0 * strength / anatomy.spacing, spacing)
-    take = lambda volume, order: ndimage.map_coordinates(volume, points, order=order, mode="constant", cval=0)  # noqa: E731
-    t1 = None if anatomy.t1 is None else take(anatomy.t1, 1)
+    take = partial(ndimage.map_coordinates, coordinates=points, mode="constant", cval=0)
+    t1 = None if anatomy.t1 is None else take(anatomy.t1, order=1)
     return replace(
-        anatomy, labels=take(anatomy.labels, 0), tissue=take(anatomy.tissue, 0), spacing=spacing, t1=t1
+        anatomy, labels=take(anatomy.labels, order=0), tissue=take(anatomy.tissue, order=0), spacing=spacing, t1=t1
     )
 
 

@@ -28,7 +28,9 @@ def draw_blob(shape: Sequence[int], centre: Sequence[int], radius: float, rng: n
     return blob
 
 
-def place_blobs(anatomy: Anatomy, count: int, radius_mm: tuple[float, float], rng: np.random.Generator) -> list[np.ndarray]:
+def place_blobs(
+    anatomy: Anatomy, count: int, radius_mm: tuple[float, float], rng: np.random.Generator
+) -> list[np.ndarray]:
     """Up to ``count`` blobs inside the brain that do not touch one another, radii drawn in mm."""
     free = ndimage.binary_erosion(np.isin(anatomy.tissue, (GREY, WHITE)), iterations=1)
     blobs = []

@@ -28,7 +28,10 @@ def reconstruct(
     """
     size, doses = projectors[0].size, len(acquisitions)
     blur_mm = scanner.resolution_mm if scanner.model_resolution else 0.0
-    blur = lambda columns: _blur_columns(columns, doses, size, blur_mm / scanner.spacing)  # noqa: E731
+
+    def blur(columns: Tensor) -> Tensor:
+        return _blur_columns(columns, doses, size, blur_mm / scanner.spacing)
+
     counts, factors, background = (
         [torch.cat([getattr(a, name)[s] for a in acquisitions], dim=1) for s in range(len(projectors))]
         for name in ("counts", "factors", "background")

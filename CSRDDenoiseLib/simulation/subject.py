@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import numpy as np
 import torch
@@ -87,9 +87,10 @@ def simulate_subject(anatomy: Anatomy, settings: SimulationSettings, seed: int, 
     tracer = settings.tracer or str(rng.choice(TRACERS, p=(0.5, 0.25, 0.25)))
     anatomy = deform(anatomy, scanner.spacing, rng, settings.deformation)
     activity = draw_uptake(anatomy, tracer, rng)
-    draw_blobs = lambda: place_blobs(  # noqa: E731
-        anatomy, int(rng.integers(0, settings.lesions + 1)), settings.lesion_radius_mm, rng
-    )
+
+    def draw_blobs() -> list[np.ndarray]:
+        return place_blobs(anatomy, int(rng.integers(0, settings.lesions + 1)), settings.lesion_radius_mm, rng)
+
     activity, labels = add_pet_lesions(activity, anatomy.labels, draw_blobs(), rng)
     mr, labels = add_mr_lesions(draw_mr(anatomy, rng), labels, draw_blobs(), rng)
     images = _scan(activity, anatomy.tissue, scanner, settings, seed, device)
@@ -144,7 +145,12 @@ def _scan(
     """Full dose, each low dose and, if asked for, the noise-free reconstruction, on the grid of ``activity``."""
     size = -(-max(activity.shape[1:]) // 8) * 8
     crop = tuple(slice((size - n) // 2, (size - n) // 2 + n) for n in activity.shape[1:])
-    square = lambda volume: _pad_to_square(volume, size, crop).to(device)  # noqa: E731
+
+    def square(volume: np.ndarray) -> Tensor:
+        padded = torch.zeros(volume.shape[0], size, size)
+        padded[:, crop[0], crop[1]] = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
+        return padded.to(device)
+
     projectors = make_projectors(size, ANGLES, scanner.subsets, device)
     generator = torch.Generator(device).manual_seed(seed)
     truth = square(activity)
@@ -153,9 +159,3 @@ def _scan(
     if settings.noise_free:
         acquisitions.append(expected(truth, full, scanner, projectors))
     return [image[:, crop[0], crop[1]].cpu().numpy() for image in reconstruct(acquisitions, scanner, projectors)]
-
-
-def _pad_to_square(volume: np.ndarray, size: int, crop: Sequence[slice]) -> Tensor:
-    padded = torch.zeros(volume.shape[0], size, size)
-    padded[:, crop[0], crop[1]] = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
-    return padded

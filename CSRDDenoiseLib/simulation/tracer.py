@@ -10,9 +10,30 @@ TRACERS = ("fdg", "amyloid", "random")
 
 # uptake relative to mean grey matter: tissue -> (low, high)
 _RANGES = {
-    "fdg": {GREY: (0.85, 1.1), WHITE: (0.22, 0.42), CSF: (0.02, 0.1), BRAINSTEM: (0.4, 0.65), SOFT: (0.06, 0.25), BONE: (0.03, 0.15)},
-    "amyloid": {GREY: (0.45, 1.3), WHITE: (0.8, 1.1), CSF: (0.03, 0.15), BRAINSTEM: (0.8, 1.1), SOFT: (0.1, 0.35), BONE: (0.05, 0.3)},
-    "random": {GREY: (0.3, 1.4), WHITE: (0.2, 1.2), CSF: (0.02, 0.3), BRAINSTEM: (0.2, 1.3), SOFT: (0.03, 0.5), BONE: (0.02, 0.4)},
+    "fdg": {
+        GREY: (0.85, 1.1),
+        WHITE: (0.22, 0.42),
+        CSF: (0.02, 0.1),
+        BRAINSTEM: (0.4, 0.65),
+        SOFT: (0.06, 0.25),
+        BONE: (0.03, 0.15),
+    },
+    "amyloid": {
+        GREY: (0.45, 1.3),
+        WHITE: (0.8, 1.1),
+        CSF: (0.03, 0.15),
+        BRAINSTEM: (0.8, 1.1),
+        SOFT: (0.1, 0.35),
+        BONE: (0.05, 0.3),
+    },
+    "random": {
+        GREY: (0.3, 1.4),
+        WHITE: (0.2, 1.2),
+        CSF: (0.02, 0.3),
+        BRAINSTEM: (0.2, 1.3),
+        SOFT: (0.03, 0.5),
+        BONE: (0.02, 0.4),
+    },
 }
 _REGION_SPREAD = {"fdg": 0.12, "amyloid": 0.18, "random": 0.3}
 

@@ -77,7 +77,9 @@ class TrainingRun:
         network = build_network(config.architecture).to(self.device, memory_format=torch.channels_last_3d)
         self.denoiser = Preconditioned(network, self.state.sigma_data)
         self.average = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(self.denoiser.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3)
+        self.optimiser = torch.optim.AdamW(
+            self.denoiser.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3
+        )
         if saved:
             self.denoiser.load_state_dict(saved["network"])
             self.average.load_state_dict(saved["average"])
@@ -121,7 +123,9 @@ class TrainingRun:
     def _step(self, batch: Batch) -> float:
         config, step = self.config, self.state.step
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(step, config.steps, config.warmup, config.decay_share)
+            group["lr"] = config.learning_rate * learning_rate_factor(
+                step, config.steps, config.warmup, config.decay_share
+            )
         with autocast(self.device):
             loss = denoising_loss(self.trained, batch, self.state.sigma_data)
         self.optimiser.zero_grad(set_to_none=True)
@@ -144,7 +148,9 @@ class TrainingRun:
         wanted = self.config.validation_phantoms
         for phantom in range(wanted):
             self.validation_pool.simulate(phantom)
-        self._log(event="validation", psnr=validate(self.average, self.validation_pool, wanted, self.sigma_max, self.device))
+        self._log(
+            event="validation", psnr=validate(self.average, self.validation_pool, wanted, self.sigma_max, self.device)
+        )
 
     def _log(self, **values: Any) -> None:
         state = self.state

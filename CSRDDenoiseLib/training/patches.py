@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class PatchSource:
         example = self._example(int(rng.integers(phantoms)), float(rng.choice(self.pool.doses)))
         side = self.config.patch
         start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in example.mask.shape]
-        cut = lambda volume: _cut(volume, start, side)  # noqa: E731
+        cut = partial(_cut, start=start, side=side)
         low, residual, mr = (cut(v)[None] for v in (example.low_dose, example.residual, example.mr))
         weight = cut(example.mask * self._importance(example))[None]
         mr = np.zeros_like(mr) if rng.random() < self.config.mr_dropout else _change_contrast(mr, rng)

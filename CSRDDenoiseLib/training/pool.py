@@ -47,7 +47,12 @@ class Pool:
     """
 
     def __init__(
-        self, folder: Path, anatomy_folder: Path, subjects: Sequence[str], doses: Sequence[float], spacing: float,
+        self,
+        folder: Path,
+        anatomy_folder: Path,
+        subjects: Sequence[str],
+        doses: Sequence[float],
+        spacing: float,
         first_seed: int,
     ):
         self.folder, self.anatomy_folder, self.subjects = folder, anatomy_folder, list(subjects)
@@ -117,8 +122,10 @@ def to_spacing(volume: np.ndarray, old: float, new: float) -> np.ndarray:
         return volume
     if new > old:
         volume = smooth(volume, (old,) * 3, (new**2 - old**2) ** 0.5)
-    shape = [max(int(round(n * old / new)), 1) for n in volume.shape]
-    axes = [((np.arange(m) - (m - 1) / 2) * new / old + (n - 1) / 2).astype(np.float32) for m, n in zip(shape, volume.shape)]
+    shape = [max(round(n * old / new), 1) for n in volume.shape]
+    axes = [
+        ((np.arange(m) - (m - 1) / 2) * new / old + (n - 1) / 2).astype(np.float32) for m, n in zip(shape, volume.shape)
+    ]
     points = np.stack(np.meshgrid(*axes, indexing="ij"))
     return ndimage.map_coordinates(volume, points, order=1, mode="nearest")
 

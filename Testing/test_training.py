@@ -1,0 +1,195 @@
+"""Training: the split, exact resume (also after a kill), the log, and a model folder that loads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.bundle import build_network, load_model
+from CSRDDenoiseLib.model.precondition import Preconditioned
+from CSRDDenoiseLib.training.checkpoint import load_checkpoint
+from CSRDDenoiseLib.training.config import TrainingConfig, load_config
+from CSRDDenoiseLib.training.export import export_model
+from CSRDDenoiseLib.training.loop import TrainingRun, measure_sigma_data
+from CSRDDenoiseLib.training.objective import denoising_loss, learning_rate_factor
+from CSRDDenoiseLib.training.patches import PatchSource
+from CSRDDenoiseLib.training.split import load_or_make_split
+
+nibabel = pytest.importorskip("nibabel")
+
+
+@pytest.fixture(scope="session")
+def anatomy_folder(tmp_path_factory):
+    """Five label maps of nested balls, 5 mm voxels, as FreeSurfer labels."""
+    folder = tmp_path_factory.mktemp("anatomy")
+    (folder / "synthseg").mkdir()
+    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (26, 30, 24)], indexing="ij"))
+    for number in range(5):
+        r = np.sqrt((axes**2).sum(0)) * (1 + 0.03 * number)
+        labels = np.select([r < 5, r < 8, r < 9, r < 11], [2, 3, 24, 511], 0).astype(np.int16)
+        image = nibabel.Nifti1Image(labels, np.diag([5.0, 5.0, 5.0, 1.0]))
+        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def config(anatomy_folder, tmp_path):
+    return TrainingConfig(
+        name="tiny",
+        anatomy=anatomy_folder,
+        output=tmp_path / "run",
+        architecture={"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16},
+        doses=(1 / 4, 1 / 8),
+        unseen_doses=(),
+        subjects=(0.6, 0.2, 0.2),
+        pool_size=2,
+        pool_start=2,
+        validation_phantoms=1,
+        simulators=0,
+        model_spacing=5.0,
+        patch=16,
+        steps=6,
+    )
+
+
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run.denoiser.parameters()])
+
+
+def test_subjects_are_split_once_and_by_source(tmp_path):
+    subjects = [f"a/{n}" for n in range(20)] + [f"b/{n}" for n in range(10)]
+    path = tmp_path / "split.json"
+    split = load_or_make_split(path, subjects, (0.7, 0.1, 0.2), seed=1)
+    assert sorted(name for part in split.values() for name in part) == sorted(subjects)
+    assert [len([n for n in split[part] if n.startswith("a/")]) for part in ("train", "validation", "test")] == [
+        14,
+        2,
+        4,
+    ]
+    assert load_or_make_split(path, subjects[:3], (0.1, 0.1, 0.8), seed=2) == split
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_path):
+    whole = TrainingRun(config)
+    whole.run()
+    first = TrainingRun(replace(config, output=tmp_path / "parts"))
+    first._wait_for_pool()
+    first._build()
+    for _ in range(3):
+        first._step(first.source.batch(first.state.step, first.state.phantoms))
+        first.state.step += 1
+    first._checkpoint([], 1.0)
+    second = TrainingRun(replace(config, output=tmp_path / "parts"))
+    assert second.run().step == 6
+    torch.testing.assert_close(weights(second), weights(whole), rtol=0, atol=0)
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(config):
+    script = (
+        "import dataclasses, pathlib, sys\n"
+        "from CSRDDenoiseLib.training.config import TrainingConfig\n"
+        "from CSRDDenoiseLib.training.loop import TrainingRun\n"
+        "values = eval(sys.argv[1], {'pathlib': pathlib})\n"
+        "TrainingRun(TrainingConfig(**values)).run()\n"
+    )
+    values = {**vars(config), "steps": 100000, "checkpoint_minutes": 0.0}
+    text = repr(values).replace("PosixPath", "pathlib.PosixPath")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script, text], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while not (config.output / "checkpoint.pt").is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    step = load_checkpoint(config.output)["state"]["step"]
+    assert step >= 1
+    assert TrainingRun(replace(config, steps=step + 1)).run().step == step + 1
+
+
+def test_the_budget_of_minutes_is_kept_and_the_log_tells_the_run(config):
+    lines = []
+    state = TrainingRun(replace(config, steps=10**6), log=lines.append).run(minutes=0.03)
+    assert 0 < state.step < 10**5
+    logged = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
+    assert logged == lines
+    assert set(lines[-1]["psnr"]) == {"input 1/4", "input 1/8", "mean 1/4", "mean 1/8"}
+
+
+def test_training_learns_the_residual(config):
+    config = replace(config, doses=(1 / 200,), steps=250, warmup=10, prior_share=0.0, learning_rate=5e-3)
+    run = TrainingRun(config)
+    run.run()
+    fresh = Preconditioned(build_network(config.architecture), run.state.sigma_data)
+
+    def loss(denoiser):
+        batches = [run.source.batch(step, 2) for step in range(1000, 1010)]
+        with torch.no_grad():
+            return sum(float(denoising_loss(denoiser, batch, run.state.sigma_data)) for batch in batches)
+
+    assert loss(run.average) < 0.9 * loss(fresh)
+
+
+def test_the_model_of_a_run_loads_and_knows_its_noise_levels(config, tmp_path):
+    run = TrainingRun(config)
+    run.run()
+    export_model(config, tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert model.metadata.sigma_data == pytest.approx(measure_sigma_data(run.pool, 2))
+    assert model.metadata.dose_range == (1 / 8, 1 / 4) and model.metadata.mr_optional
+    for mine, stored in zip(run.average.parameters(), model.denoiser.parameters()):
+        torch.testing.assert_close(mine, stored)
+    assert not set(model.metadata.training["split"]["test"]) & set(model.metadata.training["split"]["train"])
+
+
+def test_patches_follow_from_seed_and_step_and_positions_match_the_head(config):
+    run = TrainingRun(config)
+    run._wait_for_pool()
+    source = PatchSource(run.pool, config, 0.1, 4.0)
+    one, again, other = source.batch(3, 2), source.batch(3, 2), source.batch(4, 2)
+    assert torch.equal(one.condition, again.condition) and torch.equal(one.noise, again.noise)
+    assert not torch.equal(one.noise, other.noise)
+    step = one.condition[:, 2:, 1:, 1:, 1:] - one.condition[:, 2:, :-1, :-1, :-1]
+    assert bool((step > 0).all()), "positions rise along every axis, mirrored patches included"
+
+
+def test_some_patches_see_no_mr(config):
+    run = TrainingRun(config)
+    run._wait_for_pool()
+    for share, expected in ((0.0, 0), (1.0, 8)):
+        source = PatchSource(run.pool, replace(config, mr_dropout=share), 0.1, 4.0)
+        blind = sum(
+            int(float(source.batch(step, 2).condition[n, 0].abs().max()) == 0) for step in range(4) for n in range(2)
+        )
+        assert blind == expected
+
+
+def test_learning_rate_rises_rests_and_falls_to_zero():
+    factors = [learning_rate_factor(step, 100, 10, 0.3) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1) and factors[50] == 1 and factors[100] == 0
+    assert factors[85] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("- 1", "no mapping"), ("name: x\nanatomy: a\noutput: b\nlayers: 3", "layers"), ("name: x\nanatomy: a", "output")],
+)
+def test_a_wrong_configuration_is_told(tmp_path, text, words):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_config(path)
+
+
+def test_fractions_in_a_configuration(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("name: x\nanatomy: a\noutput: b\ndoses: [1/4, 0.1]")
+    assert load_config(path).doses == (0.25, 0.1)
