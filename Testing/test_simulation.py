@@ -109,7 +109,9 @@ def test_a_subject_follows_from_its_seed(head):
     np.testing.assert_array_equal(first.low_doses[0.1], second.low_doses[0.1])
     assert first.activity.shape != other.activity.shape or not np.array_equal(first.activity, other.activity)
     inside = first.tissue > 0
-    noise = [float(np.std((image - first.noise_free)[inside])) for image in (first.full_dose, *first.low_doses.values())]
+    noise = [
+        float(np.std((image - first.noise_free)[inside])) for image in (first.full_dose, *first.low_doses.values())
+    ]
     assert noise[0] < noise[1] < noise[2]
 
 
@@ -133,7 +135,12 @@ def test_a_subject_is_written_with_its_geometry(head, tmp_path):
     assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
     assert image.header.get_zooms()[0] == pytest.approx(subject.spacing)
     np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), subject.low_doses[0.1])
-    assert {path.name for path in tmp_path.iterdir()} >= {"t1.nii.gz", "activity.nii.gz", "full_dose.nii.gz", "labels.nii.gz"}
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "t1.nii.gz",
+        "activity.nii.gz",
+        "full_dose.nii.gz",
+        "labels.nii.gz",
+    }
 
 
 @pytest.mark.parametrize(("dose", "name"), [(1 / 4, "1_4"), (0.1, "1_10"), (1 / 6, "1_6"), (0.5, "1_2")])

@@ -16,7 +16,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--anatomy", type=Path, required=True, help="folder with ixi/ and synthseg/ anatomies")
     parser.add_argument("--output", type=Path, required=True, help="folder to write into, one folder a subject")
-    parser.add_argument("--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)")
+    parser.add_argument(
+        "--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"
+    )
     parser.add_argument("--split", type=Path, help="split.json of a training run: take the subjects of --part from it")
     parser.add_argument("--part", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--tracer", choices=("fdg", "amyloid", "random"), help="default: drawn")
@@ -35,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
 
     settings = _settings(args)
     for number, name in enumerate(_subjects(args)):
-        subject = simulate_subject(load_anatomy(args.anatomy, name), settings(args.seed + number), args.seed + number, args.device)
+        subject = simulate_subject(
+            load_anatomy(args.anatomy, name), settings(args.seed + number), args.seed + number, args.device
+        )
         folder = args.output / name.replace("/", "_")
         save_subject(subject, folder)
         print(f"{name}: {subject.facts['tracer']}, {'x'.join(map(str, subject.activity.shape[::-1]))} -> {folder}")
@@ -50,7 +54,9 @@ def _settings(args: argparse.Namespace):
     from ..simulation.subject import SimulationSettings
 
     try:
-        doses = tuple(float(top) / float(bottom or 1) for top, _, bottom in (d.partition("/") for d in args.doses.split(",")))
+        doses = tuple(
+            float(top) / float(bottom or 1) for top, _, bottom in (d.partition("/") for d in args.doses.split(","))
+        )
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"'{args.doses}' is no list of dose fractions such as 1/4,1/10.") from error
     if not all(0 < dose < 1 for dose in doses):
