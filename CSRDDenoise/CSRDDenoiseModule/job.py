@@ -15,7 +15,7 @@ from CSRDDenoiseLib import errors
 from .worker_process import WorkerProcess
 
 RUNNING, FINISHED, FAILED, CANCELLED = "running", "finished", "failed", "cancelled"
-GRACE_MILLISECONDS = 1200
+GRACE_MILLISECONDS = 900
 
 
 @dataclass(frozen=True)

@@ -103,10 +103,16 @@ class _Signal:
         return self.connect_with(receiver, self.most_arguments.get(self._name))
 
     def connect_with(self, receiver, most):
-        slot = _slot(receiver, most)
+        slot = _slot(receiver, most, self._parameters())
         getattr(self._proxy._qt, self._name).connect(slot)
         self._proxy._slots.append((self._name, receiver, slot))
         return True
+
+    def _parameters(self):
+        """Return how many parameters the signal has in its longest form, the one PythonQt takes."""
+        meta = self._proxy._qt.metaObject()
+        methods = [meta.method(index) for index in range(meta.methodCount())]
+        return max(each.parameterCount() for each in methods if bytes(each.name().data()).decode() == self._name)
 
     def disconnect(self, receiver):
         for entry in self._proxy._slots:
@@ -117,15 +123,15 @@ class _Signal:
         return False
 
 
-def _slot(receiver, most):
-    """Return a function that passes on as many arguments as the receiver takes."""
-    takes = _positional(receiver)
-    limit = takes if most is None else min(takes, most)
+def _slot(receiver, most, parameters):
+    """Return a function of that many parameters that passes on as many of them as the receiver takes."""
+    limit = min(_positional(receiver), parameters if most is None else most)
 
-    def slot(*arguments):
+    def call(*arguments):
         receiver(*[wrap(argument) for argument in arguments[:limit]])
 
-    return slot
+    # PySide6 looks at the number of parameters to choose among the forms of a signal
+    return {0: lambda: call(), 1: lambda a: call(a), 2: lambda a, b: call(a, b)}.get(parameters, call)
 
 
 def _positional(receiver):
@@ -169,7 +175,11 @@ def _number(value):
 
 def _property(qt_object, name):
     if isinstance(qt_object, QtCore.QObject) and qt_object.metaObject().indexOfProperty(name) >= 0:
-        return qt_object.property(name)
+        try:
+            return qt_object.property(name)
+        except RuntimeError:
+            # an enumeration that PySide6 cannot read as a property
+            return getattr(qt_object, name)()
     return getattr(qt_object, name)()
 
 

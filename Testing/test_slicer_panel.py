@@ -1,0 +1,333 @@
+"""The panel in real Qt, driven by clicks, with a real worker process behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import unittest
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import head_array
+from PySide6 import QtCore, QtTest
+from slicer_helpers import ENTRY, ROOT, SLICER, add_head, add_volume, identities, ijk_to_ras, wait_until
+
+pytest_plugins = ["slicer_fixtures"]
+
+import CSRDDenoisePanelTest  # noqa: E402 (needs the stand-in)
+import qt  # noqa: E402
+
+INPUTS = ["petSelector", "mrSelector", "denoisedSelector", "differenceSelector", "uncertaintySelector"]
+CHOICES = ["modelComboBox", "presetComboBox", "samplerComboBox", "stepsSpinBox", "samplesSpinBox", "patchSizeSpinBox"]
+OTHERS = ["overlapSlider", "seedSpinBox", "deviceComboBox", "applyButton", "progressBar", "statusLabel", "logTextEdit", "compareButton"]
+RESULTS = ("denoised", "difference", "uncertainty")
+
+
+def click(button) -> None:
+    """Press a button with the mouse."""
+    QtTest.QTest.mouseClick(button._qt, QtCore.Qt.LeftButton)
+
+
+@pytest.fixture
+def area(scene):
+    """The module's widget, opened and shown."""
+    qt.QSettings().clear()
+    made = ENTRY.widgetRepresentation()
+    made._qt.resize(480, 1000)
+    made.show()
+    made.enter()
+    yield made
+    made.exit()
+    made.hide()
+    ENTRY.widgetRepresentation().self().logic.close()
+
+
+@pytest.fixture
+def ui(area):
+    return area.self().ui
+
+
+@pytest.fixture
+def logic_of(area):
+    return area.self().logic
+
+
+@pytest.fixture
+def pair(scene):
+    return add_head("PET low dose"), add_volume(
+        "T1", 1000 - head_array((40, 44, 36)) / 10, ijk_to_ras(None, (1.3, 1.2, 1.2))
+    )
+
+
+def choose(ui, logic_of, pair, model, **parameters) -> None:
+    """Select both volumes by hand and a model by script."""
+    ui.petSelector.setCurrentNode(pair[0])
+    ui.mrSelector.setCurrentNode(pair[1])
+    node = logic_of.getParameterNode()
+    for name, value in {"model": model, "device": "cpu", "steps": 2, "samples": 2, **parameters}.items():
+        setattr(node, name, value)
+
+
+def test_every_documented_object_is_there_with_a_tooltip(ui):
+    for name in (*INPUTS, *CHOICES, *OTHERS):
+        assert getattr(ui, name).toolTip, f"{name} has no tooltip"
+
+
+def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model, tmp_path):
+    pet = pair[0]
+    # nothing chosen
+    assert not ui.applyButton.enabled
+    assert ui.applyButton.toolTip == "Choose a PET volume first."
+    # select
+    choose(ui, logic_of, pair, slow_model, sampler="heun", steps=200, samples=8)
+    assert ui.applyButton.enabled
+    assert ui.petInfoLabel.text.startswith("26 x 28 x 24 voxels of 2 x 2 x 2 mm, max")
+    assert "Random weights, for tests" in ui.modelCardLabel.text
+    assert ui.presetComboBox.currentText == "Custom"
+    # Apply, watch, Cancel
+    before = identities(scene)
+    click(ui.applyButton)
+    assert ui.applyButton.text == "Cancel"
+    assert ui.progressBar.visible
+    assert not ui.petSelector.isEnabled()
+    assert wait_until(lambda: "Sampling: step" in ui.statusLabel.text)
+    began = time.monotonic()
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply", 10)
+    assert time.monotonic() - began < 2.5
+    assert ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert not ui.detailsButton.visible
+    assert identities(scene) == before
+    # Apply again, with less to do
+    choose(ui, logic_of, pair, small_model, sampler="dpmpp")
+    assert ui.applyButton.enabled
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
+    results = [
+        selector.currentNode() for selector in (ui.denoisedSelector, ui.differenceSelector, ui.uncertaintySelector)
+    ]
+    assert [node.GetName() for node in results] == [
+        f"PET low dose {end}" for end in ("denoised", "difference", "uncertainty")
+    ]
+    # results side by side
+    views = ("CSRDPet", "CSRDDenoised", "CSRDDifference", "CSRDUncertainty")
+    manager = SLICER.app.layoutManager()
+    for view, volume in zip(views, (pet, *results)):
+        composite = manager.sliceWidget(view).sliceLogic().GetSliceCompositeNode()
+        assert composite.GetBackgroundVolumeID() == volume.GetID()
+        assert composite.GetLinkedControl()
+    plot = scene.GetSingletonNode("CSRDHistogram", "vtkMRMLPlotViewNode")
+    series = plot.GetPlotChartNode().GetNthPlotSeriesNode(0)
+    counted = sum(series.GetTableNode().GetTable().GetColumn(1).GetValue(row) for row in range(80))
+    assert counted == sum(json.loads(results[0].GetAttribute("CSRDDenoise.Summary"))["histogram_counts"])
+    assert ui.resultsTable.rowCount >= 3
+    assert ui.resultsTable.item(2, 0).text() == "Total activity"
+    legend = SLICER.modules.colors.logic().GetColorLegendDisplayNode(results[1])
+    assert legend.GetVisibility() and legend.GetTitleText() == "denoised - PET"
+    picture(area, tmp_path)
+    # save, close, load
+    values = SLICER.util.arrayFromVolume(results[0]).copy()
+    ui.seedSpinBox.value = 77
+    for index, node in enumerate(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")):
+        storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        storage.SetFileName(str(tmp_path / f"{index}.nrrd"))
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        assert storage.WriteData(node)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    scene.Clear(0)
+    assert ui.petSelector.currentNode() is None
+    assert (ui.seedSpinBox.value, ui.presetComboBox.currentText) == (0, "Balanced")
+    assert not logic_of.worker.running
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Import()
+    assert ui.petSelector.currentNode().GetName() == "PET low dose"
+    assert (ui.seedSpinBox.value, ui.stepsSpinBox.value) == (77, 2)
+    assert ui.modelComboBox.itemData(ui.modelComboBox.currentIndex) == small_model
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(ui.denoisedSelector.currentNode()), values)
+    assert ui.resultsTable.rowCount >= 3
+    click(ui.compareButton)
+    composite = manager.sliceWidget("CSRDDenoised").sliceLogic().GetSliceCompositeNode()
+    assert composite.GetBackgroundVolumeID() == ui.denoisedSelector.currentNodeID
+
+
+def picture(area, tmp_path) -> None:
+    """Write a picture of the panel to look at."""
+    SLICER.app.processEvents()
+    folder = Path(os.environ.get("CSRD_TEST_PICTURES", tmp_path))
+    assert area._qt.grab().save(str(folder / "slicer-panel.png"))
+
+
+def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):
+    ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("quality"))
+    assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (16, 16)
+    ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("fast"))
+    assert ui.samplerComboBox.currentText == "Posterior mean"
+    assert logic_of.getParameterNode().sampler == "mean"
+    ui.stepsSpinBox.value = 3
+    assert ui.presetComboBox.currentText == "Custom"
+    ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("balanced"))
+    ui.samplerComboBox.setCurrentIndex(ui.samplerComboBox.findData("heun"))
+    assert logic_of.getParameterNode().sampler == "heun"
+    assert ui.presetComboBox.currentText == "Custom"
+
+
+def test_estimate_appears_and_is_kept(ui, logic_of, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    assert "Measuring" in ui.estimateLabel.text
+    assert wait_until(lambda: "GiB of memory" in ui.estimateLabel.text)
+    assert wait_until(lambda: ui.deviceComboBox.findData("cpu") > 0)
+    assert any("Calibration" in key for key in qt.QSettings().allKeys())
+
+
+def test_errors_are_one_sentence_with_details_behind_a_button(ui, logic_of, pair, slow_model, tmp_path):
+    choose(ui, logic_of, pair, str(tmp_path / "gone"))
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert "is not known" in ui.statusLabel.text
+    assert ui.detailsButton.visible
+    SLICER.util.standin.shown.clear()
+    click(ui.detailsButton)
+    ((sentence, details),) = SLICER.util.standin.shown
+    assert "is not known" in sentence and "Traceback" in details
+    # a crash of the worker
+    choose(ui, logic_of, pair, slow_model, steps=200, samples=8)
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.progressBar.value > 0)
+    os.kill(logic_of.worker.processId, signal.SIGKILL)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert "memory ran out" in ui.statusLabel.text
+    ui.copyLogButton.click()
+    assert "memory ran out" in SLICER.app.clipboard().text()
+
+
+def test_warnings_stand_under_the_selectors(ui, pair):
+    pet, mr = pair
+    ui.petSelector.setCurrentNode(mr)
+    assert "looks like an MR" in ui.petInfoLabel.text
+    ui.petSelector.setCurrentNode(pet)
+    ui.mrSelector.setCurrentNode(pet)
+    assert "the PET itself" in ui.mrInfoLabel.text
+
+
+def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair, small_model, monkeypatch):
+    from CSRDDenoiseModule import packages
+
+    real = packages.importlib.util.find_spec
+    gone = {"monai", "torch"}
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
+    choose(ui, logic_of, pair, small_model)
+    click(ui.applyButton)
+    assert "PyTorch extension, which is not installed" in ui.statusLabel.text
+    gone.discard("torch")
+    SLICER.util.standin.shown.clear()
+    monkeypatch.setattr(SLICER.util.standin, "answers", False)
+    click(ui.applyButton)
+    ((question, _),) = SLICER.util.standin.shown
+    assert "monai (2 MB)" in question
+    assert "not installed, so nothing was done" in ui.statusLabel.text
+    monkeypatch.setattr(SLICER.util.standin, "answers", True)
+    asked = []
+    monkeypatch.setattr(SLICER.util, "pip_install", lambda arguments: (asked.append(arguments), gone.clear()))
+    assert packages.install_packages()
+    assert asked[0][:2] == ["monai>=1.3", "--constraint"]
+    assert not any("torch" in argument for argument in asked[0])
+
+
+def test_too_old_package_is_told_and_not_replaced(monkeypatch):
+    from CSRDDenoiseModule import packages
+
+    monkeypatch.setattr(packages, "_version", lambda name: "0.9.1" if name == "monai" else "99.0")
+    with pytest.raises(packages.PackagesMissing, match=r"monai 0\.9\.1 is installed, but CSRDDenoise needs 1\.3"):
+        packages.missing_packages()
+
+
+def test_imported_model_is_checked_chosen_and_remembered(ui, logic_of, small_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path), raising=False)
+    click(ui.importModelButton)
+    assert "is not known" in ui.statusLabel.text
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: small_model, raising=False)
+    click(ui.importModelButton)
+    assert logic_of.getParameterNode().model == small_model
+    assert ui.modelComboBox.currentText == "tiny (imported)"
+
+
+def test_leaving_the_module_lets_a_run_end_and_then_the_worker(area, ui, logic_of, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    click(ui.applyButton)
+    area.exit()
+    assert logic_of.busy
+    assert wait_until(lambda: not logic_of.busy)
+    assert logic_of.getParameterNode().denoised is not None
+    assert not logic_of.worker.running
+
+
+def test_closing_the_scene_stops_a_run(ui, logic_of, pair, slow_model, scene):
+    choose(ui, logic_of, pair, slow_model, steps=200, samples=8)
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.progressBar.value > 0)
+    process = logic_of.worker.processId
+    scene.Clear(0)
+    assert not logic_of.busy
+    assert not Path(f"/proc/{process}").exists()
+    assert ui.applyButton.text == "Apply"
+    assert not ui.applyButton.enabled
+
+
+def test_reload_reads_every_part_again(area, pair):
+    import sys
+
+    before = sys.modules["CSRDDenoiseModule.panel"], sys.modules["CSRDDenoiseLib.settings"]
+    kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "CSRDDenoiseLib"}
+    old = area.self()
+    old.ui.petSelector.setCurrentNode(pair[0])
+    old.onReload()
+    new = area.self()
+    try:
+        assert new is not old
+        assert sys.modules["CSRDDenoiseModule.panel"] is not before[0]
+        assert sys.modules["CSRDDenoiseLib.settings"] is not before[1]
+        assert new.ui.petSelector.currentNode() is pair[0]
+        assert new.ui.applyButton.enabled
+    finally:
+        new.logic.close()
+        # tests that come later compare with the classes they imported
+        sys.modules.update(kept)
+
+
+def test_sample_data_is_offered(scene):
+    from SampleData import SampleDataLogic
+
+    SLICER.app.complete_startup()
+    category, name, downloader, thumbnail = SampleDataLogic.sources[-1]
+    assert (category, name) == ("CSRDDenoise", "CSRDDenoiseBrain")
+    assert Path(thumbnail).is_file()
+    nodes = downloader(None)
+    assert [node.GetName() for node in nodes] == ["PET low dose 1/10", "MR T1", "PET full dose"]
+    for node in nodes:
+        assert not Path(node.GetStorageNode().GetFileName()).is_relative_to(ROOT)
+
+
+def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch):
+    from CSRDDenoiseModule import models
+    from CSRDDenoiseModule.logic import CSRDDenoiseLogic
+
+    from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
+
+    if not any(choice.value == DEFAULT_MODEL for choice in models.model_choices()):
+        start = CSRDDenoiseLogic.start
+        monkeypatch.setattr(
+            CSRDDenoiseLogic,
+            "start",
+            lambda self, *a, **o: start(self, *a, **{**o, "model": o.get("model") or small_model}),
+        )
+    SLICER.selfTests["CSRDDenoise"](msec=0)
+    monkeypatch.setattr(CSRDDenoisePanelTest.CSRDDenoisePanelTest, "MODEL", small_model)
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromModule(CSRDDenoisePanelTest).run(result)
+    assert result.testsRun == 1
+    assert not result.errors and not result.failures, result.errors or result.failures

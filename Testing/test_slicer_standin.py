@@ -1,0 +1,167 @@
+"""The stand-in is honest: it offers no name that a real Slicer 5.6.2 lacks, and fails where that fails."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+
+import pytest
+from PySide6 import QtCore
+from slicer_helpers import SLICER, add_head, wait_until
+from slicer_standin import api, application, pythonqt, scripted, widgets
+
+pytest_plugins = ["slicer_fixtures"]
+
+import ctk  # noqa: E402 (the stand-in)
+import qt  # noqa: E402
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper  # noqa: E402
+
+WIDGETS = {
+    "slicer.qMRMLWidget": widgets.QMRMLWidget,
+    "slicer.qMRMLNodeComboBox": widgets.QMRMLNodeComboBox,
+    "ctk.ctkCollapsibleButton": widgets.CtkCollapsibleButton,
+    "ctk.ctkSliderWidget": widgets.CtkSliderWidget,
+}
+KIND_OF_TYPE = {"bool": bool, "int": int, "float": (int, float), "str": str, "tuple": tuple}
+
+
+def public(thing) -> set[str]:
+    return {name for name in vars(thing) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("record", WIDGETS)
+def test_widgets_offer_only_recorded_names_of_the_recorded_kind(record):
+    kinds = api.kinds_of(record)
+    events = {"showEvent", "staticMetaObject"}
+    for name in public(WIDGETS[record]) - events:
+        value = vars(WIDGETS[record])[name]
+        expected = "Signal" if isinstance(value, QtCore.Signal) else "method" if inspect.isfunction(value) else None
+        assert name in kinds, f"{record} has no {name} in Slicer"
+        assert kinds[name] == expected or (expected is None and kinds[name] not in ("Signal", "method")), name
+
+
+@pytest.mark.parametrize(
+    ("record", "offered"),
+    [
+        ("slicer.util", public(SLICER.util) - {"standin"}),
+        ("slicer.app", public(application.Application) - {"record", "qt_class", "complete_startup"}),
+        ("slicer.app.layoutManager()", public(application.LayoutManager)),
+        ("slicer.modules", set(vars(application.Modules(SLICER.mrmlScene)))),
+    ],
+)
+def test_application_offers_only_recorded_names(record, offered):
+    assert offered <= api.names_of(record)
+
+
+@pytest.mark.parametrize("name", pythonqt.QT_CLASSES)
+def test_qt_properties_have_the_recorded_type(name):
+    if name in ("QFileDialog",):
+        pytest.skip("only its static function is used")
+    shown = pythonqt.QT_CLASSES[name]()
+    for attribute, kind in api.kinds_of(f"qt.{name}").items():
+        if kind in KIND_OF_TYPE and shown._qt.metaObject().indexOfProperty(attribute) >= 0:
+            assert isinstance(getattr(shown, attribute), KIND_OF_TYPE[kind]), f"{name}.{attribute}"
+
+
+def test_properties_are_attributes_and_methods_are_called():
+    button = qt.QPushButton("a")
+    assert button.text == "a"
+    with pytest.raises(TypeError, match="'str' object is not callable"):
+        button.text()
+    assert button.isEnabled() is True
+    button.enabled = False
+    assert button.isEnabled() is False
+
+
+def test_unknown_names_fail():
+    button = qt.QPushButton()
+    with pytest.raises(AttributeError):
+        button.tooltip = "no such name"
+    with pytest.raises(AttributeError):
+        _ = button.nothing
+    with pytest.raises(AttributeError):
+        _ = qt.QProcess.Nothing
+    with pytest.raises(AttributeError):
+        _ = SLICER.util.nothing
+
+
+def test_a_click_hands_over_false_or_nothing():
+    button, heard = qt.QPushButton(), []
+    button.clicked.connect(lambda *arguments: heard.append(arguments))
+    button.connect("clicked()", lambda *arguments: heard.append(arguments))
+    button.click()
+    assert heard == [(False,), ()]
+
+
+def test_process_ends_with_its_exit_code_alone_and_gives_bytes():
+    import sys
+
+    process, heard = qt.QProcess(), []
+    process.finished.connect(lambda *arguments: heard.append(arguments))
+    process.start(sys.executable, ["-c", "print('x'); raise SystemExit(3)"])
+    assert wait_until(lambda: heard)
+    assert heard == [(3,)]
+    assert process.state() == qt.QProcess.NotRunning == 0
+    assert process.readAllStandardOutput().data() == b"x\n"
+
+
+def test_node_selector_as_in_slicer(scene):
+    selector, heard = SLICER.qMRMLNodeComboBox(), []
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(scene)
+    selector.currentNodeChanged.connect(heard.append)
+    volume = add_head()
+    assert selector.nodeTypes == ("vtkMRMLScalarVolumeNode",)
+    assert selector.currentNode() is None
+    selector.setCurrentNode(volume)
+    assert selector.currentNodeID == volume.GetID()
+    scene.RemoveNode(volume)
+    assert heard == [volume, None]
+    with pytest.raises(TypeError):
+        selector.currentNodeID()
+
+
+def test_parameter_node_stores_and_refuses_as_in_slicer(scene):
+    @parameterNodeWrapper
+    class Parameters:
+        volume: SLICER.vtkMRMLScalarVolumeNode
+        share: typing.Annotated[float, WithinRange(0, 1)] = 0.5
+        count: typing.Annotated[int, WithinRange(1, 200)] = 8
+        name: str = "a"
+
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    parameters, volume = Parameters(node), add_head()
+    assert parameters.volume is None
+    assert (node.GetParameter("share"), node.GetParameter("count")) == ("0.5", "8")
+    parameters.volume = volume
+    assert node.GetNodeReference("volume") is volume
+    with pytest.raises(ValueError, match=r"Value must be within range \[1, 200\], is 0"):
+        parameters.count = 0
+    with pytest.raises(TypeError):
+        parameters.name = 3
+    spin, slider = qt.QSpinBox(), ctk.ctkSliderWidget()
+    tag = parameters.connectParametersToGui({"count": spin, "share": slider})
+    assert (spin.minimum, spin.maximum, spin.value, slider.maximum) == (1, 200, 8, 1.0)
+    spin.value = 20
+    assert parameters.count == 20
+    parameters.share = 0.25
+    assert slider.value == 0.25
+    parameters.disconnectGui(tag)
+    spin.value = 30
+    assert parameters.count == 20
+    with pytest.raises(RuntimeError, match="Unable to create GUI connector"):
+        parameters.connectParametersToGui({"name": spin})
+
+
+def test_volumes_appear_in_the_subject_hierarchy_at_once(scene):
+    volume = add_head()
+    assert SLICER.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene).GetItemByDataNode(volume)
+    SLICER.util.updateVolumeFromArray(volume, __import__("numpy").zeros((4, 5, 6)))
+    assert volume.GetImageData().GetDimensions() == (6, 5, 4)
+    assert volume.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeGrey"
+
+
+def test_scripted_classes_have_slicers_names():
+    assert public(scripted.ScriptedLoadableModuleWidget) <= {"resourcePath", "setup", "cleanup", "onReload"}
+    assert public(scripted.ScriptedLoadableModuleLogic) <= {"getParameterNode", "createParameterNode"}

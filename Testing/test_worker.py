@@ -1,0 +1,177 @@
+"""The worker as a real process: what it answers, and that nothing makes it hang, lie or outlive its caller."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from tiny_model import save_tiny_model
+
+ROOT = Path(__file__).resolve().parent.parent
+GIB = 1 << 30
+
+
+class RealWorker:
+    """A worker process and what it said."""
+
+    def __init__(self, *command: str, limit: int | None = None):
+        def confine() -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+        self.process = subprocess.Popen(
+            [sys.executable, *(command or ("-m", "CSRDDenoiseLib.worker"))],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=confine if limit else None,
+        )
+
+    def send(self, line: bytes | dict) -> None:
+        self.process.stdin.write(json.dumps(line).encode() + b"\n" if isinstance(line, dict) else line)
+        self.process.stdin.flush()
+
+    def answer(self, *events: str) -> dict:
+        """The next message that is one of these events; its end is an answer too."""
+        for line in self.process.stdout:
+            message = json.loads(line)
+            if message["event"] in events:
+                return message
+        return {"event": "end", "code": self.process.wait(10), "errors": self.process.stderr.read().decode()}
+
+
+@pytest.fixture
+def worker():
+    started = []
+
+    def start(*command: str, **options):
+        started.append(RealWorker(*command, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> str:
+    return str(save_tiny_model(tmp_path_factory.mktemp("worker") / "tiny"))
+
+
+@pytest.fixture
+def request_of(tmp_path, pet, mr, tiny):
+    sitk.WriteImage(pet, str(tmp_path / "pet.nrrd"))
+    sitk.WriteImage(mr, str(tmp_path / "mr.nrrd"))
+
+    def make(**changes) -> dict:
+        paths = {name: str(tmp_path / f"{name}.nrrd") for name in ("pet", "mr", "output", "difference", "uncertainty")}
+        settings = {"steps": 2, "samples": 2, "device": "cpu", **changes.pop("settings", {})}
+        return {"command": "denoise", "id": 1, "model": tiny, "settings": settings, **paths, **changes}
+
+    return make
+
+
+def test_nonsense_is_answered_and_survived_and_then_it_works(worker, request_of, tmp_path):
+    each = worker()
+    assert each.answer("ready")["pid"] == each.process.pid
+    nonsense = [b"hello\n", b"[1, 2]\n", b"\xff\xfe\x00\n", b"{}\n", b'{"command": "dance"}\n', b"[" * 100_000 + b"\n"]
+    for line in nonsense:
+        each.send(line)
+        answer = each.answer("error")
+        assert answer["kind"] == "InputError"
+        assert answer["message"].endswith(".")
+    bad = [
+        (request_of(settings={"step": 2}), "'step' is not known"),
+        (request_of(settings={"steps": "many"}), "steps"),
+        (request_of(settings={"steps": 0}), "number of steps is 0"),
+        (request_of(pet=None), "no 'pet'"),
+        (request_of(pet=str(tmp_path / "none.nrrd")), "does not exist"),
+        (request_of(model=str(tmp_path)), "is not known"),
+    ]
+    for request, sentence in bad:
+        each.send(request)
+        answer = each.answer("error", "result")
+        assert answer["event"] == "error" and sentence in answer["message"], answer
+        assert answer["id"] == 1
+    assert not (tmp_path / "output.nrrd").exists()
+    each.send(request_of(id="good"))
+    result = each.answer("error", "result")
+    assert result["event"] == "result" and result["id"] == "good", result
+    assert {"mean_change", "window", "histogram_counts"} <= set(result["summary"])
+    assert result["provenance"]["settings"]["steps"] == 2
+    assert {path.name for path in tmp_path.glob("*.nrrd")} >= {"output.nrrd", "difference.nrrd", "uncertainty.nrrd"}
+    each.process.stdin.close()
+    assert each.answer("nothing more")["code"] == 0
+
+
+def test_progress_rises_and_cancel_stops(worker, request_of, tmp_path):
+    each = worker()
+    each.send(request_of(settings={"steps": 100, "samples": 50}))
+    fractions = [each.answer("progress", "error")["fraction"] for _ in range(5)]
+    assert fractions == sorted(fractions)
+    each.send({"command": "cancel", "id": 1})
+    assert each.answer("error", "result")["kind"] == "Cancelled"
+    assert not (tmp_path / "output.nrrd").exists()
+
+
+def test_calibration_and_devices(worker, tiny):
+    each = worker()
+    each.send({"command": "info", "id": "i"})
+    assert "cpu" in [device["name"] for device in each.answer("result", "error")["devices"]]
+    each.send({"command": "calibrate", "id": "c", "model": tiny, "device": "cpu"})
+    answer = each.answer("result", "error")
+    assert answer["voxels_per_second"] > 0 and answer["bytes_per_voxel"] > 0
+
+
+def test_it_ends_when_its_caller_goes_away_during_a_run(worker, request_of):
+    each = worker()
+    each.send(request_of(settings={"steps": 1000, "samples": 100}))
+    assert each.answer("progress")
+    began = time.monotonic()
+    each.process.stdin.close()
+    assert each.process.wait(20) == 0
+    assert time.monotonic() - began < 10
+
+
+def test_prints_of_libraries_do_not_reach_the_messages(worker):
+    code = (
+        "import os, CSRDDenoiseLib.worker as w\n"
+        "w.Engine.info = lambda *a: (print('stray'), os.write(1, b'stray'), {'devices': []})[2]\n"
+        "w.main()"
+    )
+    each = worker("-c", code)
+    each.send({"command": "info", "id": 7})
+    assert each.answer("result", "error") == {"event": "result", "id": 7, "devices": []}
+    each.process.stdin.close()
+    assert "stray" in each.answer("nothing more")["errors"]
+
+
+def test_no_memory_is_one_sentence_or_an_end_that_can_be_told(worker, tmp_path, tiny):
+    big = sitk.Image(220, 220, 220, sitk.sitkFloat32) + 1.0
+    big[60:160, 60:160, 60:160] = sitk.Image(100, 100, 100, sitk.sitkFloat32) + 100.0
+    sitk.WriteImage(big, str(tmp_path / "pet.nrrd"))
+    each = worker(limit=3 * GIB // 4)
+    paths = {name: str(tmp_path / f"{name}.nrrd") for name in ("pet", "output")}
+    each.send({"command": "denoise", "id": 1, "model": tiny, "settings": {"device": "cpu"}, **paths})
+    answer = each.answer("error", "result")
+    assert answer["event"] == "end" or "emory" in answer["message"], answer
+    assert not (tmp_path / "output.nrrd").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
+def test_killed_it_leaves_no_half_written_output(worker, request_of, tmp_path):
+    each = worker()
+    each.send(request_of(settings={"steps": 1000, "samples": 100}))
+    each.answer("progress")
+    os.kill(each.process.pid, signal.SIGKILL)
+    assert each.answer("result")["code"] == -signal.SIGKILL
+    assert not (tmp_path / "output.nrrd").exists()
