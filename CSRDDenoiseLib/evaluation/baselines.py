@@ -99,7 +99,7 @@ def mr_guided(pet: np.ndarray, spacing: Sequence[float], epsilon: float, mr: Opt
 BASELINES = (
     Baseline("Gaussian", "FWHM mm", tuple(np.arange(0, 12.1, 0.5).tolist()), gaussian),
     Baseline("Median", "width voxels", (1, 3, 5), median),
-    Baseline("Non-local means", "h / brain mean", (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45), non_local_means),
+    Baseline("Non-local means", "h / brain mean", (0.03, 0.06, 0.1, 0.15, 0.25), non_local_means),
     Baseline("Total variation", "weight", (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45), total_variation),
     Baseline("Anisotropic diffusion", "conductance", (0.5, 1, 2, 4, 8), anisotropic_diffusion),
     Baseline("MR-guided filter", "epsilon", (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), mr_guided),
