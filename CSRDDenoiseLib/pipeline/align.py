@@ -14,7 +14,6 @@ import SimpleITK as sitk
 
 ORIENTATION = "LPS"
 SPACING_TOLERANCE = 0.05
-_FWHM_PER_SIGMA = 2.3548200450309493
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,12 @@ def resample(image: sitk.Image, grid: Grid, interpolator: int) -> sitk.Image:
 
 
 def _antialias(image: sitk.Image, spacing: Sequence[float]) -> sitk.Image:
-    """Gaussian whose FWHM widens each axis' voxel to the coarser ``spacing``, none along axes that get finer."""
+    """Gaussian that widens each axis' voxel to the coarser ``spacing``, none along axes that get finer.
+
+    A voxel is a box of variance spacing^2 / 12; the Gaussian has the variance that is missing.
+    """
     old, new = np.array(image.GetSpacing()), np.array(spacing)
-    variance = np.where((new <= old) | _is_near(old, new), 0.0, (new**2 - old**2) / _FWHM_PER_SIGMA**2)
+    variance = np.where((new <= old) | _is_near(old, new), 0.0, (new**2 - old**2) / 12)
     if not variance.any():
         return image
     return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=[1e-3] * 3)
