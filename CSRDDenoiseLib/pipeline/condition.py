@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from .normalise import Head, find_head, head_positions, normalise_mr
+from .reference_normalise import grid_positions, reference_mr, reference_range
 
 
 @dataclass(frozen=True)
@@ -60,4 +61,14 @@ def _head_mean(pet: np.ndarray, mr: Optional[np.ndarray], head: Head) -> Conditi
     return Condition(channels, head, head.scale)
 
 
-NORMALISERS: dict[str, Normaliser] = {"head-mean": _head_mean}
+def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head) -> Condition:
+    low, extent = reference_range(pet)
+    channels = np.zeros((5, *pet.shape), np.float32)
+    if mr is not None:
+        channels[0] = reference_mr(mr)
+    channels[1] = (pet - low) / extent
+    channels[2:] = grid_positions(pet.shape)
+    return Condition(channels, head, extent)
+
+
+NORMALISERS: dict[str, Normaliser] = {"head-mean": _head_mean, "reference": _reference}

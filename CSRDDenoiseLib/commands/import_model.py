@@ -1,0 +1,52 @@
+"""``csrd-denoise import-model``: a snapshot of the paper's authors becomes a model folder; no code of it is run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import InputError
+from ..model.bundle import METADATA_FILE
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "import-model",
+        help="turn a snapshot of the paper's authors into a model folder",
+        description="Turn network-snapshot-XXXXXX.pkl of the published training code into a model folder for "
+        "'denoise --model FOLDER'. The file is read as data; no code in it is run. The weights keep their own licence.",
+    )
+    parser.add_argument("snapshot", type=Path, metavar="SNAPSHOT", help="the .pkl file")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the model folder to write")
+    parser.add_argument("--name", help="name of the model (default: the folder's name)")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=2.0,
+        metavar="MM",
+        help="voxel edge of the images it was trained on, which a snapshot does not tell (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the model of a folder that exists")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import the snapshot and tell what it is."""
+    from ..model.snapshot import import_snapshot
+
+    if not args.snapshot.is_file():
+        raise InputError(f"The snapshot '{args.snapshot}' does not exist.")
+    if not 0.1 <= args.spacing <= 20:
+        raise InputError(f"The voxel spacing is {args.spacing:g} mm; it must lie between 0.1 and 20 mm.")
+    if (args.output / METADATA_FILE).exists() and not args.overwrite:
+        raise InputError(f"'{args.output}' holds a model already; choose another folder or use --overwrite.")
+    name = args.name or args.output.resolve().name
+    metadata = import_snapshot(args.snapshot, args.output, name, args.spacing)
+    facts = metadata.architecture
+    print(
+        f"Imported '{metadata.name}' into {args.output}: {facts['type']} of width {facts['model_channels']}, "
+        f"multipliers {facts['channel_mult']}, {facts['num_blocks']} blocks a level, at {args.spacing:g} mm voxels."
+    )
+    print(f"Use it with: csrd-denoise denoise --model {args.output} ...")
+    return 0
