@@ -70,7 +70,8 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.cleanup)
         self.panel.setParameterNode(self.logic.getParameterNode())
-        if self._entered():
+        # a reload finds the module open; a widget made by a script has a parent that is no module widget
+        if getattr(self.parent, "isEntered", False):
             self.enter()
 
     def cleanup(self):
@@ -78,7 +79,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             slicer.app.disconnect("aboutToQuit()", self.cleanup)
-            self.panel.close()
+            self.panel.release()
             self.panel = None
 
     def enter(self):
@@ -94,13 +95,10 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.close()
 
     def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
-        """Show the choices of the new scene."""
-        if self._entered():
-            self.panel.enter()
-
-    def _entered(self) -> bool:
-        # a widget made by a script has a parent that is no module widget
-        return bool(getattr(self.parent, "isEntered", False))
+        """Show the choices of the new scene, now that all its nodes are there."""
+        parameters = self.logic.getParameterNode()
+        self.panel.setParameterNode(parameters)
+        parameters.Modified()
 
     def onReload(self):
         """Read the helper files and the library again too."""

@@ -121,7 +121,7 @@ class Worker:
 def error_message(identity: Any, error: Exception) -> dict[str, Any]:
     """Return the ``error`` event for an exception; errors not raised on purpose become an ``InternalError``."""
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "allocate memory" in str(error).lower():
         error = OutOfMemoryError("The volume does not fit the memory. Choose smaller patches or close other programs.")
     elif isinstance(error, ModuleNotFoundError):
         error = InputError(f"The Python package '{error.name}' is missing. Install it and try again.")

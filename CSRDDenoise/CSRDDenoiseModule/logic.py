@@ -45,10 +45,18 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         self.onWorkerMessage: Optional[Callable[[dict], None]] = None
         self._worker = WorkerProcess(self._receive, self._worker_ended)
         self._job: Optional[Job] = None
+        self._parameters: Optional[CSRDDenoiseParameterNode] = None
 
     def getParameterNode(self) -> CSRDDenoiseParameterNode:
-        """Return the choices kept in the scene."""
-        return CSRDDenoiseParameterNode(super().getParameterNode())
+        """Return the choices kept in the scene; the same object as long as the scene keeps the same node.
+
+        A wrapper that is dropped while its node lives on leaves observers behind whose functions Python's garbage
+        collector takes away, and the next change of the node would then crash Slicer.
+        """
+        node = super().getParameterNode()
+        if self._parameters is None or self._parameters.parameterNode is not node:
+            self._parameters = CSRDDenoiseParameterNode(node)
+        return self._parameters
 
     @property
     def worker(self) -> WorkerProcess:

@@ -73,20 +73,32 @@ class Panel:
         self._endIdleWorker()
 
     def close(self) -> None:
-        """The scene or the module closes: everything under way ends."""
-        self.setParameterNode(None)
+        """The scene closes: everything under way ends. The choices stay connected and go back to their defaults."""
         self.logic.close()
         self._asked.clear()
 
-    def setParameterNode(self, parameters: Optional[CSRDDenoiseParameterNode]) -> None:
-        """Show and follow these choices; None lets go of the present ones."""
+    def release(self) -> None:
+        """The module closes or is read again: end everything and hear no more of the scene.
+
+        The widgets stay connected to the choices, because that keeps the wrapper alive as long as its node; see
+        :meth:`CSRDDenoiseLogic.getParameterNode`.
+        """
+        self.close()
+        if self._parameters is not None:
+            self._parameters.RemoveObserver(self._observerTag)
+
+    def setParameterNode(self, parameters: CSRDDenoiseParameterNode) -> None:
+        """Show and follow these choices."""
+        if parameters is not self._parameters:
+            self._connectParameters(parameters)
+        self.refresh()
+
+    def _connectParameters(self, parameters: CSRDDenoiseParameterNode) -> None:
         if self._parameters is not None:
             # connectGui loses its tag in Slicer 5.6, connectParametersToGui does not
             self._parameters.disconnectGui(self._guiTag)
             self._parameters.RemoveObserver(self._observerTag)
         self._parameters = parameters
-        if parameters is None:
-            return
         self._guiTag = parameters.connectParametersToGui(
             {
                 "pet": self.ui.petSelector,
@@ -103,14 +115,13 @@ class Panel:
             }
         )
         self._observerTag = parameters.AddObserver("ModifiedEvent", self.onParametersModified)
-        self.refresh()
 
     # What the widgets show
 
     def refresh(self) -> None:
         """Show the present choices, what was understood of them, and whether a run can start."""
         parameters = self._parameters
-        if parameters is None or self._updating:
+        if parameters is None or self._updating or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting():
             return
         self._updating = True
         try:

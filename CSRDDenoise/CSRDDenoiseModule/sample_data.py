@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import slicer
-from slicer.i18n import tr as _
 
 CATEGORY = "CSRDDenoise"
 SAMPLE = "CSRDDenoiseBrain"
@@ -35,5 +34,5 @@ def load_sample(_source: object = None) -> "list[slicer.vtkMRMLScalarVolumeNode]
     for name, title in FILES.items():
         copy = folder / name
         shutil.copyfile(resource_folder() / SAMPLE_DATA / name, copy)
-        nodes.append(slicer.util.loadVolume(str(copy), {"name": _(title)}))
+        nodes.append(slicer.util.loadVolume(str(copy), {"name": title}))
     return nodes

@@ -1,0 +1,189 @@
+"""What is packaged for Slicer: every file and no other, descriptions that agree, and a module that loads at once."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE = ROOT / "CSRDDenoise"
+LIBRARY = ROOT / "CSRDDenoiseLib"
+# what only simulation, training and evaluation need
+LEFT_OUT = ("simulation/*", "training/*", "evaluation/*")
+LEFT_OUT_COMMANDS = ("commands/simulate.py", "commands/train.py", "commands/evaluate.py", "commands/demo.py")
+LIGHT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "CSRDDenoiseLib", "CSRDDenoiseModule"}
+S4EXT_KEYS = (
+    "scm scmurl scmrevision depends recommends build_subdirectory homepage contributors category iconurl status tier "
+    "description screenshoturls enabled dicom_support_rule keywords"
+)
+
+
+def listed(folder: Path, variable: str) -> set[str]:
+    """The files that a CMake list names, its name replaced and its globs expanded."""
+    text = re.sub(r"#.*", "", (folder / "CMakeLists.txt").read_text(encoding="utf-8"))
+    text = text.replace("${MODULE_NAME}", folder.name)
+    words = re.search(rf"set\({variable}\s+(.*?)\)", text, re.DOTALL).group(1).split()
+    globs = re.search(r"CONFIGURE_DEPENDS\s+(.*?)\)", text, re.DOTALL)
+    found = set(words) - {"${MODULE_DATA}"}
+    if "${MODULE_DATA}" in words:
+        patterns = [Path(pattern).parent for pattern in globs.group(1).split()]
+        found |= {name for pattern in patterns for name in files(folder / pattern, folder)}
+    return found
+
+
+def files(folder: Path, base: Path) -> set[str]:
+    """Files below a folder, without what running leaves there."""
+    names = {path.relative_to(base).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {name for name in names if "__pycache__" not in name and not name.endswith("CMakeLists.txt")}
+
+
+def test_every_file_of_the_module_is_packaged_and_no_other():
+    scripts = listed(MODULE, "MODULE_PYTHON_SCRIPTS")
+    resources = listed(MODULE, "MODULE_PYTHON_RESOURCES")
+    assert scripts | resources == files(MODULE, MODULE)
+    assert all(name.endswith(".py") for name in scripts)
+
+
+def test_every_file_of_the_library_is_packaged_but_what_only_training_needs():
+    present = {name for name in files(LIBRARY, LIBRARY) if name.endswith(".py")}
+    left_out = {name for name in present if any(fnmatch.fnmatch(name, pattern) for pattern in LEFT_OUT)}
+    assert listed(LIBRARY, "MODULE_PYTHON_SCRIPTS") == present - left_out - set(LEFT_OUT_COMMANDS)
+
+
+def test_packaged_library_does_not_need_what_is_left_out():
+    for name in listed(LIBRARY, "MODULE_PYTHON_SCRIPTS"):
+        for node in ast.walk(ast.parse((LIBRARY / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                first = (node.module or "").split(".")[0]
+                assert first not in ("simulation", "training", "evaluation"), f"{name} imports {node.module}"
+
+
+def cmake_settings() -> dict[str, str]:
+    return dict(re.findall(r'set\(EXTENSION_(\w+) "(.*?)"\)', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")))
+
+
+def s4ext() -> dict[str, str]:
+    lines = (ROOT / "CSRDDenoise.s4ext").read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition(" ") for line in lines if line.strip() and not line.startswith("#")]
+    return {key: value for key, _, value in pairs}
+
+
+def test_descriptions_agree():
+    settings, described = cmake_settings(), s4ext()
+    entry = json.loads((ROOT / "CSRDDenoise.json").read_text(encoding="utf-8"))
+    assert set(described) == set(S4EXT_KEYS.split())
+    for key in (
+        "HOMEPAGE",
+        "CATEGORY",
+        "CONTRIBUTORS",
+        "DESCRIPTION",
+        "ICONURL",
+        "SCREENSHOTURLS",
+        "DEPENDS",
+        "STATUS",
+    ):
+        assert settings[key] == described[key.lower()], key
+    assert entry["category"] == settings["CATEGORY"] == "Nuclear Medicine"
+    assert entry["build_dependencies"] == settings["DEPENDS"].split() == ["PyTorch"]
+    assert (entry["scm_url"], entry["scm_revision"]) == (described["scmurl"], described["scmrevision"])
+    assert entry["tier"] == int(described["tier"])
+    assert "schema-v1.0.1.json" in entry["$schema"]
+    known = {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
+    assert set(entry) <= known | {"scm_type", "enabled"}
+    assert b"\r" not in (ROOT / "CSRDDenoise.json").read_bytes()
+
+
+def test_addresses_of_pictures_are_files_of_the_repository():
+    for key in ("ICONURL", "SCREENSHOTURLS"):
+        path = cmake_settings()[key].split("/main/")[1]
+        assert (ROOT / path).is_file(), path
+
+
+def test_icon():
+    with Image.open(MODULE / "Resources/Icons/CSRDDenoise.png") as icon:
+        assert icon.size == (128, 128)
+        assert icon.mode == "RGBA"
+
+
+def test_requirements_are_those_of_the_library():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = dict(re.findall(r'^    "([\w-]+)>=([\d.]+)",$', project.split("\ndependencies = [")[1], re.MULTILINE))
+    text = (MODULE / "Resources/requirements.txt").read_text(encoding="utf-8")
+    packages = (MODULE / "CSRDDenoiseModule/packages.py").read_text(encoding="utf-8")
+    ours = dict(re.findall(r"^([\w-]+)>=([\d.]+)$", text, re.MULTILINE))
+    bundled = {"numpy", "SimpleITK"}
+    torch = re.search(r'TORCH_MINIMUM = "(.*?)"', packages).group(1)
+    first = dict(list(wanted.items())[:6])
+    assert {**ours, "torch": torch} == {name: version for name, version in first.items() if name not in bundled}
+    assert not any(name.startswith("torch") for name in ours)
+
+
+def file_scope_imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 does not know the names of its standard library")
+@pytest.mark.parametrize("path", sorted(MODULE.rglob("*.py")), ids=lambda path: path.name)
+def test_module_imports_nothing_heavy_at_file_scope(path):
+    assert file_scope_imports(path) <= LIGHT | set(sys.stdlib_module_names)
+
+
+def test_module_file_loads_within_a_second_and_without_heavy_libraries():
+    """Measured as processor time in a process of its own, after what Slicer has loaded anyway."""
+    code = (
+        "import sys, time; sys.path.insert(0, 'Testing'); import slicer_standin; slicer_standin.install()\n"
+        "from pathlib import Path; began = time.process_time()\n"
+        "slicer_standin.load_module(Path('CSRDDenoise/CSRDDenoise.py')); spent = time.process_time() - began\n"
+        "heavy = {'torch', 'monai', 'scipy', 'SimpleITK', 'matplotlib', 'pandas'} & set(sys.modules)\n"
+        "assert spent < 1 and not heavy, (spent, heavy)"
+    )
+    pytest.importorskip("slicer_core")
+    pytest.importorskip("PySide6")
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("path", sorted([*MODULE.rglob("*.py"), *LIBRARY.rglob("*.py")]), ids=lambda path: path.name)
+def test_files_parse_as_python_3_9(path):
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def panel_widgets() -> list[ElementTree.Element]:
+    return list(ElementTree.parse(MODULE / "Resources/UI/CSRDDenoise.ui").iter("widget"))
+
+
+def test_every_control_has_a_tooltip():
+    containers = {"qMRMLWidget", "ctkCollapsibleButton"}
+    for widget in panel_widgets():
+        told = [part.get("name") for part in widget.findall("property")]
+        assert widget.get("class") in containers or "toolTip" in told, widget.get("name")
+
+
+def test_texts_can_be_translated():
+    for path in MODULE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+                assert isinstance(node.args[0], ast.Constant), f"{path.name}: a text for translation must be a literal"
+
+
+def test_checklist_names_places_that_exist():
+    text = (ROOT / "docs/extension-checklist.md").read_text(encoding="utf-8")
+    places = re.findall(r"`(?!slicer\.)([\w./-]+\.\w+|[\w-]+/[\w./-]*)`", text)
+    assert places
+    for place in places:
+        assert (ROOT / place).exists(), place
