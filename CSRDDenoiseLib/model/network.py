@@ -9,25 +9,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FOLD = 2
+LOW_DOSE_CHANNEL = 2
 
 
 class ResidualUNet3d(nn.Module):
     """A 3D U-Net whose finest level works on 2 x 2 x 2 voxels folded into channels.
 
-    Three choices make it fit whole volumes on a small machine:
+    Four choices make it fit whole volumes on a small machine and learn fast:
 
     * voxels are folded into channels at the entry and unfolded at the exit (as FFDNet does in 2D, Zhang et al. 2018),
       so that every convolution runs on an eighth of the voxels with wide, efficient channels;
     * normalisation is over the channels of each voxel (as in ConvNeXt), never over space, and there is no attention:
       what the network computes for a voxel depends on its surroundings only, not on where a patch was cut, and a
       whole volume and its overlapping patches agree;
-    * skips are added, not concatenated.
+    * skips are added, not concatenated;
+    * the noise of a low-dose PET is small beside its signal, so the network is also shown the PET's details, its
+      difference from local means, amplified to the size of the other channels.
 
     Args:
         in_channels: channels of the input, the noisy residual included.
         widths: channels of each level, finest first; each level halves the resolution once more.
         blocks: residual blocks of each level, on the way down and again on the way up.
         embedding: channels of the noise-level embedding.
+        detail_sizes: sides in voxels (odd) of the local means that details are differences from.
+        detail_gain: amplification of the details, about one over the residual's standard deviation.
 
     Attributes:
         multiple: sides of the input must be multiples of this many voxels.
@@ -39,11 +44,14 @@ class ResidualUNet3d(nn.Module):
         widths: Sequence[int] = (48, 80, 96),
         blocks: Sequence[int] = (2, 2, 2),
         embedding: int = 128,
+        detail_sizes: Sequence[int] = (3, 7),
+        detail_gain: float = 16.0,
     ):
         super().__init__()
         self.multiple = FOLD * 2 ** (len(widths) - 1)
+        self.detail_sizes, self.detail_gain = tuple(detail_sizes), detail_gain
         self.embedding = NoiseEmbedding(embedding)
-        self.entry = nn.Conv3d(in_channels * FOLD**3, widths[0], 3, padding=1)
+        self.entry = nn.Conv3d((in_channels + len(detail_sizes)) * FOLD**3, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths, blocks))
         self.shrink = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.grow = nn.ModuleList(nn.Conv3d(b, a * 8, 1) for a, b in zip(widths, widths[1:]))
@@ -55,7 +63,7 @@ class ResidualUNet3d(nn.Module):
     def forward(self, channels: Tensor, c_noise: Tensor) -> Tensor:
         """Return F, (N, 1, D, H, W), for channels (N, C, D, H, W) and noise condition c_noise (N,)."""
         embedding = self.embedding(c_noise)
-        x = self.entry(_channels_last(fold(channels)))
+        x = self.entry(_channels_last(fold(torch.cat([channels, *self._details(channels)], dim=1))))
         skips = []
         for level, level_blocks in enumerate(self.down):
             x = self.shrink[level - 1](x) if level else x
@@ -67,6 +75,10 @@ class ResidualUNet3d(nn.Module):
             for block in self.up[level]:
                 x = block(x, embedding)
         return unfold(self.exit(x))
+
+    def _details(self, channels: Tensor) -> list[Tensor]:
+        low_dose = channels[:, LOW_DOSE_CHANNEL : LOW_DOSE_CHANNEL + 1]
+        return [self.detail_gain * (low_dose - local_mean(low_dose, size)) for size in self.detail_sizes]
 
 
 class ResidualBlock(nn.Module):
@@ -102,6 +114,14 @@ class NoiseEmbedding(nn.Module):
         """c_noise (N,) -> (N, width)."""
         angle = c_noise.to(torch.float32)[:, None] * self.frequencies
         return self.layers(torch.cat([angle.sin(), angle.cos()], dim=1))
+
+
+def local_mean(x: Tensor, size: int) -> Tensor:
+    """Mean of (N, C, D, H, W) over cubes of ``size`` voxels (odd), zero outside the volume."""
+    for axis in range(3):
+        kernel = [size if a == axis else 1 for a in range(3)]
+        x = F.avg_pool3d(x, kernel, stride=1, padding=[k // 2 for k in kernel])
+    return x
 
 
 def fold(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The denoiser D(x; sigma) of Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models"."""
+"""The denoiser D(x; sigma): Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models"."""
 
 from __future__ import annotations
 

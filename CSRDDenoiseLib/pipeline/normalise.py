@@ -16,7 +16,7 @@ HEAD_SMOOTHING_MM = 8.0
 HEAD_THRESHOLD = 0.12
 BRAIN_THRESHOLD = 0.4
 HEAD_MARGIN_MM = 12.0
-_FWHM_PER_SIGMA = 2.3548200450309493
+FWHM_PER_SIGMA = 2.3548200450309493
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Head:
 
 def smooth(volume: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
     """Gaussian smoothing of a (D, H, W) volume; ``spacing`` in mm in the same axis order, FWHM in mm."""
-    sigma = [fwhm_mm / _FWHM_PER_SIGMA / step for step in spacing]
+    sigma = [fwhm_mm / FWHM_PER_SIGMA / step for step in spacing]
     return ndimage.gaussian_filter(np.asarray(volume, np.float32), sigma, mode="nearest", truncate=3.0)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..pipeline.normalise import FWHM_PER_SIGMA
 from .anatomy import AIR, BONE
 from .projector import Projector
 
@@ -80,7 +81,7 @@ def gaussian_blur(image: Tensor, fwhm_voxels: float) -> Tensor:
     """Blur the last three axes of (..., D, H, W) by a separable, self-adjoint Gaussian (zero outside)."""
     if fwhm_voxels < 0.2:
         return image
-    along = [_gaussian_matrix(n, fwhm_voxels / 2.3548, image) for n in image.shape[-3:]]
+    along = [_gaussian_matrix(n, fwhm_voxels / FWHM_PER_SIGMA, image) for n in image.shape[-3:]]
     image = torch.matmul(along[1], image @ along[2])
     return torch.matmul(along[0], image.flatten(-2)).reshape(image.shape)
 

@@ -10,7 +10,7 @@ from typing import Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..pipeline.normalise import Head, find_head, head_positions, normalise_mr, smooth
+from ..pipeline.normalise import FWHM_PER_SIGMA, Head, find_head, head_positions, normalise_mr, smooth
 from ..simulation.anatomy import load_anatomy
 from ..simulation.subject import SimulationSettings, Subject, dose_name, simulate_subject
 
@@ -104,7 +104,7 @@ def make_example(subject: Subject, dose: float, spacing: float) -> Example:
     """
     low = to_spacing(subject.low_doses[dose], subject.spacing, spacing)
     full = to_spacing(subject.full_dose, subject.spacing, spacing)
-    mr = to_spacing(subject.t1, subject.spacing, spacing)
+    mr = to_spacing(subject.t1, subject.spacing, spacing, order=1)
     head = find_head(low, (spacing,) * 3)
     if head is None:
         raise ValueError(f"No head was found in the phantom of seed {subject.facts['seed']} at dose {dose:g}.")
@@ -116,18 +116,19 @@ def residual_rms(example: Example) -> float:
     return float(np.sqrt(np.mean(example.residual[example.mask] ** 2)))
 
 
-def to_spacing(volume: np.ndarray, old: float, new: float) -> np.ndarray:
+def to_spacing(volume: np.ndarray, old: float, new: float, order: int = 3) -> np.ndarray:
     """Resample a (D, H, W) volume to isotropic voxels of ``new`` mm, smoothed first where they are coarser."""
     if abs(old - new) < 1e-3:
         return volume
     if new > old:
-        volume = smooth(volume, (old,) * 3, (new**2 - old**2) ** 0.5)
+        # the variance that the wider voxel adds, as pipeline.align does
+        volume = smooth(volume, (old,) * 3, FWHM_PER_SIGMA * ((new**2 - old**2) / 12) ** 0.5)
     shape = [max(round(n * old / new), 1) for n in volume.shape]
     axes = [
         ((np.arange(m) - (m - 1) / 2) * new / old + (n - 1) / 2).astype(np.float32) for m, n in zip(shape, volume.shape)
     ]
     points = np.stack(np.meshgrid(*axes, indexing="ij"))
-    return ndimage.map_coordinates(volume, points, order=1, mode="nearest")
+    return ndimage.map_coordinates(volume, points, order=order, mode="nearest")
 
 
 def _crop(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, head: Head) -> Example:
