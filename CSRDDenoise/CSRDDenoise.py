@@ -96,9 +96,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
         """Show the choices of the new scene, now that all its nodes are there."""
-        parameters = self.logic.getParameterNode()
-        self.panel.setParameterNode(parameters)
-        parameters.Modified()
+        self.panel.setParameterNode(self.logic.getParameterNode())
 
     def onReload(self):
         """Read the helper files and the library again too."""

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 REFERENCE_SIDE_MM = 20.0
 COARSE_SPACING_MM = 4.0
+SMALLEST_TO_SMOOTH = 4
 HEAD_LEVEL = 0.1
 BRAIN_LEVEL = 0.5
 HISTOGRAM_BINS = 80
@@ -82,10 +83,11 @@ def reference_region(pet: sitk.Image) -> Optional[tuple[slice, slice, slice]]:
     The choice looks at the smoothed, coarse PET alone, so it favours neither the noisy nor the denoised volume.
     """
     factors = [max(1, round(COARSE_SPACING_MM / step)) for step in pet.GetSpacing()]
-    coarse = sitk.SmoothingRecursiveGaussian(sitk.BinShrink(pet, factors), COARSE_SPACING_MM)
+    coarse = sitk.BinShrink(pet, factors)
     radius = [max(1, round(REFERENCE_SIDE_MM / 2 / step)) for step in coarse.GetSpacing()]
-    if any(size <= 2 * r for size, r in zip(coarse.GetSize(), radius)):
+    if any(size < max(2 * r + 1, SMALLEST_TO_SMOOTH) for size, r in zip(coarse.GetSize(), radius)):
         return None
+    coarse = sitk.SmoothingRecursiveGaussian(coarse, COARSE_SPACING_MM)
     mean = sitk.GetArrayFromImage(sitk.BoxMean(coarse, radius))
     spread = sitk.GetArrayFromImage(sitk.BoxSigma(coarse, radius))
     whole = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))

@@ -20,6 +20,7 @@ from .results import Outputs
 
 INFO, CALIBRATE = "info", "calibrate"
 AUTOMATIC = "auto"
+VOLUMES = ("pet", "mr", "denoised", "difference", "uncertainty")
 
 
 class LogicProtocol(Protocol):
@@ -91,6 +92,10 @@ class Panel:
         """Show and follow these choices."""
         if parameters is not self._parameters:
             self._connectParameters(parameters)
+        for name in VOLUMES:
+            # while a scene is read a reference comes before its volume, and the selectors miss it
+            node = parameters.parameterNode.GetNodeReference(name)
+            getattr(self.ui, f"{name}Selector").setCurrentNode(node)
         self.refresh()
 
     def _connectParameters(self, parameters: CSRDDenoiseParameterNode) -> None:
@@ -101,11 +106,7 @@ class Panel:
         self._parameters = parameters
         self._guiTag = parameters.connectParametersToGui(
             {
-                "pet": self.ui.petSelector,
-                "mr": self.ui.mrSelector,
-                "denoised": self.ui.denoisedSelector,
-                "difference": self.ui.differenceSelector,
-                "uncertainty": self.ui.uncertaintySelector,
+                **{name: getattr(self.ui, f"{name}Selector") for name in VOLUMES},
                 "makeUncertainty": self.ui.uncertaintyCheckBox,
                 "steps": self.ui.stepsSpinBox,
                 "samples": self.ui.samplesSpinBox,

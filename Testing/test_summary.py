@@ -1,0 +1,60 @@
+"""The summary of a run: numbers that can be checked by hand on a volume made for it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import as_image, head_array, rotation
+
+from CSRDDenoiseLib.summary import reference_region, summarise_change
+
+SHAPE = (40, 44, 42)
+
+
+@pytest.fixture
+def noisy():
+    """A PET whose only flat region is a hot cube of 30 mm, with noise of 10 % in it."""
+    pet = head_array(SHAPE)
+    pet[10:25, 12:27, 14:29] = 5000 * np.random.default_rng(1).normal(1, 0.1, (15, 15, 15))
+    return pet
+
+
+def test_numbers_are_those_of_the_change(noisy):
+    change = np.zeros_like(noisy)
+    change[noisy > 1000] = -50
+    change[15, 15, 15] = 400
+    summary = summarise_change(as_image(noisy + change), as_image(change))
+    assert summary.max_change == pytest.approx(400, rel=1e-3)
+    assert -50 < summary.mean_change < 0
+    assert summary.total_change_percent == pytest.approx(100 * change.sum() / noisy.sum(), rel=1e-3)
+    edges = np.array(summary.histogram_edges)
+    assert edges[0] == -edges[-1] == -summary.window
+    assert sum(summary.histogram_counts) > 0
+    json.dumps(summary.as_dict(), allow_nan=False)
+
+
+def test_noise_before_and_after_in_the_flattest_region(noisy):
+    smooth = noisy.copy()
+    cube = (slice(10, 25), slice(12, 27), slice(14, 29))
+    smooth[cube] = 5000 + (noisy[cube] - 5000) / 4
+    summary = summarise_change(as_image(smooth), as_image(smooth - noisy))
+    assert summary.noise_before_percent == pytest.approx(10, rel=0.2)
+    assert summary.noise_after_percent == pytest.approx(summary.noise_before_percent / 4, rel=0.2)
+
+
+def test_reference_region_is_named_where_it_lies_whatever_the_axes(noisy):
+    image = as_image(noisy, direction=rotation(30))
+    summary = summarise_change(image, image * 0)
+    region = reference_region(image)
+    index = [(part.start + part.stop - 1) / 2 for part in reversed(region)]
+    left, posterior, superior = image.TransformContinuousIndexToPhysicalPoint(index)
+    assert summary.reference_centre_ras == pytest.approx((-left, -posterior, superior))
+
+
+def test_volume_too_small_to_measure_noise_in():
+    tiny = as_image(np.ones((6, 6, 6), np.float32))
+    summary = summarise_change(tiny, tiny * 0)
+    assert summary.noise_before_percent is None
+    assert summary.mean_change == summary.max_change == 0
