@@ -56,35 +56,18 @@ def mr() -> sitk.Image:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network with random weights, whose residual is small but not zero."""
-    return _save(tmp_path_factory.mktemp("models") / "tiny", "tiny", sigma_data=0.1, zero=False)
+    from tiny_model import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny", sigma_data=0.1, sigma_max=2.0)
 
 
 @pytest.fixture(scope="session")
 def zero_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that finds nothing to change: it is born with an output of zero, and c_skip is as good as zero."""
-    return _save(tmp_path_factory.mktemp("models") / "zero", "zero", sigma_data=1e-4, zero=True)
+    from tiny_model import TINY, tiny_metadata
 
+    from CSRDDenoiseLib.model.bundle import build_network, save_model
 
-def _save(folder: Path, name: str, sigma_data: float, zero: bool) -> Path:
-    import torch
-
-    from CSRDDenoiseLib.model.bundle import ModelMetadata, save_model
-    from CSRDDenoiseLib.model.network import ResidualUNet3d
-
-    torch.manual_seed(0)
-    architecture = {"widths": [8, 8], "blocks": [1, 1], "embedding": 16}
-    network = ResidualUNet3d(**architecture)
-    if not zero:
-        torch.nn.init.normal_(network.exit.weight, std=0.05)
-    metadata = ModelMetadata(
-        name=name,
-        description="a tiny network for tests",
-        architecture={"type": "ResidualUNet3d", **architecture},
-        sigma_data=sigma_data,
-        sigma_min=0.01,
-        sigma_max=2.0,
-        mr_optional=True,
-        spacing_range_mm=(1.0, 4.0),
-    )
-    save_model(folder, network, metadata)
+    folder = tmp_path_factory.mktemp("models") / "zero"
+    save_model(folder, build_network(TINY), tiny_metadata(name="zero", sigma_data=1e-4, sigma_max=2.0))
     return folder
