@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ Shape = tuple[int, int, int]
 def activation_bytes_per_voxel(network: nn.Module) -> float:
     """Return the peak of living float32 tensors during one evaluation of a denoiser, in bytes per voxel of its input.
 
-    Takes seconds (torch's dispatch mode loads much), which is why a saved model carries the number in its metadata.
+    A saved model carries this number in its metadata.
     """
     from .precondition import Preconditioned
 
@@ -137,7 +137,7 @@ def measure_speed(model: Model, side: int) -> float:
     return side**3 / seconds
 
 
-class _LivingTensors(TorchDispatchMode):
+class _LivingTensors(TorchFunctionMode):
     """Follows the storages of all tensors made while it is active; ``peak`` is the most bytes alive at once."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class _LivingTensors(TorchDispatchMode):
         self.peak = self._now = 0
         self._owners: dict[int, int] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Optional[dict] = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Optional[dict] = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(tensor, torch.Tensor):
