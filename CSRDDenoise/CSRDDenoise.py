@@ -87,8 +87,9 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.enter()
 
     def exit(self):
-        """Leave the panel; called each time another module is opened."""
-        self.panel.exit()
+        """Leave the panel; called each time another module is opened, at Slicer's end even after the clean-up."""
+        if self.panel is not None:
+            self.panel.exit()
 
     def onSceneStartClose(self, caller: vtk.vtkObject, event: str) -> None:
         """Stop before the scene's nodes go."""

@@ -76,7 +76,7 @@ def identities(scene) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
-def wait_until(condition, seconds: float = 60.0) -> bool:
+def wait_until(condition, seconds: float = 300.0) -> bool:
     """Let Slicer's events go on until a condition holds; False if it does not in time."""
     import time
 

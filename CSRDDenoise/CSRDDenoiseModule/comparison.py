@@ -82,8 +82,8 @@ def summary_rows(summary: "dict[str, Any]", unit: str) -> "list[tuple[str, str]]
     if not summary:
         return []
     rows = [
-        (_("Mean change"), f"{summary['mean_change']:+.4g} {unit}".strip()),
-        (_("Largest change"), f"{summary['max_change']:.4g} {unit}".strip()),
+        (_("Mean change"), f"{summary['mean_change']:+.5g} {unit}".strip()),
+        (_("Largest change"), f"{summary['max_change']:.5g} {unit}".strip()),
         (_("Total activity"), f"{summary['total_change_percent']:+.2f} %"),
     ]
     if summary.get("noise_before_percent") is not None and summary.get("noise_after_percent") is not None:
@@ -120,6 +120,7 @@ def _show_legend(volume: slicer.vtkMRMLScalarVolumeNode, title: str) -> None:
     legend = logic.GetColorLegendDisplayNode(volume) or logic.AddDefaultColorLegendDisplayNode(volume)
     if legend is not None:
         legend.SetTitleText(title)
+        legend.SetLabelFormat("%.3g")
         legend.SetVisibility(True)
 
 

@@ -30,7 +30,7 @@ def describe(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
         return _("The volume holds no image.")
     size = " x ".join(str(n) for n in image.GetDimensions())
     spacing = " x ".join(f"{step:.4g}" for step in volume.GetSpacing())
-    maximum = f"{unit_of(volume)} max {image.GetScalarRange()[1]:.4g}".strip()
+    maximum = f"{unit_of(volume)} max {image.GetScalarRange()[1]:.6g}".strip()
     return _("{size} voxels of {spacing} mm, {maximum}").format(size=size, spacing=spacing, maximum=maximum)
 
 

@@ -255,10 +255,13 @@ class Panel:
     def onImportModel(self, *_arguments: Any) -> None:
         """Ask for a model folder and choose it."""
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of the model"))
-        if not folder or self._parameters is None:
-            return
+        if folder:
+            self.importModel(str(folder))
+
+    def importModel(self, folder: str) -> None:
+        """Offer the model in a folder and choose it, or say why it cannot be used."""
         try:
-            value = models.import_model(str(folder))
+            value = models.import_model(folder)
         except CSRDError as error:
             self._say(str(error))
             return
