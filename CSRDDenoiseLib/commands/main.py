@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import json
 import signal
 import sys
@@ -64,6 +64,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     chosen = next((word for word in arguments if word in COMMANDS), None)
     for name, (module, summary) in COMMANDS.items():
+        # the Slicer extension leaves out what it does not need
+        if importlib.util.find_spec(f".{module}", __package__) is None:
+            continue
         if name == chosen:
             importlib.import_module(f".{module}", __package__).add_parser(subparsers)
         else:
