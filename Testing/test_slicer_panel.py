@@ -36,7 +36,7 @@ def area(scene):
     """The module's widget, opened and shown."""
     qt.QSettings().clear()
     made = ENTRY.widgetRepresentation()
-    made._qt.resize(480, 1000)
+    made._qt.resize(480, 940)
     made.show()
     made.enter()
     yield made
