@@ -22,10 +22,10 @@ from CSRDDenoiseLib.model.memory import activation_bytes_per_voxel, resident_byt
 from CSRDDenoiseLib.model.precondition import Preconditioned
 network = DDPMpp3d(model_channels=8, channel_mult=(1, 1, 1, 1), num_blocks=1)
 denoiser = Preconditioned(network, 0.5).eval().to(memory_format=torch.channels_last_3d)
-side = 48
+side = 80
 noisy, condition = (torch.zeros(1, channels, side, side, side) for channels in (1, 5))
 with torch.inference_mode():
-    denoiser(noisy[..., :16, :16, :16], torch.ones(1), condition[..., :16, :16, :16])
+    denoiser(noisy, torch.ones(1), condition)
     before = resident_bytes()
     Path("/proc/self/clear_refs").write_text("5")
     denoiser(noisy, torch.ones(1), condition)
