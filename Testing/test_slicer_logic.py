@@ -262,6 +262,16 @@ def test_bad_settings_are_refused_before_anything_starts(pair, options, message)
     assert not fresh.worker.running
 
 
+def test_an_input_is_never_written_over(pair):
+    pet, mr = pair
+    fresh = ENTRY.python.CSRDDenoiseLogic()
+    other = add_head("other")
+    for outputs in (Outputs(pet), Outputs(None, mr), Outputs(other, other)):
+        with pytest.raises(InputError, match="is chosen twice"):
+            fresh.denoise(pet, mr, outputs=outputs)
+    assert not fresh.worker.running
+
+
 def test_no_pet_is_refused():
     with pytest.raises(InputError, match="No PET volume"):
         ENTRY.python.CSRDDenoiseLogic().denoise(None)

@@ -15,7 +15,7 @@ from .describe import unit_of
 from .job import RUNNING, DenoisedVolumes, Job, RunFiles
 from .packages import require_packages
 from .parameters import CSRDDenoiseParameterNode
-from .results import Outputs, make_volumes
+from .results import Outputs, check_outputs, make_volumes
 from .volumes import write_volume
 from .worker_process import WorkerProcess
 
@@ -121,8 +121,9 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         if petVolume is None:
             raise InputError("No PET volume is given. Choose the volume to denoise.")
         settings = settings_from_preset(preset, **changes)
-        require_packages()
         outputs = outputs or Outputs()
+        check_outputs(outputs, petVolume, mrVolume)
+        require_packages()
         files = RunFiles()
         try:
             request = {

@@ -8,6 +8,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib.errors import InputError
+
 from .volumes import copy_meaning, fill_node, read_array
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
@@ -26,6 +28,21 @@ class Outputs:
     differenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None
     uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None
     makeUncertainty: bool = True
+
+
+def check_outputs(
+    outputs: Outputs, pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer.vtkMRMLScalarVolumeNode]
+) -> None:
+    """Refuse to write over an input, or two results into one volume.
+
+    Raises:
+        InputError: a volume is chosen twice.
+    """
+    taken = [pet, mr]
+    for node in (outputs.denoisedVolume, outputs.differenceVolume, outputs.uncertaintyVolume):
+        if node is not None and node in taken:
+            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
+        taken.append(node)
 
 
 def output_name(pet_name: str, kind: str) -> str:
@@ -62,7 +79,7 @@ def make_volumes(
     try:
         for kind, array in arrays.items():
             node = chosen[kind]
-            if node is None or node is pet or not slicer.mrmlScene.IsNodePresent(node):
+            if node is None or not slicer.mrmlScene.IsNodePresent(node):
                 name = slicer.mrmlScene.GenerateUniqueName(output_name(pet.GetName(), kind))
                 node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
                 made.append(node)
