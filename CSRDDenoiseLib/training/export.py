@@ -18,7 +18,7 @@ _SPACING_RANGE_MM = (1.0, 3.0)
 
 
 def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
-    """Write the averaged weights of a run's last checkpoint as a model folder.
+    """Write the averaged weights of a run's last checkpoint as a model folder, stored as float16.
 
     Args:
         config: of the run.
@@ -49,7 +49,8 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         mr_optional=config.mr_dropout > 0,
         training=_facts(config, state, hardware),
     )
-    save_model(folder, network, metadata)
+    # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
+    save_model(folder, network.half(), metadata)
     return metadata
 
 
