@@ -84,7 +84,7 @@ def test_air_far_from_the_head_is_returned_bit_for_bit(model):
 def test_mean_brain_activity_is_kept(pet, mr, model):
     result = denoise(pet, mr, TWO_SAMPLES, model)
     brain = values(pet) > 2000
-    assert abs(values(result.denoised)[brain].mean() / values(pet)[brain].mean() - 1) < 0.025
+    assert abs(values(result.denoised)[brain].mean() / values(pet)[brain].mean() - 1) < 0.02
 
 
 def test_mr_matters_and_may_be_missing(pet, mr, model):

@@ -8,12 +8,12 @@ import SimpleITK as sitk
 from .align import Grid, resample
 from .normalise import BRAIN_THRESHOLD
 
-MEAN_LIMIT = 0.02
+MEAN_LIMIT = 0.01
 _KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
 
 
 def hold_mean(residual: np.ndarray, smoothed: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
-    """Keep mean brain activity within 2 %: the counts of a whole brain fix it better than any network can.
+    """Keep mean brain activity within 1 %: the counts of a whole brain fix it better than any network can.
 
     Args:
         residual: (D, H, W), relative to the mean of the brain.
@@ -21,7 +21,7 @@ def hold_mean(residual: np.ndarray, smoothed: np.ndarray, mask: np.ndarray) -> t
         mask: boolean (D, H, W), the head.
 
     Returns:
-        The residual, less a multiple of the smoothed PET where the mean would change by more than 2 %; and the
+        The residual, less a multiple of the smoothed PET where the mean would change by more than 1 %; and the
         relative change that the network asked for.
     """
     brain = mask & (smoothed > BRAIN_THRESHOLD)
