@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,5 +79,10 @@ def _system_matrix(size: int, theta: np.ndarray) -> sparse.csr_matrix:
 
 def _to_torch(matrix: sparse.csr_matrix, device: str) -> Tensor:
     crow, column = torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64))
-    tensor = torch.sparse_csr_tensor(crow, column, torch.from_numpy(matrix.data), matrix.shape, check_invariants=False)
+    with warnings.catch_warnings():
+        # torch calls its CSR tensors beta; all that is used of them here is their product with a matrix
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        tensor = torch.sparse_csr_tensor(
+            crow, column, torch.from_numpy(matrix.data), matrix.shape, check_invariants=True
+        )
     return tensor.to(device)
