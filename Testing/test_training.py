@@ -150,6 +150,18 @@ def test_the_model_of_a_run_loads_and_knows_its_noise_levels(config, tmp_path):
     assert not set(model.metadata.training["split"]["test"]) & set(model.metadata.training["split"]["train"])
 
 
+def test_a_run_can_start_from_a_model(config, tmp_path):
+    TrainingRun(config).run()
+    export_model(config, tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    run = TrainingRun(replace(config, output=tmp_path / "second", start_from=str(tmp_path / "model")))
+    run._wait_for_pool()
+    run._build()
+    assert run.state.sigma_data == model.metadata.sigma_data and run.state.step == 0
+    for mine, stored in zip(run.denoiser.parameters(), model.denoiser.parameters()):
+        torch.testing.assert_close(mine.detach(), stored)
+
+
 def test_patches_follow_from_seed_and_step_and_positions_match_the_head(config):
     run = TrainingRun(config)
     run._wait_for_pool()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ..errors import InputError
 
@@ -18,6 +18,7 @@ class TrainingConfig:
         anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``).
         output: folder for the split, the pool, checkpoints, the log and the model.
         architecture: ``type`` and the network's own arguments.
+        start_from: a model (name or folder) of this architecture whose weights and sigma_data to begin with.
         doses: dose fractions to train on.
         unseen_doses: dose fractions that validation reports besides them.
         subjects: share of the subjects for training, validation and test.
@@ -45,6 +46,7 @@ class TrainingConfig:
     anatomy: Path
     output: Path
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
+    start_from: Optional[str] = None
     doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
     unseen_doses: tuple[float, ...] = (1 / 10,)
     subjects: tuple[float, float, float] = (0.78, 0.08, 0.14)

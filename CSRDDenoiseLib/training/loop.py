@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..model.bundle import build_network
+from ..model.bundle import build_network, load_model
 from ..model.precondition import Preconditioned
 from ..simulation.anatomy import list_anatomies
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -70,11 +70,9 @@ class TrainingRun:
         config = self.config
         torch.manual_seed(config.seed)
         saved = load_checkpoint(config.output)
-        if saved:
-            self.state = TrainingState(**saved["state"])
-        else:
-            self.state = TrainingState(0, config.pool_start, 0.0, measure_sigma_data(self.pool, config.pool_start))
-        network = build_network(config.architecture).to(self.device, memory_format=torch.channels_last_3d)
+        network = build_network(config.architecture)
+        self.state = TrainingState(**saved["state"]) if saved else self._first_state(network)
+        network = network.to(self.device, memory_format=torch.channels_last_3d)
         self.denoiser = Preconditioned(network, self.state.sigma_data)
         self.average = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
@@ -86,6 +84,14 @@ class TrainingRun:
             self.optimiser.load_state_dict(saved["optimiser"])
         self.trained = self.denoiser if self.world == 1 else DistributedDataParallel(self.denoiser)
         self.source = PatchSource(self.pool, config, self.state.sigma_data, self.sigma_max, self.rank)
+
+    def _first_state(self, network: nn.Module) -> TrainingState:
+        config = self.config
+        if config.start_from is None:
+            return TrainingState(0, config.pool_start, 0.0, measure_sigma_data(self.pool, config.pool_start))
+        model = load_model(config.start_from)
+        network.load_state_dict(model.denoiser.model.state_dict())
+        return TrainingState(0, config.pool_start, 0.0, model.metadata.sigma_data)
 
     @property
     def sigma_max(self) -> float:
