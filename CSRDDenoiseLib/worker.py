@@ -222,7 +222,7 @@ def _end_soon() -> None:
     timer.start()
 
 
-def main() -> int:
+def main() -> None:
     """Run the worker on standard input and output until the input ends."""
     # libraries print, and C code writes to descriptor 1: both go to standard error, the messages to a private copy
     private = os.fdopen(os.dup(1), "wb")
@@ -238,8 +238,10 @@ def main() -> int:
     threading.Thread(target=listen, daemon=True).start()
     channel.send({"event": "ready", "pid": os.getpid()})
     worker.work()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
+    sys.stderr.flush()
+    # everything is written; taking the libraries down in order would keep the caller waiting
+    os._exit(0)

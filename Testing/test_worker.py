@@ -40,7 +40,7 @@ class RealWorker:
             message = json.loads(line)
             if message["event"] in events:
                 return message
-        return {"event": "end", "code": self.process.wait(10), "errors": self.process.stderr.read().decode()}
+        return {"event": "end", "code": self.process.wait(60), "errors": self.process.stderr.read().decode()}
 
 
 @pytest.fixture
