@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from CSRDDenoiseLib.simulation import anatomy as anatomies
-from CSRDDenoiseLib.simulation.lesions import COLD_LABEL, HOT_LABEL
+from CSRDDenoiseLib.simulation.lesions import (
+    COLD_LABEL,
+    HOT_LABEL,
+    MR_ONLY_LABEL,
+    add_mr_lesions,
+    add_pet_lesions,
+    place_blobs,
+)
 from CSRDDenoiseLib.simulation.osem import reconstruct
 from CSRDDenoiseLib.simulation.projector import make_projectors
 from CSRDDenoiseLib.simulation.scanner import Scanner, acquire, expected, gaussian_blur, thin
@@ -115,16 +122,23 @@ def test_a_subject_follows_from_its_seed(head):
     assert noise[0] < noise[1] < noise[2]
 
 
-def test_lesions_of_one_modality_are_absent_from_the_other(head):
+def test_lesions_change_their_own_modality_inside_their_labels_only(head):
+    rng = np.random.default_rng(0)
+    blobs = place_blobs(head, 4, (8, 12), rng)
+    assert len(blobs) > 1
+    before = np.ones(head.labels.shape, np.float32)
+    activity, labels = add_pet_lesions(before, head.labels, blobs, rng)
+    np.testing.assert_array_equal(activity != before, labels >= HOT_LABEL)
+    assert all((activity[labels == n] > 1).all() == (n < COLD_LABEL) for n in np.unique(labels[labels >= HOT_LABEL]))
+    mr, labels = add_mr_lesions(before, head.labels, blobs, rng)
+    np.testing.assert_array_equal(mr != before, labels >= MR_ONLY_LABEL)
+    np.testing.assert_array_equal(before, 1)
+
+
+def test_subjects_have_hot_and_cold_lesions(head):
     settings = SimulationSettings(doses=(), lesions=6, lesion_radius_mm=(8, 12))
-    subjects = [simulate_subject(head, settings, seed) for seed in range(6)]
-    labels = np.unique(np.concatenate([s.labels.ravel() for s in subjects]))
-    assert np.any((labels >= HOT_LABEL) & (labels < COLD_LABEL)) and np.any(labels >= COLD_LABEL)
-    for subject in subjects:
-        for label in np.unique(subject.labels[subject.labels >= COLD_LABEL]):
-            if label < 3001:
-                lesion = subject.labels == label
-                assert np.ptp(subject.activity[lesion]) < 1e-6
+    labels = np.concatenate([simulate_subject(head, settings, seed).labels.ravel() for seed in range(6)])
+    assert all(np.any((labels >= first) & (labels < first + 1000)) for first in (HOT_LABEL, COLD_LABEL, MR_ONLY_LABEL))
 
 
 def test_a_subject_is_written_with_its_geometry(head, tmp_path):

@@ -15,7 +15,7 @@ LOW_DOSE_CHANNEL = 2
 class ResidualUNet3d(nn.Module):
     """A 3D U-Net whose finest level works on 2 x 2 x 2 voxels folded into channels.
 
-    Four choices make it fit whole volumes on a small machine and learn fast:
+    Four choices shape it:
 
     * voxels are folded into channels at the entry and unfolded at the exit (as FFDNet does in 2D, Zhang et al. 2018),
       so that every convolution runs on an eighth of the voxels with wide, efficient channels;

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..evaluation.metrics import psnr
 from .pool import Example, Pool
 
 
@@ -22,15 +23,16 @@ def validate(denoiser: nn.Module, pool: Pool, phantoms: int, sigma_max: float, d
     """
     scores: dict[str, list[float]] = {}
     for phantom, dose, example in pool.examples(phantoms):
-        mean = posterior_mean(denoiser, example, sigma_max, seed=phantom, device=device)
-        scores.setdefault(f"input 1/{round(1 / dose)}", []).append(_psnr(example, np.zeros_like(mean)))
-        scores.setdefault(f"mean 1/{round(1 / dose)}", []).append(_psnr(example, mean))
+        residual = estimate_residual(denoiser, example, sigma_max, seed=phantom, device=device)
+        full_dose = example.low_dose + example.residual
+        for name, image in (("input", example.low_dose), ("mean", example.low_dose + residual)):
+            scores.setdefault(f"{name} 1/{round(1 / dose)}", []).append(psnr(image, full_dose, example.mask))
     return {name: round(float(np.mean(values)), 3) for name, values in sorted(scores.items())}
 
 
 @torch.no_grad()
-def posterior_mean(denoiser: nn.Module, example: Example, sigma_max: float, seed: int, device: str) -> np.ndarray:
-    """D at sigma_max over a whole head: (D, H, W)."""
+def estimate_residual(denoiser: nn.Module, example: Example, sigma_max: float, seed: int, device: str) -> np.ndarray:
+    """Posterior mean of the residual over a whole head, D at sigma_max: (D, H, W)."""
     shape = example.mask.shape
     multiple = denoiser.model.multiple
     padding = [amount for n in reversed(shape) for amount in (0, -n % multiple)]
@@ -40,10 +42,3 @@ def posterior_mean(denoiser: nn.Module, example: Example, sigma_max: float, seed
     sigma = torch.full((1,), sigma_max, device=device)
     mean = denoiser(sigma_max * noise, sigma, condition)[0, 0].cpu().numpy()
     return mean[tuple(slice(0, n) for n in shape)]
-
-
-def _psnr(example: Example, residual: np.ndarray) -> float:
-    inside = example.mask
-    error = float(np.mean((residual - example.residual)[inside] ** 2))
-    peak = float((example.low_dose + example.residual)[inside].max())
-    return 10 * np.log10(peak**2 / error)
