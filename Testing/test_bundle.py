@@ -124,4 +124,5 @@ def test_every_architecture_builds_with_its_defaults_and_keeps_the_shape(kind):
     arguments = {"model_channels": 4, "num_blocks": 1} if kind == "DDPMpp3d" else {}
     network = build_network({"type": kind, **arguments})
     side = network.multiple
-    assert network(torch.zeros(1, 6, side, side, 2 * side), torch.zeros(1)).shape == (1, 1, side, side, 2 * side)
+    volume = torch.zeros(1, network.in_channels, side, side, 2 * side)
+    assert network(volume, torch.zeros(1)).shape == (1, 1, side, side, 2 * side)

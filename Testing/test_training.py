@@ -15,6 +15,7 @@ import torch
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import build_network, load_model
 from CSRDDenoiseLib.model.precondition import Preconditioned
+from CSRDDenoiseLib.pipeline.normalise import noise_level
 from CSRDDenoiseLib.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.training.config import TrainingConfig, load_config
 from CSRDDenoiseLib.training.export import export_model
@@ -169,7 +170,7 @@ def test_patches_follow_from_seed_and_step_and_positions_match_the_head(config):
     one, again, other = source.batch(3, 2), source.batch(3, 2), source.batch(4, 2)
     assert torch.equal(one.condition, again.condition) and torch.equal(one.noise, again.noise)
     assert not torch.equal(one.noise, other.noise)
-    step = one.condition[:, 2:, 1:, 1:, 1:] - one.condition[:, 2:, :-1, :-1, :-1]
+    step = one.condition[:, 2:5, 1:, 1:, 1:] - one.condition[:, 2:5, :-1, :-1, :-1]
     assert bool((step > 0).all()), "positions rise along every axis, mirrored patches included"
 
 
@@ -205,3 +206,37 @@ def test_fractions_in_a_configuration(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("name: x\nanatomy: a\noutput: b\ndoses: [1/4, 0.1]")
     assert load_config(path).doses == (0.25, 0.1)
+
+
+def test_a_share_of_the_patches_is_trained_blind_at_sigma_max(config):
+    run = TrainingRun(config)
+    run._wait_for_pool()
+    for share, expected in ((0.0, [1.0] * config.batch), (1.0, [0.0] * config.batch)):
+        batch = PatchSource(run.pool, replace(config, prior_share=share), 0.1, 4.0).batch(0, 2)
+        assert batch.shown.tolist() == expected
+        assert (batch.sigma == 4.0).all() == (share == 1.0)
+
+
+def test_the_loss_hides_the_noisy_residual_from_blind_patches(config):
+    run = TrainingRun(config)
+    run._wait_for_pool()
+    batch = PatchSource(run.pool, replace(config, prior_share=1.0), 0.1, 4.0).batch(0, 2)
+    seen = []
+
+    def denoiser(noisy, sigma, condition):
+        seen.append(noisy)
+        return torch.zeros_like(noisy)
+
+    denoising_loss(denoiser, batch, 0.1)
+    denoising_loss(denoiser, replace(batch, shown=torch.ones_like(batch.shown)), 0.1)
+    assert not seen[0].any()
+    assert torch.equal(seen[1], batch.residual + 4.0 * batch.noise)
+
+
+def test_an_example_tells_its_full_dose_whatever_the_unit_of_its_residual(config):
+    run = TrainingRun(config)
+    run._wait_for_pool()
+    _, _, example = next(run.pool.examples(1))
+    noise = example.full_dose - example.low_dose
+    assert example.noise_level == noise_level(example.low_dose, example.mask, (config.model_spacing,) * 3)
+    np.testing.assert_allclose(example.residual, noise / example.noise_level, rtol=1e-3, atol=1e-3)

@@ -27,7 +27,9 @@ FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 METADATA_FILE = "metadata.json"
 DEFAULT_MODEL = "brain"
-CONDITION_CHANNELS = ("mr", "low_dose", "position_x", "position_y", "position_z")
+_PUBLISHED = ("mr", "low_dose", "position_x", "position_y", "position_z")
+CHANNELS = {"noise-level": (*_PUBLISHED, "log_noise_level"), "reference": _PUBLISHED}
+"""Normalisation scheme -> the condition's channels in order."""
 
 ARCHITECTURES = {"ResidualUNet3d": "network", "DDPMpp3d": "ddpmpp"}
 """Class name of each network -> the module of this package that holds it."""
@@ -50,6 +52,8 @@ class ModelMetadata:
         voxel_spacing_mm: edge of the cubic voxels the network works on.
         spacing_range_mm: smallest and largest PET voxel edge the model was trained for.
         dose_range: smallest and largest dose fraction of the training data.
+        mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
+            trained to give it without any.
         mr_optional: trained with MR dropout, so that it may run without MR.
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
@@ -66,13 +70,14 @@ class ModelMetadata:
     sigma_min: float
     sigma_max: float
     rho: float = 7.0
-    normalisation: str = "head-mean"
+    normalisation: str = "noise-level"
     position: str = "head-box"
     voxel_spacing_mm: float = 2.0
     spacing_range_mm: tuple[float, float] = (1.0, 4.0)
     dose_range: tuple[float, float] = (0.01, 0.5)
+    mean_from: str = "noise"
     mr_optional: bool = False
-    channels: tuple[str, ...] = CONDITION_CHANNELS
+    channels: tuple[str, ...] = CHANNELS["noise-level"]
     weights_sha256: str = ""
     bytes_per_voxel: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
@@ -87,8 +92,11 @@ class ModelMetadata:
                 f"Model '{self.name}' has noise levels from {self.sigma_min:g} to {self.sigma_max:g} and sigma_data "
                 f"{self.sigma_data:g}; they must be positive and rising."
             )
-        if self.channels != CONDITION_CHANNELS:
-            raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {CONDITION_CHANNELS}.")
+        if self.mean_from not in ("noise", "zero"):
+            raise ModelError(f"Model '{self.name}' takes its mean from '{self.mean_from}'; known are noise and zero.")
+        known = CHANNELS.get(self.normalisation, self.channels)
+        if self.channels != known:
+            raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON types (tuples become lists in the file)."""

@@ -71,6 +71,7 @@ class DDPMpp3d(nn.Module):
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
         names = [f"{img_resolution >> level}x{img_resolution >> level}" for level in range(len(widths))]
         attends = [(img_resolution >> level) in tuple(attn_resolutions) for level in range(len(widths))]
+        self.in_channels = in_channels
         self.enc[f"{names[0]}_conv"] = nn.Conv3d(in_channels, model_channels, 3, padding=1)
         width, skips = model_channels, [model_channels]
         for level, name in enumerate(names):

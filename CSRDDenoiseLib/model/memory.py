@@ -32,7 +32,6 @@ STATE_VOLUMES = 14
 
 _LEAST_BUDGET = 256 << 20
 _SMALLEST_PATCH = 4
-_CONDITION_CHANNELS = 5
 # measured: what the C library holds beyond the living tensors
 _ALLOCATOR_OVERHEAD = 1.15
 
@@ -49,7 +48,7 @@ def activation_bytes_per_voxel(network: nn.Module) -> float:
     denoiser = Preconditioned(copy.deepcopy(network).cpu().float(), sigma_data=1.0).eval()
     denoiser.to(memory_format=torch.channels_last_3d)
     side = 2 * network.multiple
-    noisy, condition = (torch.zeros(1, channels, side, side, side) for channels in (1, _CONDITION_CHANNELS))
+    noisy, condition = (torch.zeros(1, channels, side, side, side) for channels in (1, network.in_channels - 1))
     with torch.no_grad(), _LivingTensors() as living:
         denoiser(noisy, torch.ones(1), condition)
     return _ALLOCATOR_OVERHEAD * living.peak / side**3
@@ -127,7 +126,8 @@ def measure_speed(model: Model, side: int) -> float:
     """Time one evaluation on a cube (after a first that warms up); return voxels per second."""
     device = next(model.denoiser.parameters()).device
     side = max(side // model.denoiser.model.multiple, 1) * model.denoiser.model.multiple
-    noisy, condition = (torch.zeros(1, channels, side, side, side, device=device) for channels in (1, 5))
+    channels = (1, len(model.metadata.channels))
+    noisy, condition = (torch.zeros(1, count, side, side, side, device=device) for count in channels)
     sigma = torch.full((1,), model.metadata.sigma_data, device=device)
     for _ in range(2):
         began = time.perf_counter()

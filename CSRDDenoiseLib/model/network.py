@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .details import pet_details
+
 FOLD = 2
-LOW_DOSE_CHANNEL = 2
+MR, LOW_DOSE, LOG_NOISE_LEVEL = 1, 2, 6
 
 
 class ResidualUNet3d(nn.Module):
@@ -24,7 +26,7 @@ class ResidualUNet3d(nn.Module):
       whole volume and its overlapping patches agree;
     * skips are added, not concatenated;
     * the noise of a low-dose PET is small beside its signal, so the network is also shown the PET's details, its
-      difference from local means, amplified to the size of the other channels.
+      difference from local means and from MR-guided filters, in units of the noise (see :mod:`details`).
 
     Args:
         in_channels: channels of the input, the noisy residual included.
@@ -32,26 +34,31 @@ class ResidualUNet3d(nn.Module):
         blocks: residual blocks of each level, on the way down and again on the way up.
         embedding: channels of the noise-level embedding.
         detail_sizes: sides in voxels (odd) of the local means that details are differences from.
-        detail_gain: amplification of the details, about one over the residual's standard deviation.
+        guide_sizes: sides in voxels (odd) of the windows of the MR-guided filters that details are differences from.
+        detail_gain: amplification of the details, which come in units of the noise level.
 
     Attributes:
+        in_channels: as above.
         multiple: sides of the input must be multiples of this many voxels.
     """
 
     def __init__(
         self,
-        in_channels: int = 6,
+        in_channels: int = 7,
         widths: Sequence[int] = (48, 80, 96),
         blocks: Sequence[int] = (2, 2, 2),
         embedding: int = 128,
         detail_sizes: Sequence[int] = (3, 7),
-        detail_gain: float = 16.0,
+        guide_sizes: Sequence[int] = (5, 11),
+        detail_gain: float = 1.0,
     ):
         super().__init__()
+        self.in_channels = in_channels
         self.multiple = FOLD * 2 ** (len(widths) - 1)
-        self.detail_sizes, self.detail_gain = tuple(detail_sizes), detail_gain
+        self.detail_sizes, self.guide_sizes, self.detail_gain = tuple(detail_sizes), tuple(guide_sizes), detail_gain
         self.embedding = NoiseEmbedding(embedding)
-        self.entry = nn.Conv3d((in_channels + len(detail_sizes)) * FOLD**3, widths[0], 3, padding=1)
+        details = len(detail_sizes) + len(guide_sizes) + 1
+        self.entry = nn.Conv3d((in_channels + details) * FOLD**3, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths, blocks))
         self.shrink = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.grow = nn.ModuleList(nn.Conv3d(b, a * 8, 1) for a, b in zip(widths, widths[1:]))
@@ -77,8 +84,9 @@ class ResidualUNet3d(nn.Module):
         return unfold(self.exit(x))
 
     def _details(self, channels: Tensor) -> list[Tensor]:
-        low_dose = channels[:, LOW_DOSE_CHANNEL : LOW_DOSE_CHANNEL + 1]
-        return [self.detail_gain * (low_dose - local_mean(low_dose, size)) for size in self.detail_sizes]
+        mr, low_dose, log_noise = (channels[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
+        details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
+        return [self.detail_gain * detail * torch.exp(-log_noise) for detail in details]
 
 
 class ResidualBlock(nn.Module):
@@ -114,14 +122,6 @@ class NoiseEmbedding(nn.Module):
         """c_noise (N,) -> (N, width)."""
         angle = c_noise.to(torch.float32)[:, None] * self.frequencies
         return self.layers(torch.cat([angle.sin(), angle.cos()], dim=1))
-
-
-def local_mean(x: Tensor, size: int) -> Tensor:
-    """Mean of (N, C, D, H, W) over cubes of ``size`` voxels (odd), zero outside the volume."""
-    for axis in range(3):
-        kernel = [size if a == axis else 1 for a in range(3)]
-        x = F.avg_pool3d(x, kernel, stride=1, padding=[k // 2 for k in kernel])
-    return x
 
 
 def fold(x: Tensor) -> Tensor:

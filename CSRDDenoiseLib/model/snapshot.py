@@ -12,13 +12,14 @@ from typing import Any, Optional
 import torch
 
 from ..errors import ModelError
-from .bundle import CONDITION_CHANNELS, ModelMetadata, build_network, save_model
+from .bundle import CHANNELS, ModelMetadata, build_network, save_model
 from .safe_pickle import StandIn, TensorRecord, read_pickle
 
 # the published sampler and training data; snapshots do not hold them
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 SIGMA_DATA = 0.5
 DOSE_RANGE = (1 / 8, 1 / 4)
+_CONDITION = CHANNELS["reference"]
 
 MAX_MODULES = 10_000
 MAX_DEPTH = 32
@@ -77,6 +78,7 @@ def import_snapshot(path: Path, folder: Path, name: str, voxel_spacing_mm: float
         sigma_max=SIGMA_MAX,
         rho=RHO,
         normalisation="reference",
+        channels=_CONDITION,
         position="grid-160",
         voxel_spacing_mm=voxel_spacing_mm,
         dose_range=DOSE_RANGE,
@@ -126,10 +128,10 @@ def architecture_of(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         filters = [value for name, value in tensors.items() if name.endswith("resample_filter")]
     except (KeyError, IndexError, ValueError) as error:
         raise ModelError(f"The network is not the paper's DDPM++ U-Net ({error} is missing).") from error
-    if (channels, outputs) != (1 + len(CONDITION_CHANNELS), 1):
+    if (channels, outputs) != (1 + len(_CONDITION), 1):
         raise ModelError(
             f"The network takes {channels} channels and gives {outputs}; this pipeline needs one that takes "
-            f"{1 + len(CONDITION_CHANNELS)} (noisy residual, {', '.join(CONDITION_CHANNELS)}) and gives 1."
+            f"{1 + len(_CONDITION)} (noisy residual, {', '.join(_CONDITION)}) and gives 1."
         )
     return {
         "type": "DDPMpp3d",

@@ -8,7 +8,7 @@ from typing import Callable, Optional, Sequence
 import numpy as np
 
 from ..errors import InputError, ModelError
-from .normalise import Head, find_head, head_positions, normalise_mr
+from .normalise import Head, find_head, head_positions, noise_level, normalise_mr
 from .reference_normalise import grid_positions, reference_mr, reference_range
 
 
@@ -17,7 +17,8 @@ class Condition:
     """The network's view of one subject.
 
     Attributes:
-        channels: float32 (5, D, H, W): MR, low-dose PET, position x, y, z; the MR is zero where there is none.
+        channels: float32 (C, D, H, W): MR (zero where there is none), low-dose PET, position x, y, z, and what else the
+            scheme adds: the logarithm of the noise level.
         head: where the head is; ``head.scale`` is about the mean of the brain in the PET's unit.
         scale: a residual of the network times this is a residual in the PET's unit.
     """
@@ -34,7 +35,7 @@ class Condition:
         return Condition(np.ascontiguousarray(self.channels[(slice(None), *box)]), head, self.scale)
 
 
-Normaliser = Callable[[np.ndarray, Optional[np.ndarray], Head], Condition]
+Normaliser = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Condition]
 
 
 def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spacing: Sequence[float]) -> Condition:
@@ -49,19 +50,21 @@ def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spaci
     head = find_head(pet, spacing)
     if head is None:
         raise InputError("No head was found in the PET: nothing in it stands out from the background.")
-    return NORMALISERS[scheme](pet, mr, head)
+    return NORMALISERS[scheme](pet, mr, head, spacing)
 
 
-def _head_mean(pet: np.ndarray, mr: Optional[np.ndarray], head: Head) -> Condition:
-    channels = np.zeros((5, *pet.shape), np.float32)
+def _noise_level(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Condition:
+    channels = np.zeros((6, *pet.shape), np.float32)
     if mr is not None:
         channels[0] = normalise_mr(mr, head.mask)
     channels[1] = pet / head.scale
-    channels[2:] = head_positions(pet.shape, head.box)
-    return Condition(channels, head, head.scale)
+    channels[2:5] = head_positions(pet.shape, head.box)
+    level = noise_level(channels[1], head.mask, spacing)
+    channels[5] = np.log(level)
+    return Condition(channels, head, head.scale * level)
 
 
-def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head) -> Condition:
+def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Condition:
     low, extent = reference_range(pet)
     channels = np.zeros((5, *pet.shape), np.float32)
     if mr is not None:
@@ -71,4 +74,4 @@ def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head) -> Conditi
     return Condition(channels, head, extent)
 
 
-NORMALISERS: dict[str, Normaliser] = {"head-mean": _head_mean, "reference": _reference}
+NORMALISERS: dict[str, Normaliser] = {"noise-level": _noise_level, "reference": _reference}

@@ -43,6 +43,7 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         sigma_data=state.sigma_data,
         sigma_min=SIGMA_MIN_PER_DATA * state.sigma_data,
         sigma_max=SIGMA_MAX_PER_DATA * state.sigma_data,
+        mean_from="zero",
         voxel_spacing_mm=config.model_spacing,
         spacing_range_mm=_SPACING_RANGE_MM,
         dose_range=(min(config.doses), max(config.doses)),

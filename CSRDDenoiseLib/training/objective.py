@@ -16,9 +16,10 @@ def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float) -> Tens
         batch: patches of one step.
         sigma_data: sd above.
     """
-    sigma = batch.sigma.reshape(-1, 1, 1, 1, 1)
+    sigma, shown = (values.reshape(-1, 1, 1, 1, 1) for values in (batch.sigma, batch.shown))
     scale = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
-    error = denoiser(batch.residual + sigma * batch.noise, batch.sigma, batch.condition) - batch.residual
+    noisy = shown * (batch.residual + sigma * batch.noise)
+    error = denoiser(noisy, batch.sigma, batch.condition) - batch.residual
     return (scale * batch.weight * error**2).mean()
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from .config import TrainingConfig
-from .pool import Example, Pool, residual_rms
+from .pool import Example, Pool
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Batch:
 
     Attributes:
         residual: (N, 1, P, P, P).
-        condition: (N, 5, P, P, P).
+        condition: (N, 6, P, P, P).
         weight: of each voxel's squared error, (N, 1, P, P, P): zero outside the head.
         sigma: (N,).
         noise: unit normal, as ``residual``.
+        shown: 1 where the network sees residual + sigma noise, 0 where it sees nothing of them, (N,).
     """
 
     residual: Tensor
@@ -32,6 +33,7 @@ class Batch:
     weight: Tensor
     sigma: Tensor
     noise: Tensor
+    shown: Tensor
 
     def to(self, device: str) -> Batch:
         """The same batch on another device."""
@@ -45,7 +47,7 @@ class PatchSource:
         pool: where examples come from.
         config: patch, batch, sigma distribution, MR dropout and seed.
         sigma_data: the model's.
-        sigma_max: at which a share of the patches is trained.
+        sigma_max: at which a share of the patches is trained, without sight of the noisy residual.
         rank: of this process among several.
     """
 
@@ -59,15 +61,15 @@ class PatchSource:
         rng = np.random.default_rng((self.config.seed, step, self.rank))
         patches = [self._patch(rng, phantoms) for _ in range(self.config.batch)]
         residual, condition, weight = (torch.from_numpy(np.stack(parts)) for parts in zip(*patches))
-        sigma = torch.tensor([self._sigma(rng) for _ in patches], dtype=torch.float32)
+        shown = torch.from_numpy(rng.random(len(patches)) >= self.config.prior_share)
+        sigma = torch.where(shown, self._sigmas(rng, len(patches)), self.sigma_max)
         noise = torch.from_numpy(rng.standard_normal(residual.shape, np.float32))
-        return Batch(residual, condition, weight, sigma, noise)
+        return Batch(residual, condition, weight, sigma, noise, shown.float())
 
-    def _sigma(self, rng: np.random.Generator) -> float:
-        if rng.random() < self.config.prior_share:
-            return self.sigma_max
+    def _sigmas(self, rng: np.random.Generator, count: int) -> Tensor:
         centre = np.log(self.config.sigma_centre * self.sigma_data)
-        return float(min(np.exp(rng.normal(centre, self.config.sigma_spread)), self.sigma_max))
+        drawn = np.exp(rng.normal(centre, self.config.sigma_spread, count))
+        return torch.from_numpy(np.minimum(drawn, self.sigma_max).astype(np.float32))
 
     def _patch(self, rng: np.random.Generator, phantoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         example = self._example(int(rng.integers(phantoms)), float(rng.choice(self.pool.doses)))
@@ -75,7 +77,7 @@ class PatchSource:
         start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in example.mask.shape]
         cut = partial(_cut, start=start, side=side)
         low, residual, mr = (cut(v)[None] for v in (example.low_dose, example.residual, example.mr))
-        weight = cut(example.mask * self._importance(example))[None]
+        weight = cut(example.mask)[None]
         mr = np.zeros_like(mr) if rng.random() < self.config.mr_dropout else _change_contrast(mr, rng)
         volumes = [residual, weight, mr, low]
         if rng.random() < 0.5:
@@ -84,11 +86,8 @@ class PatchSource:
             volumes = [np.ascontiguousarray(v[..., ::-1]) for v in volumes]
         residual, weight, mr, low = volumes
         positions = _positions(example.mask.shape, start, side)
-        return residual, np.concatenate([mr, low, positions]), weight
-
-    def _importance(self, example: Example) -> np.float32:
-        """Every phantom counts alike, however noisy: without this the noisiest few would rule the loss."""
-        return np.float32(np.clip((self.sigma_data / residual_rms(example)) ** 2, 0.05, 20))
+        noise = np.full_like(low, np.log(example.noise_level))
+        return residual, np.concatenate([mr, low, positions, noise]), weight
 
     def _example(self, phantom: int, dose: float) -> Example:
         key = (phantom, dose)

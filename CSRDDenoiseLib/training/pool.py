@@ -10,7 +10,7 @@ from typing import Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..pipeline.normalise import FWHM_PER_SIGMA, Head, find_head, head_positions, normalise_mr, smooth
+from ..pipeline.normalise import FWHM_PER_SIGMA, find_head, head_positions, noise_level, normalise_mr, smooth
 from ..simulation.anatomy import load_anatomy
 from ..simulation.subject import SimulationSettings, Subject, dose_name, simulate_subject
 
@@ -21,10 +21,11 @@ class Example:
 
     Attributes:
         low_dose: divided by the head's scale.
-        residual: (full dose - low dose) divided by the same scale.
+        residual: (full dose - low dose) divided by the same scale and by the noise level.
         mr: normalised MR.
         mask: the head.
         positions: (3, D, H, W), x, y, z.
+        noise_level: of the low dose, as ``pipeline.normalise.noise_level`` estimates it.
     """
 
     low_dose: np.ndarray
@@ -32,6 +33,12 @@ class Example:
     mr: np.ndarray
     mask: np.ndarray
     positions: np.ndarray
+    noise_level: float
+
+    @property
+    def full_dose(self) -> np.ndarray:
+        """Divided by the head's scale."""
+        return self.low_dose + self.noise_level * self.residual
 
 
 class Pool:
@@ -86,8 +93,7 @@ class Pool:
         with np.load(self.path(phantom, dose)) as data:
             arrays = {name: data[name].astype(np.float32) for name in ("low_dose", "residual", "mr")}
             mask = np.unpackbits(data["mask"], count=arrays["mr"].size).reshape(arrays["mr"].shape).astype(bool)
-        box = tuple(slice(0, n) for n in mask.shape)
-        return Example(**arrays, mask=mask, positions=head_positions(mask.shape, box))
+        return _example(arrays["low_dose"], arrays["residual"], arrays["mr"], mask, self.spacing)
 
     def examples(self, phantoms: int) -> Iterator[tuple[int, float, Example]]:
         """Every example of the first ``phantoms`` phantoms."""
@@ -108,11 +114,12 @@ def make_example(subject: Subject, dose: float, spacing: float) -> Example:
     head = find_head(low, (spacing,) * 3)
     if head is None:
         raise ValueError(f"No head was found in the phantom of seed {subject.facts['seed']} at dose {dose:g}.")
-    return _crop(low / head.scale, (full - low) / head.scale, normalise_mr(mr, head.mask), head)
+    volumes = (low / head.scale, (full - low) / head.scale, normalise_mr(mr, head.mask), head.mask)
+    return _example(*(np.ascontiguousarray(volume[head.box]) for volume in volumes), spacing)
 
 
 def residual_rms(example: Example) -> float:
-    """Root mean square of the normalised residual inside the head."""
+    """Root mean square of the residual inside the head, in units of the noise level."""
     return float(np.sqrt(np.mean(example.residual[example.mask] ** 2)))
 
 
@@ -131,15 +138,17 @@ def to_spacing(volume: np.ndarray, old: float, new: float, order: int = 3) -> np
     return ndimage.map_coordinates(volume, points, order=order, mode="nearest")
 
 
-def _crop(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, head: Head) -> Example:
-    parts = [np.ascontiguousarray(volume[head.box]) for volume in (low, residual, mr, head.mask)]
-    return Example(*parts, positions=head_positions(low.shape, head.box)[(slice(None), *head.box)])
+def _example(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, mask: np.ndarray, spacing: float) -> Example:
+    level = noise_level(low, mask, (spacing,) * 3)
+    positions = head_positions(mask.shape, tuple(slice(0, n) for n in mask.shape))
+    return Example(low, residual / level, mr, mask, positions, level)
 
 
 def _save(example: Example, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    arrays = {name: getattr(example, name).astype(np.float16) for name in ("low_dose", "residual", "mr")}
+    arrays = {"low_dose": example.low_dose, "residual": example.full_dose - example.low_dose, "mr": example.mr}
+    arrays = {name: array.astype(np.float16) for name, array in arrays.items()}
     with partial.open("wb") as file:
         np.savez(file, **arrays, mask=np.packbits(example.mask))
     partial.replace(path)

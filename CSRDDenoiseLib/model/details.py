@@ -1,0 +1,60 @@
+"""What is fine in a low-dose PET: its differences from local means and from MR-guided filters, and their size.
+
+A network that is shown these learns how much of them is noise, instead of first learning to tell them from the signal.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_REGULARISATION = 0.01
+_GUIDE_BLUR = 3
+_NOISE_WINDOW = 9
+
+
+def pet_details(pet: Tensor, mr: Tensor, mean_sizes: Sequence[int], guide_sizes: Sequence[int]) -> list[Tensor]:
+    """Differences of the PET from its local means and guided filters, and the local size of what is finest.
+
+    Args:
+        pet: (N, 1, D, H, W), normalised.
+        mr: (N, 1, D, H, W), normalised; zero without MR, and the guided filters are local means then.
+        mean_sizes: sides in voxels (odd) of the local means.
+        guide_sizes: sides in voxels (odd) of the windows of the guided filters.
+
+    Returns:
+        One tensor (N, 1, D, H, W) for each size, and the root mean square of the first guided difference.
+    """
+    guide = local_mean(mr, _GUIDE_BLUR)
+    guided = [pet - guided_filter(pet, guide, size) for size in guide_sizes]
+    size_of_finest = local_mean(guided[0] ** 2, _NOISE_WINDOW).clamp(min=0).sqrt()
+    return [*(pet - local_mean(pet, size) for size in mean_sizes), *guided, size_of_finest]
+
+
+def guided_filter(pet: Tensor, guide: Tensor, size: int) -> Tensor:
+    """Filter the PET by its local linear regression on a guide (He, Sun and Tang, 2013, eqs. 5 to 8).
+
+    Args:
+        pet: (N, 1, D, H, W).
+        guide: (N, 1, D, H, W), near 0 to 1.
+        size: side in voxels (odd) of the windows.
+    """
+    means = local_mean(torch.cat([guide, pet, guide * guide, guide * pet], dim=1), size)
+    mean_guide, mean_pet, mean_square, mean_product = means.split(1, dim=1)
+    variance = (mean_square - mean_guide**2).clamp(min=0)
+    slope = (mean_product - mean_guide * mean_pet) / (variance + _REGULARISATION)
+    slope, intercept = local_mean(torch.cat([slope, mean_pet - slope * mean_guide], dim=1), size).split(1, dim=1)
+    return slope * guide + intercept
+
+
+def local_mean(x: Tensor, size: int) -> Tensor:
+    """Mean of (N, C, D, H, W) over cubes of ``size`` voxels (odd), of those inside the volume."""
+    for axis, length in enumerate(x.shape[2:]):
+        # a window can be no longer than the volume
+        side = min(size, length - 1 + length % 2)
+        kernel = [side if a == axis else 1 for a in range(3)]
+        x = F.avg_pool3d(x, kernel, stride=1, padding=[k // 2 for k in kernel], count_include_pad=False)
+    return x
