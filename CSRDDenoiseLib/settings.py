@@ -8,6 +8,7 @@ from typing import Any, Optional
 from .errors import InputError
 
 SAMPLERS = ("dpmpp", "heun", "mean")
+ESTIMATES = ("mean", "samples")
 MAX_OVERLAP = 0.9
 
 
@@ -16,9 +17,13 @@ class DenoiseSettings:
     """What a run does besides its inputs and its model.
 
     Attributes:
-        sampler: ``mean`` (posterior mean, one evaluation), ``dpmpp`` (DPM-Solver++(2M)) or ``heun`` (EDM algorithm 2).
+        sampler: ``mean`` (posterior mean alone, one evaluation), ``dpmpp`` (DPM-Solver++(2M)) or ``heun`` (EDM
+            algorithm 2).
         steps: noise levels the sampler visits; ``heun`` evaluates the network 2 steps - 1 times, ``mean`` once.
-        samples: draws K from the posterior; the result is their mean, their standard deviation the uncertainty.
+        samples: draws K from the posterior, for the uncertainty.
+        estimate: what the denoised PET is: ``mean``, the posterior mean from one evaluation at the largest noise level
+            (which is every draw's first step too, and made once), the uncertainty being the draws' spread about it; or
+            ``samples``, the draws' own mean, as in the paper.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
         overlap: share of a patch's side that it has in common with its neighbour, 0 to 0.9.
         patch_size: side of the cubic patches in voxels of the model's grid; None takes the whole volume when it
@@ -29,8 +34,9 @@ class DenoiseSettings:
     """
 
     sampler: str = "dpmpp"
-    steps: int = 8
-    samples: int = 4
+    steps: int = 4
+    samples: int = 3
+    estimate: str = "mean"
     churn: float = 0.0
     overlap: float = 0.25
     patch_size: Optional[int] = None
@@ -41,6 +47,8 @@ class DenoiseSettings:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise InputError(f"Sampler '{self.sampler}' is not known; choose one of {', '.join(SAMPLERS)}.")
+        if self.estimate not in ESTIMATES:
+            raise InputError(f"Estimate '{self.estimate}' is not known; choose one of {', '.join(ESTIMATES)}.")
         if self.steps < 1:
             raise InputError(f"The number of steps is {self.steps}; it must be 1 or more.")
         if self.samples < 1:
@@ -58,12 +66,14 @@ class DenoiseSettings:
     def evaluations(self) -> int:
         """How often the network is evaluated at each place of the volume."""
         once = {"mean": 1, "dpmpp": self.steps, "heun": 2 * self.steps - 1}[self.sampler]
-        return once if self.sampler == "mean" else once * self.samples
+        if self.sampler == "mean":
+            return 1
+        return 1 + self.samples * (once - 1) if self.estimate == "mean" else self.samples * once
 
     @property
     def has_uncertainty(self) -> bool:
-        """Whether there are several samples to take a standard deviation over."""
-        return self.sampler != "mean" and self.samples > 1
+        """Whether there are draws to take a spread over."""
+        return self.sampler != "mean" and (self.samples > 1 or self.estimate == "mean")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
@@ -72,8 +82,8 @@ class DenoiseSettings:
 
 PRESETS = {
     "fast": DenoiseSettings(sampler="mean", steps=1, samples=1),
-    "balanced": DenoiseSettings(sampler="dpmpp", steps=8, samples=4),
-    "quality": DenoiseSettings(sampler="dpmpp", steps=16, samples=16),
+    "balanced": DenoiseSettings(sampler="dpmpp", steps=4, samples=3),
+    "quality": DenoiseSettings(sampler="dpmpp", steps=8, samples=16),
 }
 DEFAULT_PRESET = "balanced"
 

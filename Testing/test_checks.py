@@ -155,7 +155,7 @@ def test_folder_that_is_read_only_even_for_root(files):
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [(FAST, "mean"), (DenoiseSettings(samples=1), "2 or more")],
+    [(FAST, "mean"), (DenoiseSettings(samples=1, estimate="samples"), "2 or more")],
     ids=["mean", "one sample"],
 )
 def test_uncertainty_of_one_sample(files, tmp_path, settings, word):

@@ -128,7 +128,7 @@ def test_cancel_at_the_last_report_writes_nothing(pet, mr, model, tmp_path):
 
 
 def test_normalisation_that_is_not_known_is_told():
-    with pytest.raises(ModelError, match=r"'brightest'.*head-mean"):
+    with pytest.raises(ModelError, match=r"'brightest'.*noise-level"):
         make_condition("brightest", head_array(), None, (2.0, 2.0, 2.0))
 
 

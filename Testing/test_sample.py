@@ -14,13 +14,13 @@ from torch import nn
 
 from CSRDDenoiseLib.errors import Cancelled, InputError, OutOfMemoryError
 from CSRDDenoiseLib.model.bundle import Model
-from CSRDDenoiseLib.model.samplers import karras_sigmas, sample_heun
+from CSRDDenoiseLib.model.samplers import karras_sigmas, sample_dpmpp_2m, sample_heun
 from CSRDDenoiseLib.pipeline.sample import noise_source, sample_residual
 from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 SHAPE = (40, 42, 37)
-SETTINGS = DenoiseSettings(sampler="dpmpp", steps=3, samples=2, seed=7, overlap=0.25, device="cpu")
+SETTINGS = DenoiseSettings("dpmpp", steps=3, samples=2, estimate="samples", seed=7, overlap=0.25, device="cpu")
 SILENT = Reporter(None, {"sample": 1})
 
 
@@ -54,7 +54,7 @@ class Identity(nn.Module):
 
 @pytest.fixture(scope="module")
 def condition() -> np.ndarray:
-    return np.random.default_rng(1).random((5, *SHAPE), dtype=np.float32)
+    return np.random.default_rng(1).random((6, *SHAPE), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_windows_start_at_multiples_of_what_the_network_needs(condition, everywh
     network = Pointwise()
     settings = replace(SETTINGS, samples=1, sampler="mean", patch_size=24, overlap=overlap)
     ramp = np.arange(40, dtype=np.float32)
-    condition = np.tile(ramp[:, None, None], (5, 1, 40, 40))
+    condition = np.tile(ramp[:, None, None], (6, 1, 40, 40))
     starts = set()
     network.register_forward_pre_hook(lambda _, inputs: starts.add(float(inputs[0][0, 1, 0, 0, 0])))
     sample_residual(model_of(network), condition, np.ones((40, 40, 40), bool), settings, SILENT)
@@ -154,6 +154,50 @@ def test_evaluations_are_counted_and_one_sample_has_no_deviation(condition, ever
     assert result.mean.shape == SHAPE
     assert result.mean.dtype == np.float32
     assert (result.device, result.precision) == ("cpu", "float32")
+
+
+@pytest.mark.parametrize("sampler, evaluations", [("dpmpp", 1 + 2 * 2), ("heun", 1 + 2 * 4)])
+def test_the_posterior_mean_is_the_estimate_and_the_draws_tell_its_uncertainty(
+    condition, everywhere, sampler, evaluations
+):
+    network = Pointwise()
+    settings = replace(SETTINGS, sampler=sampler, estimate="mean")
+    result = sample_residual(model_of(network, mean_from="zero"), condition, everywhere, settings, SILENT)
+    assert result.evaluations == len(network.voxels_seen) == evaluations
+    alone = sample_residual(
+        model_of(Pointwise(), mean_from="zero"), condition, everywhere, replace(settings, sampler="mean"), SILENT
+    )
+    np.testing.assert_array_equal(result.mean, alone.mean)
+    draws = [_draw_from(condition, alone.mean, sampler, index) for index in range(2)]
+    expected = np.sqrt(np.mean([(draw - alone.mean) ** 2 for draw in draws], axis=0))
+    np.testing.assert_allclose(result.std, expected, atol=1e-5)
+
+
+def _draw_from(condition: np.ndarray, mean: np.ndarray, sampler: str, index: int) -> np.ndarray:
+    """A draw of the sampler whose first evaluation is the posterior mean, without the pipeline."""
+    model = model_of(Pointwise())
+    first = torch.from_numpy(mean)[None, None]
+
+    @torch.inference_mode()
+    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        if sigma > 9.99:
+            return first
+        return model.denoiser(x, torch.tensor([sigma]), torch.from_numpy(condition)[None])
+
+    sample = {"dpmpp": sample_dpmpp_2m, "heun": sample_heun}[sampler]
+    return sample(denoise, noise_source(SHAPE, 7, index)() * 10.0, karras_sigmas(3, 0.01, 10.0))[0, 0].numpy()
+
+
+@pytest.mark.parametrize("source, depends", [("zero", False), ("noise", True)])
+def test_the_posterior_mean_depends_on_the_seed_only_where_it_starts_from_noise(condition, everywhere, source, depends):
+    settings = replace(SETTINGS, sampler="mean")
+    means = [
+        sample_residual(
+            model_of(Pointwise(), mean_from=source), condition, everywhere, replace(settings, seed=seed), SILENT
+        ).mean
+        for seed in (1, 2)
+    ]
+    assert np.array_equal(*means) != depends
 
 
 def test_the_whole_volume_is_the_sampler_on_the_padded_volume(condition, everywhere):
@@ -236,7 +280,7 @@ from CSRDDenoiseLib.pipeline.sample import sample_residual
 from CSRDDenoiseLib.progress import Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 settings = DenoiseSettings(sampler="mean", device="cpu")
-condition, head = np.zeros((5, 16, 16, 16), np.float32), np.ones((16, 16, 16), bool)
+condition, head = np.zeros((6, 16, 16, 16), np.float32), np.ones((16, 16, 16), bool)
 sample_residual(load_model({str(folder)!r}), condition, head, settings, Reporter(None, {{"sample": 1}}))
 assert "monai" not in sys.modules
 """

@@ -183,9 +183,8 @@ def _write_inputs(
 
 
 def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) -> "dict[str, str]":
-    """Return where each volume goes; there is no uncertainty without two samples to compare."""
-    several = settings.sampler != "mean" and settings.samples > 1
-    kinds = VOLUMES if outputs.makeUncertainty and several else VOLUMES[:2]
+    """Return where each volume goes; there is no uncertainty without samples to compare."""
+    kinds = VOLUMES if outputs.makeUncertainty and settings.has_uncertainty else VOLUMES[:2]
     return {kind: str(files.path(kind)) for kind in kinds}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model.bundle import DEFAULT_MODEL
-from ..settings import DEFAULT_PRESET, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
+from ..settings import DEFAULT_PRESET, ESTIMATES, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
 from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, registered to the PET")
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
-    files.add_argument("--uncertainty", type=Path, metavar="PATH", help="standard deviation over the samples")
+    files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     files.add_argument("--nan-to-zero", action="store_true", help="take NaN and infinity in the inputs for zero")
     add_run_options(parser)
@@ -44,7 +44,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quality.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
     quality.add_argument("--sampler", choices=SAMPLERS, help="mean: posterior mean, one evaluation, no uncertainty")
     quality.add_argument("--steps", type=int, metavar="N", help="noise levels the sampler visits")
-    quality.add_argument("--samples", type=int, metavar="K", help="samples that are averaged")
+    quality.add_argument("--samples", type=int, metavar="K", help="samples drawn for the uncertainty")
+    quality.add_argument(
+        "--estimate", choices=ESTIMATES, help="the denoised PET: the posterior mean (default), or the samples' mean"
+    )
     quality.add_argument("--overlap", type=float, metavar="F", help="overlap of patches, 0 to 0.9")
     quality.add_argument("--patch-size", type=int, metavar="P", help="side of a patch in voxels; default: what fits")
     quality.add_argument("--seed", type=int, metavar="S", help="same seed, same result")
@@ -54,7 +57,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
     """Return the preset with the options that were given on top."""
-    names = ("sampler", "steps", "samples", "overlap", "patch_size", "seed", "device")
+    names = ("sampler", "steps", "samples", "estimate", "overlap", "patch_size", "seed", "device")
     return settings_from_preset(args.preset, **{name: getattr(args, name) for name in names})
 
 

@@ -82,7 +82,7 @@ def check_uncertainty(settings: DenoiseSettings) -> None:
     """Refuse to give an uncertainty where there is one sample or none."""
     if settings.sampler == "mean":
         raise InputError("The sampler 'mean' draws no samples, so there is no uncertainty; choose 'dpmpp' or 'heun'.")
-    if settings.samples < 2:
+    if not settings.has_uncertainty:
         raise InputError(f"The uncertainty needs 2 or more samples, and {settings.samples} is asked for.")
 
 

@@ -42,8 +42,8 @@ class ResidualSamples:
     """The residual of a volume, in the model's normalised unit.
 
     Attributes:
-        mean: float32 (D, H, W), mean over the samples.
-        std: float32 (D, H, W), standard deviation over the samples (n - 1), or None with one sample.
+        mean: float32 (D, H, W), the posterior mean, or the mean over the draws.
+        std: float32 (D, H, W), the draws' spread about it; None without draws to tell it.
         evaluations: evaluations of the network over the whole volume.
         seconds: wall time.
         device: where it ran.
@@ -78,25 +78,55 @@ def sample_residual(
     """
     began = time.perf_counter()
     device = choose_device(settings.device)
-    # one evaluation draws nothing, so a second would tell nothing new
-    samples = 1 if settings.sampler == "mean" else settings.samples
     volume = VolumeDenoiser(model, condition, head, settings, device, _Counter(report, settings.evaluations))
-    statistics = _RunningStatistics()
     with torch.inference_mode():
-        for index in range(samples):
-            noise = noise_source(condition.shape[1:], settings.seed, index)
-            start = volume.pad(noise())
-            residual = _draw(volume, start, model.metadata, settings, lambda noise=noise: volume.pad(noise()))
-            statistics.add(volume.crop(residual).cpu())
+        mean, std = _mean_and_spread(volume, condition.shape[1:], model.metadata, settings)
     return ResidualSamples(
-        mean=statistics.mean.numpy(),
-        std=statistics.std(),
+        mean=mean.numpy(),
+        std=None if std is None else std.numpy(),
         evaluations=settings.evaluations,
         seconds=time.perf_counter() - began,
         device=str(device),
         precision=precision_name(choose_precision(device)),
         patch_size=volume.patch,
     )
+
+
+def _mean_and_spread(
+    volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, settings: DenoiseSettings
+) -> tuple[Tensor, Optional[Tensor]]:
+    """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
+
+    def draw(denoiser: Denoiser, index: int) -> Tensor:
+        noise = noise_source(shape, settings.seed, index)
+        start = volume.pad(noise()) * metadata.sigma_max
+        return volume.crop(_sample(denoiser, start, metadata, settings, lambda: volume.pad(noise()))).cpu()
+
+    if settings.sampler != "mean" and settings.estimate == "samples":
+        statistics = RunningStatistics()
+        for index in range(settings.samples):
+            statistics.add(draw(volume, index))
+        return statistics.mean, statistics.std()
+    first = _posterior_mean(volume, shape, metadata, settings.seed)
+    mean = volume.crop(first).cpu()
+    if settings.sampler == "mean":
+        return mean, None
+    squares = torch.zeros_like(mean)
+    for index in range(settings.samples):
+        squares += (draw(_with_first(volume, first, metadata.sigma_max), index) - mean) ** 2
+    return mean, (squares / settings.samples).sqrt_()
+
+
+def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, seed: int) -> Tensor:
+    if metadata.mean_from == "zero":
+        return posterior_mean(volume, volume.pad(torch.zeros(1, 1, *shape)), metadata.sigma_max)
+    start = volume.pad(noise_source(shape, seed, 0)()) * metadata.sigma_max
+    return posterior_mean(volume, start, metadata.sigma_max)
+
+
+def _with_first(denoiser: Denoiser, first: Tensor, sigma_max: float) -> Denoiser:
+    """At sigma_max the noise tells nothing, so every draw may take the posterior mean for its first evaluation."""
+    return lambda x, sigma: first if sigma >= sigma_max * (1 - 1e-6) else denoiser(x, sigma)
 
 
 def noise_source(shape: Shape, seed: int, index: int) -> Callable[[], Tensor]:
@@ -287,7 +317,7 @@ class _Counter:
         self.check()
 
 
-class _RunningStatistics:
+class RunningStatistics:
     """Mean and standard deviation of volumes that come one at a time (Welford 1962)."""
 
     def __init__(self) -> None:
@@ -295,6 +325,7 @@ class _RunningStatistics:
         self.mean = self._squares = torch.zeros(())
 
     def add(self, volume: Tensor) -> None:
+        """Take one more volume into account."""
         self.count += 1
         if self.count == 1:
             self.mean, self._squares = volume.clone(), torch.zeros_like(volume)
@@ -303,20 +334,18 @@ class _RunningStatistics:
         self.mean += before / self.count
         self._squares += before.mul_(volume - self.mean)
 
-    def std(self) -> Optional[np.ndarray]:
-        return None if self.count < 2 else (self._squares / (self.count - 1)).sqrt_().numpy()
+    def std(self) -> Optional[Tensor]:
+        """With n - 1 in the denominator; None with fewer than two volumes."""
+        return None if self.count < 2 else (self._squares / (self.count - 1)).sqrt_()
 
 
-def _draw(
-    denoiser: Denoiser, noise: Tensor, metadata: ModelMetadata, settings: DenoiseSettings, fresh: Callable[[], Tensor]
+def _sample(
+    denoiser: Denoiser, start: Tensor, metadata: ModelMetadata, settings: DenoiseSettings, fresh: Callable[[], Tensor]
 ) -> Tensor:
-    sigma_max = metadata.sigma_max
-    if settings.sampler == "mean":
-        return posterior_mean(denoiser, noise * sigma_max, sigma_max)
-    sigmas = karras_sigmas(settings.steps, metadata.sigma_min, sigma_max, metadata.rho).tolist()
+    sigmas = karras_sigmas(settings.steps, metadata.sigma_min, metadata.sigma_max, metadata.rho).tolist()
     if settings.sampler == "heun":
-        return sample_heun(denoiser, noise * sigma_max, sigmas, churn=Churn(settings.churn, fresh))
-    return sample_dpmpp_2m(denoiser, noise * sigma_max, sigmas)
+        return sample_heun(denoiser, start, sigmas, churn=Churn(settings.churn, fresh))
+    return sample_dpmpp_2m(denoiser, start, sigmas)
 
 
 def _margins(size: int, multiple: int) -> tuple[int, int]:
