@@ -1,0 +1,121 @@
+"""Do PET and MR show the head at the same place? A verdict, and how far the MR is off, from a coarse look at both."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from .registration import (
+    COARSE,
+    LEAST_PROMINENCE,
+    Pair,
+    Size,
+    best_motion,
+    head_points,
+    heads_centred,
+    make_pair,
+    no_motion,
+    normalised_mutual_information,
+    prominence,
+    size_of,
+)
+
+ALIGNED, DOUBTFUL, MISALIGNED = "aligned", "doubtful", "misaligned"
+DOUBTFUL_MM = 3.0
+MISALIGNED_MM = 5.0
+LEAST_OUTLINE_OVERLAP = 0.6
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How PET and MR lie to each other.
+
+    Attributes:
+        verdict: ``aligned``, ``doubtful`` or ``misaligned``.
+        offset_mm: how far the centre of the head is off; None where the images have too little in common to tell.
+        angle_degrees: by which the MR is turned, about any axis.
+        displacement_mm: how far the head is off on average; the verdict rests on it.
+        outline_overlap: Dice coefficient of the heads' outlines as they lie, 0 to 1.
+        nmi: normalised mutual information as they lie, 1 to 2.
+        nmi_best: the same at the best rigid motion.
+        prominence: share of it that is lost 20 mm away from the best motion; near 0 there is nothing to judge by.
+    """
+
+    verdict: str
+    offset_mm: Optional[float]
+    angle_degrees: Optional[float]
+    displacement_mm: Optional[float]
+    outline_overlap: float
+    nmi: float
+    nmi_best: float
+    prominence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain JSON types, rounded to what they are worth."""
+        values = asdict(self).items()
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in values}
+
+
+def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[list[str], dict[str, Any]]:
+    """Compare the place of the head in PET and MR; return warnings and what belongs in the record.
+
+    Without a head in the PET there is nothing to compare, and both are empty.
+    """
+    found = measure_alignment(pet, mr)
+    if found is None:
+        return [], {}
+    return ([] if found.verdict == ALIGNED else [_sentence(found)]), found.as_dict()
+
+
+def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
+    """Look for the rigid motion of the MR that fits the PET best, starting from where it lies, on 4 mm voxels.
+
+    Returns:
+        None when the PET shows no head.
+    """
+    pair = make_pair(pet, mr, COARSE)
+    if pair is None:
+        return None
+    overlap = _outline_overlap(pair)
+    start = no_motion(pair) if overlap >= LEAST_OUTLINE_OVERLAP else heads_centred(pair)
+    search = best_motion(pair, COARSE, start)
+    now = normalised_mutual_information(pair, no_motion(pair))
+    if search is None:
+        return Alignment(_verdict(None, overlap, 0.0), None, None, None, overlap, now, now, 0.0)
+    size, peak = size_of(search.motion, head_points(pair)), prominence(pair, search.motion)
+    best = normalised_mutual_information(pair, search.motion)
+    numbers = (size.offset_mm, size.degrees, size.displacement_mm, overlap, now, best, peak)
+    return Alignment(_verdict(size, overlap, peak), *numbers)
+
+
+def _verdict(size: Optional[Size], overlap: float, peak: float) -> str:
+    if overlap < LEAST_OUTLINE_OVERLAP:
+        return MISALIGNED
+    if size is None or peak < LEAST_PROMINENCE:
+        return DOUBTFUL
+    if size.displacement_mm >= MISALIGNED_MM:
+        return MISALIGNED
+    return DOUBTFUL if size.displacement_mm >= DOUBTFUL_MM else ALIGNED
+
+
+def _outline_overlap(pair: Pair) -> float:
+    """Dice coefficient of the two outlines, inside the PET's field of view."""
+    there = sitk.Resample(pair.mr_head, pair.head, sitk.Transform(), sitk.sitkNearestNeighbor)
+    pet, mr = (sitk.GetArrayViewFromImage(image).astype(bool) for image in (pair.head, there))
+    return 2 * float((pet & mr).sum()) / float(np.maximum(pet.sum() + mr.sum(), 1))
+
+
+def _sentence(found: Alignment) -> str:
+    mend = "register the MR to the PET first (--register, or 'Register MR to PET' in Slicer), or leave the MR out."
+    if found.displacement_mm is None or found.prominence < LEAST_PROMINENCE:
+        return (
+            f"The alignment of PET and MR is {found.verdict}: they have too little in common to tell how far they are "
+            f"apart (the outlines of the heads overlap by {found.outline_overlap:.0%}); look at both, and {mend}"
+        )
+    off = f"by about {found.offset_mm:.1f} mm and {found.angle_degrees:.1f} degrees"
+    if found.verdict == DOUBTFUL:
+        return f"The alignment of PET and MR is doubtful: the MR seems to be off {off}; look at both, and {mend}"
+    return f"PET and MR are misaligned: the MR seems to be off {off}; {mend}"
