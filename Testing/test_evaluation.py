@@ -19,12 +19,12 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.evaluation import metrics
 from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS
-from CSRDDenoiseLib.evaluation.figure import comparison_figure
 from CSRDDenoiseLib.evaluation.measure import Measurement, measure
 from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
 from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config
 from CSRDDenoiseLib.evaluation.study import Study, load_study
 from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
+from CSRDDenoiseLib.quality.planes import write_comparison
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_csv_keeps_every_measurement():
 def test_figure_shows_every_volume_in_three_planes(study, tmp_path):
     low, full = study.array(study.low_doses[Fraction(1, 10)]), study.full_dose
     volumes = {"PET": low, "difference": full - low, "uncertainty": np.abs(low), "full dose": full}
-    comparison_figure(volumes, tmp_path / "figure.png", study.spacing, "Bq/mL", {"PET": "24.1 dB"})
+    write_comparison(volumes, tmp_path / "figure.png", study.spacing, "Bq/mL", {"PET": "24.1 dB"})
     with Image.open(tmp_path / "figure.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     assert pixels.shape[0] > 500 and pixels.shape[1] > 800
@@ -145,7 +145,7 @@ def test_figure_shows_every_volume_in_three_planes(study, tmp_path):
 
 
 def test_figure_of_an_empty_volume_does_not_fail(tmp_path):
-    comparison_figure({"PET": np.zeros((8, 8, 8)), "difference": np.zeros((8, 8, 8))}, tmp_path / "figure.png")
+    write_comparison({"PET": np.zeros((8, 8, 8)), "difference": np.zeros((8, 8, 8))}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 0
 
 

@@ -71,9 +71,9 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
     import SimpleITK as sitk
 
     from ..evaluation import metrics
-    from ..evaluation.figure import comparison_figure
     from ..pipeline.align import ORIENTATION, Grid
     from ..pipeline.normalise import find_head
+    from ..quality.planes import write_comparison
 
     oriented = {name: sitk.DICOMOrient(image, ORIENTATION) for name, image in images.items()}
     arrays = {name: sitk.GetArrayFromImage(image) for name, image in oriented.items()}
@@ -86,5 +86,5 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
         bias = 100 * metrics.bias(arrays[name], full, head.mask)
         lines.append(f"{name:16}{psnr:10.2f}{ssim:8.4f}{bias:+10.2f}")
         notes[name] = f"{psnr:.1f} dB"
-    comparison_figure(arrays, figure, spacing, notes=notes)
+    write_comparison(arrays, figure, spacing, notes=notes)
     return "\n".join([*lines, f"Inside the head, against the full dose. Picture: {figure}"])
