@@ -5,8 +5,9 @@ read -> align -> normalise -> sample -> restore -> write
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -17,10 +18,12 @@ from .model.bundle import DEFAULT_MODEL, Model, load_model
 from .pipeline.align import Aligned, to_model_grid
 from .pipeline.checks import (
     FileRequest,
+    check_gap,
     check_model,
     check_mr,
     check_overlap,
     check_pet,
+    check_register,
     check_request,
     check_residual,
     check_spacing,
@@ -32,6 +35,8 @@ from .pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_uncertaint
 from .pipeline.write import all_or_nothing, sidecar_path, write_image, write_record
 from .progress import ProgressCallback, Reporter
 from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
+from .quality.alignment import check_alignment
+from .quality.registration import register_mr
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -66,11 +71,12 @@ class DenoiseResult:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """PET and MR that passed the checks, and what these had to say."""
+    """PET and MR that passed the checks, and what these had to say, in sentences and by area of quality."""
 
     pet: sitk.Image
     mr: Optional[sitk.Image]
     warnings: tuple[str, ...]
+    quality: dict[str, Any] = field(default_factory=dict)
 
 
 def denoise(
@@ -143,7 +149,8 @@ def _run(
 
     with stages.stage("align"):
         inputs = _checked(pet, mr, settings, model)
-        aligned = to_model_grid(inputs.pet, inputs.mr, model.metadata.voxel_spacing_mm)
+        inputs, placed_mr = _placed(inputs, settings, stages.report)
+        aligned = to_model_grid(inputs.pet, placed_mr, model.metadata.voxel_spacing_mm)
     with stages.stage("normalise"):
         condition = make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing)
         inputs = _with_overlap_checked(inputs, aligned, condition)
@@ -159,7 +166,8 @@ def _run(
     warnings = (*inputs.warnings, *_mean_warning(change))
     provenance = {
         **_provenance(inputs, settings, model, samples),
-        "scale_factor": condition.scale,
+        "scale_factor": condition.head.scale,
+        "residual_scale": condition.scale,
         "mean_change_of_model": change,
         "seconds": stages.summary(),
         "peak_memory_bytes": peak_memory_bytes(),
@@ -175,6 +183,20 @@ def _checked(pet: sitk.Image, mr: Optional[sitk.Image], settings: DenoiseSetting
         mr, about_mr = check_mr(mr, pet, settings.nan_to_zero)
         warnings = warnings + about_mr
     return _Inputs(pet, mr, tuple(warnings))
+
+
+def _placed(inputs: _Inputs, settings: DenoiseSettings, report: Reporter) -> tuple[_Inputs, Optional[sitk.Image]]:
+    """Return the MR where it is to be used, registered if asked, and the inputs with what was found about its place."""
+    check_register(settings, with_mr=inputs.mr is not None)
+    if inputs.mr is None:
+        return inputs, None
+    mr, warnings, quality = inputs.mr, [], {}
+    if settings.register:
+        mr, warnings, quality["registration"] = register_mr(inputs.pet, mr, partial(report, "align"))
+    check_gap(inputs.pet, mr)
+    about_place, quality["alignment"] = check_alignment(inputs.pet, mr)
+    told = (*inputs.warnings, *warnings, *about_place)
+    return replace(inputs, warnings=told, quality={**inputs.quality, **quality}), mr
 
 
 def _with_overlap_checked(inputs: _Inputs, aligned: Aligned, condition: Condition) -> _Inputs:
@@ -210,6 +232,7 @@ def _provenance(inputs: _Inputs, settings: DenoiseSettings, model: Model, sample
             "mr": None if inputs.mr is None else describe_image(inputs.mr),
         },
         "units": units_of(inputs.pet),
+        "quality": inputs.quality,
         "model": {
             "name": metadata.name,
             "folder": str(model.folder),

@@ -101,7 +101,7 @@ def test_same_seed_same_voxels_other_seed_others(pet, model):
     assert not np.array_equal(values(one.denoised), values(other.denoised))
 
 
-@pytest.mark.parametrize("chosen", [MEAN, DenoiseSettings(steps=2, samples=1)], ids=["mean", "one sample"])
+@pytest.mark.parametrize("chosen", [MEAN, DenoiseSettings(steps=2, samples=1, estimate="samples")], ids=["mean", "one sample"])
 def test_one_sample_has_no_uncertainty(pet, model, chosen):
     assert denoise(pet, None, chosen, model).uncertainty is None
 
@@ -166,6 +166,7 @@ def test_files_and_their_record(pet, mr, model_folder, tmp_path):
     assert record["device"] == "cpu" and record["precision"] and record["peak_memory_bytes"] > 0
     assert set(record["seconds"]) == {"read", "align", "normalise", "sample", "restore", "write", "total"}
     assert record["scale_factor"] == pytest.approx(4000, rel=0.3)
+    assert 0 < record["residual_scale"] < record["scale_factor"]
     assert {"csrd-denoise", "torch", "SimpleITK", "python"} <= set(record["versions"])
 
 
