@@ -31,6 +31,7 @@ class DenoiseSettings:
         seed: the only source of randomness.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         nan_to_zero: replace NaN and infinity in the PET by zero instead of refusing it.
+        register: move the MR rigidly to where it fits the PET best before it is used.
     """
 
     sampler: str = "dpmpp"
@@ -43,6 +44,7 @@ class DenoiseSettings:
     seed: int = 0
     device: str = "auto"
     nan_to_zero: bool = False
+    register: bool = False
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:

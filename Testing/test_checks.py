@@ -14,7 +14,7 @@ from conftest import as_image, head_array
 
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.pipeline.checks import FileRequest, check_mr, check_pet, check_request, check_spacing
+from CSRDDenoiseLib.pipeline.checks import FileRequest, check_gap, check_mr, check_pet, check_request, check_spacing
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 
 FAST = settings_from_preset("fast")
@@ -60,7 +60,7 @@ def test_mr_that_is_the_pet(pet):
 def test_mr_elsewhere_tells_the_millimetres(pet):
     far = as_image(head_array(seed=3), origin=(-20 + 152.0, 10.0, 5.0))
     with pytest.raises(InputError, match=r"100 mm between them.* 152 mm"):
-        check_mr(far, pet, nan_to_zero=False)
+        check_gap(pet, far)
 
 
 def test_mr_that_covers_a_part_of_the_head_warns(pet, zero_model_folder):

@@ -61,7 +61,9 @@ def mr_warnings(
         gap = gap_mm(pet, mr)
         if gap > 0:
             warnings.append(
-                _("It does not overlap the PET: they are {gap:.0f} mm apart. Register them first.").format(gap=gap)
+                _("It does not overlap the PET: they are {gap:.0f} mm apart. Tick 'Register MR to PET'.").format(
+                    gap=gap
+                )
             )
     return warnings
 

@@ -22,13 +22,15 @@ GRACE_MILLISECONDS = 900
 class DenoisedVolumes:
     """What a run made: nodes in the scene, and the record of how.
 
-    ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for.
+    ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for. ``registrationTransform``, put
+    above the MR, brings it to where it was used; it is None unless the MR was registered.
     """
 
     denoisedVolume: slicer.vtkMRMLScalarVolumeNode
     differenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode]
     uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode]
     provenance: dict[str, Any]
+    registrationTransform: Optional[slicer.vtkMRMLLinearTransformNode] = None
     summary: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

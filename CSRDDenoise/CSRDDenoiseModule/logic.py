@@ -15,7 +15,7 @@ from .describe import unit_of
 from .job import RUNNING, DenoisedVolumes, Job, RunFiles
 from .packages import require_packages
 from .parameters import CSRDDenoiseParameterNode
-from .results import Outputs, check_outputs, make_volumes
+from .results import Outputs, check_outputs, make_transform, make_volumes
 from .volumes import write_volume
 from .worker_process import WorkerProcess
 
@@ -211,9 +211,21 @@ def _collect(
         differenceVolume=nodes["difference"],
         uncertaintyVolume=nodes["uncertainty"],
         provenance=provenance,
+        registrationTransform=_transform(provenance, denoised, mr),
         summary=message["summary"],
         warnings=tuple(message["warnings"]),
     )
+
+
+def _transform(
+    provenance: "dict[str, Any]",
+    denoised: slicer.vtkMRMLScalarVolumeNode,
+    mr: Optional[slicer.vtkMRMLScalarVolumeNode],
+) -> Optional[slicer.vtkMRMLLinearTransformNode]:
+    registration = provenance["quality"].get("registration")
+    if not registration or not registration["applied"]:
+        return None
+    return make_transform(registration["mr_to_pet_lps"], denoised, mr)
 
 
 def _provenance(

@@ -107,6 +107,7 @@ class Panel:
         self._guiTag = parameters.connectParametersToGui(
             {
                 **{name: getattr(self.ui, f"{name}Selector") for name in VOLUMES},
+                "registerMr": self.ui.registerCheckBox,
                 "makeUncertainty": self.ui.uncertaintyCheckBox,
                 "steps": self.ui.stepsSpinBox,
                 "samples": self.ui.samplesSpinBox,
@@ -310,7 +311,7 @@ class Panel:
         self._showRunning(False)
         seconds = result.provenance.get("seconds", {}).get("total", 0)
         done = _("Done in {time}.").format(time=estimate.duration(seconds))
-        self._say(" ".join([done, *result.warnings]))
+        self._say(" ".join([done, *_registered(result), *result.warnings]))
         self.refresh()
         show_comparison(parameters.pet, result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume)
         self._endIdleWorker()
@@ -441,6 +442,16 @@ def _select(combo: qt.QComboBox, value: str) -> None:
 def _lines(volume: Optional[slicer.vtkMRMLScalarVolumeNode], warnings: "list[str]") -> str:
     about = [] if volume is None else [describe.describe(volume)]
     return "\n".join([*about, *warnings])
+
+
+def _registered(result: DenoisedVolumes) -> "list[str]":
+    """Return what there is to say about the MR's move, as a list of sentences."""
+    if result.registrationTransform is None:
+        return []
+    moved = _("The MR was moved by {mm:.1f} mm and {degrees:.1f} degrees; see the transform '{name}'.")
+    facts = result.provenance["quality"]["registration"]
+    name = result.registrationTransform.GetName()
+    return [moved.format(mm=facts["offset_mm"], degrees=facts["angle_degrees"], name=name)]
 
 
 def _preset_title(name: str) -> str:

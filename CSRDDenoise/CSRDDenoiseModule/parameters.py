@@ -25,6 +25,7 @@ class CSRDDenoiseParameterNode:
     denoised: vtkMRMLScalarVolumeNode
     difference: vtkMRMLScalarVolumeNode
     uncertainty: vtkMRMLScalarVolumeNode
+    registerMr: bool = False
     makeUncertainty: bool = True
     model: str = ""
     preset: str = DEFAULT_PRESET
@@ -51,6 +52,7 @@ def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
         patch_size=parameters.patchSize or None,
         seed=parameters.seed,
         device=parameters.device,
+        register=parameters.registerMr,
     )
 
 

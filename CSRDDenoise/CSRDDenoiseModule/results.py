@@ -10,9 +10,10 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import InputError
 
-from .volumes import copy_meaning, fill_node, read_array
+from .volumes import LPS_FROM_RAS, copy_meaning, fill_node, read_array
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
+TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
 DISPLAY_QUANTILE = 0.995
 
@@ -93,6 +94,26 @@ def make_volumes(
             remove_volume(node)
         raise
     return nodes
+
+
+def make_transform(
+    mr_to_pet_lps: "list[list[float]]",
+    denoised: slicer.vtkMRMLScalarVolumeNode,
+    mr: slicer.vtkMRMLScalarVolumeNode,
+) -> slicer.vtkMRMLLinearTransformNode:
+    """Make the transform that brings the MR to the PET when it is put above it.
+
+    Args:
+        mr_to_pet_lps: matrix (4, 4) of points in world coordinates, L-P-S; Slicer's are R-A-S.
+        denoised: the result, which refers to the transform.
+        mr: gives the name.
+    """
+    name = slicer.mrmlScene.GenerateUniqueName(_("{mr} registered to PET").format(mr=mr.GetName()))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+    matrix = LPS_FROM_RAS @ np.array(mr_to_pet_lps) @ LPS_FROM_RAS
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    denoised.SetNodeReferenceID(TRANSFORM_REFERENCE, node.GetID())
+    return node
 
 
 def remove_volume(node: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -27,11 +27,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     files = parser.add_argument_group("files (NIfTI, NRRD, MetaImage; inputs also DICOM series folders)")
     files.add_argument("--pet", type=Path, required=True, metavar="PATH", help="low-dose PET")
-    files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, registered to the PET")
+    files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, at the same place")
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
     files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    files.add_argument("--register", action="store_true", help="move the MR rigidly to where it fits the PET best")
     files.add_argument("--nan-to-zero", action="store_true", help="take NaN and infinity in the inputs for zero")
     add_run_options(parser)
     parser.set_defaults(run=run)
@@ -67,6 +68,10 @@ def tell_result(result: DenoiseResult, progress: str) -> None:
     if progress == "json":
         print(json.dumps({"result": result.provenance}), flush=True)
         return
+    registration = result.provenance["quality"].get("registration", {})
+    if registration.get("applied"):
+        offset, angle = registration["offset_mm"], registration["angle_degrees"]
+        print(f"The MR was moved by {offset:.1f} mm and {angle:.1f} degrees to fit the PET.", file=sys.stderr)
     for warning in result.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     print(f"Wrote {', '.join(outputs.values())} in {describe_seconds(seconds)}.", file=sys.stderr)
@@ -74,7 +79,7 @@ def tell_result(result: DenoiseResult, progress: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
-    settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero)
+    settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero, register=args.register)
     from ..denoise import FileRequest, denoise_files
 
     request = FileRequest(args.pet, args.output, args.mr, args.difference, args.uncertainty, args.overwrite)

@@ -73,6 +73,7 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
     for path in request.volumes.values():
         output_suffix(path)
+    check_register(settings, with_mr=request.mr is not None)
     if request.uncertainty:
         check_uncertainty(settings)
     _check_outputs({**request.volumes, "record": sidecar_path(request.output)}, request)
@@ -84,6 +85,12 @@ def check_uncertainty(settings: DenoiseSettings) -> None:
         raise InputError("The sampler 'mean' draws no samples, so there is no uncertainty; choose 'dpmpp' or 'heun'.")
     if not settings.has_uncertainty:
         raise InputError(f"The uncertainty needs 2 or more samples, and {settings.samples} is asked for.")
+
+
+def check_register(settings: DenoiseSettings, with_mr: bool) -> None:
+    """Refuse to register an MR that there is not."""
+    if settings.register and not with_mr:
+        raise InputError("There is no MR to register to the PET; give one, or do not ask for the registration.")
 
 
 def check_model(metadata: ModelMetadata, with_mr: bool) -> None:
@@ -111,14 +118,18 @@ def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]
 
 
 def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
-    """Refuse an MR that is no image, is the PET, or does not lie where the PET lies."""
+    """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and warnings."""
     mr, warnings = _check_volume(mr, "MR", nan_to_zero)
     if np.array_equal(sitk.GetArrayViewFromImage(mr), sitk.GetArrayViewFromImage(pet)):
         raise InputError("The MR is identical to the PET, voxel by voxel; give the MR or leave it out.")
+    return mr, warnings
+
+
+def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
+    """Refuse an MR that does not reach to where the PET lies."""
     gap = _gap_mm(Grid.of(pet), Grid.of(mr))
     if gap > 0:
         raise InputError(_apart(pet, mr, f"there are {gap:.0f} mm between them"))
-    return mr, warnings
 
 
 def check_overlap(aligned: Aligned, head: np.ndarray, pet: sitk.Image, mr: sitk.Image) -> list[str]:
@@ -223,5 +234,5 @@ def _apart(pet: sitk.Image, mr: sitk.Image, detail: str) -> str:
     middle = Grid.of(pet).corners().mean(0) - Grid.of(mr).corners().mean(0)
     return (
         f"The PET and the MR do not overlap in space: {detail}, and their centres are {np.linalg.norm(middle):.0f} mm "
-        "apart. Register the MR to the PET, or leave it out."
+        "apart. Register the MR to the PET (--register), or leave it out."
     )

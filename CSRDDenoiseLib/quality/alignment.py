@@ -92,13 +92,12 @@ def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
 
 
 def _verdict(size: Optional[Size], overlap: float, peak: float) -> str:
-    if overlap < LEAST_OUTLINE_OVERLAP:
-        return MISALIGNED
+    apart = overlap < LEAST_OUTLINE_OVERLAP
     if size is None or peak < LEAST_PROMINENCE:
-        return DOUBTFUL
+        return MISALIGNED if apart else DOUBTFUL
     if size.displacement_mm >= MISALIGNED_MM:
         return MISALIGNED
-    return DOUBTFUL if size.displacement_mm >= DOUBTFUL_MM else ALIGNED
+    return DOUBTFUL if apart or size.displacement_mm >= DOUBTFUL_MM else ALIGNED
 
 
 def _outline_overlap(pair: Pair) -> float:
@@ -110,12 +109,11 @@ def _outline_overlap(pair: Pair) -> float:
 
 def _sentence(found: Alignment) -> str:
     mend = "register the MR to the PET first (--register, or 'Register MR to PET' in Slicer), or leave the MR out."
+    outlines = f"the outlines of the heads overlap by {found.outline_overlap:.0%}"
     if found.displacement_mm is None or found.prominence < LEAST_PROMINENCE:
-        return (
-            f"The alignment of PET and MR is {found.verdict}: they have too little in common to tell how far they are "
-            f"apart (the outlines of the heads overlap by {found.outline_overlap:.0%}); look at both, and {mend}"
-        )
-    off = f"by about {found.offset_mm:.1f} mm and {found.angle_degrees:.1f} degrees"
-    if found.verdict == DOUBTFUL:
-        return f"The alignment of PET and MR is doubtful: the MR seems to be off {off}; look at both, and {mend}"
-    return f"PET and MR are misaligned: the MR seems to be off {off}; {mend}"
+        why = f"PET and MR have too little in common to tell how far they are apart, and {outlines}"
+    elif found.displacement_mm < DOUBTFUL_MM:
+        why = outlines
+    else:
+        why = f"the MR seems to be off by about {found.offset_mm:.1f} mm and {found.angle_degrees:.1f} degrees"
+    return f"The alignment of PET and MR is {found.verdict}: {why}; look at both, and {mend}"

@@ -27,8 +27,6 @@ OUTSIDE = -1.0
 SMALLEST_STEP_MM = 0.01
 RELAXATION = 0.6
 MOST_ITERATIONS = 200
-OUTLINE_SMOOTHING_MM = 8.0
-MR_HEAD_THRESHOLD = 0.12
 PROMINENCE_MM = 20.0
 LEAST_PROMINENCE = 0.25
 
@@ -63,7 +61,7 @@ class Pair:
         pet: square root of the smoothed PET over the mean of the brain, so that the faint scalp shows beside the brain.
         mr: smoothed MR over its 99th percentile.
         head: head in the PET with a margin of air, uint8.
-        mr_head: head in the MR, uint8.
+        mr_head: head in the MR, found in the same way.
     """
 
     pet: sitk.Image
@@ -151,22 +149,20 @@ def _ignore(_done: int, _of: int) -> None:
 
 
 def make_pair(pet: sitk.Image, mr: sitk.Image, level: Level) -> Optional[Pair]:
-    """Make PET and MR comparable; None when the PET shows no head or the MR nothing positive."""
+    """Make PET and MR comparable; None when one of them shows no head."""
     coarse_pet, coarse_mr = _shrink(pet, level.spacing_mm), _shrink(mr, level.spacing_mm)
     grid, mr_grid = Grid.of(coarse_pet), Grid.of(coarse_mr)
     activity, signal = (sitk.GetArrayFromImage(image) for image in (coarse_pet, coarse_mr))
-    head = find_head(activity, grid.array_spacing)
-    top = float(np.quantile(signal[signal > 0], 0.99)) if (signal > 0).any() else 0.0
-    if head is None or top <= 0:
+    head, mr_head = find_head(activity, grid.array_spacing), find_head(signal, mr_grid.array_spacing)
+    if head is None or mr_head is None:
         return None
     activity = smooth(activity / head.scale, grid.array_spacing, level.pet_smoothing_mm)
-    signal = np.clip(signal / top, 0, BRIGHTEST_MR)
-    mr_head = smooth(signal, mr_grid.array_spacing, OUTLINE_SMOOTHING_MM) > MR_HEAD_THRESHOLD
+    signal = np.clip(signal / np.quantile(signal[signal > 0], 0.99), 0, BRIGHTEST_MR)
     return Pair(
         pet=grid.image(np.sqrt(np.clip(activity, 0, BRIGHTEST_PET))),
         mr=mr_grid.image(smooth(signal, mr_grid.array_spacing, level.spacing_mm)),
         head=grid.image(head.mask.astype(np.uint8)),
-        mr_head=mr_grid.image(mr_head.astype(np.uint8)),
+        mr_head=mr_grid.image(mr_head.mask.astype(np.uint8)),
     )
 
 
