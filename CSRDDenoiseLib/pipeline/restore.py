@@ -59,6 +59,14 @@ def restore_uncertainty(pet: sitk.Image, std: np.ndarray, grid: Grid) -> sitk.Im
     return _like(pet, values)
 
 
+def restore_labels(pet: sitk.Image, labels: np.ndarray, grid: Grid) -> sitk.Image:
+    """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid``."""
+    values = np.zeros(sitk.GetArrayViewFromImage(pet).shape, np.uint8)
+    box, part = _onto(pet, labels, grid, sitk.sitkNearestNeighbor)
+    values[box] = part
+    return Grid.of(pet).image(values)
+
+
 def _onto(pet: sitk.Image, array: np.ndarray, grid: Grid, interpolator: int) -> tuple[tuple[slice, ...], np.ndarray]:
     box = Grid.of(pet).box_around(grid)
     image = grid.image(array.astype(sitk.GetArrayViewFromImage(pet).dtype))

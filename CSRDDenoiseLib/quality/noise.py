@@ -1,0 +1,209 @@
+"""How noisy a PET is, from the PET alone, against what a model was trained on; and what dose that looks like.
+
+Two numbers: the noise level (``pipeline.normalise.noise_level``), and an estimate of the dose from the noise's texture,
+a linear fit to the power spectrum of the brain. Both are compared with the same numbers of the training data, which
+stand in the model's metadata (:func:`noise_facts`); a model without them has nothing to compare with and is silent.
+
+A dose is a share of a full dose, and full doses differ from scanner to scanner: what is told is the dose relative to
+the full-dose scans the model was trained on, with how often that was right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Iterable, Mapping, Optional, Sequence
+
+import numpy as np
+from scipy import fft, ndimage
+
+from ..pipeline.normalise import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, NOISE_THRESHOLD, smooth
+
+KEY = "noise_level_range"
+INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
+NEAR_FACTOR = 1.25
+RIGHT_FACTOR = 1.5
+RINGS_PER_MM = tuple(np.linspace(0.04, 0.18, 9).round(4).tolist())
+_BACKGROUND_MM = 14.0
+_SMALLEST_BRAIN_ML = 100.0
+_RIDGE = 0.3
+_FOLDS = 6
+_FEWEST_SCANS = 30
+
+
+@dataclass(frozen=True)
+class NoiseSample:
+    """One scan a model was trained on, or one like them.
+
+    Attributes:
+        scan: scans of the same phantom share this number.
+        dose: fraction of the full dose.
+        level: noise level.
+        features: of :func:`texture`.
+        trained: whether the model saw this dose.
+    """
+
+    scan: int
+    dose: float
+    level: float
+    features: np.ndarray
+    trained: bool
+
+
+def texture(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> Optional[np.ndarray]:
+    """Describe the noise of a normalised PET (D, H, W) by the power spectrum of the bright part of the brain.
+
+    Args:
+        pet: divided by the head's scale.
+        mask: the head.
+        spacing: voxel sides in mm, in the order of the axes.
+
+    Returns:
+        The logarithm of the power in eight rings of spatial frequency (:data:`RINGS_PER_MM`), of the volume it was
+        taken over, and the squared steps from ring to ring; None where too little brain is seen.
+    """
+    core = mask & (smooth(pet, spacing, HEAD_SMOOTHING_MM) > NOISE_THRESHOLD)
+    volume_ml = float(core.sum() * np.prod(spacing) / 1000)
+    if volume_ml < _SMALLEST_BRAIN_ML:
+        return None
+    box = ndimage.find_objects(core.astype(np.uint8))[0]
+    window = smooth(core, spacing, HEAD_SMOOTHING_MM)[box]
+    fine = (pet - smooth(pet, spacing, _BACKGROUND_MM))[box] * window
+    power = np.abs(fft.rfftn(fine)) ** 2 * (np.prod(spacing) / float((window**2).sum()))
+    axes = [fft.fftfreq(n, step) for n, step in zip(fine.shape[:2], spacing)]
+    axes.append(fft.rfftfreq(fine.shape[2], spacing[2]))
+    frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
+    ring = np.digitize(frequency.ravel(), RINGS_PER_MM)
+    count = np.bincount(ring, minlength=len(RINGS_PER_MM) + 1)[1:-1]
+    total = np.bincount(ring, power.ravel(), minlength=len(RINGS_PER_MM) + 1)[1:-1]
+    if not count.all() or not (total > 0).all():
+        return None
+    logs = np.log(total / count)
+    return np.concatenate([logs, [np.log(volume_ml)], np.diff(logs) ** 2])
+
+
+def blur_fwhm_mm(features: np.ndarray) -> float:
+    """Width of the Gaussian whose spectrum falls as steeply as that of :func:`texture`, in mm; 0 for one that rises."""
+    rings = np.array(RINGS_PER_MM)
+    middle = (rings[1:] + rings[:-1]) / 2
+    slope = float(np.polyfit(middle**2, features[: middle.size], 1)[0])
+    return float(FWHM_PER_SIGMA * np.sqrt(max(-slope, 0.0)) / (2 * np.pi))
+
+
+def noise_facts(samples: Iterable[NoiseSample]) -> dict[str, Any]:
+    """Summarise training scans for a model's metadata, under :data:`KEY` of ``extra``.
+
+    Returns:
+        ``levels`` (dose -> 5 %, 50 % and 95 % quantile), ``range`` (1 % and 99 % over all trained doses) and, with
+        enough scans, ``dose_fit``: weights, the range of its answers over trained doses, and how it did on scans that
+        were left out of the fit (``right``: the share within a factor 1.5; ``factor``: the usual factor of error).
+    """
+    samples = list(samples)
+    trained = [sample for sample in samples if sample.trained]
+    if not trained:
+        return {}
+    doses = sorted({sample.dose for sample in trained}, reverse=True)
+    levels = {dose: [sample.level for sample in trained if sample.dose == dose] for dose in doses}
+    facts: dict[str, Any] = {
+        "levels": {_told(dose): _rounded(np.quantile(values, (0.05, 0.5, 0.95))) for dose, values in levels.items()},
+        "range": _rounded(np.quantile([sample.level for sample in trained], (0.01, 0.99))),
+    }
+    if len(samples) >= _FEWEST_SCANS:
+        facts["dose_fit"] = _fit(samples)
+    return facts
+
+
+def judge_noise(
+    level: float, features: Optional[np.ndarray], extra: Mapping[str, Any]
+) -> tuple[list[str], dict[str, Any]]:
+    """Compare the noise of a PET with a model's training data.
+
+    Args:
+        level: noise level of the PET.
+        features: its :func:`texture`.
+        extra: of the model's metadata.
+
+    Returns:
+        Warnings, and facts: ``level``, and where the model tells its training data ``verdict`` (inside, near, outside),
+        ``trained`` and ``dose``.
+    """
+    facts: dict[str, Any] = {"level": round(level, 5)}
+    known = extra.get(KEY)
+    if not known:
+        return [], facts
+    verdicts = [_place(level, known["range"])]
+    facts["trained"] = known["range"]
+    dose = estimate_dose(features, known.get("dose_fit"))
+    if dose is not None:
+        fit = known["dose_fit"]
+        facts["dose"] = {"estimate": round(dose, 5), "right": fit["right"], "factor": fit["factor"]}
+        verdicts.append(_place(1 / dose, fit["answers"]))
+    # the verdict that says most; more noise counts before less
+    verdict, side = max(verdicts, key=lambda each: ((INSIDE, NEAR, OUTSIDE).index(each[0]), each[1]))
+    facts["verdict"] = verdict
+    return _sentence(verdict, side, facts), facts
+
+
+def estimate_dose(features: Optional[np.ndarray], fit: Optional[Mapping[str, Any]]) -> Optional[float]:
+    """Estimate the dose, as a fraction of training's full doses, from :func:`texture`; None without one or a fit."""
+    if features is None or not fit:
+        return None
+    return float(np.exp(-np.clip(features @ np.array(fit["weights"]) + fit["offset"], 0.0, np.log(200.0))))
+
+
+def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
+    low, high = span
+    side = 1 if value > high else -1 if value < low else 0
+    beyond = max(value / high, low / value)
+    return (INSIDE if beyond <= 1 else NEAR if beyond <= NEAR_FACTOR else OUTSIDE), side
+
+
+def _sentence(verdict: str, side: int, facts: Mapping[str, Any]) -> list[str]:
+    if verdict != OUTSIDE:
+        return []
+    low, high = facts["trained"]
+    seems = f": about dose {_told(facts['dose']['estimate'])} of a full dose like those of its training"
+    than = "The PET is noisier than anything" if side > 0 else "The PET has less noise than anything"
+    levels = f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}"
+    return [
+        f"{than} this model was trained on{seems if 'dose' in facts else ''} ({levels}). "
+        "The result is a guess beyond what was tested."
+    ]
+
+
+def _fit(samples: Sequence[NoiseSample]) -> dict[str, Any]:
+    features = np.stack([sample.features for sample in samples])
+    wanted = -np.log([sample.dose for sample in samples])
+    fold = np.array([sample.scan % _FOLDS for sample in samples])
+    held_out = np.zeros(len(samples))
+    for number in np.unique(fold):
+        rest = fold != number
+        weights, offset = _ridge(features[rest], wanted[rest])
+        held_out[~rest] = features[~rest] @ weights + offset
+    error = held_out - wanted
+    answers = np.exp(held_out[[sample.trained for sample in samples]])
+    weights, offset = _ridge(features, wanted)
+    return {
+        "weights": [round(float(weight), 6) for weight in weights],
+        "offset": round(offset, 6),
+        "answers": _rounded(np.quantile(answers, (0.01, 0.99))),
+        "right": round(float(np.mean(np.abs(error) < np.log(RIGHT_FACTOR))), 3),
+        "factor": round(float(np.exp(np.std(error))), 2),
+        "scans": len(samples),
+    }
+
+
+def _ridge(features: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, float]:
+    centre, scale = features.mean(0), features.std(0) + 1e-6
+    standard = (features - centre) / scale
+    penalty = _RIDGE * np.eye(standard.shape[1])
+    weights = np.linalg.solve(standard.T @ standard + penalty, standard.T @ (wanted - wanted.mean())) / scale
+    return weights, float(wanted.mean() - centre @ weights)
+
+
+def _told(dose: float) -> str:
+    return str(Fraction(1, max(round(1 / dose), 1)))
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]

@@ -1,0 +1,238 @@
+"""Does the input look like what the method is for? One sentence for each thing that does not, with the numbers.
+
+The limits lie between simulated heads that have a fault and such that have none; how often each is found and how
+often it is found in vain is measured by the experiment ``signatures`` (docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ..pipeline.align import Aligned
+from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, HEAD_THRESHOLD, Head, smooth
+from ..pipeline.read import units_of
+from .noise import blur_fwhm_mm
+
+SMALLEST_HEAD_ML = 500.0
+FILTERED_MM = 7.5
+CUT_AREA_CM2 = 6.0
+UNCORRECTED_SCORE = 0.5
+LARGEST_ANISOTROPY = 2.0
+T1_DEPTH_CONTRAST = 0.2
+ENHANCED_TAIL = 1.42
+SUV_RANGE = (0.3, 50.0)
+BQ_PER_ML_RANGE = (300.0, 1e6)
+_BLANK = 0.02
+_DEPTHS = (0.0, 0.2, 0.4, 0.7, 1.0)
+_SHALLOW_MM, _DEEP_MM = (4.0, 12.0), (18.0, 32.0)
+_ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
+
+Finding = tuple[Optional[str], dict[str, Any]]
+"""A sentence where something is wrong, and what was measured."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the checks look at.
+
+    Attributes:
+        pet: as it was read, checked to be a volume.
+        aligned: PET and MR on the model's grid, the whole volume.
+        head: the head in it.
+        texture: of the PET, from :func:`CSRDDenoiseLib.quality.noise.texture`, or None.
+    """
+
+    pet: sitk.Image
+    aligned: Aligned
+    head: Head
+    texture: Optional[np.ndarray]
+
+    @property
+    def spacing(self) -> Sequence[float]:
+        """Voxel sides of the model's grid in mm, (D, H, W)."""
+        return self.aligned.grid.array_spacing
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume of the head with its margin."""
+        return float(self.head.mask.sum() * np.prod(self.spacing) / 1000)
+
+    def smoothed(self) -> np.ndarray:
+        """The PET relative to the brain's mean, smoothed as for finding the head."""
+        return smooth(self.aligned.pet / self.head.scale, self.spacing, HEAD_SMOOTHING_MM)
+
+
+def check_input(view: View) -> tuple[list[str], dict[str, Any]]:
+    """Look for everything this module knows; returns warnings, and facts by the name of the check."""
+    checks: dict[str, Callable[[View], Finding]] = {
+        "unit": check_unit,
+        "voxels": check_voxels,
+        "blank_slices": check_blank_slices,
+    }
+    if view.volume_ml >= SMALLEST_HEAD_ML:
+        checks |= {
+            "cut": check_cut,
+            "filtering": check_filtering,
+            "attenuation": check_attenuation,
+            "mr": check_contrast,
+        }
+    findings = {name: check(view) for name, check in checks.items()}
+    warnings = [sentence for sentence, _ in findings.values() if sentence]
+    if view.volume_ml < SMALLEST_HEAD_ML:
+        warnings.append(
+            f"Only {view.volume_ml:.0f} mL stand out in the PET, less than any head of the training "
+            f"({SMALLEST_HEAD_ML:.0f} mL and more): part of the head may be missing."
+        )
+    facts = {name: measured for name, (_, measured) in findings.items() if measured}
+    return warnings, {"head_ml": round(view.volume_ml), **facts}
+
+
+def check_unit(view: View) -> Finding:
+    """Is the unit told by the file, or at least clear from the values?"""
+    told, mean = units_of(view.pet), view.head.scale
+    if told != "unknown":
+        return None, {"told": told}
+    guesses = {"SUV": SUV_RANGE, "Bq/mL": BQ_PER_ML_RANGE}
+    looks_like = next((name for name, (low, high) in guesses.items() if low <= mean <= high), None)
+    facts = {"told": told, "looks_like": looks_like or "neither SUV nor Bq/mL", "brain_mean": float(f"{mean:.4g}")}
+    if looks_like:
+        return None, facts
+    return (
+        f"The file does not tell the PET's unit, and a brain mean of {mean:.3g} is like neither SUV nor Bq/mL; the "
+        "result has the same unit and needs no other, but check that it is a PET and how it was scaled.",
+        facts,
+    )
+
+
+def check_voxels(view: View) -> Finding:
+    """Are the voxels far from cubes?"""
+    sides = view.pet.GetSpacing()
+    ratio = max(sides) / min(sides)
+    facts = {"anisotropy": round(ratio, 2)}
+    if ratio <= LARGEST_ANISOTROPY:
+        return None, facts
+    told = " x ".join(f"{side:.2f}" for side in sides)
+    return (
+        f"The PET's voxels of {told} mm are {ratio:.1f} times longer than wide; the model was trained on cubes, so "
+        "detail along the long side is less sure.",
+        facts,
+    )
+
+
+def check_blank_slices(view: View) -> Finding:
+    """Are there slices of a single value between others?"""
+    values = sitk.GetArrayViewFromImage(view.pet)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        blank = values.max(axis=others) == values.min(axis=others)
+        filled = np.flatnonzero(~blank)
+        gaps = [int(index) for index in np.flatnonzero(blank) if filled[0] < index < filled[-1]]
+        if gaps:
+            where = f"axis {3 - axis} of the file"
+            return (
+                f"{len(gaps)} of the PET's {blank.size} slices along {where} hold one value only, the first of them is "
+                f"number {gaps[0] + 1}: data are missing there. Export the PET again.",
+                {"count": len(gaps), "axis": 3 - axis, "first": gaps[0] + 1},
+            )
+    return None, {"count": 0}
+
+
+def check_cut(view: View) -> Finding:
+    """Does the brain reach an edge of the image, or of what is left of it beside empty slices?"""
+    pet = view.aligned.pet / view.head.scale
+    box = tuple(_filled(pet.max(axis=tuple(a for a in range(3) if a != axis)) > _BLANK) for axis in range(3))
+    bright = view.head.mask[box] & (smooth(pet[box], view.spacing, HEAD_SMOOTHING_MM) > BRAIN_THRESHOLD)
+    areas = {}
+    for axis, names in enumerate(_ENDS):
+        pixel_cm2 = float(np.prod([step for a, step in enumerate(view.spacing) if a != axis])) / 100
+        for name, end in zip(names, (0, -1)):
+            areas[name] = float(bright.take(end, axis).sum()) * pixel_cm2
+    cut = {name: round(area, 1) for name, area in areas.items() if area > CUT_AREA_CM2}
+    if not cut:
+        return None, {"edges_cm2": {}}
+    told = ", ".join(f"{name} ({area:.0f} cm²)" for name, area in cut.items())
+    return (
+        f"The head is cut off: bright tissue reaches the edge of the image at the {told}. Near the cut the result is "
+        "less sure, and the brain's mean is taken from what is left.",
+        {"edges_cm2": cut},
+    )
+
+
+def check_filtering(view: View) -> Finding:
+    """Is the finest detail wider than any reconstruction of the training leaves it?"""
+    if view.texture is None:
+        return None, {}
+    width = blur_fwhm_mm(view.texture)
+    facts = {"detail_mm": round(width, 1)}
+    if width <= FILTERED_MM:
+        return None, facts
+    return (
+        f"The PET looks filtered already: its finest detail is about {width:.1f} mm wide, that of scans as they are "
+        f"reconstructed for this model at most {FILTERED_MM:g} mm. Give the PET before filtering, if there is one.",
+        facts,
+    )
+
+
+def check_attenuation(view: View) -> Finding:
+    """Is the rim hot and the middle cold, as without correction for attenuation?
+
+    The score is rim times shell over the square of the centre, each a median of the smoothed PET at a share of the
+    head's depth: 0 to 20 %, 40 to 70 % and more than 70 %.
+    """
+    smoothed = view.smoothed()
+    head = ndimage.binary_fill_holes(smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, 0.99)))
+    depth = ndimage.distance_transform_edt(head, sampling=view.spacing)
+    share = depth / depth.max()
+    zones = [smoothed[(share > low) & (share <= high)] for low, high in zip(_DEPTHS, _DEPTHS[1:])]
+    rim, _, shell, centre = (float(np.median(zone)) if zone.size else np.nan for zone in zones)
+    score = rim * shell / max(centre, 1e-3) ** 2
+    if not np.isfinite(score):
+        return None, {}
+    facts = {"rim": round(rim, 3), "centre": round(centre, 3), "score": round(score, 3)}
+    if score <= UNCORRECTED_SCORE:
+        return None, facts
+    return (
+        f"The PET may lack the correction for attenuation: the rim of the head has {rim / centre:.0%} and the shell "
+        f"below it {shell / centre:.0%} of the activity at its centre, a hot rim and a cold centre. Check the "
+        "reconstruction.",
+        facts,
+    )
+
+
+def check_contrast(view: View) -> Finding:
+    """Is the MR in doubt as T1 without contrast agent: deep brain no brighter than cortex, or very bright spots?"""
+    if view.aligned.mr is None:
+        return None, {}
+    brain = ndimage.binary_opening(view.head.mask & (view.smoothed() > BRAIN_THRESHOLD), iterations=2)
+    depth = ndimage.distance_transform_edt(ndimage.binary_fill_holes(brain), sampling=view.spacing)
+    values = view.aligned.mr
+    shallow, deep = (values[(depth > low) & (depth <= high)] for low, high in (_SHALLOW_MM, _DEEP_MM))
+    inside = values[depth > _SHALLOW_MM[0]]
+    if not deep.size or float(np.median(inside)) <= 0:
+        return None, {}
+    middle, top, tail = np.quantile(inside, (0.5, 0.95, 0.998))
+    contrast = float((np.median(deep) - np.median(shallow)) / middle)
+    facts = {"depth_contrast": round(contrast, 3), "tail": round(float(tail / top), 3)}
+    if contrast < T1_DEPTH_CONTRAST:
+        return (
+            f"The MR may not be T1-weighted: the deep brain is {contrast:+.0%} brighter than the cortex, and "
+            f"{T1_DEPTH_CONTRAST:.0%} or more is usual for T1. The model was trained mostly on T1.",
+            facts,
+        )
+    if facts["tail"] > ENHANCED_TAIL:
+        return (
+            f"The MR may be taken after contrast agent: its brightest spots in the brain are {facts['tail']:.2f} times "
+            f"as bright as its bright tissue, and up to {ENHANCED_TAIL:g} is usual. Vessels could show in the PET.",
+            facts,
+        )
+    return None, facts
+
+
+def _filled(present: np.ndarray) -> slice:
+    found = np.flatnonzero(present)
+    return slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(None)

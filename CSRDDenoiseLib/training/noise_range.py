@@ -1,0 +1,33 @@
+"""What noise a training pool holds, for the metadata of the model that was trained on it."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Sequence
+
+from ..pipeline.normalise import noise_level
+from ..quality.noise import NoiseSample, noise_facts, texture
+from ..simulation.subject import emulate_dose
+from .pool import Pool
+
+DOSES_BEYOND = (1 / 2, 1 / 16, 1 / 40)
+
+
+def noise_range(pool: Pool, phantoms: int = 60) -> dict[str, Any]:
+    """Measure the noise of a pool's first phantoms at its own doses, and of emulated ones beyond them.
+
+    Returns:
+        What :func:`CSRDDenoiseLib.quality.noise.noise_facts` makes of them; empty without a phantom.
+    """
+    return noise_facts(_samples(pool, min(phantoms, pool.available()), (*pool.doses, *DOSES_BEYOND)))
+
+
+def _samples(pool: Pool, phantoms: int, doses: Sequence[float]) -> Iterator[NoiseSample]:
+    spacing, lowest = (pool.spacing,) * 3, min(pool.doses)
+    for phantom in range(phantoms):
+        example = pool.load(phantom, lowest)
+        for dose in doses:
+            pet = emulate_dose(example.full_dose, example.low_dose, lowest, dose)
+            features = texture(pet, example.mask, spacing)
+            if features is not None:
+                level = noise_level(pet, example.mask, spacing)
+                yield NoiseSample(phantom, dose, level, features, dose in pool.doses)
