@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from CSRDDenoiseLib.evaluation import metrics
 from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.evaluation.measure import Measurement, measure
 from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
-from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config
+from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config, run_evaluation
 from CSRDDenoiseLib.evaluation.study import Study, load_study
 from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
 from CSRDDenoiseLib.quality.planes import write_comparison
@@ -114,12 +115,26 @@ def test_table_gives_mean_spread_and_sample_size():
     assert "| 1/10 | Ours | 31.00 ± 1.41 |" in to_markdown(table)
 
 
-def test_paired_table_compares_with_the_best_baseline():
-    scores = {"Best Gaussian": (28, 29, 30), "Best Median": (27, 28, 29), "Ours": (29, 30.1, 30.9), "Input": (9, 9, 9)}
+def test_paired_table_compares_with_the_best_baseline_and_tells_the_way_to_the_ceiling():
+    scores = {
+        "Best Gaussian": (28, 29, 30),
+        "Best Median": (27, 28, 29),
+        "Ours": (29, 30.1, 30.9),
+        "Input": (9, 9, 9),
+        "Ceiling": (32, 33, 34),
+    }
     records = [record(str(i), method, psnr) for method, values in scores.items() for i, psnr in enumerate(values)]
-    (row,) = paired_table("caption", records, ["Best Gaussian", "Best Median"]).rows
-    assert row[:4] == ("1/10", "Ours", "Best Gaussian", "+1.00 ± 0.10")
-    assert float(row[4]) < 0.01 and row[5] == "3"
+    (row,) = paired_table("caption", records, "Ours", ["Best Gaussian", "Best Median"]).rows
+    assert row[:5] == ("1/10", "PSNR (dB)", "Ours", "Best Gaussian", "+1.00 ± 0.10")
+    assert float(row[5]) < 0.01 and row[6:] == ("25%", "3")
+
+
+def test_paired_gain_is_in_the_direction_that_is_better_and_over_common_subjects():
+    ours = [record(subject, "Ours", 30.0, truth_nrmse=error) for subject, error in zip("abc", (0.09, 0.11, 0.5))]
+    theirs = [record(subject, "Best Median", 30.0, truth_nrmse=0.12) for subject in "ab"]
+    worse = [record(subject, "Best Gaussian", 30.0, truth_nrmse=0.20) for subject in "ab"]
+    (row,) = paired_table("c", ours + theirs + worse, "Ours", ["Best Gaussian", "Best Median"], ["truth_nrmse"]).rows
+    assert row[3:5] == ("Best Median", "+2.00 ± 1.41") and row[-1] == "2"
 
 
 def test_csv_keeps_every_measurement():
@@ -160,23 +175,24 @@ def test_evaluate_writes_the_table_of_the_model_card(folders, model_folder, tmp_
     methods = {record["method"] for record in results["measurements"]["dose"]}
     assert methods == {
         "Input", "Best Gaussian", "Best Non-local means", "Ceiling",
-        "Ours, posterior mean", "Ours, 8 steps", "Ours, mean of 8",
+        "Ours, posterior mean", "Ours, one draw", "Ours, mean of 8 draws",
     }  # fmt: skip
     assert results["about"]["subjects"] == ["subject_0"]
     table = (output / "dose.md").read_text()
     assert table.startswith("All numbers and pictures on this page are from simulated")
-    assert "| 1/10 | Ours, mean of 8 |" in table and "| 1/4 | Best Gaussian |" in table
-    assert "| 1/10 | Ours, mean of 8 |" in capsys.readouterr().out
-    assert (output / "dose.csv").exists() and (output / "example.png").exists()
+    assert "| 1/10 | Ours, mean of 8 draws |" in table and "| 1/4 | Best Gaussian |" in table
+    assert "| 1/10 | Ours, mean of 8 draws |" in capsys.readouterr().out
+    names = {path.name for path in output.iterdir()}
+    assert names == {"results.json", "report.html", "dose.md", "dose.csv", "dose.png", "example.png"}
 
 
 def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp_path):
     experiments = {
         "modality": {"shifts_mm": [10], "rotations_degrees": [5]},
-        "noise": {"samples": 2},
-        "cost": {"steps": [2], "samples": [2], "averaged_steps": 2},
+        "noise": {"samples": 2, "steps": 2},
+        "cost": {"presets": ["fast"], "steps": [2], "samples": [2], "averaged_steps": 2},
         "protocol": {"facts": ["tracer", "scanner.spacing", "scanner.missing"]},
-        "trust": {"samples": 2},
+        "trust": {"samples": 2, "steps": 2},
     }
     config = {"subjects": [f"{folders[0].parent}/subject_*"], "model": str(model_folder), "output": "out"}
     path = tmp_path / "config.json"
@@ -186,11 +202,58 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
     for title in ("Modality ablation", "Noise sensitivity", "Cost", "Scanners and protocols", "Trust"):
         assert f"<h2>{title}</h2>" in page
     assert page.count("data:image/png;base64,") == 3 and "http" not in page
+    assert page.count("mean over n = 2 subjects") == 2 * 3, "every curve tells its sample size, in caption and text"
     assert page.index("simulated PET/MR") < page.index("<h1>")
     assert "| tracer | fdg |" in (tmp_path / "out" / "protocol.md").read_text()
     assert re.search(r"scanner.spacing \| from 4.5 \|.*\| 1 \|", (tmp_path / "out" / "protocol.md").read_text())
     records = json.loads((tmp_path / "out" / "results.json").read_text())["measurements"]
     assert {"no MR", "MR of another subject", "MR shifted by 10 mm"} <= {r["method"] for r in records["modality"]}
+
+
+def test_rivals_are_measured_and_compared_with(folders, model_folder, tmp_path):
+    rival = save_tiny_model(tmp_path / "rival", name="other", voxel_spacing_mm=4.0)
+    config = {
+        "subjects": [str(folder) for folder in folders],
+        "model": str(model_folder),
+        "output": "out",
+        "rivals": {"Another": {"model": rival.name, "sampler": "heun", "steps": 2, "estimate": "samples"}},
+        "experiments": {"dose": {"doses": ["1/10"], "baselines": ["Gaussian"], "samples": 0}, "trust": {}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["evaluate", str(tmp_path / "config.json"), "--experiment", "dose"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(results["measurements"]) == ["dose"], "one experiment alone"
+    assert results["about"]["rivals"]["Another"]["name"] == "other"
+    assert results["about"]["rivals"]["Another"]["settings"]["sampler"] == "heun"
+    table = (tmp_path / "out" / "dose.md").read_text()
+    assert re.search(r"\| 1/10 \| Another \| -?[\d.]+ ± ", table)
+    assert re.search(r"PSNR \(dB\) \| Ours, posterior mean \| Another \| [+-][\d.]+ ± [\d.]+ \| \S+ \|.*\| 2 \|", table)
+
+
+@pytest.mark.parametrize(
+    ("rival", "message"),
+    [({"steps": 2}, "needs a model"), ("m", "needs a model"), ({"model": "brain", "stride": 2}, "stride")],
+)
+def test_a_wrong_rival_is_told_before_anything_is_measured(rival, message, folders, model_folder, tmp_path, capsys):
+    config = {"subjects": [str(folders[0])], "model": str(model_folder), "output": "out", "rivals": {"x": rival}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["evaluate", str(tmp_path / "config.json")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, model_folder, tmp_path):
+    output = tmp_path / "out"
+    config = EvaluationConfig(
+        (folders[0],), str(model_folder), output, experiments={"protocol": {"dose": "1/4", "facts": ["tracer"]}}
+    )
+    run_evaluation(config, report=lambda line: None)
+    before = (output / "results.json").read_bytes()
+    (output / f".{os.getpid()}.partial.protocol.csv").mkdir()
+    with pytest.raises(InputError, match="Nothing was written"):
+        run_evaluation(config, report=lambda line: None)
+    assert (output / "results.json").read_bytes() == before
+    assert json.loads(before)["about"]["data"].startswith("All numbers and pictures on this page are from simulated")
 
 
 @pytest.mark.parametrize(

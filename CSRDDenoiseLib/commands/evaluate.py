@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..evaluation.experiments import EXPERIMENTS
 from ..evaluation.run import EvaluationConfig, read_config, run_evaluation
 from ..evaluation.table import to_markdown
 
@@ -22,13 +24,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
+    parser.add_argument(
+        "--experiment", action="append", choices=EXPERIMENTS, help="run this one alone (repeat for more; default: all)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the tables."""
-    sections = run_evaluation(_config(args))
+    config = _config(args)
+    if args.experiment:
+        options = {name: config.experiments.get(name) for name in args.experiment}
+        config = replace(config, experiments=options)
+    sections = run_evaluation(config)
     for section in sections:
         print("\n".join(to_markdown(table) for table in section.tables))
     return 0

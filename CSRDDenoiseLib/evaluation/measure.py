@@ -71,6 +71,7 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
         "hot_contrast": metrics.contrast_recovery(image, full, masks.hot),
         "cold_contrast": metrics.contrast_recovery(image, full, masks.cold),
         "bias": metrics.bias(image, full, masks.brain),
+        "total_bias": metrics.bias(image, full, masks.head),
         "white_matter_noise": metrics.coefficient_of_variation(image, masks.white_matter),
         "region_error": metrics.region_error(image, full, masks.regions, masks.brain),
         "texture": metrics.texture_distance(image, full, masks.brain),

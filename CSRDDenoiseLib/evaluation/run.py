@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
 from ..errors import InputError
-from ..model.bundle import load_model
+from ..model.bundle import Model, load_model
+from ..pipeline.write import all_or_nothing
 from ..provenance import versions
-from .experiments import EXPERIMENTS, Bench, Section
+from ..settings import settings_from_preset
+from .experiments import EXPERIMENTS, Bench, Rival, Section
 from .report import DATA_LINE, to_html
 from .table import to_csv, to_markdown
 
@@ -26,6 +28,8 @@ class EvaluationConfig:
         subjects: folders of simulated subjects that the model never saw.
         model: name of a bundled model, or a model folder.
         output: folder for the results, made if it is missing.
+        rivals: name in the tables -> ``model`` and the settings it is run with, to be compared with in experiment
+            ``dose``; without settings as preset ``fast``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         experiments: name -> options of that experiment, in the order to run them.
     """
@@ -34,6 +38,7 @@ class EvaluationConfig:
     model: str
     output: Path
     device: str = "auto"
+    rivals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: Mapping[str, Optional[Mapping[str, Any]]] = field(default_factory=lambda: {"dose": {}})
 
     def __post_init__(self) -> None:
@@ -45,7 +50,7 @@ class EvaluationConfig:
 
 
 def read_config(path: Path) -> EvaluationConfig:
-    """Read a YAML (or JSON) configuration; relative paths are relative to its folder, and ``*`` finds several subjects.
+    """Read a YAML (or JSON) configuration; paths are relative to its folder, and ``*`` finds several subjects.
 
     Raises:
         InputError: the file is missing, is not YAML, lacks a key, or has one that is not known; or no subject is found.
@@ -68,17 +73,27 @@ def read_config(path: Path) -> EvaluationConfig:
     found = [Path(name) for pattern in values["subjects"] for name in sorted(glob(str(path.parent / pattern)))]
     values["subjects"] = tuple(folder for folder in found if folder.is_dir())
     values["output"] = path.parent / values["output"]
+    rivals = list(values.get("rivals", {}).values())
+    if not all(isinstance(rival, dict) and "model" in rival for rival in rivals):
+        raise InputError(f"Every rival in '{path}' needs a model, as in 'Name: {{model: runs/name/model}}'.")
+    for chosen in (values, *rivals):
+        chosen["model"] = _model(path.parent, str(chosen["model"]))
     return EvaluationConfig(**values)
+
+
+def _model(folder: Path, name: str) -> str:
+    """A model folder beside the configuration, or else the name of a bundled model."""
+    return str(folder / name) if (folder / name).is_dir() else name
 
 
 def run_evaluation(config: EvaluationConfig, report: Callable[[str], None] = print) -> tuple[Section, ...]:
     """Run every experiment and write the results after each, so that a long run that is stopped keeps what it has.
 
     Raises:
-        InputError: a subject or the model cannot be loaded, or an option is not one of its experiment.
+        InputError: a subject or a model cannot be loaded, or an option is not one of its experiment.
     """
-    model = load_model(config.model, config.device)
-    bench = Bench(config.subjects, model, config.device, report)
+    rivals = {name: _rival(name, options, config.device) for name, options in config.rivals.items()}
+    bench = Bench(config.subjects, load_model(config.model, config.device), config.device, report, rivals)
     config.output.mkdir(parents=True, exist_ok=True)
     sections: tuple[Section, ...] = ()
     for name, options in config.experiments.items():
@@ -92,28 +107,52 @@ def run_evaluation(config: EvaluationConfig, report: Callable[[str], None] = pri
     return sections
 
 
+def _rival(name: str, options: Mapping[str, Any], device: str) -> Rival:
+    settings = dict(options)
+    try:
+        model = load_model(settings.pop("model"), device)
+        return Rival(model, settings_from_preset("fast", device=device, **settings))
+    except TypeError as error:
+        raise InputError(f"The rival '{name}' takes a model and the settings of a run: {error}.") from error
+
+
 def _write(config: EvaluationConfig, bench: Bench, sections: Mapping[str, Section]) -> None:
+    files = {config.output / name: content for name, content in _files(config, bench, sections).items()}
+    with all_or_nothing(files) as temporary:
+        for path, content in files.items():
+            temporary[path].write_bytes(content)
+
+
+def _files(config: EvaluationConfig, bench: Bench, sections: Mapping[str, Section]) -> dict[str, bytes]:
+    """Name of each file of the results -> what is in it."""
     about = _about(config, bench)
     records = {name: [m.as_dict() for m in section.measurements] for name, section in sections.items()}
     results = {"format": RESULTS_FORMAT, "about": about, "measurements": records}
-    (config.output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    title = f"Evaluation of {bench.model.metadata.name}"
+    files = {
+        "results.json": json.dumps(results, indent=1) + "\n",
+        "report.html": to_html(title, about, list(sections.values())),
+    }
     for name, section in sections.items():
         tables = "\n".join(to_markdown(table) for table in section.tables)
-        (config.output / f"{name}.md").write_text(f"{DATA_LINE}\n\n{tables}", encoding="utf-8")
-        (config.output / f"{name}.csv").write_text(to_csv(section.measurements), encoding="utf-8")
-        for figure in section.figures:
-            (config.output / f"{figure.name}.png").write_bytes(figure.png)
-    title = f"Evaluation of {bench.model.metadata.name}"
-    (config.output / "report.html").write_text(to_html(title, about, list(sections.values())), encoding="utf-8")
+        files |= {f"{name}.md": f"{DATA_LINE}\n\n{tables}", f"{name}.csv": to_csv(section.measurements)}
+    figures = {f"{figure.name}.png": figure.png for section in sections.values() for figure in section.figures}
+    return {**{name: text.encode() for name, text in files.items()}, **figures}
 
 
 def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
-    metadata = bench.model.metadata
     return {
         "data": DATA_LINE,
         "subjects": [folder.name for folder in config.subjects],
-        "model": {"name": metadata.name, "weights_sha256": metadata.weights_sha256},
+        "model": _told(bench.model),
+        "rivals": {name: {**_told(r.model), "settings": r.settings.as_dict()} for name, r in bench.rivals.items()},
         "device": config.device,
         "experiments": dict(config.experiments),
         "versions": versions(),
     }
+
+
+def _told(model: Model) -> dict[str, Any]:
+    metadata = model.metadata
+    trained = {key: metadata.training[key] for key in ("steps", "hours", "phantoms") if key in metadata.training}
+    return {"name": metadata.name, "weights_sha256": metadata.weights_sha256, **trained}

@@ -16,8 +16,7 @@ from scipy import ndimage
 from ..errors import InputError
 from ..pipeline.normalise import Head, find_head
 from ..pipeline.read import read_volume
-from ..simulation.anatomy import BRAIN, WHITE
-from ..simulation.lesions import COLD_LABEL, HOT_LABEL, MR_ONLY_LABEL
+from ..simulation.anatomy import BRAIN, COLD_LABEL, HOT_LABEL, MR_ONLY_LABEL, WHITE
 from .metrics import contrast, shell
 
 LABELS_PER_KIND = 1000

@@ -11,36 +11,38 @@ from typing import Iterable, Mapping, Optional, Sequence
 import numpy as np
 
 from .measure import CEILING, Measurement
-from .methods import INPUT
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a score is shown: title with unit, factor to that unit, digits after the point."""
+    """How a score is shown: title with unit, factor to that unit, digits after the point, whether less is better."""
 
     score: str
     title: str
     factor: float = 1.0
     digits: int = 2
+    less_is_better: bool = False
 
 
 COLUMNS = (
     Column("psnr", "PSNR (dB)"),
     Column("ssim", "SSIM", digits=4),
-    Column("nrmse", "NRMSE (%)", 100),
-    Column("mae", "MAE (%)", 100),
-    Column("truth_nrmse", "NRMSE to noise-free (%)", 100),
+    Column("nrmse", "NRMSE (%)", 100, less_is_better=True),
+    Column("mae", "MAE (%)", 100, less_is_better=True),
+    Column("truth_nrmse", "NRMSE to noise-free (%)", 100, less_is_better=True),
     Column("hot_contrast", "hot contrast", digits=3),
     Column("cold_contrast", "cold contrast", digits=3),
     Column("bias", "brain bias (%)", 100),
-    Column("region_error", "region error (%)", 100),
+    Column("total_bias", "total activity bias (%)", 100),
+    Column("region_error", "regional SUVR error (%)", 100, less_is_better=True),
     Column("white_matter_noise", "WM noise (%)", 100),
     Column("texture", "texture distance", digits=3),
     Column("leakage", "MR leakage (%)", 100),
     Column("coverage_1", "1-sigma coverage", digits=3),
     Column("coverage_2", "2-sigma coverage", digits=3),
 )
-MODEL_CARD = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias")
+MODEL_CARD = ("psnr", "ssim", "truth_nrmse", "hot_contrast", "cold_contrast", "bias", "region_error")
+PAIRED = ("psnr", "ssim", "truth_nrmse")
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,33 @@ def score_table(caption: str, measurements: Iterable[Measurement], scores: Optio
     return Table(caption, header, tuple(_row(*key, group, columns) for key, group in groups.items()))
 
 
-def paired_table(caption: str, measurements: Iterable[Measurement], baselines: Sequence[str]) -> Table:
-    """By dose, how much PSNR every other method gains over the best of the baselines, with a paired t test."""
-    rows = []
-    for dose, methods in _by_dose(measurements).items():
-        psnr = {name: {m.subject: m.scores["psnr"] for m in group} for name, group in methods.items()}
-        rivals = [name for name in baselines if name in psnr]
-        if not rivals:
-            continue
-        best = max(rivals, key=lambda name: np.mean(list(psnr[name].values())))
-        others = [name for name in psnr if name not in (*baselines, INPUT, CEILING)]
-        rows += [(dose, name, best, *_paired(psnr[name], psnr[best])) for name in others]
-    return Table(caption, ("dose", "method", "best baseline", "PSNR gain (dB)", "p", "n"), tuple(rows))
+def paired_table(
+    caption: str,
+    measurements: Iterable[Measurement],
+    method: str,
+    baselines: Sequence[str],
+    scores: Sequence[str] = PAIRED,
+) -> Table:
+    """By dose and score, what a method gains over the best of the baselines, with a paired t test over subjects.
+
+    The way to the ceiling is the gain in PSNR as a share of what lies between that baseline and the ceiling.
+
+    Args:
+        caption: what the table shows.
+        measurements: of any number of subjects.
+        method: the one that is compared.
+        baselines: the best of them, by the mean of each score, is the one it is compared with.
+        scores: in which to compare.
+    """
+    columns = [column for column in COLUMNS if column.score in scores]
+    rows = [
+        row
+        for dose, methods in _by_dose(measurements).items()
+        for column in columns
+        if (row := _paired_row(dose, column, methods, method, baselines))
+    ]
+    header = ("dose", "score", "method", "best baseline", "gain (mean ± SD)", "p", "way to the ceiling", "n")
+    return Table(caption, header, tuple(rows))
 
 
 def to_markdown(table: Table) -> str:
@@ -137,11 +154,34 @@ def _tuned_text(group: Sequence[Measurement]) -> str:
     return f"{chosen[0][0]} {values[0]}" + (f" to {values[-1]}" if values[-1] != values[0] else "")
 
 
-def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[str, str, str]:
+def _paired_row(
+    dose: str, column: Column, methods: Mapping[str, Sequence[Measurement]], method: str, baselines: Sequence[str]
+) -> Optional[tuple[str, ...]]:
+    values = {name: _by_subject(column, group) for name, group in methods.items()}
+    rivals = [name for name in baselines if values.get(name)]
+    if not rivals or not values.get(method):
+        return None
+    sign = -1 if column.less_is_better else 1
+    best = max(rivals, key=lambda name: sign * np.mean(list(values[name].values())))
+    common = [subject for subject in values[method] if subject in values[best]]
+    ours, theirs = (np.array([values[name][subject] for subject in common]) for name in (method, best))
+    way = _way(ours, theirs, [values.get(CEILING, {}).get(subject, np.nan) for subject in common])
+    return (dose, column.title, method, best, *_t_test(sign * (ours - theirs), column), way, str(len(common)))
+
+
+def _by_subject(column: Column, group: Sequence[Measurement]) -> dict[str, float]:
+    return {m.subject: column.factor * m.scores[column.score] for m in group if column.score in m.scores}
+
+
+def _way(ours: np.ndarray, theirs: np.ndarray, ceiling: Sequence[float]) -> str:
+    span = float(np.mean(ceiling) - theirs.mean())
+    return f"{(ours.mean() - theirs.mean()) / span:.0%}" if span > 0 else ""
+
+
+def _t_test(gains: np.ndarray, column: Column) -> tuple[str, str]:
     from scipy import stats
 
-    gains = np.array([ours[subject] - theirs[subject] for subject in ours if subject in theirs])
+    mean = f"{gains.mean():+.{column.digits}f}"
     if gains.size < 2:
-        return f"{gains.mean():+.2f}", "", str(gains.size)
-    p = stats.ttest_1samp(gains, 0).pvalue
-    return f"{gains.mean():+.2f} ± {gains.std(ddof=1):.2f}", f"{p:.2g}", str(gains.size)
+        return mean, ""
+    return f"{mean} ± {gains.std(ddof=1):.{column.digits}f}", f"{stats.ttest_1samp(gains, 0).pvalue:.2g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 from . import cost, dose, modality, noise, protocol, trust
-from .bench import Bench, Section
+from .bench import Bench, Rival, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "dose": dose.run,
@@ -16,4 +16,4 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "trust": trust.run,
 }
 
-__all__ = ["EXPERIMENTS", "Bench", "Section"]
+__all__ = ["EXPERIMENTS", "Bench", "Rival", "Section"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
@@ -13,7 +13,7 @@ import numpy as np
 from ...model.bundle import Model
 from ...settings import DenoiseSettings, settings_from_preset
 from ..measure import Measurement, measure
-from ..methods import Method
+from ..methods import Method, ours
 from ..study import Study, load_study
 from ..table import Table
 
@@ -43,6 +43,14 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another trained model to compare with, and how it is run."""
+
+    model: Model
+    settings: DenoiseSettings
+
+
+@dataclass(frozen=True)
 class Bench:
     """What is evaluated, and on what.
 
@@ -51,12 +59,14 @@ class Bench:
         model: the model.
         device: of the model, as in :class:`DenoiseSettings`.
         report: receives a line for every measurement.
+        rivals: name in the tables -> another trained model.
     """
 
     folders: tuple[Path, ...]
     model: Model
     device: str = "auto"
     report: Callable[[str], None] = print
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
 
     def studies(self) -> Iterator[Study]:
         """Load one subject after another."""
@@ -65,6 +75,10 @@ class Bench:
     def settings(self, **changes: Any) -> DenoiseSettings:
         """The settings of a run on the bench's device, from the ``balanced`` preset."""
         return settings_from_preset(device=self.device, **changes)
+
+    def rival_methods(self) -> dict[str, Method]:
+        """The rivals, ready to be measured."""
+        return {name: ours(rival.model, rival.settings) for name, rival in self.rivals.items()}
 
     def measure(self, doses: Optional[Sequence[Dose]], methods: Mapping[str, Method]) -> tuple[Measurement, ...]:
         """Apply every method to every dose (None: all) of every subject."""
@@ -88,6 +102,22 @@ def mean_score(measurements: Sequence[Measurement], score: str, **where: str) ->
     chosen = [m for m in measurements if all(getattr(m, field) == value for field, value in where.items())]
     values = [m.scores[score] for m in chosen if score in m.scores]
     return float(np.mean(values)) if values else float("nan")
+
+
+def over_subjects(measurements: Sequence[Measurement]) -> str:
+    """The sample size, as captions tell it."""
+    return f"mean over n = {len({m.subject for m in measurements})} subjects"
+
+
+def plot_by_dose(measurements: Sequence[Measurement], score: str, methods: Sequence[str], y_label: str) -> bytes:
+    """A PNG of a score over the dose reduction, one line a method, mean over subjects."""
+    doses = sorted({measurement.dose for measurement in measurements}, key=as_fraction, reverse=True)
+    reduction = [1 / float(as_fraction(dose)) for dose in doses]
+    series = {
+        name: (reduction, [mean_score(measurements, score, dose=dose, method=name) for dose in doses])
+        for name in methods
+    }
+    return line_plot(series, "full dose / dose", y_label, log_x=True)
 
 
 def line_plot(series: Series, x_label: str, y_label: str, log_x: bool = False) -> bytes:

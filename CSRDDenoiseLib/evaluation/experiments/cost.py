@@ -17,6 +17,7 @@ TEXT = "Network evaluations are what a run costs. The presets are chosen from th
 def run(
     bench: Bench,
     dose: Dose = "1/10",
+    presets: Sequence[str] = tuple(PRESETS),
     steps: Sequence[int] = (2, 4, 8, 16),
     samples: Sequence[int] = (1, 2, 4, 8, 16),
     averaged_steps: int = 8,
@@ -26,6 +27,7 @@ def run(
     Args:
         bench: subjects and model.
         dose: the dose to look at.
+        presets: names of presets.
         steps: noise levels of a single draw.
         samples: averaged draws of DPM-Solver++ ...
         averaged_steps: ... at this many steps each.
@@ -33,7 +35,7 @@ def run(
     draw = partial(bench.settings, estimate="samples")
     averaged = f"dpmpp, {averaged_steps} steps, averaged"
     curves = {
-        **{f"preset {name}": [settings_from_preset(name, device=bench.device)] for name in PRESETS},
+        **{f"preset {name}": [settings_from_preset(name, device=bench.device)] for name in presets},
         "heun, one draw": [draw(sampler="heun", steps=n, samples=1) for n in steps],
         "dpmpp, one draw": [draw(sampler="dpmpp", steps=n, samples=1) for n in steps],
         averaged: [draw(sampler="dpmpp", steps=averaged_steps, samples=k) for k in samples],

@@ -7,35 +7,30 @@ from typing import Optional, Sequence
 from ..measure import CEILING
 from ..methods import INPUT, ours, tuned, unchanged
 from ..table import score_table
-from .bench import MEAN_STD, Bench, Dose, Figure, Section, as_fraction, line_plot, mean_score
+from .bench import MEAN_STD, Bench, Dose, Figure, Section, as_fraction, over_subjects, plot_by_dose
 
 SCORES = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias", "coverage_1", "coverage_2")
 
 
-def run(bench: Bench, doses: Optional[Sequence[Dose]] = None, samples: int = 4) -> Section:
+def run(bench: Bench, doses: Optional[Sequence[Dose]] = None, samples: int = 4, steps: int = 8) -> Section:
     """Follow quality and coverage over dose; simulate subjects with doses from 1/2 to 1/100 to see where it breaks.
 
     Args:
         bench: subjects and model.
         doses: None takes every dose the subjects have.
-        samples: averaged samples, whose spread is the uncertainty.
+        samples: draws whose spread is the uncertainty.
+        steps: of each draw.
     """
-    mine = f"Ours, mean of {samples}"
+    mine = f"Ours, K = {samples}"
     methods = {
         INPUT: unchanged,
         "Best Gaussian": tuned("Gaussian"),
-        mine: ours(bench.model, bench.settings(sampler="dpmpp", steps=8, samples=samples)),
+        mine: ours(bench.model, bench.settings(sampler="dpmpp", steps=steps, samples=samples)),
     }
     measurements = bench.measure(doses, methods)
-    found = sorted({measurement.dose for measurement in measurements}, key=as_fraction, reverse=True)
-    counts = [1 / float(as_fraction(dose)) for dose in found]
-    psnr = {
-        name: (counts, [mean_score(measurements, "psnr", dose=dose, method=name) for dose in found])
-        for name in (*methods, CEILING)
-    }
     low, high = bench.model.metadata.dose_range
     text = f"The model was trained on doses from {as_fraction(high)} to {as_fraction(low)} of the full dose."
-    plot = line_plot(psnr, "full dose / dose", "PSNR (dB)", log_x=True)
-    caption = "PSNR against the full dose over the dose reduction, mean over subjects."
+    plot = plot_by_dose(measurements, "psnr", (*methods, CEILING), "PSNR (dB)")
+    caption = f"PSNR against the full dose over the dose reduction, {over_subjects(measurements)}."
     table = score_table(f"By dose ({MEAN_STD})", measurements, SCORES)
     return Section("Noise sensitivity", text, (table,), (Figure("noise", caption, plot),), measurements)
