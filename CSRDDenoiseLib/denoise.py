@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from .model.bundle import DEFAULT_MODEL, Model, load_model
 from .pipeline.align import Aligned, to_model_grid
 from .pipeline.checks import (
+    INPUT_NAMES,
     FileRequest,
     check_gap,
     check_model,
@@ -37,6 +38,8 @@ from .progress import ProgressCallback, Reporter
 from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
 from .quality.alignment import check_alignment
 from .quality.registration import register_mr
+from .quality.regions import check_labels
+from .quality.report import RunImages, report_page
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ ModelChoice = Union[str, Path, Model]
 # seconds a stage takes on one million voxels and two cores, roughly: they only place the progress bar
 _SHARES = {"align": 1.0, "normalise": 1.0, "sample": 0.0, "restore": 1.0}
 _FILE_SHARES = {"read": 2.0, **_SHARES, "write": 2.0}
+_REPORT_SHARE = {"report": 6.0}
 _SHARE_OF_EVALUATION = 4.0
 
 
@@ -120,17 +124,27 @@ def denoise_files(
     """
     settings = settings or DenoiseSettings()
     check_request(request, settings)
-    stages = Stages(Reporter(progress, _shares(_FILE_SHARES, settings)))
+    shares = {**_FILE_SHARES, **_REPORT_SHARE} if request.page else _FILE_SHARES
+    stages = Stages(Reporter(progress, _shares(shares, settings)))
     with stages.stage("read"):
         loaded = _loaded(model, settings, with_mr=request.mr is not None)
-        images = {name: read_volume(path, name.upper()) for name, path in request.inputs.items()}
+        images = {name: read_volume(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
         files = {name: describe_file(path) for name, path in request.inputs.items()}
-    result = _run(images.pop("pet"), images.pop("mr", None), settings, loaded, stages)
+        if request.labels:
+            check_labels(images["labels"], images["pet"])
+            files["labels"].update(describe_image(images["labels"]))
+    result = _run(images["pet"], images.get("mr"), settings, loaded, stages)
     record = sidecar_path(request.output)
-    with all_or_nothing([*request.volumes.values(), record]) as temporary:
+    pages = [request.page] if request.page else []
+    with all_or_nothing([*request.volumes.values(), *pages, record]) as temporary:
         with stages.stage("write"):
             for name, path in request.volumes.items():
                 write_image(getattr(result, name), temporary[path])
+        for page in pages:
+            with stages.stage("report"):
+                told = _with_files(result, request, files, stages).provenance
+                shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **images)
+                temporary[page].write_text(report_page(shown, told), encoding="utf-8")
         result = _with_files(result, request, files, stages)
         write_record(result.provenance, temporary[record])
     return result
@@ -255,7 +269,9 @@ def _with_files(
 ) -> DenoiseResult:
     inputs = result.provenance["inputs"]
     described = {name: {**files[name], **inputs[name]} if name in files else None for name in inputs}
-    outputs = {name: str(path.resolve()) for name, path in request.volumes.items()}
+    described.update({name: told for name, told in files.items() if name not in inputs})
+    paths = {**request.volumes, **({"report": request.page} if request.page else {})}
+    outputs = {name: str(path.resolve()) for name, path in paths.items()}
     told = {"inputs": described, "outputs": outputs, "seconds": stages.summary()}
     return replace(result, provenance={**result.provenance, **told})
 

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, ModelError
+from ..quality.drawing import require_matplotlib
 from ..settings import DenoiseSettings
 from .align import Aligned, Grid
 from .write import output_suffix, sidecar_path
@@ -25,6 +26,8 @@ MIN_EXTENT_MM = 24.0
 MIN_VOXELS = 4
 MAX_NEGATIVE = 0.5
 MIN_HEAD_COVERED = 0.5
+INPUT_NAMES = {"pet": "PET", "mr": "MR", "labels": "label map"}
+"""How messages call the inputs of a request."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class FileRequest:
         difference: where denoised - PET goes, or None.
         uncertainty: where the standard deviation over the samples goes, or None.
         overwrite: replace outputs that exist.
+        report: folder of the quality report, made if need be, or None; needs matplotlib.
+        labels: label map whose regions the report measures, or None.
     """
 
     pet: Path
@@ -46,16 +51,18 @@ class FileRequest:
     difference: Optional[Path] = None
     uncertainty: Optional[Path] = None
     overwrite: bool = False
+    report: Optional[Path] = None
+    labels: Optional[Path] = None
 
     def __post_init__(self) -> None:
-        for name in ("pet", "output", "mr", "difference", "uncertainty"):
+        for name in ("pet", "output", "mr", "difference", "uncertainty", "report", "labels"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
 
     @property
     def inputs(self) -> dict[str, Path]:
         """Name -> path of what is read."""
-        return {name: path for name, path in (("pet", self.pet), ("mr", self.mr)) if path}
+        return {name: path for name, path in (("pet", self.pet), ("mr", self.mr), ("labels", self.labels)) if path}
 
     @property
     def volumes(self) -> dict[str, Path]:
@@ -63,12 +70,17 @@ class FileRequest:
         named = (("denoised", self.output), ("difference", self.difference), ("uncertainty", self.uncertainty))
         return {name: path for name, path in named if path}
 
+    @property
+    def page(self) -> Optional[Path]:
+        """Where the report goes, named after the denoised PET: ``denoised.nii.gz`` -> ``FOLDER/denoised.html``."""
+        return self.report and self.report / sidecar_path(self.output).with_suffix(".html").name
+
 
 def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     """Refuse a request that cannot end well, from its paths alone."""
     for name, path in request.inputs.items():
         if not path.exists():
-            raise InputError(f"The {name.upper()} '{path}' does not exist.")
+            raise InputError(f"The {INPUT_NAMES[name]} '{path}' does not exist.")
     if request.mr and _same(request.pet, request.mr):
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
     for path in request.volumes.values():
@@ -76,7 +88,11 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     check_register(settings, with_mr=request.mr is not None)
     if request.uncertainty:
         check_uncertainty(settings)
-    _check_outputs({**request.volumes, "record": sidecar_path(request.output)}, request)
+    if request.report:
+        require_matplotlib()
+    elif request.labels:
+        raise InputError("The label map is for the report; ask for one (--report FOLDER), or leave the labels out.")
+    _check_outputs(request)
 
 
 def check_uncertainty(settings: DenoiseSettings) -> None:
@@ -190,7 +206,10 @@ def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
     return Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype)), [f"The {what} had {told}; now zero."]
 
 
-def _check_outputs(outputs: dict[str, Path], request: FileRequest) -> None:
+def _check_outputs(request: FileRequest) -> None:
+    outputs = {**request.volumes, "record": sidecar_path(request.output)}
+    if request.page:
+        outputs["report"] = request.page
     # a NIfTI's own JSON (BIDS) is part of the input
     guarded = [*request.inputs.values(), *(sidecar_path(path) for path in request.inputs.values() if path.is_file())]
     seen: dict[Path, str] = {}
@@ -206,11 +225,14 @@ def _check_outputs(outputs: dict[str, Path], request: FileRequest) -> None:
         if path.exists() and not request.overwrite:
             raise InputError(f"The {name} '{path}' exists already; choose another name or use --overwrite.")
     for folder in {path.parent for path in outputs.values()}:
-        _check_folder(folder)
+        # the report's folder is made when the report is written
+        _check_folder(folder.parent if folder == request.report and not folder.exists() else folder)
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"The output folder '{folder}' is a file; give a folder.")
+    if not folder.exists():
         raise InputError(f"The output folder '{folder}' does not exist; create it first.")
     try:
         # asking for permission bits is not enough: read-only file systems, ACLs and root differ

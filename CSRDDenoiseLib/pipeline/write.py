@@ -41,11 +41,16 @@ def sidecar_path(path: Path) -> Path:
 def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     """Give each path a temporary one to write to; rename all when the body succeeds, remove all when it does not.
 
+    A folder that is missing is made, if its parent is there, and does not stay without a result in it.
+
     Raises:
         InputError: something could not be written; then nothing is.
     """
     temporary = {path: path.with_name(f".{os.getpid()}.partial.{path.name}") for path in paths}
+    missing = {path.parent for path in temporary if not path.parent.exists()}
     try:
+        for folder in missing:
+            folder.mkdir()
         yield temporary
         for path, written in temporary.items():
             os.replace(written, path)
@@ -57,6 +62,10 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
         for written in temporary.values():
             with suppress(OSError):
                 written.unlink()
+        for folder in missing:
+            # refused, and rightly so, when there is a result in it
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_image(image: sitk.Image, path: Path) -> None:

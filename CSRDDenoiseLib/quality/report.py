@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional
 
 import numpy as np
@@ -14,13 +13,13 @@ import SimpleITK as sitk
 
 from ..pipeline.align import ORIENTATION, Grid, resample
 from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, find_head, noise_level, smooth
-from ..pipeline.write import sidecar_path
 from ..summary import ChangeSummary, summarise_change
 from .curves import Curves, histogram_figure, profile_figure
 from .drawing import require_matplotlib, to_svg
 from .page import document, folded, paragraph, picture, section, table
 from .planes import alignment_figure, centre_of, comparison_figure
 from .regions import Region, labels_on, measure_regions
+from .registration import moved
 from .wording import fact_rows, geometry_rows, input_name, number, percent, words
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class RunImages:
     Attributes:
         pet, denoised: before and after, on one grid.
         uncertainty: on the PET's grid, or None.
-        mr: as it was used, on any grid, or None.
+        mr: as it was given, on any grid, or None; it is shown where the record says that it was moved to.
         labels: regions to measure, on any grid, or None.
     """
 
@@ -83,11 +82,6 @@ class RunImages:
     uncertainty: Optional[sitk.Image] = None
     mr: Optional[sitk.Image] = None
     labels: Optional[sitk.Image] = None
-
-
-def report_path(folder: Path, output: Path) -> Path:
-    """Return where the report of a run lies that writes ``output``: ``denoised.nii.gz`` -> ``FOLDER/denoised.html``."""
-    return Path(folder) / sidecar_path(output).with_suffix(".html").name
 
 
 def report_page(images: RunImages, provenance: Mapping[str, Any]) -> str:
@@ -102,7 +96,7 @@ def report_page(images: RunImages, provenance: Mapping[str, Any]) -> str:
     """
     require_matplotlib()
     volumes = _Volumes.of(images, provenance)
-    summary = summarise_change(images.denoised, images.denoised - sitk.Cast(images.pet, images.denoised.GetPixelID()))
+    summary = summarise_change(*(volumes.grid.image(v) for v in (volumes.denoised, volumes.difference)))
     quality, warnings = provenance.get("quality", {}), provenance.get("warnings", [])
     parts = [
         _header(provenance),
@@ -131,7 +125,7 @@ class _Volumes:
     labels: Optional[np.ndarray]
     head: np.ndarray
     scale: float
-    spacing: tuple[float, ...]
+    grid: Grid
     unit: str
 
     @classmethod
@@ -144,13 +138,22 @@ class _Volumes:
             pet=pet,
             denoised=_array(images.denoised),
             uncertainty=None if images.uncertainty is None else _array(images.uncertainty),
-            mr=None if images.mr is None else _array(resample(images.mr, grid, sitk.sitkLinear)),
+            mr=None if images.mr is None else _array(resample(_as_used(images.mr, provenance), grid, sitk.sitkLinear)),
             labels=None if images.labels is None else labels_on(images.labels, grid),
             head=head.mask if head else np.ones(pet.shape, bool),
             scale=head.scale if head else float(np.abs(pet).max()) or 1.0,
-            spacing=grid.array_spacing,
+            grid=grid,
             unit="" if unit == _NO_UNIT else unit,
         )
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Voxel spacing in mm along (D, H, W)."""
+        return self.grid.array_spacing
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.denoised - self.pet
 
     @property
     def before_and_after(self) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +209,7 @@ def _warnings(warnings: Iterable[str]) -> str:
 
 
 def _comparison(volumes: _Volumes) -> str:
-    shown = {"PET": volumes.pet, "denoised": volumes.denoised, "difference": volumes.denoised - volumes.pet}
+    shown = {"PET": volumes.pet, "denoised": volumes.denoised, "difference": volumes.difference}
     caption = (
         "Three planes through the centre of the head. PET and denoised share one scale; the difference is denoised - "
         "PET, red where activity was added"
@@ -318,6 +321,17 @@ def _region_row(region: Region) -> tuple[str, ...]:
     )
 
 
+def _as_used(mr: sitk.Image, provenance: Mapping[str, Any]) -> sitk.Image:
+    """The MR where the registration of the run, if there was one, put it."""
+    registration = provenance.get("quality", {}).get("registration", {})
+    if not registration.get("applied"):
+        return mr
+    told, motion = registration["transform"], sitk.Euler3DTransform()
+    motion.SetCenter(told["centre"])
+    motion.SetParameters(told["parameters"])
+    return moved(mr, motion)
+
+
 def _columns(*parts: str) -> str:
     return f'<div class="columns">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
 
@@ -327,7 +341,8 @@ def _svg(figure: Figure, caption: str) -> str:
 
 
 def _array(image: sitk.Image) -> np.ndarray:
-    return np.nan_to_num(sitk.GetArrayFromImage(sitk.DICOMOrient(image, ORIENTATION)))
+    array = sitk.GetArrayFromImage(sitk.DICOMOrient(image, ORIENTATION))
+    return np.where(np.isfinite(array), array, 0).astype(array.dtype)
 
 
 def _pet_name(provenance: Mapping[str, Any]) -> str:

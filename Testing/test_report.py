@@ -1,0 +1,243 @@
+"""The quality report: what it says, that it stands alone, and how a real browser shows and prints it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array, rotation
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.denoise import FileRequest, denoise_files
+from CSRDDenoiseLib.errors import Cancelled, InputError
+from CSRDDenoiseLib.pipeline.align import Grid
+from CSRDDenoiseLib.quality.planes import mr_head, tissue_levels
+from CSRDDenoiseLib.quality.regions import check_labels, labels_on, measure_regions
+from CSRDDenoiseLib.quality.registration import moved
+from CSRDDenoiseLib.quality.report import RunImages, report_page
+from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+if TYPE_CHECKING:
+    from browser import Browser
+
+pytest_plugins = ["browser"]
+
+TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu")
+SAMPLE = resource_folder() / SAMPLE_DATA
+NAME = "low & <dose>.nii.gz"
+
+
+def label_image(shape: tuple[int, int, int] = (24, 28, 26)) -> sitk.Image:
+    """Two boxes: label 1 holds 3 x 4 x 5 voxels, label 7 as many."""
+    labels = np.zeros(shape, np.int16)
+    labels[8:11, 8:12, 8:13] = 1
+    labels[12:15, 14:18, 10:15] = 7
+    return as_image(labels)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, model_folder) -> Path:
+    """A run of the command line with everything that a report can show."""
+    folder = tmp_path_factory.mktemp("run")
+    sitk.WriteImage(as_image(head_array()), str(folder / NAME))
+    sitk.WriteImage(as_image(1000 - head_array(seed=1) / 10), str(folder / "mr.nrrd"))
+    sitk.WriteImage(label_image(), str(folder / "labels.nrrd"))
+    files = {"pet": NAME, "mr": "mr.nrrd", "output": "out.nii.gz", "uncertainty": "u.nrrd", "labels": "labels.nrrd"}
+    words = [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
+    options = ["--report", str(folder / "reports"), "--model", str(model_folder), "--steps", "2", "--samples", "2"]
+    assert main(["denoise", *words, *options, "--progress", "none"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run_folder) -> str:
+    return (run_folder / "reports" / "out.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def request_with_report(tmp_path, pet, mr) -> FileRequest:
+    sitk.WriteImage(pet, str(tmp_path / "pet.nrrd"))
+    sitk.WriteImage(mr, str(tmp_path / "mr.nrrd"))
+    names = ("pet", "mr", "output")
+    return FileRequest(**{name: tmp_path / f"{name}.nrrd" for name in names}, report=tmp_path / "reports")
+
+
+def test_page_tells_inputs_pictures_numbers_warnings_and_the_whole_record(page, run_folder):
+    record = json.loads((run_folder / "out.json").read_text())
+    assert record["outputs"]["report"].endswith("out.html")
+    assert record["inputs"]["labels"]["sha256"] and record["seconds"]["report"] > 0
+    for title in ("Before and after", "Alignment of PET and MR", "Inputs and provenance", "Profiles and histograms"):
+        assert title in page
+    assert page.count("<img") == 4
+    assert "26 x 28 x 24" in page and "2 x 2 x 2 mm" in page and "LPS, not oblique" in page
+    assert "Noise of single voxels" in page and "SD denoised" in page
+    for warning in record["warnings"]:
+        assert f"<li>{warning}</li>".replace("'", "&#x27;") in page
+    told = re.search(r"<details>.*<pre>(.*)</pre>", page, re.DOTALL).group(1)
+    assert f"&quot;weights_sha256&quot;: &quot;{record['model']['weights_sha256']}&quot;" in told
+
+
+def test_page_stands_alone_and_names_are_text_not_markup(page):
+    sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert len(sources) == 5 and all(source.startswith("data:") for source in sources)
+    assert "@import" not in page and "url(" not in page and "<script" not in page
+    assert "low &amp; &lt;dose&gt;.nii.gz" in page and "<dose>" not in page
+
+
+def test_browser_shows_every_picture_and_has_nothing_to_complain_of(browser: Browser, run_folder):
+    for width in (1200, 480):
+        shown = browser.open(run_folder / "reports" / "out.html", width)
+        assert shown.complaints == []
+        assert len(shown.image_widths) == 4 and min(shown.image_widths) > 0
+        assert shown.too_wide <= 0
+
+
+def test_browser_test_can_fail(browser: Browser, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text('<html><body><img src="none.png"><script>nothing()</script></body></html>')
+    shown = browser.open(bad)
+    assert shown.image_widths == [0]
+    assert any("nothing is not defined" in line for line in shown.complaints)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["usual", "much to tell"])
+def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many):
+    """With the bundled head, whose pictures have real proportions; what it is denoised with does not matter."""
+    record = json.loads((run_folder / "out.json").read_text())
+    pet, mr, labels = (sitk.ReadImage(str(SAMPLE / f"{n}.nii.gz")) for n in ("low_dose_1_10", "mr", "labels"))
+    if many:
+        record["warnings"] = [
+            f"Warning {i} is a sentence of the usual length, with a number or two: {i}." for i in range(9)
+        ]
+        record["quality"] = {area: dict.fromkeys("abcdefgh", 1.25) for area in ("alignment", "noise", "support")}
+    pet = sitk.Cast(pet, sitk.sitkFloat32)
+    images = RunImages(pet, sitk.DiscreteGaussian(pet, [4.0] * 3), sitk.Abs(pet) * 0.05, mr, labels)
+    path = tmp_path / "report.html"
+    path.write_text(report_page(images, record), encoding="utf-8")
+    if "CSRD_TEST_PICTURES" in os.environ:
+        browser.picture(path, Path(os.environ["CSRD_TEST_PICTURES"]) / f"report-{'much' if many else 'usual'}.png")
+    assert browser.print(path) == 2
+
+
+@pytest.mark.parametrize("left_out", [("mr",), ("uncertainty",), ("labels",), ("mr", "uncertainty", "labels")])
+def test_page_without_what_there_is_not(left_out, pet, mr):
+    images = {"pet": pet, "denoised": pet, "uncertainty": sitk.Abs(pet), "mr": mr, "labels": label_image()}
+    page = report_page(RunImages(**{name: image for name, image in images.items() if name not in left_out}), {})
+    assert ("No MR was given" in page) == ("mr" in left_out)
+    assert ("Median uncertainty" in page) == ("uncertainty" not in left_out)
+    assert ("<h2>Regions</h2>" in page) == ("labels" not in left_out)
+
+
+@pytest.mark.parametrize(
+    "pet",
+    [
+        as_image(np.zeros((12, 12, 12), np.float32)),
+        as_image(np.full((5, 6, 7), np.nan, np.float32)),
+        as_image(head_array((30, 8, 28)) * 1e-30, (0.5, 8.0, 2.0), direction=rotation(40)),
+        as_image(-head_array()),
+    ],
+    ids=["empty", "nan", "anisotropic and faint", "negative"],
+)
+def test_page_of_odd_volumes_does_not_fail(pet):
+    assert report_page(RunImages(pet, pet, pet, pet), {}).count("<img") == 4
+
+
+def test_same_run_same_page(pet, mr):
+    images = RunImages(pet, sitk.DiscreteGaussian(pet), None, mr)
+    assert report_page(images, {"units": "Bq/mL"}) == report_page(images, {"units": "Bq/mL"})
+
+
+def test_mr_is_shown_where_the_registration_put_it(pet, mr):
+    motion = sitk.Euler3DTransform((0.0, 30.0, 20.0), 0.1, 0.0, 0.2, (3.0, -2.0, 4.0))
+    told = {"centre": list(motion.GetCenter()), "parameters": list(motion.GetParameters())}
+    registered = {"quality": {"registration": {"applied": True, "transform": told}}}
+    pictures = [
+        re.findall(r'src="data:image/svg\+xml;base64,([^"]*)', report_page(RunImages(pet, pet, None, used), record))[1]
+        for used, record in ((mr, registered), (moved(mr, motion), {}), (mr, {}))
+    ]
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_regions_are_measured_on_the_pet_grid(pet):
+    fine = sitk.Resample(
+        label_image(), [52, 56, 48], sitk.Transform(), sitk.sitkNearestNeighbor, (-20.5, 9.5, 4.5), (1, 1, 1)
+    )
+    before, labels = sitk.GetArrayFromImage(pet), sitk.GetArrayFromImage(label_image())
+    found = measure_regions(labels_on(fine, Grid.of(pet)), before, before * 0.9, before * 0.1, voxel_ml=0.008)
+    assert [region.label for region in found] == [1, 7]
+    for region in found:
+        inside = before[labels == region.label]
+        assert region.millilitres == pytest.approx(60 * 0.008)
+        assert region.before == pytest.approx(inside.mean()) and region.spread_before == pytest.approx(
+            inside.std(), rel=1e-4
+        )
+        assert region.after == pytest.approx(0.9 * inside.mean()) and region.uncertainty == pytest.approx(
+            inside.mean() / 10
+        )
+        assert region.change_percent == pytest.approx(-10, abs=1e-3)
+
+
+def test_outline_of_an_mr_is_one_filled_head_and_levels_part_its_tissues():
+    z, y, x = np.indices((40, 40, 40)) - 19.5
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    mr = np.select([radius < 6, radius < 11, radius < 15], [100.0, 0.0, 60.0], 0.0).astype(np.float32)
+    mr[2, 2, 2] = 100
+    assert np.array_equal(mr_head(mr), radius < 15)
+    low, high = tissue_levels(mr[radius < 15])
+    assert 0 < low < 60 < high < 100
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (as_image(head_array()), "no whole number"),
+        (as_image(np.zeros((24, 28, 26), np.int16)), "no label inside the PET"),
+        (as_image(np.ones((4, 4, 4), np.int16), origin=(900.0, 0.0, 0.0)), "no label inside the PET"),
+        (as_image(np.arange(24 * 28 * 26).reshape(24, 28, 26).astype(np.int32)), "17471 labels"),
+    ],
+    ids=["an image", "empty", "elsewhere", "too many"],
+)
+def test_label_map_that_cannot_be_used_is_told(labels, words, pet):
+    with pytest.raises(InputError, match=words):
+        check_labels(labels, pet)
+
+
+def test_labels_without_a_report_and_a_report_without_matplotlib_are_told(request_with_report, monkeypatch):
+    with pytest.raises(InputError, match="label map is for the report"):
+        denoise_files(replace(request_with_report, report=None, labels=request_with_report.mr), TWO_SAMPLES)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else real(name))
+    with pytest.raises(InputError, match="needs the Python package matplotlib"):
+        denoise_files(request_with_report, TWO_SAMPLES)
+
+
+@pytest.mark.parametrize("stage", ["sample", "report"])
+def test_cancelled_run_leaves_no_report_and_no_folder(request_with_report, model_folder, stage):
+    with pytest.raises(Cancelled):
+        denoise_files(request_with_report, TWO_SAMPLES, model_folder, lambda report: report.stage != stage)
+    assert {path.name for path in request_with_report.output.parent.iterdir()} == {"pet.nrrd", "mr.nrrd"}
+
+
+def test_report_that_exists_is_kept_and_a_file_is_no_folder(request_with_report, model_folder):
+    request_with_report.report.write_text("mine")
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        denoise_files(request_with_report, TWO_SAMPLES, model_folder)
+    request_with_report.report.unlink()
+    request_with_report.report.mkdir()
+    request_with_report.page.write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        denoise_files(request_with_report, TWO_SAMPLES, model_folder)
+    assert request_with_report.page.read_text() == "mine"
+    denoise_files(replace(request_with_report, overwrite=True), TWO_SAMPLES, model_folder)
+    assert "PET denoising report" in request_with_report.page.read_text()
+    shutil.rmtree(request_with_report.report)
