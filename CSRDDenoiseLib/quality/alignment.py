@@ -17,6 +17,7 @@ from .registration import (
     head_points,
     heads_centred,
     make_pair,
+    matrix,
     no_motion,
     normalised_mutual_information,
     prominence,
@@ -85,7 +86,7 @@ def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
     now = normalised_mutual_information(pair, no_motion(pair))
     if search is None:
         return Alignment(_verdict(None, overlap, 0.0), None, None, None, overlap, now, now, 0.0)
-    size, peak = size_of(search.motion, head_points(pair)), prominence(pair, search.motion)
+    size, peak = size_of(matrix(search.motion), head_points(pair)), prominence(pair, search.motion)
     best = normalised_mutual_information(pair, search.motion)
     numbers = (size.offset_mm, size.degrees, size.displacement_mm, overlap, now, best, peak)
     return Alignment(_verdict(size, overlap, peak), *numbers)

@@ -236,11 +236,10 @@ def prominence(pair: Pair, motion: sitk.Euler3DTransform) -> float:
     return 1 - float(np.mean(values)) / peak if peak > 0 else 0.0
 
 
-def size_of(motion: sitk.Euler3DTransform, points: np.ndarray) -> Size:
-    """Tell how far a motion goes at points (n, 3) of the head, in mm."""
-    turn = matrix(motion)[:3, :3]
-    angle = math.degrees(math.acos(float(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
-    moves = np.array([motion.TransformPoint(point.tolist()) for point in points]) - points
+def size_of(motion: np.ndarray, points: np.ndarray) -> Size:
+    """Tell how far a motion, as a matrix (4, 4), moves points (n, 3) of the head in mm."""
+    angle = math.degrees(math.acos(float(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1))))
+    moves = points @ motion[:3, :3].T + motion[:3, 3] - points
     return Size(float(np.linalg.norm(moves.mean(0))), angle, float(np.linalg.norm(moves, axis=1).mean()))
 
 
@@ -254,7 +253,7 @@ def matrix(motion: sitk.Transform) -> np.ndarray:
     return result
 
 
-def moved(mr: sitk.Image, motion: sitk.Euler3DTransform) -> sitk.Image:
+def moved(mr: sitk.Image, motion: sitk.Transform) -> sitk.Image:
     """Return the MR at its place on the PET: the same voxels, with another origin and direction."""
     back = matrix(motion.GetInverse())
     result = sitk.Image(mr)
@@ -288,7 +287,7 @@ def register(pet: sitk.Image, mr: sitk.Image, on_step: Callable[[int, int], None
         return _failed(no_motion(pair))
     before, after = (normalised_mutual_information(pair, motion) for motion in (no_motion(pair), best.motion))
     found = best.converged and prominence(pair, best.motion) > LEAST_PROMINENCE
-    return Registration(best.motion, size_of(best.motion, head_points(pair)), found, before, after)
+    return Registration(best.motion, size_of(matrix(best.motion), head_points(pair)), found, before, after)
 
 
 def register_mr(

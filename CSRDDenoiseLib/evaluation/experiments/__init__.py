@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from . import cost, dose, modality, noise, protocol, trust
+from . import alignment, cost, dose, modality, noise, protocol, trust
 from .bench import Bench, Rival, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
@@ -14,6 +14,7 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "cost": cost.run,
     "protocol": protocol.run,
     "trust": trust.run,
+    "alignment": alignment.run,
 }
 
 __all__ = ["EXPERIMENTS", "Bench", "Rival", "Section"]
