@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -32,14 +32,17 @@ from .pipeline.checks import (
 from .pipeline.condition import Condition, make_condition
 from .pipeline.normalise import HEAD_SMOOTHING_MM, smooth
 from .pipeline.read import read_volume, units_of
-from .pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_uncertainty
+from .pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_labels, restore_uncertainty
 from .pipeline.write import all_or_nothing, sidecar_path, write_image, write_record
 from .progress import ProgressCallback, Reporter
 from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
 from .quality.alignment import check_alignment
-from .quality.registration import register_mr
+from .quality.calibration import calibrate
+from .quality.inputs import judge_input
 from .quality.regions import check_labels
+from .quality.registration import register_mr
 from .quality.report import RunImages, report_page
+from .quality.support import Output, check_output
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -61,7 +64,9 @@ class DenoiseResult:
     Attributes:
         denoised: the denoised PET.
         difference: denoised - PET.
-        uncertainty: standard deviation over the samples; None with one sample or the posterior mean.
+        uncertainty: standard deviation to expect, from the spread of the samples and, where the model has one, its
+            calibration; None with one sample or the posterior mean.
+        support: label map, 1 where structure was added and 2 where it was removed that the PET's counts do not support.
         provenance: inputs, model, settings, versions, times and warnings as plain JSON types.
         warnings: sentences for the user.
     """
@@ -69,6 +74,7 @@ class DenoiseResult:
     denoised: sitk.Image
     difference: sitk.Image
     uncertainty: Optional[sitk.Image]
+    support: sitk.Image
     provenance: dict[str, Any]
     warnings: tuple[str, ...]
 
@@ -81,6 +87,10 @@ class _Inputs:
     mr: Optional[sitk.Image]
     warnings: tuple[str, ...]
     quality: dict[str, Any] = field(default_factory=dict)
+
+    def told(self, warnings: Sequence[str], quality: Mapping[str, Any]) -> _Inputs:
+        """Return the same inputs with more that was found about them."""
+        return replace(self, warnings=(*self.warnings, *warnings), quality={**self.quality, **quality})
 
 
 def denoise(
@@ -168,6 +178,7 @@ def _run(
     with stages.stage("normalise"):
         condition = make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing)
         inputs = _with_overlap_checked(inputs, aligned, condition)
+        inputs = inputs.told(*judge_input(inputs.pet, aligned, condition.head, model.metadata))
         aligned, condition = aligned.crop(condition.head.box), condition.cropped()
     with stages.stage("sample"):
         samples = sample_residual(model, condition.channels, condition.head.mask, settings, stages.report)
@@ -175,8 +186,12 @@ def _run(
     with stages.stage("restore"):
         mean, change = _held(samples.mean * condition.scale, aligned, condition)
         denoised, difference = restore(inputs.pet, mean, aligned.grid)
-        std = None if samples.std is None else samples.std * condition.scale
+        spread, calibration = calibrate(samples.std, aligned.grid.array_spacing, model.metadata.extra)
+        std = None if spread is None else spread * condition.scale
         uncertainty = None if std is None else restore_uncertainty(inputs.pet, std, aligned.grid)
+        about, found, labels = check_output(_output(aligned, condition, mean))
+        support = restore_labels(inputs.pet, labels, aligned.grid)
+        inputs = inputs.told(about, {"output": found, "uncertainty": calibration})
     warnings = (*inputs.warnings, *_mean_warning(change))
     provenance = {
         **_provenance(inputs, settings, model, samples),
@@ -187,7 +202,7 @@ def _run(
         "peak_memory_bytes": peak_memory_bytes(),
         "warnings": list(warnings),
     }
-    return DenoiseResult(denoised, difference, uncertainty, provenance, warnings)
+    return DenoiseResult(denoised, difference, uncertainty, support, provenance, warnings)
 
 
 def _checked(pet: sitk.Image, mr: Optional[sitk.Image], settings: DenoiseSettings, model: Model) -> _Inputs:
@@ -209,8 +224,7 @@ def _placed(inputs: _Inputs, settings: DenoiseSettings, report: Reporter) -> tup
         mr, warnings, quality["registration"] = register_mr(inputs.pet, mr, partial(report, "align"))
     check_gap(inputs.pet, mr)
     about_place, quality["alignment"] = check_alignment(inputs.pet, mr)
-    told = (*inputs.warnings, *warnings, *about_place)
-    return replace(inputs, warnings=told, quality={**inputs.quality, **quality}), mr
+    return inputs.told([*warnings, *about_place], quality), mr
 
 
 def _with_overlap_checked(inputs: _Inputs, aligned: Aligned, condition: Condition) -> _Inputs:
@@ -225,6 +239,11 @@ def _held(residual: np.ndarray, aligned: Aligned, condition: Condition) -> tuple
     smoothed = smooth(aligned.pet / brain_mean, aligned.grid.array_spacing, HEAD_SMOOTHING_MM)
     held, change = hold_mean(residual / brain_mean, smoothed, condition.head.mask)
     return held * brain_mean, change
+
+
+def _output(aligned: Aligned, condition: Condition, residual: np.ndarray) -> Output:
+    pet, brain_mean = aligned.pet, condition.head.scale
+    return Output(pet / brain_mean, (pet + residual) / brain_mean, condition.head.mask, aligned.grid)
 
 
 def _mean_warning(change: float) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
     files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
+    files.add_argument("--support", type=Path, metavar="PATH", help="where the PET's counts do not support the result")
     files.add_argument("--report", type=Path, metavar="FOLDER", help="write a quality report (one HTML page) there")
     files.add_argument("--labels", type=Path, metavar="PATH", help="label map whose regions the report measures")
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero, register=args.register)
     from ..denoise import FileRequest, denoise_files
 
-    names = ("pet", "output", "mr", "difference", "uncertainty", "overwrite", "report", "labels")
+    names = ("pet", "output", "mr", "difference", "uncertainty", "support", "overwrite", "report", "labels")
     request = FileRequest(**{name: getattr(args, name) for name in names})
     result = denoise_files(request, settings, args.model, progress_callback(args.progress))
     tell_result(result, args.progress)

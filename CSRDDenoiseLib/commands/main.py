@@ -21,6 +21,7 @@ COMMANDS = {
     "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
     "train": ("train", "train a model"),
     "evaluate": ("evaluate", "compare a model with filters"),
+    "calibrate": ("calibrate", "make a model's uncertainty tell the error"),
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
     "info": ("info", "what is installed: versions, devices, models"),
 }

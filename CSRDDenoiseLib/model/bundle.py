@@ -31,7 +31,12 @@ _PUBLISHED = ("mr", "low_dose", "position_x", "position_y", "position_z")
 CHANNELS = {"noise-level": (*_PUBLISHED, "log_noise_level"), "reference": _PUBLISHED}
 """Normalisation scheme -> the condition's channels in order."""
 
-ARCHITECTURES = {"ResidualUNet3d": "network", "DDPMpp3d": "ddpmpp"}
+ARCHITECTURES = {
+    "ResidualUNet3d": "network",
+    "DDPMpp3d": "ddpmpp",
+    "MultiViewUNet2d": "multiview",
+    "DiffusionTransformer3d": "transformer",
+}
 """Class name of each network -> the module of this package that holds it."""
 
 
@@ -228,9 +233,27 @@ def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMeta
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         bytes_per_voxel=round(activation_bytes_per_voxel(network), 1),
     )
-    text = json.dumps(metadata.as_dict(), indent=2) + "\n"
+    text = _as_text(metadata)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         for name, content in ((WEIGHTS_FILE, weights), (METADATA_FILE, text.encode())):
             (Path(staging) / name).write_bytes(content)
         for name in (WEIGHTS_FILE, METADATA_FILE):
             os.replace(Path(staging) / name, folder / name)
+
+
+def add_extra(folder: Union[str, Path], extra: dict[str, Any]) -> None:
+    """Add to the ``extra`` of a model folder's metadata, in one step; the weights stay as they are.
+
+    Raises:
+        ModelError: the metadata is damaged, incomplete, or of a newer format.
+    """
+    folder = Path(folder)
+    metadata = read_metadata(folder)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
+        staged = Path(staging) / METADATA_FILE
+        staged.write_text(_as_text(replace(metadata, extra={**metadata.extra, **extra})), encoding="utf-8")
+        os.replace(staged, folder / METADATA_FILE)
+
+
+def _as_text(metadata: ModelMetadata) -> str:
+    return json.dumps(metadata.as_dict(), indent=2) + "\n"

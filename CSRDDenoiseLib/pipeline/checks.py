@@ -40,6 +40,7 @@ class FileRequest:
         mr: MR of the same head, or None.
         difference: where denoised - PET goes, or None.
         uncertainty: where the standard deviation over the samples goes, or None.
+        support: where the map of what the counts do not support goes, or None.
         overwrite: replace outputs that exist.
         report: folder of the quality report, made if need be, or None; needs matplotlib.
         labels: label map whose regions the report measures, or None.
@@ -53,9 +54,10 @@ class FileRequest:
     overwrite: bool = False
     report: Optional[Path] = None
     labels: Optional[Path] = None
+    support: Optional[Path] = None
 
     def __post_init__(self) -> None:
-        for name in ("pet", "output", "mr", "difference", "uncertainty", "report", "labels"):
+        for name in ("pet", "output", "mr", "difference", "uncertainty", "support", "report", "labels"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
 
@@ -67,8 +69,11 @@ class FileRequest:
     @property
     def volumes(self) -> dict[str, Path]:
         """Name -> path of the volumes that are asked for."""
-        named = (("denoised", self.output), ("difference", self.difference), ("uncertainty", self.uncertainty))
-        return {name: path for name, path in named if path}
+        named = {
+            "denoised": self.output,
+            **{name: getattr(self, name) for name in ("difference", "uncertainty", "support")},
+        }
+        return {name: path for name, path in named.items() if path}
 
     @property
     def page(self) -> Optional[Path]:

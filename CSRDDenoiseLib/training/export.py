@@ -9,9 +9,12 @@ from typing import Any
 import torch
 
 from ..model.bundle import ModelMetadata, build_network, save_model
+from ..quality.noise import KEY as NOISE_KEY
 from .checkpoint import TrainingState, load_checkpoint
 from .config import TrainingConfig
 from .loop import SIGMA_MAX_PER_DATA, SIGMA_MIN_PER_DATA
+from .noise_range import noise_range
+from .pool import Pool
 from .split import load_or_make_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
@@ -49,10 +52,16 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         dose_range=(min(config.doses), max(config.doses)),
         mr_optional=config.mr_dropout > 0,
         training=_facts(config, state, hardware),
+        extra={NOISE_KEY: noise_range(_pool(config))},
     )
     # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
     save_model(folder, network.half(), metadata)
     return metadata
+
+
+def _pool(config: TrainingConfig) -> Pool:
+    # it is only read, so neither anatomies nor a seed are needed
+    return Pool(config.output / "pool", config.anatomy, (), config.doses, config.model_spacing, first_seed=0)
 
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""``csrd-denoise calibrate``: learn what error to expect from a model's spread, and store it with the model."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
+
+DESCRIPTION = (
+    "Runs a model on simulated subjects that it was not trained on, compares the spread of its samples with its error "
+    "against the full dose, and stores the table in the model's metadata: from then on the uncertainty is the error to "
+    "expect. Every subject takes one run of the model for each dose."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("calibrate", help="make the uncertainty tell the error", description=DESCRIPTION)
+    parser.add_argument("model", type=Path, metavar="FOLDER", help="the model; its metadata.json is changed")
+    parser.add_argument("--subjects", nargs="+", type=Path, required=True, metavar="FOLDER", help="simulated subjects")
+    parser.add_argument("--doses", nargs="+", type=Fraction, metavar="1/N", help="default: those of the first subject")
+    parser.add_argument("--preset", choices=[name for name, each in PRESETS.items() if each.has_uncertainty])
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--dry-run", action="store_true", help="tell the numbers, and leave the model as it is")
+    parser.set_defaults(run=run, preset=DEFAULT_PRESET)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, tell the numbers of subjects that were left out in turn, and store the table."""
+    from ..evaluation.calibrate import calibrate_model, tell_scores
+    from ..model.bundle import add_extra, load_model
+    from ..quality.calibration import KEY
+
+    settings = settings_from_preset(args.preset, device=args.device)
+    model = load_model(args.model, settings.device)
+    uncalibrated = {name: value for name, value in model.metadata.extra.items() if name != KEY}
+    model = replace(model, metadata=replace(model.metadata, extra=uncalibrated))
+    table, scores = calibrate_model(model, args.subjects, args.doses, settings)
+    print(tell_scores(scores))
+    if not args.dry_run:
+        add_extra(model.folder, {KEY: table})
+        print(f"Stored in {model.folder}.")
+    return 0
