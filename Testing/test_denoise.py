@@ -101,7 +101,10 @@ def test_same_seed_same_voxels_other_seed_others(pet, model):
     assert not np.array_equal(values(one.denoised), values(other.denoised))
 
 
-@pytest.mark.parametrize("chosen", [MEAN, DenoiseSettings(steps=2, samples=1, estimate="samples")], ids=["mean", "one sample"])
+ONE_SAMPLE = DenoiseSettings(steps=2, samples=1, estimate="samples")
+
+
+@pytest.mark.parametrize("chosen", [MEAN, ONE_SAMPLE], ids=["mean", "one sample"])
 def test_one_sample_has_no_uncertainty(pet, model, chosen):
     assert denoise(pet, None, chosen, model).uncertainty is None
 

@@ -181,7 +181,7 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
 
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("quality"))
-    assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (16, 16)
+    assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (8, 16)
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("fast"))
     assert ui.samplerComboBox.currentText == "Posterior mean"
     assert logic_of.getParameterNode().sampler == "mean"
