@@ -117,4 +117,5 @@ def _sentence(found: Alignment) -> str:
         why = outlines
     else:
         why = f"the MR seems to be off by about {found.offset_mm:.1f} mm and {found.angle_degrees:.1f} degrees"
-    return f"The alignment of PET and MR is {found.verdict}: {why}; look at both, and {mend}"
+    told = {DOUBTFUL: "The alignment of PET and MR is doubtful", MISALIGNED: "PET and MR are misaligned"}
+    return f"{told[found.verdict]}: {why}; look at both, and {mend}"
