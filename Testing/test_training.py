@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.model.bundle import build_network, load_model
+from CSRDDenoiseLib.model.bundle import CHANNELS, build_network, load_model
 from CSRDDenoiseLib.model.precondition import Preconditioned
+from CSRDDenoiseLib.pipeline.condition import make_condition
 from CSRDDenoiseLib.pipeline.normalise import noise_level
 from CSRDDenoiseLib.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.training.config import TrainingConfig, load_config
@@ -25,6 +27,7 @@ from CSRDDenoiseLib.training.patches import PatchSource
 from CSRDDenoiseLib.training.split import load_or_make_split
 
 nibabel = pytest.importorskip("nibabel")
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 @pytest.fixture(scope="session")
@@ -238,5 +241,60 @@ def test_an_example_tells_its_full_dose_whatever_the_unit_of_its_residual(config
     run._wait_for_pool()
     _, _, example = next(run.pool.examples(1))
     noise = example.full_dose - example.low_dose
-    assert example.noise_level == noise_level(example.low_dose, example.mask, (config.model_spacing,) * 3)
-    np.testing.assert_allclose(example.residual, noise / example.noise_level, rtol=1e-3, atol=1e-3)
+    assert example.unit == noise_level(example.low_dose, example.mask, (config.model_spacing,) * 3)
+    np.testing.assert_allclose(example.residual, noise / example.unit, rtol=1e-3, atol=1e-3)
+
+
+SMALL = {
+    "MultiViewUNet2d": {"widths": [8, 8], "embedding": 16},
+    "DiffusionTransformer3d": {"width": 16, "blocks": 2, "heads": 2, "window": 2, "embedding": 16},
+    "DDPMpp3d": {"in_channels": 6, "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.13},
+}
+PAPER = {"normalisation": "reference", "sigma_data": 0.5, "sigma_range": (0.004, 160), "prior_share": 0.0}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_what_ours_is_compared_with_is_trained_resumed_and_exported_by_the_same_code(config, tmp_path, kind):
+    recipe = PAPER if kind == "DDPMpp3d" else {}
+    config = replace(config, architecture={"type": kind, **SMALL[kind]}, steps=4, decay_share=0.0, **recipe)
+    whole = TrainingRun(config)
+    whole.run()
+    parts = replace(config, output=tmp_path / "resumed", data=config.output)
+    TrainingRun(replace(parts, steps=2)).run()
+    resumed = TrainingRun(parts)
+    assert resumed.run().step == 4
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
+    assert not (tmp_path / "resumed" / "pool").exists(), "runs with one data folder share its pool"
+    export_model(config, tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert model.metadata.architecture["type"] == kind
+    assert model.denoiser.model.in_channels == 1 + len(model.metadata.channels)
+
+
+def test_the_papers_recipe_trains_in_its_own_normalisation(config, tmp_path):
+    architecture = {"type": "DDPMpp3d", **SMALL["DDPMpp3d"]}
+    paper = TrainingRun(replace(config, architecture=architecture, mr_dropout=0.0, steps=1, **PAPER))
+    paper.run()
+    ours = TrainingRun(replace(config, output=tmp_path / "ours", data=config.output))
+    (theirs, mine), spacing = (run.pool.load(1, 1 / 8) for run in (paper, ours)), (config.model_spacing,) * 3
+    scale = 5000.0  # any unit: the scheme takes what the PET's own range is
+    pipeline = make_condition("reference", scale * mine.low_dose, mine.mr, spacing)
+    trained = np.concatenate([theirs.mr[None], theirs.low_dose[None], theirs.positions])
+    np.testing.assert_allclose(trained, pipeline.channels, atol=1e-4)
+    full = scale * mine.full_dose
+    np.testing.assert_allclose(theirs.residual, (full - scale * mine.low_dose) / pipeline.scale, atol=1e-4)
+    patch = paper.source.batch(0, 2)
+    assert patch.condition.shape[1] == 5 and bool((patch.shown == 1).all())
+    export_model(paper.config, tmp_path / "model")
+    metadata = load_model(tmp_path / "model").metadata
+    assert (metadata.sigma_data, metadata.sigma_min, metadata.sigma_max) == (0.5, 0.002, 80.0)
+    assert (metadata.normalisation, metadata.mean_from, metadata.mr_optional) == ("reference", "noise", False)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("train-*.yaml")))
+def test_the_configurations_of_the_repository_can_be_read_and_built(name):
+    config = load_config(CONFIGS / name)
+    network = build_network(config.architecture)
+    assert network.in_channels == 1 + len(CHANNELS[config.normalisation])
+    assert config.patch % network.multiple == 0
+    assert config.data == (CONFIGS.parent / "runs" / "data").resolve(), "all share one split and one pool"

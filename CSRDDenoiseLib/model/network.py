@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -90,23 +90,30 @@ class ResidualUNet3d(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(SiLU(conv(norm(x) (1 + scale) + shift))), scale and shift from the noise embedding (FiLM)."""
+    """x + conv(SiLU(conv(norm(x) (1 + scale) + shift))), scale and shift from the noise embedding (FiLM).
 
-    def __init__(self, width: int, embedding: int):
+    Args:
+        width: channels.
+        embedding: channels of the noise embedding.
+        convolution: ``nn.Conv3d``, or what stands for it where x is not a volume.
+    """
+
+    def __init__(self, width: int, embedding: int, convolution: Callable[..., nn.Module] = nn.Conv3d):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.film = nn.Linear(embedding, 2 * width)
-        self.first = nn.Conv3d(width, width, 3, padding=1)
-        self.second = nn.Conv3d(width, width, 3, padding=1)
+        self.first = convolution(width, width, 3, padding=1)
+        self.second = convolution(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x (N, width, D, H, W), embedding (N, E) -> (N, width, D, H, W)."""
-        scale, shift = self.film(embedding)[:, None, None, None].chunk(2, dim=-1)
+        """x (N, width, ...), embedding (N, E) -> (N, width, ...)."""
+        film = self.film(embedding)
+        scale, shift = film.reshape(len(film), *[1] * (x.ndim - 2), -1).chunk(2, dim=-1)
         # channels-last in memory: the permuted view is contiguous, so the norm is one fused pass
-        h = torch.addcmul(shift, self.norm(x.permute(0, 2, 3, 4, 1)), 1 + scale)
-        h = F.silu(self.first(h.permute(0, 4, 1, 2, 3)))
+        h = torch.addcmul(shift, self.norm(x.movedim(1, -1)), 1 + scale)
+        h = F.silu(self.first(h.movedim(-1, 1)))
         return x + self.second(h)
 
 

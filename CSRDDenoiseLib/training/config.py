@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import InputError
+from ..model.bundle import CHANNELS
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,13 @@ class TrainingConfig:
     Attributes:
         name: of the model that comes out.
         anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``).
-        output: folder for the split, the pool, checkpoints, the log and the model.
+        output: folder for checkpoints, the log and the model.
+        data: folder for the split and the pool, for runs that share them; None takes ``output``.
         architecture: ``type`` and the network's own arguments.
+        normalisation: scheme of ``pipeline.condition`` that the model is trained in.
+        sigma_data: standard deviation of the residual; None measures it on the pool.
+        sigma_range: smallest and largest noise level of a sampler, as multiples of sigma_data; the largest is far
+            above the residual, so that the noisy residual tells nothing, and the smallest far below its own noise.
         start_from: a model (name or folder) of this architecture whose weights and sigma_data to begin with.
         doses: dose fractions to train on.
         unseen_doses: dose fractions that validation reports besides them.
@@ -45,7 +51,11 @@ class TrainingConfig:
     name: str
     anatomy: Path
     output: Path
+    data: Optional[Path] = None
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
+    normalisation: str = "noise-level"
+    sigma_data: Optional[float] = None
+    sigma_range: tuple[float, float] = (0.02, 40.0)
     start_from: Optional[str] = None
     doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
     unseen_doses: tuple[float, ...] = (1 / 10,)
@@ -70,6 +80,20 @@ class TrainingConfig:
     checkpoint_minutes: float = 3.0
     validation_minutes: float = 10.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in CHANNELS:
+            raise InputError(f"The normalisation '{self.normalisation}' is not known; known are {', '.join(CHANNELS)}.")
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the split and the pool lie."""
+        return self.data or self.output
+
+    @property
+    def mean_from(self) -> str:
+        """What the network is shown for the posterior mean, as a model's metadata tells it."""
+        return "zero" if self.prior_share > 0 else "noise"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
@@ -96,8 +120,9 @@ def load_config(path: Path) -> TrainingConfig:
     for key in ("anatomy", "output"):
         if key not in values:
             raise InputError(f"'{path}' lacks the folder '{key}'.")
+    for key in {"anatomy", "output", "data"} & set(values):
         values[key] = (path.parent / values[key]).resolve()
-    for key in ("doses", "unseen_doses", "subjects"):
+    for key in ("doses", "unseen_doses", "subjects", "sigma_range"):
         if key in values:
             values[key] = tuple(_number(value) for value in values[key])
     return TrainingConfig(**values)

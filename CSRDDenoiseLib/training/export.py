@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from ..model.bundle import ModelMetadata, build_network, save_model
+from ..model.bundle import CHANNELS, ModelMetadata, build_network, save_model
 from ..quality.noise import KEY as NOISE_KEY
 from .checkpoint import TrainingState, load_checkpoint
 from .config import TrainingConfig
-from .loop import SIGMA_MAX_PER_DATA, SIGMA_MIN_PER_DATA
 from .noise_range import noise_range
 from .pool import Pool
 from .split import load_or_make_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
+_POSITIONS = {"noise-level": "head-box", "reference": "grid-160"}
 
 
 def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
@@ -44,9 +44,12 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         description=f"Brain PET with MR, trained on simulated PET of dose {doses} (several tracers and scanners).",
         architecture=dict(config.architecture),
         sigma_data=state.sigma_data,
-        sigma_min=SIGMA_MIN_PER_DATA * state.sigma_data,
-        sigma_max=SIGMA_MAX_PER_DATA * state.sigma_data,
-        mean_from="zero",
+        sigma_min=config.sigma_range[0] * state.sigma_data,
+        sigma_max=config.sigma_range[1] * state.sigma_data,
+        normalisation=config.normalisation,
+        position=_POSITIONS[config.normalisation],
+        channels=CHANNELS[config.normalisation],
+        mean_from=config.mean_from,
         voxel_spacing_mm=config.model_spacing,
         spacing_range_mm=_SPACING_RANGE_MM,
         dose_range=(min(config.doses), max(config.doses)),
@@ -61,11 +64,11 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
 
 def _pool(config: TrainingConfig) -> Pool:
     # it is only read, so neither anatomies nor a seed are needed
-    return Pool(config.output / "pool", config.anatomy, (), config.doses, config.model_spacing, first_seed=0)
+    return Pool(config.data_folder / "pool", config.anatomy, (), config.doses, config.model_spacing, first_seed=0)
 
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
-    settings = {key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output")}
+    settings = {key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output", "data")}
     return {
         "steps": state.step,
         "hours": round(state.seconds / 3600, 2),
@@ -73,5 +76,5 @@ def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[
         "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "settings": settings,
-        "split": load_or_make_split(config.output / "split.json", (), config.subjects, config.seed),
+        "split": load_or_make_split(config.data_folder / "split.json", (), config.subjects, config.seed),
     }

@@ -26,8 +26,6 @@ from .simulators import start_simulators
 from .split import load_or_make_split
 from .validation import validate
 
-# sigma_max is far above the residual (so that x tells nothing) and sigma_min far below its own noise
-SIGMA_MAX_PER_DATA, SIGMA_MIN_PER_DATA = 40.0, 0.02
 _SEEDS_PER_PART = 1_000_000
 _STEPS_PER_POOL_CHECK = 100
 
@@ -49,7 +47,7 @@ class TrainingRun:
         if self.world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
         names = list_anatomies(config.anatomy)
-        self.split = load_or_make_split(config.output / "split.json", names, config.subjects, config.seed)
+        self.split = load_or_make_split(config.data_folder / "split.json", names, config.subjects, config.seed)
         self.pool = self._pool("train", config.doses)
         self.validation_pool = self._pool("validation", (*config.doses, *config.unseen_doses))
 
@@ -88,7 +86,8 @@ class TrainingRun:
     def _first_state(self, network: nn.Module) -> TrainingState:
         config = self.config
         if config.start_from is None:
-            return TrainingState(0, config.pool_start, 0.0, measure_sigma_data(self.pool, config.pool_start))
+            sigma_data = config.sigma_data or measure_sigma_data(self.pool, config.pool_start)
+            return TrainingState(0, config.pool_start, 0.0, sigma_data)
         model = load_model(config.start_from)
         network.load_state_dict(model.denoiser.model.state_dict())
         return TrainingState(0, config.pool_start, 0.0, model.metadata.sigma_data)
@@ -96,7 +95,7 @@ class TrainingRun:
     @property
     def sigma_max(self) -> float:
         """Noise level at which D is the posterior mean."""
-        return SIGMA_MAX_PER_DATA * self.state.sigma_data
+        return self.config.sigma_range[1] * self.state.sigma_data
 
     def _train(self, deadline: Optional[float]) -> None:
         config, losses = self.config, []
@@ -132,6 +131,8 @@ class TrainingRun:
             group["lr"] = config.learning_rate * learning_rate_factor(
                 step, config.steps, config.warmup, config.decay_share
             )
+        # a network with dropout draws from torch: from here on what follows is the step's alone
+        torch.manual_seed(int(np.random.SeedSequence((config.seed, step, self.rank)).generate_state(1)[0]))
         with autocast(self.device):
             loss = denoising_loss(self.trained, batch, self.state.sigma_data)
         self.optimiser.zero_grad(set_to_none=True)
@@ -154,9 +155,8 @@ class TrainingRun:
         wanted = self.config.validation_phantoms
         for phantom in range(wanted):
             self.validation_pool.simulate(phantom)
-        self._log(
-            event="validation", psnr=validate(self.average, self.validation_pool, wanted, self.sigma_max, self.device)
-        )
+        psnr = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
+        self._log(event="validation", psnr=psnr)
 
     def _log(self, **values: Any) -> None:
         state = self.state
@@ -167,10 +167,10 @@ class TrainingRun:
 
     def _pool(self, part: str, doses: tuple[float, ...]) -> Pool:
         config = self.config
-        folder = config.output / ("pool" if part == "train" else f"pool-{part}")
+        folder = config.data_folder / ("pool" if part == "train" else f"pool-{part}")
         number = ("train", "validation", "test").index(part)
         seed = _SEEDS_PER_PART * (3 * config.seed + number + 1)
-        return Pool(folder, config.anatomy, self.split[part], doses, config.model_spacing, seed)
+        return Pool(folder, config.anatomy, self.split[part], doses, config.model_spacing, seed, config.normalisation)
 
     def _wait_for_pool(self) -> None:
         while self.pool.available() < min(self.config.pool_start, self.config.pool_size):

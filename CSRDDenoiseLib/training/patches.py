@@ -21,7 +21,7 @@ class Batch:
 
     Attributes:
         residual: (N, 1, P, P, P).
-        condition: (N, 6, P, P, P).
+        condition: (N, C, P, P, P), C = 6 in the scheme ``noise-level``.
         weight: of each voxel's squared error, (N, 1, P, P, P): zero outside the head.
         sigma: (N,).
         noise: unit normal, as ``residual``.
@@ -85,9 +85,8 @@ class PatchSource:
             start[2] = example.mask.shape[2] - start[2] - side
             volumes = [np.ascontiguousarray(v[..., ::-1]) for v in volumes]
         residual, weight, mr, low = volumes
-        positions = _positions(example.mask.shape, start, side)
-        noise = np.full_like(low, np.log(example.noise_level))
-        return residual, np.concatenate([mr, low, positions, noise]), weight
+        constants = [np.full_like(low, value) for value in example.constants]
+        return residual, np.concatenate([mr, low, _positions(example.positions, start, side), *constants]), weight
 
     def _example(self, phantom: int, dose: float) -> Example:
         key = (phantom, dose)
@@ -98,8 +97,11 @@ class PatchSource:
         return self._recent[key]
 
 
-def _positions(shape: tuple[int, ...], start: list[int], side: int) -> np.ndarray:
-    axes = [2 * (np.arange(s, s + side, dtype=np.float32)) / max(n - 1, 1) - 1 for s, n in zip(start, shape)]
+def _positions(positions: np.ndarray, start: list[int], side: int) -> np.ndarray:
+    """Position channels of a cube; they go on beyond the volume as straight as inside."""
+    lines = (positions[2, :, 0, 0], positions[1, 0, :, 0], positions[0, 0, 0, :])
+    slopes = [(line[-1] - line[0]) / max(line.size - 1, 1) for line in lines]
+    axes = [line[0] + slope * np.arange(s, s + side, dtype=np.float32) for line, slope, s in zip(lines, slopes, start)]
     z, y, x = np.meshgrid(*axes, indexing="ij")
     return np.stack([x, y, z])
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from ..pipeline.normalise import FWHM_PER_SIGMA, find_head, head_positions, noise_level, normalise_mr, smooth
+from ..pipeline.reference_normalise import grid_positions, reference_mr, reference_range
 from ..simulation.anatomy import load_anatomy
 from ..simulation.subject import SimulationSettings, Subject, dose_name, simulate_subject
 
@@ -21,11 +22,12 @@ class Example:
 
     Attributes:
         low_dose: divided by the head's scale.
-        residual: (full dose - low dose) divided by the same scale and by the noise level.
+        residual: (full dose - low dose) divided by the same scale and by ``unit``.
         mr: normalised MR.
         mask: the head.
         positions: (3, D, H, W), x, y, z.
-        noise_level: of the low dose, as ``pipeline.normalise.noise_level`` estimates it.
+        unit: the low dose's noise level, as ``pipeline.normalise.noise_level`` estimates it.
+        constants: of the channels after the positions, the same in every voxel: the logarithm of the noise level.
     """
 
     low_dose: np.ndarray
@@ -33,12 +35,13 @@ class Example:
     mr: np.ndarray
     mask: np.ndarray
     positions: np.ndarray
-    noise_level: float
+    unit: float
+    constants: tuple[float, ...]
 
     @property
     def full_dose(self) -> np.ndarray:
-        """Divided by the head's scale."""
-        return self.low_dose + self.noise_level * self.residual
+        """In the unit of the low dose."""
+        return self.low_dose + self.unit * self.residual
 
 
 class Pool:
@@ -51,6 +54,7 @@ class Pool:
         doses: dose fractions of every phantom.
         spacing: voxel side of the model's grid in mm.
         first_seed: seed of phantom 0.
+        normalisation: scheme that examples are loaded in; files are the same for all.
     """
 
     def __init__(
@@ -61,9 +65,11 @@ class Pool:
         doses: Sequence[float],
         spacing: float,
         first_seed: int,
+        normalisation: str = "noise-level",
     ):
         self.folder, self.anatomy_folder, self.subjects = folder, anatomy_folder, list(subjects)
         self.doses, self.spacing, self.first_seed = tuple(doses), spacing, first_seed
+        self.renormalise = RENORMALISERS[normalisation]
 
     def path(self, phantom: int, dose: float) -> Path:
         """The file of one example."""
@@ -93,7 +99,7 @@ class Pool:
         with np.load(self.path(phantom, dose)) as data:
             arrays = {name: data[name].astype(np.float32) for name in ("low_dose", "residual", "mr")}
             mask = np.unpackbits(data["mask"], count=arrays["mr"].size).reshape(arrays["mr"].shape).astype(bool)
-        return _example(arrays["low_dose"], arrays["residual"], arrays["mr"], mask, self.spacing)
+        return self.renormalise(_example(arrays["low_dose"], arrays["residual"], arrays["mr"], mask, self.spacing))
 
     def examples(self, phantoms: int) -> Iterator[tuple[int, float, Example]]:
         """Every example of the first ``phantoms`` phantoms."""
@@ -118,8 +124,24 @@ def make_example(subject: Subject, dose: float, spacing: float) -> Example:
     return _example(*(np.ascontiguousarray(volume[head.box]) for volume in volumes), spacing)
 
 
+def as_published(example: Example) -> Example:
+    """The same example as the published model's normalisation makes it, which takes no noise level."""
+    lowest, extent = reference_range(example.low_dose)
+    low = (example.low_dose - lowest) / extent
+    residual = (example.unit / extent) * example.residual
+    positions = grid_positions(example.mask.shape)
+    return Example(low, residual, reference_mr(example.mr), example.mask, positions, unit=1.0, constants=())
+
+
+RENORMALISERS: dict[str, Callable[[Example], Example]] = {
+    "noise-level": lambda example: example,
+    "reference": as_published,
+}
+"""Scheme of ``pipeline.condition`` -> from examples as they are stored to that scheme."""
+
+
 def residual_rms(example: Example) -> float:
-    """Root mean square of the residual inside the head, in units of the noise level."""
+    """Root mean square of the residual inside the head."""
     return float(np.sqrt(np.mean(example.residual[example.mask] ** 2)))
 
 
@@ -141,7 +163,7 @@ def to_spacing(volume: np.ndarray, old: float, new: float, order: int = 3) -> np
 def _example(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, mask: np.ndarray, spacing: float) -> Example:
     level = noise_level(low, mask, (spacing,) * 3)
     positions = head_positions(mask.shape, tuple(slice(0, n) for n in mask.shape))
-    return Example(low, residual / level, mr, mask, positions, level)
+    return Example(low, residual / level, mr, mask, positions, level, (float(np.log(level)),))
 
 
 def _save(example: Example, path: Path) -> None:
