@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .details import pet_details
+from .details import details_reach, pet_details
 
 FOLD = 2
-MR, LOW_DOSE, LOG_NOISE_LEVEL = 1, 2, 6
+MR, LOW_DOSE, LOG_NOISE_LEVEL = 0, 1, 5
 
 
 class ResidualUNet3d(nn.Module):
@@ -40,6 +40,7 @@ class ResidualUNet3d(nn.Module):
     Attributes:
         in_channels: as above.
         multiple: sides of the input must be multiples of this many voxels.
+        reach: :meth:`prepare` looks at most this many voxels away.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ResidualUNet3d(nn.Module):
         self.in_channels = in_channels
         self.multiple = FOLD * 2 ** (len(widths) - 1)
         self.detail_sizes, self.guide_sizes, self.detail_gain = tuple(detail_sizes), tuple(guide_sizes), detail_gain
+        self.reach = details_reach(detail_sizes, guide_sizes) + 2 * FOLD - 1
         self.embedding = NoiseEmbedding(embedding)
         details = len(detail_sizes) + len(guide_sizes) + 1
         self.entry = nn.Conv3d((in_channels + details) * FOLD**3, widths[0], 3, padding=1)
@@ -69,8 +71,22 @@ class ResidualUNet3d(nn.Module):
 
     def forward(self, channels: Tensor, c_noise: Tensor) -> Tensor:
         """Return F, (N, 1, D, H, W), for channels (N, C, D, H, W) and noise condition c_noise (N,)."""
+        return self.evaluate(channels[:, :1], self.prepare(channels[:, 1:]), c_noise)
+
+    def prepare(self, condition: Tensor) -> Tensor:
+        """Return what the condition (N, C - 1, D, H, W) adds behind the entry: (N, widths[0], D/2, H/2, W/2).
+
+        It is the same at every noise level, so a sampler asks for it once.
+        """
+        mr, low_dose, log_noise = (condition[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
+        details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
+        gain = self.detail_gain * torch.exp(-log_noise)
+        return self._enter(torch.cat([condition, *(gain * detail for detail in details)], dim=1), slice(1, None))
+
+    def evaluate(self, noisy: Tensor, prepared: Tensor, c_noise: Tensor) -> Tensor:
+        """Return F, (N, 1, D, H, W), for the scaled noisy residual (N, 1, D, H, W) and a prepared condition."""
         embedding = self.embedding(c_noise)
-        x = self.entry(_channels_last(fold(torch.cat([channels, *self._details(channels)], dim=1))))
+        x = prepared + self._enter(noisy, slice(0, 1))
         skips = []
         for level, level_blocks in enumerate(self.down):
             x = self.shrink[level - 1](x) if level else x
@@ -83,10 +99,15 @@ class ResidualUNet3d(nn.Module):
                 x = block(x, embedding)
         return unfold(self.exit(x))
 
-    def _details(self, channels: Tensor) -> list[Tensor]:
-        mr, low_dose, log_noise = (channels[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
-        details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
-        return [self.detail_gain * detail * torch.exp(-log_noise) for detail in details]
+    def _enter(self, channels: Tensor, part: slice) -> Tensor:
+        """The entry of ``part`` of the input channels; its bias goes with the condition.
+
+        A convolution of folded voxels is one of voxels as they are, with taps twice as dense and a stride of 2; that
+        form needs no folding, and is several times faster where there are few channels.
+        """
+        taps = _channels_last(unfold(self.entry.weight)[:, part])
+        bias = self.entry.bias if part.start else None
+        return F.conv3d(_channels_last(channels), taps, bias, stride=FOLD, padding=FOLD)
 
 
 class ResidualBlock(nn.Module):

@@ -26,14 +26,31 @@ class Preconditioned(nn.Module):
         Args:
             noisy: residual plus noise of standard deviation sigma, (N, 1, D, H, W).
             sigma: (N,), positive.
-            condition: (N, C, D, H, W): MR, low-dose PET, position x, y, z.
+            condition: (N, C, D, H, W): MR, low-dose PET, position x, y, z, and what else the model asks for.
 
         Returns:
             D(noisy; sigma), (N, 1, D, H, W), in float32.
         """
+        return self.denoise(noisy, sigma, self.prepare(condition))
+
+    def prepare(self, condition: Tensor) -> Tensor:
+        """Return what :meth:`denoise` takes for a condition: what a network can work out of it once for all sigma.
+
+        A network that can has ``prepare(condition)`` and ``evaluate(noisy, prepared, c_noise)``, in which voxels keep
+        their order and may be coarser; for any other network this is the condition itself.
+        """
+        return self.model.prepare(condition) if hasattr(self.model, "prepare") else condition
+
+    def denoise(self, noisy: Tensor, sigma: Tensor, prepared: Tensor) -> Tensor:
+        """Estimate the clean residual as :meth:`forward` does, for a condition from :meth:`prepare`."""
         sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1, 1)
         total = (sigma**2 + self.sigma_data**2).sqrt()
         c_in, c_noise = 1 / total, sigma.flatten().log() / 4
         c_skip, c_out = self.sigma_data**2 / total**2, sigma * self.sigma_data / total
-        raw = self.model(torch.cat([c_in * noisy, condition], dim=1), c_noise)
+        raw = self._evaluate(c_in * noisy, prepared, c_noise)
         return c_skip * noisy + c_out * raw.to(torch.float32)
+
+    def _evaluate(self, noisy: Tensor, prepared: Tensor, c_noise: Tensor) -> Tensor:
+        if hasattr(self.model, "evaluate"):
+            return self.model.evaluate(noisy, prepared, c_noise)
+        return self.model(torch.cat([noisy, prepared], dim=1), c_noise)
