@@ -3,14 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+EVALUATION := evaluation-output
 
-.PHONY: demo test lint clean
+.PHONY: demo test evaluate lint clean
 
 demo: $(READY)  ## denoise the bundled example into demo-output
 	$(RUN) -m CSRDDenoiseLib demo --output demo-output --overwrite
 
 test: $(READY)  ## run every test
 	$(RUN) -m pytest
+
+evaluate: $(EVALUATION)/.subjects  ## every experiment, small, into evaluation-output/results
+	$(RUN) -m CSRDDenoiseLib evaluate configs/evaluate-small.yaml
+
+# three subjects out of the label map of the bundled example, a head that no model of ours was trained on
+$(EVALUATION)/.subjects: CSRDDenoise/Resources/SampleData/labels.nii.gz | $(READY)
+	mkdir -p $(EVALUATION)/anatomy/synthseg
+	cp $< $(EVALUATION)/anatomy/synthseg/example.nii.gz
+	$(RUN) -m CSRDDenoiseLib simulate --anatomy $(EVALUATION)/anatomy --output $(EVALUATION)/subjects \
+		--draws 3 --seed 1 --spacing 3 --doses 1/4,1/10,1/20 --noise-free
+	touch $@
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -20,4 +32,4 @@ $(READY): pyproject.toml constraints.txt .ci/install.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output build dist
+	rm -rf $(VENV) demo-output $(EVALUATION) build dist

@@ -1,9 +1,12 @@
 """The simulator: its projector, its counting statistics, its reconstruction and what a subject contains."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.simulation import anatomy as anatomies
 from CSRDDenoiseLib.simulation.lesions import (
     COLD_LABEL,
@@ -16,7 +19,7 @@ from CSRDDenoiseLib.simulation.lesions import (
 from CSRDDenoiseLib.simulation.osem import reconstruct
 from CSRDDenoiseLib.simulation.projector import make_projectors
 from CSRDDenoiseLib.simulation.scanner import Scanner, acquire, expected, gaussian_blur, thin
-from CSRDDenoiseLib.simulation.subject import SimulationSettings, dose_name, save_subject, simulate_subject
+from CSRDDenoiseLib.simulation.subject import SimulationSettings, dose_name, save_subject, simulate_subject, write_nifti
 
 SIZE = 48
 
@@ -160,3 +163,41 @@ def test_a_subject_is_written_with_its_geometry(head, tmp_path):
 @pytest.mark.parametrize(("dose", "name"), [(1 / 4, "1_4"), (0.1, "1_10"), (1 / 6, "1_6"), (0.5, "1_2")])
 def test_doses_have_names(dose, name):
     assert dose_name(dose) == name
+
+
+@pytest.fixture
+def label_maps(tmp_path):
+    """A folder of one anatomy: nested balls with FreeSurfer labels, and two lesions of an earlier simulation."""
+    pytest.importorskip("nibabel")
+    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (26, 30, 24)], indexing="ij"))
+    r = np.sqrt((axes**2).sum(0))
+    labels = np.select([r < 5, r < 8, r < 9, r < 11], [2, 3, 24, 511], 0).astype(np.int16)
+    labels[12:14, 14:16, 11:13], labels[12:14, 8:10, 11:13] = HOT_LABEL, MR_ONLY_LABEL + 1
+    (tmp_path / "anatomy" / "synthseg").mkdir(parents=True)
+    write_nifti(labels, 5.0, tmp_path / "anatomy" / "synthseg" / "ball.nii.gz")
+    return tmp_path / "anatomy"
+
+
+def test_labels_of_a_simulated_subject_are_an_anatomy_again(label_maps):
+    anatomy = anatomies.load_anatomy(label_maps, "synthseg/ball")
+    assert set(np.unique(anatomy.labels)) == {0, 2, 3, 24, 511}
+    assert (anatomy.labels[12:14, 14:16, 11:13] == 2).all(), "a lesion gives way to what is around it"
+    assert (anatomy.tissue[12:14, 8:10, 11:13] != anatomies.SOFT).all()
+
+
+def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_path):
+    arguments = ["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--spacing", "6"]
+    fixed = ["--scanner", "resolution_mm=9", "--scanner", "iterations=1", "--scanner", "background=0.8"]
+    assert main([*arguments, *fixed, "--draws", "2", "--doses", "1/4"]) == 0
+    facts = [json.loads((tmp_path / "out" / f"synthseg_ball_{n}" / "subject.json").read_text()) for n in range(2)]
+    assert [record["seed"] for record in facts] == [0, 1]
+    for record in facts:
+        assert (record["scanner"]["resolution_mm"], record["scanner"]["background"]) == (9.0, 0.8)
+        assert record["scanner"]["iterations"] == 1 and isinstance(record["scanner"]["iterations"], int)
+    assert facts[0]["scanner"]["counts"] != facts[1]["scanner"]["counts"], "the other facts are drawn"
+
+
+@pytest.mark.parametrize("text", ["colour=3", "counts", "counts=many"])
+def test_a_fact_that_no_scanner_has_is_told(label_maps, tmp_path, text, capsys):
+    assert main(["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--scanner", text]) == 2
+    assert f"'{text}' is no fact of a scanner such as spacing" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 AIR, SOFT, BONE, CSF, GREY, WHITE, BRAINSTEM = range(7)
 BRAIN = (CSF, GREY, WHITE, BRAINSTEM)
+HOT_LABEL, COLD_LABEL, MR_ONLY_LABEL = 1001, 2001, 3001
 
 _FREESURFER = {
     WHITE: (2, 41, 7, 46, 77, 85, 251, 252, 253, 254, 255),
@@ -49,7 +50,7 @@ def list_anatomies(folder: Path) -> list[str]:
 
 
 def load_anatomy(folder: Path, name: str) -> Anatomy:
-    """Load one of :func:`list_anatomies`.
+    """Load one of :func:`list_anatomies`; a label map may also be the ``labels.nii.gz`` of a simulated subject.
 
     Raises:
         FileNotFoundError: there is no such subject in ``folder``.
@@ -60,7 +61,7 @@ def load_anatomy(folder: Path, name: str) -> Anatomy:
         tissue = _tissue_with_t1(labels.astype(np.int16), t1, _muse_classes(folder / "ixi_labels.csv"), spacing)
         return Anatomy(name, labels.astype(np.int16), tissue, spacing, t1.astype(np.float32))
     labels, spacing = _read(folder / f"{name}.nii.gz")
-    labels = labels.astype(np.int16)
+    labels = _without_lesions(labels.astype(np.int16))
     return Anatomy(name, labels, _tissue_of_freesurfer(labels), spacing)
 
 
@@ -151,6 +152,15 @@ def _tissue_of_freesurfer(labels: np.ndarray) -> np.ndarray:
     for value, members in _FREESURFER.items():
         tissue[np.isin(labels, members)] = value
     return tissue
+
+
+def _without_lesions(labels: np.ndarray) -> np.ndarray:
+    """Give the lesions of an earlier simulation to the nearest region: its label map is an anatomy like any other."""
+    lesions = labels >= HOT_LABEL
+    if not lesions.any():
+        return labels
+    nearest = ndimage.distance_transform_edt(lesions, return_distances=False, return_indices=True)
+    return labels[tuple(nearest)]
 
 
 def _random_matrix(rng: np.random.Generator, strength: float) -> np.ndarray:

@@ -7,9 +7,7 @@ from typing import Sequence
 import numpy as np
 from scipy import ndimage
 
-from .anatomy import GREY, WHITE, Anatomy, smooth_noise
-
-HOT_LABEL, COLD_LABEL, MR_ONLY_LABEL = 1001, 2001, 3001
+from .anatomy import COLD_LABEL, GREY, HOT_LABEL, MR_ONLY_LABEL, WHITE, Anatomy, smooth_noise
 
 
 def draw_blob(shape: Sequence[int], centre: Sequence[int], radius: float, rng: np.random.Generator) -> np.ndarray:
