@@ -23,7 +23,10 @@ KEY = "noise_level_range"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
 RIGHT_FACTOR = 1.5
+# the fit spreads its answers by a factor 2: a tighter range would warn in vain, a wider one would never warn
+ANSWERS_INSIDE = (0.02, 0.9)
 RINGS_PER_MM = tuple(np.linspace(0.04, 0.18, 9).round(4).tolist())
+_RINGS_OF_SLOPE = 7
 _BACKGROUND_MM = 14.0
 _SMALLEST_BRAIN_ML = 100.0
 _RIDGE = 0.3
@@ -84,7 +87,8 @@ def texture(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> Opti
 
 def blur_fwhm_mm(features: np.ndarray) -> float:
     """Width of the Gaussian whose spectrum falls as steeply as that of :func:`texture`, in mm; 0 for one that rises."""
-    rings = np.array(RINGS_PER_MM)
+    # the outer rings of a smooth image hold what leaks there from the window's edge
+    rings = np.array(RINGS_PER_MM[:_RINGS_OF_SLOPE])
     middle = (rings[1:] + rings[:-1]) / 2
     slope = float(np.polyfit(middle**2, features[: middle.size], 1)[0])
     return float(FWHM_PER_SIGMA * np.sqrt(max(-slope, 0.0)) / (2 * np.pi))
@@ -162,11 +166,12 @@ def _sentence(verdict: str, side: int, facts: Mapping[str, Any]) -> list[str]:
     if verdict != OUTSIDE:
         return []
     low, high = facts["trained"]
-    seems = f": about dose {_told(facts['dose']['estimate'])} of a full dose like those of its training"
+    dose = facts.get("dose")
+    seems = f": about dose {_told(dose['estimate'])} of a full dose like those of its training" if dose else ""
     than = "The PET is noisier than anything" if side > 0 else "The PET has less noise than anything"
     levels = f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}"
     return [
-        f"{than} this model was trained on{seems if 'dose' in facts else ''} ({levels}). "
+        f"{than} this model was trained on{seems} ({levels}). "
         "The result is a guess beyond what was tested."
     ]
 
@@ -186,7 +191,7 @@ def _fit(samples: Sequence[NoiseSample]) -> dict[str, Any]:
     return {
         "weights": [round(float(weight), 6) for weight in weights],
         "offset": round(offset, 6),
-        "answers": _rounded(np.quantile(answers, (0.01, 0.99))),
+        "answers": _rounded(np.quantile(answers, ANSWERS_INSIDE)),
         "right": round(float(np.mean(np.abs(error) < np.log(RIGHT_FACTOR))), 3),
         "factor": round(float(np.exp(np.std(error))), 2),
         "scans": len(samples),

@@ -24,9 +24,10 @@ from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, smooth
 ADDED, REMOVED = 1, 2
 LOST_LIMIT = 0.2
 LEFTOVER_LIMIT = 0.4
-LEFTOVER_LEVEL = 0.02
+LEFTOVER_LEVEL = 0.01
 SCALES_MM = (8.0, 14.0)
 UNSUPPORTED_Z = 5.5
+LEAST_CHANGE = 0.06
 SMALLEST_ML = 0.2
 _STRUCTURE_MM = (5.0, 12.0)
 _AROUND = 3.0
@@ -72,11 +73,11 @@ def check_output(output: Output) -> tuple[list[str], dict[str, Any], np.ndarray]
         Warnings, facts, and a label map uint8 (D, H, W): :data:`ADDED` and :data:`REMOVED` where the counts do not
         support the output, else 0, and 0 everywhere with ``judged`` False where too little brain is seen.
     """
-    brain = output.mask & (output.activity() > BRAIN_THRESHOLD)
+    brain = brain_of(output)
     if brain.sum() * output.voxel_ml < _SMALLEST_BRAIN_ML:
         return [], {"judged": False}, np.zeros(brain.shape, np.uint8)
     lost, leftover, level = lost_structure(output, brain), *leftover_noise(output, brain)
-    labels = unsupported(output, brain)
+    labels = unsupported(output)
     facts = {
         "judged": True,
         "lost_structure": round(lost, 3),
@@ -96,6 +97,11 @@ def check_output(output: Output) -> tuple[list[str], dict[str, Any], np.ndarray]
         )
     sentence, regions = _tell_regions(output, labels)
     return [*warnings, *sentence], {**facts, "unsupported": regions}, labels
+
+
+def brain_of(output: Output) -> np.ndarray:
+    """Where the checks look: bright tissue, boolean (D, H, W)."""
+    return output.mask & (output.activity() > BRAIN_THRESHOLD)
 
 
 def lost_structure(output: Output, brain: np.ndarray) -> float:
@@ -119,21 +125,24 @@ def leftover_noise(output: Output, brain: np.ndarray) -> tuple[float, float]:
     return slope / (1 + slope), slope * float(taken.std())
 
 
-def unsupported(output: Output, brain: np.ndarray) -> np.ndarray:
+def unsupported(output: Output) -> np.ndarray:
     """Mark where the output differs from the PET by more than noise allows, uint8 (D, H, W).
 
     The change is averaged with Gaussians of 8 and 14 mm and divided by the root of the activity, to which the noise of
-    counts is proportional; what is usual is the robust standard deviation over the brain. More than 5.5 of it over
-    0.2 mL is marked: added where it raises the contrast to the surroundings, removed where it lowers it.
+    counts is proportional; what is usual is the robust standard deviation over the brain. More than 5.5 of it, and more
+    than 6 % of the brain's mean, over 0.2 mL is marked: added where it raises the contrast to the surroundings, removed
+    where it lowers it.
     """
+    activity = output.activity()
+    brain, root = output.mask & (activity > BRAIN_THRESHOLD), np.sqrt(np.maximum(activity, BRAIN_THRESHOLD))
     labels = np.zeros(brain.shape, np.uint8)
-    root = np.sqrt(np.maximum(output.activity(), BRAIN_THRESHOLD))
     for width in SCALES_MM:
-        change = smooth(output.denoised - output.pet, output.spacing, width) / root
-        usual = _SIGMA_PER_MEDIAN * float(np.median(np.abs(change[brain])))
+        change = smooth(output.denoised - output.pet, output.spacing, width)
+        usual = _SIGMA_PER_MEDIAN * float(np.median(np.abs(change / root)[brain]))
         if usual <= 0:
             continue
-        marked = _large_enough(brain & (np.abs(change) > UNSUPPORTED_Z * usual), output.voxel_ml)
+        limit = np.maximum(UNSUPPORTED_Z * usual * root, LEAST_CHANGE)
+        marked = _large_enough(brain & (np.abs(change) > limit), output.voxel_ml)
         if not marked.any():
             continue
         here, around = (smooth(output.denoised, output.spacing, factor * width) for factor in (1.0, _AROUND))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from . import alignment, cost, dose, modality, noise, protocol, trust
+from . import alignment, cost, dose, modality, noise, protocol, signatures, trust
 from .bench import Bench, Rival, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
@@ -15,6 +15,7 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "protocol": protocol.run,
     "trust": trust.run,
     "alignment": alignment.run,
+    "signatures": signatures.run,
 }
 
 __all__ = ["EXPERIMENTS", "Bench", "Rival", "Section"]

@@ -1,0 +1,91 @@
+"""Calibration: the table rises and predicts, pooling helps, the command stores it and a run uses it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from study_folder import write_study
+from tiny_model import save_tiny_model
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.model.bundle import load_model, read_metadata
+from CSRDDenoiseLib.quality.calibration import (
+    KEY,
+    calibrate,
+    calibration_error,
+    fit_calibration,
+    pooled_spread,
+    predict_error,
+)
+
+
+def voxels(count: int = 40_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A spread, and errors that are a rising function of it times a unit normal."""
+    rng = np.random.default_rng(seed)
+    spread = rng.uniform(0.1, 2.0, count)
+    return spread, (0.3 + spread**2) * rng.standard_normal(count)
+
+
+def test_fitted_table_predicts_the_error_of_other_voxels():
+    spread, error = voxels()
+    table = fit_calibration(spread, error)
+    assert np.all(np.diff(table["spread"]) > 0) and np.all(np.diff(table["error"]) >= 0)
+    spread, error = voxels(seed=1)
+    predicted = predict_error(spread, table)
+    assert calibration_error(predicted, error) < 0.03 < 0.2 < calibration_error(spread, error)
+    assert np.mean(np.abs(error) <= predicted) == pytest.approx(0.683, abs=0.02)
+
+
+def test_table_never_falls_even_where_the_errors_do():
+    spread = np.linspace(0.1, 1, 4000)
+    error = np.where(np.arange(4000) % 2, 1.0, -1.0) * np.where(spread < 0.5, 2.0, 1.0)
+    table = fit_calibration(spread, error)
+    assert np.all(np.diff(table["error"]) >= 0)
+    assert 1 < table["error"][0] < 2
+
+
+def test_beyond_the_table_the_error_stays_in_proportion():
+    table = {"spread": [1.0, 2.0], "error": [3.0, 4.0]}
+    assert predict_error(np.array([0.0, 0.5, 1.5, 4.0]), table) == pytest.approx([0, 1.5, 3.5, 8])
+
+
+def test_too_few_voxels_are_refused():
+    with pytest.raises(ValueError, match="3 voxels"):
+        fit_calibration(np.ones(3), np.ones(3))
+
+
+def test_pooling_keeps_an_even_spread_and_calms_a_noisy_one():
+    rng = np.random.default_rng(0)
+    noisy = np.abs(rng.standard_normal((24, 24, 24)))
+    pooled = pooled_spread(noisy, (2.0,) * 3, 8.0)
+    assert pooled.std() < 0.3 * noisy.std() and np.median(pooled) == pytest.approx(1.0, abs=0.1)
+    np.testing.assert_allclose(pooled_spread(np.full((8, 8, 8), 0.7), (2.0,) * 3), 0.7, rtol=1e-5)
+
+
+def test_model_without_a_table_leaves_the_spread_as_it_is():
+    spread = np.random.default_rng(0).random((4, 4, 4), np.float32)
+    same, facts = calibrate(spread, (2.0,) * 3, {})
+    assert same is spread and facts == {"calibrated": False}
+    assert calibrate(None, (2.0,) * 3, {KEY: {"spread": [1], "error": [1]}})[0] is None
+
+
+def test_calibration_error_of_the_truth_is_small_and_of_half_of_it_a_half():
+    error = np.random.default_rng(0).standard_normal(50_000)
+    assert calibration_error(np.ones(50_000), error) < 0.02
+    assert calibration_error(np.full(50_000, 0.5), error) == pytest.approx(0.5, abs=0.02)
+
+
+def test_command_stores_a_table_that_runs_use(tmp_path, capsys):
+    folders = [write_study(tmp_path / f"subject_{seed}", seed) for seed in range(2)]
+    model = save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0, sigma_data=0.1, sigma_max=2.0)
+    words = ["calibrate", str(model), "--subjects", *map(str, folders), "--doses", "1/10"]
+    assert main([*words, "--dry-run"]) == 0
+    assert KEY not in read_metadata(model).extra
+    assert main(words) == 0
+    assert "left out of the fit" in capsys.readouterr().out
+    stored = load_model(model).metadata.extra[KEY]
+    assert stored["subjects"] == stored["scans"] == 2
+    assert stored["after"]["calibration_error"] < stored["before"]["calibration_error"]
+    # a second fit starts from the spread, not from what the first made of it
+    assert main(words) == 0
+    assert load_model(model).metadata.extra[KEY] == stored
