@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import re
 import shutil
 import zlib
 from contextlib import suppress
@@ -21,8 +22,11 @@ _SERIES_DESCRIPTION_TAG = "0008|103e"
 _UNITS = {"BQML": "Bq/mL", "GML": "g/mL (SUV)", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "relative counts/s"}
 _SAME_POSITION_MM = 1e-2
 _MISSING_SLICE_RATIO = 1.5
+_AXIS_TOLERANCE = 1e-3
+_UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 1 << 20
+_ORIGIN_OF_ERROR = re.compile(r"^(sitk::ERROR|ITK ERROR|itk::ERROR): |\w+\(0x[0-9a-f]+\): ")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _NIFTI_FLOATS = ("16", "64")
 _NIFTI_HEADER_SIZES = (348, 540)
@@ -97,9 +101,35 @@ def _read_file(path: Path, what: str) -> sitk.Image:
     if extra:
         reader.SetExtractSize([*size[:3], *(0 for _ in extra)])
     image = _floating(reader.Execute(), path, what)
+    _check_axes(image, reader, path, what)
     if path.name.lower().endswith(_NIFTI_SUFFIXES) and reader.HasMetaDataKey("vox_offset"):
         return _with_what_itk_hides(image, reader, path, what)
     return image
+
+
+def _check_axes(image: sitk.Image, reader: sitk.ImageFileReader, path: Path, what: str) -> None:
+    """Refuse axes that are not perpendicular: ITK reads some of them as others that are, without a word."""
+    directions = np.reshape(image.GetDirection(), (3, 3))
+    bad = np.abs(directions.T @ directions - np.eye(3)).max() > _AXIS_TOLERANCE
+    if not bad and reader.HasMetaDataKey("srow_x"):
+        bad = not _lies_as_told(image, reader)
+    if bad:
+        raise InputError(
+            f"The axes of the {what} '{path}' are not perpendicular (a shear, or a damaged header); resample it to a "
+            "rectangular grid first."
+        )
+
+
+def _lies_as_told(image: sitk.Image, reader: sitk.ImageFileReader) -> bool:
+    """Whether a NIfTI came out where its sform says; one with a valid qform beside it may have been read by that."""
+    codes = [int(reader.GetMetaData(f"{form}_code")) for form in ("sform", "qform")]
+    if codes[0] <= 0 or codes[1] > 0:
+        return True
+    rows = [[float(value) for value in reader.GetMetaData(f"srow_{axis}").split()] for axis in "xyz"]
+    last = np.array([*image.GetSize(), 2]) - 1
+    told = np.array(rows) @ last * (-1, -1, 1)
+    here = image.TransformIndexToPhysicalPoint([int(index) for index in last[:3]])
+    return float(np.linalg.norm(told - here)) <= min(image.GetSpacing())
 
 
 def _with_what_itk_hides(image: sitk.Image, reader: sitk.ImageFileReader, path: Path, what: str) -> sitk.Image:
@@ -199,4 +229,6 @@ def _times(size: tuple[int, ...]) -> str:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].replace("ITK ERROR: ", "") if lines else "the format is not known."
+    if not lines or _UNKNOWN_FORMAT in lines[-1]:
+        return "the format is not known, or the file is damaged."
+    return f"{_ORIGIN_OF_ERROR.sub('', lines[-1]).rstrip('.')}."
