@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from study_folder import DOSES, write_study
 from tiny_model import save_tiny_model
@@ -19,13 +21,17 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.evaluation import metrics
+from CSRDDenoiseLib.evaluation.baselines import BASELINES
 from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.evaluation.measure import Measurement, measure
 from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
 from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config, run_evaluation
 from CSRDDenoiseLib.evaluation.study import Study, load_study
 from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
+from CSRDDenoiseLib.settings import settings_from_preset
 from CSRDDenoiseLib.quality.planes import write_comparison
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -272,10 +278,27 @@ def test_bad_configuration_is_told_in_a_sentence(text, message, tmp_path):
         read_config(path)
 
 
+@pytest.mark.parametrize("name", ["evaluate-small.yaml", "evaluate-full.yaml"])
+def test_configurations_of_the_repository_fit_the_experiments_and_the_training_runs(name):
+    values = yaml.safe_load((CONFIGS / name).read_text())
+    for experiment, options in values["experiments"].items():
+        inspect.signature(EXPERIMENTS[experiment]).bind(None, **(options or {}))
+    baselines = values["experiments"]["dose"]["baselines"]
+    assert sorted(baselines) == sorted(entry.name for entry in BASELINES)
+    trained = {(CONFIGS / yaml.safe_load(path.read_text())["output"]).resolve() for path in CONFIGS.glob("train-*")}
+    rivals = values.get("rivals", {}).values()
+    assert {(CONFIGS / rival.pop("model")).resolve().parent for rival in rivals} <= trained
+    for rival in rivals:
+        settings_from_preset("fast", **rival)
+    output = (CONFIGS / values["output"]).resolve().relative_to(CONFIGS.parent)
+    assert f"/{output.parts[0]}/" in (CONFIGS.parent / ".gitignore").read_text().split()
+
+
 def test_unknown_experiment_is_refused(folders):
     with pytest.raises(InputError, match="'speed' is not known"):
         EvaluationConfig(tuple(folders), "m", Path("o"), experiments={"speed": {}})
-    assert list(EXPERIMENTS) == ["dose", "modality", "noise", "cost", "protocol", "trust"]
+    assert [*EXPERIMENTS][:6] == ["dose", "modality", "noise", "cost", "protocol", "trust"]
+    assert {"alignment", "signatures"} <= set(EXPERIMENTS)
 
 
 def test_evaluate_wants_a_configuration_or_all_three_options(capsys):

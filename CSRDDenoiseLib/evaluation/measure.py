@@ -8,6 +8,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
+from ..quality.calibration import calibration_error
 from . import metrics
 from .methods import Method, Outcome
 from .study import Study
@@ -82,6 +83,8 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
     if outcome.std is not None:
         for sigmas in COVERAGE_SIGMAS:
             scores[f"coverage_{sigmas:g}"] = metrics.coverage(image, outcome.std, full, masks.brain, sigmas)
+        error = (image - full)[masks.brain]
+        scores["calibration_error"] = calibration_error(outcome.std[masks.brain], error)
     return {name: float(value) for name, value in scores.items() if value is not None and np.isfinite(value)}
 
 

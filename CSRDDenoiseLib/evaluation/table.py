@@ -40,6 +40,7 @@ COLUMNS = (
     Column("leakage", "MR leakage (%)", 100),
     Column("coverage_1", "1-sigma coverage", digits=3),
     Column("coverage_2", "2-sigma coverage", digits=3),
+    Column("calibration_error", "calibration error (%)", 100, 1),
 )
 MODEL_CARD = ("psnr", "ssim", "truth_nrmse", "hot_contrast", "cold_contrast", "bias", "region_error")
 PAIRED = ("psnr", "ssim", "truth_nrmse")

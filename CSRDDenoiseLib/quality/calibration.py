@@ -77,7 +77,8 @@ def calibration_error(predicted: np.ndarray, error: np.ndarray, bins: int = 10) 
     between the root mean squares of prediction and error, over that of the error as a whole (Laves et al. 2020).
     """
     gaps = [abs(_rms(predicted[group]) - _rms(error[group])) for group in _equal_groups(predicted, bins)]
-    return float(np.mean(gaps) / _rms(error))
+    whole = _rms(error)
+    return float(np.mean(gaps)) / whole if whole > 0 else float("inf")
 
 
 def _equal_groups(values: np.ndarray, count: int) -> list[np.ndarray]:
