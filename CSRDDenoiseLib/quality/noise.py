@@ -167,13 +167,12 @@ def _sentence(verdict: str, side: int, facts: Mapping[str, Any]) -> list[str]:
         return []
     low, high = facts["trained"]
     dose = facts.get("dose")
-    seems = f": about dose {_told(dose['estimate'])} of a full dose like those of its training" if dose else ""
+    seems = ""
+    if dose:
+        seems = f": about dose {_told(dose['estimate'])}, give or take a factor {dose['factor']:.2g}, of its full doses"
     than = "The PET is noisier than anything" if side > 0 else "The PET has less noise than anything"
     levels = f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}"
-    return [
-        f"{than} this model was trained on{seems} ({levels}). "
-        "The result is a guess beyond what was tested."
-    ]
+    return [f"{than} this model was trained on{seems} ({levels}). The result is a guess beyond what was tested."]
 
 
 def _fit(samples: Sequence[NoiseSample]) -> dict[str, Any]:

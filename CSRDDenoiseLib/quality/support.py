@@ -107,8 +107,8 @@ def brain_of(output: Output) -> np.ndarray:
 def lost_structure(output: Output, brain: np.ndarray) -> float:
     """Share of the structure of 5 to 12 mm that the output lacks, 0 to 1.
 
-    The regression of what was taken away on the output in that band: 0 for an output whose error is independent of
-    it, as for the posterior mean or the full dose, (1 - g) / g where the band is damped by a factor g.
+    The regression of what was taken away on the output in that band: 0 for an output that what was taken away is
+    independent of, as for the full dose; (1 - g) / g where the band is damped by a factor g.
     """
     fine, coarse = (smooth(output.denoised, output.spacing, width) for width in _STRUCTURE_MM)
     kept, taken = (fine - coarse)[brain], (output.pet - output.denoised)[brain]
