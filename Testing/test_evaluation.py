@@ -28,8 +28,8 @@ from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
 from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config, run_evaluation
 from CSRDDenoiseLib.evaluation.study import Study, load_study
 from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
-from CSRDDenoiseLib.settings import settings_from_preset
 from CSRDDenoiseLib.quality.planes import write_comparison
+from CSRDDenoiseLib.settings import settings_from_preset
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
