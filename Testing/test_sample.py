@@ -14,8 +14,10 @@ from torch import nn
 
 from CSRDDenoiseLib.errors import Cancelled, InputError, OutOfMemoryError
 from CSRDDenoiseLib.model.bundle import Model
+from CSRDDenoiseLib.model.precondition import Preconditioned
 from CSRDDenoiseLib.model.samplers import karras_sigmas, sample_dpmpp_2m, sample_heun
-from CSRDDenoiseLib.pipeline.sample import noise_source, sample_residual
+from CSRDDenoiseLib.pipeline import sample
+from CSRDDenoiseLib.pipeline.sample import VolumeDenoiser, noise_source, sample_residual
 from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -40,15 +42,13 @@ class Pointwise(nn.Module):
         return torch.tanh(channels[:, :1] - channels[:, 2:3]) + channels[:, 1:2] * c_noise.view(-1, 1, 1, 1, 1)
 
 
-class Identity(nn.Module):
+class Identity(Preconditioned):
     """A denoiser that leaves everything, so that the result is the starting noise."""
 
     def __init__(self):
-        super().__init__()
-        self.model = Pointwise()
-        self.weight = nn.Parameter(torch.zeros(()))
+        super().__init__(Pointwise(), sigma_data=1.0)
 
-    def forward(self, noisy: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def denoise(self, noisy: torch.Tensor, sigma: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
         return noisy.clone()
 
 
@@ -214,6 +214,42 @@ def test_the_whole_volume_is_the_sampler_on_the_padded_volume(condition, everywh
 
     expected = sample_heun(denoise, start, karras_sigmas(3, 0.01, 10.0))[0, 0, :, 1:-1, 1:-2]
     np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("estimate", ["mean", "samples"])
+@pytest.mark.parametrize("sampler, churn", [("dpmpp", 0.0), ("heun", 4.0)])
+@pytest.mark.parametrize("patch", [None, 24])
+def test_draws_in_a_batch_are_the_draws_one_by_one(condition, everywhere, monkeypatch, patch, sampler, churn, estimate):
+    settings = replace(SETTINGS, patch_size=patch, sampler=sampler, churn=churn, samples=5, estimate=estimate)
+    one_by_one = sample_residual(model_of(tiny_network()), condition, everywhere, settings, SILENT)
+    monkeypatch.setattr(VolumeDenoiser, "draws_at_once", lambda _, most: 3)
+    reports: list[Progress] = []
+    report = Reporter(lambda progress: reports.append(progress), {"sample": 1})
+    batched = sample_residual(model_of(tiny_network()), condition, everywhere, settings, report)
+    np.testing.assert_allclose(batched.mean, one_by_one.mean, atol=1e-5)
+    np.testing.assert_allclose(batched.std, one_by_one.std, atol=1e-4)
+    assert (reports[-1].step, reports[-1].fraction) == (reports[-1].of, 1.0)
+
+
+def test_only_a_gpu_carries_several_draws_at_once(condition, everywhere):
+    settings = replace(SETTINGS, samples=4)
+    denoiser = model_of(Pointwise()), condition, everywhere, settings
+    volume = VolumeDenoiser(*denoiser, torch.device("cpu"), sample._Counter(SILENT, 1))
+    assert volume.draws_at_once(4) == 1
+
+
+@pytest.mark.parametrize("thickness", [4, 12])
+def test_a_condition_prepared_in_slabs_is_the_one_prepared_at_once(condition, everywhere, monkeypatch, thickness):
+    network = {**TINY, "guide_sizes": [3, 5]}
+    settings = replace(SETTINGS, sampler="mean", patch_size=24)
+    expected = sample_residual(model_of(tiny_network(0, network)), condition, everywhere, settings, SILENT)
+    prepared = []
+    monkeypatch.setattr(sample, "memory_budget", lambda *_: 100.0 * 44 * 40 * thickness)
+    tiny = tiny_network(0, network)
+    tiny.prepare = lambda part: (prepared.append(part.shape[2]), type(tiny).prepare(tiny, part))[1]
+    found = sample_residual(model_of(tiny), condition, everywhere, settings, SILENT)
+    assert len(prepared) == -(-40 // thickness)
+    np.testing.assert_allclose(found.mean, expected.mean, atol=1e-5)
 
 
 def test_progress_counts_windows_up_to_the_end(condition, everywhere):

@@ -7,10 +7,11 @@ seams. The noise is drawn for the whole volume from the seed alone, whatever the
 
 from __future__ import annotations
 
+import math
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
@@ -97,23 +98,29 @@ def _mean_and_spread(
 ) -> tuple[Tensor, Optional[Tensor]]:
     """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
 
-    def draw(denoiser: Denoiser, index: int) -> Tensor:
-        noise = noise_source(shape, settings.seed, index)
-        start = volume.pad(noise()) * metadata.sigma_max
-        return volume.crop(_sample(denoiser, start, metadata, settings, lambda: volume.pad(noise()))).cpu()
+    def draws(denoiser: Denoiser) -> Iterator[Tensor]:
+        at_once = volume.draws_at_once(settings.samples)
+        for first in range(0, settings.samples, at_once):
+            indices = range(first, min(first + at_once, settings.samples))
+            sources = [noise_source(shape, settings.seed, index) for index in indices]
+
+            def noise(sources: Sequence[Callable[[], Tensor]] = sources) -> Tensor:
+                return volume.pad(torch.cat([source() for source in sources]))
+
+            yield from volume.crop(_sample(denoiser, noise() * metadata.sigma_max, metadata, settings, noise)).cpu()
 
     if settings.sampler != "mean" and settings.estimate == "samples":
         statistics = RunningStatistics()
-        for index in range(settings.samples):
-            statistics.add(draw(volume, index))
+        for draw in draws(volume):
+            statistics.add(draw)
         return statistics.mean, statistics.std()
-    first = _posterior_mean(volume, shape, metadata, settings.seed)
-    mean = volume.crop(first).cpu()
+    estimate = _posterior_mean(volume, shape, metadata, settings.seed)
+    mean = volume.crop(estimate)[0].cpu()
     if settings.sampler == "mean":
         return mean, None
     squares = torch.zeros_like(mean)
-    for index in range(settings.samples):
-        squares += (draw(_with_first(volume, first, metadata.sigma_max), index) - mean) ** 2
+    for draw in draws(_with_first(volume, estimate, metadata.sigma_max)):
+        squares += (draw - mean).square_()
     return mean, (squares / settings.samples).sqrt_()
 
 
@@ -126,7 +133,7 @@ def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadat
 
 def _with_first(denoiser: Denoiser, first: Tensor, sigma_max: float) -> Denoiser:
     """At sigma_max the noise tells nothing, so every draw may take the posterior mean for its first evaluation."""
-    return lambda x, sigma: first if sigma >= sigma_max * (1 - 1e-6) else denoiser(x, sigma)
+    return lambda x, sigma: first.expand_as(x) if sigma >= sigma_max * (1 - 1e-6) else denoiser(x, sigma)
 
 
 def noise_source(shape: Shape, seed: int, index: int) -> Callable[[], Tensor]:
@@ -170,10 +177,10 @@ class VolumeDenoiser:
         self._overlap, self._counter = settings.overlap, counter
         self._size = condition.shape[1:]
         self._margins = [_margins(size, self._multiple) for size in self._size]
-        self._condition = self.pad(torch.from_numpy(condition)[None])
         self._head = np.pad(head, self._margins)
         self._shape: Shape = self._head.shape
         self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
+        self._prepared = self._prepare(self.pad(torch.from_numpy(condition)[None]))
         self._lay_out(self._first_patch(settings.patch_size))
 
     def pad(self, volume: Tensor) -> Tensor:
@@ -183,16 +190,24 @@ class VolumeDenoiser:
         return F.pad(volume, padding) if any(padding) else volume
 
     def crop(self, volume: Tensor) -> Tensor:
-        """Undo :meth:`pad`, and drop batch and channel: (1, 1, D, H, W) -> (D, H, W)."""
-        return volume[(0, 0, *(slice(low, low + size) for (low, _), size in zip(self._margins, self._size)))]
+        """Undo :meth:`pad`, and drop the channel: (N, 1, D, H, W) -> (N, D, H, W)."""
+        box = [slice(low, low + size) for (low, _), size in zip(self._margins, self._size)]
+        return volume[(slice(None), 0, *box)]
+
+    def draws_at_once(self, most: int) -> int:
+        """Return how many draws to carry through the sampler as one batch: what fits on CUDA, else one.
+
+        A processor's cores are busy with one volume, and so is a GPU with a volume cut into patches.
+        """
+        return 1 if self.patch else min(most, self._batch_of(self._shape))
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        """Return D(x; sigma) for the padded volume x (1, 1, D, H, W), float32."""
+        """Return D(x; sigma) for padded volumes x (N, 1, D, H, W), float32."""
         denoised = self._try(x, sigma)
         while denoised is None:
             self._shrink()
             denoised = self._try(x, sigma)
-        self._counter.evaluation_done()
+        self._counter.evaluations_done(len(x))
         return denoised
 
     def _try(self, x: Tensor, sigma: float) -> Optional[Tensor]:
@@ -200,7 +215,7 @@ class VolumeDenoiser:
         try:
             if self.patch is None:
                 self._counter.check()
-                return self._evaluate(x, sigma, self._condition)
+                return self._evaluate(x, sigma, self._prepared.expand(len(x), -1, -1, -1, -1))
             blended = self._blend(x, lambda window, where: self._evaluate_windows(window, sigma, where))
             return blended if self._coverage is None else blended.div_(self._coverage)
         except (RuntimeError, MemoryError) as error:
@@ -208,11 +223,43 @@ class VolumeDenoiser:
                 raise
             return None
 
-    def _evaluate(self, x: Tensor, sigma: float, condition: Tensor) -> Tensor:
+    def _prepare(self, condition: Tensor) -> Tensor:
+        """Prepare the padded condition (1, C, D, H, W), in slabs where memory asks for it."""
+        if not hasattr(self._denoiser.model, "reach"):
+            return self._denoiser.prepare(condition)
+        plane = self._voxel_bytes * float(np.prod(self._shape[1:]))
+        thickness = min(int(memory_budget(self._device, self._head.size) / plane), self._shape[0])
+        while True:
+            thickness = max(thickness // self._multiple, 1) * self._multiple
+            try:
+                slabs = range(0, self._shape[0], thickness)
+                return torch.cat([self._prepare_slab(condition, first, thickness) for first in slabs], dim=2)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if thickness == self._multiple:
+                    raise self._out_of_memory(f"slabs of {thickness} planes") from error
+            thickness //= 2
+
+    def _prepare_slab(self, condition: Tensor, first: int, thickness: int) -> Tensor:
+        """Prepare planes from ``first`` on, seen with as much around them as the network looks at."""
+        last = min(first + thickness, self._shape[0])
+        margin = math.ceil(self._denoiser.model.reach / self._multiple) * self._multiple
+        low, high = max(first - margin, 0), min(last + margin, self._shape[0])
+        with self._arithmetic():
+            prepared = self._denoiser.prepare(condition[:, :, low:high])
+        coarser = (high - low) // prepared.shape[2]
+        return prepared[:, :, (first - low) // coarser : (last - low) // coarser]
+
+    def _evaluate(self, x: Tensor, sigma: float, prepared: Tensor) -> Tensor:
         levels = torch.full((x.shape[0],), sigma, dtype=torch.float32, device=self._device)
-        reduced = self._precision != torch.float32
-        with torch.autocast(self._device.type, dtype=self._precision) if reduced else nullcontext():
-            return self._denoiser(x, levels, condition)
+        with self._arithmetic():
+            return self._denoiser.denoise(x, levels, prepared)
+
+    def _arithmetic(self) -> AbstractContextManager:
+        if self._precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=self._precision)
 
     def _evaluate_windows(self, windows: Tensor, sigma: float, where: list[list[slice]]) -> Tensor:
         """Evaluate the windows that have head in them; the others are zero."""
@@ -220,9 +267,15 @@ class VolumeDenoiser:
         self._counter.check(len(chosen))
         denoised = torch.zeros_like(windows)
         if chosen:
-            condition = torch.cat([self._condition[tuple(where[row])] for row in chosen])
-            denoised[chosen] = self._evaluate(windows[chosen], sigma, condition)
+            prepared = torch.cat([self._prepared_at(where[row]) for row in chosen])
+            denoised[chosen] = self._evaluate(windows[chosen], sigma, prepared)
         return denoised
+
+    def _prepared_at(self, place: list[slice]) -> Tensor:
+        """The prepared condition of one window, which may be coarser than its voxels."""
+        coarser = self._shape[0] // self._prepared.shape[2]
+        box = [slice(part.start // coarser, part.stop // coarser) for part in place[2:]]
+        return self._prepared[(slice(None), slice(None), *box)]
 
     def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
         # imported here because a volume in one piece must not wait for it
@@ -255,7 +308,7 @@ class VolumeDenoiser:
             skipped.extend(keep for keep in kept if not keep)
             return torch.ones_like(windows) * torch.tensor(kept, device=windows.device).view(-1, 1, 1, 1, 1)
 
-        coverage = self._blend(self._condition[:, :1], survey)
+        coverage = self._blend(torch.empty((1, 1, *self._shape), device=self._device), survey)
         if skipped:
             # zero only where no evaluated window reaches, and there the blended value is zero too
             self._coverage = coverage.clamp_(min=torch.finfo(torch.float32).tiny)
@@ -278,15 +331,18 @@ class VolumeDenoiser:
     def _shrink(self) -> None:
         patch = smaller_patch(self.patch or self._shape, self._shape, self._multiple, self._overlap)
         if patch is None:
-            free = free_bytes()
-            told = "" if free is None else f" with {free / 2**30:.1f} GiB free"
-            raise OutOfMemoryError(
-                f"A volume of {_times(self._size)} voxels does not fit memory{told}: even patches of "
-                f"{_times(self.patch or self._shape)} voxels ran out. Close other programs, or use another device."
-            )
+            raise self._out_of_memory(f"patches of {_times(self.patch or self._shape)} voxels")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._lay_out(patch)
+
+    def _out_of_memory(self, smallest: str) -> OutOfMemoryError:
+        free = free_bytes()
+        told = "" if free is None else f" with {free / 2**30:.1f} GiB free"
+        return OutOfMemoryError(
+            f"A volume of {_times(self._size)} voxels does not fit memory{told}: even {smallest} ran out. "
+            "Close other programs, or use another device."
+        )
 
     def _batch_of(self, patch: Shape) -> int:
         if self._device.type != "cuda":
@@ -312,8 +368,8 @@ class _Counter:
         self._report(STAGE, step, self._evaluations * self._windows, f"evaluation {current} of {self._evaluations}")
         self._in_this += starting
 
-    def evaluation_done(self) -> None:
-        self._done, self._in_this = self._done + 1, 0
+    def evaluations_done(self, count: int) -> None:
+        self._done, self._in_this = self._done + count, 0
         self.check()
 
 
