@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from conftest import head_array
 from slicer_helpers import (
     ENTRY,
+    RAS_FROM_LPS,
     SLICER,
     add_head,
     add_transform,
@@ -21,14 +23,17 @@ from slicer_helpers import (
     ijk_to_ras,
     matrix_of,
     oblique,
+    place,
     wait_until,
 )
+from tiny_model import save_tiny_model
 
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule.results import Outputs  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
+from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder  # noqa: E402
 
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 SLOW = {"sampler": "heun", "steps": 200, "samples": 8, "device": "cpu"}
@@ -164,6 +169,46 @@ def test_result_survives_saving_and_loading_the_scene(logic, pair, small_model, 
     np.testing.assert_allclose(matrix_of(loaded), place, atol=1e-5)
     assert json.loads(loaded.GetAttribute("CSRDDenoise.Provenance")) == record
     assert loaded.GetNodeReference("CSRDDenoise.PET").GetName() == "PET"
+
+
+def example_in(scene, offset: np.ndarray):
+    """The bundled low dose and its MR on 4 mm voxels, the MR moved by a matrix in world coordinates (R-A-S)."""
+    nodes = []
+    for name in ("low_dose_1_10.nii.gz", "mr.nii.gz"):
+        image = sitk.BinShrink(sitk.ReadImage(str(resource_folder() / SAMPLE_DATA / name)), [2] * 3)
+        to_lps = ijk_to_ras(np.reshape(image.GetDirection(), (3, 3)), image.GetSpacing(), image.GetOrigin())
+        nodes.append(add_volume(name.split(".")[0], sitk.GetArrayFromImage(image), RAS_FROM_LPS @ to_lps))
+    pet, mr = nodes
+    place(mr, offset @ matrix_of(mr))
+    return pet, mr
+
+
+def test_transform_of_the_registration_brings_the_mr_to_the_pet(logic, scene, tmp_path):
+    offset = ijk_to_ras(oblique(10), (1, 1, 1), (14.0, -9.0, 4.0))
+    pet, mr = example_in(scene, offset)
+    before, model = matrix_of(mr), str(save_tiny_model(tmp_path / "coarse", voxel_spacing_mm=4.0))
+    result = logic.denoise(pet, mr, preset="fast", model=model, device="cpu", register=True)
+    np.testing.assert_array_equal(matrix_of(mr), before)
+    assert mr.GetParentTransformNode() is None
+    transform = result.registrationTransform
+    assert transform.GetName() == "mr registered to PET"
+    assert result.denoisedVolume.GetNodeReference("CSRDDenoise.Registration") is transform
+    # what a user does: put the MR under the transform, and harden it
+    mr.SetAndObserveTransformNodeID(transform.GetID())
+    assert mr.HardenTransform()
+    corners = np.array([[x, y, z, 1] for x in (5, 40) for y in (5, 50) for z in (5, 45)]).T
+    wrong = np.linalg.norm(((matrix_of(mr) - np.linalg.inv(offset) @ before) @ corners)[:3], axis=0)
+    assert wrong.mean() < 1.5
+    assert result.provenance["quality"]["alignment"]["verdict"] == "aligned"
+    assert not any("aligned" in warning for warning in result.warnings)
+
+
+def test_no_transform_unless_the_mr_was_registered(logic, pair, small_model, scene):
+    result = logic.denoise(*pair, model=small_model, **QUICK)
+    assert result.registrationTransform is None
+    assert result.denoisedVolume.GetNodeReference("CSRDDenoise.Registration") is None
+    with pytest.raises(InputError, match="no MR to register"):
+        logic.denoise(pair[0], None, model=small_model, register=True, **QUICK)
 
 
 def test_cancel_takes_less_than_two_seconds_and_leaves_nothing(logic, pair, slow_model, scene):

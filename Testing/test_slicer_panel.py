@@ -22,7 +22,16 @@ import qt  # noqa: E402
 
 INPUTS = ("petSelector", "mrSelector", "denoisedSelector", "differenceSelector", "uncertaintySelector")
 CHOICES = ("modelComboBox", "presetComboBox", "samplerComboBox", "stepsSpinBox", "samplesSpinBox", "patchSizeSpinBox")
-OTHERS = ("overlapSlider", "seedSpinBox", "deviceComboBox", "applyButton", "progressBar", "statusLabel", "logTextEdit")
+OTHERS = (
+    "registerCheckBox",
+    "overlapSlider",
+    "seedSpinBox",
+    "deviceComboBox",
+    "applyButton",
+    "progressBar",
+    "statusLabel",
+    "logTextEdit",
+)
 RESULTS = ("denoised", "difference", "uncertainty")
 
 
@@ -177,6 +186,22 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
     path = Path(os.environ.get("CSRD_TEST_PICTURES", tmp_path)) / "slicer-panel.png"
     assert area._qt.grab().save(str(path))
     assert path.stat().st_size > 20_000
+
+
+def test_checkbox_registers_the_mr_and_the_status_tells_of_it(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model, sampler="mean")
+    assert not logic_of.getParameterNode().registerMr
+    box = ui.registerCheckBox._qt
+    # the box and its text take the click, not the empty space beside them
+    QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
+    assert logic_of.getParameterNode().registerMr
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    denoised = ui.denoisedSelector.currentNode()
+    registration = json.loads(denoised.GetAttribute("CSRDDenoise.Provenance"))["quality"]["registration"]
+    assert registration["applied"]
+    assert denoised.GetNodeReference("CSRDDenoise.Registration").GetName() == "T1 registered to PET"
+    assert f"moved by {registration['offset_mm']:.1f} mm" in ui.statusLabel.text
 
 
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):
