@@ -19,7 +19,7 @@ MODULE = ROOT / "CSRDDenoise"
 LIBRARY = ROOT / "CSRDDenoiseLib"
 # what only simulation, training and evaluation need
 LEFT_OUT = ("simulation/*", "training/*", "evaluation/*")
-LEFT_OUT_COMMANDS = ("commands/simulate.py", "commands/train.py", "commands/evaluate.py", "commands/demo.py")
+LEFT_OUT_COMMANDS = tuple(f"commands/{name}.py" for name in ("simulate", "train", "evaluate", "calibrate", "demo"))
 LIGHT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "CSRDDenoiseLib", "CSRDDenoiseModule"}
 S4EXT_KEYS = (
     "scm scmurl scmrevision depends recommends build_subdirectory homepage contributors category iconurl status tier "
