@@ -8,6 +8,8 @@ Requests (``id`` is chosen by the caller and comes back with every answer):
 =============  =======================================================================================
 ``denoise``    ``pet``, ``output`` (paths), optional ``mr``, ``difference``, ``uncertainty`` (paths), ``model`` (name
                or folder), ``settings`` (fields of :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
+``report``     ``pet``, ``denoised``, ``output`` (paths), ``provenance`` (the record of the run), optional ``mr``,
+               ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
 ``calibrate``  ``model``, ``device``: time one evaluation of the network
 ``info``       devices and versions
 ``cancel``     stop the request of that ``id``
@@ -28,6 +30,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional
 
 from .errors import Cancelled, CSRDError, InputError, OutOfMemoryError
@@ -36,7 +39,7 @@ from .settings import DenoiseSettings
 
 SECONDS_TO_STOP = 2.0
 CALIBRATION_SIDE = 48
-WORK = ("denoise", "calibrate", "info")
+WORK = ("denoise", "report", "calibrate", "info")
 CANCEL = "cancel"
 
 Send = Callable[[dict[str, Any]], None]
@@ -158,9 +161,7 @@ class Engine:
     def denoise(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Denoise files; answer with the record, the warnings and the summary of what changed."""
         settings = settings_from_request(request.get("settings", {}))
-        for name in ("pet", "output"):
-            if not isinstance(request.get(name), str):
-                raise InputError(f"The request has no '{name}'; it must be the path of a file.")
+        _require_paths(request, "pet", "output")
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import FileRequest, denoise_files
         from .summary import summarise_change
@@ -173,6 +174,23 @@ class Engine:
             "warnings": list(result.warnings),
             "summary": summarise_change(result.denoised, result.difference).as_dict(),
         }
+
+    def report(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+        """Write the report of a run that is over; answer with its path."""
+        _require_paths(request, "pet", "denoised", "output")
+        report(Progress("report", 0, 1, 0.0, message="loading the libraries"))
+        from .pipeline.read import read_volume
+        from .pipeline.write import all_or_nothing
+        from .quality.report import RunImages, check_unmoved, report_page
+
+        names = ("pet", "denoised", "mr", "uncertainty", "labels")
+        images = {name: read_volume(request[name], name) for name in names if request.get(name)}
+        provenance = request.get("provenance") or {}
+        check_unmoved(images, provenance)
+        path = Path(request["output"])
+        with all_or_nothing([path]) as temporary:
+            temporary[path].write_text(report_page(RunImages(**images), provenance), encoding="utf-8")
+        return {"path": str(path)}
 
     def calibrate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
@@ -207,6 +225,12 @@ class Engine:
             self._model, self._key = None, None
             self._model, self._key = load_model(*key), key
         return self._model
+
+
+def _require_paths(request: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if not isinstance(request.get(name), str):
+            raise InputError(f"The request has no '{name}'; it must be the path of a file.")
 
 
 def _model_of(request: dict[str, Any]) -> str:

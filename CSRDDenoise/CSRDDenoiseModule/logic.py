@@ -15,6 +15,7 @@ from .describe import unit_of
 from .job import RUNNING, DenoisedVolumes, Job, RunFiles
 from .packages import require_packages
 from .parameters import CSRDDenoiseParameterNode
+from .report import PROVENANCE, report_path, report_request
 from .results import Outputs, check_outputs, make_transform, make_volumes
 from .volumes import write_volume
 from .worker_process import WorkerProcess
@@ -116,32 +117,79 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         Raises:
             CSRDError: the input cannot be used, a run is under way, or a Python package is missing.
         """
-        if self.busy:
-            raise InputError("A run is under way. Wait for its end or cancel it first.")
         if petVolume is None:
             raise InputError("No PET volume is given. Choose the volume to denoise.")
         settings = settings_from_preset(preset, **changes)
         outputs = outputs or Outputs()
         check_outputs(outputs, petVolume, mrVolume)
-        require_packages()
         files = RunFiles()
-        try:
-            request = {
+        return self._begin(
+            files,
+            lambda: {
                 **_write_inputs(files, petVolume, mrVolume),
                 **_output_paths(files, outputs, settings),
                 "command": "denoise",
-                "id": files.folder.name,
                 "model": model or None,
                 "settings": settings.as_dict(),
-            }
-            job = Job(
-                self._worker,
-                files,
-                lambda message: _collect(message, files, outputs, petVolume, mrVolume),
-                onProgress,
-                onFinished,
-                onError,
-            )
+            },
+            lambda message: _collect(message, files, outputs, petVolume, mrVolume),
+            (onProgress, onFinished, onError),
+        )
+
+    def writeReport(
+        self,
+        denoisedVolume: slicer.vtkMRMLScalarVolumeNode,
+        uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        labelVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        path: Optional[str] = None,
+    ) -> Path:
+        """Write the quality report of a result, one HTML page, and return where it lies.
+
+        Args:
+            denoisedVolume: a result of this module; its PET and MR are found by themselves.
+            uncertaintyVolume: the uncertainty of the same run.
+            labelVolume: label map whose regions the report measures.
+            path: where to write it; None takes Slicer's temporary folder.
+
+        Raises:
+            CSRDError: the report cannot be made, for instance because matplotlib is not installed.
+        """
+        return self.startReport(denoisedVolume, uncertaintyVolume, labelVolume, path).wait()
+
+    def startReport(
+        self,
+        denoisedVolume: slicer.vtkMRMLScalarVolumeNode,
+        uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        labelVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        path: Optional[str] = None,
+        onProgress: Optional[Callable[[dict], None]] = None,
+        onFinished: Optional[Callable[[Path], None]] = None,
+        onError: Optional[Callable[[Exception], None]] = None,
+    ) -> Job:
+        """Start writing the report of :meth:`writeReport` and return at once."""
+        place = report_path(denoisedVolume) if path is None else Path(path)
+        files = RunFiles()
+        return self._begin(
+            files,
+            lambda: report_request(files, denoisedVolume, uncertaintyVolume, labelVolume, place),
+            lambda message: Path(message["path"]),
+            (onProgress, onFinished, onError),
+        )
+
+    def _begin(
+        self,
+        files: RunFiles,
+        make_request: Callable[[], "dict[str, Any]"],
+        collect: Callable[[dict], Any],
+        callbacks: "tuple[Optional[Callable], ...]",
+    ) -> Job:
+        """Send the worker a request and return its job; the files are removed when that cannot be."""
+        try:
+            if self.busy:
+                raise InputError("A run is under way. Wait for its end or cancel it first.")
+            require_packages()
+            request = {**make_request(), "id": files.folder.name}
+            job = Job(self._worker, files, collect, *callbacks)
             self._worker.send(request)
         except Exception:
             files.remove()
@@ -204,7 +252,7 @@ def _collect(
     }
     nodes = make_volumes(paths, outputs, pet, mr)
     denoised = nodes["output"]
-    denoised.SetAttribute("CSRDDenoise.Provenance", json.dumps(provenance))
+    denoised.SetAttribute(PROVENANCE, json.dumps(provenance))
     denoised.SetAttribute("CSRDDenoise.Summary", json.dumps(message["summary"]))
     return DenoisedVolumes(
         denoisedVolume=denoised,

@@ -1,6 +1,7 @@
 """The panel: the user's choices in, progress and results out. It decides nothing about the work itself."""
 
 import time
+from pathlib import Path
 from typing import Any, Optional, Protocol
 
 import qt
@@ -16,6 +17,7 @@ from .comparison import show_comparison, summary_of, summary_rows
 from .job import DenoisedVolumes
 from .packages import PackagesMissing, install_packages, missing_packages
 from .parameters import CUSTOM_PRESET, CSRDDenoiseParameterNode, apply_preset, preset_of, settings_of
+from .report import has_record
 from .results import Outputs
 
 INFO, CALIBRATE = "info", "calibrate"
@@ -32,6 +34,7 @@ class LogicProtocol(Protocol):
 
     def getParameterNode(self) -> CSRDDenoiseParameterNode: ...
     def start(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
+    def startReport(self, denoisedVolume: Any, uncertaintyVolume: Any = None, **options: Any) -> Any: ...
     def ask(self, request: "dict[str, Any]") -> None: ...
     def close(self) -> None: ...
 
@@ -155,6 +158,10 @@ class Panel:
         self.ui.applyButton.enabled = ready
         self.ui.applyButton.toolTip = _("Denoise the PET") if ready else _("Choose a PET volume first.")
 
+    def _refreshReport(self) -> None:
+        denoised = None if self._parameters is None else self._parameters.denoised
+        self.ui.reportButton.enabled = has_record(denoised) and not self.logic.busy
+
     def _refreshResults(self) -> None:
         parameters = self._parameters
         denoised = parameters.denoised
@@ -162,6 +169,7 @@ class Panel:
         if denoised is not None:
             rows = summary_rows(summary_of(denoised), describe.unit_of(denoised))
         self.ui.compareButton.enabled = parameters.pet is not None and denoised is not None
+        self._refreshReport()
         self.ui.resultsTable.setRowCount(len(rows))
         for row, cells in enumerate(rows):
             for column, text in enumerate(cells):
@@ -178,6 +186,7 @@ class Panel:
             getattr(self.ui, name).setEnabled(not running)
         self.ui.advancedCollapsibleButton.setEnabled(not running)
         self._refreshApply()
+        self._refreshReport()
 
     def _say(self, text: str, details: str = "") -> None:
         self.ui.statusLabel.text = text
@@ -277,6 +286,25 @@ class Panel:
             return
         show_comparison(parameters.pet, parameters.denoised, parameters.difference, parameters.uncertainty)
 
+    def onReport(self, *_arguments: Any) -> None:
+        """Draw the report of the result and open it."""
+        parameters = self._parameters
+        if parameters is None or parameters.denoised is None:
+            return
+        try:
+            self._say(_("Drawing the report..."))
+            self.ui.progressBar.value = 0
+            self._job = self.logic.startReport(
+                parameters.denoised,
+                parameters.uncertainty,
+                onProgress=self.onProgress,
+                onFinished=self.onReportFinished,
+                onError=self.onError,
+            )
+            self._showRunning(True)
+        except CSRDError as error:
+            self.onError(error)
+
     def onDetails(self, *_arguments: Any) -> None:
         """Show the technical details of the last error."""
         slicer.util.errorDisplay(self.ui.statusLabel.text, detailedText=self._details)
@@ -314,6 +342,15 @@ class Panel:
         self._say(" ".join([done, *_registered(result), *result.warnings]))
         self.refresh()
         show_comparison(parameters.pet, result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume)
+        self._endIdleWorker()
+
+    def onReportFinished(self, path: Path) -> None:
+        """A report is there: open it in the web browser."""
+        self._job = None
+        self._showRunning(False)
+        self._say(_("The report is in {path}.").format(path=path))
+        self.refresh()
+        slicer.app.openUrl(path.as_uri())
         self._endIdleWorker()
 
     def onError(self, error: Exception) -> None:
@@ -415,6 +452,7 @@ class Panel:
         ui = self.ui
         ui.applyButton.clicked.connect(self.onApply)
         ui.compareButton.clicked.connect(self.onCompare)
+        ui.reportButton.clicked.connect(self.onReport)
         ui.detailsButton.clicked.connect(self.onDetails)
         ui.copyLogButton.clicked.connect(self.onCopyLog)
         ui.importModelButton.clicked.connect(self.onImportModel)
@@ -471,6 +509,7 @@ def _stage_title(name: str) -> str:
         "sample": _("Sampling"),
         "restore": _("Restoring the PET's grid"),
         "write": _("Writing"),
+        "report": _("Drawing the report"),
     }
     return titles.get(name, name)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import InputError
 from ..pipeline.align import ORIENTATION, Grid, resample
 from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, find_head, noise_level, smooth
 from ..summary import ChangeSummary, summarise_change
@@ -30,6 +31,7 @@ NOTICE = "For research, not for clinical use."
 PRINTED_INPUTS, PRINTED_CHECKS, PRINTED_REGIONS = 6, 12, 7
 SHORT_WARNINGS, WARNING_MM, MOST_WARNINGS_MM = 3, 6, 48
 
+UNMOVED = 1e-3
 _NO_UNIT = "unknown"
 _GOOD_VERDICTS = ("aligned", "inside")
 
@@ -112,6 +114,28 @@ def report_page(images: RunImages, provenance: Mapping[str, Any]) -> str:
     less = min(max(len(warnings) - SHORT_WARNINGS, 0) * WARNING_MM, MOST_WARNINGS_MM)
     title = f"Denoising report: {_pet_name(provenance)}"
     return document(title, "\n".join(filter(None, parts)), f":root {{ --less: {less}mm; }}{_STYLE}")
+
+
+def check_unmoved(images: Mapping[str, sitk.Image], provenance: Mapping[str, Any]) -> None:
+    """Refuse to report a run on PET and MR that no longer lie where they lay in the run.
+
+    Args:
+        images: by name, ``pet`` and ``mr`` among them.
+        provenance: the record of the run.
+
+    Raises:
+        InputError: one was moved, or is another volume.
+    """
+    for name, told in provenance.get("inputs", {}).items():
+        if not told or name not in images:
+            continue
+        image = images[name]
+        here = (*image.GetSize(), *image.GetOrigin(), *image.GetDirection())
+        if not np.allclose(here, (*told["size"], *told["origin_mm"], *told["direction"]), atol=UNMOVED):
+            raise InputError(
+                f"The {name.upper()} is no longer what it was in the run, or lies elsewhere; undo its transform, or "
+                "denoise again."
+            )
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class Application(Proxy):
         object.__setattr__(self, "_qt", qt_application)
         object.__setattr__(self, "_slots", [])
         object.__setattr__(self, "_started", [])
+        object.__setattr__(self, "opened", [])
         object.__setattr__(self, "_layout_manager", LayoutManager(scene))
         object.__setattr__(self, "temporaryPath", tempfile.mkdtemp(prefix="standin-"))
 
@@ -89,6 +90,11 @@ class Application(Proxy):
 
     def startupEnvironment(self):
         return dict(os.environ)
+
+    def openUrl(self, url):
+        # a real one starts the web browser
+        self.opened.append(url)
+        return True
 
     def processEvents(self):
         self._qt.processEvents()

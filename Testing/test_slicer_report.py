@@ -1,0 +1,82 @@
+"""The quality report in Slicer: from the logic, by the panel's button, and when it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+import pytest
+from PySide6 import QtCore, QtTest
+from slicer_helpers import ENTRY, SLICER, add_head, add_transform, add_volume, ijk_to_ras, oblique, wait_until
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseLib.errors import InputError  # noqa: E402 (the stand-in makes it importable)
+
+QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
+
+
+@pytest.fixture
+def result(logic, scene, small_model):
+    """A finished run on an oblique PET and its MR."""
+    pet = add_head("PET / low dose", matrix=ijk_to_ras(oblique(15)))
+    mr = add_head("T1", matrix=ijk_to_ras(oblique(15)), seed=1)
+    return logic.denoise(pet, mr, model=small_model, **QUICK)
+
+
+def labels_like(pet):
+    array = np.zeros(SLICER.util.arrayFromVolume(pet).shape, np.int16)
+    array[10:14, 10:14, 10:14] = 5
+    return add_volume("Labels", array, ijk_to_ras(oblique(15)))
+
+
+def test_report_of_a_result_tells_its_volumes_by_name(logic, result, tmp_path):
+    pet = result.denoisedVolume.GetNodeReference("CSRDDenoise.PET")
+    path = logic.writeReport(
+        result.denoisedVolume, result.uncertaintyVolume, labels_like(pet), str(tmp_path / "r.html")
+    )
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<img") == 4 and "<h2>Regions</h2>" in page and "Median uncertainty" in page
+    assert "PET / low dose" in page and "T1" in page
+    assert "oblique by" in page
+
+
+def test_what_has_no_record_or_was_moved_is_refused(logic, result, tmp_path):
+    path = str(tmp_path / "r.html")
+    with pytest.raises(InputError, match="'Other' has no record"):
+        logic.writeReport(add_head("Other"), path=path)
+    mr = result.denoisedVolume.GetNodeReference("CSRDDenoise.MR")
+    mr.SetAndObserveTransformNodeID(add_transform(ijk_to_ras(None, (1, 1, 1), (7, 0, 0))).GetID())
+    with pytest.raises(InputError, match="MR is no longer what it was in the run, or lies elsewhere"):
+        logic.writeReport(result.denoisedVolume, path=path)
+    assert not Path(path).exists()
+    mr.SetAndObserveTransformNodeID(None)
+    assert logic.writeReport(result.denoisedVolume, path=path).is_file()
+
+
+def test_button_draws_the_report_and_opens_it(scene, small_model):
+    area = ENTRY.widgetRepresentation()
+    area.show()
+    area.enter()
+    ui, logic = area.self().ui, area.self().logic
+    try:
+        assert not ui.reportButton.enabled and ui.reportButton.toolTip
+        ui.petSelector.setCurrentNode(add_head())
+        for name, value in {"model": small_model, **QUICK}.items():
+            setattr(logic.getParameterNode(), name, value)
+        ui.applyButton.click()
+        assert not ui.reportButton.enabled
+        assert wait_until(lambda: ui.applyButton.text == "Apply")
+        assert ui.reportButton.enabled, ui.statusLabel.text
+        SLICER.app.opened.clear()
+        QtTest.QTest.mouseClick(ui.reportButton._qt, QtCore.Qt.LeftButton)
+        assert wait_until(lambda: ui.applyButton.text == "Apply" and SLICER.app.opened)
+        path = Path(unquote(urlparse(SLICER.app.opened[0]).path))
+        assert path.is_relative_to(SLICER.app.temporaryPath) and path.name == "PET_low_dose_denoised.html"
+        assert "PET denoising report" in path.read_text(encoding="utf-8")
+        assert str(path) in ui.statusLabel.text
+    finally:
+        area.exit()
+        area.hide()
+        logic.close()
