@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from study_folder import write_study
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import Cancelled, InputError
+from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS, Bench
+from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.pipeline.align import Grid
 from CSRDDenoiseLib.quality.alignment import check_alignment, measure_alignment
 from CSRDDenoiseLib.quality.registration import (
@@ -245,3 +248,22 @@ def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_
     record = json.loads((tmp_path / "output.json").read_text())
     assert record["settings"]["register"] is True
     assert record["quality"]["registration"]["offset_mm"] == pytest.approx(10, abs=1.5)
+
+
+# -- the experiment
+
+
+def test_experiment_counts_verdicts_and_measures_the_registration(example, coarse_model, tmp_path):
+    folder = write_study(tmp_path / "subject")
+    for name, image in zip(("low_dose_1_10", "t1"), example):
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    said = []
+    bench = Bench((folder,), load_model(coarse_model), "cpu", said.append)
+    offsets = ((0, 0), (10, 5))
+    section = EXPERIMENTS["alignment"](bench, doses=["1/10"], offsets=offsets, registrations=1)
+    checks, registration = section.tables
+    assert [row[0] for row in checks.rows] == ["0 mm, 0 degrees", "10 mm, 5 degrees"]
+    assert [row[2:5] for row in checks.rows] == [("100%", "0%", "0%"), ("0%", "0%", "100%")]
+    assert [float(row[1]) for row in checks.rows] == pytest.approx([0, 11], abs=1.5)
+    assert ("within 1.5 mm and 1.5 degrees", "100%") in registration.rows
+    assert said == ["subject: 2 checks, 1 registrations"]
