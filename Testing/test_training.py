@@ -22,6 +22,7 @@ from CSRDDenoiseLib.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.training.config import TrainingConfig, load_config
 from CSRDDenoiseLib.training.export import export_model
 from CSRDDenoiseLib.training.loop import TrainingRun, measure_sigma_data
+from CSRDDenoiseLib.training.noise_range import noise_range
 from CSRDDenoiseLib.training.objective import denoising_loss, learning_rate_factor
 from CSRDDenoiseLib.training.patches import PatchSource
 from CSRDDenoiseLib.training.split import load_or_make_split
@@ -149,6 +150,7 @@ def test_the_model_of_a_run_loads_and_knows_its_noise_levels(config, tmp_path):
     model = load_model(tmp_path / "model")
     assert model.metadata.sigma_data == pytest.approx(measure_sigma_data(run.pool, 2))
     assert model.metadata.dose_range == (1 / 8, 1 / 4) and model.metadata.mr_optional
+    assert model.metadata.extra["noise_level_range"] == noise_range(run.pool) != {}
     for mine, stored in zip(run.average.parameters(), model.denoiser.parameters()):
         torch.testing.assert_close(mine, stored, rtol=1e-3, atol=1e-6)
     assert not set(model.metadata.training["split"]["test"]) & set(model.metadata.training["split"]["train"])
