@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import math
+import reprlib
+from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Optional
 
 from .errors import InputError
@@ -10,6 +13,8 @@ from .errors import InputError
 SAMPLERS = ("dpmpp", "heun", "mean")
 ESTIMATES = ("mean", "samples")
 MAX_OVERLAP = 0.9
+MAX_STEPS, MAX_SAMPLES = 1000, 1_000_000
+_KINDS = {"str": (str, "a text"), "int": (Integral, "a whole number"), "float": (Real, "a finite number")}
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,15 @@ class DenoiseSettings:
     register: bool = False
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.sampler not in SAMPLERS:
             raise InputError(f"Sampler '{self.sampler}' is not known; choose one of {', '.join(SAMPLERS)}.")
         if self.estimate not in ESTIMATES:
             raise InputError(f"Estimate '{self.estimate}' is not known; choose one of {', '.join(ESTIMATES)}.")
-        if self.steps < 1:
-            raise InputError(f"The number of steps is {self.steps}; it must be 1 or more.")
-        if self.samples < 1:
-            raise InputError(f"The number of samples is {self.samples}; it must be 1 or more.")
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise InputError(f"The number of steps is {self.steps}; it must lie between 1 and {MAX_STEPS}.")
+        if not 1 <= self.samples <= MAX_SAMPLES:
+            raise InputError(f"The number of samples is {self.samples}; it must lie between 1 and {MAX_SAMPLES}.")
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise InputError(f"The patch overlap is {self.overlap:g}; it must lie between 0 and {MAX_OVERLAP}.")
         if self.patch_size is not None and self.patch_size < 1:
@@ -63,6 +69,17 @@ class DenoiseSettings:
             raise InputError(f"The churn is {self.churn:g}; it must be 0 or more.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"The seed is {self.seed}; it must lie between 0 and 2^63 - 1.")
+
+    def _check_types(self) -> None:
+        """Settings come from JSON and from consoles too, where nothing else looks at types."""
+        for each in fields(self):
+            value, name = getattr(self, each.name), str(each.type)
+            if value is None and name.startswith("Optional"):
+                continue
+            kind, words = _KINDS.get(name.replace("Optional[", "").rstrip("]"), (bool, "true or false"))
+            good = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            if not good or (kind is Real and not math.isfinite(value)):
+                raise InputError(f"The setting '{each.name}' has the wrong type: {reprlib.repr(value)} is not {words}.")
 
     @property
     def evaluations(self) -> int:

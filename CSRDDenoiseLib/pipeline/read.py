@@ -21,11 +21,12 @@ UNITS_TAG = "0054|1001"
 _SERIES_DESCRIPTION_TAG = "0008|103e"
 _UNITS = {"BQML": "Bq/mL", "GML": "g/mL (SUV)", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "relative counts/s"}
 _SAME_POSITION_MM = 1e-2
-_MISSING_SLICE_RATIO = 1.5
+_MISSING_SLICE_RATIO = 1.1
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 1 << 20
+_DICOM_INDEX, _DICOM_PREAMBLE = "DICOMDIR", 128
 _ORIGIN_OF_ERROR = re.compile(r"^(sitk::ERROR|ITK ERROR|itk::ERROR): |\w+\(0x[0-9a-f]+\): ")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _NIFTI_FLOATS = ("16", "64")
@@ -70,7 +71,7 @@ def dicom_files(folder: Path, what: str = "volume") -> list[str]:
     """Return the files of the one DICOM series in ``folder``.
 
     Raises:
-        InputError: there is none, or more than one (then they are listed).
+        InputError: there is none, or more than one (then they are listed), or files of it cannot be read.
     """
     identifiers = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if not identifiers:
@@ -82,7 +83,27 @@ def dicom_files(folder: Path, what: str = "volume") -> list[str]:
             f"The {what} folder '{folder}' holds {len(series)} DICOM series ({names}). "
             "Put the one to use in a folder of its own."
         )
+    _check_strays(folder, series[0], what)
     return series[0]
+
+
+def _check_strays(folder: Path, files: list[str], what: str) -> None:
+    """Refuse DICOM files that cannot be read: at an end of the series they would not leave a gap."""
+    known = {Path(name).name for name in files}
+    strays = sorted(path.name for path in folder.iterdir() if path.name not in known and _is_slice_by_look(path))
+    if strays:
+        raise InputError(
+            f"The {what} series in '{folder}' has {len(strays)} of {len(known) + len(strays)} DICOM files that cannot "
+            f"be read as part of it, such as '{strays[0]}'; export the series again."
+        )
+
+
+def _is_slice_by_look(path: Path) -> bool:
+    """Whether a file is named like a slice, or begins like one; the index of a CD is none."""
+    if not path.is_file() or path.name.upper() == _DICOM_INDEX:
+        return False
+    with path.open("rb") as stream:
+        return path.suffix.lower() == ".dcm" or stream.read(_DICOM_PREAMBLE + 4)[_DICOM_PREAMBLE:] == b"DICM"
 
 
 def _read_file(path: Path, what: str) -> sitk.Image:
@@ -192,10 +213,11 @@ def _check_slices(positions: np.ndarray, folder: Path, what: str) -> None:
             f"The {what} series in '{folder}' has {doubled} of {len(positions)} slices at a position that another "
             "slice already has (a dynamic or doubled series); give one frame."
         )
-    usual = float(np.median(gaps))
+    # the smallest, not the median: of slices at 0, 6 and 15 mm most may be missing
+    usual = float(gaps.min())
     wide = gaps > _MISSING_SLICE_RATIO * usual
     if wide.any():
-        missing = int(np.round(gaps[wide] / usual - 1).sum())
+        missing = max(1, int(np.round(gaps[wide] / usual - 1).sum()))
         raise InputError(
             f"The {what} series in '{folder}' lacks about {missing} of its slices: they are {usual:.2f} mm apart, but "
             f"one gap is {gaps.max():.2f} mm (after {positions[int(gaps.argmax())]:.1f} mm). Export the series again."
