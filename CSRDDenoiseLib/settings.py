@@ -40,8 +40,8 @@ class DenoiseSettings:
     """
 
     sampler: str = "dpmpp"
-    steps: int = 4
-    samples: int = 3
+    steps: int = 3
+    samples: int = 2
     estimate: str = "mean"
     churn: float = 0.0
     overlap: float = 0.25
@@ -101,7 +101,7 @@ class DenoiseSettings:
 
 PRESETS = {
     "fast": DenoiseSettings(sampler="mean", steps=1, samples=1),
-    "balanced": DenoiseSettings(sampler="dpmpp", steps=4, samples=3),
+    "balanced": DenoiseSettings(sampler="dpmpp", steps=3, samples=2),
     "quality": DenoiseSettings(sampler="dpmpp", steps=8, samples=16),
 }
 DEFAULT_PRESET = "balanced"
