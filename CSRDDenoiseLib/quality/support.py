@@ -22,7 +22,7 @@ from ..pipeline.align import Grid
 from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, smooth
 
 ADDED, REMOVED = 1, 2
-LOST_LIMIT = 0.2
+LOST_LIMIT = 0.25
 LEFTOVER_LIMIT = 0.4
 LEFTOVER_LEVEL = 0.01
 SCALES_MM = (8.0, 14.0)
