@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -291,6 +292,14 @@ def test_the_papers_recipe_trains_in_its_own_normalisation(config, tmp_path):
     metadata = load_model(tmp_path / "model").metadata
     assert (metadata.sigma_data, metadata.sigma_min, metadata.sigma_max) == (0.5, 0.002, 80.0)
     assert (metadata.normalisation, metadata.mean_from, metadata.mr_optional) == ("reference", "noise", False)
+
+
+@pytest.mark.parametrize("scheme", CHANNELS)
+def test_a_pool_of_any_scheme_can_be_handed_to_a_simulator_process(config, scheme):
+    pool = TrainingRun(replace(config, normalisation=scheme)).pool
+    pool.simulate(0)
+    copy = pickle.loads(pickle.dumps(pool))
+    np.testing.assert_array_equal(copy.load(0, 1 / 4).low_dose, pool.load(0, 1 / 4).low_dose)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("train-*.yaml")))

@@ -20,6 +20,8 @@ from ..simulation.subject import SimulationSettings, Subject, dose_name, simulat
 class Example:
     """One low dose of one phantom in normalised units on the model's grid, cropped to the head; (D, H, W) float32.
 
+    Units are those of the scheme ``noise-level``; :func:`as_published` tells of the other one.
+
     Attributes:
         low_dose: divided by the head's scale.
         residual: (full dose - low dose) divided by the same scale and by ``unit``.
@@ -133,10 +135,12 @@ def as_published(example: Example) -> Example:
     return Example(low, residual, reference_mr(example.mr), example.mask, positions, unit=1.0, constants=())
 
 
-RENORMALISERS: dict[str, Callable[[Example], Example]] = {
-    "noise-level": lambda example: example,
-    "reference": as_published,
-}
+def as_stored(example: Example) -> Example:
+    """The example as it is."""
+    return example
+
+
+RENORMALISERS: dict[str, Callable[[Example], Example]] = {"noise-level": as_stored, "reference": as_published}
 """Scheme of ``pipeline.condition`` -> from examples as they are stored to that scheme."""
 
 
