@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "CSRDDenoise"
 LIBRARY = ROOT / "CSRDDenoiseLib"
 # what only simulation, training and evaluation need
-LEFT_OUT = ("simulation/*", "training/*", "evaluation/*")
-LEFT_OUT_COMMANDS = tuple(f"commands/{name}.py" for name in ("simulate", "train", "evaluate", "calibrate", "demo"))
+LEFT_OUT = ("simulation/*", "training/*", "evaluation/*", "benchmark/*")
+LEFT_OUT_COMMANDS = tuple(
+    f"commands/{name}.py" for name in ("simulate", "train", "evaluate", "calibrate", "benchmark", "demo")
+)
 LIGHT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "CSRDDenoiseLib", "CSRDDenoiseModule"}
 S4EXT_KEYS = (
     "scm scmurl scmrevision depends recommends build_subdirectory homepage contributors category iconurl status tier "
@@ -64,7 +66,9 @@ def test_packaged_library_does_not_need_what_is_left_out():
         for node in ast.walk(ast.parse((LIBRARY / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 first = (node.module or "").split(".")[0]
-                assert first not in ("simulation", "training", "evaluation"), f"{name} imports {node.module}"
+                assert first not in ("simulation", "training", "evaluation", "benchmark"), (
+                    f"{name} imports {node.module}"
+                )
 
 
 def cmake_settings() -> dict[str, str]:

@@ -1,0 +1,176 @@
+"""The benchmark: every size and preset, beside the paper's setting in the same run, as tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Sequence
+
+from ..evaluation.table import Table
+from ..model.bundle import DEFAULT_MODEL
+from ..model.memory import GIB
+from ..provenance import versions
+
+STAGES = ("align", "normalise", "sample", "restore")
+PROBE_SIDE = 96
+PAPER = "paper's setting"
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """What is measured.
+
+    Attributes:
+        sizes: voxels of the PET along x, y, z, at the model's spacing.
+        presets: names of presets.
+        model: name of a bundled model, or a model folder.
+        device: as in :class:`~CSRDDenoiseLib.settings.DenoiseSettings`.
+        report: receives a line for every measurement.
+    """
+
+    sizes: Sequence[Size]
+    presets: Sequence[str]
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    report: Callable[[str], None] = print
+
+
+def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
+    """Measure, each case in a process of its own; return plain JSON types.
+
+    The paper's setting is the same weights in float32 and contiguous tensors, the whole volume, Heun's method with 100
+    steps. One of its 199 evaluations is timed and multiplied; the other stages take the time that ours took.
+    """
+    probe = min((PROBE_SIDE,) * 3, min(config.sizes, key=min))
+    results: dict[str, Any] = {"machine": _machine(), "model": config.model, "sizes": []}
+    results["network"] = _measure(config, "network", size=probe)
+    for size in config.sizes:
+        runs = {preset: _measure(config, "run", size=size, preset=preset) for preset in config.presets}
+        paper = _measure(config, "paper", size=size)
+        results["sizes"].append({"size": list(size), "voxels": _voxels(size), "runs": runs, "paper": paper})
+        _compare(runs, paper)
+    return results
+
+
+def tables(results: dict[str, Any]) -> list[Table]:
+    """Return the results as people read them."""
+    return [_runs_table(results), _paper_table(results), _network_table(results["network"])]
+
+
+def spread_of_time_per_voxel(results: dict[str, Any], preset: str) -> Optional[float]:
+    """Return by what share the largest time per voxel exceeds the smallest; None with fewer than two sizes."""
+    done = [(entry, entry["runs"][preset]) for entry in results["sizes"] if "seconds" in entry["runs"].get(preset, {})]
+    per_voxel = [run["seconds"]["total"] / entry["voxels"] for entry, run in done]
+    return max(per_voxel) / min(per_voxel) - 1 if len(per_voxel) > 1 else None
+
+
+def _measure(config: BenchmarkConfig, kind: str, **request: Any) -> dict[str, Any]:
+    request = {"kind": kind, "model": config.model, "device": config.device, **request}
+    command = [sys.executable, "-m", f"{__package__}.case", json.dumps(request)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode < 0:
+        answer = {"skipped": f"the system ended it (signal {-done.returncode}), as it does when memory runs out"}
+    elif done.returncode:
+        answer = {"skipped": f"it failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"}
+    else:
+        answer = json.loads(done.stdout.splitlines()[-1])
+    what = " ".join([_told(request["size"]), request.get("preset", kind)])
+    config.report(f"{what}: {answer['skipped']}" if "skipped" in answer else f"{what}: done")
+    return answer
+
+
+def _compare(runs: dict[str, dict[str, Any]], paper: dict[str, Any]) -> None:
+    """Add to each run how many times faster than the paper's setting it is, and with what share of its memory."""
+    for run in runs.values():
+        if "skipped" in run or "skipped" in paper:
+            continue
+        others = sum(seconds for stage, seconds in run["seconds"].items() if stage not in ("sample", "total"))
+        seconds = others + paper["evaluations"] * paper["evaluation_seconds"]
+        run["paper_seconds"] = seconds
+        run["times_faster_than_paper"] = seconds / run["seconds"]["total"]
+        if paper["peak_bytes"] and run["peak_bytes"]["total"]:
+            run["share_of_paper_memory"] = run["peak_bytes"]["total"] / paper["peak_bytes"]
+
+
+def _machine() -> dict[str, Any]:
+    return {"processor": platform.processor() or platform.machine(), "versions": versions()}
+
+
+def _runs_table(results: dict[str, Any]) -> Table:
+    header = ("size", "preset", "device", "precision", "patches", *(f"{s} (s, GiB)" for s in STAGES))
+    rows = []
+    for entry in results["sizes"]:
+        for preset, run in entry["runs"].items():
+            if "skipped" in run:
+                rows.append((_told(entry["size"]), preset, run["skipped"], *[""] * (len(header) + 1)))
+                continue
+            seconds, peak = run["seconds"], run["peak_bytes"]
+            stages = [f"{seconds[s]:.2f}, {_gib(peak.get(s))}" for s in STAGES]
+            per_voxel = f"{1e6 * seconds['total'] / entry['voxels']:.2f}"
+            patches = "whole" if run["patch_size"] is None else _told(run["patch_size"])
+            total = f"{seconds['total']:.2f}, {_gib(peak['total'])}"
+            rows.append(
+                (_told(entry["size"]), preset, run["device"], run["precision"], patches, *stages, total, per_voxel)
+            )
+    return Table(
+        "Time and peak memory of a run, by stage", (*header, "total (s, GiB)", "µs per voxel"), tuple(map(tuple, rows))
+    )
+
+
+def _paper_table(results: dict[str, Any]) -> Table:
+    header = ("size", "one evaluation (s)", "199 evaluations, multiplied (s)", "peak (GiB)", "preset", "times faster")
+    rows = []
+    for entry in results["sizes"]:
+        paper, size = entry["paper"], _told(entry["size"])
+        if "skipped" in paper:
+            rows.append((size, f"not measured: {paper['skipped']}", "", "", "", ""))
+            continue
+        one = paper["evaluation_seconds"]
+        told = (size, f"{one:.2f}", f"{paper['evaluations'] * one:.0f}", _gib(paper["peak_bytes"]))
+        for preset, run in entry["runs"].items():
+            rows.append((*told, preset, f"{run['times_faster_than_paper']:.0f}" if "paper_seconds" in run else ""))
+    caption = "The paper's setting: same weights, float32, contiguous, whole volume, Heun 100 steps"
+    return Table(caption, header, tuple(rows))
+
+
+def _network_table(probe: dict[str, Any]) -> Table:
+    if "skipped" in probe:
+        return Table("One evaluation", ("not measured",), ((probe["skipped"],),))
+    rows = (
+        ("one evaluation", f"{probe['evaluation_seconds']:.3f} s"),
+        ("the condition, once a run", f"{probe['preparation_seconds']:.3f} s"),
+        ("plain float32 contiguous evaluation", f"{probe['plain_seconds']:.3f} s ({probe['times_plain']:.2f} times)"),
+        (
+            "its convolutions alone",
+            f"{probe['lone_convolutions_seconds']:.3f} s ({probe['share_of_lone_convolutions']:.0%} of the evaluation)",
+        ),
+        (
+            "floor: operations",
+            f"{probe['convolution_operations'] / 1e9:.0f} G at {probe['matrix_peak_per_second'] / 1e9:.0f} G/s, "
+            f"{probe['floor_of_operations_seconds']:.3f} s ({probe['share_of_peak']:.0%} of the evaluation)",
+        ),
+        (
+            "floor: bytes",
+            f"{probe['convolution_bytes'] / 1e9:.2f} GB at {probe['copy_bytes_per_second'] / 1e9:.1f} GB/s, "
+            f"{probe['floor_of_bytes_seconds']:.3f} s",
+        ),
+    )
+    caption = f"One evaluation of the network on {probe['side']}^3 voxels, {probe['precision']}, "
+    return Table(f"{caption}{probe['threads']} threads", ("what", "measured"), rows)
+
+
+def _gib(size: Optional[int]) -> str:
+    return "?" if size is None else f"{size / GIB:.2f}"
+
+
+def _told(size: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in size)
+
+
+def _voxels(size: Size) -> int:
+    return size[0] * size[1] * size[2]

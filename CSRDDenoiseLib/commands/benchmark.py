@@ -1,0 +1,54 @@
+"""``csrd-denoise benchmark``: seconds and memory of a run on this machine, beside the paper's setting."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..benchmark.run import BenchmarkConfig, Size, run_benchmark, spread_of_time_per_voxel, tables
+from ..evaluation.table import to_markdown
+from ..model.bundle import DEFAULT_MODEL
+from ..settings import PRESETS
+
+DESCRIPTION = (
+    "Time synthetic heads of several sizes, stage by stage, and one evaluation of the paper's setting (same weights, "
+    "float32, contiguous, whole volume), which is multiplied by the 199 evaluations of Heun's method with 100 steps."
+)
+SIZES = ((96, 96, 96), (160, 160, 160), (256, 256, 208))
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("benchmark", help="time a run and measure its memory", description=DESCRIPTION)
+    parser.add_argument(
+        "--size", nargs="+", type=_size, default=SIZES, metavar="N|XxYxZ", help="voxels (default: 96 160 256x256x208)"
+    )
+    parser.add_argument(
+        "--preset", nargs="+", choices=PRESETS, default=["fast", "balanced"], help="default: fast balanced"
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="results.json", help="where the numbers go")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the tables, write the numbers."""
+    results = run_benchmark(BenchmarkConfig(args.size, args.preset, args.model, args.device))
+    print("\n".join(to_markdown(table) for table in tables(results)))
+    for preset in args.preset:
+        spread = spread_of_time_per_voxel(results, preset)
+        if spread is not None:
+            print(f"{preset}: the time per voxel differs by {spread:.0%} between sizes.")
+    if args.output:
+        args.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _size(text: str) -> Size:
+    """Turn ``96`` or ``256x256x208`` into sides along x, y, z."""
+    sides = [int(side) for side in text.split("x")]
+    if len(sides) not in (1, 3) or min(sides) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither one number of voxels nor three, as in 256x256x208")
+    return tuple(sides * 3 if len(sides) == 1 else sides)
