@@ -53,6 +53,21 @@ def test_every_parameter_is_trained(architecture):
 
 
 @both
+def test_it_learns_from_where_it_is_born(architecture):
+    torch.manual_seed(0)
+    network = build_network(architecture)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    channels, level = volume(batch=2), torch.tensor([0.1, -1.0])
+    wanted = channels[:, 1:2] - channels[:, 2:3]
+    for _ in range(40):
+        loss = (network(channels, level) - wanted).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 0.3 * float(wanted.square().mean())
+
+
+@both
 def test_default_size_is_as_small_as_ours(architecture):
     ours, other = (build_network({"type": kind}) for kind in ("ResidualUNet3d", architecture["type"]))
     assert other.in_channels == ours.in_channels
