@@ -99,7 +99,7 @@ def head_positions(shape: Sequence[int], box: Sequence[slice]) -> np.ndarray:
         (2 * (np.arange(n, dtype=np.float32) - part.start) / max(part.stop - 1 - part.start, 1) - 1).astype(np.float32)
         for n, part in zip(shape, box)
     ]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
+    z, y, x = np.meshgrid(*axes, indexing="ij", copy=False)
     return np.stack([x, y, z])
 
 
@@ -113,5 +113,10 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def _grow(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> np.ndarray:
-    distance = ndimage.distance_transform_edt(~mask, sampling=spacing)
-    return distance <= margin_mm
+    # the transform holds some sixty bytes a voxel, so it is kept to where the margin can reach
+    reach = [int(margin_mm / step) + 1 for step in spacing]
+    inside = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(inside, reach))
+    grown = np.zeros_like(mask)
+    grown[box] = ndimage.distance_transform_edt(~mask[box], sampling=spacing) <= margin_mm
+    return grown
