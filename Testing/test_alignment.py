@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from conftest import as_image, head_array, rotation
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
@@ -186,6 +187,23 @@ def test_record_of_a_registration_is_json_and_moves_the_mr(example, landmarks):
     told.SetCenter(facts["transform"]["centre"])
     told.SetParameters(facts["transform"]["parameters"])
     np.testing.assert_allclose(matrix(told.GetInverse()), back, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_geometry_gets_a_verdict_or_none_and_no_crash(seed):
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(2):
+        shape, spacing, origin = rng.integers(4, 50, 3), rng.uniform(0.5, 8, 3), rng.uniform(-50, 50, 3)
+        array = head_array(tuple(shape)) - np.float32(rng.choice([0, 2500]))
+        directions = rotation(float(rng.uniform(0, 360)), tuple(rng.normal(size=3)))
+        images.append(as_image(array * np.float32(10.0 ** rng.integers(-9, 9)), tuple(spacing), origin, directions))
+    warnings, facts = check_alignment(*images)
+    assert facts == {} or facts["verdict"] in ("aligned", "doubtful", "misaligned")
+    assert bool(warnings) == (facts.get("verdict") not in (None, "aligned"))
+    placed, warnings, facts = register_mr(*images)
+    assert (placed is images[1]) == bool(warnings) == (not facts["applied"])
+    json.dumps(facts, allow_nan=False)
 
 
 # -- in a run

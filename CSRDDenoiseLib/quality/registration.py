@@ -168,9 +168,7 @@ def make_pair(pet: sitk.Image, mr: sitk.Image, level: Level) -> Optional[Pair]:
 
 def head_points(pair: Pair, count: int = 500) -> np.ndarray:
     """Return about ``count`` points (n, 3) in mm spread evenly over the head in the PET."""
-    grid, indices = Grid.of(pair.head), np.argwhere(sitk.GetArrayViewFromImage(pair.head))
-    chosen = indices[:: max(1, len(indices) // count), ::-1]
-    return np.array([grid.point(index) for index in chosen])
+    return _points(pair.head, count)
 
 
 def no_motion(pair: Pair) -> sitk.Euler3DTransform:
@@ -182,8 +180,7 @@ def no_motion(pair: Pair) -> sitk.Euler3DTransform:
 
 def heads_centred(pair: Pair) -> sitk.Euler3DTransform:
     """Return the shift that brings the centres of gravity of the two heads' outlines together."""
-    moments = sitk.CenteredTransformInitializerFilter.MOMENTS
-    return sitk.Euler3DTransform(sitk.CenteredTransformInitializer(pair.head, pair.mr_head, no_motion(pair), moments))
+    return _shifted(no_motion(pair), _points(pair.mr_head).mean(0) - head_points(pair).mean(0))
 
 
 def normalised_mutual_information(pair: Pair, motion: sitk.Transform) -> float:
@@ -317,9 +314,13 @@ def register_mr(
 
 def _starts(pair: Pair) -> list[sitk.Euler3DTransform]:
     """Where to begin: as they lie, with the heads centre on centre, and with the volumes centre on centre."""
-    centred = sitk.CenteredTransformInitializer
-    volumes = centred(pair.pet, pair.mr, no_motion(pair), sitk.CenteredTransformInitializerFilter.GEOMETRY)
-    return [no_motion(pair), heads_centred(pair), sitk.Euler3DTransform(volumes)]
+    volumes = Grid.of(pair.mr).corners().mean(0) - Grid.of(pair.pet).corners().mean(0)
+    return [no_motion(pair), heads_centred(pair), _shifted(no_motion(pair), volumes)]
+
+
+def _points(outline: sitk.Image, count: int = 500) -> np.ndarray:
+    grid, indices = Grid.of(outline), np.argwhere(sitk.GetArrayViewFromImage(outline))
+    return np.array([grid.point(index) for index in indices[:: max(1, len(indices) // count), ::-1]])
 
 
 def _shifted(motion: sitk.Euler3DTransform, shift: np.ndarray) -> sitk.Euler3DTransform:
