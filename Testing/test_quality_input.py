@@ -181,7 +181,9 @@ def test_noise_is_inside_near_or_outside_of_the_training():
     assert [facts["verdict"] for _, facts in verdicts.values()] == [INSIDE, NEAR, OUTSIDE, OUTSIDE]
     assert [len(warnings) for warnings, _ in verdicts.values()] == [0, 0, 1, 1]
     sentence = judge_noise(high, _features(1 / 40, rng), extra)[0][0]
-    assert "noisier than anything" in sentence and "about dose 1/" in sentence
+    assert "may have more noise than anything" in sentence and "looks like about dose 1/" in sentence
+    sentence = judge_noise(2 * high, _features(1 / 40, rng), extra)[0][0]
+    assert "is noisier than anything" in sentence and "about dose 1/" in sentence
 
 
 def test_model_that_does_not_tell_its_noise_is_silent():

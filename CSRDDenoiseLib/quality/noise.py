@@ -22,6 +22,7 @@ from ..pipeline.normalise import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, NOISE_THRESH
 KEY = "noise_level_range"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
+_ORDER = (INSIDE, NEAR, OUTSIDE)
 RIGHT_FACTOR = 1.5
 # the fit spreads its answers by a factor 2: a tighter range would warn in vain, a wider one would never warn
 ANSWERS_INSIDE = (0.02, 0.9)
@@ -135,17 +136,17 @@ def judge_noise(
     known = extra.get(KEY)
     if not known:
         return [], facts
-    verdicts = [_place(level, known["range"])]
     facts["trained"] = known["range"]
+    (verdict, side), sure = _place(level, known["range"]), True
     dose = estimate_dose(features, known.get("dose_fit"))
     if dose is not None:
         fit = known["dose_fit"]
         facts["dose"] = {"estimate": round(dose, 5), "right": fit["right"], "factor": fit["factor"]}
-        verdicts.append(_place(1 / dose, fit["answers"]))
-    # the verdict that says most; more noise counts before less
-    verdict, side = max(verdicts, key=lambda each: ((INSIDE, NEAR, OUTSIDE).index(each[0]), each[1]))
+        by_dose, side_of_dose = _place(1 / dose, fit["answers"])
+        if _ORDER.index(by_dose) > _ORDER.index(verdict):
+            verdict, side, sure = by_dose, side_of_dose, False
     facts["verdict"] = verdict
-    return _sentence(verdict, side, facts), facts
+    return ([_sentence(side, sure, facts)] if verdict == OUTSIDE else []), facts
 
 
 def estimate_dose(features: Optional[np.ndarray], fit: Optional[Mapping[str, Any]]) -> Optional[float]:
@@ -162,17 +163,23 @@ def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
     return (INSIDE if beyond <= 1 else NEAR if beyond <= NEAR_FACTOR else OUTSIDE), side
 
 
-def _sentence(verdict: str, side: int, facts: Mapping[str, Any]) -> list[str]:
-    if verdict != OUTSIDE:
-        return []
+def _sentence(side: int, sure: bool, facts: Mapping[str, Any]) -> str:
     low, high = facts["trained"]
-    dose = facts.get("dose")
-    seems = ""
+    dose, levels = facts.get("dose"), f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}"
+    about = ""
     if dose:
-        seems = f": about dose {_told(dose['estimate'])}, give or take a factor {dose['factor']:.2g}, of its full doses"
-    than = "The PET is noisier than anything" if side > 0 else "The PET has less noise than anything"
-    levels = f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}"
-    return [f"{than} this model was trained on{seems} ({levels}). The result is a guess beyond what was tested."]
+        about = f"about dose {_told(dose['estimate'])}, give or take a factor {dose['factor']:.2g}, of its full doses"
+    if not sure:
+        kind = "more" if side > 0 else "less"
+        return (
+            f"The PET may have {kind} noise than anything this model was trained on: the noise's texture looks like "
+            f"{about}, though its size does not ({levels}). Look at the result with care."
+        )
+    kind = "noisier" if side > 0 else "less noisy"
+    return (
+        f"The PET is {kind} than anything this model was trained on{': ' if about else ''}{about} ({levels}). "
+        "The result is a guess beyond what was tested."
+    )
 
 
 def _fit(samples: Sequence[NoiseSample]) -> dict[str, Any]:
