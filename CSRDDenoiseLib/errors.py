@@ -23,6 +23,15 @@ class OutOfMemoryError(InputError):
     """The volume does not fit memory even with the smallest patches."""
 
 
+MEMORY_IS_USED_UP = "The memory is used up. Choose smaller patches or close other programs."
+_WORDS_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to map segment")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that there was no memory; libraries have many words for it."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _WORDS_OF_MEMORY)
+
+
 class Cancelled(CSRDError):
     """The caller asked to stop; nothing was written."""
 

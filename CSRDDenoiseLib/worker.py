@@ -33,7 +33,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional
 
-from .errors import Cancelled, CSRDError, InputError, OutOfMemoryError
+from .errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
 from .progress import Progress, ProgressCallback
 from .settings import DenoiseSettings
 
@@ -124,8 +124,8 @@ class Worker:
 def error_message(identity: Any, error: Exception) -> dict[str, Any]:
     """Return the ``error`` event for an exception; errors not raised on purpose become an ``InternalError``."""
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    if isinstance(error, MemoryError) or "allocate memory" in str(error).lower():
-        error = OutOfMemoryError("The volume does not fit the memory. Choose smaller patches or close other programs.")
+    if is_out_of_memory(error) and not isinstance(error, CSRDError):
+        error = OutOfMemoryError(MEMORY_IS_USED_UP)
     elif isinstance(error, ModuleNotFoundError):
         error = InputError(f"The Python package '{error.name}' is missing. Install it and try again.")
     kind = type(error).__name__ if isinstance(error, CSRDError) else "InternalError"

@@ -12,7 +12,7 @@ import traceback
 from typing import Optional, Sequence
 
 from .. import __version__
-from ..errors import Cancelled, CSRDError, InputError, OutOfMemoryError
+from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
 
 PROGRAM = "csrd-denoise"
 COMMANDS = {
@@ -43,13 +43,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return args.run(args)
     except KeyboardInterrupt:
         return _fail(Cancelled("Cancelled. Nothing was written."), args)
-    except MemoryError:
-        return _fail(OutOfMemoryError("The memory is used up. Choose smaller patches or close other programs."), args)
     except ModuleNotFoundError as error:
         return _fail(InputError(f"The Python package '{error.name}' is missing; install it and try again."), args)
     except CSRDError as error:
         return _fail(error, args)
     except Exception as error:
+        if is_out_of_memory(error):
+            return _fail(OutOfMemoryError(MEMORY_IS_USED_UP), args)
         return _fail_internally(error, args, DEBUG in words)
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterable, Iterator
@@ -41,7 +43,8 @@ def sidecar_path(path: Path) -> Path:
 def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     """Give each path a temporary one to write to; rename all when the body succeeds, remove all when it does not.
 
-    A folder that is missing is made, if its parent is there, and does not stay without a result in it.
+    A folder that is missing is made, if its parent is there, and does not stay without a result in it. What a killed
+    run left of the same files is removed.
 
     Raises:
         InputError: something could not be written; then nothing is.
@@ -51,6 +54,8 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     try:
         for folder in missing:
             folder.mkdir()
+        for path in temporary:
+            _remove_leftovers(path)
         yield temporary
         for path, written in temporary.items():
             os.replace(written, path)
@@ -66,6 +71,28 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
             # refused, and rightly so, when there is a result in it
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of runs that were killed while they wrote ``path``."""
+    for left in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
+        number = left.name.split(".")[1]
+        if number.isdigit() and not _is_running(int(number)):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _is_running(number: int) -> bool:
+    """Whether a process of that number exists; Windows has no harmless way to ask, so there it is taken to."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
