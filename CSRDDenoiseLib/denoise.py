@@ -32,7 +32,7 @@ from .pipeline.checks import (
 from .pipeline.condition import Condition, make_condition
 from .pipeline.normalise import HEAD_SMOOTHING_MM, smooth
 from .pipeline.read import read_volume, units_of
-from .pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_labels, restore_uncertainty
+from .pipeline.restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_labels, restore_uncertainty
 from .pipeline.write import all_or_nothing, sidecar_path, write_image, write_record
 from .progress import ProgressCallback, Reporter
 from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
@@ -237,7 +237,8 @@ def _with_overlap_checked(inputs: _Inputs, aligned: Aligned, condition: Conditio
 def _held(residual: np.ndarray, aligned: Aligned, condition: Condition) -> tuple[np.ndarray, float]:
     brain_mean = condition.head.scale
     smoothed = smooth(aligned.pet / brain_mean, aligned.grid.array_spacing, HEAD_SMOOTHING_MM)
-    held, change = hold_mean(residual / brain_mean, smoothed, condition.head.mask)
+    kept = hold_structure(residual / brain_mean, condition.head.mask, aligned.grid.array_spacing)
+    held, change = hold_mean(kept, smoothed, condition.head.mask)
     return held * brain_mean, change
 
 

@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.pipeline.align import Grid, to_model_grid
-from CSRDDenoiseLib.pipeline.restore import MEAN_LIMIT, hold_mean, restore, restore_uncertainty
+from CSRDDenoiseLib.pipeline.normalise import smooth
+from CSRDDenoiseLib.pipeline.restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_uncertainty
 
 CENTRE = np.array([3.0, -2.0, 4.0])
 WIDTH_MM = 6.0
@@ -70,3 +71,18 @@ def test_mean_brain_activity_is_held(change):
     assert after == pytest.approx(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT), abs=1e-5)
     if abs(change) < MEAN_LIMIT:
         assert held is residual
+
+
+def test_a_lesion_is_given_back_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    grid = np.meshgrid(*[np.arange(48)] * 3, indexing="ij")
+    lesion = (sum((g - 24) ** 2 for g in grid) < 4**2).astype(np.float32)
+    mask, spacing = np.ones(lesion.shape, bool), (2.0,) * 3
+    noise = smooth(rng.standard_normal(lesion.shape).astype(np.float32), spacing, 5.0)
+    noise *= 0.1 / noise.std()
+    taken = noise - 0.3 * lesion
+    held = hold_structure(taken, mask, spacing)
+    inside, outside = lesion > 0, smooth(lesion, spacing, 20.0) < 0.01
+    assert held[inside].mean() - noise[inside].mean() > -0.15
+    assert np.sqrt(np.mean((held - noise)[outside] ** 2)) < 0.15 * noise[outside].std()
+    np.testing.assert_allclose(hold_structure(1000 * taken, mask, spacing), 1000 * held, rtol=1e-4, atol=1e-3)

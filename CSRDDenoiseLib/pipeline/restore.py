@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 import SimpleITK as sitk
 
 from .align import Grid, resample
-from .normalise import BRAIN_THRESHOLD
+from .normalise import BRAIN_THRESHOLD, smooth
 
 MEAN_LIMIT = 0.01
+STRUCTURE_MM = 9.0
+_STRUCTURE_LIMIT = 2.5
+_STRUCTURE_GAIN = 2.0
+_SIGMA_PER_MEDIAN = 1.4826
 _KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
+
+
+def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Give back what the residual would take from structures that are too large and too strong to be noise.
+
+    What a filter removes, smoothed to the size of a lesion, should be as small as smoothed noise is everywhere. Where
+    it is beyond 2.5 of its robust standard deviations it was signal; the excess (a soft threshold, as in wavelet
+    denoising, Donoho 1995) is returned twice, because the smoothing halves it at this size (twicing, Tukey 1977).
+
+    Args:
+        residual: (D, H, W), any unit; the result scales with it.
+        mask: boolean (D, H, W), the head.
+        spacing: voxel sides in mm, in the order of the axes.
+    """
+    smoothed = smooth(residual, spacing, STRUCTURE_MM)
+    limit = _STRUCTURE_LIMIT * _SIGMA_PER_MEDIAN * float(np.median(np.abs(smoothed[mask])))
+    excess = smoothed - np.clip(smoothed, -limit, limit)
+    return residual - np.float32(_STRUCTURE_GAIN) * excess * mask
 
 
 def hold_mean(residual: np.ndarray, smoothed: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
