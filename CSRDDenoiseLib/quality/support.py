@@ -26,7 +26,7 @@ LOST_LIMIT = 0.25
 LEFTOVER_LIMIT = 0.4
 LEFTOVER_LEVEL = 0.01
 SCALES_MM = (8.0, 14.0)
-UNSUPPORTED_Z = 5.5
+UNSUPPORTED_Z = 5.0
 LEAST_CHANGE = 0.06
 SMALLEST_ML = 0.2
 _STRUCTURE_MM = (5.0, 12.0)
@@ -129,7 +129,7 @@ def unsupported(output: Output) -> np.ndarray:
     """Mark where the output differs from the PET by more than noise allows, uint8 (D, H, W).
 
     The change is averaged with Gaussians of 8 and 14 mm and divided by the root of the activity, to which the noise of
-    counts is proportional; what is usual is the robust standard deviation over the brain. More than 5.5 of it, and more
+    counts is proportional; what is usual is the robust standard deviation over the brain. More than 5 of it, and more
     than 6 % of the brain's mean, over 0.2 mL is marked: added where it raises the contrast to the surroundings, removed
     where it lowers it.
     """
