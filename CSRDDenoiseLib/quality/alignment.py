@@ -63,7 +63,7 @@ class Alignment:
 def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[list[str], dict[str, Any]]:
     """Compare the place of the head in PET and MR; return warnings and what belongs in the record.
 
-    Without a head in the PET there is nothing to compare, and both are empty.
+    Without a head in one of them there is nothing to compare, and both are empty.
     """
     found = measure_alignment(pet, mr)
     if found is None:
@@ -75,7 +75,7 @@ def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
     """Look for the rigid motion of the MR that fits the PET best, starting from where it lies, on 4 mm voxels.
 
     Returns:
-        None when the PET shows no head.
+        None when one of the two shows no head.
     """
     pair = make_pair(pet, mr, COARSE)
     if pair is None:
