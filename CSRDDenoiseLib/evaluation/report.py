@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import re
 from html import escape
 from typing import Mapping, Sequence
 
+from ..quality.page import document, folded, paragraph, picture, section, table
 from .experiments.bench import Figure, Section
 from .table import Table
 
 DATA_LINE = "All numbers and pictures on this page are from simulated PET/MR scans, not from patients."
 
+_NUMBER = re.compile(r"[-+<>~]?\d|[-\u2013]?$|n/a")
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { font-weight: 600; line-height: 1.2; } h2 { margin-top: 2.5rem; }
-p.data { border-left: 4px solid #b0413e; padding-left: .8rem; font-weight: 600; }
-div.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; }
-caption, figcaption { text-align: left; color: #555; padding: .3rem 0; }
-th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
-tr.new td { border-top: 1px solid #888; }
-figure { margin: 1rem 0 2rem; } img { max-width: 100%; }
-pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
-@media print { h2 { break-before: page; } div.wide { overflow: visible; } }
+body { max-width: 1240px; }
+p.data { border-left: 3px solid var(--warn); padding-left: .8rem; font-weight: 600; max-width: none; }
+thead th, thead th.number { white-space: normal; } td { white-space: nowrap; } figure { margin-bottom: 1.4rem; }
+table { font-size: .8rem; } td.number, th.number { padding-left: .8rem; }
+figure img { width: auto; max-width: 100%; }
+@page { margin: 12mm; }
+@media print {
+  body { font-size: 9pt; max-width: none; padding: 0; } table { font-size: 7.5pt; } td { white-space: normal; }
+  th, td, td.number, th.number { padding: .3mm 2mm .3mm 0; } figure, tr { break-inside: avoid; }
+  h2 { break-after: avoid; } .wide { overflow: visible; }
+}
 """
 
 
@@ -36,33 +37,21 @@ def to_html(title: str, about: Mapping[str, object], sections: Sequence[Section]
         about: model, subjects, versions: how the numbers came about, as JSON types.
         sections: of the experiments, in order.
     """
-    body = "\n".join(_section(section) for section in sections)
-    record = escape(json.dumps(about, indent=2))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<style>{_STYLE}</style></head>\n<body><p class="data">{DATA_LINE}</p>\n<h1>{escape(title)}</h1>\n{body}\n'
-        f"<h2>How these numbers came about</h2>\n<pre>{record}</pre>\n</body></html>\n"
-    )
+    record = f"<pre>{escape(json.dumps(about, indent=2))}</pre>"
+    parts = [f'<p class="data">{DATA_LINE}</p>', f"<h1>{escape(title)}</h1>", *map(_section, sections)]
+    origin = section("How these numbers came about", folded("Model, subjects, settings and versions (JSON)", record))
+    return document(title, "\n".join([*parts, origin]), _STYLE)
 
 
-def _section(section: Section) -> str:
-    figures = "\n".join(_figure(figure) for figure in section.figures)
-    tables = "\n".join(_table(table) for table in section.tables)
-    return f"<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n{figures}\n{tables}"
+def _section(told: Section) -> str:
+    return section(told.title, paragraph(told.text), *map(_figure, told.figures), *map(_table, told.tables))
 
 
 def _figure(figure: Figure) -> str:
-    data, caption = base64.b64encode(figure.png).decode(), escape(figure.caption)
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+    return picture(figure.png, "image/png", figure.caption)
 
 
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in table.header)
-    rows, before = [], None
-    for row in table.rows:
-        mark = ' class="new"' if row[0] != before else ""
-        rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
-        before = row[0]
-    caption = f"<caption>{escape(table.caption)}</caption>"
-    return f'<div class="wide"><table>{caption}<tr>{head}</tr>\n' + "\n".join(rows) + "</table></div>"
+def _table(told: Table) -> str:
+    columns = list(zip(*told.rows))
+    numbers = [i for i, texts in enumerate(columns) if i and all(_NUMBER.match(text.strip()) for text in texts)]
+    return table(told.header, told.rows, told.caption, numbers, grouped=True)

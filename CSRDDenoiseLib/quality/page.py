@@ -24,7 +24,9 @@ table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabu
 th, td { padding: .22rem .9rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { border-bottom: 1.5px solid var(--soft); vertical-align: bottom; font-weight: 600; }
 tbody th { font-weight: 400; color: var(--soft); white-space: nowrap; }
+tr.new th, tr.new td { border-top: 1px solid var(--soft); }
 td.number, th.number { text-align: right; white-space: nowrap; padding: .22rem 0 .22rem 1.1rem; }
+.number + :not(.number) { padding-left: 1.1rem; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--faint); padding: .8rem; overflow-x: auto; font: 12px/1.45 ui-monospace, Menlo, Consolas,
@@ -68,6 +70,7 @@ def table(
     caption: str = "",
     numbers: Sequence[int] = (),
     printed: Optional[int] = None,
+    grouped: bool = False,
 ) -> str:
     """Return a table of plain texts.
 
@@ -77,6 +80,7 @@ def table(
         caption: a line above the table.
         numbers: columns that are aligned to the right.
         printed: how many rows go to paper; None: all.
+        grouped: a line above each row whose name differs from the one before.
     """
     rows = list(rows)
     head = "".join(f"<th{_number(i in numbers)}>{escape(title)}</th>" for i, title in enumerate(header))
@@ -84,8 +88,10 @@ def table(
     lines = []
     for index, row in enumerate(rows):
         cells = (f"<td{_number(i in numbers)}>{escape(text)}</td>" for i, text in enumerate(row) if i)
-        hidden = ' class="screen"' if printed is not None and index >= printed else ""
-        lines.append(f'<tr{hidden}><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
+        begins = grouped and index > 0 and row[0] != rows[index - 1][0]
+        classes = ["screen"] * (printed is not None and index >= printed) + ["new"] * begins
+        marks = f' class="{" ".join(classes)}"' if classes else ""
+        lines.append(f'<tr{marks}><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
     told = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = "\n".join(lines)
     hint = ""
