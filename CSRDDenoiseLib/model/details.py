@@ -48,12 +48,12 @@ def guided_filter(pet: Tensor, guide: Tensor, size: int) -> Tensor:
         guide: (N, 1, D, H, W), near 0 to 1.
         size: side in voxels (odd) of the windows.
     """
-    means = local_mean(torch.cat([guide, pet, guide * guide, guide * pet], dim=1), size)
-    mean_guide, mean_pet, mean_square, mean_product = means.split(1, dim=1)
+    # one after the other, which needs less memory at once than as channels of one tensor
+    mean_guide, mean_pet = local_mean(guide, size), local_mean(pet, size)
+    mean_square, mean_product = local_mean(guide * guide, size), local_mean(guide * pet, size)
     variance = (mean_square - mean_guide**2).clamp(min=0)
     slope = (mean_product - mean_guide * mean_pet) / (variance + _REGULARISATION)
-    slope, intercept = local_mean(torch.cat([slope, mean_pet - slope * mean_guide], dim=1), size).split(1, dim=1)
-    return slope * guide + intercept
+    return local_mean(slope, size) * guide + local_mean(mean_pet - slope * mean_guide, size)
 
 
 def local_mean(x: Tensor, size: int) -> Tensor:

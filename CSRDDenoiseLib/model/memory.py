@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .bundle import Model
+    from .precondition import Preconditioned
 
 GIB = 1 << 30
 PROCESS_LIMIT = 6 * GIB
@@ -32,6 +33,7 @@ STATE_VOLUMES = 14
 
 _LEAST_BUDGET = 256 << 20
 _SMALLEST_PATCH = 4
+_MEASURED_CUBES = (3, 4)
 # measured: what the C library holds beyond the living tensors
 _ALLOCATOR_OVERHEAD = 1.15
 
@@ -47,11 +49,22 @@ def activation_bytes_per_voxel(network: nn.Module) -> float:
 
     denoiser = Preconditioned(copy.deepcopy(network).cpu().float(), sigma_data=1.0).eval()
     denoiser.to(memory_format=torch.channels_last_3d)
-    side = 2 * network.multiple
-    noisy, condition = (torch.zeros(1, channels, side, side, side) for channels in (1, network.in_channels - 1))
-    with torch.no_grad(), _LivingTensors() as living:
-        denoiser(noisy, torch.ones(1), condition)
-    return _ALLOCATOR_OVERHEAD * living.peak / side**3
+    # of two cubes, because what does not grow with the volume, as rearranged weights, does not count
+    small, large = (count * network.multiple for count in _MEASURED_CUBES)
+    peaks = zip(_peaks_of_evaluation(denoiser, small), _peaks_of_evaluation(denoiser, large))
+    return _ALLOCATOR_OVERHEAD * max(after - before for before, after in peaks) / (large**3 - small**3)
+
+
+def _peaks_of_evaluation(denoiser: Preconditioned, side: int) -> tuple[int, int]:
+    """Return the bytes alive at most while a condition is prepared, and while the denoiser is evaluated."""
+    channels = (1, denoiser.model.in_channels - 1)
+    noisy, condition = (torch.zeros(1, count, side, side, side) for count in channels)
+    with torch.no_grad():
+        with _LivingTensors() as preparing:
+            prepared = denoiser.prepare(condition)
+        with _LivingTensors() as evaluating:
+            denoiser.denoise(noisy, torch.ones(1), prepared)
+    return preparing.peak, evaluating.peak
 
 
 def memory_budget(device: torch.device, voxels: int) -> int:

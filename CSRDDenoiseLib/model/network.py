@@ -78,10 +78,7 @@ class ResidualUNet3d(nn.Module):
 
         It is the same at every noise level, so a sampler asks for it once.
         """
-        mr, low_dose, log_noise = (condition[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
-        details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
-        gain = self.detail_gain * torch.exp(-log_noise)
-        return self._enter(torch.cat([condition, *(gain * detail for detail in details)], dim=1), slice(1, None))
+        return self._enter(self._with_details(condition), slice(1, None))
 
     def evaluate(self, noisy: Tensor, prepared: Tensor, c_noise: Tensor) -> Tensor:
         """Return F, (N, 1, D, H, W), for the scaled noisy residual (N, 1, D, H, W) and a prepared condition."""
@@ -99,15 +96,23 @@ class ResidualUNet3d(nn.Module):
                 x = block(x, embedding)
         return unfold(self.exit(x))
 
+    def _with_details(self, condition: Tensor) -> Tensor:
+        mr, low_dose, log_noise = (condition[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
+        details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
+        gain = self.detail_gain * torch.exp(-log_noise)
+        return torch.cat([condition, *(gain * detail for detail in details)], dim=1)
+
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
         """The entry of ``part`` of the input channels; its bias goes with the condition.
 
         A convolution of folded voxels is one of voxels as they are, with taps twice as dense and a stride of 2; that
         form needs no folding, and is several times faster where there are few channels.
         """
+        # the name is taken over, so that what was rearranged can be freed
+        channels = _channels_last(channels)
         taps = _channels_last(unfold(self.entry.weight)[:, part])
         bias = self.entry.bias if part.start else None
-        return F.conv3d(_channels_last(channels), taps, bias, stride=FOLD, padding=FOLD)
+        return F.conv3d(channels, taps, bias, stride=FOLD, padding=FOLD)
 
 
 class ResidualBlock(nn.Module):
