@@ -21,7 +21,7 @@ $(EVALUATION)/.subjects: CSRDDenoise/Resources/SampleData/labels.nii.gz | $(READ
 	mkdir -p $(EVALUATION)/anatomy/synthseg
 	cp $< $(EVALUATION)/anatomy/synthseg/example.nii.gz
 	$(RUN) -m CSRDDenoiseLib simulate --anatomy $(EVALUATION)/anatomy --output $(EVALUATION)/subjects \
-		--draws 3 --seed 1 --spacing 3 --doses 1/4,1/10,1/20 --noise-free
+		--draws 3 --seed 5 --spacing 2 --doses 1/4,1/10 --noise-free
 	touch $@
 
 lint: $(READY)
