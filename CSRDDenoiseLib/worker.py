@@ -39,6 +39,8 @@ from .settings import DenoiseSettings
 
 SECONDS_TO_STOP = 2.0
 CALIBRATION_SIDE = 48
+# finding the head is about half of what a run does before and after sampling, files included
+SHARE_OF_NORMALISING = 0.5
 WORK = ("denoise", "report", "calibrate", "info")
 CANCEL = "cancel"
 
@@ -195,7 +197,9 @@ class Engine:
     def calibrate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
         from .devices import choose_device
+        from .estimate import BYTES_PER_FIELD_VOXEL
         from .model.memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
+        from .pipeline.normalise import measure_normalising
 
         report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
         device = str(request.get("device", "auto"))
@@ -205,8 +209,10 @@ class Engine:
             "model": _model_of(request),
             "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
             "voxels_per_second": measure_speed(model, CALIBRATION_SIDE),
+            "seconds_per_field_voxel": measure_normalising(CALIBRATION_SIDE) / SHARE_OF_NORMALISING,
             "bytes_per_voxel": model.metadata.bytes_per_voxel,
             "bytes_per_state_voxel": 4 * STATE_VOLUMES,
+            "bytes_per_field_voxel": BYTES_PER_FIELD_VOXEL,
             "bytes_resident": resident_bytes(),
             "bytes_for_evaluation": memory_budget(choose_device(device), 0),
         }

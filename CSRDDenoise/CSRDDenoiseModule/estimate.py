@@ -1,45 +1,20 @@
 """How long a run will take and how much memory it will need, from a calibration kept per device and model."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any, Optional
+from dataclasses import asdict
+from typing import Optional
 
 import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib.estimate import Calibration, seconds_and_bytes
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 HEAD_LEVEL = 0.1
 COARSE_VOXELS = 64
 SETTINGS_GROUP = "CSRDDenoise/Calibration"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What one device does with one model; the worker's answer to ``calibrate``.
-
-    Attributes:
-        voxel_spacing_mm: edge of the model's voxels.
-        voxels_per_second: speed of one evaluation of the network.
-        bytes_per_voxel: memory of one evaluation.
-        bytes_per_state_voxel: memory of everything else that a run holds.
-        bytes_resident: memory of the process before a run.
-        bytes_for_evaluation: memory that one evaluation may take; larger volumes are cut into patches.
-    """
-
-    voxel_spacing_mm: float
-    voxels_per_second: float
-    bytes_per_voxel: float
-    bytes_per_state_voxel: float
-    bytes_resident: float
-    bytes_for_evaluation: float
-
-
-def calibration_from(message: "dict[str, Any]") -> Calibration:
-    """Return the calibration in a worker's answer."""
-    return Calibration(**{name: float(message[name]) for name in Calibration.__dataclass_fields__})
 
 
 def keep_calibration(device: str, model: str, calibration: Calibration) -> None:
@@ -73,23 +48,16 @@ def head_voxels(pet: slicer.vtkMRMLScalarVolumeNode, voxel_spacing_mm: float) ->
     return int(voxels)
 
 
-def seconds_and_bytes(calibration: Calibration, voxels: int, settings: DenoiseSettings) -> "tuple[float, float]":
-    """Return the time and the memory of a run over this many of the model's voxels."""
-    most = calibration.bytes_for_evaluation / calibration.bytes_per_voxel
-    patch = min(settings.patch_size**3 if settings.patch_size else voxels, most, voxels)
-    # patches overlap along each axis; a volume that fits is evaluated once
-    repeated = 1.0 if patch >= voxels else (1.0 - settings.overlap) ** -3
-    seconds = voxels * repeated * settings.evaluations / calibration.voxels_per_second
-    memory = (
-        calibration.bytes_resident + calibration.bytes_per_state_voxel * voxels + calibration.bytes_per_voxel * patch
-    )
-    return seconds, memory
+def field_voxels(pet: slicer.vtkMRMLScalarVolumeNode, voxel_spacing_mm: float) -> int:
+    """Return how many of the model's voxels the whole PET has."""
+    sides = zip(pet.GetImageData().GetDimensions(), pet.GetSpacing())
+    return int(np.prod([max(count * step / voxel_spacing_mm, 1.0) for count, step in sides]))
 
 
 def estimate_sentence(calibration: Calibration, pet: slicer.vtkMRMLScalarVolumeNode, settings: DenoiseSettings) -> str:
     """Return the estimate as the panel shows it."""
-    voxels = head_voxels(pet, calibration.voxel_spacing_mm)
-    seconds, memory = seconds_and_bytes(calibration, voxels, settings)
+    head, field = (count(pet, calibration.voxel_spacing_mm) for count in (head_voxels, field_voxels))
+    seconds, memory = seconds_and_bytes(calibration, head, field, settings)
     return _("About {time} and {memory:.1f} GiB of memory").format(time=duration(seconds), memory=memory / 2**30)
 
 

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
+from CSRDDenoiseLib.estimate import calibration_from
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 from CSRDDenoiseLib.settings import PRESETS, SAMPLERS, DenoiseSettings
 
@@ -375,7 +376,7 @@ class Panel:
         if message["id"] == INFO:
             self._fillDevices(message["devices"])
         elif message["id"] == CALIBRATE:
-            estimate.keep_calibration(message["device"], message["model"], estimate.calibration_from(message))
+            estimate.keep_calibration(message["device"], message["model"], calibration_from(message))
         self.refresh()
 
     # Parts
