@@ -89,6 +89,12 @@ def test_importing_the_package_loads_no_heavy_library():
     assert loaded.stdout.strip() == "[]"
 
 
+def test_importing_the_package_is_quick():
+    code = "import time; began = time.process_time(); import CSRDDenoiseLib; print(time.process_time() - began)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.3
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
