@@ -123,7 +123,9 @@ def test_internal_error_tells_where_the_details_are(words, monkeypatch, capsys, 
 def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
     before = sorted(tmp_path.iterdir())
     command = [sys.executable, "-m", "CSRDDenoiseLib", *words, "--samples", "100000", "--progress", "json"]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # a shell's background jobs ignore Ctrl-C, and hand that down
+    with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=_heed_interrupts, **pipes) as run:
         while '"sample"' not in run.stdout.readline():
             pass
         run.send_signal(number)
@@ -134,6 +136,10 @@ def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
     assert lines(out)[-1]["exit_code"] == 3
     assert time.monotonic() - began < 10
     assert sorted(tmp_path.iterdir()) == before
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_help_and_version_without_any_heavy_import():
