@@ -10,6 +10,9 @@ from .settings import DenoiseSettings
 BYTES_PER_FIELD_VOXEL = 110.0
 """At its peak, normalising holds this much for every voxel of the field of view (measured, see docs/performance.md)."""
 
+LOADED_BYTES = 100 << 20
+"""What the libraries that the first run loads, and the gaps that tensors leave, add to the process (measured)."""
+
 _INPUT_BYTES = 8
 
 
@@ -62,4 +65,5 @@ def seconds_and_bytes(
     seconds = sampling + calibration.seconds_per_field_voxel * field_voxels
     sampling_bytes = calibration.bytes_per_state_voxel * head_voxels + calibration.bytes_per_voxel * patch
     normalising_bytes = calibration.bytes_per_field_voxel * field_voxels
-    return seconds, calibration.bytes_resident + max(sampling_bytes + _INPUT_BYTES * field_voxels, normalising_bytes)
+    most_bytes = max(sampling_bytes + _INPUT_BYTES * field_voxels, normalising_bytes)
+    return seconds, calibration.bytes_resident + LOADED_BYTES + most_bytes
