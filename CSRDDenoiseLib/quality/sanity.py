@@ -186,7 +186,7 @@ def check_attenuation(view: View) -> Finding:
     """
     smoothed = view.smoothed()
     head = ndimage.binary_fill_holes(smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, 0.99)))
-    depth = ndimage.distance_transform_edt(head, sampling=view.spacing)
+    depth = _depth(head, view.spacing)
     share = depth / depth.max()
     zones = [smoothed[(share > low) & (share <= high)] for low, high in zip(_DEPTHS, _DEPTHS[1:])]
     rim, _, shell, centre = (float(np.median(zone)) if zone.size else np.nan for zone in zones)
@@ -204,12 +204,22 @@ def check_attenuation(view: View) -> Finding:
     )
 
 
+def _depth(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Distance in mm of each voxel of a mask from what is not in it, worked out in its bounding box: less memory."""
+    depth = np.zeros(mask.shape, np.float32)
+    if mask.any():
+        inside = ndimage.find_objects(mask.astype(np.uint8))[0]
+        box = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in inside)
+        depth[box] = ndimage.distance_transform_edt(mask[box], sampling=spacing)
+    return depth
+
+
 def check_contrast(view: View) -> Finding:
     """Is the MR in doubt as T1 without contrast agent: deep brain no brighter than cortex, or very bright spots?"""
     if view.aligned.mr is None:
         return None, {}
     brain = ndimage.binary_opening(view.head.mask & (view.smoothed() > BRAIN_THRESHOLD), iterations=2)
-    depth = ndimage.distance_transform_edt(ndimage.binary_fill_holes(brain), sampling=view.spacing)
+    depth = _depth(ndimage.binary_fill_holes(brain), view.spacing)
     values = view.aligned.mr
     shallow, deep = (values[(depth > low) & (depth <= high)] for low, high in (_SHALLOW_MM, _DEEP_MM))
     inside = values[depth > _SHALLOW_MM[0]]
