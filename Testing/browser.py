@@ -68,7 +68,7 @@ class Browser:
         profile = f"--user-data-dir={self._folder / 'profile'}"
         # a container has no sandbox for it; it opens nothing but the test's own page
         command = [self._program, "--headless", "--no-sandbox", "--disable-gpu", profile, *options, page.as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=True)
 
 
 @pytest.fixture(scope="session")

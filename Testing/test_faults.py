@@ -135,7 +135,8 @@ def test_killed_50_times_at_random_moments(server, tmp_path):
                 (folder / output).unlink(missing_ok=True)
             code, _ = server.job(getattr(signal, name), moments.uniform(0.01, 1.1) * seconds)
             codes.add(code)
-            assert code in (0, 3, -signal.SIGKILL), f"{name}: exit code {code}"
+            # a Ctrl-C before the program has begun ends it as it ends any program
+            assert code in (0, 3, -signal.SIGKILL, -signal.SIGINT), f"{name}: exit code {code}"
             assert digest(folder / "pet.nii.gz") == before
             left = visible(folder) - {"pet.nii.gz"}
             assert not left or (left == set(OUTPUTS) and is_whole(folder)), f"{name} left {left}"

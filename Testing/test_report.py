@@ -73,7 +73,7 @@ def request_with_report(tmp_path, pet, mr) -> FileRequest:
 
 
 def test_page_tells_inputs_pictures_numbers_warnings_and_the_whole_record(page, run_folder):
-    record = json.loads((run_folder / "out.json").read_text())
+    record = json.loads((run_folder / "out.json").read_text(encoding="utf-8"))
     assert record["outputs"]["report"].endswith("out.html")
     assert record["inputs"]["labels"]["sha256"] and record["seconds"]["report"] > 0
     for title in ("Before and after", "Alignment of PET and MR", "Inputs and provenance", "Profiles and histograms"):
@@ -113,7 +113,7 @@ def test_browser_test_can_fail(browser: Browser, tmp_path):
 @pytest.mark.parametrize("many", [False, True], ids=["usual", "much to tell"])
 def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many):
     """With the bundled head, whose pictures have real proportions; what it is denoised with does not matter."""
-    record = json.loads((run_folder / "out.json").read_text())
+    record = json.loads((run_folder / "out.json").read_text(encoding="utf-8"))
     pet, mr, labels = (sitk.ReadImage(str(SAMPLE / f"{n}.nii.gz")) for n in ("low_dose_1_10", "mr", "labels"))
     if many:
         record["warnings"] = [
@@ -237,7 +237,7 @@ def test_report_that_exists_is_kept_and_a_file_is_no_folder(request_with_report,
     request_with_report.page.write_text("mine")
     with pytest.raises(InputError, match="exists already"):
         denoise_files(request_with_report, TWO_SAMPLES, model_folder)
-    assert request_with_report.page.read_text() == "mine"
+    assert request_with_report.page.read_text(encoding="utf-8") == "mine"
     denoise_files(replace(request_with_report, overwrite=True), TWO_SAMPLES, model_folder)
-    assert "PET denoising report" in request_with_report.page.read_text()
+    assert "PET denoising report" in request_with_report.page.read_text(encoding="utf-8")
     shutil.rmtree(request_with_report.report)

@@ -324,7 +324,8 @@ def test_reload_reads_every_part_again(area, pair):
     import sys
 
     before = sys.modules["CSRDDenoiseModule.panel"], sys.modules["CSRDDenoiseLib.settings"]
-    kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "CSRDDenoiseLib"}
+    ours = ("CSRDDenoiseLib", "CSRDDenoiseModule")
+    kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ours}
     old = area.self()
     old.ui.petSelector.setCurrentNode(pair[0])
     old.onReload()

@@ -109,7 +109,7 @@ def load_study(folder: Path) -> Study:
         full_dose=cut(full),
         noise_free=noise_free,
         masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity")), spacing),
-        facts=json.loads((folder / "subject.json").read_text()),
+        facts=json.loads((folder / "subject.json").read_text(encoding="utf-8")),
     )
 
 

@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple[np.ndarray, float]:
 
 
 def _muse_classes(path: Path) -> dict[int, int]:
-    rows = [line.split(",") for line in path.read_text().strip().splitlines()[1:]]
+    rows = [line.split(",") for line in path.read_text(encoding="utf-8").strip().splitlines()[1:]]
     return {int(row[0]): _MUSE_TISSUE[row[2].strip()] for row in rows} | {1: CSF}
 
 

@@ -110,7 +110,7 @@ def load_config(path: Path) -> TrainingConfig:
 
     if not path.is_file():
         raise InputError(f"There is no training configuration at '{path}'.")
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise InputError(f"'{path}' is no mapping of settings; see docs/training.md for an example.")
     known = {item.name for item in fields(TrainingConfig)}

@@ -23,7 +23,7 @@ def load_or_make_split(path: Path, subjects: Sequence[str], shares: Sequence[flo
         seed: of the draw.
     """
     if path.is_file():
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     rng = np.random.default_rng(seed)
     split: dict[str, list[str]] = {part: [] for part in PARTS}
     for source in sorted({name.split("/")[0] for name in subjects}):
