@@ -77,10 +77,15 @@ def measure_normalising(side: int) -> float:
     return (time.perf_counter() - began) / side**3
 
 
+def robust_std(values: np.ndarray) -> float:
+    """Standard deviation about zero from the median size, which a few large values do not move; 0 without any."""
+    return _SIGMA_PER_MEDIAN * float(np.median(np.abs(values))) if values.size else 0.0
+
+
 def noise_level(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> float:
     """Estimate how noisy a normalised PET (D, H, W) is, from the PET alone.
 
-    It is the robust standard deviation (1.4826 times the median size) of what a mean over 3 x 3 x 3 voxels takes away,
+    It is the robust standard deviation of what a mean over 3 x 3 x 3 voxels takes away,
     in the bright part of the brain. On the model's grid that is near the standard deviation of the residual.
 
     Args:
@@ -90,8 +95,7 @@ def noise_level(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> 
     """
     pet = np.asarray(pet, np.float32)
     core = mask & (smooth(pet, spacing, HEAD_SMOOTHING_MM) > NOISE_THRESHOLD)
-    fine = np.abs(pet - ndimage.uniform_filter(pet, 3))[core]
-    return max(_SIGMA_PER_MEDIAN * float(np.median(fine)), LEAST_NOISE_LEVEL) if fine.size else LEAST_NOISE_LEVEL
+    return max(robust_std((pet - ndimage.uniform_filter(pet, 3))[core]), LEAST_NOISE_LEVEL)
 
 
 def normalise_mr(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:

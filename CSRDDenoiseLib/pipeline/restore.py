@@ -8,13 +8,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from .align import Grid, resample
-from .normalise import BRAIN_THRESHOLD, smooth
+from .normalise import BRAIN_THRESHOLD, robust_std, smooth
 
 MEAN_LIMIT = 0.01
 STRUCTURE_MM = 9.0
 _STRUCTURE_LIMIT = 2.5
 _STRUCTURE_GAIN = 2.0
-_SIGMA_PER_MEDIAN = 1.4826
 _KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
 
 
@@ -31,7 +30,7 @@ def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[flo
         spacing: voxel sides in mm, in the order of the axes.
     """
     smoothed = smooth(residual, spacing, STRUCTURE_MM)
-    limit = _STRUCTURE_LIMIT * _SIGMA_PER_MEDIAN * float(np.median(np.abs(smoothed[mask])))
+    limit = _STRUCTURE_LIMIT * robust_std(smoothed[mask])
     excess = smoothed - np.clip(smoothed, -limit, limit)
     return residual - np.float32(_STRUCTURE_GAIN) * excess * mask
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..pipeline.align import Grid
-from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, smooth
+from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, robust_std, smooth
 
 ADDED, REMOVED = 1, 2
 LOST_LIMIT = 0.25
@@ -32,7 +32,6 @@ SMALLEST_ML = 0.2
 _STRUCTURE_MM = (5.0, 12.0)
 _AROUND = 3.0
 _SMALLEST_BRAIN_ML = 100.0
-_SIGMA_PER_MEDIAN = 1.4826
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def unsupported(output: Output) -> np.ndarray:
     labels = np.zeros(brain.shape, np.uint8)
     for width in SCALES_MM:
         change = smooth(output.denoised - output.pet, output.spacing, width)
-        usual = _SIGMA_PER_MEDIAN * float(np.median(np.abs(change / root)[brain]))
+        usual = robust_std((change / root)[brain])
         if usual <= 0:
             continue
         limit = np.maximum(UNSUPPORTED_Z * usual * root, LEAST_CHANGE)
