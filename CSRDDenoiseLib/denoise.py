@@ -179,7 +179,8 @@ def _run(
         condition = make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing)
         inputs = _with_overlap_checked(inputs, aligned, condition)
         inputs = inputs.told(*judge_input(inputs.pet, aligned, condition.head, model.metadata))
-        aligned, condition = aligned.crop(condition.head.box), condition.cropped()
+        # from here on only the head's PET is asked for: what else was aligned is let go
+        aligned, condition = aligned.without_mr().crop(condition.head.box), condition.cropped()
     with stages.stage("sample"):
         samples = sample_residual(model, condition.channels, condition.head.mask, settings, stages.report)
         check_residual(samples.mean, model.metadata)

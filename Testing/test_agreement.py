@@ -38,7 +38,7 @@ def example(model) -> Condition:
 def part(
     example: Condition, sides: tuple[slice, slice, slice], settings: DenoiseSettings, model: Model
 ) -> ResidualSamples:
-    channels = np.ascontiguousarray(example.channels[(slice(None), *sides)])
+    channels = [channel[sides] for channel in example.channels]
     return sample_residual(model, channels, example.head.mask[sides], settings, Reporter(None, {"sample": 1}))
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from CSRDDenoiseLib.pipeline import normalise
 from CSRDDenoiseLib.pipeline.normalise import _grow, head_positions
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_margin_is_what_the_distance_over_the_whole_volume_gives(seed):
+def test_a_margin_is_what_the_distance_over_the_whole_volume_gives(seed, monkeypatch):
+    monkeypatch.setattr(normalise, "_SLAB", 1 + 3 * seed)
     random = np.random.default_rng(seed)
     mask = np.zeros((30, 34, 28), bool)
     mask[tuple(slice(first, first + length) for first, length in zip(random.integers(0, 26, 3), (3, 9, 1)))] = True

@@ -89,6 +89,10 @@ class Aligned:
     mr: Optional[np.ndarray]
     covered: Optional[np.ndarray]
 
+    def without_mr(self) -> Aligned:
+        """Return the grid and the PET alone."""
+        return replace(self, mr=None, covered=None)
+
     def crop(self, box: Sequence[slice]) -> Aligned:
         """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""
         parts = (None if array is None else array[tuple(box)].copy() for array in (self.pet, self.mr, self.covered))

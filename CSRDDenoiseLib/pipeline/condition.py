@@ -17,13 +17,14 @@ class Condition:
     """The network's view of one subject.
 
     Attributes:
-        channels: float32 (C, D, H, W): MR (zero where there is none), low-dose PET, position x, y, z, and what else the
-            scheme adds: the logarithm of the noise level.
+        channels: float32 (D, H, W) each: MR (zero where there is none), low-dose PET, position x, y, z, and what else
+            the scheme adds: the logarithm of the noise level. What is constant along an axis is a view that takes no
+            memory.
         head: where the head is; ``head.scale`` is about the mean of the brain in the PET's unit.
         scale: a residual of the network times this is a residual in the PET's unit.
     """
 
-    channels: np.ndarray
+    channels: tuple[np.ndarray, ...]
     head: Head
     scale: float
 
@@ -32,7 +33,7 @@ class Condition:
         box = self.head.box
         whole = tuple(slice(0, part.stop - part.start) for part in box)
         head = Head(self.head.mask[box], whole, self.head.scale)
-        return Condition(np.ascontiguousarray(self.channels[(slice(None), *box)]), head, self.scale)
+        return Condition(tuple(_part(channel, box) for channel in self.channels), head, self.scale)
 
 
 Normaliser = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Condition]
@@ -54,24 +55,28 @@ def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spaci
 
 
 def _noise_level(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Condition:
-    channels = np.zeros((6, *pet.shape), np.float32)
-    if mr is not None:
-        channels[0] = normalise_mr(mr, head.mask)
-    channels[1] = pet / head.scale
-    channels[2:5] = head_positions(pet.shape, head.box)
-    level = noise_level(channels[1], head.mask, spacing)
-    channels[5] = np.log(level)
-    return Condition(channels, head, head.scale * level)
+    low_dose = np.asarray(pet / head.scale, np.float32)
+    level = noise_level(low_dose, head.mask, spacing)
+    mr = _constant(0.0, pet.shape) if mr is None else normalise_mr(mr, head.mask)
+    positions = head_positions(pet.shape, head.box)
+    return Condition((mr, low_dose, *positions, _constant(np.log(level), pet.shape)), head, head.scale * level)
 
 
 def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Condition:
     low, extent = reference_range(pet)
-    channels = np.zeros((5, *pet.shape), np.float32)
-    if mr is not None:
-        channels[0] = reference_mr(mr)
-    channels[1] = (pet - low) / extent
-    channels[2:] = grid_positions(pet.shape)
-    return Condition(channels, head, extent)
+    low_dose = np.asarray((pet - low) / extent, np.float32)
+    mr = _constant(0.0, pet.shape) if mr is None else reference_mr(mr)
+    return Condition((mr, low_dose, *grid_positions(pet.shape)), head, extent)
+
+
+def _constant(value: float, shape: Sequence[int]) -> np.ndarray:
+    return np.broadcast_to(np.float32(value), shape)
+
+
+def _part(channel: np.ndarray, box: Sequence[slice]) -> np.ndarray:
+    """A copy, so that the rest can be freed, unless it is a view that takes no memory."""
+    part = channel[tuple(box)]
+    return part if 0 in channel.strides else part.copy()
 
 
 NORMALISERS: dict[str, Normaliser] = {"noise-level": _noise_level, "reference": _reference}

@@ -21,6 +21,7 @@ FWHM_PER_SIGMA = 2.3548200450309493
 NOISE_THRESHOLD = 0.7
 LEAST_NOISE_LEVEL = 0.005
 _SIGMA_PER_MEDIAN = 1.4826
+_SLAB = 48
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def find_head(pet: np.ndarray, spacing: Sequence[float]) -> Optional[Head]:
     peak = float(np.max(pet))
     if not np.isfinite(peak) or peak <= 0:
         return None
-    smoothed = smooth(np.asarray(pet, np.float64) / peak, spacing, HEAD_SMOOTHING_MM)
+    relative = np.divide(pet, peak, out=np.empty(pet.shape, np.float32), dtype=np.float64, casting="same_kind")
+    smoothed = smooth(relative, spacing, HEAD_SMOOTHING_MM)
+    del relative
     bright = float(np.quantile(smoothed, 0.99))
     if bright <= 0:
         return None
@@ -79,10 +82,12 @@ def measure_normalising(side: int) -> float:
 
 def robust_std(values: np.ndarray) -> float:
     """Standard deviation about zero from the median size, which a few large values do not move; 0 without any."""
-    return _SIGMA_PER_MEDIAN * float(np.median(np.abs(values))) if values.size else 0.0
+    return _SIGMA_PER_MEDIAN * float(np.median(np.abs(values), overwrite_input=True)) if values.size else 0.0
 
 
-def noise_level(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> float:
+def noise_level(
+    pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float], smoothed: Optional[np.ndarray] = None
+) -> float:
     """Estimate how noisy a normalised PET (D, H, W) is, from the PET alone.
 
     It is the robust standard deviation of what a mean over 3 x 3 x 3 voxels takes away,
@@ -92,10 +97,19 @@ def noise_level(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> 
         pet: divided by the head's scale.
         mask: the head.
         spacing: voxel sides in mm, in the order of the axes.
+        smoothed: the PET smoothed by :data:`HEAD_SMOOTHING_MM`, where it is at hand.
     """
     pet = np.asarray(pet, np.float32)
-    core = mask & (smooth(pet, spacing, HEAD_SMOOTHING_MM) > NOISE_THRESHOLD)
-    return max(robust_std((pet - ndimage.uniform_filter(pet, 3))[core]), LEAST_NOISE_LEVEL)
+    core = bright_core(pet, mask, spacing, smoothed)
+    fine = ndimage.uniform_filter(pet, 3)
+    return max(robust_std(np.subtract(pet, fine, out=fine)[core]), LEAST_NOISE_LEVEL)
+
+
+def bright_core(
+    pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float], smoothed: Optional[np.ndarray] = None
+) -> np.ndarray:
+    """Where the noise of a normalised PET is measured, boolean (D, H, W); arguments as for :func:`noise_level`."""
+    return mask & ((smooth(pet, spacing, HEAD_SMOOTHING_MM) if smoothed is None else smoothed) > NOISE_THRESHOLD)
 
 
 def normalise_mr(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -107,30 +121,46 @@ def normalise_mr(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(mr / top, 0.0, 1.5).astype(np.float32)
 
 
-def head_positions(shape: Sequence[int], box: Sequence[slice]) -> np.ndarray:
-    """Position channels (3, D, H, W), order x, y, z: -1 to 1 across the head's bounding box along each axis."""
-    axes = [
-        (2 * (np.arange(n, dtype=np.float32) - part.start) / max(part.stop - 1 - part.start, 1) - 1).astype(np.float32)
+def head_positions(shape: Sequence[int], box: Sequence[slice]) -> tuple[np.ndarray, ...]:
+    """Position channels x, y, z, views (D, H, W): -1 to 1 across the head's bounding box along each axis."""
+    lines = [
+        2 * (np.arange(n, dtype=np.float32) - part.start) / max(part.stop - 1 - part.start, 1) - 1
         for n, part in zip(shape, box)
     ]
-    z, y, x = np.meshgrid(*axes, indexing="ij", copy=False)
-    return np.stack([x, y, z])
+    return spread_positions(lines)
+
+
+def spread_positions(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Return channels x, y, z from positions along z, y, x: views (D, H, W) that take no memory."""
+    shape = tuple(len(line) for line in lines)
+    z, y, x = (
+        np.broadcast_to(np.asarray(line, np.float32).reshape([-1 if a == axis else 1 for a in range(3)]), shape)
+        for axis, line in enumerate(lines)
+    )
+    return x, y, z
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(mask)
     if count == 0:
         return mask
-    sizes = np.bincount(labels.ravel())
+    # plane by plane, because counting makes 64-bit integers of the labels
+    sizes = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
     sizes[0] = 0
     return labels == int(sizes.argmax())
 
 
 def _grow(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> np.ndarray:
-    # the transform holds some sixty bytes a voxel, so it is kept to where the margin can reach
+    """The mask and what is within the margin of it."""
+    # the transform holds some sixty bytes a voxel, so it is kept to where the margin can reach, slab by slab
     reach = [int(margin_mm / step) + 1 for step in spacing]
     inside = ndimage.find_objects(mask.astype(np.uint8))[0]
-    box = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(inside, reach))
+    planes, *sides = (slice(max(part.start - n, 0), part.stop + n) for part, n in zip(inside, reach))
     grown = np.zeros_like(mask)
-    grown[box] = ndimage.distance_transform_edt(~mask[box], sampling=spacing) <= margin_mm
+    for first in range(planes.start, planes.stop, _SLAB):
+        low = max(first - reach[0], 0)
+        seen = mask[(slice(low, first + _SLAB + reach[0]), *sides)]
+        if seen.any():
+            near = ndimage.distance_transform_edt(~seen, sampling=spacing) <= margin_mm
+            grown[(slice(first, first + _SLAB), *sides)] = near[first - low : first - low + _SLAB]
     return grown

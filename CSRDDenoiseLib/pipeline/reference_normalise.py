@@ -11,6 +11,8 @@ from typing import Sequence
 
 import numpy as np
 
+from .normalise import spread_positions
+
 GRID = 160
 
 
@@ -28,11 +30,9 @@ def reference_mr(mr: np.ndarray) -> np.ndarray:
     return np.clip((mr - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def grid_positions(shape: Sequence[int], grid: int = GRID) -> np.ndarray:
-    """Position channels (3, D, H, W), order x, y, z: -1 to 1 over ``grid`` voxels, the volume centred in them.
+def grid_positions(shape: Sequence[int], grid: int = GRID) -> tuple[np.ndarray, ...]:
+    """Position channels x, y, z, views (D, H, W): -1 to 1 over ``grid`` voxels, the volume centred in them.
 
     A larger volume goes beyond -1 and 1 rather than being squeezed, so that a voxel keeps its size.
     """
-    axes = [(2 * (np.arange(size) + (grid - size) // 2) / (grid - 1) - 1).astype(np.float32) for size in shape]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    return np.stack([x, y, z])
+    return spread_positions([2 * (np.arange(size) + (grid - size) // 2) / (grid - 1) - 1 for size in shape])

@@ -11,6 +11,7 @@ import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from typing import Callable, Iterator, Optional, Sequence
 
 import numpy as np
@@ -37,6 +38,8 @@ from ..settings import DenoiseSettings
 STAGE = "sample"
 _LARGEST_BATCH = 8
 
+Box = Sequence[slice]
+
 
 @dataclass(frozen=True)
 class ResidualSamples:
@@ -62,13 +65,13 @@ class ResidualSamples:
 
 
 def sample_residual(
-    model: Model, condition: np.ndarray, head: np.ndarray, settings: DenoiseSettings, report: Reporter
+    model: Model, condition: Sequence[np.ndarray], head: np.ndarray, settings: DenoiseSettings, report: Reporter
 ) -> ResidualSamples:
     """Draw the residual (full dose - low dose) given the condition.
 
     Args:
         model: the score model.
-        condition: float32 (5, D, H, W) in the model's channel order, normalised.
+        condition: float32 (D, H, W) for each of the model's channels, in their order, normalised.
         head: boolean (D, H, W); patches without any of it are not evaluated.
         settings: sampler, steps, samples, patches, seed, device.
         report: told of every patch as stage ``sample``; may raise to cancel, also within a step.
@@ -81,7 +84,7 @@ def sample_residual(
     device = choose_device(settings.device)
     volume = VolumeDenoiser(model, condition, head, settings, device, _Counter(report, settings.evaluations))
     with torch.inference_mode():
-        mean, std = _mean_and_spread(volume, condition.shape[1:], model.metadata, settings)
+        mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings)
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
@@ -165,7 +168,7 @@ class VolumeDenoiser:
     def __init__(
         self,
         model: Model,
-        condition: np.ndarray,
+        condition: Sequence[np.ndarray],
         head: np.ndarray,
         settings: DenoiseSettings,
         device: torch.device,
@@ -175,19 +178,17 @@ class VolumeDenoiser:
         self._multiple = model.denoiser.model.multiple
         self._device, self._precision = device, choose_precision(device)
         self._overlap, self._counter = settings.overlap, counter
-        self._size = condition.shape[1:]
+        self._size = head.shape
         self._margins = [_margins(size, self._multiple) for size in self._size]
         self._head = np.pad(head, self._margins)
         self._shape: Shape = self._head.shape
         self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
-        self._prepared = self._prepare(self.pad(torch.from_numpy(condition)[None]))
+        self._prepared = self._prepare(condition)
         self._lay_out(self._first_patch(settings.patch_size))
 
     def pad(self, volume: Tensor) -> Tensor:
         """Bring (N, C, D, H, W) to the device, padded with zeros, centred, to multiples of what the network needs."""
-        padding = [side for margins in reversed(self._margins) for side in margins]
-        volume = volume.to(self._device)
-        return F.pad(volume, padding) if any(padding) else volume
+        return _padded(volume.to(self._device), self._margins)
 
     def crop(self, volume: Tensor) -> Tensor:
         """Undo :meth:`pad`, and drop the channel: (N, 1, D, H, W) -> (N, D, H, W)."""
@@ -223,33 +224,55 @@ class VolumeDenoiser:
                 raise
             return None
 
-    def _prepare(self, condition: Tensor) -> Tensor:
-        """Prepare the padded condition (1, C, D, H, W), in slabs where memory asks for it."""
+    def _prepare(self, condition: Sequence[np.ndarray]) -> Tensor:
+        """Prepare the condition for the padded volume, in blocks where memory asks for it."""
+        whole = tuple(slice(0, size) for size in self._shape)
         if not hasattr(self._denoiser.model, "reach"):
-            return self._denoiser.prepare(condition)
-        plane = self._voxel_bytes * float(np.prod(self._shape[1:]))
-        thickness = min(int(memory_budget(self._device, self._head.size) / plane), self._shape[0])
+            return self._denoiser.prepare(self._part(condition, whole))
+        block = choose_patch(self._shape, self._fitting_voxels(), self._multiple, overlap=0.0)
         while True:
-            thickness = max(thickness // self._multiple, 1) * self._multiple
             try:
-                slabs = range(0, self._shape[0], thickness)
-                return torch.cat([self._prepare_slab(condition, first, thickness) for first in slabs], dim=2)
+                in_one = block == self._shape
+                return self._prepared_block(condition, whole) if in_one else self._prepared_blocks(condition, block)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if thickness == self._multiple:
-                    raise self._out_of_memory(f"slabs of {thickness} planes") from error
-            thickness //= 2
+                smaller = smaller_patch(block, self._shape, self._multiple, overlap=0.0)
+                if smaller is None:
+                    raise self._out_of_memory(f"blocks of {_times(block)} voxels") from error
+            block = smaller
 
-    def _prepare_slab(self, condition: Tensor, first: int, thickness: int) -> Tensor:
-        """Prepare planes from ``first`` on, seen with as much around them as the network looks at."""
-        last = min(first + thickness, self._shape[0])
+    def _prepared_blocks(self, condition: Sequence[np.ndarray], block: Shape) -> Tensor:
+        prepared = None
+        for start in product(*(range(0, size, side) for size, side in zip(self._shape, block))):
+            box = tuple(slice(low, min(low + side, size)) for low, side, size in zip(start, block, self._shape))
+            part = self._prepared_block(condition, box)
+            coarser = (box[0].stop - box[0].start) // part.shape[2]
+            if prepared is None:
+                size = (*part.shape[:2], *(side // coarser for side in self._shape))
+                prepared = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last_3d)
+            prepared[(..., *_coarse(box, coarser))] = part
+        return prepared
+
+    def _prepared_block(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
+        """Prepare a block of the padded volume, seen with as much around it as the network looks at."""
         margin = math.ceil(self._denoiser.model.reach / self._multiple) * self._multiple
-        low, high = max(first - margin, 0), min(last + margin, self._shape[0])
+        seen = [slice(max(s.start - margin, 0), min(s.stop + margin, size)) for s, size in zip(box, self._shape)]
         with self._arithmetic():
-            prepared = self._denoiser.prepare(condition[:, :, low:high])
-        coarser = (high - low) // prepared.shape[2]
-        return prepared[:, :, (first - low) // coarser : (last - low) // coarser]
+            prepared = self._denoiser.prepare(self._part(condition, seen))
+        coarser = (seen[0].stop - seen[0].start) // prepared.shape[2]
+        inner = [slice(part.start - more.start, part.stop - more.start) for part, more in zip(box, seen)]
+        return prepared[(..., *_coarse(inner, coarser))]
+
+    def _part(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
+        """The condition (1, C, D, H, W) in a box of the padded volume, on the device."""
+        inside, margins = [], []
+        for part, size, (before, _) in zip(box, self._size, self._margins):
+            low, high = (min(max(end - before, 0), size) for end in (part.start, part.stop))
+            inside.append(slice(low, high))
+            margins.append((low + before - part.start, part.stop - high - before))
+        channels = torch.from_numpy(np.stack([channel[tuple(inside)] for channel in condition]))[None]
+        return _padded(channels.to(self._device), margins)
 
     def _evaluate(self, x: Tensor, sigma: float, prepared: Tensor) -> Tensor:
         levels = torch.full((x.shape[0],), sigma, dtype=torch.float32, device=self._device)
@@ -274,8 +297,7 @@ class VolumeDenoiser:
     def _prepared_at(self, place: list[slice]) -> Tensor:
         """The prepared condition of one window, which may be coarser than its voxels."""
         coarser = self._shape[0] // self._prepared.shape[2]
-        box = [slice(part.start // coarser, part.stop // coarser) for part in place[2:]]
-        return self._prepared[(slice(None), slice(None), *box)]
+        return self._prepared[(..., *_coarse(place[2:], coarser))]
 
     def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
         # imported here because a volume in one piece must not wait for it
@@ -324,8 +346,7 @@ class VolumeDenoiser:
         if side is not None:
             patch = tuple(min(side, size) for size in self._shape)
         else:
-            most = memory_budget(self._device, self._head.size) / self._voxel_bytes
-            patch = choose_patch(self._shape, most, self._multiple, self._overlap)
+            patch = choose_patch(self._shape, self._fitting_voxels(), self._multiple, self._overlap)
         return None if patch == self._shape else patch
 
     def _shrink(self) -> None:
@@ -347,8 +368,12 @@ class VolumeDenoiser:
     def _batch_of(self, patch: Shape) -> int:
         if self._device.type != "cuda":
             return 1
-        fitting = memory_budget(self._device, self._head.size) / (self._voxel_bytes * float(np.prod(patch)))
+        fitting = self._fitting_voxels() / float(np.prod(patch))
         return int(min(max(fitting, 1), _LARGEST_BATCH))
+
+    def _fitting_voxels(self) -> float:
+        """How many voxels one evaluation may take at once."""
+        return memory_budget(self._device, self._head.size) / self._voxel_bytes
 
 
 class _Counter:
@@ -408,6 +433,17 @@ def _margins(size: int, multiple: int) -> tuple[int, int]:
     """Return what is added before and after to reach a multiple, centred."""
     missing = -size % multiple
     return missing // 2, missing - missing // 2
+
+
+def _padded(volume: Tensor, margins: Sequence[tuple[int, int]]) -> Tensor:
+    """Add zeros before and after each of the last three axes."""
+    padding = [side for pair in reversed(margins) for side in pair]
+    return F.pad(volume, padding) if any(padding) else volume
+
+
+def _coarse(box: Sequence[slice], coarser: int) -> tuple[slice, ...]:
+    """The box in a grid that is coarser by this factor."""
+    return tuple(slice(part.start // coarser, part.stop // coarser) for part in box)
 
 
 def _quantised_overlap(side: int, overlap: float, multiple: int) -> float:

@@ -131,7 +131,7 @@ def as_published(example: Example) -> Example:
     lowest, extent = reference_range(example.low_dose)
     low = (example.low_dose - lowest) / extent
     residual = (example.unit / extent) * example.residual
-    positions = grid_positions(example.mask.shape)
+    positions = np.stack(grid_positions(example.mask.shape))
     return Example(low, residual, reference_mr(example.mr), example.mask, positions, unit=1.0, constants=())
 
 
@@ -166,7 +166,7 @@ def to_spacing(volume: np.ndarray, old: float, new: float, order: int = 3) -> np
 
 def _example(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, mask: np.ndarray, spacing: float) -> Example:
     level = noise_level(low, mask, (spacing,) * 3)
-    positions = head_positions(mask.shape, tuple(slice(0, n) for n in mask.shape))
+    positions = np.stack(head_positions(mask.shape, tuple(slice(0, n) for n in mask.shape)))
     return Example(low, residual / level, mr, mask, positions, level, (float(np.log(level)),))
 
 
