@@ -9,8 +9,9 @@ from conftest import as_image
 from scipy import ndimage
 
 from CSRDDenoiseLib.pipeline.align import to_model_grid
-from CSRDDenoiseLib.pipeline.normalise import find_head
+from CSRDDenoiseLib.pipeline.normalise import Head, find_head
 from CSRDDenoiseLib.pipeline.read import UNITS_TAG
+from CSRDDenoiseLib.quality import sanity
 from CSRDDenoiseLib.quality.noise import (
     INSIDE,
     KEY,
@@ -64,8 +65,7 @@ def view(pet, mr=None) -> View:
     pet, mr = (as_image(each, (STEP,) * 3) if isinstance(each, np.ndarray) else each for each in (pet, mr))
     aligned = to_model_grid(pet, mr, STEP)
     found = find_head(aligned.pet, aligned.grid.array_spacing)
-    features = texture(aligned.pet / found.scale, found.mask, aligned.grid.array_spacing)
-    return View(pet, aligned, found, features)
+    return View(pet, aligned, found)
 
 
 def test_head_without_faults_is_left_in_peace():
@@ -105,7 +105,7 @@ def test_cut_head_is_told_with_its_side(empty):
 
 def test_long_voxels_are_told():
     image = as_image(head(), (2.0, 2.0, 5.0))
-    sentence, _ = check_voxels(View(image, *([None] * 3)))
+    sentence, _ = check_voxels(View(image, None, None))
     assert "2.00 x 2.00 x 5.00 mm" in sentence and "2.5 times" in sentence
 
 
@@ -126,7 +126,7 @@ def test_filtering_is_told_by_the_width_of_what_is_left():
         found = blur_fwhm_mm(texture(pet, mask, (2.0,) * 3))
         assert found == pytest.approx(wanted, rel=0.15)
         image = as_image(pet.astype(np.float32))
-        seen = View(image, None, None, texture(pet, mask, (2.0,) * 3))
+        seen = View(image, to_model_grid(image, None, 2.0), Head(mask, (slice(None),) * 3, 1.0))
         assert (check_filtering(seen)[0] is not None) == (wanted > 7.5)
 
 
@@ -137,6 +137,13 @@ def test_mr_like_t2_and_mr_with_bright_vessels_are_doubted():
     vessels[20:24, 24:28, 20:24] = 2.5
     assert "contrast agent" in check_contrast(view(head(), vessels))[0]
     assert check_contrast(view(head())) == (None, {})
+
+
+def test_depth_is_the_distance_to_what_is_not_in_a_mask():
+    mask = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((20, 24, 22)), 2) > 0.02
+    wanted = ndimage.distance_transform_edt(mask, sampling=(2.0, 1.5, 3.0))
+    found = sanity._depth(mask, (2.0, 1.5, 3.0))
+    assert found[mask] == pytest.approx(wanted[mask], abs=1e-3) and (found[~mask] <= 0).all()
 
 
 def test_small_head_is_told_and_not_judged_further():
@@ -210,5 +217,5 @@ def test_emulated_dose_has_the_noise_of_that_dose():
 def test_blank_ends_count_for_nothing_in_sitk_order():
     image = sitk.Image(8, 8, 8, sitk.sitkFloat32)
     image[3, 3, 2], image[3, 3, 5] = 1.0, 1.0
-    _, facts = check_blank_slices(View(image, *([None] * 3)))
+    _, facts = check_blank_slices(View(image, None, None))
     assert facts == {"count": 2, "axis": 3, "first": 4}

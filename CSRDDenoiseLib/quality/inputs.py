@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import SimpleITK as sitk
 
 from ..pipeline.align import Aligned
-from ..pipeline.normalise import Head, noise_level
-from .noise import judge_noise, texture
+from ..pipeline.normalise import Head
+from .noise import judge_noise
 from .sanity import View, check_input
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def judge_input(
     Returns:
         Warnings, and facts under ``noise`` and ``input``.
     """
-    spacing, relative = aligned.grid.array_spacing, aligned.pet / head.scale
-    features = texture(relative, head.mask, spacing)
-    about_noise, noise = judge_noise(noise_level(relative, head.mask, spacing), features, metadata.extra)
-    about_input, found = check_input(View(pet, aligned, head, features))
+    view = View(pet, aligned, head)
+    about_noise, noise = judge_noise(view.level, view.texture, metadata.extra)
+    about_input, found = check_input(view)
     return [*about_input, *about_noise], {"input": found, "noise": noise}

@@ -17,7 +17,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 import numpy as np
 from scipy import fft, ndimage
 
-from ..pipeline.normalise import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, NOISE_THRESHOLD, smooth
+from ..pipeline.normalise import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, bright_core, smooth
 
 KEY = "noise_level_range"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
@@ -54,36 +54,59 @@ class NoiseSample:
     trained: bool
 
 
-def texture(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> Optional[np.ndarray]:
+def texture(
+    pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float], smoothed: Optional[np.ndarray] = None
+) -> Optional[np.ndarray]:
     """Describe the noise of a normalised PET (D, H, W) by the power spectrum of the bright part of the brain.
 
     Args:
         pet: divided by the head's scale.
         mask: the head.
         spacing: voxel sides in mm, in the order of the axes.
+        smoothed: the PET smoothed by 8 mm, where it is at hand.
 
     Returns:
         The logarithm of the power in eight rings of spatial frequency (:data:`RINGS_PER_MM`), of the volume it was
         taken over, and the squared steps from ring to ring; None where too little brain is seen.
     """
-    core = mask & (smooth(pet, spacing, HEAD_SMOOTHING_MM) > NOISE_THRESHOLD)
+    core = bright_core(pet, mask, spacing, smoothed)
     volume_ml = float(core.sum() * np.prod(spacing) / 1000)
     if volume_ml < _SMALLEST_BRAIN_ML:
         return None
-    box = ndimage.find_objects(core.astype(np.uint8))[0]
-    window = smooth(core, spacing, HEAD_SMOOTHING_MM)[box]
-    fine = (pet - smooth(pet, spacing, _BACKGROUND_MM))[box] * window
-    power = np.abs(fft.rfftn(fine)) ** 2 * (np.prod(spacing) / float((window**2).sum()))
-    axes = [fft.fftfreq(n, step) for n, step in zip(fine.shape[:2], spacing)]
-    axes.append(fft.rfftfreq(fine.shape[2], spacing[2]))
-    frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
-    ring = np.digitize(frequency.ravel(), RINGS_PER_MM)
-    count = np.bincount(ring, minlength=len(RINGS_PER_MM) + 1)[1:-1]
-    total = np.bincount(ring, power.ravel(), minlength=len(RINGS_PER_MM) + 1)[1:-1]
+    count, total = _power_in_rings(_fine_detail(pet, core, spacing), spacing)
     if not count.all() or not (total > 0).all():
         return None
     logs = np.log(total / count)
     return np.concatenate([logs, [np.log(volume_ml)], np.diff(logs) ** 2])
+
+
+def _fine_detail(pet: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """What a smoothing of 14 mm takes away, under a window with soft edges whose mean square is that of the core."""
+    box = ndimage.find_objects(core.astype(np.uint8))[0]
+    # as much around the box as the smoothing looks at: the rest of the volume need not be smoothed
+    reach = [int(3 * _BACKGROUND_MM / FWHM_PER_SIGMA / step) + 2 for step in spacing]
+    wide = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(box, reach))
+    inner = tuple(slice(part.start - around.start, part.stop - around.start) for part, around in zip(box, wide))
+    window = smooth(core[wide], spacing, HEAD_SMOOTHING_MM)[inner]
+    fine = smooth(pet[wide], spacing, _BACKGROUND_MM)[inner]
+    np.subtract(pet[box], fine, out=fine)
+    fine *= window
+    fine *= np.float32(np.sqrt(np.prod(spacing) / np.vdot(window, window)))
+    return fine
+
+
+def _power_in_rings(fine: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Number of frequencies and sum of the power in each ring, of a volume (D, H, W)."""
+    z, y = (fft.fftfreq(n, step) for n, step in zip(fine.shape[:2], spacing))
+    in_plane = y[:, None] ** 2 + fft.rfftfreq(fine.shape[2], spacing[2]) ** 2
+    rings = len(RINGS_PER_MM) + 1
+    count, total = np.zeros(rings, int), np.zeros(rings)
+    # plane by plane, because frequencies and rings take more memory than the spectrum
+    for along, plane in zip(z, fft.rfftn(fine)):
+        ring = np.digitize(np.sqrt(along**2 + in_plane).ravel(), RINGS_PER_MM)
+        count += np.bincount(ring, minlength=rings)
+        total += np.bincount(ring, np.abs(plane.ravel()) ** 2, minlength=rings)
+    return count[1:-1], total[1:-1]
 
 
 def blur_fwhm_mm(features: np.ndarray) -> float:

@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...pipeline.align import Grid, resample, to_model_grid
-from ...pipeline.normalise import find_head, noise_level, smooth
+from ...pipeline.normalise import find_head, smooth
 from ...pipeline.read import read_volume
-from ...quality.noise import KEY, OUTSIDE, RIGHT_FACTOR, judge_noise, texture
+from ...quality.noise import KEY, OUTSIDE, RIGHT_FACTOR, judge_noise
 from ...quality.sanity import (
     Finding,
     View,
@@ -72,9 +72,7 @@ class Subject:
     def view(self, pet: sitk.Image, mr: Optional[sitk.Image] = None) -> View:
         """What the checks of an input look at."""
         aligned = to_model_grid(pet, mr, self.spacing_mm)
-        head = find_head(aligned.pet, aligned.grid.array_spacing)
-        features = texture(aligned.pet / head.scale, head.mask, aligned.grid.array_spacing)
-        return View(pet, aligned, head, features)
+        return View(pet, aligned, find_head(aligned.pet, aligned.grid.array_spacing))
 
     def output(self, image: np.ndarray) -> Output:
         """What the checks of an output look at; ``image`` (D, H, W) in the head's box."""
@@ -205,8 +203,7 @@ def _try_noise(subject: Subject, bench: Bench, right: Tally, wrong: Tally, estim
     for dose in sorted({*KNOWN_DOSES, *OUTSIDE_DOSES}):
         grid = Grid.of(subject.pet).crop(subject.study.box)
         view = subject.view(grid.image(emulate_dose(full, thinned, subject.dose, dose).astype(np.float32)))
-        level = noise_level(view.aligned.pet / view.head.scale, view.head.mask, view.spacing)
-        _, facts = judge_noise(level, view.texture, extra)
+        _, facts = judge_noise(view.level, view.texture, extra)
         outside = facts["verdict"] == OUTSIDE
         low, high = bench.model.metadata.dose_range
         if dose in OUTSIDE_DOSES:
