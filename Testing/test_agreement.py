@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, Model, load_model
-from CSRDDenoiseLib.pipeline import sample
+from CSRDDenoiseLib.pipeline import volume
 from CSRDDenoiseLib.pipeline.align import to_model_grid
 from CSRDDenoiseLib.pipeline.condition import Condition, make_condition
 from CSRDDenoiseLib.pipeline.read import read_volume
@@ -65,7 +65,7 @@ def test_patches_agree_with_the_whole_and_leave_no_grid(model, example):
 def test_precisions_agree(model, example, monkeypatch, settings, precision):
     sides = (slice(30, 54), slice(40, 64), slice(30, 54))
     exact = part(example, sides, settings, model)
-    monkeypatch.setattr(sample, "choose_precision", lambda _: precision)
+    monkeypatch.setattr(volume, "choose_precision", lambda _: precision)
     reduced = part(example, sides, settings, model)
     assert reduced.precision != exact.precision
     assert 0 < rms(reduced.mean - exact.mean) < 0.01 * rms(exact.mean)

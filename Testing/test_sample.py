@@ -16,8 +16,9 @@ from CSRDDenoiseLib.errors import Cancelled, InputError, OutOfMemoryError
 from CSRDDenoiseLib.model.bundle import Model
 from CSRDDenoiseLib.model.precondition import Preconditioned
 from CSRDDenoiseLib.model.samplers import karras_sigmas, sample_dpmpp_2m, sample_heun
-from CSRDDenoiseLib.pipeline import sample
-from CSRDDenoiseLib.pipeline.sample import VolumeDenoiser, noise_source, sample_residual
+from CSRDDenoiseLib.pipeline import volume
+from CSRDDenoiseLib.pipeline.sample import noise_source, sample_residual
+from CSRDDenoiseLib.pipeline.volume import Counter, VolumeDenoiser
 from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -234,8 +235,7 @@ def test_draws_in_a_batch_are_the_draws_one_by_one(condition, everywhere, monkey
 def test_only_a_gpu_carries_several_draws_at_once(condition, everywhere):
     settings = replace(SETTINGS, samples=4)
     denoiser = model_of(Pointwise()), condition, everywhere, settings
-    volume = VolumeDenoiser(*denoiser, torch.device("cpu"), sample._Counter(SILENT, 1))
-    assert volume.draws_at_once(4) == 1
+    assert VolumeDenoiser(*denoiser, torch.device("cpu"), Counter(SILENT, 1)).draws_at_once(4) == 1
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
@@ -244,7 +244,7 @@ def test_a_condition_prepared_in_blocks_is_the_one_prepared_at_once(condition, e
     settings = replace(SETTINGS, sampler="mean", patch_size=24)
     expected = sample_residual(model_of(tiny_network(0, network)), condition, everywhere, settings, SILENT)
     prepared = []
-    monkeypatch.setattr(sample, "memory_budget", lambda *_: 100.0 * share * 40 * 44 * 40)
+    monkeypatch.setattr(volume, "memory_budget", lambda *_: 100.0 * share * 40 * 44 * 40)
     tiny = tiny_network(0, network)
     tiny.prepare = lambda part: (prepared.append(part.shape[2:]), type(tiny).prepare(tiny, part))[1]
     found = sample_residual(model_of(tiny), condition, everywhere, settings, SILENT)
