@@ -8,6 +8,7 @@ from .errors import InputError
 
 MODELS = "Models"
 SAMPLE_DATA = "SampleData"
+LOW_DOSE, MR, FULL_DOSE = "low_dose_1_10.nii.gz", "mr.nii.gz", "full_dose.nii.gz"
 
 
 def resource_folder() -> Path:

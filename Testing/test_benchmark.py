@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from conftest import as_image, head_array
 from tiny_model import TINY, model_of, tiny_network
 
+from CSRDDenoiseLib import resources
+from CSRDDenoiseLib.benchmark import quality
 from CSRDDenoiseLib.benchmark.head import synthetic_head
 from CSRDDenoiseLib.benchmark.plain import plain_denoiser
 from CSRDDenoiseLib.benchmark.probe import Convolution, probe_network
@@ -81,6 +84,25 @@ def test_the_command_measures_stages_beside_the_papers_setting(model_folder, tmp
     assert run["paper_seconds"] == pytest.approx(199 * paper["evaluation_seconds"] + others, rel=0.01)
     printed = capsys.readouterr().out
     assert "32 x 32 x 32" in printed and "199 evaluations, multiplied" in printed
+
+
+def test_quality_is_measured_on_the_example_with_the_papers_setting(model_folder, tmp_path, monkeypatch):
+    (tmp_path / "SampleData").mkdir()
+    for seed, name in enumerate((resources.LOW_DOSE, resources.MR, resources.FULL_DOSE)):
+        sitk.WriteImage(as_image(head_array(seed=seed)), str(tmp_path / "SampleData" / name))
+    monkeypatch.setattr(quality, "resource_folder", lambda: tmp_path)
+    monkeypatch.setattr(quality, "PAPER_STEPS", 2)
+    request = {"model": str(model_folder), "device": "cpu"}
+    fast, paper = (quality.quality_case({**request, "preset": preset}) for preset in ("fast", None))
+    assert (fast["evaluations"], paper["evaluations"]) == (1, 3)
+    assert fast["psnr_of_input_db"] == paper["psnr_of_input_db"]
+    assert all(10 < run["psnr_db"] < 80 and run["seconds"] > 0 for run in (fast, paper))
+
+
+def test_the_papers_network_keeps_nothing_between_evaluations():
+    plain, settings = quality.as_in_the_paper(model_of(tiny_network(), architecture=TINY), "cpu")
+    assert not hasattr(plain.denoiser.model, "prepare")
+    assert (settings.evaluations, settings.sampler, settings.samples) == (199, "heun", 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a stage is read from /proc")

@@ -25,6 +25,7 @@ from ..settings import settings_from_preset
 from .head import synthetic_head
 from .plain import plain_denoiser
 from .probe import probe_network
+from .quality import quality_case
 
 PAPER_EVALUATIONS = 199
 """Heun's method with 100 steps: two evaluations a step, one in the last."""
@@ -108,7 +109,7 @@ def network_case(request: dict[str, Any]) -> dict[str, Any]:
     return probe_network(model, max(min(request["size"]) // multiple, 1) * multiple)
 
 
-CASES = {"run": run_case, "paper": paper_case, "network": network_case}
+CASES = {"run": run_case, "paper": paper_case, "network": network_case, "quality": quality_case}
 
 
 def _check_room(model: Model, voxels: int) -> None:

@@ -29,13 +29,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    parser.add_argument(
+        "--quality",
+        action="store_true",
+        help="also denoise the bundled example with each preset and with the paper's setting, and tell PSNR (minutes)",
+    )
     parser.add_argument("--output", type=Path, metavar="results.json", help="where the numbers go")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, write the numbers."""
-    results = run_benchmark(BenchmarkConfig(args.size, args.preset, args.model, args.device))
+    results = run_benchmark(BenchmarkConfig(args.size, args.preset, args.model, args.device, args.quality))
     print("\n".join(to_markdown(table) for table in tables(results)))
     for preset in args.preset:
         spread = spread_of_time_per_voxel(results, preset)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..resources import SAMPLE_DATA, resource_folder
+from ..resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
 from .denoise import add_run_options, settings_from_args, tell_result
 from .progress import progress_callback
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-LOW_DOSE, MR, FULL_DOSE = "low_dose_1_10.nii.gz", "mr.nii.gz", "full_dose.nii.gz"
 FIGURE = "comparison.png"
 
 
