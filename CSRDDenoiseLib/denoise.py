@@ -184,6 +184,7 @@ def _run(
     with stages.stage("sample"):
         samples = sample_residual(model, condition.channels, condition.head.mask, settings, stages.report)
         check_residual(samples.mean, model.metadata)
+        condition = condition.without_channels()
     with stages.stage("restore"):
         mean, change = _held(samples.mean * condition.scale, aligned, condition)
         denoised, difference = restore(inputs.pet, mean, aligned.grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Optional, Sequence
 
 import numpy as np
@@ -34,6 +34,10 @@ class Condition:
         whole = tuple(slice(0, part.stop - part.start) for part in box)
         head = Head(self.head.mask[box], whole, self.head.scale)
         return Condition(tuple(_part(channel, box) for channel in self.channels), head, self.scale)
+
+    def without_channels(self) -> Condition:
+        """Return head and scale alone, when the network has seen its channels."""
+        return replace(self, channels=())
 
 
 Normaliser = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Condition]

@@ -109,8 +109,9 @@ def lost_structure(output: Output, brain: np.ndarray) -> float:
     The regression of what was taken away on the output in that band: 0 for an output that what was taken away is
     independent of, as for the full dose; (1 - g) / g where the band is damped by a factor g.
     """
-    fine, coarse = (smooth(output.denoised, output.spacing, width) for width in _STRUCTURE_MM)
-    kept, taken = (fine - coarse)[brain], (output.pet - output.denoised)[brain]
+    # brain voxels only, taken at once: at whole-body size every volume kept is another half gigabyte
+    fine, coarse = (smooth(output.denoised, output.spacing, width)[brain] for width in _STRUCTURE_MM)
+    kept, taken = fine - coarse, output.pet[brain] - output.denoised[brain]
     energy = float(kept @ kept)
     slope = max(float(taken @ kept) / energy, 0.0) if energy > 0 else 0.0
     return slope / (1 + slope)
@@ -118,7 +119,8 @@ def lost_structure(output: Output, brain: np.ndarray) -> float:
 
 def leftover_noise(output: Output, brain: np.ndarray) -> tuple[float, float]:
     """Share of the fine noise that is still in the output, 0 to 1, and its standard deviation."""
-    kept, taken = (_fine(volume)[brain] for volume in (output.denoised, output.pet - output.denoised))
+    whole, kept = (_fine(volume, brain) for volume in (output.pet, output.denoised))
+    taken = whole - kept
     energy = float(taken @ taken)
     slope = max(float(kept @ taken) / energy, 0.0) if energy > 0 else 0.0
     return slope / (1 + slope), slope * float(taken.std())
@@ -133,19 +135,22 @@ def unsupported(output: Output) -> np.ndarray:
     where it lowers it.
     """
     activity = output.activity()
-    brain, root = output.mask & (activity > BRAIN_THRESHOLD), np.sqrt(np.maximum(activity, BRAIN_THRESHOLD))
+    brain = output.mask & (activity > BRAIN_THRESHOLD)
+    root = np.sqrt(activity[brain])
+    del activity
     labels = np.zeros(brain.shape, np.uint8)
     for width in SCALES_MM:
-        change = smooth(output.denoised - output.pet, output.spacing, width)
-        usual = robust_std((change / root)[brain])
+        change = smooth(output.denoised - output.pet, output.spacing, width)[brain]
+        usual = robust_std(change / root)
         if usual <= 0:
             continue
-        limit = np.maximum(UNSUPPORTED_Z * usual * root, LEAST_CHANGE)
-        marked = _large_enough(brain & (np.abs(change) > limit), output.voxel_ml)
+        marked = brain.copy()
+        marked[brain] = np.abs(change) > np.maximum(UNSUPPORTED_Z * usual * root, LEAST_CHANGE)
+        marked = _large_enough(marked, output.voxel_ml)
         if not marked.any():
             continue
-        here, around = (smooth(output.denoised, output.spacing, factor * width) for factor in (1.0, _AROUND))
-        labels[marked] = np.where(change * (here - around) > 0, ADDED, REMOVED)[marked]
+        here, around = (smooth(output.denoised, output.spacing, factor * width)[marked] for factor in (1.0, _AROUND))
+        labels[marked] = np.where(change[marked[brain]] * (here - around) > 0, ADDED, REMOVED)
     return labels
 
 
@@ -180,5 +185,6 @@ def _large_enough(marked: np.ndarray, voxel_ml: float) -> np.ndarray:
     return enough[parts]
 
 
-def _fine(volume: np.ndarray) -> np.ndarray:
-    return volume - ndimage.uniform_filter(volume, 3)
+def _fine(volume: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """What a mean over 3 x 3 x 3 voxels takes away, in the brain."""
+    return volume[brain] - ndimage.uniform_filter(volume, 3)[brain]
