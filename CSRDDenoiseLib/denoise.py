@@ -24,6 +24,7 @@ from .pipeline.checks import (
     check_mr,
     check_overlap,
     check_pet,
+    check_reference,
     check_register,
     check_request,
     check_residual,
@@ -81,10 +82,11 @@ class DenoiseResult:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """PET and MR that passed the checks, and what these had to say, in sentences and by area of quality."""
+    """Images that passed the checks, and what these had to say, in sentences and by area of quality."""
 
     pet: sitk.Image
     mr: Optional[sitk.Image]
+    reference: Optional[sitk.Image]
     warnings: tuple[str, ...]
     quality: dict[str, Any] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ def denoise(
     settings: Optional[DenoiseSettings] = None,
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
+    full_dose_reference: Optional[sitk.Image] = None,
 ) -> DenoiseResult:
     """Denoise a PET image, guided by an MR of the same head.
 
@@ -108,6 +111,8 @@ def denoise(
         settings: sampler, samples, patches, seed, device; None takes the defaults.
         model: name of a bundled model, a model folder, or a model already loaded.
         progress: receives the reports; returning False cancels.
+        full_dose_reference: full-dose PET of the same scanner and protocol, of any head; only the dose that the record
+            tells depends on it.
 
     Raises:
         InputError: the input, the settings or the model cannot be used; the message says why.
@@ -115,7 +120,8 @@ def denoise(
     """
     settings = settings or DenoiseSettings()
     stages = Stages(Reporter(progress, _shares(_SHARES, settings)))
-    return _run(pet, mr, settings, _loaded(model, settings, with_mr=mr is not None), stages)
+    images = {"pet": pet, "mr": mr, "full_dose_reference": full_dose_reference}
+    return _run(images, settings, _loaded(model, settings, with_mr=mr is not None), stages)
 
 
 def denoise_files(
@@ -143,7 +149,8 @@ def denoise_files(
         if request.labels:
             check_labels(images["labels"], images["pet"])
             files["labels"].update(describe_image(images["labels"]))
-    result = _run(images["pet"], images.get("mr"), settings, loaded, stages)
+    result = _run(images, settings, loaded, stages)
+    images.pop("full_dose_reference", None)
     record = sidecar_path(request.output)
     pages = [request.page] if request.page else []
     with all_or_nothing([*request.volumes.values(), *pages, record]) as temporary:
@@ -167,18 +174,18 @@ def _loaded(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Mod
 
 
 def _run(
-    pet: sitk.Image, mr: Optional[sitk.Image], settings: DenoiseSettings, model: Model, stages: Stages
+    images: Mapping[str, Optional[sitk.Image]], settings: DenoiseSettings, model: Model, stages: Stages
 ) -> DenoiseResult:
     from .pipeline.sample import sample_residual
 
     with stages.stage("align"):
-        inputs = _checked(pet, mr, settings, model)
+        inputs = _checked(images, settings, model)
         inputs, placed_mr = _placed(inputs, settings, stages.report)
         aligned = to_model_grid(inputs.pet, placed_mr, model.metadata.voxel_spacing_mm)
     with stages.stage("normalise"):
         condition = make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing)
         inputs = _with_overlap_checked(inputs, aligned, condition)
-        inputs = inputs.told(*judge_input(inputs.pet, aligned, condition.head, model.metadata))
+        inputs = inputs.told(*judge_input(inputs.pet, aligned, condition.head, model.metadata, inputs.reference))
         # from here on only the head's PET is asked for: what else was aligned is let go
         aligned, condition = aligned.without_mr().crop(condition.head.box), condition.cropped()
     with stages.stage("sample"):
@@ -207,13 +214,17 @@ def _run(
     return DenoiseResult(denoised, difference, uncertainty, support, provenance, warnings)
 
 
-def _checked(pet: sitk.Image, mr: Optional[sitk.Image], settings: DenoiseSettings, model: Model) -> _Inputs:
-    pet, warnings = check_pet(pet, settings.nan_to_zero)
+def _checked(images: Mapping[str, Optional[sitk.Image]], settings: DenoiseSettings, model: Model) -> _Inputs:
+    pet, warnings = check_pet(images["pet"], settings.nan_to_zero)
     warnings = warnings + check_spacing(pet, model.metadata.spacing_range_mm)
+    mr, reference = images.get("mr"), images.get("full_dose_reference")
     if mr is not None:
         mr, about_mr = check_mr(mr, pet, settings.nan_to_zero)
         warnings = warnings + about_mr
-    return _Inputs(pet, mr, tuple(warnings))
+    if reference is not None:
+        reference, about_reference = check_reference(reference, settings.nan_to_zero)
+        warnings = warnings + about_reference
+    return _Inputs(pet, mr, reference, tuple(warnings))
 
 
 def _placed(inputs: _Inputs, settings: DenoiseSettings, report: Reporter) -> tuple[_Inputs, Optional[sitk.Image]]:
@@ -266,6 +277,7 @@ def _provenance(inputs: _Inputs, settings: DenoiseSettings, model: Model, sample
         "inputs": {
             "pet": describe_image(inputs.pet),
             "mr": None if inputs.mr is None else describe_image(inputs.mr),
+            **({} if inputs.reference is None else {"full_dose_reference": describe_image(inputs.reference)}),
         },
         "units": units_of(inputs.pet),
         "quality": inputs.quality,

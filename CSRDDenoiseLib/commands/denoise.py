@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     files = parser.add_argument_group("files (NIfTI, NRRD, MetaImage; inputs also DICOM series folders)")
     files.add_argument("--pet", type=Path, required=True, metavar="PATH", help="low-dose PET")
     files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, at the same place")
+    files.add_argument(
+        "--full-dose-reference",
+        type=Path,
+        metavar="PATH",
+        help="full-dose PET of the same scanner and protocol, of any head: the dose is told relative to it",
+    )
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
     files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
@@ -67,6 +73,8 @@ def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
 
 def tell_result(result: DenoiseResult, progress: str) -> None:
     """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
+    from ..quality.noise import REFERENCE
+
     outputs, seconds = result.provenance["outputs"], result.provenance["seconds"]["total"]
     if progress == "json":
         print(json.dumps({"result": result.provenance}), flush=True)
@@ -75,6 +83,9 @@ def tell_result(result: DenoiseResult, progress: str) -> None:
     if registration.get("applied"):
         offset, angle = registration["offset_mm"], registration["angle_degrees"]
         print(f"The MR was moved by {offset:.1f} mm and {angle:.1f} degrees to fit the PET.", file=sys.stderr)
+    dose = result.provenance["quality"].get("noise", {}).get("dose", {})
+    if dose.get("relative_to") == REFERENCE:
+        print(f"The PET has about {dose['estimate']:.2g} of the counts of the full-dose reference.", file=sys.stderr)
     for warning in result.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     print(f"Wrote {', '.join(outputs.values())} in {describe_seconds(seconds)}.", file=sys.stderr)
@@ -85,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
     settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero, register=args.register)
     from ..denoise import FileRequest, denoise_files
 
-    names = ("pet", "output", "mr", "difference", "uncertainty", "support", "overwrite", "report", "labels")
-    request = FileRequest(**{name: getattr(args, name) for name in names})
+    request = FileRequest(**{field.name: getattr(args, field.name) for field in fields(FileRequest)})
     result = denoise_files(request, settings, args.model, progress_callback(args.progress))
     tell_result(result, args.progress)
     return 0

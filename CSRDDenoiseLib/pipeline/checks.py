@@ -26,7 +26,7 @@ MIN_EXTENT_MM = 24.0
 MIN_VOXELS = 4
 MAX_NEGATIVE = 0.5
 MIN_HEAD_COVERED = 0.5
-INPUT_NAMES = {"pet": "PET", "mr": "MR", "labels": "label map"}
+INPUT_NAMES = {"pet": "PET", "mr": "MR", "labels": "label map", "full_dose_reference": "full-dose reference"}
 """How messages call the inputs of a request."""
 
 
@@ -44,6 +44,8 @@ class FileRequest:
         overwrite: replace outputs that exist.
         report: folder of the quality report, made if need be, or None; needs matplotlib.
         labels: label map whose regions the report measures, or None.
+        full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is told
+            relative to, or None.
     """
 
     pet: Path
@@ -55,16 +57,17 @@ class FileRequest:
     report: Optional[Path] = None
     labels: Optional[Path] = None
     support: Optional[Path] = None
+    full_dose_reference: Optional[Path] = None
 
     def __post_init__(self) -> None:
-        for name in ("pet", "output", "mr", "difference", "uncertainty", "support", "report", "labels"):
+        for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "report"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
 
     @property
     def inputs(self) -> dict[str, Path]:
         """Name -> path of what is read."""
-        return {name: path for name, path in (("pet", self.pet), ("mr", self.mr), ("labels", self.labels)) if path}
+        return {name: getattr(self, name) for name in INPUT_NAMES if getattr(self, name)}
 
     @property
     def volumes(self) -> dict[str, Path]:
@@ -144,6 +147,11 @@ def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.I
     if np.array_equal(sitk.GetArrayViewFromImage(mr), sitk.GetArrayViewFromImage(pet)):
         raise InputError("The MR is identical to the PET, voxel by voxel; give the MR or leave it out.")
     return mr, warnings
+
+
+def check_reference(reference: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    """Refuse a full-dose reference that is no image; return it as floating point, repaired if asked, and warnings."""
+    return _check_volume(reference, INPUT_NAMES["full_dose_reference"], nan_to_zero)
 
 
 def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import SimpleITK as sitk
 
 from ..pipeline.align import Aligned
 from ..pipeline.normalise import Head
+from .counts import compare_counts
 from .noise import judge_noise
 from .sanity import View, check_input
 
@@ -16,14 +17,24 @@ if TYPE_CHECKING:
 
 
 def judge_input(
-    pet: sitk.Image, aligned: Aligned, head: Head, metadata: ModelMetadata
+    pet: sitk.Image, aligned: Aligned, head: Head, metadata: ModelMetadata, reference: Optional[sitk.Image] = None
 ) -> tuple[list[str], dict[str, Any]]:
-    """Judge noise and sanity of the input; ``aligned`` and ``head`` are of the whole volume.
+    """Judge noise and sanity of the input.
+
+    Args:
+        pet: as it was read, checked to be a volume.
+        aligned: on the model's grid, the whole volume.
+        head: the head in it.
+        metadata: of the model.
+        reference: a full dose of the same scanner and protocol, checked to be a volume, or None.
 
     Returns:
         Warnings, and facts under ``noise`` and ``input``.
     """
     view = View(pet, aligned, head)
-    about_noise, noise = judge_noise(view.level, view.texture, metadata.extra)
+    about_counts, share = [], None
+    if reference is not None:
+        about_counts, share = compare_counts(view, reference, metadata.voxel_spacing_mm)
+    about_noise, noise = judge_noise(view.level, view.texture, metadata.extra, share)
     about_input, found = check_input(view)
-    return [*about_input, *about_noise], {"input": found, "noise": noise}
+    return [*about_input, *about_counts, *about_noise], {"input": found, "noise": noise}

@@ -4,8 +4,8 @@ Two numbers: the noise level (``pipeline.normalise.noise_level``), and an estima
 a linear fit to the power spectrum of the brain. Both are compared with the same numbers of the training data, which
 stand in the model's metadata (:func:`noise_facts`); a model without them has nothing to compare with and is silent.
 
-A dose is a share of a full dose, and full doses differ from scanner to scanner: what is told is the dose relative to
-the full-dose scans the model was trained on, with how often that was right.
+A dose is a share of a full dose, and full doses differ from scanner to scanner: without a full dose to compare with
+(``counts.py``) what is told is a range, relative to the full-dose scans the model was trained on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scipy import fft, ndimage
 from ..pipeline.normalise import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, bright_core, smooth
 
 KEY = "noise_level_range"
+REFERENCE, TYPICAL = "full-dose reference", "typical full dose of the training"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
 _ORDER = (INSIDE, NEAR, OUTSIDE)
@@ -29,7 +30,7 @@ ANSWERS_INSIDE = (0.02, 0.9)
 RINGS_PER_MM = tuple(np.linspace(0.04, 0.18, 9).round(4).tolist())
 _RINGS_OF_SLOPE = 7
 _BACKGROUND_MM = 14.0
-_SMALLEST_BRAIN_ML = 100.0
+SMALLEST_BRAIN_ML = 100.0
 _RIDGE = 0.3
 _FOLDS = 6
 _FEWEST_SCANS = 30
@@ -71,7 +72,7 @@ def texture(
     """
     core = bright_core(pet, mask, spacing, smoothed)
     volume_ml = float(core.sum() * np.prod(spacing) / 1000)
-    if volume_ml < _SMALLEST_BRAIN_ML:
+    if volume_ml < SMALLEST_BRAIN_ML:
         return None
     count, total = _power_in_rings(_fine_detail(pet, core, spacing), spacing)
     if not count.all() or not (total > 0).all():
@@ -142,7 +143,7 @@ def noise_facts(samples: Iterable[NoiseSample]) -> dict[str, Any]:
 
 
 def judge_noise(
-    level: float, features: Optional[np.ndarray], extra: Mapping[str, Any]
+    level: float, features: Optional[np.ndarray], extra: Mapping[str, Any], share: Optional[float] = None
 ) -> tuple[list[str], dict[str, Any]]:
     """Compare the noise of a PET with a model's training data.
 
@@ -150,12 +151,15 @@ def judge_noise(
         level: noise level of the PET.
         features: its :func:`texture`.
         extra: of the model's metadata.
+        share: of the counts of a full-dose reference, where there is one.
 
     Returns:
-        Warnings, and facts: ``level``, and where the model tells its training data ``verdict`` (inside, near, outside),
-        ``trained`` and ``dose``.
+        Warnings, and facts: ``level``; ``dose`` where there is a reference or the model tells its training data, with
+        what it is ``relative_to``; and in the latter case ``verdict`` (inside, near, outside) and ``trained``.
     """
     facts: dict[str, Any] = {"level": round(level, 5)}
+    if share is not None:
+        facts["dose"] = {"estimate": round(share, 5), "relative_to": REFERENCE}
     known = extra.get(KEY)
     if not known:
         return [], facts
@@ -164,7 +168,7 @@ def judge_noise(
     dose = estimate_dose(features, known.get("dose_fit"))
     if dose is not None:
         fit = known["dose_fit"]
-        facts["dose"] = {"estimate": round(dose, 5), "right": fit["right"], "factor": fit["factor"]}
+        facts.setdefault("dose", _typical_dose(dose, fit))
         by_dose, side_of_dose = _place(1 / dose, fit["answers"])
         if _ORDER.index(by_dose) > _ORDER.index(verdict):
             verdict, side, sure = by_dose, side_of_dose, False
@@ -179,6 +183,12 @@ def estimate_dose(features: Optional[np.ndarray], fit: Optional[Mapping[str, Any
     return float(np.exp(-np.clip(features @ np.array(fit["weights"]) + fit["offset"], 0.0, np.log(200.0))))
 
 
+def _typical_dose(dose: float, fit: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = dose / fit["factor"], min(dose * fit["factor"], 1.0)
+    told = {"estimate": round(dose, 5), "relative_to": TYPICAL, "range": _rounded((low, high))}
+    return {**told, "right": fit["right"], "factor": fit["factor"]}
+
+
 def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
     low, high = span
     side = 1 if value > high else -1 if value < low else 0
@@ -188,20 +198,31 @@ def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
 
 def _sentence(side: int, sure: bool, facts: Mapping[str, Any]) -> str:
     low, high = facts["trained"]
-    dose, levels = facts.get("dose"), f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}"
-    about = ""
-    if dose:
-        about = f"about dose {_told(dose['estimate'])}, give or take a factor {dose['factor']:.2g}, of its full doses"
+    levels, about = f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}", _dose_in_words(facts)
     if not sure:
         kind = "more" if side > 0 else "less"
         return (
-            f"The PET may have {kind} noise than anything this model was trained on: the noise's texture looks like "
-            f"{about}, though its size does not ({levels}). Look at the result with care."
+            f"The PET may have {kind} noise than anything this model was trained on: the noise's texture looks so, "
+            f"though its size does not ({levels}); {about}. Look at the result with care."
         )
     kind = "noisier" if side > 0 else "less noisy"
     return (
         f"The PET is {kind} than anything this model was trained on{': ' if about else ''}{about} ({levels}). "
         "The result is a guess beyond what was tested."
+    )
+
+
+def _dose_in_words(facts: Mapping[str, Any]) -> str:
+    dose = facts.get("dose")
+    if not dose:
+        return ""
+    about = f"about dose {_told(dose['estimate'])}"
+    if dose["relative_to"] == REFERENCE:
+        return f"{about} of the full-dose reference"
+    low, high = (_told(end) for end in dose["range"])
+    return (
+        f"{about}, likely {high} to {low}, if its full dose was typical of the training's "
+        "(--full-dose-reference tells it better)"
     )
 
 

@@ -218,7 +218,7 @@ def check_attenuation(view: View) -> Finding:
     head's depth: 0 to 20 %, 40 to 70 % and more than 70 %.
     """
     smoothed = view.smoothed
-    depth = _depth(_without_holes(smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, 0.99))), view.spacing)
+    depth = depth_mm(_without_holes(smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, 0.99))), view.spacing)
     depth /= max(float(depth.max()), 1e-3)
     zones = (smoothed[(depth > low) & (depth <= high)] for low, high in zip(_DEPTHS, _DEPTHS[1:]))
     rim, _, shell, centre = (float(np.median(zone)) if zone.size else np.nan for zone in zones)
@@ -241,7 +241,7 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask.view(np.uint8)))).view(bool)
 
 
-def _depth(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def depth_mm(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Distance in mm of each voxel of a mask from the nearest one that is not in it; 0 or less outside.
 
     Worked out in its bounding box, by Maurer's transform, which takes a third of the memory of SciPy's.
@@ -262,7 +262,7 @@ def check_contrast(view: View) -> Finding:
     if view.aligned.mr is None:
         return None, {}
     brain = ndimage.binary_opening(view.head.mask & (view.smoothed > BRAIN_THRESHOLD), iterations=2)
-    depth = _depth(_without_holes(brain), view.spacing)
+    depth = depth_mm(_without_holes(brain), view.spacing)
     values = view.aligned.mr
     shallow, deep = (values[(depth > low) & (depth <= high)] for low, high in (_SHALLOW_MM, _DEEP_MM))
     inside = values[depth > _SHALLOW_MM[0]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from . import alignment, cost, dose, modality, noise, protocol, signatures, trust
+from . import alignment, cost, counts, dose, modality, noise, protocol, signatures, trust
 from .bench import Bench, Rival, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
@@ -16,6 +16,7 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "trust": trust.run,
     "alignment": alignment.run,
     "signatures": signatures.run,
+    "counts": counts.run,
 }
 
 __all__ = ["EXPERIMENTS", "Bench", "Rival", "Section"]

@@ -1,0 +1,94 @@
+"""The dose against a full dose of the same scanner and protocol: told right, and not told where it cannot be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Optional
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image
+from scipy import ndimage
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.pipeline.align import to_model_grid
+from CSRDDenoiseLib.pipeline.normalise import find_head
+from CSRDDenoiseLib.quality.counts import compare_counts, count_noise, share_of_counts
+from CSRDDenoiseLib.quality.noise import REFERENCE, RIGHT_FACTOR, TYPICAL, judge_noise
+from CSRDDenoiseLib.quality.sanity import View
+
+STEP = 4.0
+SIDE = 44
+COUNTS = 2e7
+
+
+def scan(dose: float, radius_mm: float = 70.0, seed: int = 0, step: float = STEP) -> sitk.Image:
+    """A ball of grey around white matter, in which so many counts of the full dose are spread, Bq/mL."""
+    r = np.linalg.norm(np.indices((SIDE,) * 3) - (SIDE - 1) / 2, axis=0) * STEP
+    activity = ndimage.gaussian_filter(np.where(r < 0.7 * radius_mm, 0.8, 1.2) * (r < radius_mm), 1.0)
+    expected = activity * dose * COUNTS / activity.sum()
+    counts = np.random.default_rng(seed).poisson(expected)
+    return as_image((5000 * counts * activity.sum() / COUNTS / dose).astype(np.float32), (step,) * 3)
+
+
+def view(image: sitk.Image) -> View:
+    aligned = to_model_grid(image, None, STEP)
+    return View(image, aligned, find_head(aligned.pet, aligned.grid.array_spacing))
+
+
+@pytest.mark.parametrize("dose", [1 / 2, 1 / 10, 1 / 40])
+@pytest.mark.parametrize("radius_mm", [70.0, 60.0])
+def test_share_of_the_counts_is_found_also_against_a_smaller_head(dose, radius_mm):
+    warnings, share = compare_counts(view(scan(dose)), scan(1.0, radius_mm, seed=1), STEP)
+    assert warnings == [] and dose / RIGHT_FACTOR < share < RIGHT_FACTOR * dose
+
+
+def test_noise_grows_as_the_counts_of_each_millilitre_shrink():
+    large, small = (count_noise(view(scan(0.1, radius_mm))) for radius_mm in (70.0, 60.0))
+    assert large.power / small.power == pytest.approx((70 / 60) ** 3, rel=0.2)
+    assert share_of_counts(large, large) == 1.0
+    assert share_of_counts(large, replace(large, power=large.power / 4)) == pytest.approx(0.25)
+
+
+def test_other_voxels_are_another_protocol():
+    (sentence,), share = compare_counts(view(scan(0.1)), scan(1.0, step=5.0), STEP)
+    assert share is None and "5.00 x 5.00 x 5.00 mm" in sentence and "4.00 x 4.00 x 4.00 mm" in sentence
+
+
+def test_what_has_no_noise_or_no_brain_is_not_compared():
+    nothing = as_image(np.zeros((SIDE,) * 3, np.float32), (STEP,) * 3)
+    for reference in (nothing, scan(1.0, radius_mm=20.0)):
+        (sentence,), share = compare_counts(view(scan(0.1)), reference, STEP)
+        assert share is None and sentence.startswith("The full-dose reference shows too little")
+    (sentence,), share = compare_counts(view(scan(0.1, radius_mm=20.0)), scan(1.0), STEP)
+    assert share is None and sentence.startswith("The PET shows too little")
+
+
+@pytest.mark.parametrize("share", [None, 0.2])
+def test_dose_is_told_with_what_it_is_relative_to(share: Optional[float]):
+    fit = {"weights": [1.0] * 16, "offset": 3.0, "answers": [2.0, 10.0], "right": 0.4, "factor": 2.0}
+    extra = {"noise_level_range": {"levels": {}, "range": [0.02, 0.1], "dose_fit": fit}}
+    (sentence,), facts = judge_noise(0.5, np.zeros(16), extra, share)
+    if share:
+        assert facts["dose"] == {"estimate": 0.2, "relative_to": REFERENCE}
+        assert "about dose 1/5 of the full-dose reference (" in sentence
+    else:
+        assert facts["dose"]["relative_to"] == TYPICAL
+        assert facts["dose"]["range"] == pytest.approx([np.exp(-3) / 2, 2 * np.exp(-3)], rel=1e-3)
+        assert "about dose 1/20, likely 1/10 to 1/40, if its full dose was typical" in sentence
+
+
+def test_command_tells_and_records_the_share(tmp_path, model_folder, capsys):
+    files = {"pet": scan(0.1), "full": scan(1.0, seed=1)}
+    for name, image in files.items():
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
+    call = ["denoise", "--pet", tmp_path / "pet.nrrd", "--output", tmp_path / "out.nrrd", "--model", model_folder]
+    call += ["--full-dose-reference", tmp_path / "full.nrrd", "--preset", "fast", "--progress", "none"]
+    assert main([str(part) for part in call]) == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    dose = record["quality"]["noise"]["dose"]
+    assert dose["relative_to"] == REFERENCE and 0.1 / RIGHT_FACTOR < dose["estimate"] < 0.1 * RIGHT_FACTOR
+    assert record["inputs"]["full_dose_reference"]["path"].endswith("full.nrrd")
+    assert f"{dose['estimate']:.2g} of the counts of the full-dose reference" in capsys.readouterr().err
