@@ -30,7 +30,7 @@ from tiny_model import save_tiny_model
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.results import Outputs  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule.results import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder  # noqa: E402
@@ -135,6 +135,39 @@ def test_uncertainty_only_where_there_are_samples_and_it_is_wanted(logic, pair, 
     assert logic.denoise(pet, mr, preset="fast", model=small_model, device="cpu").uncertaintyVolume is None
     unwanted = Outputs(makeUncertainty=False)
     assert logic.denoise(pet, mr, model=small_model, outputs=unwanted, **QUICK).uncertaintyVolume is None
+
+
+def test_label_map_of_what_counts_do_not_support_only_where_it_is_wanted(logic, pair, small_model, scene):
+    pet, mr = pair
+    assert logic.denoise(pet, mr, model=small_model, **QUICK).supportVolume is None
+    result = logic.denoise(pet, mr, model=small_model, outputs=Outputs(makeSupport=True), **QUICK)
+    node = result.supportVolume
+    assert (node.GetClassName(), node.GetName()) == ("vtkMRMLLabelMapVolumeNode", "PET unsupported structure")
+    np.testing.assert_array_equal(matrix_of(node), matrix_of(pet))
+    labels = SLICER.util.arrayFromVolume(node)
+    assert labels.dtype == np.uint8 and labels.shape == SLICER.util.arrayFromVolume(pet).shape
+    assert node.GetVoxelValueUnits() is None
+    references = ("CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised")
+    assert [node.GetNodeReference(name) for name in references] == [pet, mr, result.denoisedVolume]
+    chosen = Outputs(supportVolume=node, makeSupport=True)
+    before = identities(scene)
+    assert logic.denoise(pet, mr, model=small_model, outputs=chosen, **QUICK).supportVolume is node
+    made = [scene.GetNodeByID(name) for name in identities(scene) - before]
+    assert not [each for each in made if each.IsA("vtkMRMLLabelMapVolumeNode")]
+
+
+def test_labels_of_the_worker_come_as_they_are(pair, tmp_path):
+    pet, _ = pair
+    values = SLICER.util.arrayFromVolume(pet)
+    labels = np.zeros(values.shape, np.uint8)
+    labels[3, 4, 5], labels[6, 7, 8] = 1, 2
+    arrays = {"output": values, "difference": values, "uncertainty": None, "support": labels}
+    paths = {kind: None if array is None else tmp_path / f"{kind}.nrrd" for kind, array in arrays.items()}
+    for kind, path in paths.items():
+        if path is not None:
+            sitk.WriteImage(sitk.GetImageFromArray(arrays[kind]), str(path))
+    node = make_volumes(paths, Outputs(makeSupport=True), pet, None)["support"]
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), labels)
 
 
 def test_result_follows_a_pet_under_a_transform_and_sees_the_mr_where_it_is(logic, scene, small_model):

@@ -20,10 +20,11 @@ pytest_plugins = ["slicer_fixtures"]
 import CSRDDenoisePanelTest  # noqa: E402 (needs the stand-in)
 import qt  # noqa: E402
 
-INPUTS = ("petSelector", "mrSelector", "denoisedSelector", "differenceSelector", "uncertaintySelector")
+INPUTS = tuple(f"{name}Selector" for name in ("pet", "mr", "denoised", "difference", "uncertainty", "support"))
 CHOICES = ("modelComboBox", "presetComboBox", "samplerComboBox", "stepsSpinBox", "samplesSpinBox", "patchSizeSpinBox")
 OTHERS = (
     "registerCheckBox",
+    "supportCheckBox",
     "overlapSlider",
     "seedSpinBox",
     "deviceComboBox",
@@ -202,6 +203,24 @@ def test_checkbox_registers_the_mr_and_the_status_tells_of_it(ui, logic_of, scen
     assert registration["applied"]
     assert denoised.GetNodeReference("CSRDDenoise.Registration").GetName() == "T1 registered to PET"
     assert f"moved by {registration['offset_mm']:.1f} mm" in ui.statusLabel.text
+
+
+def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    assert not logic_of.getParameterNode().makeSupport and not ui.supportSelector.isEnabled()
+    box = ui.supportCheckBox._qt
+    QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
+    assert logic_of.getParameterNode().makeSupport and ui.supportSelector.isEnabled()
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    support = ui.supportSelector.currentNode()
+    assert support.GetName() == "PET low dose unsupported structure"
+    assert logic_of.getParameterNode().support is support
+    over = {
+        view: SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetLabelVolumeID()
+        for view in ("CSRDPet", "CSRDDenoised")
+    }
+    assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
 
 
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):

@@ -70,7 +70,8 @@ def request_of(tmp_path, pet, mr, tiny):
     sitk.WriteImage(mr, str(tmp_path / "mr.nrrd"))
 
     def make(**changes) -> dict:
-        paths = {name: str(tmp_path / f"{name}.nrrd") for name in ("pet", "mr", "output", "difference", "uncertainty")}
+        names = ("pet", "mr", "output", "difference", "uncertainty", "support")
+        paths = {name: str(tmp_path / f"{name}.nrrd") for name in names}
         settings = {"steps": 2, "samples": 2, "device": "cpu", **changes.pop("settings", {})}
         return {"command": "denoise", "id": 1, "model": tiny, "settings": settings, **paths, **changes}
 
@@ -105,7 +106,8 @@ def test_nonsense_is_answered_and_survived_and_then_it_works(worker, request_of,
     assert result["event"] == "result" and result["id"] == "good", result
     assert {"mean_change", "window", "histogram_counts"} <= set(result["summary"])
     assert result["provenance"]["settings"]["steps"] == 2
-    assert {path.name for path in tmp_path.glob("*.nrrd")} >= {"output.nrrd", "difference.nrrd", "uncertainty.nrrd"}
+    outputs = {"output.nrrd", "difference.nrrd", "uncertainty.nrrd", "support.nrrd"}
+    assert {path.name for path in tmp_path.glob("*.nrrd")} >= outputs
     each.process.stdin.close()
     assert each.answer("nothing more")["code"] == 0
 

@@ -11,6 +11,7 @@ from .results import DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS, copy_display, set_
 
 LAYOUT_ID = 72911
 PLOT_VIEW = "CSRDHistogram"
+LABEL_OPACITY = 0.5
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 _COLUMN = """
    <item splitSize="1"><view class="vtkMRMLSliceNode" singletontag="{tag}">
@@ -48,8 +49,12 @@ def show_comparison(
     denoised: slicer.vtkMRMLScalarVolumeNode,
     difference: Optional[slicer.vtkMRMLScalarVolumeNode],
     uncertainty: Optional[slicer.vtkMRMLScalarVolumeNode],
+    support: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None,
 ) -> None:
-    """Switch to the comparison layout and show the volumes in it; volumes that are None leave their column out."""
+    """Switch to the comparison layout and show the volumes in it; volumes that are None leave their column out.
+
+    The label map ``support`` lies over the denoised volume, see-through.
+    """
     volumes = (pet, denoised, difference, uncertainty)
     summary = summary_of(denoised)
     copy_display(pet, denoised)
@@ -66,7 +71,7 @@ def show_comparison(
     _use_layout(manager, [volume is not None for volume in volumes])
     for (view, _label, _colour), volume in zip(_VIEWS, volumes):
         if volume is not None:
-            _show_in_view(manager, view, volume)
+            _show_in_view(manager, view, volume, support if volume is denoised else None)
     if summary:
         _show_histogram(summary)
 
@@ -104,14 +109,20 @@ def _use_layout(manager: "slicer.qMRMLLayoutManager", shown: "list[bool]") -> No
     manager.setLayout(identity)
 
 
-def _show_in_view(manager: "slicer.qMRMLLayoutManager", view: str, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+def _show_in_view(
+    manager: "slicer.qMRMLLayoutManager",
+    view: str,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    labels: Optional[slicer.vtkMRMLLabelMapVolumeNode],
+) -> None:
     logic = manager.sliceWidget(view).sliceLogic()
     composite = logic.GetSliceCompositeNode()
     composite.SetLinkedControl(True)
     composite.SetHotLinkedControl(True)
     composite.SetBackgroundVolumeID(volume.GetID())
     composite.SetForegroundVolumeID(None)
-    composite.SetLabelVolumeID(None)
+    composite.SetLabelVolumeID(labels.GetID() if labels is not None else None)
+    composite.SetLabelOpacity(LABEL_OPACITY)
     logic.FitSliceToAll()
 
 

@@ -23,7 +23,8 @@ class DenoisedVolumes:
     """What a run made: nodes in the scene, and the record of how.
 
     ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for. ``registrationTransform``, put
-    above the MR, brings it to where it was used; it is None unless the MR was registered.
+    above the MR, brings it to where it was used; it is None unless the MR was registered. ``supportVolume`` is 1 where
+    structure was added and 2 where it was removed that the PET's counts do not support; None unless asked for.
     """
 
     denoisedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -33,6 +34,7 @@ class DenoisedVolumes:
     registrationTransform: Optional[slicer.vtkMRMLLinearTransformNode] = None
     summary: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
 
 
 class RunFiles:

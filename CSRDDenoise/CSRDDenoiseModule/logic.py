@@ -20,7 +20,7 @@ from .results import Outputs, check_outputs, make_transform, make_volumes
 from .volumes import write_volume
 from .worker_process import WorkerProcess
 
-VOLUMES = ("output", "difference", "uncertainty")
+VOLUMES = ("output", "difference", "uncertainty", "support")
 
 
 class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
@@ -232,8 +232,8 @@ def _write_inputs(
 
 def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) -> "dict[str, str]":
     """Return where each volume goes; there is no uncertainty without samples to compare."""
-    kinds = VOLUMES if outputs.makeUncertainty and settings.has_uncertainty else VOLUMES[:2]
-    return {kind: str(files.path(kind)) for kind in kinds}
+    wanted = {"uncertainty": outputs.makeUncertainty and settings.has_uncertainty, "support": outputs.makeSupport}
+    return {kind: str(files.path(kind)) for kind in VOLUMES if wanted.get(kind, True)}
 
 
 def _collect(
@@ -258,6 +258,7 @@ def _collect(
         denoisedVolume=denoised,
         differenceVolume=nodes["difference"],
         uncertaintyVolume=nodes["uncertainty"],
+        supportVolume=nodes["support"],
         provenance=provenance,
         registrationTransform=_transform(provenance, denoised, mr),
         summary=message["summary"],

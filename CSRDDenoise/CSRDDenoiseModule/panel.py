@@ -23,7 +23,7 @@ from .results import Outputs
 
 INFO, CALIBRATE = "info", "calibrate"
 AUTOMATIC = "auto"
-VOLUMES = ("pet", "mr", "denoised", "difference", "uncertainty")
+VOLUMES = ("pet", "mr", "denoised", "difference", "uncertainty", "support")
 
 
 class LogicProtocol(Protocol):
@@ -113,6 +113,7 @@ class Panel:
                 **{name: getattr(self.ui, f"{name}Selector") for name in VOLUMES},
                 "registerMr": self.ui.registerCheckBox,
                 "makeUncertainty": self.ui.uncertaintyCheckBox,
+                "makeSupport": self.ui.supportCheckBox,
                 "steps": self.ui.stepsSpinBox,
                 "samples": self.ui.samplesSpinBox,
                 "patchSize": self.ui.patchSizeSpinBox,
@@ -229,7 +230,12 @@ class Panel:
             parameters.mr,
             model=parameters.model,
             outputs=Outputs(
-                parameters.denoised, parameters.difference, parameters.uncertainty, parameters.makeUncertainty
+                parameters.denoised,
+                parameters.difference,
+                parameters.uncertainty,
+                parameters.makeUncertainty,
+                parameters.support,
+                parameters.makeSupport,
             ),
             onProgress=self.onProgress,
             onFinished=self.onFinished,
@@ -285,7 +291,9 @@ class Panel:
         parameters = self._parameters
         if parameters is None or parameters.pet is None or parameters.denoised is None:
             return
-        show_comparison(parameters.pet, parameters.denoised, parameters.difference, parameters.uncertainty)
+        show_comparison(
+            parameters.pet, parameters.denoised, parameters.difference, parameters.uncertainty, parameters.support
+        )
 
     def onReport(self, *_arguments: Any) -> None:
         """Draw the report of the result and open it."""
@@ -337,12 +345,19 @@ class Panel:
             parameters.denoised = result.denoisedVolume
             parameters.difference = result.differenceVolume
             parameters.uncertainty = result.uncertaintyVolume
+            parameters.support = result.supportVolume
         self._showRunning(False)
         seconds = result.provenance.get("seconds", {}).get("total", 0)
         done = _("Done in {time}.").format(time=estimate.duration(seconds))
         self._say(" ".join([done, *_registered(result), *result.warnings]))
         self.refresh()
-        show_comparison(parameters.pet, result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume)
+        show_comparison(
+            parameters.pet,
+            result.denoisedVolume,
+            result.differenceVolume,
+            result.uncertaintyVolume,
+            result.supportVolume,
+        )
         self._endIdleWorker()
 
     def onReportFinished(self, path: Path) -> None:

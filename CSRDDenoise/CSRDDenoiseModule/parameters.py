@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from CSRDDenoiseLib.errors import InputError
@@ -25,8 +25,10 @@ class CSRDDenoiseParameterNode:
     denoised: vtkMRMLScalarVolumeNode
     difference: vtkMRMLScalarVolumeNode
     uncertainty: vtkMRMLScalarVolumeNode
+    support: vtkMRMLLabelMapVolumeNode
     registerMr: bool = False
     makeUncertainty: bool = True
+    makeSupport: bool = False
     model: str = ""
     preset: str = DEFAULT_PRESET
     sampler: str = _DEFAULT.sampler

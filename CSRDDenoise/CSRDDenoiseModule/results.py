@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import InputError
 
-from .volumes import LPS_FROM_RAS, copy_meaning, fill_node, read_array
+from .volumes import LPS_FROM_RAS, copy_meaning, fill_node, place_beside, read_array
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
@@ -23,12 +23,15 @@ class Outputs:
     """Volumes to fill with the results; where there is None a new one is made.
 
     ``makeUncertainty`` False leaves the uncertainty out; it also is where fewer than two samples are drawn.
+    ``makeSupport`` True asks for the label map of what the PET's counts do not support.
     """
 
     denoisedVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None
     differenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None
     uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None
     makeUncertainty: bool = True
+    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
+    makeSupport: bool = False
 
 
 def check_outputs(
@@ -40,18 +43,19 @@ def check_outputs(
         InputError: a volume is chosen twice.
     """
     taken = [pet, mr]
-    for node in (outputs.denoisedVolume, outputs.differenceVolume, outputs.uncertaintyVolume):
+    for node in _chosen(outputs).values():
         if node is not None and node in taken:
             raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
         taken.append(node)
 
 
 def output_name(pet_name: str, kind: str) -> str:
-    """Return the name of a new result volume; ``kind`` is ``output``, ``difference`` or ``uncertainty``."""
+    """Return the name of a new result volume; ``kind`` is a key of a run's paths."""
     names = {
         "output": _("{pet} denoised"),
         "difference": _("{pet} difference"),
         "uncertainty": _("{pet} uncertainty"),
+        "support": _("{pet} unsupported structure"),
     }
     return names[kind].format(pet=pet_name)
 
@@ -67,14 +71,10 @@ def make_volumes(
     Every file is read before a node is touched; if anything fails, nodes made here are removed again.
 
     Args:
-        paths: file of each of ``output``, ``difference``, ``uncertainty``, or None for none.
+        paths: file of each of ``output``, ``difference``, ``uncertainty``, ``support``, or None for none.
     """
     arrays = {kind: read_array(path) for kind, path in paths.items() if path is not None}
-    chosen = {
-        "output": outputs.denoisedVolume,
-        "difference": outputs.differenceVolume,
-        "uncertainty": outputs.uncertaintyVolume,
-    }
+    chosen = _chosen(outputs)
     made = []
     nodes: dict[str, Optional[slicer.vtkMRMLScalarVolumeNode]] = dict.fromkeys(chosen)
     try:
@@ -82,10 +82,11 @@ def make_volumes(
             node = chosen[kind]
             if node is None or not slicer.mrmlScene.IsNodePresent(node):
                 name = slicer.mrmlScene.GenerateUniqueName(output_name(pet.GetName(), kind))
-                node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+                node = slicer.mrmlScene.AddNewNodeByClass(_node_class(kind), name)
                 made.append(node)
             fill_node(node, array, pet)
-            copy_meaning(pet, node)
+            # labels have neither the PET's quantity nor its unit
+            (place_beside if kind == "support" else copy_meaning)(pet, node)
             nodes[kind] = node
         _show(nodes, arrays, pet)
         _refer(nodes, pet, mr)
@@ -121,6 +122,19 @@ def remove_volume(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     for index in reversed(range(node.GetNumberOfDisplayNodes())):
         slicer.mrmlScene.RemoveNode(node.GetNthDisplayNode(index))
     slicer.mrmlScene.RemoveNode(node)
+
+
+def _chosen(outputs: Outputs) -> "dict[str, Optional[slicer.vtkMRMLScalarVolumeNode]]":
+    return {
+        "output": outputs.denoisedVolume,
+        "difference": outputs.differenceVolume,
+        "uncertainty": outputs.uncertaintyVolume,
+        "support": outputs.supportVolume,
+    }
+
+
+def _node_class(kind: str) -> str:
+    return "vtkMRMLLabelMapVolumeNode" if kind == "support" else "vtkMRMLScalarVolumeNode"
 
 
 def _show(nodes: dict, arrays: "dict[str, np.ndarray]", pet: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -165,6 +179,6 @@ def _refer(nodes: dict, pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer
         if node is not None:
             node.SetNodeReferenceID(PET_REFERENCE, pet.GetID())
             node.SetNodeReferenceID(MR_REFERENCE, mr.GetID() if mr is not None else None)
-    for kind in ("difference", "uncertainty"):
+    for kind in ("difference", "uncertainty", "support"):
         if nodes[kind] is not None:
             nodes[kind].SetNodeReferenceID(RESULT_REFERENCE, nodes["output"].GetID())
