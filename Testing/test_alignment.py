@@ -102,6 +102,15 @@ def test_aligned_pair_is_silent_and_a_misaligned_one_is_told_with_numbers(exampl
     assert f"{facts['offset_mm']:.1f} mm and {facts['angle_degrees']:.1f} degrees" in warning
 
 
+@pytest.mark.parametrize(("side", "centre"), [(14, (0, 8, 4)), (14, (-6, -6, 4)), (20, (0, 0, 0))])
+def test_piece_of_a_head_is_not_told_to_be_off_by_a_motion_that_gains_nothing(example, landmarks, side, centre):
+    pet, mr = example
+    middle = np.array(pet.TransformPhysicalPointToContinuousIndex(landmarks.mean(0))) + centre
+    first = [int(np.clip(start, 0, size - side)) for start, size in zip(middle - side / 2, pet.GetSize())]
+    found = measure_alignment(*(sitk.RegionOfInterest(image, [side] * 3, first) for image in (pet, mr)))
+    assert found.verdict == "aligned" and found.displacement_mm < 3.0
+
+
 def test_more_noise_is_no_misalignment(example):
     pet, mr = example
     values = sitk.GetArrayFromImage(pet)

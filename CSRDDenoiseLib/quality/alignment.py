@@ -28,6 +28,7 @@ ALIGNED, DOUBTFUL, MISALIGNED = "aligned", "doubtful", "misaligned"
 DOUBTFUL_MM = 3.0
 MISALIGNED_MM = 5.0
 LEAST_OUTLINE_OVERLAP = 0.6
+CHANCE_GAIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[list[str], dict[st
 def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
     """Look for the rigid motion of the MR that fits the PET best, starting from where it lies, on 4 mm voxels.
 
+    A motion that gains no more mutual information than chance gives to so few voxels is taken for none: a crop that
+    shows little of the head can be moved by some mm and fits as well.
+
     Returns:
         None when one of the two shows no head.
     """
@@ -86,8 +90,11 @@ def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
     now = normalised_mutual_information(pair, no_motion(pair))
     if search is None:
         return Alignment(_verdict(None, overlap, 0.0), None, None, None, overlap, now, now, 0.0)
-    size, peak = size_of(matrix(search.motion), head_points(pair)), prominence(pair, search.motion)
-    best = normalised_mutual_information(pair, search.motion)
+    motion, best = search.motion, normalised_mutual_information(pair, search.motion)
+    voxels = int(sitk.GetArrayViewFromImage(pair.head).sum())
+    if best - 1 < (now - 1) * (1 + CHANCE_GAIN / voxels**0.5):
+        motion, best = no_motion(pair), now
+    size, peak = size_of(matrix(motion), head_points(pair)), prominence(pair, motion)
     numbers = (size.offset_mm, size.degrees, size.displacement_mm, overlap, now, best, peak)
     return Alignment(_verdict(size, overlap, peak), *numbers)
 
