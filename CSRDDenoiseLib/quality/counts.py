@@ -31,7 +31,7 @@ QUANTILE = 0.25
 SPACING_TOLERANCE = 0.01
 _LOCAL_MM = 10.0
 _WINDOW_MM = 14.0
-_MARGIN_MM = 24.0
+_MARGIN_MM = 18.0
 _DEEP_MM = 6.0
 _LEAST_ACTIVITY = 0.3
 
@@ -90,9 +90,9 @@ def count_noise(view: View) -> Optional[CountNoise]:
     if core.sum() * voxel_ml < SMALLEST_BRAIN_ML or not deep.any():
         return None
     box = ndimage.find_objects(core.astype(np.uint8))[0]
-    local = smooth(_finest_detail(view, core, box) ** 2, view.spacing, _LOCAL_MM)
-    local /= np.maximum(view.smoothed[box], _LEAST_ACTIVITY)
-    power = float(np.quantile(local[deep[box]], QUANTILE))
+    detail = _finest_detail(view, core, box)
+    local = smooth(np.square(detail, out=detail), view.spacing, _LOCAL_MM)
+    power = float(np.quantile(local[deep[box]] / np.maximum(view.smoothed[deep], _LEAST_ACTIVITY), QUANTILE))
     head_ml = float(view.relative[view.head.mask].sum(dtype=np.float64)) * voxel_ml
     return CountNoise(power, head_ml) if power > 0 and head_ml > 0 else None
 
@@ -102,16 +102,21 @@ def _finest_detail(view: View, core: np.ndarray, box: tuple[slice, ...]) -> np.n
     step = float(np.mean(view.spacing))
     middle = min(CYCLES_PER_VOXEL / step, CYCLES_PER_PET_VOXEL / min(view.pet.GetSpacing()))
     margins = [int(_MARGIN_MM / step) for step in view.spacing]
-    pet, window = (_with_margins(volume, box, margins) for volume in (view.relative, core))
-    fine = pet - smooth(pet, view.spacing, _WINDOW_MM)
-    fine *= smooth(window, view.spacing, _WINDOW_MM)
-    spectrum = fft.rfftn(fine)
-    z, y = (fft.fftfreq(n, side).astype(np.float32) for n, side in zip(fine.shape[:2], view.spacing))
-    x = fft.rfftfreq(fine.shape[2], view.spacing[2]).astype(np.float32)
-    frequency = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
-    spectrum *= np.exp(-0.5 * ((frequency - middle) * step / BAND_WIDTH) ** 2)
+    fine = _with_margins(view.relative, box, margins)
+    coarse = smooth(fine, view.spacing, _WINDOW_MM)
+    fine -= coarse
+    del coarse
+    fine *= smooth(_with_margins(core, box, margins), view.spacing, _WINDOW_MM)
     inner = tuple(slice(n, size - n) for n, size in zip(margins, fine.shape))
-    return fft.irfftn(spectrum, fine.shape)[inner]
+    shape = tuple(fft.next_fast_len(size, real=True) for size in fine.shape)
+    spectrum = fft.rfftn(fine, shape)
+    del fine
+    z, y = (fft.fftfreq(n, side) for n, side in zip(shape, view.spacing[:2]))
+    in_plane = y[:, None] ** 2 + fft.rfftfreq(shape[2], view.spacing[2]) ** 2
+    # plane by plane, because the frequencies would take as much memory as the spectrum
+    for along, plane in zip(z, spectrum):
+        plane *= np.exp(-0.5 * ((np.sqrt(along**2 + in_plane) - middle) * step / BAND_WIDTH) ** 2)
+    return fft.irfftn(spectrum, shape, overwrite_x=True)[inner]
 
 
 def _with_margins(volume: np.ndarray, box: tuple[slice, ...], margins: list[int]) -> np.ndarray:
