@@ -11,8 +11,12 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image
 from scipy import ndimage
+from study_folder import write_study
+from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS, Bench
+from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.pipeline.align import to_model_grid
 from CSRDDenoiseLib.pipeline.normalise import find_head
 from CSRDDenoiseLib.quality.counts import compare_counts, count_noise, share_of_counts
@@ -78,6 +82,19 @@ def test_dose_is_told_with_what_it_is_relative_to(share: Optional[float]):
         assert facts["dose"]["relative_to"] == TYPICAL
         assert facts["dose"]["range"] == pytest.approx([np.exp(-3) / 2, 2 * np.exp(-3)], rel=1e-3)
         assert "about dose 1/20, likely 1/10 to 1/40, if its full dose was typical" in sentence
+
+
+def test_experiment_compares_with_heads_on_the_same_scanner_only(tmp_path):
+    folders = [write_study(tmp_path / f"subject_{seed}", seed) for seed in range(3)]
+    (folders[1] / "subject.json").write_text((folders[0] / "subject.json").read_text())
+    model = load_model(save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0))
+    bench = Bench(tuple(folders), model, report=lambda line: None)
+    (table,) = EXPERIMENTS["counts"](bench, doses=["1/4", "1/40"]).tables
+    rows = {row[0]: row[1:] for row in table.rows}
+    alone, in_range, own, other = rows["1/40"]
+    assert (alone, in_range) == ("", ""), "the model does not tell the noise of its training"
+    assert " of 3 " in own and " of 2 " in other
+    assert " of 6 " in rows["all"][2] and " of 4 " in rows["all"][3]
 
 
 def test_command_tells_and_records_the_share(tmp_path, model_folder, capsys):
