@@ -103,9 +103,11 @@ def test_command_tells_and_records_the_share(tmp_path, model_folder, capsys):
         sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
     call = ["denoise", "--pet", tmp_path / "pet.nrrd", "--output", tmp_path / "out.nrrd", "--model", model_folder]
     call += ["--full-dose-reference", tmp_path / "full.nrrd", "--preset", "fast", "--progress", "none"]
+    call += ["--report", tmp_path]
     assert main([str(part) for part in call]) == 0
     record = json.loads((tmp_path / "out.json").read_text())
     dose = record["quality"]["noise"]["dose"]
     assert dose["relative_to"] == REFERENCE and 0.1 / RIGHT_FACTOR < dose["estimate"] < 0.1 * RIGHT_FACTOR
     assert record["inputs"]["full_dose_reference"]["path"].endswith("full.nrrd")
     assert f"{dose['estimate']:.2g} of the counts of the full-dose reference" in capsys.readouterr().err
+    assert ">full-dose reference<" in (tmp_path / "out.html").read_text(encoding="utf-8")

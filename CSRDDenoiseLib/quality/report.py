@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..pipeline.align import ORIENTATION, Grid, resample
+from ..pipeline.checks import INPUT_NAMES
 from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, find_head, noise_level, smooth
 from ..summary import ChangeSummary, summarise_change
 from .curves import Curves, histogram_figure, profile_figure
@@ -133,8 +134,8 @@ def check_unmoved(images: Mapping[str, sitk.Image], provenance: Mapping[str, Any
         here = (*image.GetSize(), *image.GetOrigin(), *image.GetDirection())
         if not np.allclose(here, (*told["size"], *told["origin_mm"], *told["direction"]), atol=UNMOVED):
             raise InputError(
-                f"The {name.upper()} is no longer what it was in the run, or lies elsewhere; undo its transform, or "
-                "denoise again."
+                f"The {INPUT_NAMES[name]} is no longer what it was in the run, or lies elsewhere; undo its transform, "
+                "or denoise again."
             )
 
 
@@ -259,7 +260,7 @@ def _alignment(volumes: _Volumes) -> str:
 
 def _origin(provenance: Mapping[str, Any]) -> str:
     """Where the result comes from: inputs and their geometry, model, settings, and the whole record, folded."""
-    inputs = {name.upper(): told for name, told in provenance.get("inputs", {}).items() if told}
+    inputs = {INPUT_NAMES[name]: told for name, told in provenance.get("inputs", {}).items() if told}
     model, settings = provenance.get("model", {}), provenance.get("settings", {})
     rows = [
         ("Model", f"{model.get('name', '')}, weights {str(model.get('weights_sha256', ''))[:12]}…"),
@@ -271,7 +272,9 @@ def _origin(provenance: Mapping[str, Any]) -> str:
     geometry = table(("", *inputs), geometry_rows(inputs), "Inputs and geometry", printed=PRINTED_INPUTS)
     made = table(("", ""), rows, "Model, settings and versions")
     record = f"<pre>{escape(json.dumps(provenance, indent=2, default=str))}</pre>"
-    return section("Inputs and provenance", _columns(geometry, made), folded("The whole record (JSON)", record))
+    # four columns of numbers do not fit half a page
+    tables = _columns(geometry, made) if len(inputs) <= 3 else geometry + made
+    return section("Inputs and provenance", tables, folded("The whole record (JSON)", record))
 
 
 def _curves(volumes: _Volumes) -> str:
