@@ -157,6 +157,23 @@ def test_the_model_of_a_run_loads_and_knows_its_noise_levels(config, tmp_path):
     assert not set(model.metadata.training["split"]["test"]) & set(model.metadata.training["split"]["train"])
 
 
+def test_phantoms_of_a_dose_range_have_doses_of_their_own(config, tmp_path):
+    config = replace(config, doses=(1 / 2, 1 / 5, 1 / 20), dose_range=(1 / 20, 1 / 2), steps=1)
+    run = TrainingRun(config)
+    parts = np.geomspace(1 / 20, 1 / 2, 4)
+    drawn = [run.pool.doses_of(phantom) for phantom in range(50)]
+    assert all(low * 0.99 < dose < high * 1.01 for doses in drawn for dose, low, high in zip(doses, parts, parts[1:]))
+    assert len(set(drawn)) == 50 and drawn == [run.pool.doses_of(phantom) for phantom in range(50)]
+    run.run()
+    assert run.pool.available() == 2
+    first = run.pool.load(0, drawn[0][0]), run.pool.load(0, drawn[0][2])
+    assert np.std(first[0].low_dose - first[0].full_dose) > np.std(first[1].low_dose - first[1].full_dose)
+    assert run.validation_pool.doses_of(0) == config.doses, "validation is told by dose"
+    metadata = export_model(config, tmp_path / "model")
+    assert metadata.dose_range == (1 / 20, 1 / 2) and "1/2 to 1/20" in metadata.description
+    assert metadata.extra["noise_level_range"] == noise_range(run.pool) != {}
+
+
 def test_a_run_can_start_from_a_model(config, tmp_path):
     TrainingRun(config).run()
     export_model(config, tmp_path / "model")
@@ -308,4 +325,7 @@ def test_the_configurations_of_the_repository_can_be_read_and_built(name):
     network = build_network(config.architecture)
     assert network.in_channels == 1 + len(CHANNELS[config.normalisation])
     assert config.patch % network.multiple == 0
-    assert config.data == (CONFIGS.parent / "runs" / "data").resolve(), "all share one split and one pool"
+    runs = (CONFIGS.parent / "runs").resolve()
+    assert config.split_file == runs / "data" / "split.json", "all share one split"
+    assert config.dose_range or config.data == runs / "data", "those with the same doses share one pool"
+    assert config.start_from in (None, str(runs / "brain" / "model"))

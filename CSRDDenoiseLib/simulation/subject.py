@@ -21,6 +21,7 @@ from .scanner import ANGLES, Scanner, acquire, attenuation_map, draw_scanner, ex
 from .tracer import TRACERS, draw_uptake
 
 PAPER_DOSES = (1 / 4, 1 / 6, 1 / 8, 1 / 10)
+_LARGEST_DENOMINATOR = 200
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,13 @@ def simulate_subject(anatomy: Anatomy, settings: SimulationSettings, seed: int, 
 
 def dose_name(dose: float) -> str:
     """The name of a dose fraction in file names: 0.1 -> ``1_10``."""
-    fraction = Fraction(dose).limit_denominator(200)
+    fraction = Fraction(dose).limit_denominator(_LARGEST_DENOMINATOR)
     return f"{fraction.numerator}_{fraction.denominator}"
+
+
+def nameable_dose(dose: float) -> float:
+    """The nearest dose fraction that :func:`dose_name` tells in full."""
+    return float(Fraction(dose).limit_denominator(_LARGEST_DENOMINATOR))
 
 
 def emulate_dose(full: np.ndarray, low: np.ndarray, low_dose: float, dose: float) -> np.ndarray:

@@ -19,13 +19,17 @@ class TrainingConfig:
         anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``).
         output: folder for checkpoints, the log and the model.
         data: folder for the split and the pool, for runs that share them; None takes ``output``.
+        split: file of the split, which is drawn where there is none yet; None takes ``split.json`` in ``data``.
         architecture: ``type`` and the network's own arguments.
         normalisation: scheme of ``pipeline.condition`` that the model is trained in.
         sigma_data: standard deviation of the residual; None measures it on the pool.
         sigma_range: smallest and largest noise level of a sampler, as multiples of sigma_data; the largest is far
             above the residual, so that the noisy residual tells nothing, and the smallest far below its own noise.
-        start_from: a model (name or folder) of this architecture whose weights and sigma_data to begin with.
-        doses: dose fractions to train on.
+        start_from: a model of this architecture whose weights and sigma_data to begin with: the name of a bundled one,
+            or a folder, told with a slash.
+        doses: dose fractions to train on; beside a ``dose_range`` only those of validation.
+        dose_range: smallest and largest dose fraction; every phantom then has its own, as many as ``doses``, spread
+            over the range on a logarithmic scale.
         unseen_doses: dose fractions that validation reports besides them.
         subjects: share of the subjects for training, validation and test.
         pool_size: phantoms to simulate for training; later ones replace none.
@@ -52,12 +56,14 @@ class TrainingConfig:
     anatomy: Path
     output: Path
     data: Optional[Path] = None
+    split: Optional[Path] = None
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
     normalisation: str = "noise-level"
     sigma_data: Optional[float] = None
     sigma_range: tuple[float, float] = (0.02, 40.0)
     start_from: Optional[str] = None
     doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
+    dose_range: Optional[tuple[float, float]] = None
     unseen_doses: tuple[float, ...] = (1 / 10,)
     subjects: tuple[float, float, float] = (0.78, 0.08, 0.14)
     pool_size: int = 400
@@ -91,6 +97,16 @@ class TrainingConfig:
         return self.data or self.output
 
     @property
+    def split_file(self) -> Path:
+        """Where it is written which subject is for what."""
+        return self.split or self.data_folder / "split.json"
+
+    @property
+    def trained_doses(self) -> tuple[float, float]:
+        """Smallest and largest dose fraction of the training."""
+        return self.dose_range or (min(self.doses), max(self.doses))
+
+    @property
     def mean_from(self) -> str:
         """What the network is shown for the posterior mean, as a model's metadata tells it."""
         return "zero" if self.prior_share > 0 else "noise"
@@ -120,9 +136,12 @@ def load_config(path: Path) -> TrainingConfig:
     for key in ("anatomy", "output"):
         if key not in values:
             raise InputError(f"'{path}' lacks the folder '{key}'.")
-    for key in {"anatomy", "output", "data"} & set(values):
+    for key in {"anatomy", "output", "data", "split"} & set(values):
         values[key] = (path.parent / values[key]).resolve()
-    for key in ("doses", "unseen_doses", "subjects", "sigma_range"):
+    if "/" in (values.get("start_from") or ""):
+        # a name without a slash is that of a bundled model
+        values["start_from"] = str((path.parent / values["start_from"]).resolve())
+    for key in ("doses", "dose_range", "unseen_doses", "subjects", "sigma_range"):
         if key in values:
             values[key] = tuple(_number(value) for value in values[key])
     return TrainingConfig(**values)

@@ -13,7 +13,7 @@ from ..quality.noise import KEY as NOISE_KEY
 from .checkpoint import TrainingState, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
-from .pool import Pool
+from .pool import pool_of
 from .split import load_or_make_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
@@ -38,7 +38,10 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     network = build_network(config.architecture)
     weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
     network.load_state_dict(weights)
-    doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
+    if config.dose_range:
+        doses = "{} to {}".format(*(f"1/{round(1 / dose)}" for dose in sorted(config.dose_range, reverse=True)))
+    else:
+        doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
     metadata = ModelMetadata(
         name=config.name,
         description=f"Brain PET with MR, trained on simulated PET of dose {doses} (several tracers and scanners).",
@@ -52,23 +55,20 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         mean_from=config.mean_from,
         voxel_spacing_mm=config.model_spacing,
         spacing_range_mm=_SPACING_RANGE_MM,
-        dose_range=(min(config.doses), max(config.doses)),
+        dose_range=config.trained_doses,
         mr_optional=config.mr_dropout > 0,
         training=_facts(config, state, hardware),
-        extra={NOISE_KEY: noise_range(_pool(config))},
+        extra={NOISE_KEY: noise_range(pool_of(config, "train"))},
     )
     # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
     save_model(folder, network.half(), metadata)
     return metadata
 
 
-def _pool(config: TrainingConfig) -> Pool:
-    # it is only read, so neither anatomies nor a seed are needed
-    return Pool(config.data_folder / "pool", config.anatomy, (), config.doses, config.model_spacing, first_seed=0)
-
-
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
-    settings = {key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output", "data")}
+    settings = {
+        key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output", "data", "split")
+    }
     return {
         "steps": state.step,
         "hours": round(state.seconds / 3600, 2),
@@ -76,5 +76,5 @@ def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[
         "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "settings": settings,
-        "split": load_or_make_split(config.data_folder / "split.json", (), config.subjects, config.seed),
+        "split": load_or_make_split(config.split_file, (), config.subjects, config.seed),
     }

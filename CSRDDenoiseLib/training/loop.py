@@ -21,12 +21,11 @@ from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .objective import denoising_loss, learning_rate_factor, update_average
 from .patches import Batch, PatchSource
-from .pool import Pool, residual_rms
+from .pool import Pool, pool_of, residual_rms
 from .simulators import start_simulators
 from .split import load_or_make_split
 from .validation import validate
 
-_SEEDS_PER_PART = 1_000_000
 _STEPS_PER_POOL_CHECK = 100
 
 
@@ -47,9 +46,9 @@ class TrainingRun:
         if self.world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
         names = list_anatomies(config.anatomy)
-        self.split = load_or_make_split(config.data_folder / "split.json", names, config.subjects, config.seed)
-        self.pool = self._pool("train", config.doses)
-        self.validation_pool = self._pool("validation", (*config.doses, *config.unseen_doses))
+        self.split = load_or_make_split(config.split_file, names, config.subjects, config.seed)
+        self.pool = pool_of(config, "train", self.split["train"])
+        self.validation_pool = pool_of(config, "validation", self.split["validation"])
 
     def run(self, minutes: Optional[float] = None) -> TrainingState:
         """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands."""
@@ -164,13 +163,6 @@ class TrainingRun:
         with (self.config.output / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._echo(line)
-
-    def _pool(self, part: str, doses: tuple[float, ...]) -> Pool:
-        config = self.config
-        folder = config.data_folder / ("pool" if part == "train" else f"pool-{part}")
-        number = ("train", "validation", "test").index(part)
-        seed = _SEEDS_PER_PART * (3 * config.seed + number + 1)
-        return Pool(folder, config.anatomy, self.split[part], doses, config.model_spacing, seed, config.normalisation)
 
     def _wait_for_pool(self) -> None:
         while self.pool.available() < min(self.config.pool_start, self.config.pool_size):

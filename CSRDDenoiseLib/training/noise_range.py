@@ -18,12 +18,13 @@ def noise_range(pool: Pool, phantoms: int = 60) -> dict[str, Any]:
     Returns:
         What :func:`CSRDDenoiseLib.quality.noise.noise_facts` makes of them; empty without a phantom.
     """
-    return noise_facts(_samples(pool, min(phantoms, pool.available()), (*pool.doses, *DOSES_BEYOND)))
+    return noise_facts(_samples(pool, min(phantoms, pool.available()), sorted({*pool.doses, *DOSES_BEYOND})))
 
 
 def _samples(pool: Pool, phantoms: int, doses: Sequence[float]) -> Iterator[NoiseSample]:
-    spacing, lowest = (pool.spacing,) * 3, min(pool.doses)
+    spacing = (pool.spacing,) * 3
     for phantom in range(phantoms):
+        lowest = min(pool.doses_of(phantom))
         example = pool.load(phantom, lowest)
         for dose in doses:
             pet = emulate_dose(example.full_dose, example.low_dose, lowest, dose)

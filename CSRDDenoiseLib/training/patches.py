@@ -72,7 +72,8 @@ class PatchSource:
         return torch.from_numpy(np.minimum(drawn, self.sigma_max).astype(np.float32))
 
     def _patch(self, rng: np.random.Generator, phantoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        example = self._example(int(rng.integers(phantoms)), float(rng.choice(self.pool.doses)))
+        phantom = int(rng.integers(phantoms))
+        example = self._example(phantom, float(rng.choice(self.pool.doses_of(phantom))))
         side = self.config.patch
         start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in example.mask.shape]
         cut = partial(_cut, start=start, side=side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -13,7 +13,11 @@ from scipy import ndimage
 from ..pipeline.normalise import FWHM_PER_SIGMA, find_head, head_positions, noise_level, normalise_mr, smooth
 from ..pipeline.reference_normalise import grid_positions, reference_mr, reference_range
 from ..simulation.anatomy import load_anatomy
-from ..simulation.subject import SimulationSettings, Subject, dose_name, simulate_subject
+from ..simulation.subject import SimulationSettings, Subject, dose_name, nameable_dose, simulate_subject
+from .config import TrainingConfig
+from .split import PARTS
+
+_SEEDS_PER_PART = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ class Pool:
         folder: where they lie.
         anatomy_folder: where anatomies come from.
         subjects: anatomies of this pool, one split's.
-        doses: dose fractions of every phantom.
+        doses: dose fractions of every phantom, or how many it has within ``dose_range``.
         spacing: voxel side of the model's grid in mm.
         first_seed: seed of phantom 0.
         normalisation: scheme that examples are loaded in; files are the same for all.
+        dose_range: where the doses of a phantom are drawn from, if they are not the same for all.
     """
 
     def __init__(
@@ -68,10 +73,19 @@ class Pool:
         spacing: float,
         first_seed: int,
         normalisation: str = "noise-level",
+        dose_range: Optional[tuple[float, float]] = None,
     ):
         self.folder, self.anatomy_folder, self.subjects = folder, anatomy_folder, list(subjects)
         self.doses, self.spacing, self.first_seed = tuple(doses), spacing, first_seed
-        self.renormalise = RENORMALISERS[normalisation]
+        self.renormalise, self.dose_range = RENORMALISERS[normalisation], dose_range
+
+    def doses_of(self, phantom: int) -> tuple[float, ...]:
+        """Dose fractions of a phantom: the same for all, or one from each part of the range in logarithms."""
+        if self.dose_range is None:
+            return self.doses
+        parts, (low, high) = len(self.doses), np.log(self.dose_range)
+        drawn = np.arange(parts) + np.random.default_rng((self.first_seed, phantom, 1)).random(parts)
+        return tuple(nameable_dose(float(np.exp(low + (high - low) * share / parts))) for share in drawn)
 
     def path(self, phantom: int, dose: float) -> Path:
         """The file of one example."""
@@ -80,20 +94,21 @@ class Pool:
     def available(self) -> int:
         """How many phantoms are there without a gap: 0 .. available - 1."""
         count = 0
-        while all(self.path(count, dose).is_file() for dose in self.doses):
+        while all(self.path(count, dose).is_file() for dose in self.doses_of(count)):
             count += 1
         return count
 
     def simulate(self, phantom: int, device: str = "cpu") -> None:
         """Simulate one phantom and write its examples, unless they are there."""
-        if all(self.path(phantom, dose).is_file() for dose in self.doses):
+        doses = self.doses_of(phantom)
+        if all(self.path(phantom, dose).is_file() for dose in doses):
             return
         seed = self.first_seed + phantom
         # every pass over the subjects has its own order
         order = np.random.default_rng((self.first_seed, phantom // len(self.subjects))).permutation(len(self.subjects))
         anatomy = load_anatomy(self.anatomy_folder, self.subjects[order[phantom % len(self.subjects)]])
-        subject = simulate_subject(anatomy, SimulationSettings(doses=self.doses), seed, device)
-        for dose in self.doses:
+        subject = simulate_subject(anatomy, SimulationSettings(doses=doses), seed, device)
+        for dose in doses:
             _save(make_example(subject, dose, self.spacing), self.path(phantom, dose))
 
     def load(self, phantom: int, dose: float) -> Example:
@@ -106,8 +121,23 @@ class Pool:
     def examples(self, phantoms: int) -> Iterator[tuple[int, float, Example]]:
         """Every example of the first ``phantoms`` phantoms."""
         for phantom in range(phantoms):
-            for dose in self.doses:
+            for dose in self.doses_of(phantom):
                 yield phantom, dose, self.load(phantom, dose)
+
+
+def pool_of(config: TrainingConfig, part: str, subjects: Sequence[str] = ()) -> Pool:
+    """The pool of a run's ``train`` or ``validation`` phantoms; only to simulate does it need the part's subjects."""
+    training = part == "train"
+    return Pool(
+        config.data_folder / ("pool" if training else f"pool-{part}"),
+        config.anatomy,
+        subjects,
+        config.doses if training else (*config.doses, *config.unseen_doses),
+        config.model_spacing,
+        _SEEDS_PER_PART * (len(PARTS) * config.seed + PARTS.index(part) + 1),
+        config.normalisation,
+        config.dose_range if training else None,
+    )
 
 
 def make_example(subject: Subject, dose: float, spacing: float) -> Example:
