@@ -43,8 +43,9 @@ from ..study import Pair, Study
 from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
 
-KNOWN_DOSES = (1 / 2, 1 / 4, 1 / 8)
-OUTSIDE_DOSES = (1 / 32, 1 / 40)
+DOSES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+# of the smallest dose that the model was trained on
+OUTSIDE_SHARES = (1 / 4, 1 / 5)
 FILTER_MM, OVER_SMOOTHED_MM = 8.0, 6.0
 CONTRASTS_ADDED = (0.15, 0.3, 0.5)
 MR_CONTRAST, MR_ENHANCED = "MR of another contrast", "MR after contrast agent"
@@ -197,16 +198,14 @@ def _try_noise(subject: Subject, bench: Bench, right: Tally, wrong: Tally) -> No
     if not extra.get(KEY):
         return
     full, thinned = subject.study.full_dose, subject.study.array(subject.pet)
-    for dose in (*KNOWN_DOSES, *OUTSIDE_DOSES):
+    low, high = bench.model.metadata.dose_range
+    outside_doses = [low * share for share in OUTSIDE_SHARES]
+    for dose in (*(dose for dose in DOSES if low <= dose <= high), *outside_doses):
         grid = Grid.of(subject.pet).crop(subject.study.box)
         view = subject.view(grid.image(emulate_dose(full, thinned, subject.dose, dose).astype(np.float32)))
         _, facts = judge_noise(view.level, view.texture, extra)
         outside = facts["verdict"] == OUTSIDE
-        low, high = bench.model.metadata.dose_range
-        if dose in OUTSIDE_DOSES:
-            right.add("noise outside training", outside)
-        elif low <= dose <= high:
-            wrong.add("noise outside training", outside)
+        (right if dose in outside_doses else wrong).add("noise outside training", outside)
 
 
 def _try_output(subject: Subject, right: Tally, wrong: Tally) -> None:
