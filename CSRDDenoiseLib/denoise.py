@@ -222,7 +222,7 @@ def _checked(images: Mapping[str, Optional[sitk.Image]], settings: DenoiseSettin
         mr, about_mr = check_mr(mr, pet, settings.nan_to_zero)
         warnings = warnings + about_mr
     if reference is not None:
-        reference, about_reference = check_reference(reference, settings.nan_to_zero)
+        reference, about_reference = check_reference(reference, pet, settings.nan_to_zero)
         warnings = warnings + about_reference
     return _Inputs(pet, mr, reference, tuple(warnings))
 

@@ -6,8 +6,8 @@ output; the Slicer module talks to it so that Slicer never waits and no crash of
 Requests (``id`` is chosen by the caller and comes back with every answer):
 
 =============  =======================================================================================
-``denoise``    ``pet``, ``output`` (paths), optional ``mr``, ``difference``, ``uncertainty``, ``support`` (paths),
-               ``model`` (name or folder), ``settings`` (fields of
+``denoise``    ``pet``, ``output`` (paths), optional ``mr``, ``full_dose_reference``, ``difference``,
+               ``uncertainty``, ``support`` (paths), ``model`` (name or folder), ``settings`` (fields of
                :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
 ``report``     ``pet``, ``denoised``, ``output`` (paths), ``provenance`` (the record of the run), optional ``mr``,
                ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
@@ -169,7 +169,7 @@ class Engine:
         from .denoise import FileRequest, denoise_files
         from .summary import summarise_change
 
-        names = ("pet", "mr", "output", "difference", "uncertainty", "support")
+        names = ("pet", "mr", "full_dose_reference", "output", "difference", "uncertainty", "support")
         files = FileRequest(**{name: request.get(name) for name in names}, overwrite=True)
         result = denoise_files(files, settings, self._loaded(request, settings.device), report)
         return {

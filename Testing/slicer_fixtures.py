@@ -22,6 +22,12 @@ def small_model(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def coarse_model(tmp_path_factory) -> str:
+    """Folder of a tiny model on 4 mm voxels, for whole heads."""
+    return str(save_tiny_model(tmp_path_factory.mktemp("coarse") / "tiny", voxel_spacing_mm=4.0))
+
+
+@pytest.fixture(scope="session")
 def slow_model(tmp_path_factory) -> str:
     """Folder of a model that is slow enough to be interrupted."""
     wide = {"type": "ResidualUNet3d", "widths": [48, 64], "blocks": [3, 3], "embedding": 16}

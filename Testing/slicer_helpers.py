@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 pytest.importorskip("slicer_core", reason="slicer-core has no wheel for this Python")
 pytest.importorskip("PySide6", reason="PySide6 is not installed")
 
 import slicer_standin
 from conftest import head_array
+
+from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_FILE = ROOT / "CSRDDenoise" / "CSRDDenoise.py"
@@ -69,6 +72,13 @@ def add_transform(matrix: np.ndarray, name: str = "Move"):
 def add_head(name: str = "PET low dose", shape=(24, 28, 26), matrix: np.ndarray | None = None, seed: int = 0):
     """Add a noisy head to the scene."""
     return add_volume(name, head_array(shape, seed), matrix)
+
+
+def add_example(name: str):
+    """Add a volume of the bundled example to the scene, on 4 mm voxels."""
+    image = sitk.BinShrink(sitk.ReadImage(str(resource_folder() / SAMPLE_DATA / f"{name}.nii.gz")), [2] * 3)
+    to_lps = ijk_to_ras(np.reshape(image.GetDirection(), (3, 3)), image.GetSpacing(), image.GetOrigin())
+    return add_volume(name, sitk.GetArrayFromImage(image), RAS_FROM_LPS @ to_lps)
 
 
 def identities(scene) -> set[str]:

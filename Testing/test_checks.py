@@ -14,7 +14,15 @@ from conftest import as_image, head_array
 
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.pipeline.checks import FileRequest, check_gap, check_mr, check_pet, check_request, check_spacing
+from CSRDDenoiseLib.pipeline.checks import (
+    FileRequest,
+    check_gap,
+    check_mr,
+    check_pet,
+    check_reference,
+    check_request,
+    check_spacing,
+)
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 
 FAST = settings_from_preset("fast")
@@ -55,6 +63,11 @@ def test_nan_is_repaired_on_request_and_told():
 def test_mr_that_is_the_pet(pet):
     with pytest.raises(InputError, match="identical"):
         check_mr(sitk.Image(pet), pet, nan_to_zero=False)
+
+
+def test_full_dose_reference_that_is_the_pet(pet):
+    with pytest.raises(InputError, match="full-dose reference is identical to the PET"):
+        check_reference(sitk.Image(pet), pet, nan_to_zero=False)
 
 
 def test_mr_elsewhere_tells_the_millimetres(pet):

@@ -20,7 +20,8 @@ from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.pipeline.align import to_model_grid
 from CSRDDenoiseLib.pipeline.normalise import find_head
 from CSRDDenoiseLib.quality.counts import compare_counts, count_noise, share_of_counts
-from CSRDDenoiseLib.quality.noise import REFERENCE, RIGHT_FACTOR, TYPICAL, judge_noise
+from CSRDDenoiseLib.quality.dose import REFERENCE, TYPICAL
+from CSRDDenoiseLib.quality.noise import RIGHT_FACTOR, judge_noise
 from CSRDDenoiseLib.quality.sanity import View
 
 STEP = 4.0

@@ -14,8 +14,8 @@ import SimpleITK as sitk
 from conftest import head_array
 from slicer_helpers import (
     ENTRY,
-    RAS_FROM_LPS,
     SLICER,
+    add_example,
     add_head,
     add_transform,
     add_volume,
@@ -26,14 +26,13 @@ from slicer_helpers import (
     place,
     wait_until,
 )
-from tiny_model import save_tiny_model
 
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule.results import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
-from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder  # noqa: E402
+from CSRDDenoiseLib.quality.dose import REFERENCE  # noqa: E402
 
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 SLOW = {"sampler": "heun", "steps": 200, "samples": 8, "device": "cpu"}
@@ -204,23 +203,12 @@ def test_result_survives_saving_and_loading_the_scene(logic, pair, small_model, 
     assert loaded.GetNodeReference("CSRDDenoise.PET").GetName() == "PET"
 
 
-def example_in(scene, offset: np.ndarray):
-    """The bundled low dose and its MR on 4 mm voxels, the MR moved by a matrix in world coordinates (R-A-S)."""
-    nodes = []
-    for name in ("low_dose_1_10.nii.gz", "mr.nii.gz"):
-        image = sitk.BinShrink(sitk.ReadImage(str(resource_folder() / SAMPLE_DATA / name)), [2] * 3)
-        to_lps = ijk_to_ras(np.reshape(image.GetDirection(), (3, 3)), image.GetSpacing(), image.GetOrigin())
-        nodes.append(add_volume(name.split(".")[0], sitk.GetArrayFromImage(image), RAS_FROM_LPS @ to_lps))
-    pet, mr = nodes
-    place(mr, offset @ matrix_of(mr))
-    return pet, mr
-
-
-def test_transform_of_the_registration_brings_the_mr_to_the_pet(logic, scene, tmp_path):
+def test_transform_of_the_registration_brings_the_mr_to_the_pet(logic, scene, coarse_model):
     offset = ijk_to_ras(oblique(10), (1, 1, 1), (14.0, -9.0, 4.0))
-    pet, mr = example_in(scene, offset)
-    before, model = matrix_of(mr), str(save_tiny_model(tmp_path / "coarse", voxel_spacing_mm=4.0))
-    result = logic.denoise(pet, mr, preset="fast", model=model, device="cpu", register=True)
+    pet, mr = add_example("low_dose_1_10"), add_example("mr")
+    place(mr, offset @ matrix_of(mr))
+    before = matrix_of(mr)
+    result = logic.denoise(pet, mr, preset="fast", model=coarse_model, device="cpu", register=True)
     np.testing.assert_array_equal(matrix_of(mr), before)
     assert mr.GetParentTransformNode() is None
     transform = result.registrationTransform
@@ -234,6 +222,31 @@ def test_transform_of_the_registration_brings_the_mr_to_the_pet(logic, scene, tm
     assert wrong.mean() < 1.5
     assert result.provenance["quality"]["alignment"]["verdict"] == "aligned"
     assert not any("aligned" in warning for warning in result.warnings)
+
+
+def test_dose_is_told_against_a_full_dose_reference(logic, scene, coarse_model):
+    pet, reference = add_example("low_dose_1_10"), add_example("full_dose")
+    options = {"preset": "fast", "model": coarse_model, "device": "cpu"}
+    result = logic.denoise(pet, fullDoseReferenceVolume=reference, **options)
+    dose = result.provenance["quality"]["noise"]["dose"]
+    # a tenth; on such coarse voxels structure passes for noise
+    assert dose["relative_to"] == REFERENCE and 0.05 < dose["estimate"] < 0.2
+    told = result.provenance["inputs"]["full_dose_reference"]
+    assert (told["volume"], told["path"]) == ("full_dose", None)
+    alone = logic.denoise(pet, **options)
+    assert "full_dose_reference" not in alone.provenance["inputs"]
+    np.testing.assert_array_equal(*(SLICER.util.arrayFromVolume(each.denoisedVolume) for each in (result, alone)))
+
+
+def test_full_dose_reference_that_cannot_be_used_is_refused(logic, pair, small_model, scene):
+    pet, mr = pair
+    nodes = identities(scene)
+    with pytest.raises(InputError, match="full-dose reference is identical to the PET"):
+        logic.denoise(pet, mr, model=small_model, fullDoseReferenceVolume=pet, **QUICK)
+    assert identities(scene) == nodes
+    reference = add_head("full dose", seed=1)
+    with pytest.raises(InputError, match="'full dose' is chosen twice"):
+        logic.denoise(pet, mr, model=small_model, fullDoseReferenceVolume=reference, outputs=Outputs(reference))
 
 
 def test_no_transform_unless_the_mr_was_registered(logic, pair, small_model, scene):

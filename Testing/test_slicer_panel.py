@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import unittest
@@ -13,14 +14,15 @@ import numpy as np
 import pytest
 from conftest import head_array
 from PySide6 import QtCore, QtTest
-from slicer_helpers import ENTRY, ROOT, SLICER, add_head, add_volume, identities, ijk_to_ras, wait_until
+from slicer_helpers import ENTRY, ROOT, SLICER, add_example, add_head, add_volume, identities, ijk_to_ras, wait_until
 
 pytest_plugins = ["slicer_fixtures"]
 
 import CSRDDenoisePanelTest  # noqa: E402 (needs the stand-in)
 import qt  # noqa: E402
 
-INPUTS = tuple(f"{name}Selector" for name in ("pet", "mr", "denoised", "difference", "uncertainty", "support"))
+VOLUMES = ("pet", "mr", "fullDoseReference", "denoised", "difference", "uncertainty", "support")
+INPUTS = tuple(f"{name}Selector" for name in VOLUMES)
 CHOICES = ("modelComboBox", "presetComboBox", "samplerComboBox", "stepsSpinBox", "samplesSpinBox", "patchSizeSpinBox")
 OTHERS = (
     "registerCheckBox",
@@ -221,6 +223,23 @@ def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_o
         for view in ("CSRDPet", "CSRDDenoised")
     }
     assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
+
+
+def test_full_dose_reference_is_chosen_and_the_status_tells_the_dose(ui, logic_of, scene, coarse_model):
+    pair = add_example("low_dose_1_10"), None
+    choose(ui, logic_of, pair, coarse_model, sampler="mean")
+    assert logic_of.getParameterNode().fullDoseReference is None
+    ui.fullDoseReferenceSelector.setCurrentNode(pair[0])
+    assert logic_of.getParameterNode().fullDoseReference is pair[0]
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert ui.statusLabel.text.startswith("The full-dose reference is identical to the PET")
+    full = add_example("full_dose")
+    logic_of.getParameterNode().fullDoseReference = full
+    assert ui.fullDoseReferenceSelector.currentNode() is full
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert re.search(r"The PET has about 0\.\d+ of the counts of the full-dose reference\.", ui.statusLabel.text)
 
 
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):

@@ -21,6 +21,7 @@ from .volumes import write_volume
 from .worker_process import WorkerProcess
 
 VOLUMES = ("output", "difference", "uncertainty", "support")
+Inputs = dict[str, Optional[slicer.vtkMRMLScalarVolumeNode]]
 
 
 class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
@@ -76,6 +77,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         preset: str = DEFAULT_PRESET,
         model: Optional[str] = None,
         outputs: Optional[Outputs] = None,
+        fullDoseReferenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
         **changes: Any,
     ) -> DenoisedVolumes:
         """Denoise a volume and wait for the result; Slicer stays responsive meanwhile.
@@ -86,12 +88,22 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             preset: ``fast``, ``balanced`` or ``quality``.
             model: name of a bundled model or folder of another; None takes the default one.
             outputs: volumes to fill; those left out are made.
+            fullDoseReferenceVolume: full-dose PET of the same scanner and protocol, of any head, or None; only the dose
+                that the record tells depends on it.
             changes: settings that differ from the preset, such as ``steps=8``.
 
         Raises:
             CSRDError: the input cannot be used, or the run failed; the scene is as it was before.
         """
-        job = self.start(petVolume, mrVolume, preset=preset, model=model, outputs=outputs, **changes)
+        job = self.start(
+            petVolume,
+            mrVolume,
+            preset=preset,
+            model=model,
+            outputs=outputs,
+            fullDoseReferenceVolume=fullDoseReferenceVolume,
+            **changes,
+        )
         return job.wait()
 
     def start(
@@ -104,12 +116,13 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         onProgress: Optional[Callable[[dict], None]] = None,
         onFinished: Optional[Callable[[DenoisedVolumes], None]] = None,
         onError: Optional[Callable[[Exception], None]] = None,
+        fullDoseReferenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
         **changes: Any,
     ) -> Job:
         """Start denoising a volume and return at once.
 
         Args:
-            petVolume, mrVolume, preset, model, outputs, changes: see :meth:`denoise`.
+            petVolume, mrVolume, preset, model, outputs, fullDoseReferenceVolume, changes: see :meth:`denoise`.
             onProgress: receives the fields of :class:`CSRDDenoiseLib.progress.Progress` as a dict.
             onFinished: receives the :class:`DenoisedVolumes`.
             onError: receives the exception when the run failed or was cancelled.
@@ -121,18 +134,19 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             raise InputError("No PET volume is given. Choose the volume to denoise.")
         settings = settings_from_preset(preset, **changes)
         outputs = outputs or Outputs()
-        check_outputs(outputs, petVolume, mrVolume)
+        inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
+        check_outputs(outputs, inputs.values())
         files = RunFiles()
         return self._begin(
             files,
             lambda: {
-                **_write_inputs(files, petVolume, mrVolume),
+                **_write_inputs(files, inputs),
                 **_output_paths(files, outputs, settings),
                 "command": "denoise",
                 "model": model or None,
                 "settings": settings.as_dict(),
             },
-            lambda message: _collect(message, files, outputs, petVolume, mrVolume),
+            lambda message: _collect(message, files, outputs, inputs),
             (onProgress, onFinished, onError),
         )
 
@@ -221,13 +235,11 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})
 
 
-def _write_inputs(
-    files: RunFiles, pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer.vtkMRMLScalarVolumeNode]
-) -> "dict[str, Optional[str]]":
-    write_volume(pet, files.path("pet"))
-    if mr is not None:
-        write_volume(mr, files.path("mr"))
-    return {"pet": str(files.path("pet")), "mr": None if mr is None else str(files.path("mr"))}
+def _write_inputs(files: RunFiles, inputs: Inputs) -> "dict[str, str]":
+    given = {name: node for name, node in inputs.items() if node is not None}
+    for name, node in given.items():
+        write_volume(node, files.path(name))
+    return {name: str(files.path(name)) for name in given}
 
 
 def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) -> "dict[str, str]":
@@ -236,17 +248,12 @@ def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) 
     return {kind: str(files.path(kind)) for kind in VOLUMES if wanted.get(kind, True)}
 
 
-def _collect(
-    message: dict[str, Any],
-    files: RunFiles,
-    outputs: Outputs,
-    pet: slicer.vtkMRMLScalarVolumeNode,
-    mr: Optional[slicer.vtkMRMLScalarVolumeNode],
-) -> DenoisedVolumes:
+def _collect(message: dict[str, Any], files: RunFiles, outputs: Outputs, inputs: Inputs) -> DenoisedVolumes:
     """Make the nodes of a finished run."""
+    pet, mr = inputs["pet"], inputs["mr"]
     if not slicer.mrmlScene.IsNodePresent(pet):
         raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
-    provenance = _provenance(message["provenance"], pet, mr)
+    provenance = _provenance(message["provenance"], inputs)
     paths: dict[str, Optional[Path]] = {
         name: files.path(name) if files.path(name).exists() else None for name in VOLUMES
     }
@@ -277,12 +284,10 @@ def _transform(
     return make_transform(registration["mr_to_pet_lps"], denoised, mr)
 
 
-def _provenance(
-    record: "dict[str, Any]", pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer.vtkMRMLScalarVolumeNode]
-) -> "dict[str, Any]":
+def _provenance(record: "dict[str, Any]", inputs: Inputs) -> "dict[str, Any]":
     """Return the worker's record with the volumes' names in place of the temporary files."""
-    inputs = {
-        kind: None if node is None else {**(record["inputs"].get(kind) or {}), "path": None, "volume": node.GetName()}
-        for kind, node in (("pet", pet), ("mr", mr))
+    named = {
+        name: None if told is None else {**told, "path": None, "volume": inputs[name].GetName()}
+        for name, told in record["inputs"].items()
     }
-    return {**record, "inputs": inputs, "units": unit_of(pet) or record.get("units")}
+    return {**record, "inputs": named, "units": unit_of(inputs["pet"]) or record.get("units")}

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
 from CSRDDenoiseLib.estimate import calibration_from
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
+from CSRDDenoiseLib.quality.dose import dose_sentence
 from CSRDDenoiseLib.settings import PRESETS, SAMPLERS, DenoiseSettings
 
 from . import describe, estimate, models
@@ -23,7 +24,7 @@ from .results import Outputs
 
 INFO, CALIBRATE = "info", "calibrate"
 AUTOMATIC = "auto"
-VOLUMES = ("pet", "mr", "denoised", "difference", "uncertainty", "support")
+VOLUMES = ("pet", "mr", "fullDoseReference", "denoised", "difference", "uncertainty", "support")
 
 
 class LogicProtocol(Protocol):
@@ -240,6 +241,7 @@ class Panel:
             onProgress=self.onProgress,
             onFinished=self.onFinished,
             onError=self.onError,
+            fullDoseReferenceVolume=parameters.fullDoseReference,
             **settings.as_dict(),
         )
         self._showRunning(True)
@@ -349,7 +351,8 @@ class Panel:
         self._showRunning(False)
         seconds = result.provenance.get("seconds", {}).get("total", 0)
         done = _("Done in {time}.").format(time=estimate.duration(seconds))
-        self._say(" ".join([done, *_registered(result), *result.warnings]))
+        dose = dose_sentence(result.provenance["quality"])
+        self._say(" ".join(filter(None, [done, *_registered(result), dose, *result.warnings])))
         self.refresh()
         show_comparison(
             parameters.pet,

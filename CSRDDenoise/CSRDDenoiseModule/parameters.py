@@ -22,6 +22,7 @@ class CSRDDenoiseParameterNode:
 
     pet: vtkMRMLScalarVolumeNode
     mr: vtkMRMLScalarVolumeNode
+    fullDoseReference: vtkMRMLScalarVolumeNode
     denoised: vtkMRMLScalarVolumeNode
     difference: vtkMRMLScalarVolumeNode
     uncertainty: vtkMRMLScalarVolumeNode

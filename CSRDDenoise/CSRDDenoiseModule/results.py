@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Iterable, Optional
 
 import numpy as np
 import slicer
@@ -34,15 +34,13 @@ class Outputs:
     makeSupport: bool = False
 
 
-def check_outputs(
-    outputs: Outputs, pet: slicer.vtkMRMLScalarVolumeNode, mr: Optional[slicer.vtkMRMLScalarVolumeNode]
-) -> None:
+def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[slicer.vtkMRMLScalarVolumeNode]]") -> None:
     """Refuse to write over an input, or two results into one volume.
 
     Raises:
         InputError: a volume is chosen twice.
     """
-    taken = [pet, mr]
+    taken = list(inputs)
     for node in _chosen(outputs).values():
         if node is not None and node in taken:
             raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model.bundle import DEFAULT_MODEL
+from ..quality.dose import dose_sentence
 from ..settings import DEFAULT_PRESET, ESTIMATES, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
 from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 
@@ -73,8 +74,6 @@ def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
 
 def tell_result(result: DenoiseResult, progress: str) -> None:
     """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
-    from ..quality.noise import REFERENCE
-
     outputs, seconds = result.provenance["outputs"], result.provenance["seconds"]["total"]
     if progress == "json":
         print(json.dumps({"result": result.provenance}), flush=True)
@@ -83,9 +82,9 @@ def tell_result(result: DenoiseResult, progress: str) -> None:
     if registration.get("applied"):
         offset, angle = registration["offset_mm"], registration["angle_degrees"]
         print(f"The MR was moved by {offset:.1f} mm and {angle:.1f} degrees to fit the PET.", file=sys.stderr)
-    dose = result.provenance["quality"].get("noise", {}).get("dose", {})
-    if dose.get("relative_to") == REFERENCE:
-        print(f"The PET has about {dose['estimate']:.2g} of the counts of the full-dose reference.", file=sys.stderr)
+    dose = dose_sentence(result.provenance["quality"])
+    if dose:
+        print(dose, file=sys.stderr)
     for warning in result.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
     print(f"Wrote {', '.join(outputs.values())} in {describe_seconds(seconds)}.", file=sys.stderr)

@@ -144,14 +144,16 @@ def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]
 def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
     """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and warnings."""
     mr, warnings = _check_volume(mr, "MR", nan_to_zero)
-    if np.array_equal(sitk.GetArrayViewFromImage(mr), sitk.GetArrayViewFromImage(pet)):
-        raise InputError("The MR is identical to the PET, voxel by voxel; give the MR or leave it out.")
+    _check_differs(mr, pet, "MR")
     return mr, warnings
 
 
-def check_reference(reference: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
-    """Refuse a full-dose reference that is no image; return it as floating point, repaired if asked, and warnings."""
-    return _check_volume(reference, INPUT_NAMES["full_dose_reference"], nan_to_zero)
+def check_reference(reference: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    """Refuse a full-dose reference as :func:`check_mr` does an MR; return it likewise, and warnings."""
+    name = INPUT_NAMES["full_dose_reference"]
+    reference, warnings = _check_volume(reference, name, nan_to_zero)
+    _check_differs(reference, pet, name)
+    return reference, warnings
 
 
 def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
@@ -205,6 +207,11 @@ def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
     if low == high:
         raise InputError(f"The {what} is {low:g} everywhere; it holds no image.")
     return image, warnings
+
+
+def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
+    if np.array_equal(sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(pet)):
+        raise InputError(f"The {what} is identical to the PET, voxel by voxel; give the {what} or leave it out.")
 
 
 def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:

@@ -11,16 +11,15 @@ A dose is a share of a full dose, and full doses differ from scanner to scanner:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 from scipy import fft, ndimage
 
 from ..pipeline.normalise import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, bright_core, smooth
+from .dose import REFERENCE, TYPICAL, as_fraction
 
 KEY = "noise_level_range"
-REFERENCE, TYPICAL = "full-dose reference", "typical full dose of the training"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
 _ORDER = (INSIDE, NEAR, OUTSIDE)
@@ -134,7 +133,9 @@ def noise_facts(samples: Iterable[NoiseSample]) -> dict[str, Any]:
     doses = sorted({sample.dose for sample in trained}, reverse=True)
     levels = {dose: [sample.level for sample in trained if sample.dose == dose] for dose in doses}
     facts: dict[str, Any] = {
-        "levels": {_told(dose): _rounded(np.quantile(values, (0.05, 0.5, 0.95))) for dose, values in levels.items()},
+        "levels": {
+            as_fraction(dose): _rounded(np.quantile(values, (0.05, 0.5, 0.95))) for dose, values in levels.items()
+        },
         "range": _rounded(np.quantile([sample.level for sample in trained], (0.01, 0.99))),
     }
     if len(samples) >= _FEWEST_SCANS:
@@ -216,10 +217,10 @@ def _dose_in_words(facts: Mapping[str, Any]) -> str:
     dose = facts.get("dose")
     if not dose:
         return ""
-    about = f"about dose {_told(dose['estimate'])}"
+    about = f"about dose {as_fraction(dose['estimate'])}"
     if dose["relative_to"] == REFERENCE:
         return f"{about} of the full-dose reference"
-    low, high = (_told(end) for end in dose["range"])
+    low, high = (as_fraction(end) for end in dose["range"])
     return (
         f"{about}, likely {high} to {low}, if its full dose was typical of the training's "
         "(--full-dose-reference tells it better)"
@@ -254,10 +255,6 @@ def _ridge(features: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, float]
     penalty = _RIDGE * np.eye(standard.shape[1])
     weights = np.linalg.solve(standard.T @ standard + penalty, standard.T @ (wanted - wanted.mean())) / scale
     return weights, float(wanted.mean() - centre @ weights)
-
-
-def _told(dose: float) -> str:
-    return str(Fraction(1, max(round(1 / dose), 1)))
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

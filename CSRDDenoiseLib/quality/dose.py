@@ -1,0 +1,27 @@
+"""The dose that a record tells (``quality.noise.dose``), in words; light, because Slicer's panel says it too."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Mapping
+
+REFERENCE, TYPICAL = "full-dose reference", "typical full dose of the training"
+"""What a dose can be relative to."""
+
+
+def dose_of(quality: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the dose of a record's ``quality``: ``estimate``, ``relative_to``, perhaps ``range``; or nothing."""
+    return quality.get("noise", {}).get("dose", {})
+
+
+def dose_sentence(quality: Mapping[str, Any]) -> str:
+    """Return what there is to say about the dose when a full-dose reference was given, else nothing."""
+    dose = dose_of(quality)
+    if dose.get("relative_to") != REFERENCE:
+        return ""
+    return f"The PET has about {dose['estimate']:.2g} of the counts of the full-dose reference."
+
+
+def as_fraction(dose: float) -> str:
+    """Return a dose as people say it, one over a whole number: ``1/10``."""
+    return str(Fraction(1, max(round(1 / dose), 1)))
