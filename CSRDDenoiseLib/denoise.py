@@ -43,7 +43,7 @@ from .quality.inputs import judge_input
 from .quality.regions import check_labels
 from .quality.registration import register_mr
 from .quality.report import RunImages, report_page
-from .quality.support import Output, check_output
+from .quality.support import NOT_JUDGED, Output, check_output
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def denoise_files(
             check_labels(images["labels"], images["pet"])
             files["labels"].update(describe_image(images["labels"]))
     result = _run(images, settings, loaded, stages)
+    if request.support and not result.provenance["quality"]["output"]["judged"]:
+        result = _with_warning(result, NOT_JUDGED)
     images.pop("full_dose_reference", None)
     record = sidecar_path(request.output)
     pages = [request.page] if request.page else []
@@ -296,6 +298,11 @@ def _provenance(inputs: _Inputs, settings: DenoiseSettings, model: Model, sample
         "precision": str(samples.precision),
         "versions": versions(),
     }
+
+
+def _with_warning(result: DenoiseResult, sentence: str) -> DenoiseResult:
+    warnings = (*result.warnings, sentence)
+    return replace(result, warnings=warnings, provenance={**result.provenance, "warnings": list(warnings)})
 
 
 def _with_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -10,11 +11,13 @@ import SimpleITK as sitk
 from conftest import as_image, head_array
 from scipy import ndimage
 
+from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
 from CSRDDenoiseLib.pipeline.align import Grid
 from CSRDDenoiseLib.quality.support import (
     ADDED,
     LOST_LIMIT,
+    NOT_JUDGED,
     REMOVED,
     Output,
     brain_of,
@@ -110,6 +113,17 @@ def test_a_run_tells_its_quality_and_writes_the_map(tmp_path, pet, zero_model_fo
     assert set(result.provenance["outputs"]) == {"denoised", "support"}
     written = sitk.ReadImage(str(tmp_path / "support.nii.gz"))
     assert written.GetSize() == pet.GetSize() and written.GetPixelID() == sitk.sitkUInt8
+
+
+def test_map_that_could_not_be_judged_is_told_where_it_was_asked_for(tmp_path, pet, zero_model_folder, capsys):
+    sitk.WriteImage(pet, str(tmp_path / "pet.nrrd"))
+    call = ["denoise", "--pet", tmp_path / "pet.nrrd", "--output", tmp_path / "out.nrrd", "--model", zero_model_folder]
+    call = [str(part) for part in [*call, "--preset", "fast", "--progress", "none", "--overwrite"]]
+    assert main(call) == 0
+    assert NOT_JUDGED not in capsys.readouterr().err
+    assert main([*call, "--support", str(tmp_path / "support.nrrd")]) == 0
+    assert f"Warning: {NOT_JUDGED}" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out.json").read_text())["warnings"][-1] == NOT_JUDGED
 
 
 def test_calibrated_model_gives_the_error_to_expect(pet, model_folder):

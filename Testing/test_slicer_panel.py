@@ -217,6 +217,7 @@ def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_o
     assert wait_until(lambda: ui.applyButton.text == "Apply")
     support = ui.supportSelector.currentNode()
     assert support.GetName() == "PET low dose unsupported structure"
+    assert "The map of unsupported structure is empty because" in ui.statusLabel.text
     assert logic_of.getParameterNode().support is support
     over = {
         view: SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetLabelVolumeID()

@@ -32,6 +32,11 @@ SMALLEST_ML = 0.2
 _STRUCTURE_MM = (5.0, 12.0)
 _AROUND = 3.0
 _SMALLEST_BRAIN_ML = 100.0
+NOT_JUDGED = (
+    "The map of unsupported structure is empty because the PET shows less than "
+    f"{_SMALLEST_BRAIN_ML:g} mL of brain, too little to judge the result by its counts."
+)
+"""The warning where the map was asked for."""
 
 
 @dataclass(frozen=True)
