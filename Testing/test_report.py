@@ -20,6 +20,7 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.pipeline.align import Grid
+from CSRDDenoiseLib.quality.dose import REFERENCE, TYPICAL
 from CSRDDenoiseLib.quality.planes import mr_head, tissue_levels
 from CSRDDenoiseLib.quality.regions import check_labels, labels_on, measure_regions
 from CSRDDenoiseLib.quality.registration import moved
@@ -35,6 +36,7 @@ pytest_plugins = ["browser"]
 TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu")
 SAMPLE = resource_folder() / SAMPLE_DATA
 NAME = "low & <dose>.nii.gz"
+ALONE = {"estimate": 0.05, "relative_to": TYPICAL, "range": [0.025, 0.1], "right": 0.4, "factor": 2.0}
 
 
 def label_image(shape: tuple[int, int, int] = (24, 28, 26)) -> sitk.Image:
@@ -121,6 +123,7 @@ def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many)
         ]
         record["quality"] = {area: dict.fromkeys("abcdefgh", 1.25) for area in ("alignment", "noise", "support")}
     pet = sitk.Cast(pet, sitk.sitkFloat32)
+    record["quality"]["noise"]["dose"] = ALONE
     images = RunImages(pet, sitk.DiscreteGaussian(pet, [4.0] * 3), sitk.Abs(pet) * 0.05, mr, labels)
     path = tmp_path / "report.html"
     path.write_text(report_page(images, record), encoding="utf-8")
@@ -150,6 +153,21 @@ def test_page_without_what_there_is_not(left_out, pet, mr):
 )
 def test_page_of_odd_volumes_does_not_fail(pet):
     assert report_page(RunImages(pet, pet, pet, pet), {}).count("<img") == 4
+
+
+@pytest.mark.parametrize(
+    ("dose", "told"),
+    [
+        ({"estimate": 0.123, "relative_to": REFERENCE}, "full-dose reference</dt><dd>about 0.12</dd>"),
+        (ALONE, "typical full dose of the training</dt><dd>about 1/20, likely 1/10 to 1/40</dd>"),
+        (None, None),
+    ],
+    ids=["with a reference", "alone", "not known"],
+)
+def test_dose_is_at_a_glance_with_what_it_is_relative_to(pet, dose, told):
+    record = {"quality": {"noise": {"level": 0.1, **({"dose": dose} if dose else {})}}}
+    (glance,) = re.findall(r'<dl class="glance">(.*)</dl>', report_page(RunImages(pet, pet), record))
+    assert f"<dt>Dose relative to the {told}" in glance if told else "Dose" not in glance
 
 
 def test_same_run_same_page(pet, mr):

@@ -17,6 +17,7 @@ from ..pipeline.checks import INPUT_NAMES
 from ..pipeline.normalise import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, find_head, noise_level, smooth
 from ..summary import ChangeSummary, summarise_change
 from .curves import Curves, histogram_figure, profile_figure
+from .dose import dose_fact
 from .drawing import require_matplotlib, to_svg
 from .page import document, folded, paragraph, picture, section, table
 from .planes import alignment_figure, centre_of, comparison_figure
@@ -215,6 +216,9 @@ def _glance(volumes: _Volumes, summary: ChangeSummary, quality: Mapping[str, Any
         verdict = told.get("verdict") if isinstance(told, Mapping) else None
         if verdict:
             facts.append((words(area), str(verdict), verdict not in _GOOD_VERDICTS))
+    dose = dose_fact(quality)
+    if dose:
+        facts.append((*dose, False))
     before, after = (volumes.fine_noise(volume) for volume in volumes.before_and_after)
     facts.append(("Noise of single voxels", f"{before:.1f} → {after:.1f} %", False))
     facts.append(("Total activity", percent(summary.total_change_percent, "+.2f"), False))
