@@ -34,6 +34,12 @@ def describe(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     return _("{size} voxels of {spacing} mm, {maximum}").format(size=size, spacing=spacing, maximum=maximum)
 
 
+def told(volume: Optional[slicer.vtkMRMLScalarVolumeNode], warnings: "list[str]") -> str:
+    """Return what stands under the selector of a volume: what it is, if any is chosen, and what looks wrong."""
+    about = [] if volume is None else [describe(volume)]
+    return "\n".join([*about, *warnings])
+
+
 def pet_warnings(pet: Optional[slicer.vtkMRMLScalarVolumeNode]) -> "list[str]":
     """Return what looks wrong with the volume chosen as PET."""
     if pet is None:

@@ -9,21 +9,19 @@ import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
-from CSRDDenoiseLib.estimate import calibration_from
-from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
-from CSRDDenoiseLib.quality.dose import dose_sentence
-from CSRDDenoiseLib.settings import PRESETS, SAMPLERS, DenoiseSettings
 
-from . import describe, estimate, models
+from . import describe, models
 from .comparison import show_comparison, summary_of, summary_rows
+from .estimate import duration
 from .job import DenoisedVolumes
-from .packages import PackagesMissing, install_packages, missing_packages
-from .parameters import CUSTOM_PRESET, CSRDDenoiseParameterNode, apply_preset, preset_of, settings_of
+from .lists import Lists
+from .packages import PackagesMissing, install_packages
+from .parameters import CSRDDenoiseParameterNode, settings_of
+from .questions import Questions
 from .report import has_record
 from .results import Outputs
+from .wording import progress_text, result_text
 
-INFO, CALIBRATE = "info", "calibrate"
-AUTOMATIC = "auto"
 VOLUMES = ("pet", "mr", "fullDoseReference", "denoised", "difference", "uncertainty", "support")
 
 
@@ -56,13 +54,11 @@ class Panel:
         self._parameters: Optional[CSRDDenoiseParameterNode] = None
         self._guiTag: Optional[int] = None
         self._observerTag: Optional[int] = None
-        self._updating = False
         self._job = None
         self._details = ""
-        self._problem = ""
-        self._asked: set[Any] = set()
+        self._lists = Lists(ui)
+        self._questions = Questions(logic.ask, self._lists.fillDevices, self.log)
         logic.onWorkerMessage = self.onWorkerMessage
-        self._fillLists()
         self._connect()
         self._showRunning(False)
 
@@ -81,7 +77,7 @@ class Panel:
     def close(self) -> None:
         """The scene closes: everything under way ends. The choices stay connected and go back to their defaults."""
         self.logic.close()
-        self._asked.clear()
+        self._questions.forget()
 
     def release(self) -> None:
         """The module closes or is read again: end everything and hear no more of the scene.
@@ -129,24 +125,18 @@ class Panel:
     def refresh(self) -> None:
         """Show the present choices, what was understood of them, and whether a run can start."""
         parameters = self._parameters
-        if parameters is None or self._updating or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting():
+        if parameters is None or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting():
             return
-        self._updating = True
-        try:
-            _select(self.ui.modelComboBox, parameters.model or DEFAULT_MODEL)
-            _select(self.ui.presetComboBox, preset_of(parameters))
-            _select(self.ui.samplerComboBox, parameters.sampler)
-            _select(self.ui.deviceComboBox, parameters.device)
-        finally:
-            self._updating = False
+        self._lists.show(parameters)
         pet, mr = parameters.pet, parameters.mr
         warnings = describe.mr_warnings(pet, mr)
         if pet is not None and mr is None and models.needs_mr(parameters.model):
             warnings = [_("The chosen model needs an MR.")]
-        self.ui.petInfoLabel.text = _lines(pet, describe.pet_warnings(pet))
-        self.ui.mrInfoLabel.text = _lines(mr, warnings)
+        self.ui.petInfoLabel.text = describe.told(pet, describe.pet_warnings(pet))
+        self.ui.mrInfoLabel.text = describe.told(mr, warnings)
         self.ui.modelCardLabel.text = models.card(parameters.model)
-        self.ui.estimateLabel.text = self._estimate()
+        mayAsk = self.entered and not self.logic.busy
+        self.ui.estimateLabel.text = self._questions.estimate(parameters, mayAsk)
         self._refreshApply()
         self._refreshResults()
 
@@ -246,31 +236,6 @@ class Panel:
         )
         self._showRunning(True)
 
-    def onPresetChosen(self, *_arguments: Any) -> None:
-        """A preset was chosen: set what it stands for."""
-        preset = self._chosen(self.ui.presetComboBox)
-        if preset in PRESETS:
-            with slicer.util.NodeModify(self._parameters):
-                apply_preset(self._parameters, preset)
-
-    def onModelChosen(self, *_arguments: Any) -> None:
-        """A model was chosen."""
-        value = self._chosen(self.ui.modelComboBox)
-        if value is not None:
-            self._parameters.model = value
-
-    def onSamplerChosen(self, *_arguments: Any) -> None:
-        """A sampler was chosen."""
-        value = self._chosen(self.ui.samplerComboBox)
-        if value is not None:
-            self._parameters.sampler = value
-
-    def onDeviceChosen(self, *_arguments: Any) -> None:
-        """A device was chosen."""
-        value = self._chosen(self.ui.deviceComboBox)
-        if value is not None:
-            self._parameters.device = value
-
     def onImportModel(self, *_arguments: Any) -> None:
         """Ask for a model folder and choose it."""
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of the model"))
@@ -284,7 +249,7 @@ class Panel:
         except CSRDError as error:
             self._say(str(error))
             return
-        self._fillModels()
+        self._lists.fillModels()
         self._parameters.model = value
         self.refresh()
 
@@ -329,14 +294,10 @@ class Panel:
     def onProgress(self, progress: "dict[str, Any]") -> None:
         """A run came further."""
         self.ui.progressBar.value = round(100 * progress["fraction"])
-        text = _stage_title(progress["stage"])
-        if progress["of"] > 1:
-            text = _("{stage}: step {step} of {of}").format(stage=text, step=progress["step"], of=progress["of"])
-        if progress.get("message"):
-            text = f"{text} ({progress['message']})"
+        text = progress_text(progress)
         self.log(text)
         if progress.get("eta_seconds") is not None:
-            text = _("{text}, {time} left").format(text=text, time=estimate.duration(progress["eta_seconds"]))
+            text = _("{text}, {time} left").format(text=text, time=duration(progress["eta_seconds"]))
         self.ui.statusLabel.text = text
 
     def onFinished(self, result: DenoisedVolumes) -> None:
@@ -349,10 +310,7 @@ class Panel:
             parameters.uncertainty = result.uncertaintyVolume
             parameters.support = result.supportVolume
         self._showRunning(False)
-        seconds = result.provenance.get("seconds", {}).get("total", 0)
-        done = _("Done in {time}.").format(time=estimate.duration(seconds))
-        dose = dose_sentence(result.provenance["quality"])
-        self._say(" ".join(filter(None, [done, *_registered(result), dose, *result.warnings])))
+        self._say(result_text(result))
         self.refresh()
         show_comparison(
             parameters.pet,
@@ -384,88 +342,15 @@ class Panel:
 
     def onWorkerMessage(self, message: "dict[str, Any]") -> None:
         """The worker answered a question that is no run."""
-        if message["event"] == "error":
-            self._problem = message["message"]
-            self.log(message["message"])
+        if self._questions.receive(message):
             self.refresh()
-        if message["event"] != "result":
-            return
-        self._problem = ""
-        if message["id"] == INFO:
-            self._fillDevices(message["devices"])
-        elif message["id"] == CALIBRATE:
-            estimate.keep_calibration(message["device"], message["model"], calibration_from(message))
-        self.refresh()
 
     # Parts
-
-    def _estimate(self) -> str:
-        parameters = self._parameters
-        if parameters.pet is None or parameters.pet.GetImageData() is None:
-            return ""
-        device, model = parameters.device, parameters.model or DEFAULT_MODEL
-        calibration = estimate.kept_calibration(device, model)
-        if calibration is None:
-            return self._askForCalibration(device, model)
-        self._ask(INFO, {"command": "info"})
-        try:
-            settings: DenoiseSettings = settings_of(parameters)
-        except CSRDError as error:
-            return str(error)
-        return estimate.estimate_sentence(calibration, parameters.pet, settings)
-
-    def _askForCalibration(self, device: str, model: str) -> str:
-        self._ask(INFO, {"command": "info"})
-        asked = self._ask((CALIBRATE, device, model), {"command": CALIBRATE, "device": device, "model": model})
-        if asked:
-            return self._problem or _("Measuring the speed of this computer...")
-        return _("The time is told once the Python packages are installed; Apply asks for them.")
-
-    def _ask(self, question: Any, request: "dict[str, Any]") -> bool:
-        """Send the worker a question once; False if it cannot be asked because packages are missing."""
-        if question in self._asked:
-            return True
-        if not self.entered or self.logic.busy:
-            return True
-        try:
-            if missing_packages():
-                return False
-            self.logic.ask({**request, "id": request["command"]})
-        except CSRDError as error:
-            self.log(str(error))
-            return False
-        self._asked.add(question)
-        return True
 
     def _endIdleWorker(self) -> None:
         if not self.entered and not self.logic.busy:
             self.logic.worker.end()
-            self._asked.clear()
-
-    def _chosen(self, combo: qt.QComboBox) -> Optional[str]:
-        """Return the value that the user chose in a list, or None while the panel itself changes it."""
-        if self._updating or self._parameters is None or combo.currentIndex < 0:
-            return None
-        return str(combo.itemData(combo.currentIndex))
-
-    def _fillLists(self) -> None:
-        self._fillModels()
-        _fill(self.ui.presetComboBox, {**{name: _preset_title(name) for name in PRESETS}, CUSTOM_PRESET: _("Custom")})
-        _fill(self.ui.samplerComboBox, {name: _sampler_title(name) for name in SAMPLERS})
-        self._fillDevices([])
-
-    def _fillModels(self) -> None:
-        self._updating = True
-        _fill(self.ui.modelComboBox, {choice.value: choice.title for choice in models.model_choices()})
-        self._updating = False
-
-    def _fillDevices(self, devices: "list[dict[str, Any]]") -> None:
-        titles = {AUTOMATIC: _("Automatic")}
-        for device in devices or [{"name": "cpu", "description": "", "memory_bytes": None}]:
-            titles[device["name"]] = _device_title(device)
-        self._updating = True
-        _fill(self.ui.deviceComboBox, titles)
-        self._updating = False
+            self._questions.forget()
 
     def _connect(self) -> None:
         ui = self.ui
@@ -475,66 +360,3 @@ class Panel:
         ui.detailsButton.clicked.connect(self.onDetails)
         ui.copyLogButton.clicked.connect(self.onCopyLog)
         ui.importModelButton.clicked.connect(self.onImportModel)
-        ui.presetComboBox.currentIndexChanged.connect(self.onPresetChosen)
-        ui.modelComboBox.currentIndexChanged.connect(self.onModelChosen)
-        ui.samplerComboBox.currentIndexChanged.connect(self.onSamplerChosen)
-        ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
-
-
-def _fill(combo: qt.QComboBox, titles: "dict[str, str]") -> None:
-    combo.clear()
-    for value, title in titles.items():
-        combo.addItem(title, value)
-
-
-def _select(combo: qt.QComboBox, value: str) -> None:
-    """Choose a value in a list; one that is not in it (a scene from elsewhere) is added."""
-    index = combo.findData(value)
-    if index < 0:
-        combo.addItem(_("{value} (not here)").format(value=value), value)
-        index = combo.findData(value)
-    combo.setCurrentIndex(index)
-
-
-def _lines(volume: Optional[slicer.vtkMRMLScalarVolumeNode], warnings: "list[str]") -> str:
-    about = [] if volume is None else [describe.describe(volume)]
-    return "\n".join([*about, *warnings])
-
-
-def _registered(result: DenoisedVolumes) -> "list[str]":
-    """Return what there is to say about the MR's move, as a list of sentences."""
-    if result.registrationTransform is None:
-        return []
-    moved = _("The MR was moved by {mm:.1f} mm and {degrees:.1f} degrees; see the transform '{name}'.")
-    facts = result.provenance["quality"]["registration"]
-    name = result.registrationTransform.GetName()
-    return [moved.format(mm=facts["offset_mm"], degrees=facts["angle_degrees"], name=name)]
-
-
-def _preset_title(name: str) -> str:
-    return {"fast": _("Fast"), "balanced": _("Balanced"), "quality": _("Quality")}.get(name, name)
-
-
-def _sampler_title(name: str) -> str:
-    titles = {"dpmpp": _("DPM-Solver++ (2M)"), "heun": _("Heun (EDM)"), "mean": _("Posterior mean")}
-    return titles.get(name, name)
-
-
-def _stage_title(name: str) -> str:
-    titles = {
-        "read": _("Reading"),
-        "align": _("Aligning PET and MR"),
-        "normalise": _("Normalising"),
-        "sample": _("Sampling"),
-        "restore": _("Restoring the PET's grid"),
-        "write": _("Writing"),
-        "report": _("Drawing the report"),
-    }
-    return titles.get(name, name)
-
-
-def _device_title(device: "dict[str, Any]") -> str:
-    title = f"{device['name']}: {device['description']}" if device["description"] else device["name"]
-    if device["memory_bytes"]:
-        title = f"{title}, {device['memory_bytes'] / 2**30:.0f} GiB"
-    return title
