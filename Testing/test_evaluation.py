@@ -96,10 +96,22 @@ def test_perfect_method_gets_perfect_scores(study):
     perfect = lambda study, dose: Outcome(study.full_dose, 1.0, std=np.ones_like(study.full_dose))  # noqa: E731
     scores = next(measure(study, [Fraction(1, 10)], {"perfect": perfect})).scores
     assert "psnr" not in scores  # infinite is no number to average
-    for name in ("bias", "region_error", "texture", "leakage", "nrmse", "mae"):
+    for name in ("bias", "region_error", "texture", "leakage", "imprint", "nrmse", "mae"):
         assert scores[name] == 0
     for name in ("hot_contrast", "cold_contrast", "coverage_1", "coverage_2"):
         assert scores[name] == 1
+
+
+@pytest.mark.parametrize("towards", [0.1, -0.1])
+def test_imprint_is_positive_when_the_pet_changes_towards_the_mr(study, towards):
+    pairs, mr = study.masks.mr_only, study.array(study.mr)
+    (inside, _), sign = pairs[0], np.sign(metrics.contrast(mr, *pairs[0]))
+    assert sign != 0
+    changed = study.full_dose * (1 + towards * sign * inside)
+    expected = towards * (1 + metrics.contrast(study.full_dose, *pairs[0]))
+    assert metrics.imprint(changed, study.full_dose, mr, pairs) == pytest.approx(expected, rel=1e-4)
+    assert metrics.leakage(changed, study.full_dose, pairs) == pytest.approx(abs(expected), rel=1e-4)
+    assert metrics.imprint(changed, study.full_dose, mr, ()) is None
 
 
 def test_texture_distance_tells_smooth_from_noisy(study):

@@ -77,6 +77,7 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
         "region_error": metrics.region_error(image, full, masks.regions, masks.brain),
         "texture": metrics.texture_distance(image, full, masks.brain),
         "leakage": metrics.leakage(image, full, masks.mr_only),
+        "imprint": metrics.imprint(image, full, study.array(study.mr), masks.mr_only),
     }
     if study.noise_free is not None:
         scores["truth_nrmse"] = metrics.nrmse(image, study.noise_free, masks.head)

@@ -152,6 +152,20 @@ def leakage(
     return float(np.mean(changes)) if changes else None
 
 
+def imprint(
+    image: np.ndarray, reference: np.ndarray, mr: np.ndarray, structures: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> Optional[float]:
+    """How much structures that only the MR shows are printed into the PET, as a share of the uptake around them.
+
+    The mean over the structures of the change of their contrast towards that of the MR: bright ones count when they
+    rise, dark ones when they fall. Noise, which knows nothing of the MR, cancels over many structures.
+    """
+    changes = [
+        np.sign(contrast(mr, *pair)) * (contrast(image, *pair) - contrast(reference, *pair)) for pair in structures
+    ]
+    return float(np.mean(changes)) if changes else None
+
+
 def texture_distance(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
     """Distance of Haralick textures: the mean relative error of contrast, homogeneity, energy and correlation.
 

@@ -38,6 +38,7 @@ COLUMNS = (
     Column("white_matter_noise", "WM noise (%)", 100),
     Column("texture", "texture distance", digits=3),
     Column("leakage", "MR leakage (%)", 100),
+    Column("imprint", "MR imprint (%)", 100),
     Column("coverage_1", "1-sigma coverage", digits=3),
     Column("coverage_2", "2-sigma coverage", digits=3),
     Column("calibration_error", "calibration error (%)", 100, 1),

@@ -13,7 +13,7 @@ from ..study import Study, load_study
 from ..table import score_table
 from .bench import MEAN_STD, Bench, Dose, Section
 
-SCORES = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias", "leakage")
+SCORES = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias", "leakage", "imprint")
 TEXT = "What the MR is worth, and what happens when it does not belong to the PET; all else is the same."
 
 
