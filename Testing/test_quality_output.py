@@ -143,7 +143,7 @@ def test_calibrated_model_gives_the_error_to_expect(pet, model_folder):
     assert calibrated.provenance["quality"]["uncertainty"]["calibrated"] is True
 
 
-def test_unsupported_structure_of_a_head_reaches_the_warnings_of_its_run(zero_model_folder):
+def test_a_head_too_small_is_not_judged_and_marked_nowhere(zero_model_folder):
     result = denoise(as_image(head_array()), None, FAST, zero_model_folder)
     assert result.provenance["quality"]["output"] == {"judged": False}
     assert not sitk.GetArrayViewFromImage(result.support).any()
