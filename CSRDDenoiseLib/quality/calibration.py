@@ -30,11 +30,14 @@ def fit_calibration(spread: np.ndarray, error: np.ndarray, smoothing_mm: float =
     Returns:
         ``spread`` and ``error``, rising lists of one length (bins of equally many voxels), and ``smoothing_mm``.
     """
+    # SciPy 1.12, which the extra "evaluate" asks for; a run does without
+    from scipy.optimize import isotonic_regression
+
     groups = [group for group in _equal_groups(spread, BINS) if group.size >= _SMALLEST_BIN]
     if not groups:
         raise ValueError(f"{spread.size} voxels are too few to calibrate on.")
     spreads = np.array([_rms(spread[group]) for group in groups])
-    errors = _rising(np.array([float(np.mean(error[group] ** 2, dtype=np.float64)) for group in groups])) ** 0.5
+    errors = isotonic_regression([np.mean(error[group] ** 2, dtype=np.float64) for group in groups]).x ** 0.5
     keep = np.concatenate([[True], np.diff(spreads) > 0])
     table = {"spread": spreads[keep], "error": errors[keep]}
     rounded = {name: [float(f"{value:.5g}") for value in values] for name, values in table.items()}
@@ -87,14 +90,3 @@ def _equal_groups(values: np.ndarray, count: int) -> list[np.ndarray]:
 
 def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
-
-
-def _rising(values: np.ndarray) -> np.ndarray:
-    """The nearest rising sequence in least squares: pool adjacent violators."""
-    blocks: list[list[float]] = []
-    for value in values:
-        blocks.append([float(value), 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (a, n), (b, m) = blocks[-2:]
-            blocks[-2:] = [[(a * n + b * m) / (n + m), n + m]]
-    return np.concatenate([np.full(int(n), mean) for mean, n in blocks])
