@@ -216,7 +216,12 @@ def test_learning_rate_rises_rests_and_falls_to_zero():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("- 1", "no mapping"), ("name: x\nanatomy: a\noutput: b\nlayers: 3", "layers"), ("name: x\nanatomy: a", "output")],
+    [
+        ("- 1", "no mapping"),
+        ("name: x\nanatomy: a\noutput: b\nlayers: 3", "layers"),
+        ("name: x\nanatomy: a", "output"),
+        ("name: x\nanatomy: a\noutput: b\ndose_range: [1/2, 1/20]", "dose_range is"),
+    ],
 )
 def test_a_wrong_configuration_is_told(tmp_path, text, words):
     path = tmp_path / "config.yaml"

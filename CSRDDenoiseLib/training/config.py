@@ -90,6 +90,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.normalisation not in CHANNELS:
             raise InputError(f"The normalisation '{self.normalisation}' is not known; known are {', '.join(CHANNELS)}.")
+        ends = self.dose_range
+        if ends is not None and not (len(ends) == 2 and 0 < ends[0] < ends[1] < 1):
+            raise InputError(
+                f"The dose_range is {list(ends)}; it must be the smallest and the largest dose fraction, "
+                "both between 0 and 1."
+            )
 
     @property
     def data_folder(self) -> Path:

@@ -39,7 +39,7 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
     network.load_state_dict(weights)
     if config.dose_range:
-        doses = "{} to {}".format(*(f"1/{round(1 / dose)}" for dose in sorted(config.dose_range, reverse=True)))
+        doses = " to ".join(f"1/{round(1 / dose)}" for dose in reversed(config.dose_range))
     else:
         doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
     metadata = ModelMetadata(
