@@ -32,7 +32,7 @@ _EXPORTS = {
     "ModelError": "errors",
     "OutOfMemoryError": "errors",
     "Cancelled": "errors",
-    "read_volume": "pipeline.read",
+    "read_volume": "io.read",
     "list_models": "model.bundle",
     "load_model": "model.bundle",
     "save_model": "model.bundle",

@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 import numpy as np
 import SimpleITK as sitk
 
+from .checks.alignment import check_alignment
+from .checks.inputs import judge_input
+from .checks.unsupported import NOT_JUDGED, Output, check_output
+from .io.read import read_volume, units_of
+from .io.record import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
+from .io.write import all_or_nothing, sidecar_path, write_image, write_record
 from .model.bundle import DEFAULT_MODEL, Model, load_model
-from .pipeline.align import Aligned, to_model_grid
-from .pipeline.checks import (
+from .prepare.align import Aligned, to_model_grid
+from .prepare.register import register_mr
+from .prepare.scheme import Condition, make_condition
+from .progress import ProgressCallback, Reporter
+from .report.regions import check_labels
+from .report.report import RunImages, report_page
+from .request import (
     INPUT_NAMES,
     FileRequest,
     check_gap,
@@ -30,24 +41,13 @@ from .pipeline.checks import (
     check_residual,
     check_spacing,
 )
-from .pipeline.condition import Condition, make_condition
-from .pipeline.normalise import HEAD_SMOOTHING_MM, smooth
-from .pipeline.read import read_volume, units_of
-from .pipeline.restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_labels, restore_uncertainty
-from .pipeline.write import all_or_nothing, sidecar_path, write_image, write_record
-from .progress import ProgressCallback, Reporter
-from .provenance import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
-from .quality.alignment import check_alignment
-from .quality.calibration import calibrate
-from .quality.inputs import judge_input
-from .quality.regions import check_labels
-from .quality.registration import register_mr
-from .quality.report import RunImages, report_page
-from .quality.support import NOT_JUDGED, Output, check_output
+from .restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_labels, restore_uncertainty
+from .scan import HEAD_SMOOTHING_MM, smooth
 from .settings import DenoiseSettings
+from .uncertainty import calibrate
 
 if TYPE_CHECKING:
-    from .pipeline.sample import ResidualSamples
+    from .infer.sampling import ResidualSamples
 
 ModelChoice = Union[str, Path, Model]
 
@@ -178,7 +178,7 @@ def _loaded(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Mod
 def _run(
     images: Mapping[str, Optional[sitk.Image]], settings: DenoiseSettings, model: Model, stages: Stages
 ) -> DenoiseResult:
-    from .pipeline.sample import sample_residual
+    from .infer.sampling import sample_residual
 
     with stages.stage("align"):
         inputs = _checked(images, settings, model)

@@ -167,7 +167,7 @@ class Engine:
         _require_paths(request, "pet", "output")
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import FileRequest, denoise_files
-        from .summary import summarise_change
+        from .report.summary import summarise_change
 
         names = ("pet", "mr", "full_dose_reference", "output", "difference", "uncertainty", "support")
         files = FileRequest(**{name: request.get(name) for name in names}, overwrite=True)
@@ -182,9 +182,9 @@ class Engine:
         """Write the report of a run that is over; answer with its path."""
         _require_paths(request, "pet", "denoised", "output")
         report(Progress("report", 0, 1, 0.0, message="loading the libraries"))
-        from .pipeline.read import read_volume
-        from .pipeline.write import all_or_nothing
-        from .quality.report import RunImages, check_unmoved, report_page
+        from .io.read import read_volume
+        from .io.write import all_or_nothing
+        from .report.report import RunImages, check_unmoved, report_page
 
         names = ("pet", "denoised", "mr", "uncertainty", "labels")
         images = {name: read_volume(request[name], name) for name in names if request.get(name)}
@@ -198,9 +198,9 @@ class Engine:
     def calibrate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
         from .devices import choose_device
-        from .estimate import BYTES_PER_FIELD_VOXEL
-        from .model.memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
-        from .pipeline.normalise import measure_normalising
+        from .infer.cost import BYTES_PER_FIELD_VOXEL
+        from .infer.memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
+        from .scan import measure_normalising
 
         report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
         device = str(request.get("device", "auto"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from CSRDDenoiseLib.simulation.anatomy import CSF, GREY, SOFT, WHITE
+from CSRDDenoiseLib.research.simulation.anatomy import CSF, GREY, SOFT, WHITE
 
 SIDE, SPACING = 36, 4.0
 DOSES = ("1_4", "1_10")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from CSRDDenoiseLib.infer import tiling as volume
+from CSRDDenoiseLib.infer.sampling import ResidualSamples, sample_residual
+from CSRDDenoiseLib.io.read import read_volume
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, Model, load_model
-from CSRDDenoiseLib.pipeline import volume
-from CSRDDenoiseLib.pipeline.align import to_model_grid
-from CSRDDenoiseLib.pipeline.condition import Condition, make_condition
-from CSRDDenoiseLib.pipeline.read import read_volume
-from CSRDDenoiseLib.pipeline.sample import ResidualSamples, sample_residual
+from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.prepare.scheme import Condition, make_condition
 from CSRDDenoiseLib.progress import Reporter
 from CSRDDenoiseLib.resources import resource_folder
 from CSRDDenoiseLib.settings import DenoiseSettings

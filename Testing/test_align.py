@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
-from CSRDDenoiseLib.pipeline.align import Grid, model_grid, to_model_grid
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.prepare.align import model_grid, to_model_grid
 
 
 def ramp(image: sitk.Image) -> sitk.Image:

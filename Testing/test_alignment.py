@@ -12,14 +12,13 @@ from conftest import as_image, head_array, rotation
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.checks.alignment import check_alignment, measure_alignment
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import Cancelled, InputError
-from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS, Bench
+from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.pipeline.align import Grid
-from CSRDDenoiseLib.quality.alignment import check_alignment, measure_alignment
-from CSRDDenoiseLib.quality.registration import (
+from CSRDDenoiseLib.prepare.register import (
     COARSE,
     head_points,
     make_pair,
@@ -31,6 +30,7 @@ from CSRDDenoiseLib.quality.registration import (
     register_mr,
     size_of,
 )
+from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS, Bench
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.settings import DenoiseSettings
 

@@ -13,14 +13,14 @@ from conftest import as_image, head_array
 from tiny_model import TINY, model_of, tiny_network
 
 from CSRDDenoiseLib import resources
-from CSRDDenoiseLib.benchmark import quality
-from CSRDDenoiseLib.benchmark.head import synthetic_head
-from CSRDDenoiseLib.benchmark.plain import plain_denoiser
-from CSRDDenoiseLib.benchmark.probe import Convolution, probe_network
 from CSRDDenoiseLib.commands.benchmark import _size
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.model.ddpmpp import DDPMpp3d
-from CSRDDenoiseLib.pipeline.normalise import find_head
+from CSRDDenoiseLib.research.benchmark import quality
+from CSRDDenoiseLib.research.benchmark.head import synthetic_head
+from CSRDDenoiseLib.research.benchmark.plain import plain_denoiser
+from CSRDDenoiseLib.research.benchmark.probe import Convolution, probe_network
+from CSRDDenoiseLib.scan import find_head
 
 
 @pytest.mark.parametrize("size", [(48, 48, 48), (64, 64, 52)])
@@ -107,7 +107,7 @@ def test_the_papers_network_keeps_nothing_between_evaluations():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a stage is read from /proc")
 def test_what_does_not_fit_is_told_and_the_rest_is_measured(model_folder, monkeypatch):
-    from CSRDDenoiseLib.benchmark import case
+    from CSRDDenoiseLib.research.benchmark import case
 
     monkeypatch.setattr(case, "free_bytes", lambda: 1 << 20)
     request = {"kind": "paper", "size": [64, 64, 64], "model": str(model_folder), "device": "cpu"}

@@ -14,7 +14,7 @@ from conftest import as_image, head_array
 
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.pipeline.checks import (
+from CSRDDenoiseLib.request import (
     FileRequest,
     check_gap,
     check_mr,
@@ -182,7 +182,7 @@ import resource, signal, sys
 import numpy as np, SimpleITK as sitk
 from pathlib import Path
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.pipeline.write import all_or_nothing, write_image
+from CSRDDenoiseLib.io.write import all_or_nothing, write_image
 image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

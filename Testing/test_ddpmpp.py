@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from CSRDDenoiseLib.infer.samplers import karras_sigmas, sample_heun
 from CSRDDenoiseLib.model.ddpmpp import DDPMpp3d
-from CSRDDenoiseLib.model.precondition import Preconditioned
-from CSRDDenoiseLib.model.samplers import karras_sigmas, sample_heun
+from CSRDDenoiseLib.model.edm import Preconditioned
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 

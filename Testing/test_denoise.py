@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from CSRDDenoiseLib.denoise import DenoiseResult, FileRequest, denoise, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, ModelError
+from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.model.bundle import Model, load_model
-from CSRDDenoiseLib.pipeline.align import Grid
-from CSRDDenoiseLib.pipeline.condition import make_condition
+from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu")

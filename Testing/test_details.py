@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from CSRDDenoiseLib.model.details import guided_filter, local_mean, pet_details
-from CSRDDenoiseLib.pipeline.normalise import LEAST_NOISE_LEVEL, noise_level
+from CSRDDenoiseLib.scan import LEAST_NOISE_LEVEL, noise_level
 
 
 def volume(seed: int, *shape: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from tiny_model import tiny_metadata
 
-from CSRDDenoiseLib.estimate import LOADED_BYTES, Calibration, seconds_and_bytes
+from CSRDDenoiseLib.infer.cost import LOADED_BYTES, Calibration, seconds_and_bytes
 from CSRDDenoiseLib.model.bundle import build_network, save_model
 from CSRDDenoiseLib.settings import settings_from_preset
 
@@ -19,10 +19,10 @@ CALIBRATION = Calibration(2.0, 1e6, 1e-6, 100.0, 50.0, 110.0, 1e8, 5e8)
 MEASURE = """
 import json
 import numpy as np
-from CSRDDenoiseLib.benchmark.case import run_case
-from CSRDDenoiseLib.benchmark.head import synthetic_head
-from CSRDDenoiseLib.estimate import calibration_from, seconds_and_bytes
-from CSRDDenoiseLib.pipeline.normalise import find_head
+from CSRDDenoiseLib.research.benchmark.case import run_case
+from CSRDDenoiseLib.research.benchmark.head import synthetic_head
+from CSRDDenoiseLib.infer.cost import calibration_from, seconds_and_bytes
+from CSRDDenoiseLib.scan import find_head
 from CSRDDenoiseLib.settings import settings_from_preset
 from CSRDDenoiseLib.worker import Engine
 import SimpleITK as sitk

@@ -20,15 +20,15 @@ from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.evaluation import metrics
-from CSRDDenoiseLib.evaluation.baselines import BASELINES
-from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS
-from CSRDDenoiseLib.evaluation.measure import Measurement, measure
-from CSRDDenoiseLib.evaluation.methods import Outcome, tuned, unchanged
-from CSRDDenoiseLib.evaluation.run import EvaluationConfig, read_config, run_evaluation
-from CSRDDenoiseLib.evaluation.study import Study, load_study
-from CSRDDenoiseLib.evaluation.table import paired_table, score_table, to_csv, to_markdown
-from CSRDDenoiseLib.quality.planes import write_comparison
+from CSRDDenoiseLib.report.planes import write_comparison
+from CSRDDenoiseLib.research.evaluation import metrics
+from CSRDDenoiseLib.research.evaluation.baselines import BASELINES
+from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
+from CSRDDenoiseLib.research.evaluation.measure import Measurement, measure
+from CSRDDenoiseLib.research.evaluation.methods import Outcome, tuned, unchanged
+from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, read_config, run_evaluation
+from CSRDDenoiseLib.research.evaluation.study import Study, load_study
+from CSRDDenoiseLib.research.evaluation.table import paired_table, score_table, to_csv, to_markdown
 from CSRDDenoiseLib.settings import settings_from_preset
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

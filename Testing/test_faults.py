@@ -34,7 +34,7 @@ SPARE_MEMORY = 60 << 20
 SERVER = """
 import os, signal, sys, time
 import numpy, monai.inferers, SimpleITK, torch
-import CSRDDenoiseLib.pipeline.sample
+import CSRDDenoiseLib.infer.sampling
 from CSRDDenoiseLib.commands.main import main
 SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 torch.set_num_threads(1)
@@ -237,7 +237,7 @@ def test_memory_that_runs_out_is_a_sentence_and_leaves_nothing(tmp_path, model_f
     sitk.WriteImage(big, str(folder / "pet.nii.gz"))
     before = digest(folder / "pet.nii.gz")
     limited = (
-        "import resource, sys, monai.inferers, CSRDDenoiseLib.denoise, CSRDDenoiseLib.pipeline.sample, torch\n"
+        "import resource, sys, monai.inferers, CSRDDenoiseLib.denoise, CSRDDenoiseLib.infer.sampling, torch\n"
         "from CSRDDenoiseLib.commands.main import main\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         f"resource.setrlimit(resource.RLIMIT_AS, (size + {spare}, size + {spare}))\n"

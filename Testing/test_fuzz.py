@@ -22,9 +22,9 @@ from test_read import SLICES, write_series
 
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.read import read_volume
 from CSRDDenoiseLib.model.bundle import Model, load_model
-from CSRDDenoiseLib.pipeline.align import Grid
-from CSRDDenoiseLib.pipeline.read import read_volume
 from CSRDDenoiseLib.settings import DenoiseSettings
 from CSRDDenoiseLib.worker import settings_from_request
 

@@ -11,15 +11,22 @@ import pytest
 import torch
 from tiny_model import model_of, tiny_network
 
-from CSRDDenoiseLib.model import memory
-from CSRDDenoiseLib.model.memory import GIB, choose_patch, is_out_of_memory, measure_speed, memory_budget, smaller_patch
+from CSRDDenoiseLib.infer import memory
+from CSRDDenoiseLib.infer.memory import (
+    GIB,
+    choose_patch,
+    is_out_of_memory,
+    measure_speed,
+    memory_budget,
+    smaller_patch,
+)
 
 MEASURE = """
 from pathlib import Path
 import torch
 from CSRDDenoiseLib.model.ddpmpp import DDPMpp3d
-from CSRDDenoiseLib.model.memory import activation_bytes_per_voxel, resident_bytes
-from CSRDDenoiseLib.model.precondition import Preconditioned
+from CSRDDenoiseLib.infer.memory import activation_bytes_per_voxel, resident_bytes
+from CSRDDenoiseLib.model.edm import Preconditioned
 from CSRDDenoiseLib.model.network import ResidualUNet3d
 network = {network}
 denoiser = Preconditioned(network, 0.5).eval().to(memory_format=torch.channels_last_3d)

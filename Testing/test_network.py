@@ -7,8 +7,8 @@ import torch
 from tiny_model import TINY, tiny_network
 
 from CSRDDenoiseLib.model.details import pet_details
+from CSRDDenoiseLib.model.edm import Preconditioned
 from CSRDDenoiseLib.model.network import ResidualUNet3d, fold
-from CSRDDenoiseLib.model.precondition import Preconditioned
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from CSRDDenoiseLib.pipeline import normalise
-from CSRDDenoiseLib.pipeline.normalise import _grow, head_positions
+from CSRDDenoiseLib import scan as normalise
+from CSRDDenoiseLib.scan import _grow, head_positions
 
 
 @pytest.mark.parametrize("seed", range(6))

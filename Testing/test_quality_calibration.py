@@ -9,7 +9,7 @@ from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
-from CSRDDenoiseLib.quality.calibration import (
+from CSRDDenoiseLib.uncertainty import (
     KEY,
     calibrate,
     calibration_error,

@@ -14,15 +14,15 @@ from scipy import ndimage
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.checks.counts import compare_counts, count_noise, share_of_counts
+from CSRDDenoiseLib.checks.dose import REFERENCE, TYPICAL
+from CSRDDenoiseLib.checks.noise import RIGHT_FACTOR, judge_noise
+from CSRDDenoiseLib.checks.sanity import View
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.evaluation.experiments import EXPERIMENTS, Bench
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.pipeline.align import to_model_grid
-from CSRDDenoiseLib.pipeline.normalise import find_head
-from CSRDDenoiseLib.quality.counts import compare_counts, count_noise, share_of_counts
-from CSRDDenoiseLib.quality.dose import REFERENCE, TYPICAL
-from CSRDDenoiseLib.quality.noise import RIGHT_FACTOR, judge_noise
-from CSRDDenoiseLib.quality.sanity import View
+from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS, Bench
+from CSRDDenoiseLib.scan import find_head
 
 STEP = 4.0
 SIDE = 44

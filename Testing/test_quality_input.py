@@ -8,10 +8,7 @@ import SimpleITK as sitk
 from conftest import as_image
 from scipy import ndimage
 
-from CSRDDenoiseLib.pipeline.align import to_model_grid
-from CSRDDenoiseLib.pipeline.normalise import Head, find_head
-from CSRDDenoiseLib.pipeline.read import UNITS_TAG
-from CSRDDenoiseLib.quality.noise import (
+from CSRDDenoiseLib.checks.noise import (
     INSIDE,
     KEY,
     NEAR,
@@ -23,7 +20,7 @@ from CSRDDenoiseLib.quality.noise import (
     noise_facts,
     texture,
 )
-from CSRDDenoiseLib.quality.sanity import (
+from CSRDDenoiseLib.checks.sanity import (
     View,
     check_attenuation,
     check_blank_slices,
@@ -35,7 +32,10 @@ from CSRDDenoiseLib.quality.sanity import (
     check_voxels,
     depth_mm,
 )
-from CSRDDenoiseLib.simulation.subject import emulate_dose
+from CSRDDenoiseLib.io.read import UNITS_TAG
+from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.research.simulation.subject import emulate_dose
+from CSRDDenoiseLib.scan import Head, find_head
 
 STEP = 4.0
 SHAPE = (44, 52, 46)

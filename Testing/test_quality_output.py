@@ -11,10 +11,7 @@ import SimpleITK as sitk
 from conftest import as_image, head_array
 from scipy import ndimage
 
-from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
-from CSRDDenoiseLib.pipeline.align import Grid
-from CSRDDenoiseLib.quality.support import (
+from CSRDDenoiseLib.checks.unsupported import (
     ADDED,
     LOST_LIMIT,
     NOT_JUDGED,
@@ -26,6 +23,9 @@ from CSRDDenoiseLib.quality.support import (
     lost_structure,
     unsupported,
 )
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
+from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 STEP, SIDE = 3.0, 48
@@ -130,7 +130,7 @@ def test_calibrated_model_gives_the_error_to_expect(pet, model_folder):
     from dataclasses import replace
 
     from CSRDDenoiseLib.model.bundle import load_model
-    from CSRDDenoiseLib.quality.calibration import KEY
+    from CSRDDenoiseLib.uncertainty import KEY
 
     model = load_model(model_folder)
     table = {"spread": [1e-6, 1e6], "error": [2e-6, 2e6], "smoothing_mm": 0.0}

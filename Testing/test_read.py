@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.pipeline.align import Grid
-from CSRDDenoiseLib.pipeline.read import read_volume, units_of
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.read import read_volume, units_of
 
 SLICES = 6
 

@@ -10,8 +10,8 @@ from published_snapshots import plain_bytes, published_network, snapshot_of, wra
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.snapshot import import_snapshot
-from CSRDDenoiseLib.pipeline.condition import make_condition
-from CSRDDenoiseLib.pipeline.reference_normalise import grid_positions, reference_mr, reference_range
+from CSRDDenoiseLib.prepare.reference_scheme import grid_positions, reference_mr, reference_range
+from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 

@@ -16,15 +16,15 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
+from CSRDDenoiseLib.checks.dose import REFERENCE, TYPICAL
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError
-from CSRDDenoiseLib.pipeline.align import Grid
-from CSRDDenoiseLib.quality.dose import REFERENCE, TYPICAL
-from CSRDDenoiseLib.quality.planes import mr_head, tissue_levels
-from CSRDDenoiseLib.quality.regions import check_labels, labels_on, measure_regions
-from CSRDDenoiseLib.quality.registration import moved
-from CSRDDenoiseLib.quality.report import RunImages, report_page
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.prepare.register import moved
+from CSRDDenoiseLib.report.planes import mr_head, tissue_levels
+from CSRDDenoiseLib.report.regions import check_labels, labels_on, measure_regions
+from CSRDDenoiseLib.report.report import RunImages, report_page
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.settings import DenoiseSettings
 

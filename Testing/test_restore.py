@@ -7,9 +7,10 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
-from CSRDDenoiseLib.pipeline.align import Grid, to_model_grid
-from CSRDDenoiseLib.pipeline.normalise import smooth
-from CSRDDenoiseLib.pipeline.restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_uncertainty
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_uncertainty
+from CSRDDenoiseLib.scan import smooth
 
 CENTRE = np.array([3.0, -2.0, 4.0])
 WIDTH_MM = 6.0

@@ -13,12 +13,12 @@ from tiny_model import TINY, model_of, save_tiny_model, tiny_metadata, tiny_netw
 from torch import nn
 
 from CSRDDenoiseLib.errors import Cancelled, InputError, OutOfMemoryError
+from CSRDDenoiseLib.infer import tiling as volume
+from CSRDDenoiseLib.infer.samplers import karras_sigmas, sample_dpmpp_2m, sample_heun
+from CSRDDenoiseLib.infer.sampling import noise_source, sample_residual
+from CSRDDenoiseLib.infer.tiling import Counter, VolumeDenoiser
 from CSRDDenoiseLib.model.bundle import Model
-from CSRDDenoiseLib.model.precondition import Preconditioned
-from CSRDDenoiseLib.model.samplers import karras_sigmas, sample_dpmpp_2m, sample_heun
-from CSRDDenoiseLib.pipeline import volume
-from CSRDDenoiseLib.pipeline.sample import noise_source, sample_residual
-from CSRDDenoiseLib.pipeline.volume import Counter, VolumeDenoiser
+from CSRDDenoiseLib.model.edm import Preconditioned
 from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -313,7 +313,7 @@ def test_a_volume_in_one_piece_does_not_load_monai(tmp_path):
 import sys
 import numpy as np
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.pipeline.sample import sample_residual
+from CSRDDenoiseLib.infer.sampling import sample_residual
 from CSRDDenoiseLib.progress import Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 settings = DenoiseSettings(sampler="mean", device="cpu")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from CSRDDenoiseLib.model.samplers import Churn, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
+from CSRDDenoiseLib.infer.samplers import Churn, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
 
 MEAN, SPREAD = 0.3, 0.5
 

@@ -12,9 +12,9 @@ from conftest import as_image, head_array
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.checks.noise import KEY
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.evaluation import faults
-from CSRDDenoiseLib.quality.noise import KEY
+from CSRDDenoiseLib.research.evaluation import faults
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.simulation import anatomy as anatomies
-from CSRDDenoiseLib.simulation.lesions import (
+from CSRDDenoiseLib.research.simulation import anatomy as anatomies
+from CSRDDenoiseLib.research.simulation.lesions import (
     COLD_LABEL,
     HOT_LABEL,
     MR_ONLY_LABEL,
@@ -16,10 +16,16 @@ from CSRDDenoiseLib.simulation.lesions import (
     add_pet_lesions,
     place_blobs,
 )
-from CSRDDenoiseLib.simulation.osem import reconstruct
-from CSRDDenoiseLib.simulation.projector import make_projectors
-from CSRDDenoiseLib.simulation.scanner import Scanner, acquire, expected, gaussian_blur, thin
-from CSRDDenoiseLib.simulation.subject import SimulationSettings, dose_name, save_subject, simulate_subject, write_nifti
+from CSRDDenoiseLib.research.simulation.osem import reconstruct
+from CSRDDenoiseLib.research.simulation.projector import make_projectors
+from CSRDDenoiseLib.research.simulation.scanner import Scanner, acquire, expected, gaussian_blur, thin
+from CSRDDenoiseLib.research.simulation.subject import (
+    SimulationSettings,
+    dose_name,
+    save_subject,
+    simulate_subject,
+    write_nifti,
+)
 
 SIZE = 48
 

@@ -31,8 +31,8 @@ pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule.results import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
 
+from CSRDDenoiseLib.checks.dose import REFERENCE  # noqa: E402
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
-from CSRDDenoiseLib.quality.dose import REFERENCE  # noqa: E402
 
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 SLOW = {"sampler": "heun", "steps": 200, "samples": 8, "device": "cpu"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import as_image, head_array, rotation
 
-from CSRDDenoiseLib.summary import reference_region, summarise_change
+from CSRDDenoiseLib.report.summary import reference_region, summarise_change
 
 SHAPE = (40, 44, 42)
 

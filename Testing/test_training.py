@@ -16,17 +16,17 @@ import torch
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import CHANNELS, build_network, load_model
-from CSRDDenoiseLib.model.precondition import Preconditioned
-from CSRDDenoiseLib.pipeline.condition import make_condition
-from CSRDDenoiseLib.pipeline.normalise import noise_level
-from CSRDDenoiseLib.training.checkpoint import load_checkpoint
-from CSRDDenoiseLib.training.config import TrainingConfig, load_config
-from CSRDDenoiseLib.training.export import export_model
-from CSRDDenoiseLib.training.loop import TrainingRun, measure_sigma_data
-from CSRDDenoiseLib.training.noise_range import noise_range
-from CSRDDenoiseLib.training.objective import denoising_loss, learning_rate_factor
-from CSRDDenoiseLib.training.patches import PatchSource
-from CSRDDenoiseLib.training.split import load_or_make_split
+from CSRDDenoiseLib.model.edm import Preconditioned
+from CSRDDenoiseLib.prepare.scheme import make_condition
+from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
+from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
+from CSRDDenoiseLib.research.training.export import export_model
+from CSRDDenoiseLib.research.training.loop import TrainingRun, measure_sigma_data
+from CSRDDenoiseLib.research.training.noise_range import noise_range
+from CSRDDenoiseLib.research.training.objective import denoising_loss, learning_rate_factor
+from CSRDDenoiseLib.research.training.patches import PatchSource
+from CSRDDenoiseLib.research.training.split import load_or_make_split
+from CSRDDenoiseLib.scan import noise_level
 
 nibabel = pytest.importorskip("nibabel")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -101,8 +101,8 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_pat
 def test_a_killed_run_goes_on_from_its_checkpoint(config):
     script = (
         "import dataclasses, pathlib, sys\n"
-        "from CSRDDenoiseLib.training.config import TrainingConfig\n"
-        "from CSRDDenoiseLib.training.loop import TrainingRun\n"
+        "from CSRDDenoiseLib.research.training.config import TrainingConfig\n"
+        "from CSRDDenoiseLib.research.training.loop import TrainingRun\n"
         "values = eval(sys.argv[1], {'pathlib': pathlib})\n"
         "TrainingRun(TrainingConfig(**values)).run()\n"
     )

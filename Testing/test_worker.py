@@ -161,7 +161,7 @@ def test_no_memory_is_one_sentence_or_an_end_that_can_be_told(worker, tmp_path, 
     big.SetSpacing((2.0, 2.0, 2.0))
     sitk.WriteImage(big, str(tmp_path / "pet.nrrd"))
     code = (
-        "import resource, monai.inferers, CSRDDenoiseLib.denoise, CSRDDenoiseLib.pipeline.sample, torch\n"
+        "import resource, monai.inferers, CSRDDenoiseLib.denoise, CSRDDenoiseLib.infer.sampling, torch\n"
         "import CSRDDenoiseLib.worker as w\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         f"resource.setrlimit(resource.RLIMIT_AS, (size + {SPARE}, size + {SPARE}))\n"

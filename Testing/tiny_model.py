@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from CSRDDenoiseLib.model.bundle import Model, ModelMetadata, build_network, save_model
-from CSRDDenoiseLib.model.precondition import Preconditioned
+from CSRDDenoiseLib.model.edm import Preconditioned
 
 TINY = {"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16}
 

@@ -77,7 +77,7 @@ def show_comparison(
 
 
 def summary_of(denoised: slicer.vtkMRMLScalarVolumeNode) -> "dict[str, Any]":
-    """Return the numbers kept with a result (see :mod:`CSRDDenoiseLib.summary`), empty if there are none."""
+    """Return the numbers kept with a result (see :mod:`CSRDDenoiseLib.report.summary`), empty if there are none."""
     text = denoised.GetAttribute("CSRDDenoise.Summary")
     return json.loads(text) if text else {}
 

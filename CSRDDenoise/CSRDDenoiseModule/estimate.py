@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.estimate import Calibration, seconds_and_bytes
+from CSRDDenoiseLib.infer.cost import Calibration, seconds_and_bytes
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 HEAD_LEVEL = 0.1

@@ -5,7 +5,7 @@ from typing import Any, Callable
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import CSRDError
-from CSRDDenoiseLib.estimate import calibration_from
+from CSRDDenoiseLib.infer.cost import calibration_from
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 
 from .estimate import estimate_sentence, keep_calibration, kept_calibration

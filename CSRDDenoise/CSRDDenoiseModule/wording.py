@@ -4,7 +4,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.quality.dose import dose_sentence
+from CSRDDenoiseLib.checks.dose import dose_sentence
 
 from .estimate import duration
 from .job import DenoisedVolumes

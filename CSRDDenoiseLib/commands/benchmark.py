@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from ..benchmark.run import BenchmarkConfig, Size, run_benchmark, spread_of_time_per_voxel, tables
-from ..evaluation.table import to_markdown
 from ..model.bundle import DEFAULT_MODEL
+from ..research.benchmark.run import BenchmarkConfig, Size, run_benchmark, spread_of_time_per_voxel, tables
+from ..research.evaluation.table import to_markdown
 from ..settings import PRESETS
 
 DESCRIPTION = (

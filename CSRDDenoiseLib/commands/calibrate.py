@@ -30,9 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, tell the numbers of subjects that were left out in turn, and store the table."""
-    from ..evaluation.calibrate import calibrate_model, tell_scores
     from ..model.bundle import add_extra, load_model
-    from ..quality.calibration import KEY
+    from ..research.evaluation.calibrate import calibrate_model, tell_scores
+    from ..uncertainty import KEY
 
     settings = settings_from_preset(args.preset, device=args.device)
     model = load_model(args.model, settings.device)

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Denoise the bundled example."""
     settings = settings_from_args(args)
     from ..denoise import FileRequest, denoise_files
-    from ..pipeline.read import read_volume
+    from ..io.read import read_volume
 
     data = resource_folder() / SAMPLE_DATA
     request = FileRequest(
@@ -69,10 +69,11 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
     """Write the picture; return the table before and after."""
     import SimpleITK as sitk
 
-    from ..evaluation import metrics
-    from ..pipeline.align import ORIENTATION, Grid
-    from ..pipeline.normalise import find_head
-    from ..quality.planes import write_comparison
+    from ..io.grid import Grid
+    from ..prepare.align import ORIENTATION
+    from ..report.planes import write_comparison
+    from ..research.evaluation import metrics
+    from ..scan import find_head
 
     oriented = {name: sitk.DICOMOrient(image, ORIENTATION) for name, image in images.items()}
     arrays = {name: sitk.GetArrayFromImage(image) for name, image in oriented.items()}

@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checks.dose import dose_sentence
 from ..model.bundle import DEFAULT_MODEL
-from ..quality.dose import dose_sentence
 from ..settings import DEFAULT_PRESET, ESTIMATES, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
 from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 

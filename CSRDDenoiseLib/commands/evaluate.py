@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..evaluation.experiments import EXPERIMENTS
-from ..evaluation.run import EvaluationConfig, read_config, run_evaluation
-from ..evaluation.table import to_markdown
+from ..research.evaluation.experiments import EXPERIMENTS
+from ..research.evaluation.run import EvaluationConfig, read_config, run_evaluation
+from ..research.evaluation.table import to_markdown
 
 DESCRIPTION = (
     "Either with a configuration (docs/evaluation.md) that names experiments, or with --subjects, --model and --output "

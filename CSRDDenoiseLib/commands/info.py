@@ -22,8 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print versions, devices, models and presets."""
     from ..devices import list_devices
+    from ..io.record import versions
     from ..model.bundle import list_models
-    from ..provenance import versions
 
     _print_section("Versions", [f"{name} {version}" for name, version in versions().items()])
     _print_section(

@@ -44,8 +44,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate every chosen subject."""
-    from ..simulation.anatomy import load_anatomy
-    from ..simulation.subject import save_subject, simulate_subject
+    from ..research.simulation.anatomy import load_anatomy
+    from ..research.simulation.subject import save_subject, simulate_subject
 
     settings = _settings(args)
     for number, (name, draw) in enumerate(product(_subjects(args), range(args.draws))):
@@ -61,8 +61,8 @@ def _settings(args: argparse.Namespace):
     import numpy as np
 
     from ..errors import InputError
-    from ..simulation.scanner import draw_scanner
-    from ..simulation.subject import SimulationSettings
+    from ..research.simulation.scanner import draw_scanner
+    from ..research.simulation.subject import SimulationSettings
 
     try:
         doses = tuple(
@@ -88,7 +88,7 @@ def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ..errors import InputError
-    from ..simulation.scanner import Scanner
+    from ..research.simulation.scanner import Scanner
 
     kinds = {name: type(value) for name, value in asdict(Scanner()).items()}
     facts = {}
@@ -105,7 +105,7 @@ def _subjects(args: argparse.Namespace) -> list[str]:
     import json
 
     from ..errors import InputError
-    from ..simulation.anatomy import list_anatomies
+    from ..research.simulation.anatomy import list_anatomies
 
     known = list_anatomies(args.anatomy)
     if not known:

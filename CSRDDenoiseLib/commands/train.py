@@ -25,9 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, then write the model."""
     from ..errors import InputError
-    from ..training.config import load_config
-    from ..training.export import export_model
-    from ..training.loop import TrainingRun
+    from ..research.training.config import load_config
+    from ..research.training.export import export_model
+    from ..research.training.loop import TrainingRun
 
     config = load_config(args.config)
     if not args.export_only:

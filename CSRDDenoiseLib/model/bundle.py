@@ -21,7 +21,7 @@ from ..resources import MODELS, resource_folder
 if TYPE_CHECKING:
     from torch import nn
 
-    from .precondition import Preconditioned
+    from .edm import Preconditioned
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -193,7 +193,7 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
     from safetensors.torch import load
 
     from ..devices import choose_device
-    from .precondition import Preconditioned
+    from .edm import Preconditioned
 
     folder = find_model(name_or_folder)
     metadata = read_metadata(folder)
@@ -223,7 +223,7 @@ def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMeta
     """
     from safetensors.torch import save
 
-    from .memory import activation_bytes_per_voxel
+    from ..infer.memory import activation_bytes_per_voxel
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Inference: samplers over the denoiser of a whole volume."""

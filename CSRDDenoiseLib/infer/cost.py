@@ -1,0 +1,69 @@
+"""How long a run will take and how much memory it will need, told before it starts (no heavy library)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..settings import DenoiseSettings
+
+BYTES_PER_FIELD_VOXEL = 110.0
+"""At its peak, normalising holds this much for every voxel of the field of view (measured, see docs/performance.md)."""
+
+LOADED_BYTES = 100 << 20
+"""What the libraries that the first run loads, and the gaps that tensors leave, add to the process (measured)."""
+
+_INPUT_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What one device does with one model; the worker's answer to ``calibrate``.
+
+    Attributes:
+        voxel_spacing_mm: edge of the model's voxels.
+        voxels_per_second: speed of one evaluation of the network.
+        seconds_per_field_voxel: of the stages before and after sampling, per voxel of the field of view.
+        bytes_per_voxel: memory of one evaluation.
+        bytes_per_state_voxel: memory of everything else that sampling holds.
+        bytes_per_field_voxel: memory of normalising, per voxel of the field of view.
+        bytes_resident: memory of the process before a run.
+        bytes_for_evaluation: memory that one evaluation may take; larger volumes are cut into patches.
+    """
+
+    voxel_spacing_mm: float
+    voxels_per_second: float
+    seconds_per_field_voxel: float
+    bytes_per_voxel: float
+    bytes_per_state_voxel: float
+    bytes_per_field_voxel: float
+    bytes_resident: float
+    bytes_for_evaluation: float
+
+
+def calibration_from(message: dict[str, Any]) -> Calibration:
+    """Return the calibration in a worker's answer."""
+    return Calibration(**{name: float(message[name]) for name in Calibration.__dataclass_fields__})
+
+
+def seconds_and_bytes(
+    calibration: Calibration, head_voxels: float, field_voxels: float, settings: DenoiseSettings
+) -> tuple[float, float]:
+    """Return the time and the memory of a run.
+
+    Args:
+        calibration: of device and model.
+        head_voxels: the model's voxels in the box around the head, which is what is sampled.
+        field_voxels: the model's voxels in the PET's whole field of view.
+        settings: of the run.
+    """
+    most = calibration.bytes_for_evaluation / calibration.bytes_per_voxel
+    patch = min(settings.patch_size**3 if settings.patch_size else head_voxels, most, head_voxels)
+    # patches overlap along each axis; a volume that fits is evaluated once
+    repeated = 1.0 if patch >= head_voxels else (1.0 - settings.overlap) ** -3
+    sampling = head_voxels * repeated * settings.evaluations / calibration.voxels_per_second
+    seconds = sampling + calibration.seconds_per_field_voxel * field_voxels
+    sampling_bytes = calibration.bytes_per_state_voxel * head_voxels + calibration.bytes_per_voxel * patch
+    normalising_bytes = calibration.bytes_per_field_voxel * field_voxels
+    most_bytes = max(sampling_bytes + _INPUT_BYTES * field_voxels, normalising_bytes)
+    return seconds, calibration.bytes_resident + LOADED_BYTES + most_bytes

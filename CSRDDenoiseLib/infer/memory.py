@@ -1,0 +1,216 @@
+"""How much memory a network needs, how much there is, and the patches that fit.
+
+The need is not a table of constants: the network is run once on a small cube while every tensor it makes is followed
+from birth to death. The largest sum of living tensors is proportional to the number of voxels.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..model.bundle import Model
+    from ..model.edm import Preconditioned
+
+GIB = 1 << 30
+PROCESS_LIMIT = 6 * GIB
+"""A run on the CPU plans to stay below this, however much memory is free."""
+
+SHARE_OF_FREE = 0.8
+STATE_VOLUMES = 14
+"""Float32 volumes a run holds beside the network's own: padded condition, state, blending, solver, statistics."""
+
+_LEAST_BUDGET = 256 << 20
+_SMALLEST_PATCH = 4
+_MEASURED_CUBES = (3, 4)
+# measured: what the C library holds beyond the living tensors
+_ALLOCATOR_OVERHEAD = 1.15
+
+Shape = tuple[int, int, int]
+
+
+def activation_bytes_per_voxel(network: nn.Module) -> float:
+    """Return the peak of living float32 tensors during one evaluation of a denoiser, in bytes per voxel of its input.
+
+    A saved model carries this number in its metadata.
+    """
+    from ..model.edm import Preconditioned
+
+    denoiser = Preconditioned(copy.deepcopy(network).cpu().float(), sigma_data=1.0).eval()
+    denoiser.to(memory_format=torch.channels_last_3d)
+    # of two cubes, because what does not grow with the volume, as rearranged weights, does not count
+    small, large = (count * network.multiple for count in _MEASURED_CUBES)
+    peaks = zip(_peaks_of_evaluation(denoiser, small), _peaks_of_evaluation(denoiser, large))
+    return _ALLOCATOR_OVERHEAD * max(after - before for before, after in peaks) / (large**3 - small**3)
+
+
+def _peaks_of_evaluation(denoiser: Preconditioned, side: int) -> tuple[int, int]:
+    """Return the bytes alive at most while a condition is prepared, and while the denoiser is evaluated."""
+    channels = (1, denoiser.model.in_channels - 1)
+    noisy, condition = (torch.zeros(1, count, side, side, side) for count in channels)
+    with torch.no_grad():
+        with _LivingTensors() as preparing:
+            prepared = denoiser.prepare(condition)
+        with _LivingTensors() as evaluating:
+            denoiser.denoise(noisy, torch.ones(1), prepared)
+    return preparing.peak, evaluating.peak
+
+
+def memory_budget(device: torch.device, voxels: int) -> int:
+    """Return how many bytes one evaluation of the network may take in a run over a volume of this many voxels."""
+    state = 4 * STATE_VOLUMES * voxels
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+        free -= torch.cuda.memory_allocated(device)
+        return max(int(SHARE_OF_FREE * free) - state, _LEAST_BUDGET)
+    limit = PROCESS_LIMIT - resident_bytes()
+    free = free_bytes()
+    if free is not None:
+        limit = min(limit, int(SHARE_OF_FREE * free))
+    return max(limit - state, _LEAST_BUDGET)
+
+
+def choose_patch(shape: Shape, most_voxels: float, multiple: int, overlap: float) -> Shape:
+    """Return the patch of at most ``most_voxels`` that covers a volume in the fewest, evenly spread windows.
+
+    Args:
+        shape: (D, H, W) of the volume, multiples of ``multiple``.
+        most_voxels: what fits memory.
+        multiple: every side of the patch is a multiple of this.
+        overlap: share of a side that neighbours have in common.
+
+    Returns:
+        The patch's (D, H, W): the volume itself when it fits, no less than four multiples a side when nothing does.
+    """
+    windows = [1, 1, 1]
+    patch = shape
+    while math.prod(patch) > most_voxels:
+        longest = max(range(3), key=lambda axis: patch[axis])
+        if patch[longest] <= _SMALLEST_PATCH * multiple:
+            break
+        windows[longest] += 1
+        patch = tuple(_side(size, count, multiple, overlap) for size, count in zip(shape, windows))
+    return patch
+
+
+def smaller_patch(patch: Shape, shape: Shape, multiple: int, overlap: float) -> Optional[Shape]:
+    """Return a patch of about half the voxels, or None when it is as small as it gets."""
+    smaller = choose_patch(shape, math.prod(patch) / 2, multiple, overlap)
+    return smaller if math.prod(smaller) < math.prod(patch) else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out, on any device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    told = str(error).lower()
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "seems to be oom")
+    return isinstance(error, RuntimeError) and any(sign in told for sign in signs)
+
+
+def free_bytes() -> Optional[int]:
+    """Return the memory this process can still take without swapping, or None where the system does not tell."""
+    free = [size for size in (_free_of_machine(), _free_of_container()) if size is not None]
+    return min(free) if free else None
+
+
+def resident_bytes() -> int:
+    """Return the memory this process holds now, 0 where the system does not tell."""
+    try:
+        import psutil
+    except ImportError:
+        statm = Path("/proc/self/statm")
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+    return psutil.Process().memory_info().rss
+
+
+def measure_speed(model: Model, side: int) -> float:
+    """Time one evaluation on a cube (after a first that warms up); return voxels per second."""
+    device = next(model.denoiser.parameters()).device
+    side = max(side // model.denoiser.model.multiple, 1) * model.denoiser.model.multiple
+    channels = (1, len(model.metadata.channels))
+    noisy, condition = (torch.zeros(1, count, side, side, side, device=device) for count in channels)
+    sigma = torch.full((1,), model.metadata.sigma_data, device=device)
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.inference_mode():
+            float(model.denoiser(noisy, sigma, condition).sum())
+        seconds = time.perf_counter() - began
+    return side**3 / seconds
+
+
+class _LivingTensors(TorchFunctionMode):
+    """Follows the storages of all tensors made while it is active; ``peak`` is the most bytes alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._now = 0
+        self._owners: dict[int, int] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Optional[dict] = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                self._follow(tensor)
+        return result
+
+    def _follow(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._owners:
+            self._owners[key] = 0
+            self._now += size
+            self.peak = max(self.peak, self._now)
+        self._owners[key] += 1
+        weakref.finalize(tensor, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._owners[key] -= 1
+        if self._owners[key] == 0:
+            del self._owners[key]
+            self._now -= size
+
+
+def _side(size: int, windows: int, multiple: int, overlap: float) -> int:
+    """Return the side, a multiple, of this many overlapping windows that together span ``size``."""
+    side = size / (windows - (windows - 1) * overlap)
+    return min(max(math.ceil(side / multiple), _SMALLEST_PATCH) * multiple, size)
+
+
+def _free_of_machine() -> Optional[int]:
+    try:
+        import psutil
+    except ImportError:
+        return _free_of_linux()
+    return psutil.virtual_memory().available
+
+
+def _free_of_linux() -> Optional[int]:
+    table = Path("/proc/meminfo")
+    if not table.exists():
+        return None
+    for line in table.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _free_of_container() -> Optional[int]:
+    """Control groups (version 2) limit containers below what the machine has free."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        return None if limit == "max" else int(limit) - int((folder / "memory.current").read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,159 @@
+"""Sample: draw the residual of a whole volume from a model.
+
+The sampler's state is always one whole volume; how its denoiser is evaluated is up to :mod:`volume`. The noise is drawn
+for the whole volume from the seed alone, whatever the patches, the batch or the device.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Callable, Iterator, Optional, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..devices import choose_device, precision_name
+from ..model.bundle import Model, ModelMetadata
+from ..progress import Reporter
+from ..settings import DenoiseSettings
+from .memory import Shape
+from .samplers import Churn, Denoiser, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
+from .tiling import Counter, VolumeDenoiser
+
+
+@dataclass(frozen=True)
+class ResidualSamples:
+    """The residual of a volume, in the model's normalised unit.
+
+    Attributes:
+        mean: float32 (D, H, W), the posterior mean, or the mean over the draws.
+        std: float32 (D, H, W), the draws' spread about it; None without draws to tell it.
+        evaluations: evaluations of the network over the whole volume.
+        seconds: wall time.
+        device: where it ran.
+        precision: of the network's arithmetic.
+        patch_size: (D, H, W) of the patches, None when the volume was evaluated in one piece.
+    """
+
+    mean: np.ndarray
+    std: Optional[np.ndarray]
+    evaluations: int
+    seconds: float
+    device: str
+    precision: str
+    patch_size: Optional[Shape]
+
+
+def sample_residual(
+    model: Model, condition: Sequence[np.ndarray], head: np.ndarray, settings: DenoiseSettings, report: Reporter
+) -> ResidualSamples:
+    """Draw the residual (full dose - low dose) given the condition.
+
+    Args:
+        model: the score model.
+        condition: float32 (D, H, W) for each of the model's channels, in their order, normalised.
+        head: boolean (D, H, W); patches without any of it are not evaluated.
+        settings: sampler, steps, samples, patches, seed, device.
+        report: told of every patch as stage ``sample``; may raise to cancel, also within a step.
+
+    Raises:
+        InputError: the device is not there, or the patch size does not suit the network.
+        OutOfMemoryError: not even the smallest patches fit.
+    """
+    began = time.perf_counter()
+    device = choose_device(settings.device)
+    volume = VolumeDenoiser(model, condition, head, settings, device, Counter(report, settings.evaluations))
+    with torch.inference_mode():
+        mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings)
+    return ResidualSamples(
+        mean=mean.numpy(),
+        std=None if std is None else std.numpy(),
+        evaluations=settings.evaluations,
+        seconds=time.perf_counter() - began,
+        device=str(device),
+        precision=precision_name(volume.precision),
+        patch_size=volume.patch,
+    )
+
+
+def _mean_and_spread(
+    volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, settings: DenoiseSettings
+) -> tuple[Tensor, Optional[Tensor]]:
+    """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
+
+    def draws(denoiser: Denoiser) -> Iterator[Tensor]:
+        at_once = volume.draws_at_once(settings.samples)
+        for first in range(0, settings.samples, at_once):
+            indices = range(first, min(first + at_once, settings.samples))
+            sources = [noise_source(shape, settings.seed, index) for index in indices]
+
+            def noise(sources: Sequence[Callable[[], Tensor]] = sources) -> Tensor:
+                return volume.pad(torch.cat([source() for source in sources]))
+
+            yield from volume.crop(_sample(denoiser, noise() * metadata.sigma_max, metadata, settings, noise)).cpu()
+
+    if settings.sampler != "mean" and settings.estimate == "samples":
+        statistics = RunningStatistics()
+        for draw in draws(volume):
+            statistics.add(draw)
+        return statistics.mean, statistics.std()
+    estimate = _posterior_mean(volume, shape, metadata, settings.seed)
+    mean = volume.crop(estimate)[0].cpu()
+    if settings.sampler == "mean":
+        return mean, None
+    squares = torch.zeros_like(mean)
+    for draw in draws(_with_first(volume, estimate, metadata.sigma_max)):
+        squares += (draw - mean).square_()
+    return mean, (squares / settings.samples).sqrt_()
+
+
+def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, seed: int) -> Tensor:
+    if metadata.mean_from == "zero":
+        return posterior_mean(volume, volume.pad(torch.zeros(1, 1, *shape)), metadata.sigma_max)
+    start = volume.pad(noise_source(shape, seed, 0)()) * metadata.sigma_max
+    return posterior_mean(volume, start, metadata.sigma_max)
+
+
+def _with_first(denoiser: Denoiser, first: Tensor, sigma_max: float) -> Denoiser:
+    """At sigma_max the noise tells nothing, so every draw may take the posterior mean for its first evaluation."""
+    return lambda x, sigma: first.expand_as(x) if sigma >= sigma_max * (1 - 1e-6) else denoiser(x, sigma)
+
+
+def noise_source(shape: Shape, seed: int, index: int) -> Callable[[], Tensor]:
+    """Return what draws unit normal noise (1, 1, D, H, W), always on the CPU, from (seed, sample index) alone."""
+    key = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
+    generator = torch.Generator("cpu").manual_seed(int(key[0]))
+    return lambda: torch.randn((1, 1, *shape), generator=generator)
+
+
+class RunningStatistics:
+    """Mean and standard deviation of volumes that come one at a time (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self._squares = torch.zeros(())
+
+    def add(self, volume: Tensor) -> None:
+        """Take one more volume into account."""
+        self.count += 1
+        if self.count == 1:
+            self.mean, self._squares = volume.clone(), torch.zeros_like(volume)
+            return
+        before = volume - self.mean
+        self.mean += before / self.count
+        self._squares += before.mul_(volume - self.mean)
+
+    def std(self) -> Optional[Tensor]:
+        """With n - 1 in the denominator; None with fewer than two volumes."""
+        return None if self.count < 2 else (self._squares / (self.count - 1)).sqrt_()
+
+
+def _sample(
+    denoiser: Denoiser, start: Tensor, metadata: ModelMetadata, settings: DenoiseSettings, fresh: Callable[[], Tensor]
+) -> Tensor:
+    sigmas = karras_sigmas(settings.steps, metadata.sigma_min, metadata.sigma_max, metadata.rho).tolist()
+    if settings.sampler == "heun":
+        return sample_heun(denoiser, start, sigmas, churn=Churn(settings.churn, fresh))
+    return sample_dpmpp_2m(denoiser, start, sigmas)

@@ -1,0 +1,324 @@
+"""Volume: the denoiser D(x; sigma) of a whole volume, whatever piece of it fits memory.
+
+Where the network cannot take a volume at once, each of its evaluations runs over overlapping patches and is blended
+before the sampler goes on, so that there are no per-patch trajectories and no seams.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from itertools import product
+from typing import Callable, Optional, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..devices import choose_precision
+from ..errors import InputError, OutOfMemoryError
+from ..model.bundle import Model
+from ..progress import Reporter
+from ..settings import DenoiseSettings
+from .memory import (
+    Shape,
+    activation_bytes_per_voxel,
+    choose_patch,
+    free_bytes,
+    is_out_of_memory,
+    memory_budget,
+    smaller_patch,
+)
+
+STAGE = "sample"
+_LARGEST_BATCH = 8
+
+Box = Sequence[slice]
+
+
+class VolumeDenoiser:
+    """D(x; sigma) of a whole volume, in one piece when that fits memory, else over patches that are blended.
+
+    Out of memory, it goes on with smaller patches: the caller's state is not touched, so no run is lost.
+
+    Attributes:
+        patch: (D, H, W) of the patches, None while the volume is evaluated in one piece.
+        precision: of the network's arithmetic.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        condition: Sequence[np.ndarray],
+        head: np.ndarray,
+        settings: DenoiseSettings,
+        device: torch.device,
+        counter: Counter,
+    ):
+        self._denoiser = model.denoiser.to(device)
+        self._multiple = model.denoiser.model.multiple
+        self._device, self.precision = device, choose_precision(device)
+        self._overlap, self._counter = settings.overlap, counter
+        self._size = head.shape
+        self._margins = [_margins(size, self._multiple) for size in self._size]
+        self._head = np.pad(head, self._margins)
+        self._shape: Shape = self._head.shape
+        self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
+        self._prepared = self._prepare(condition)
+        self._lay_out(self._first_patch(settings.patch_size))
+
+    def pad(self, volume: Tensor) -> Tensor:
+        """Bring (N, C, D, H, W) to the device, padded with zeros, centred, to multiples of what the network needs."""
+        return _padded(volume.to(self._device), self._margins)
+
+    def crop(self, volume: Tensor) -> Tensor:
+        """Undo :meth:`pad`, and drop the channel: (N, 1, D, H, W) -> (N, D, H, W)."""
+        box = [slice(low, low + size) for (low, _), size in zip(self._margins, self._size)]
+        return volume[(slice(None), 0, *box)]
+
+    def draws_at_once(self, most: int) -> int:
+        """Return how many draws to carry through the sampler as one batch: what fits on CUDA, else one.
+
+        A processor's cores are busy with one volume, and so is a GPU with a volume cut into patches.
+        """
+        return 1 if self.patch else min(most, self._batch_of(self._shape))
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Return D(x; sigma) for padded volumes x (N, 1, D, H, W), float32."""
+        denoised = self._try(x, sigma)
+        while denoised is None:
+            self._shrink()
+            denoised = self._try(x, sigma)
+        self._counter.evaluations_done(len(x))
+        return denoised
+
+    def _try(self, x: Tensor, sigma: float) -> Optional[Tensor]:
+        """Evaluate, or return None when memory ran out (and its tensors are gone with this call)."""
+        try:
+            if self.patch is None:
+                self._counter.check()
+                return self._evaluate(x, sigma, self._prepared.expand(len(x), -1, -1, -1, -1))
+            blended = self._blend(x, lambda window, where: self._evaluate_windows(window, sigma, where))
+            return blended if self._coverage is None else blended.div_(self._coverage)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _prepare(self, condition: Sequence[np.ndarray]) -> Tensor:
+        """Prepare the condition for the padded volume, in blocks where memory asks for it."""
+        whole = tuple(slice(0, size) for size in self._shape)
+        if not hasattr(self._denoiser.model, "reach"):
+            return self._denoiser.prepare(self._part(condition, whole))
+        block = choose_patch(self._shape, self._fitting_voxels(), self._multiple, overlap=0.0)
+        while True:
+            try:
+                in_one = block == self._shape
+                return self._prepared_block(condition, whole) if in_one else self._prepared_blocks(condition, block)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                smaller = smaller_patch(block, self._shape, self._multiple, overlap=0.0)
+                if smaller is None:
+                    raise self._out_of_memory(f"blocks of {_times(block)} voxels") from error
+            block = smaller
+
+    def _prepared_blocks(self, condition: Sequence[np.ndarray], block: Shape) -> Tensor:
+        prepared = None
+        for start in product(*(range(0, size, side) for size, side in zip(self._shape, block))):
+            box = tuple(slice(low, min(low + side, size)) for low, side, size in zip(start, block, self._shape))
+            part = self._prepared_block(condition, box)
+            coarser = (box[0].stop - box[0].start) // part.shape[2]
+            if prepared is None:
+                size = (*part.shape[:2], *(side // coarser for side in self._shape))
+                prepared = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last_3d)
+            prepared[(..., *_coarse(box, coarser))] = part
+        return prepared
+
+    def _prepared_block(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
+        """Prepare a block of the padded volume, seen with as much around it as the network looks at."""
+        margin = math.ceil(self._denoiser.model.reach / self._multiple) * self._multiple
+        seen = [slice(max(s.start - margin, 0), min(s.stop + margin, size)) for s, size in zip(box, self._shape)]
+        with self._arithmetic():
+            prepared = self._denoiser.prepare(self._part(condition, seen))
+        coarser = (seen[0].stop - seen[0].start) // prepared.shape[2]
+        inner = [slice(part.start - more.start, part.stop - more.start) for part, more in zip(box, seen)]
+        return prepared[(..., *_coarse(inner, coarser))]
+
+    def _part(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
+        """The condition (1, C, D, H, W) in a box of the padded volume, on the device."""
+        inside, margins = [], []
+        for part, size, (before, _) in zip(box, self._size, self._margins):
+            low, high = (min(max(end - before, 0), size) for end in (part.start, part.stop))
+            inside.append(slice(low, high))
+            margins.append((low + before - part.start, part.stop - high - before))
+        channels = torch.from_numpy(np.stack([channel[tuple(inside)] for channel in condition]))[None]
+        return _padded(channels.to(self._device), margins)
+
+    def _evaluate(self, x: Tensor, sigma: float, prepared: Tensor) -> Tensor:
+        levels = torch.full((x.shape[0],), sigma, dtype=torch.float32, device=self._device)
+        with self._arithmetic():
+            return self._denoiser.denoise(x, levels, prepared)
+
+    def _arithmetic(self) -> AbstractContextManager:
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=self.precision)
+
+    def _evaluate_windows(self, windows: Tensor, sigma: float, where: list[list[slice]]) -> Tensor:
+        """Evaluate the windows that have head in them; the others are zero."""
+        chosen = [row for row, place in enumerate(where) if _start(place) in self._windows]
+        self._counter.check(len(chosen))
+        denoised = torch.zeros_like(windows)
+        if chosen:
+            prepared = torch.cat([self._prepared_at(where[row]) for row in chosen])
+            denoised[chosen] = self._evaluate(windows[chosen], sigma, prepared)
+        return denoised
+
+    def _prepared_at(self, place: list[slice]) -> Tensor:
+        """The prepared condition of one window, which may be coarser than its voxels."""
+        coarser = self._shape[0] // self._prepared.shape[2]
+        return self._prepared[(..., *_coarse(place[2:], coarser))]
+
+    def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
+        # imported here because a volume in one piece must not wait for it
+        from monai.inferers.utils import sliding_window_inference
+
+        return sliding_window_inference(
+            x,
+            self.patch,
+            self._batch,
+            predictor,
+            overlap=self._window_overlap,
+            roi_weight_map=self._weights,
+            with_coord=True,
+        )
+
+    def _lay_out(self, patch: Optional[Shape]) -> None:
+        """Take this patch: find the windows with head, and the share of each voxel's blending weight that they hold."""
+        self.patch, self._coverage, self._windows = patch, None, set()
+        if patch is None:
+            self._counter.lay_out(windows=1)
+            return
+        self._batch = self._batch_of(patch)
+        self._weights = gaussian_weights(patch).to(self._device)
+        self._window_overlap = [_quantised_overlap(side, self._overlap, self._multiple) for side in patch]
+        skipped = []
+
+        def survey(windows: Tensor, where: list[list[slice]]) -> Tensor:
+            kept = [bool(self._head[tuple(place[2:])].any()) for place in where]
+            self._windows.update(_start(place) for place, keep in zip(where, kept) if keep)
+            skipped.extend(keep for keep in kept if not keep)
+            return torch.ones_like(windows) * torch.tensor(kept, device=windows.device).view(-1, 1, 1, 1, 1)
+
+        coverage = self._blend(torch.empty((1, 1, *self._shape), device=self._device), survey)
+        if skipped:
+            # zero only where no evaluated window reaches, and there the blended value is zero too
+            self._coverage = coverage.clamp_(min=torch.finfo(torch.float32).tiny)
+        self._counter.lay_out(windows=max(len(self._windows), 1))
+
+    def _first_patch(self, side: Optional[int]) -> Optional[Shape]:
+        if side is not None and side % self._multiple:
+            below = max(side // self._multiple, 1) * self._multiple
+            raise InputError(
+                f"The patch size is {side}, and this model needs a multiple of {self._multiple}; "
+                f"use {below} or {below + self._multiple}."
+            )
+        if side is not None:
+            patch = tuple(min(side, size) for size in self._shape)
+        else:
+            patch = choose_patch(self._shape, self._fitting_voxels(), self._multiple, self._overlap)
+        return None if patch == self._shape else patch
+
+    def _shrink(self) -> None:
+        patch = smaller_patch(self.patch or self._shape, self._shape, self._multiple, self._overlap)
+        if patch is None:
+            raise self._out_of_memory(f"patches of {_times(self.patch or self._shape)} voxels")
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._lay_out(patch)
+
+    def _out_of_memory(self, smallest: str) -> OutOfMemoryError:
+        free = free_bytes()
+        told = "" if free is None else f" with {free / 2**30:.1f} GiB free"
+        return OutOfMemoryError(
+            f"A volume of {_times(self._size)} voxels does not fit memory{told}: even {smallest} ran out. "
+            "Close other programs, or use another device."
+        )
+
+    def _batch_of(self, patch: Shape) -> int:
+        if self._device.type != "cuda":
+            return 1
+        fitting = self._fitting_voxels() / float(np.prod(patch))
+        return int(min(max(fitting, 1), _LARGEST_BATCH))
+
+    def _fitting_voxels(self) -> float:
+        """How many voxels one evaluation may take at once."""
+        return memory_budget(self._device, self._head.size) / self._voxel_bytes
+
+
+class Counter:
+    """Turns evaluations and their windows into reports: windows done of windows in all."""
+
+    def __init__(self, report: Reporter, evaluations: int):
+        self._report, self._evaluations = report, evaluations
+        self._done, self._in_this, self._windows = 0, 0, 1
+
+    def lay_out(self, windows: int) -> None:
+        """Take the number of windows of an evaluation."""
+        self._windows, self._in_this = windows, 0
+
+    def check(self, starting: int = 0) -> None:
+        """Report before ``starting`` more windows begin; raises when the run was cancelled."""
+        step = self._done * self._windows + self._in_this
+        current = min(self._done + 1, self._evaluations)
+        self._report(STAGE, step, self._evaluations * self._windows, f"evaluation {current} of {self._evaluations}")
+        self._in_this += starting
+
+    def evaluations_done(self, count: int) -> None:
+        """Report that this many more evaluations are done."""
+        self._done, self._in_this = self._done + count, 0
+        self.check()
+
+
+def gaussian_weights(patch: Shape) -> Tensor:
+    """Return blending weights (D, H, W): a Gaussian about the middle, its standard deviation an eighth of each side.
+
+    MONAI's own map is cut off from below at a thousandth, which near a patch's edges and corners weighs good and bad
+    voxels alike.
+    """
+    lines = [torch.exp(-0.5 * ((torch.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) for side in patch]
+    return torch.einsum("i,j,k->ijk", *lines)
+
+
+def _margins(size: int, multiple: int) -> tuple[int, int]:
+    """Return what is added before and after to reach a multiple, centred."""
+    missing = -size % multiple
+    return missing // 2, missing - missing // 2
+
+
+def _padded(volume: Tensor, margins: Sequence[tuple[int, int]]) -> Tensor:
+    """Add zeros before and after each of the last three axes."""
+    padding = [side for pair in reversed(margins) for side in pair]
+    return F.pad(volume, padding) if any(padding) else volume
+
+
+def _coarse(box: Sequence[slice], coarser: int) -> tuple[slice, ...]:
+    """The box in a grid that is coarser by this factor."""
+    return tuple(slice(part.start // coarser, part.stop // coarser) for part in box)
+
+
+def _quantised_overlap(side: int, overlap: float, multiple: int) -> float:
+    """Return the overlap, at least the one asked for, at which windows start at multiples of what the network needs."""
+    interval = max(int(side * (1 - overlap)) // multiple, 1) * multiple
+    # half a voxel more, so that rounding cannot turn the interval into one voxel less
+    return max(1 - (interval + 0.5) / side, 0.0)
+
+
+def _start(place: list[slice]) -> tuple[int, ...]:
+    return tuple(part.start for part in place[2:])
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join(str(size) for size in shape)

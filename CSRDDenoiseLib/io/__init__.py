@@ -1,0 +1,1 @@
+"""Files: geometry, reading, writing, records."""

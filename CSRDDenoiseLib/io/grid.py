@@ -1,0 +1,79 @@
+"""Geometry: where a volume lies in space, the only place that flips, permutes or resamples axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular lattice in physical space, in SimpleITK's terms: x, y, z order, millimetres, L-P-S axes."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        """Return the grid of an image."""
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def array_spacing(self) -> tuple[float, ...]:
+        """Voxel spacing in mm in the order of array axes (z, y, x)."""
+        return self.spacing[::-1]
+
+    def point(self, index: Sequence[float]) -> np.ndarray:
+        """Return the physical point (mm) of a continuous index (x, y, z)."""
+        axes = np.array(self.direction).reshape(3, 3)
+        return np.array(self.origin) + axes @ (np.array(index) * np.array(self.spacing))
+
+    def index(self, point: Sequence[float]) -> np.ndarray:
+        """Return the continuous index (x, y, z) of a physical point (mm)."""
+        axes = np.array(self.direction).reshape(3, 3)
+        return np.linalg.solve(axes, np.array(point) - np.array(self.origin)) / np.array(self.spacing)
+
+    def corners(self) -> np.ndarray:
+        """Return the eight outer corners (8, 3) in mm: half a voxel beyond the outermost centres."""
+        ends = [(-0.5, n - 0.5) for n in self.size]
+        return np.array([self.point((x, y, z)) for x in ends[0] for y in ends[1] for z in ends[2]])
+
+    def crop(self, box: Sequence[slice]) -> Grid:
+        """Return the part of the grid inside ``box``, three slices in array order (z, y, x)."""
+        parts = tuple(box)[::-1]
+        origin = self.point([part.start for part in parts])
+        return replace(self, size=tuple(part.stop - part.start for part in parts), origin=tuple(origin.tolist()))
+
+    def box_around(self, other: Grid) -> tuple[slice, slice, slice]:
+        """Return the slices (z, y, x) of this grid whose voxel centres may lie inside ``other``."""
+        indices = np.array([self.index(corner) for corner in other.corners()])
+        low = np.clip(np.ceil(indices.min(0) - 1e-6), 0, self.size).astype(int)
+        high = np.clip(np.floor(indices.max(0) + 1e-6) + 1, 0, self.size).astype(int)
+        x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high))
+        return z, y, x
+
+    def image(self, array: np.ndarray) -> sitk.Image:
+        """Return an array (z, y, x) of this grid's shape as an image on it."""
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+
+def resample(image: sitk.Image, grid: Grid, interpolator: int) -> sitk.Image:
+    """Interpolate an image onto a grid in physical space; 0 outside the image."""
+    if Grid.of(image) == grid:
+        return image
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputSpacing(grid.spacing)
+    resampler.SetOutputOrigin(grid.origin)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(interpolator)
+    return resampler.Execute(image)

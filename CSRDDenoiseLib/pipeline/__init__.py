@@ -1,1 +1,0 @@
-"""The way of a volume: read -> align -> normalise -> sample -> restore -> write."""

@@ -1,0 +1,1 @@
+"""Before the model: registration, alignment to the grid of the model, normalisation."""

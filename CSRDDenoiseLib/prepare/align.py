@@ -1,0 +1,90 @@
+"""Align: PET and MR onto the model's grid, an axis-parallel refinement or coarsening of the PET's own grid.
+
+The PET grid is the master. It is brought to L-P-S axis order without interpolation (permuted and flipped axes, the
+oblique part stays), then to the model's voxel spacing; the MR follows in physical space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Optional, Sequence, Union
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..io.grid import Grid, resample
+
+ORIENTATION = "LPS"
+SPACING_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """PET and MR on the model's grid.
+
+    Attributes:
+        grid: the model's grid.
+        pet: (D, H, W) in the PET's unit.
+        mr: (D, H, W), zero where the MR does not reach; None without an MR.
+        covered: boolean (D, H, W), where the MR reaches; None without an MR.
+    """
+
+    grid: Grid
+    pet: np.ndarray
+    mr: Optional[np.ndarray]
+    covered: Optional[np.ndarray]
+
+    def without_mr(self) -> Aligned:
+        """Return the grid and the PET alone."""
+        return replace(self, mr=None, covered=None)
+
+    def crop(self, box: Sequence[slice]) -> Aligned:
+        """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""
+        parts = (None if array is None else array[tuple(box)].copy() for array in (self.pet, self.mr, self.covered))
+        return Aligned(self.grid.crop(box), *parts)
+
+
+def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:
+    """Bring PET and MR to the model's voxel spacing, low-pass filtered wherever the voxels get larger."""
+    oriented = sitk.DICOMOrient(pet, ORIENTATION)
+    grid = model_grid(Grid.of(oriented), spacing_mm)
+    pet_array = sitk.GetArrayFromImage(resample(_antialias(oriented, grid.spacing), grid, sitk.sitkBSpline))
+    if mr is None:
+        return Aligned(grid, pet_array, None, None)
+    mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
+    return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid))
+
+
+def model_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """Return the grid with the same axes and centre that covers ``grid`` with voxels of ``spacing_mm``.
+
+    An axis within 5 % of that spacing is kept as it is: interpolating it would gain nothing and smooth the noise that
+    the network has to recognise.
+    """
+    old, count = np.array(grid.spacing), np.array(grid.size)
+    new = np.where(_is_near(old, spacing_mm), old, spacing_mm)
+    size = np.ceil(count * old / new - 1e-6).clip(1).astype(int)
+    first = ((count - 1) * old - (size - 1) * new) / 2 / old
+    return Grid(tuple(size.tolist()), tuple(new.tolist()), tuple(grid.point(first).tolist()), grid.direction)
+
+
+def _antialias(image: sitk.Image, spacing: Sequence[float]) -> sitk.Image:
+    """Gaussian that widens each axis' voxel to the coarser ``spacing``, none along axes that get finer.
+
+    A voxel is a box of variance spacing^2 / 12; the Gaussian has the variance that is missing.
+    """
+    old, new = np.array(image.GetSpacing()), np.array(spacing)
+    variance = np.where((new <= old) | _is_near(old, new), 0.0, (new**2 - old**2) / 12)
+    if not variance.any():
+        return image
+    return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=[1e-3] * 3)
+
+
+def _is_near(spacing: np.ndarray, wanted: Union[float, np.ndarray]) -> np.ndarray:
+    return np.abs(spacing / wanted - 1) <= SPACING_TOLERANCE
+
+
+def _coverage(mr: sitk.Image, grid: Grid) -> np.ndarray:
+    inside = sitk.Image(mr.GetSize(), sitk.sitkUInt8) + 1
+    inside.CopyInformation(mr)
+    return sitk.GetArrayFromImage(resample(inside, grid, sitk.sitkNearestNeighbor)).astype(bool)

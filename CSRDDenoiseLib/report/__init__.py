@@ -1,0 +1,1 @@
+"""The quality report: tables and figures of one run."""

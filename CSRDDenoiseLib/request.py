@@ -1,0 +1,281 @@
+"""What can be wrong with a request, told in one sentence with the numbers, before any heavy work.
+
+Every function raises :class:`InputError`, or returns warnings (sentences) where the run can go on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError, ModelError
+from .io.grid import Grid
+from .io.write import output_suffix, sidecar_path
+from .prepare.align import Aligned
+from .report.drawing import require_matplotlib
+from .settings import DenoiseSettings
+
+if TYPE_CHECKING:
+    from .model.bundle import ModelMetadata
+
+MIN_EXTENT_MM = 24.0
+MIN_VOXELS = 4
+MAX_NEGATIVE = 0.5
+MIN_HEAD_COVERED = 0.5
+INPUT_NAMES = {"pet": "PET", "mr": "MR", "labels": "label map", "full_dose_reference": "full-dose reference"}
+"""How messages call the inputs of a request."""
+
+
+@dataclass(frozen=True)
+class FileRequest:
+    """The files of one run; paths may be strings.
+
+    Attributes:
+        pet: low-dose PET, a file or a DICOM series folder.
+        output: where the denoised PET goes; its JSON record goes beside it.
+        mr: MR of the same head, or None.
+        difference: where denoised - PET goes, or None.
+        uncertainty: where the standard deviation over the samples goes, or None.
+        support: where the map of what the counts do not support goes, or None.
+        overwrite: replace outputs that exist.
+        report: folder of the quality report, made if need be, or None; needs matplotlib.
+        labels: label map whose regions the report measures, or None.
+        full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is told
+            relative to, or None.
+    """
+
+    pet: Path
+    output: Path
+    mr: Optional[Path] = None
+    difference: Optional[Path] = None
+    uncertainty: Optional[Path] = None
+    overwrite: bool = False
+    report: Optional[Path] = None
+    labels: Optional[Path] = None
+    support: Optional[Path] = None
+    full_dose_reference: Optional[Path] = None
+
+    def __post_init__(self) -> None:
+        for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "report"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Name -> path of what is read."""
+        return {name: getattr(self, name) for name in INPUT_NAMES if getattr(self, name)}
+
+    @property
+    def volumes(self) -> dict[str, Path]:
+        """Name -> path of the volumes that are asked for."""
+        named = {
+            "denoised": self.output,
+            **{name: getattr(self, name) for name in ("difference", "uncertainty", "support")},
+        }
+        return {name: path for name, path in named.items() if path}
+
+    @property
+    def page(self) -> Optional[Path]:
+        """Where the report goes, named after the denoised PET: ``denoised.nii.gz`` -> ``FOLDER/denoised.html``."""
+        return self.report and self.report / sidecar_path(self.output).with_suffix(".html").name
+
+
+def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
+    """Refuse a request that cannot end well, from its paths alone."""
+    for name, path in request.inputs.items():
+        if not path.exists():
+            raise InputError(f"The {INPUT_NAMES[name]} '{path}' does not exist.")
+    if request.mr and _same(request.pet, request.mr):
+        raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
+    for path in request.volumes.values():
+        output_suffix(path)
+    check_register(settings, with_mr=request.mr is not None)
+    if request.uncertainty:
+        check_uncertainty(settings)
+    if request.report:
+        require_matplotlib()
+    elif request.labels:
+        raise InputError("The label map is for the report; ask for one (--report FOLDER), or leave the labels out.")
+    _check_outputs(request)
+
+
+def check_uncertainty(settings: DenoiseSettings) -> None:
+    """Refuse to give an uncertainty where there is one sample or none."""
+    if settings.sampler == "mean":
+        raise InputError("The sampler 'mean' draws no samples, so there is no uncertainty; choose 'dpmpp' or 'heun'.")
+    if not settings.has_uncertainty:
+        raise InputError(f"The uncertainty needs 2 or more samples, and {settings.samples} is asked for.")
+
+
+def check_register(settings: DenoiseSettings, with_mr: bool) -> None:
+    """Refuse to register an MR that there is not."""
+    if settings.register and not with_mr:
+        raise InputError("There is no MR to register to the PET; give one, or do not ask for the registration.")
+
+
+def check_model(metadata: ModelMetadata, with_mr: bool) -> None:
+    """Refuse to run without MR a model that was never trained so."""
+    if not with_mr and not metadata.mr_optional:
+        raise InputError(f"The model '{metadata.name}' needs an MR; give one, or choose another model.")
+
+
+def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and warnings."""
+    pet, warnings = _check_volume(pet, "PET", nan_to_zero)
+    extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
+    if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
+        raise InputError(
+            f"The PET covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm ({' x '.join(map(str, pet.GetSize()))} "
+            f"voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
+        )
+    values = sitk.GetArrayViewFromImage(pet)
+    negative = float(np.mean(values < 0))
+    if negative > MAX_NEGATIVE:
+        raise InputError(f"{negative:.0%} of the PET is negative, so it is not an activity; is it a difference image?")
+    if values.max() <= 0:
+        raise InputError(f"The PET has no positive value (maximum {values.max():g}).")
+    return pet, warnings
+
+
+def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and warnings."""
+    mr, warnings = _check_volume(mr, "MR", nan_to_zero)
+    _check_differs(mr, pet, "MR")
+    return mr, warnings
+
+
+def check_reference(reference: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    """Refuse a full-dose reference as :func:`check_mr` does an MR; return it likewise, and warnings."""
+    name = INPUT_NAMES["full_dose_reference"]
+    reference, warnings = _check_volume(reference, name, nan_to_zero)
+    _check_differs(reference, pet, name)
+    return reference, warnings
+
+
+def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
+    """Refuse an MR that does not reach to where the PET lies."""
+    gap = _gap_mm(Grid.of(pet), Grid.of(mr))
+    if gap > 0:
+        raise InputError(_apart(pet, mr, f"there are {gap:.0f} mm between them"))
+
+
+def check_overlap(aligned: Aligned, head: np.ndarray, pet: sitk.Image, mr: sitk.Image) -> list[str]:
+    """Warn when the MR covers less than half of the head (boolean (D, H, W)); refuse when it covers none of it."""
+    covered = float(aligned.covered[head].mean())
+    if covered == 0:
+        raise InputError(_apart(pet, mr, "the MR covers nothing of the head"))
+    if covered < MIN_HEAD_COVERED:
+        return [f"The MR covers only {covered:.0%} of the head in the PET; check that the two are registered."]
+    return []
+
+
+def check_residual(residual: np.ndarray, metadata: ModelMetadata) -> None:
+    """Refuse to add what is no number to a PET."""
+    bad = int(np.size(residual) - np.isfinite(residual).sum())
+    if bad:
+        raise ModelError(
+            f"The model '{metadata.name}' gave {bad} of {residual.size} voxels that are NaN or infinite. "
+            "Try device 'cpu', or get the model again."
+        )
+
+
+def check_spacing(pet: sitk.Image, spacing_range: tuple[float, float]) -> list[str]:
+    """Warn when the PET's voxels lie outside what the model was trained for (mm)."""
+    low, high = spacing_range
+    if all(low - 1e-3 <= step <= high + 1e-3 for step in pet.GetSpacing()):
+        return []
+    told = " x ".join(f"{step:.2f}" for step in pet.GetSpacing())
+    return [f"The PET's voxels are {told} mm; the model knows {low:g} to {high:g} mm, so the result is less sure."]
+
+
+def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
+        size = " x ".join(map(str, image.GetSize()))
+        raise InputError(
+            f"The {what} has {image.GetDimension()} dimensions ({size}) with {image.GetNumberOfComponentsPerPixel()} "
+            "value(s) per voxel; a 3D volume with one value is needed."
+        )
+    if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    image, warnings = _check_finite(image, what, nan_to_zero)
+    values = sitk.GetArrayViewFromImage(image)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise InputError(f"The {what} is {low:g} everywhere; it holds no image.")
+    return image, warnings
+
+
+def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
+    if np.array_equal(sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(pet)):
+        raise InputError(f"The {what} is identical to the PET, voxel by voxel; give the {what} or leave it out.")
+
+
+def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+    values = sitk.GetArrayViewFromImage(image)
+    bad = ~np.isfinite(values)
+    count = int(bad.sum())
+    if not count:
+        return image, []
+    told = f"{count} of {values.size} voxels ({count / values.size:.2g} of all) that are NaN or infinite"
+    if not nan_to_zero:
+        raise InputError(f"The {what} has {told}; repair it, or set them to zero with --nan-to-zero.")
+    return Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype)), [f"The {what} had {told}; now zero."]
+
+
+def _check_outputs(request: FileRequest) -> None:
+    outputs = {**request.volumes, "record": sidecar_path(request.output)}
+    if request.page:
+        outputs["report"] = request.page
+    # a NIfTI's own JSON (BIDS) is part of the input
+    guarded = [*request.inputs.values(), *(sidecar_path(path) for path in request.inputs.values() if path.is_file())]
+    seen: dict[Path, str] = {}
+    for name, path in outputs.items():
+        place = path.resolve()
+        if place in seen:
+            raise InputError(f"The {name} and the {seen[place]} would both go to '{path}'; give each its own path.")
+        seen[place] = name
+        if any(_same(path, other) for other in guarded):
+            raise InputError(f"The {name} would overwrite an input, '{path}'; give another path.")
+        if path.is_dir():
+            raise InputError(f"The {name} '{path}' is a folder; give a file name.")
+        if path.exists() and not request.overwrite:
+            raise InputError(f"The {name} '{path}' exists already; choose another name or use --overwrite.")
+    for folder in {path.parent for path in outputs.values()}:
+        # the report's folder is made when the report is written
+        _check_folder(folder.parent if folder == request.report and not folder.exists() else folder)
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"The output folder '{folder}' is a file; give a folder.")
+    if not folder.exists():
+        raise InputError(f"The output folder '{folder}' does not exist; create it first.")
+    try:
+        # asking for permission bits is not enough: read-only file systems, ACLs and root differ
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"The output folder '{folder}' cannot be written to: {error.strerror}.") from error
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _gap_mm(one: Grid, other: Grid) -> float:
+    """Distance in mm between the bounding boxes of two grids; 0 when they touch or overlap."""
+    a, b = one.corners(), other.corners()
+    return float(np.linalg.norm(np.maximum(np.maximum(a.min(0) - b.max(0), b.min(0) - a.max(0)), 0)))
+
+
+def _apart(pet: sitk.Image, mr: sitk.Image, detail: str) -> str:
+    middle = Grid.of(pet).corners().mean(0) - Grid.of(mr).corners().mean(0)
+    return (
+        f"The PET and the MR do not overlap in space: {detail}, and their centres are {np.linalg.norm(middle):.0f} mm "
+        "apart. Register the MR to the PET (--register), or leave it out."
+    )

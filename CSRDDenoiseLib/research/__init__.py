@@ -1,0 +1,1 @@
+"""Simulation, training, evaluation and benchmark; not in the Slicer package."""

@@ -1,0 +1,150 @@
+"""One measurement in a process of its own, so that its peak of memory is nobody else's.
+
+``python -m CSRDDenoiseLib.research.benchmark.case REQUEST`` takes a JSON object (``kind``, ``size``, ``preset``,
+``model``, ``device``) and prints one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+from ...denoise import denoise
+from ...errors import OutOfMemoryError
+from ...infer.memory import free_bytes
+from ...io.record import peak_memory_bytes
+from ...model.bundle import Model, load_model
+from ...progress import Progress
+from ...settings import settings_from_preset
+from .head import synthetic_head
+from .plain import plain_denoiser
+from .probe import probe_network
+from .quality import quality_case
+
+PAPER_EVALUATIONS = 199
+"""Heun's method with 100 steps: two evaluations a step, one in the last."""
+
+_WARM_UP_SIDE = 32
+# the plain way holds a few tensors more than ours at its peak
+_PLAIN_OVERHEAD = 1.5
+
+
+class StageWatch:
+    """A progress callback that notes what each stage takes of memory and of the processor.
+
+    Attributes:
+        peak_bytes: stage -> largest resident memory; None where the system does not tell (only Linux does).
+        processor_seconds: stage -> time on the processor, over all threads; other programs do not lengthen it.
+    """
+
+    def __init__(self) -> None:
+        self.peak_bytes: dict[str, Optional[int]] = {}
+        self.processor_seconds: dict[str, float] = {}
+        self._stage, self._began = "", 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Begin anew with a stage's first report, and note what it took with every later one."""
+        if progress.stage != self._stage:
+            self._stage, self._began = progress.stage, time.process_time()
+            _forget_peak()
+        self.peak_bytes[self._stage] = _peak_since()
+        self.processor_seconds[self._stage] = time.process_time() - self._began
+
+
+def run_case(request: dict[str, Any]) -> dict[str, Any]:
+    """Run the pipeline on a synthetic head: seconds and peak memory by stage."""
+    model = load_model(request["model"], request["device"])
+    settings = settings_from_preset(request["preset"], device=request["device"])
+    spacing = model.metadata.voxel_spacing_mm
+    denoise(*synthetic_head((_WARM_UP_SIDE,) * 3, spacing), settings_from_preset("fast", device=settings.device), model)
+    pet, mr = synthetic_head(request["size"], spacing)
+    watch = StageWatch()
+    record = denoise(pet, mr, settings, model, watch).provenance
+    busy, peaks = watch.processor_seconds, watch.peak_bytes
+    return {
+        "device": record["device"],
+        "precision": record["precision"],
+        "patch_size": record["patch_size"],
+        "evaluations": record["evaluations"],
+        "seconds": record["seconds"],
+        "processor_seconds": {**busy, "total": sum(busy.values())},
+        "peak_bytes": {**peaks, "total": max(filter(None, peaks.values()), default=peak_memory_bytes())},
+    }
+
+
+def paper_case(request: dict[str, Any]) -> dict[str, Any]:
+    """Time one evaluation of the paper's setting: the plain network in float32 on the whole volume."""
+    model = load_model(request["model"], request["device"])
+    multiple = model.denoiser.model.multiple
+    shape = [math.ceil(side / multiple) * multiple for side in reversed(request["size"])]
+    _check_room(model, math.prod(shape))
+    device = next(model.denoiser.parameters()).device
+    plain, levels = plain_denoiser(model), torch.ones(1, device=device)
+    channels = len(model.metadata.channels)
+    with torch.inference_mode():
+        for sides in ([_WARM_UP_SIDE] * 3, shape):
+            noisy, condition = (torch.zeros((1, count, *sides), device=device) for count in (1, channels))
+            _forget_peak()
+            began, busy = time.perf_counter(), time.process_time()
+            float(plain(noisy, levels, condition).sum())
+            seconds, busy = time.perf_counter() - began, time.process_time() - busy
+    return {
+        "evaluation_seconds": seconds,
+        "processor_seconds": busy,
+        "evaluations": PAPER_EVALUATIONS,
+        "peak_bytes": _peak_since(),
+    }
+
+
+def network_case(request: dict[str, Any]) -> dict[str, Any]:
+    """Take one evaluation apart on a cube."""
+    model = load_model(request["model"], request["device"])
+    multiple = model.denoiser.model.multiple
+    return probe_network(model, max(min(request["size"]) // multiple, 1) * multiple)
+
+
+CASES = {"run": run_case, "paper": paper_case, "network": network_case, "quality": quality_case}
+
+
+def _check_room(model: Model, voxels: int) -> None:
+    device = next(model.denoiser.parameters()).device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_bytes()
+    need = _PLAIN_OVERHEAD * model.metadata.bytes_per_voxel * voxels
+    if free is not None and need > free:
+        raise OutOfMemoryError(f"it needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free")
+
+
+def _forget_peak() -> None:
+    """Make the system count the peak of resident memory from here on."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_since() -> Optional[int]:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def main() -> None:
+    """Answer one request."""
+    request = json.loads(sys.argv[1])
+    try:
+        answer = CASES[request["kind"]](request)
+    except OutOfMemoryError as error:
+        answer = {"skipped": str(error)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Fit a model's calibration to simulated subjects, whose full dose is known, and say how good it is on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional, Sequence
+
+import numpy as np
+
+from ...model.bundle import Model
+from ...settings import DenoiseSettings
+from ...uncertainty import calibration_error, fit_calibration, pooled_spread, predict_error
+from .study import load_study
+
+VOXELS_PER_SCAN = 100_000
+NORMAL_COVERAGE = 0.683
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Voxels of one scan, in the model's unit: spread of the samples, the same pooled, error of the result; (n,)."""
+
+    subject: str
+    spread: np.ndarray
+    pooled: np.ndarray
+    error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a standard deviation tells the error: expected calibration error, and coverage of one deviation."""
+
+    calibration_error: float
+    coverage: float
+
+
+def calibrate_model(
+    model: Model,
+    folders: Sequence[Path],
+    doses: Optional[Sequence[Fraction]],
+    settings: DenoiseSettings,
+    report: Callable[[str], None] = print,
+) -> tuple[dict[str, Any], dict[str, Score]]:
+    """Fit the table to all subjects, and score it on each after fitting to the others.
+
+    Args:
+        model: without a calibration.
+        folders: of simulated subjects.
+        doses: None takes all of each subject.
+        settings: with draws; the table belongs to their number and steps.
+        report: receives a line for every scan.
+
+    Returns:
+        The table with what it was made from, and scores ``before`` and, with two subjects or more, ``after``.
+    """
+    scans = []
+    for scan in _scans(model, folders, doses, settings):
+        report(f"{scan.subject}: {scan.error.size} voxels, {_words(_score([scan.spread], [scan.error]))}")
+        scans.append(scan)
+    scores = {"before": _score([scan.spread for scan in scans], [scan.error for scan in scans])}
+    subjects = sorted({scan.subject for scan in scans})
+    if len(subjects) > 1:
+        predicted = [_predict_without(scan.subject, scans, scan) for scan in scans]
+        scores["after"] = _score(predicted, [scan.error for scan in scans])
+    told = {"subjects": len(subjects), "scans": len(scans), "steps": settings.steps, "samples": settings.samples}
+    measured = {name: {key: round(value, 4) for key, value in vars(score).items()} for name, score in scores.items()}
+    return {**_fit(scans), **told, **measured}, scores
+
+
+def tell_scores(scores: dict[str, Score]) -> str:
+    """Return the scores in words."""
+    titles = {"before": "Spread as it is", "after": "Calibrated, on subjects left out of the fit"}
+    return "\n".join(f"{titles[name]}: {_words(score)}" for name, score in scores.items())
+
+
+def _scans(
+    model: Model, folders: Sequence[Path], doses: Optional[Sequence[Fraction]], settings: DenoiseSettings
+) -> Iterator[Scan]:
+    from ...denoise import denoise
+
+    for folder in folders:
+        study = load_study(folder)
+        for dose in [dose for dose in doses or study.low_doses if dose in study.low_doses]:
+            result = denoise(study.low_doses[dose], study.mr, settings, model)
+            unit = result.provenance["residual_scale"]
+            spread = study.array(result.uncertainty) / unit
+            error = (study.array(result.denoised) - study.full_dose) / unit
+            pooled = pooled_spread(spread, study.spacing)
+            inside = np.flatnonzero(study.masks.head & (pooled > 0))
+            chosen = inside[:: max(inside.size // VOXELS_PER_SCAN, 1)]
+            yield Scan(study.name, *(volume.ravel()[chosen] for volume in (spread, pooled, error)))
+
+
+def _fit(scans: Sequence[Scan]) -> dict[str, Any]:
+    return fit_calibration(*(np.concatenate([getattr(scan, name) for scan in scans]) for name in ("pooled", "error")))
+
+
+def _predict_without(subject: str, scans: Sequence[Scan], scan: Scan) -> np.ndarray:
+    return predict_error(scan.pooled, _fit([other for other in scans if other.subject != subject]))
+
+
+def _score(predicted: Sequence[np.ndarray], errors: Sequence[np.ndarray]) -> Score:
+    standard, error = np.concatenate(predicted), np.concatenate(errors)
+    return Score(calibration_error(standard, error), float(np.mean(np.abs(error) <= standard)))
+
+
+def _words(score: Score) -> str:
+    return (
+        f"calibration error {score.calibration_error:.1%} of the error, {score.coverage:.1%} of voxels within one "
+        f"standard deviation (normal errors: {NORMAL_COVERAGE:.1%})"
+    )

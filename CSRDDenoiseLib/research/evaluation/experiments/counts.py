@@ -1,0 +1,108 @@
+"""Counts: how well the dose of a scan is told, without a full dose to compare with, and with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+
+from ....checks.counts import CountNoise, count_noise, share_of_counts
+from ....checks.noise import KEY, RIGHT_FACTOR, judge_noise
+from ....checks.sanity import View
+from ....io.grid import Grid
+from ....prepare.align import to_model_grid
+from ....scan import find_head
+from ...simulation.subject import emulate_dose
+from ..study import Study
+from ..table import Table
+from .bench import Bench, Dose, Section, as_fraction
+
+DOSES = ("1/2", "1/4", "1/8", "1/16", "1/40")
+ALONE, RANGE, OWN, OTHER = "without a reference", "... in the range told", "the head's own full dose", "another head's"
+TEXT = (
+    "A scan's dose as a share of its full dose, right where the answer is within a factor 1.5. Without a reference the "
+    "model's fit to its training answers, and it tells a range; else the noise of a full dose of the same scanner, "
+    "protocol and tracer is compared with, of the same head or of another subject's (those that share scanner and "
+    "tracer). Every scan has the full dose's expected counts, whatever the head's size. Doses are made of the lowest "
+    "one the subject has and its full dose."
+)
+
+
+@dataclass(frozen=True)
+class Scans:
+    """What is measured of one subject: the noise of its full dose, and by dose the noise and what is told of it."""
+
+    name: str
+    protocol: str
+    full: Optional[CountNoise]
+    low: Mapping[float, Optional[CountNoise]]
+    told: Mapping[float, Mapping[str, Any]]
+
+
+def run(bench: Bench, doses: Sequence[Dose] = DOSES) -> Section:
+    """Estimate the dose of every subject at every dose, in each of the ways there are.
+
+    Args:
+        bench: subjects, some of which share scanner and tracer; the model's fit is asked, its network is not run.
+        doses: as fractions of the full dose.
+    """
+    measured = []
+    for study in bench.studies():
+        measured.append(_measure(bench, study, [float(as_fraction(dose)) for dose in doses]))
+        bench.report(f"{study.name}: {len(doses)} doses")
+    rows = [_row(str(dose), list(_errors(measured, [float(as_fraction(dose))]))) for dose in doses]
+    every = list(_errors(measured, [float(as_fraction(dose)) for dose in doses]))
+    factors = [_factor([error for way, error in every if way == name]) for name in (ALONE, OWN, OTHER)]
+    rows += [_row("all", every), ("usual factor of error", factors[0], "", *factors[1:])]
+    caption = f"Dose within a factor {RIGHT_FACTOR:g} of the truth, n = {len(measured)} subjects"
+    table = Table(caption, ("dose", ALONE, RANGE, OWN, OTHER), tuple(rows))
+    return Section("Counts", TEXT, (table,), (), ())
+
+
+def _measure(bench: Bench, study: Study, doses: Sequence[float]) -> Scans:
+    lowest = min(study.low_doses)
+    image = study.low_doses[lowest]
+    grid, thinned = Grid.of(image).crop(study.box), study.array(image)
+    spacing, extra = bench.model.metadata.voxel_spacing_mm, bench.model.metadata.extra
+
+    def view(dose: float) -> View:
+        scan = grid.image(emulate_dose(study.full_dose, thinned, float(lowest), dose).astype(np.float32))
+        aligned = to_model_grid(scan, None, spacing)
+        return View(scan, aligned, find_head(aligned.pet, aligned.grid.array_spacing))
+
+    views = {dose: view(dose) for dose in doses}
+    told = {dose: judge_noise(each.level, each.texture, extra)[1] for dose, each in views.items() if extra.get(KEY)}
+    protocol = f"{study.facts.get('tracer')} {study.facts.get('scanner')}"
+    return Scans(study.name, protocol, count_noise(view(1.0)), {d: count_noise(v) for d, v in views.items()}, told)
+
+
+def _errors(measured: Sequence[Scans], doses: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """How each scan was judged, and the logarithm of the answer over the truth; for a range 0 inside of it, else 1."""
+    for scans in measured:
+        for dose in doses:
+            dose_told = scans.told.get(dose, {}).get("dose")
+            if dose_told:
+                low, high = dose_told["range"]
+                yield ALONE, float(np.log(dose_told["estimate"] / dose))
+                yield RANGE, float(not low <= dose <= high)
+            for other in measured:
+                if other.protocol == scans.protocol and other.full and scans.low[dose]:
+                    share = share_of_counts(scans.low[dose], other.full)
+                    yield OWN if other is scans else OTHER, float(np.log(share / dose))
+
+
+def _row(name: str, errors: Sequence[tuple[str, float]]) -> tuple[str, ...]:
+    return (
+        name,
+        *(_share_right([error for way, error in errors if way == each]) for each in (ALONE, RANGE, OWN, OTHER)),
+    )
+
+
+def _share_right(errors: Sequence[float]) -> str:
+    right = int(np.sum(np.abs(errors) < np.log(RIGHT_FACTOR)))
+    return f"{right} of {len(errors)} ({right / len(errors):.0%})" if errors else ""
+
+
+def _factor(errors: Sequence[float]) -> str:
+    return f"{np.exp(np.sqrt(np.mean(np.square(errors)))):.2f}" if errors else ""

@@ -1,0 +1,76 @@
+"""Dose table: filters, other models and ours at every dose; the table of the model card."""
+
+from __future__ import annotations
+
+import io
+from typing import Optional, Sequence
+
+from ....report.planes import write_comparison
+from ..measure import CEILING
+from ..methods import INPUT, Method, ours, tuned, unchanged
+from ..table import MODEL_CARD, paired_table, score_table
+from .bench import MEAN_STD, Bench, Dose, Figure, Section, over_subjects, plot_by_dose
+
+BASELINES = ("Gaussian", "Non-local means")
+MINE = "Ours, posterior mean"
+TEXT = (
+    "Reference is the full dose. Filters are tuned for every single scan with the answer in hand. The ceiling is "
+    "what no method can pass on average, because the full dose is noisy itself. Gains are in the direction that is "
+    "better; the way to the ceiling is the gain in PSNR as a share of what lies between that baseline and the ceiling."
+)
+
+
+def run(
+    bench: Bench, doses: Optional[Sequence[Dose]] = None, baselines: Sequence[str] = BASELINES, samples: int = 8
+) -> Section:
+    """Compare our posterior mean, one draw in 8 steps and the mean of such draws with filters and other models.
+
+    Args:
+        bench: subjects, model and rivals.
+        doses: None takes every dose the subjects have.
+        baselines: names of :data:`CSRDDenoiseLib.research.evaluation.baselines.BASELINES`.
+        samples: draws that are averaged; 0 leaves draws out.
+    """
+    filters = {f"Best {name}": tuned(name) for name in baselines}
+    methods = {INPUT: unchanged, **filters, **bench.rival_methods(), **our_methods(bench, samples)}
+    measurements = bench.measure(doses, methods)
+    tables = (
+        score_table(f"By dose, against the full dose ({MEAN_STD})", measurements, MODEL_CARD),
+        paired_table("Gain over the best filter, paired by subject (t test)", measurements, MINE, list(filters)),
+        *(paired_table(f"Gain over {name}, paired by subject", measurements, MINE, [name]) for name in bench.rivals),
+        score_table(f"Every score ({MEAN_STD})", measurements),
+    )
+    plot = plot_by_dose(measurements, "psnr", [*methods, CEILING], "PSNR (dB)")
+    caption = f"PSNR against the full dose over the dose reduction, {over_subjects(measurements)}."
+    return Section("Dose", TEXT, tables, (Figure("dose", caption, plot), _example(bench)), measurements)
+
+
+def our_methods(bench: Bench, samples: int) -> dict[str, Method]:
+    """The ways to run the model that the model card tells of: posterior mean, one draw, and the mean of draws."""
+    methods = {MINE: ours(bench.model, bench.settings(sampler="mean", steps=1, samples=1))}
+    for count in sorted({1, samples}) if samples else ():
+        name = "Ours, one draw" if count == 1 else f"Ours, mean of {count} draws"
+        settings = bench.settings(sampler="dpmpp", steps=8, samples=count, estimate="samples")
+        methods[name] = ours(bench.model, settings)
+    return methods
+
+
+def _example(bench: Bench) -> Figure:
+    study = next(bench.studies())
+    dose = min(study.low_doses)
+    pet, best, result = (
+        each(study, dose) for each in (unchanged, tuned("Gaussian"), ours(bench.model, bench.settings()))
+    )
+    volumes = {
+        f"PET, dose {dose}": pet.image,
+        "best Gaussian": best.image,
+        "denoised": result.image,
+        "difference": result.image - pet.image,
+        "uncertainty": result.std,
+        "full dose": study.full_dose,
+    }
+    buffer = io.BytesIO()
+    shown = {name: volume for name, volume in volumes.items() if volume is not None}
+    write_comparison(shown, buffer, study.spacing, "activity (any unit)")
+    caption = f"{study.name} at dose {dose}; difference is denoised - PET, uncertainty the spread of the samples."
+    return Figure("example", caption, buffer.getvalue())

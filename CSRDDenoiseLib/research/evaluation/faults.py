@@ -1,0 +1,109 @@
+"""What can be wrong with a scan, made on purpose: volumes with one fault each, from subjects that have none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ...io.grid import Grid
+from ...io.read import read_volume
+from ...scan import smooth
+from ..simulation.anatomy import BRAIN
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNCORRECTED_SPACING_MM = 4.0
+UNCORRECTED_COUNTS = 5e7
+# air, soft tissue, bone, CSF, grey matter, white matter, brain stem
+CONTRASTS = {
+    "T2": (0.0, 0.5, 0.05, 1.0, 0.55, 0.38, 0.42),
+    "FLAIR": (0.0, 0.6, 0.05, 0.1, 0.75, 0.55, 0.6),
+    "PD": (0.0, 0.7, 0.05, 0.9, 0.8, 0.65, 0.65),
+}
+_VESSELS, _VESSEL_STEPS = 25, 30
+
+
+def filtered(pet: sitk.Image, fwhm_mm: float) -> sitk.Image:
+    """Smooth with a Gaussian."""
+    grid = Grid.of(pet)
+    return grid.image(smooth(sitk.GetArrayFromImage(pet), grid.array_spacing, fwhm_mm))
+
+
+def cut(pet: sitk.Image, box: Sequence[slice], axis: int, share: float) -> sitk.Image:
+    """Cut off a share of the head, whose box is given, at the far end of an axis (z, y, x)."""
+    part = box[axis]
+    kept = [slice(0, n) for n in pet.GetSize()[::-1]]
+    kept[axis] = slice(0, part.stop - round(share * (part.stop - part.start)))
+    return Grid.of(pet).crop(kept).image(sitk.GetArrayFromImage(pet)[tuple(kept)])
+
+
+def blanked(pet: sitk.Image, first: int, count: int) -> sitk.Image:
+    """Set slices (z) to zero."""
+    values = sitk.GetArrayFromImage(pet)
+    values[first : first + count] = 0
+    return Grid.of(pet).image(values)
+
+
+def thick(pet: sitk.Image, factor: int) -> sitk.Image:
+    """Average every ``factor`` slices (z) into one."""
+    return sitk.BinShrink(pet, [1, 1, factor])
+
+
+def other_contrast(mr: sitk.Image, tissue: np.ndarray, contrast: str, rng: np.random.Generator) -> sitk.Image:
+    """Make an MR of another contrast (:data:`CONTRASTS`) from the tissue classes (D, H, W)."""
+    texture = 1 + 0.05 * rng.standard_normal(tissue.shape)
+    values = np.array(CONTRASTS[contrast])[tissue] * texture
+    return Grid.of(mr).image(ndimage.gaussian_filter(values, 0.6).astype(np.float32))
+
+
+def enhanced(mr: sitk.Image, tissue: np.ndarray, rng: np.random.Generator) -> sitk.Image:
+    """Draw vessels with contrast agent into a T1: winding lines 1.6 times as bright as bright white matter."""
+    values, inside = sitk.GetArrayFromImage(mr), np.isin(tissue, BRAIN)
+    vessels, starts = np.zeros(tissue.shape, bool), np.argwhere(inside)
+    for start in starts[rng.integers(len(starts), size=_VESSELS)]:
+        place, way = start.astype(float), rng.standard_normal(3)
+        for _ in range(_VESSEL_STEPS):
+            way += 0.5 * rng.standard_normal(3)
+            way /= np.linalg.norm(way)
+            place += way
+            vessels[tuple(np.clip(place.astype(int), 0, np.array(tissue.shape) - 1))] = True
+    vessels = ndimage.binary_dilation(vessels) & inside
+    values[vessels] = 1.6 * np.quantile(values[inside], 0.9)
+    return Grid.of(mr).image(values)
+
+
+def uncorrected(folder: Path, dose: float, seed: int) -> sitk.Image:
+    """Scan a subject anew, on voxels of 4 mm, and reconstruct it without correction for attenuation."""
+    import torch
+
+    from ..simulation.osem import reconstruct
+    from ..simulation.projector import make_projectors
+    from ..simulation.scanner import ANGLES, Scanner, acquire, attenuation_map, to_columns
+    from ..training.pool import to_spacing
+
+    activity, tissue = (read_volume(folder / f"{name}.nii.gz") for name in ("activity", "tissue"))
+    spacing = activity.GetSpacing()[0]
+    maps = (sitk.GetArrayFromImage(activity), attenuation_map(np.rint(sitk.GetArrayFromImage(tissue)).astype(int)))
+    activity_map, mu = (_square(to_spacing(each, spacing, UNCORRECTED_SPACING_MM, order=1)) for each in maps)
+    scanner = Scanner(spacing=UNCORRECTED_SPACING_MM, counts=UNCORRECTED_COUNTS * dose)
+    projectors = make_projectors(mu.shape[-1], ANGLES, scanner.subsets)
+    full = acquire(activity_map, mu, scanner, projectors, torch.Generator().manual_seed(seed))
+    columns = to_columns(mu) * UNCORRECTED_SPACING_MM
+    factors = [factor / torch.exp(-p.forward(columns)) for factor, p in zip(full.factors, projectors)]
+    image = sitk.GetImageFromArray(reconstruct([replace(full, factors=factors)], scanner, projectors)[0].numpy())
+    image.SetSpacing((UNCORRECTED_SPACING_MM,) * 3)
+    return image
+
+
+def _square(volume: np.ndarray) -> Tensor:
+    import torch
+
+    side = -(-(max(volume.shape[1:]) + 4) // 8) * 8
+    room = [((side - n) // 2, side - n - (side - n) // 2) for n in volume.shape[1:]]
+    return torch.from_numpy(np.pad(volume, ((0, 0), *room)).astype(np.float32))

@@ -1,0 +1,94 @@
+"""Measure: every method on every study at every dose, one record each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+
+from ...uncertainty import calibration_error
+from . import metrics
+from .methods import Method, Outcome
+from .study import Study
+
+CEILING = "Ceiling"
+COVERAGE_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One method on one scan.
+
+    Attributes:
+        subject: name of the study.
+        tracer: of the study.
+        dose: as a fraction of the full dose, "1/10".
+        method: its name in the table.
+        scores: metric -> value; a metric that cannot be measured (no lesion, no noise-free image) is absent.
+        seconds: wall time; 0 where nothing was computed.
+        chosen: the parameter that was tuned, with its unit.
+    """
+
+    subject: str
+    tracer: str
+    dose: str
+    method: str
+    scores: dict[str, float]
+    seconds: float
+    chosen: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON types."""
+        return asdict(self)
+
+
+def measure(study: Study, doses: Optional[Sequence[Fraction]], methods: Mapping[str, Method]) -> Iterator[Measurement]:
+    """Apply every method to every dose of a study, and tell the ceiling where it is known.
+
+    Args:
+        study: the scans.
+        doses: which of them; None takes all, and those the study lacks are left out.
+        methods: name in the table -> method.
+    """
+    for dose in [dose for dose in doses or study.low_doses if dose in study.low_doses]:
+        for name, method in methods.items():
+            outcome = method(study, dose)
+            yield _record(study, dose, name, score(study, outcome), outcome)
+        if study.noise_free is not None:
+            limit = metrics.ceiling_psnr(study.noise_free, study.full_dose, study.masks.head, float(dose))
+            yield _record(study, dose, CEILING, {"psnr": limit}, Outcome(study.full_dose, 0.0))
+
+
+def score(study: Study, outcome: Outcome) -> dict[str, float]:
+    """Return every metric that the study allows, against the full dose (``truth_nrmse``: the noise-free image)."""
+    image, full, masks = outcome.image, study.full_dose, study.masks
+    scores = {
+        "psnr": metrics.psnr(image, full, masks.head),
+        "ssim": metrics.ssim(image, full, masks.head),
+        "nrmse": metrics.nrmse(image, full, masks.head),
+        "mae": metrics.mae(image, full, masks.head),
+        "hot_contrast": metrics.contrast_recovery(image, full, masks.hot),
+        "cold_contrast": metrics.contrast_recovery(image, full, masks.cold),
+        "bias": metrics.bias(image, full, masks.brain),
+        "total_bias": metrics.bias(image, full, masks.head),
+        "white_matter_noise": metrics.coefficient_of_variation(image, masks.white_matter),
+        "region_error": metrics.region_error(image, full, masks.regions, masks.brain),
+        "texture": metrics.texture_distance(image, full, masks.brain),
+        "leakage": metrics.leakage(image, full, masks.mr_only),
+        "imprint": metrics.imprint(image, full, study.array(study.mr), masks.mr_only),
+    }
+    if study.noise_free is not None:
+        scores["truth_nrmse"] = metrics.nrmse(image, study.noise_free, masks.head)
+    if outcome.std is not None:
+        for sigmas in COVERAGE_SIGMAS:
+            scores[f"coverage_{sigmas:g}"] = metrics.coverage(image, outcome.std, full, masks.brain, sigmas)
+        error = (image - full)[masks.brain]
+        scores["calibration_error"] = calibration_error(outcome.std[masks.brain], error)
+    return {name: float(value) for name, value in scores.items() if value is not None and np.isfinite(value)}
+
+
+def _record(study: Study, dose: Fraction, name: str, scores: dict[str, float], outcome: Outcome) -> Measurement:
+    tracer = str(study.facts.get("tracer", "unknown"))
+    return Measurement(study.name, tracer, str(dose), name, scores, outcome.seconds, outcome.chosen)

@@ -1,0 +1,83 @@
+"""What is compared: every method takes a study and a dose and returns an image, so that all are measured alike."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Callable, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...settings import DenoiseSettings
+from .baselines import Case, baseline, tune
+from .study import Study
+
+if TYPE_CHECKING:
+    from ...model.bundle import Model
+
+INPUT = "Input"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method made of one scan: arrays (D, H, W) in the head's box, in the PET's unit.
+
+    Attributes:
+        image: the denoised PET.
+        seconds: wall time of the method itself.
+        chosen: the parameter that was chosen with the answer in hand, with its unit; empty where there is none.
+        std: voxel-wise standard deviation, where the method gives one.
+    """
+
+    image: np.ndarray
+    seconds: float
+    chosen: str = ""
+    std: Optional[np.ndarray] = None
+
+
+Method = Callable[[Study, Fraction], Outcome]
+MrChoice = Callable[[Study], Optional[sitk.Image]]
+
+
+def unchanged(study: Study, dose: Fraction) -> Outcome:
+    """The low dose as it is."""
+    return Outcome(study.array(study.low_doses[dose]), 0.0)
+
+
+def tuned(name: str) -> Method:
+    """A baseline of :mod:`baselines`, tuned for each scan against its full dose."""
+    chosen = baseline(name)
+
+    def apply(study: Study, dose: Fraction) -> Outcome:
+        pet, mr = study.array(study.low_doses[dose]), study.array(study.mr)
+        best = tune(chosen, Case(pet, study.full_dose, study.masks.head, study.spacing, study.scale, mr))
+        return Outcome(best.image, best.seconds, f"{chosen.parameter} = {best.value:g}")
+
+    return apply
+
+
+def _own_mr(study: Study) -> sitk.Image:
+    return study.mr
+
+
+def ours(model: Model, settings: DenoiseSettings, choose_mr: MrChoice = _own_mr) -> Method:
+    """This package, with a model that is loaded already.
+
+    Args:
+        model: from :func:`CSRDDenoiseLib.model.bundle.load_model`.
+        settings: sampler, steps, samples.
+        choose_mr: the MR that is used; None leaves it out.
+    """
+    from ...denoise import denoise
+
+    def apply(study: Study, dose: Fraction) -> Outcome:
+        mr = choose_mr(study)
+        began = time.perf_counter()
+        result = denoise(study.low_doses[dose], mr, settings, model)
+        seconds = time.perf_counter() - began
+        std = None if result.uncertainty is None else study.array(result.uncertainty)
+        return Outcome(study.array(result.denoised), seconds, std=std)
+
+    return apply

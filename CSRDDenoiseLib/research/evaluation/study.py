@@ -1,0 +1,168 @@
+"""A study to evaluate on: one simulated subject, its scans at several doses, and where to measure what."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ...errors import InputError
+from ...io.read import read_volume
+from ...scan import Head, find_head
+from ..simulation.anatomy import BRAIN, COLD_LABEL, HOT_LABEL, MR_ONLY_LABEL, WHITE
+from .metrics import contrast, shell
+
+LABELS_PER_KIND = 1000
+VISIBLE_CONTRAST = 0.2
+SMALLEST_REGION_ML = 1.0
+_LOW_DOSE = re.compile(r"low_dose_(\d+)_(\d+)\.nii\.gz")
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""Two masks: a structure and its surroundings."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Where a study is measured; boolean (D, H, W) of the head's box.
+
+    Attributes:
+        head: the head with a margin: PSNR, SSIM, NRMSE and MAE.
+        brain: brain and CSF: activity bias.
+        white_matter: its core, at least two voxels inside and without lesions: noise.
+        regions: anatomical regions of 1 mL or more: regional error.
+        hot: hot lesions that stand out from the same tissue around them in the true activity, with that tissue.
+        cold: cold lesions, likewise.
+        mr_only: structures that only the MR shows, with their surroundings: leakage.
+    """
+
+    head: np.ndarray
+    brain: np.ndarray
+    white_matter: np.ndarray
+    regions: tuple[np.ndarray, ...]
+    hot: tuple[Pair, ...]
+    cold: tuple[Pair, ...]
+    mr_only: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Images are whole, in anatomical orientation; arrays (D, H, W) are cut to the head's box.
+
+    Attributes:
+        name: of the subject's folder.
+        low_doses: dose fraction -> the PET a method is given.
+        mr: the MR it may use.
+        box: the head's bounding box in the images.
+        spacing: voxel spacing in mm along (D, H, W).
+        scale: brain mean of the full dose.
+        full_dose: the reference.
+        noise_free: reconstruction of the expected counts, or None.
+        masks: where to measure.
+        facts: what ``subject.json`` says.
+    """
+
+    name: str
+    low_doses: dict[Fraction, sitk.Image]
+    mr: sitk.Image
+    box: tuple[slice, ...]
+    spacing: tuple[float, ...]
+    scale: float
+    full_dose: np.ndarray
+    noise_free: Optional[np.ndarray]
+    masks: Masks
+    facts: dict
+
+    def array(self, image: sitk.Image) -> np.ndarray:
+        """Return the part of an image on the study's grid that lies in the head's box, (D, H, W)."""
+        return sitk.GetArrayFromImage(image)[self.box]
+
+
+def load_study(folder: Path) -> Study:
+    """Load a folder written by ``csrd-denoise simulate``.
+
+    Raises:
+        InputError: a file is missing or unreadable, or there is no low dose.
+    """
+    full = _read(folder, "full_dose")
+    spacing = full.GetSpacing()[::-1]
+    head = _head(full, folder)
+
+    def cut(image: sitk.Image) -> np.ndarray:
+        return sitk.GetArrayFromImage(image)[head.box]
+
+    labels, tissue = (np.rint(cut(_read(folder, name))).astype(int) for name in ("labels", "tissue"))
+    noise_free = cut(_read(folder, "noise_free")) if (folder / "noise_free.nii.gz").exists() else None
+    return Study(
+        name=folder.name,
+        low_doses=_read_low_doses(folder),
+        mr=_read(folder, "t1"),
+        box=head.box,
+        spacing=spacing,
+        scale=head.scale,
+        full_dose=cut(full),
+        noise_free=noise_free,
+        masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity")), spacing),
+        facts=json.loads((folder / "subject.json").read_text(encoding="utf-8")),
+    )
+
+
+def _read(folder: Path, name: str) -> sitk.Image:
+    return sitk.DICOMOrient(read_volume(folder / f"{name}.nii.gz", name.replace("_", " ")), "LPS")
+
+
+def _read_low_doses(folder: Path) -> dict[Fraction, sitk.Image]:
+    matches = [match for match in map(_LOW_DOSE.fullmatch, (path.name for path in folder.iterdir())) if match]
+    if not matches:
+        raise InputError(f"The subject folder '{folder}' holds no low dose (low_dose_1_10.nii.gz or the like).")
+    doses = {Fraction(int(match[1]), int(match[2])): match[0][: -len(".nii.gz")] for match in matches}
+    return {dose: _read(folder, doses[dose]) for dose in sorted(doses, reverse=True)}
+
+
+def _head(full: sitk.Image, folder: Path) -> Head:
+    head = find_head(sitk.GetArrayFromImage(full), full.GetSpacing()[::-1])
+    if head is None:
+        raise InputError(f"No head was found in '{folder / 'full_dose.nii.gz'}': nothing in it stands out.")
+    return head
+
+
+def _masks(
+    head: np.ndarray, labels: np.ndarray, tissue: np.ndarray, activity: np.ndarray, spacing: tuple[float, ...]
+) -> Masks:
+    brain, changed = np.isin(tissue, BRAIN), labels >= HOT_LABEL
+
+    def pairs(first: int) -> tuple[Pair, ...]:
+        structures = [labels == label for label in np.unique(labels) if first <= label < first + LABELS_PER_KIND]
+        return tuple((part, _same_tissue_around(part, tissue, changed, spacing)) for part in structures)
+
+    def visible(first: int, sign: int) -> tuple[Pair, ...]:
+        return tuple(pair for pair in pairs(first) if sign * _safe_contrast(activity, pair) >= VISIBLE_CONTRAST)
+
+    smallest = SMALLEST_REGION_ML * 1000 / np.prod(spacing)
+    counts = np.bincount(labels[brain & ~changed])
+    return Masks(
+        head=head,
+        brain=brain,
+        white_matter=ndimage.binary_erosion((tissue == WHITE) & ~changed, iterations=2),
+        regions=tuple((labels == label) & brain for label in np.flatnonzero(counts >= smallest) if label > 0),
+        hot=visible(HOT_LABEL, 1),
+        cold=visible(COLD_LABEL, -1),
+        mr_only=tuple(pair for pair in pairs(MR_ONLY_LABEL) if pair[1].any()),
+    )
+
+
+def _same_tissue_around(
+    part: np.ndarray, tissue: np.ndarray, changed: np.ndarray, spacing: tuple[float, ...]
+) -> np.ndarray:
+    own = np.bincount(tissue[part]).argmax()
+    return shell(part, spacing, (tissue == own) & ~changed)
+
+
+def _safe_contrast(activity: np.ndarray, pair: Pair) -> float:
+    return contrast(activity, *pair) if pair[1].any() else 0.0

@@ -1,0 +1,159 @@
+"""Everything a training run depends on, in one file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Optional
+
+from ...errors import InputError
+from ...model.bundle import CHANNELS
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        name: of the model that comes out.
+        anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``).
+        output: folder for checkpoints, the log and the model.
+        data: folder for the split and the pool, for runs that share them; None takes ``output``.
+        split: file of the split, which is drawn where there is none yet; None takes ``split.json`` in ``data``.
+        architecture: ``type`` and the network's own arguments.
+        normalisation: scheme of ``prepare.scheme`` that the model is trained in.
+        sigma_data: standard deviation of the residual; None measures it on the pool.
+        sigma_range: smallest and largest noise level of a sampler, as multiples of sigma_data; the largest is far
+            above the residual, so that the noisy residual tells nothing, and the smallest far below its own noise.
+        start_from: a model of this architecture whose weights and sigma_data to begin with: the name of a bundled one,
+            or a folder, told with a slash.
+        doses: dose fractions to train on; beside a ``dose_range`` only those of validation.
+        dose_range: smallest and largest dose fraction; every phantom then has its own, as many as ``doses``, spread
+            over the range on a logarithmic scale.
+        unseen_doses: dose fractions that validation reports besides them.
+        subjects: share of the subjects for training, validation and test.
+        pool_size: phantoms to simulate for training; later ones replace none.
+        pool_start: phantoms that must be there before the first step.
+        validation_phantoms: phantoms of validation subjects.
+        simulators: processes that simulate while training runs.
+        model_spacing: voxel side of the model's grid in mm.
+        patch: side of the cubic patches in voxels.
+        batch: patches a step and process.
+        steps: optimiser steps of the whole run.
+        learning_rate: of Adam, after ``warmup`` steps; it falls to zero over the last ``decay_share`` of the steps.
+        sigma_centre: median of the training sigmas as a multiple of sigma_data.
+        sigma_spread: standard deviation of log sigma.
+        prior_share: share of the patches trained at sigma_max, where D is the posterior mean.
+        mr_dropout: share of the patches that see no MR.
+        ema_decay: of the averaged weights, per step.
+        clip_norm: largest norm of the gradient.
+        checkpoint_minutes: time between checkpoints.
+        validation_minutes: time between validations.
+        seed: of split, weights, patches and noise.
+    """
+
+    name: str
+    anatomy: Path
+    output: Path
+    data: Optional[Path] = None
+    split: Optional[Path] = None
+    architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
+    normalisation: str = "noise-level"
+    sigma_data: Optional[float] = None
+    sigma_range: tuple[float, float] = (0.02, 40.0)
+    start_from: Optional[str] = None
+    doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
+    dose_range: Optional[tuple[float, float]] = None
+    unseen_doses: tuple[float, ...] = (1 / 10,)
+    subjects: tuple[float, float, float] = (0.78, 0.08, 0.14)
+    pool_size: int = 400
+    pool_start: int = 32
+    validation_phantoms: int = 6
+    simulators: int = 1
+    model_spacing: float = 2.0
+    patch: int = 40
+    batch: int = 2
+    steps: int = 8000
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    decay_share: float = 0.35
+    sigma_centre: float = 0.6
+    sigma_spread: float = 1.2
+    prior_share: float = 0.4
+    mr_dropout: float = 0.12
+    ema_decay: float = 0.998
+    clip_norm: float = 1.0
+    checkpoint_minutes: float = 3.0
+    validation_minutes: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in CHANNELS:
+            raise InputError(f"The normalisation '{self.normalisation}' is not known; known are {', '.join(CHANNELS)}.")
+        ends = self.dose_range
+        if ends is not None and not (len(ends) == 2 and 0 < ends[0] < ends[1] < 1):
+            raise InputError(
+                f"The dose_range is {list(ends)}; it must be the smallest and the largest dose fraction, "
+                "both between 0 and 1."
+            )
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the split and the pool lie."""
+        return self.data or self.output
+
+    @property
+    def split_file(self) -> Path:
+        """Where it is written which subject is for what."""
+        return self.split or self.data_folder / "split.json"
+
+    @property
+    def trained_doses(self) -> tuple[float, float]:
+        """Smallest and largest dose fraction of the training."""
+        return self.dose_range or (min(self.doses), max(self.doses))
+
+    @property
+    def mean_from(self) -> str:
+        """What the network is shown for the posterior mean, as a model's metadata tells it."""
+        return "zero" if self.prior_share > 0 else "noise"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain JSON types."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a YAML file whose keys are the fields of :class:`TrainingConfig`; relative folders are beside the file.
+
+    Raises:
+        InputError: the file is missing, is no mapping, or has a key that is not known.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"There is no training configuration at '{path}'.")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise InputError(f"'{path}' is no mapping of settings; see docs/training.md for an example.")
+    known = {item.name for item in fields(TrainingConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"'{path}' has unknown settings: {', '.join(unknown)}. Known are: {', '.join(sorted(known))}.")
+    for key in ("anatomy", "output"):
+        if key not in values:
+            raise InputError(f"'{path}' lacks the folder '{key}'.")
+    for key in {"anatomy", "output", "data", "split"} & set(values):
+        values[key] = (path.parent / values[key]).resolve()
+    if "/" in (values.get("start_from") or ""):
+        # a name without a slash is that of a bundled model
+        values["start_from"] = str((path.parent / values["start_from"]).resolve())
+    for key in ("doses", "dose_range", "unseen_doses", "subjects", "sigma_range"):
+        if key in values:
+            values[key] = tuple(_number(value) for value in values[key])
+    return TrainingConfig(**values)
+
+
+def _number(value: Any) -> float:
+    """A number, or a fraction written as text such as ``1/8``."""
+    top, _, bottom = str(value).partition("/")
+    return float(top) / float(bottom or 1)

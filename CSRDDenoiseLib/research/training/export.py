@@ -1,0 +1,80 @@
+"""From a run to a model folder: averaged weights, and all that belongs to them as metadata."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...checks.noise import KEY as NOISE_KEY
+from ...model.bundle import CHANNELS, ModelMetadata, build_network, save_model
+from .checkpoint import TrainingState, load_checkpoint
+from .config import TrainingConfig
+from .noise_range import noise_range
+from .pool import pool_of
+from .split import load_or_make_split
+
+_SPACING_RANGE_MM = (1.0, 3.0)
+_POSITIONS = {"noise-level": "head-box", "reference": "grid-160"}
+
+
+def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
+    """Write the averaged weights of a run's last checkpoint as a model folder, stored as float16.
+
+    Args:
+        config: of the run.
+        folder: of the model.
+        hardware: words for the record; by default the processor and its threads.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint yet.
+    """
+    saved = load_checkpoint(config.output)
+    if saved is None:
+        raise FileNotFoundError(f"There is no checkpoint in '{config.output}' yet.")
+    state = TrainingState(**saved["state"])
+    network = build_network(config.architecture)
+    weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
+    network.load_state_dict(weights)
+    if config.dose_range:
+        doses = " to ".join(f"1/{round(1 / dose)}" for dose in reversed(config.dose_range))
+    else:
+        doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
+    metadata = ModelMetadata(
+        name=config.name,
+        description=f"Brain PET with MR, trained on simulated PET of dose {doses} (several tracers and scanners).",
+        architecture=dict(config.architecture),
+        sigma_data=state.sigma_data,
+        sigma_min=config.sigma_range[0] * state.sigma_data,
+        sigma_max=config.sigma_range[1] * state.sigma_data,
+        normalisation=config.normalisation,
+        position=_POSITIONS[config.normalisation],
+        channels=CHANNELS[config.normalisation],
+        mean_from=config.mean_from,
+        voxel_spacing_mm=config.model_spacing,
+        spacing_range_mm=_SPACING_RANGE_MM,
+        dose_range=config.trained_doses,
+        mr_optional=config.mr_dropout > 0,
+        training=_facts(config, state, hardware),
+        extra={NOISE_KEY: noise_range(pool_of(config, "train"))},
+    )
+    # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
+    save_model(folder, network.half(), metadata)
+    return metadata
+
+
+def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
+    settings = {
+        key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output", "data", "split")
+    }
+    return {
+        "steps": state.step,
+        "hours": round(state.seconds / 3600, 2),
+        "phantoms": state.phantoms,
+        "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "settings": settings,
+        "split": load_or_make_split(config.split_file, (), config.subjects, config.seed),
+    }

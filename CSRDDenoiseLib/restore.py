@@ -1,0 +1,104 @@
+"""Restore: the residual back to the PET's grid and unit, added to the untouched PET."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from .io.grid import Grid, resample
+from .scan import BRAIN_THRESHOLD, robust_std, smooth
+
+MEAN_LIMIT = 0.01
+STRUCTURE_MM = 9.0
+_STRUCTURE_LIMIT = 2.5
+_STRUCTURE_GAIN = 2.0
+_KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
+
+
+def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Give back what the residual would take from structures that are too large and too strong to be noise.
+
+    What a filter removes, smoothed to the size of a lesion, should be as small as smoothed noise is everywhere. Where
+    it is beyond 2.5 of its robust standard deviations it was signal; the excess (a soft threshold, as in wavelet
+    denoising, Donoho 1995) is returned twice, because the smoothing halves it at this size (twicing, Tukey 1977).
+
+    Args:
+        residual: (D, H, W), any unit; the result scales with it.
+        mask: boolean (D, H, W), the head.
+        spacing: voxel sides in mm, in the order of the axes.
+    """
+    smoothed = smooth(residual, spacing, STRUCTURE_MM)
+    limit = _STRUCTURE_LIMIT * robust_std(smoothed[mask])
+    excess = smoothed - np.clip(smoothed, -limit, limit)
+    return residual - np.float32(_STRUCTURE_GAIN) * excess * mask
+
+
+def hold_mean(residual: np.ndarray, smoothed: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
+    """Keep mean brain activity within 1 %: the counts of a whole brain fix it better than any network can.
+
+    Args:
+        residual: (D, H, W), relative to the mean of the brain.
+        smoothed: (D, H, W), the low-dose PET, smoothed, relative to the mean of the brain.
+        mask: boolean (D, H, W), the head.
+
+    Returns:
+        The residual, less a multiple of the smoothed PET where the mean would change by more than 1 %; and the
+        relative change that the network asked for.
+    """
+    brain = mask & (smoothed > BRAIN_THRESHOLD)
+    if not brain.any():
+        return residual, 0.0
+    change = float(residual[brain].mean(dtype=np.float64) / smoothed[brain].mean(dtype=np.float64))
+    excess = change - float(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT))
+    return (residual - np.float32(excess) * smoothed if excess else residual), change
+
+
+def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
+    """Add a residual to the PET it was computed for.
+
+    Args:
+        pet: the PET as it was read; outside ``grid`` it is returned bit for bit.
+        residual: (D, H, W) on ``grid``, in the PET's unit.
+        grid: the head's part of the model's grid.
+
+    Returns:
+        The denoised PET and the difference denoised - PET, on the PET's grid, in its pixel type.
+    """
+    values = sitk.GetArrayFromImage(pet)
+    denoised = values.copy()
+    box, part = _onto(pet, residual, grid, sitk.sitkBSpline)
+    denoised[box] += part
+    return _like(pet, denoised), _like(pet, denoised - values)
+
+
+def restore_uncertainty(pet: sitk.Image, std: np.ndarray, grid: Grid) -> sitk.Image:
+    """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid``."""
+    values = np.zeros_like(sitk.GetArrayViewFromImage(pet))
+    # linear, because a spline may undershoot and a standard deviation is never negative
+    box, part = _onto(pet, std, grid, sitk.sitkLinear)
+    values[box] = part
+    return _like(pet, values)
+
+
+def restore_labels(pet: sitk.Image, labels: np.ndarray, grid: Grid) -> sitk.Image:
+    """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid``."""
+    values = np.zeros(sitk.GetArrayViewFromImage(pet).shape, np.uint8)
+    box, part = _onto(pet, labels, grid, sitk.sitkNearestNeighbor)
+    values[box] = part
+    return Grid.of(pet).image(values)
+
+
+def _onto(pet: sitk.Image, array: np.ndarray, grid: Grid, interpolator: int) -> tuple[tuple[slice, ...], np.ndarray]:
+    box = Grid.of(pet).box_around(grid)
+    image = grid.image(array.astype(sitk.GetArrayViewFromImage(pet).dtype))
+    return box, sitk.GetArrayFromImage(resample(image, Grid.of(pet).crop(box), interpolator))
+
+
+def _like(pet: sitk.Image, values: np.ndarray) -> sitk.Image:
+    image = Grid.of(pet).image(values)
+    for key in _KEPT_METADATA:
+        if pet.HasMetaDataKey(key):
+            image.SetMetaData(key, pet.GetMetaData(key))
+    return image
