@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from CSRDDenoiseLib.research.evaluation.baselines import BASELINES, Case, baseline, mr_guided, tune
-from CSRDDenoiseLib.research.evaluation.metrics import bias, psnr
+from CSRDDenoiseLib.research.metrics import bias, psnr
 
 SPACING = (2.0, 2.0, 2.0)
 

@@ -21,7 +21,7 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.report.planes import write_comparison
-from CSRDDenoiseLib.research.evaluation import metrics
+from CSRDDenoiseLib.research import metrics
 from CSRDDenoiseLib.research.evaluation.baselines import BASELINES
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.research.evaluation.measure import Measurement, measure

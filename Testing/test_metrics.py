@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from CSRDDenoiseLib.research.evaluation import metrics
+from CSRDDenoiseLib.research import metrics
 
 SHAPE = (12, 14, 16)
 SPACING = (2.0, 2.0, 2.0)

@@ -72,7 +72,7 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
     from ..io.grid import Grid
     from ..prepare.align import ORIENTATION
     from ..report.planes import write_comparison
-    from ..research.evaluation import metrics
+    from ..research import metrics
     from ..scan import find_head
 
     oriented = {name: sitk.DICOMOrient(image, ORIENTATION) for name, image in images.items()}

@@ -15,7 +15,7 @@ from ...model.bundle import Model, load_model
 from ...resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
 from ...scan import find_head
 from ...settings import DenoiseSettings, settings_from_preset
-from ..evaluation.metrics import psnr
+from ..metrics import psnr
 from .plain import plain_denoiser
 
 PAPER_STEPS = 100

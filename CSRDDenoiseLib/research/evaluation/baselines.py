@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ...scan import smooth
-from .metrics import psnr
+from ..metrics import psnr
 
 GUIDED_RADIUS_MM = 2.5
 DIFFUSION_STEPS = 10

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import numpy as np
 
 from ...uncertainty import calibration_error
-from . import metrics
+from .. import metrics
 from .methods import Method, Outcome
 from .study import Study
 

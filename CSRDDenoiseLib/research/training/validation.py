@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..evaluation.metrics import psnr
+from ..metrics import psnr
 from .pool import Example, Pool
 
 

@@ -1,0 +1,45 @@
+"""The order of layers in ``.importlinter`` is the order of the imports, and the contract notices a breach."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-c", LINT], cwd=folder, env=environment, capture_output=True, encoding="utf-8"
+    )
+
+
+def test_imports_keep_the_order_of_layers():
+    result = lint(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("io/grid.py", "from ..checks import inputs"),  # an arrow up
+        ("checks/inputs.py", "import qt"),  # the host in the library
+        ("settings.py", "import torch"),  # a heavy library in a light module
+        ("denoise.py", "from .research import metrics"),  # research in the pipeline
+    ],
+)
+def test_a_breach_is_detected(module, line, tmp_path):
+    package = tmp_path / "CSRDDenoiseLib"
+    shutil.copytree(ROOT / "CSRDDenoiseLib", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    with (package / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    result = lint(tmp_path)
+    assert result.returncode == 1 and "BROKEN" in result.stdout, result.stdout + result.stderr
