@@ -4,9 +4,23 @@ from __future__ import annotations
 
 
 class CSRDError(Exception):
-    """Base of every error this package raises on purpose. ``exit_code`` is what the command line returns."""
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: one sentence, the same at every edge.
+        hint: name of an option that helps, a key of ``sentences.HINTS``; it is called otherwise on the command line
+            than in Slicer, so ``sentences.error_sentence`` adds it where the error is shown.
+
+    Attributes:
+        exit_code: what the command line returns.
+        hint: as given; empty without one.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", hint: str = ""):
+        super().__init__(message)
+        self.hint = hint
 
 
 class InputError(CSRDError):

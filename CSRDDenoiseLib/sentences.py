@@ -1,0 +1,218 @@
+"""The one catalogue of sentences: a finding's code -> a template, and what an option is called at each edge.
+
+A template is a format string over the finding's values. Beside Python's own format specifications it takes
+``{dose:fraction}`` (1/10), ``{sides:sides}`` (2.00 x 2.00 x 5.00), ``{reason:phrase}`` (a part of the sentence, from
+:data:`PHRASES`) and ``{hint:register}`` (what the option is called at this edge, from :data:`HINTS`).
+"""
+
+from __future__ import annotations
+
+import string
+from fractions import Fraction
+from typing import Any, Iterable, Mapping, Sequence
+
+from .errors import CSRDError
+from .findings import Finding
+
+CLI, SLICER, PYTHON = "cli", "slicer", "python"
+EDGES = (CLI, SLICER, PYTHON)
+
+HINTS: Mapping[str, Mapping[str, str]] = {
+    "register": {
+        CLI: "use --register",
+        SLICER: "switch on 'Register MR to PET'",
+        PYTHON: "set register=True",
+    },
+    "nan_to_zero": {
+        CLI: "use --nan-to-zero",
+        SLICER: "repair it in the Segment Editor or a filter module",
+        PYTHON: "set nan_to_zero=True",
+    },
+    "full_dose_reference": {
+        CLI: "use --full-dose-reference",
+        SLICER: "choose a 'Full-dose reference'",
+        PYTHON: "pass full_dose_reference",
+    },
+    "overwrite": {
+        CLI: "use --overwrite",
+        SLICER: "choose another volume",
+        PYTHON: "set overwrite=True",
+    },
+    "report": {
+        CLI: "use --report FOLDER",
+        SLICER: "use 'Open report'",
+        PYTHON: "set report",
+    },
+    "device": {
+        CLI: "use --device cpu",
+        SLICER: "choose the device 'cpu'",
+        PYTHON: "set device='cpu'",
+    },
+    "precision": {
+        CLI: "use --precision auto",
+        SLICER: "choose the precision 'automatic'",
+        PYTHON: "set precision='auto'",
+    },
+}
+"""Option -> edge -> what the user does there, an imperative without a full stop."""
+
+SENTENCES: Mapping[str, str] = {
+    # reading and the volumes themselves
+    "values.replaced": "The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they "
+    "were set to zero.",
+    "spacing.outside": "The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the "
+    "result is less certain.",
+    "overlap.partial": "The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.",
+    # place of PET and MR
+    "registration.not_converged": "The registration of the MR to the PET did not converge, so the MR stays where it "
+    "was; register them by hand, or leave the MR out.",
+    "registration.no_gain": "The registration found no better place for the MR (normalised mutual information "
+    "{nmi_before:.3f} as it was, {nmi_after:.3f} at best), so the MR stays where it was.",
+    "alignment.doubtful": "The alignment of PET and MR is doubtful: {reason:phrase}. Look at both, and register the MR "
+    "to the PET ({hint:register}) or leave the MR out.",
+    "alignment.misaligned": "PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET "
+    "({hint:register}) or leave the MR out.",
+    # what the PET looks like
+    "unit.unclear": "The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is like neither SUV "
+    "nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.",
+    "voxels.anisotropic": "The PET's voxels of {sides:sides} mm are {anisotropy:.1f} times longer than wide; the model "
+    "was trained on cubes, so detail along the long side is less certain.",
+    "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the "
+    "first of them is number {first}: data are missing there. Export the PET again.",
+    "cut.edges": "The head is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
+    "cut the result is less certain, and the brain mean is taken from what is left.",
+    "head.small": "Only {head_ml:.0f} mL stand out in the PET, less than any head of the training ({limit_ml:.0f} mL "
+    "and more): part of the head may be missing.",
+    "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at "
+    "most {limit_mm:g} mm in scans as they are reconstructed for this model. Use the PET before filtering, if there is "
+    "one.",
+    "attenuation.doubtful": "The PET may lack attenuation correction: the rim of the head has {rim_share:.0%} and the "
+    "shell below it {shell_share:.0%} of the activity at its centre, a hot rim and a cold centre. Check the "
+    "reconstruction.",
+    "mr.not_t1": "The MR may not be T1-weighted: the deep brain is {depth_contrast:+.0%} brighter than the cortex, and "
+    "{limit:.0%} or more is usual for T1. The model was trained mostly on T1.",
+    "mr.enhanced": "The MR may be taken after contrast agent: its brightest spots in the brain are {tail:.2f} times as "
+    "bright as its bright tissue, and up to {limit:g} is usual. Vessels could show in the PET.",
+    "counts.other_protocol": "The full-dose reference has voxels of {reference_sides:sides} mm and the PET of "
+    "{pet_sides:sides} mm, so they are not of one protocol and their noise was not compared. Use a full dose that was "
+    "reconstructed like the PET.",
+    "counts.too_little": "The {which} shows too little noise or brain to compare its counts; the dose is not known.",
+    "noise.outside": "The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, "
+    "trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation beyond what was tested.",
+    "noise.texture_outside": "The texture of the PET's noise is like that of {kind:phrase} scans than this model was "
+    "trained on, though its level is not (noise level {level:.3g}, trained {low:.3g} to "
+    "{high:.3g}{relative_to:phrase}). Look at the result with care.",
+    "dose.reference": "The PET has about {estimate:.2g} of the counts of the full-dose reference.",
+    # what the result looks like
+    "mean.held": "The model would have changed mean brain activity by {change:+.1%}; the change was held at "
+    "{limit:.0%}. The input may be unlike what the model was trained on.",
+    "output.not_judged": "The map of unsupported structure is empty because the PET shows less than {limit_ml:g} mL of "
+    "brain, too little to judge the result by its counts.",
+    "lost_structure.found": "The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the "
+    "PET's counts show is missing (up to {limit:.0%} is usual). Small lesions may have lost contrast; compare with the "
+    "PET.",
+    "leftover_noise.found": "Noise is left over: about {share:.0%} of the fine noise that was found is still in the "
+    "result, {level:.1%} of the brain mean.",
+    "unsupported.found": "The PET's counts do not support the result in {regions} place(s): structure of "
+    "{added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, "
+    "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
+    "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
+    "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
+    "masked.zeros": "{share:.0%} of the PET outside the head is exactly zero, so the PET was masked; the result is "
+    "zero there too.",
+    "fine_band.left": "Detail finer than the model's voxels of {model_mm:g} mm was not treated: the PET's voxels are "
+    "{sides:sides} mm, and {left:.0%} of the noise of single voxels is left.",
+}
+"""Code -> template. A code without one (a plain measurement) has no sentence."""
+
+PHRASES: Mapping[str, str] = {
+    "offset": "the MR seems to be off by about {offset_mm:.1f} mm and {angle_degrees:.1f} degrees",
+    "outlines": "the outlines of the heads overlap by {outline_overlap:.0%}",
+    "nothing_in_common": "PET and MR have too little in common to measure how far they are apart, and the outlines of "
+    "the heads overlap by {outline_overlap:.0%}",
+    "more": "noisier",
+    "less": "less noisy",
+    "nothing": "",
+    "full-dose reference": "; about dose {dose:fraction} of the full-dose reference",
+    "typical full dose of the training": "; about dose {dose:fraction}, likely {dose_low:fraction} to "
+    "{dose_high:fraction}, if its full dose was typical of the training; for a better estimate, "
+    "{hint:full_dose_reference}",
+}
+"""Value -> part of a sentence, a template over the same values."""
+
+
+def sentence(finding: Finding, edge: str = PYTHON) -> str:
+    """Return a finding as a sentence for an edge (``cli``, ``slicer``, ``python``); empty where it has none.
+
+    Raises:
+        KeyError: the edge is not known, or the finding lacks a value that its template names.
+    """
+    template = SENTENCES.get(finding.code, "")
+    return _Template(finding.values, edge).format(template) if template else ""
+
+
+def sentences(findings: Iterable[Finding], edge: str = PYTHON) -> tuple[str, ...]:
+    """Return the sentences of the warnings among findings, in their order."""
+    return tuple(sentence(finding, edge) for finding in findings if finding.is_warning)
+
+
+def error_sentence(error: BaseException, edge: str = PYTHON) -> str:
+    """Return an error's message, with what its hint is called at an edge."""
+    hint = error.hint if isinstance(error, CSRDError) else ""
+    if not hint:
+        return str(error)
+    what = HINTS[hint][edge]
+    return f"{error} ({what[:1].upper()}{what[1:]}.)"
+
+
+def as_fraction(dose: float) -> str:
+    """Return a dose as people say it, one over a whole number: ``1/10``."""
+    return str(Fraction(1, max(round(1 / dose), 1)))
+
+
+class _Hint:
+    """Looks its format specification up among the hints."""
+
+    def __init__(self, edge: str):
+        self._edge = edge
+
+    def __format__(self, name: str) -> str:
+        return HINTS[name][self._edge]
+
+
+class _Template(string.Formatter):
+    """Formats templates over the values of one finding, for one edge."""
+
+    def __init__(self, values: Mapping[str, Any], edge: str):
+        self._values = {**values, "hint": _Hint(edge)}
+
+    def get_value(self, key: Any, _args: Sequence[Any], _kwargs: Mapping[str, Any]) -> Any:
+        """Return the finding's value of this name."""
+        return self._values[key]
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Format by one of the catalogue's own specifications, or by Python's."""
+        if format_spec == "phrase":
+            return self.format(PHRASES[value])
+        if format_spec in _SPECIFICATIONS:
+            return _SPECIFICATIONS[format_spec](value)
+        return format(value, format_spec)
+
+
+def _sides(sides: Sequence[float]) -> str:
+    return " x ".join(f"{side:.2f}" for side in sides)
+
+
+def _areas(areas: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} ({area:.0f} cm²)" for name, area in areas.items())
+
+
+def _point(point: Sequence[float]) -> str:
+    return ", ".join(f"{value:.0f}" for value in point)
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in recipe.items())
+
+
+_SPECIFICATIONS = {"fraction": as_fraction, "sides": _sides, "areas": _areas, "point": _point, "recipe": _recipe}

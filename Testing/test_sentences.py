@@ -1,0 +1,73 @@
+"""Findings and their sentences: one catalogue, other words for an option at each edge."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import CSRDDenoiseLib
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.findings import Finding, Severity, find, info, warning, warnings_of
+from CSRDDenoiseLib.sentences import (
+    CLI,
+    EDGES,
+    HINTS,
+    PHRASES,
+    PYTHON,
+    SENTENCES,
+    SLICER,
+    error_sentence,
+    sentence,
+    sentences,
+)
+
+MISALIGNED = warning("alignment.misaligned", reason="offset", offset_mm=12.3, angle_degrees=4.0)
+
+
+def test_option_is_called_as_the_edge_calls_it():
+    cli, slicer, python = (sentence(MISALIGNED, edge) for edge in (CLI, SLICER, PYTHON))
+    assert "--register" in cli and "'Register MR to PET'" in slicer and "register=True" in python
+    assert "12.3 mm" in cli and "--" not in slicer
+    error = InputError("The two do not overlap.", hint="register")
+    assert "--register" in error_sentence(error, CLI) and "--" not in error_sentence(error, SLICER)
+    assert str(error) == error_sentence(InputError("The two do not overlap."), CLI)
+
+
+def test_every_option_has_a_name_at_every_edge_and_none_speaks_of_another():
+    for names in HINTS.values():
+        assert set(names) == set(EDGES)
+        assert "--" not in names[SLICER] + names[PYTHON]
+    templates = " ".join([*SENTENCES.values(), *PHRASES.values()])
+    assert "--" not in templates and "checkbox" not in templates
+    assert set(re.findall(r"\{hint:(\w+)\}", templates)) <= set(HINTS)
+
+
+def test_every_warning_of_the_library_is_in_the_catalogue():
+    root = Path(CSRDDenoiseLib.__file__).parent
+    code = re.compile(r'\bwarning\(\s*"([a-z_0-9]+\.[a-z_0-9]+)"')
+    used = {found for path in root.rglob("*.py") for found in code.findall(path.read_text(encoding="utf-8"))}
+    assert used <= set(SENTENCES), sorted(used - set(SENTENCES))
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_template_is_well_formed(code):
+    assert all(name != "" for _, name, _, _ in string.Formatter().parse(SENTENCES[code]))
+    assert SENTENCES[code].rstrip().endswith(".")
+
+
+def test_finding_survives_json():
+    copy = Finding.from_dict(json.loads(json.dumps(MISALIGNED.as_dict())))
+    assert copy == MISALIGNED and copy.severity is Severity.WARNING
+    with pytest.raises((KeyError, ValueError)):
+        Finding.from_dict({"code": "a.b", "severity": "loud", "values": {}})
+
+
+def test_measurement_has_no_sentence_and_is_found_by_its_check():
+    findings = (info("alignment.aligned", nmi=1.2), MISALIGNED)
+    assert sentence(findings[0]) == "" and len(sentences(findings)) == 1
+    assert find(findings, "alignment") is findings[0] and find(findings, "alignment.misaligned") is MISALIGNED
+    assert warnings_of(findings) == (MISALIGNED,) and find(findings, "noise") is None
