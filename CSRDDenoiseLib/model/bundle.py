@@ -13,10 +13,20 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
+from ..configuration import Between, Length, OneOf, check_limits, structure
 from ..errors import InputError, ModelError
 from ..resources import MODELS, resource_folder
+from .contents import (
+    check_arguments,
+    check_channels,
+    check_extra,
+    check_weights,
+    is_regular_file,
+    read_json,
+    read_weights,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +48,9 @@ ARCHITECTURES = {
     "DiffusionTransformer3d": "transformer",
 }
 """Class name of each network -> the module of this package that holds it."""
+
+_Level = Annotated[float, Between(0, 1e4, above=True)]
+_Millimetres = Between(0.5, 10)
 
 
 @dataclass(frozen=True)
@@ -68,40 +81,45 @@ class ModelMetadata:
         format: version of this layout.
     """
 
-    name: str
-    description: str
+    name: Annotated[str, Length(1, 64)]
+    description: Annotated[str, Length(0, 1000)]
     architecture: dict[str, Any]
-    sigma_data: float
-    sigma_min: float
-    sigma_max: float
-    rho: float = 7.0
-    normalisation: str = "noise-level"
-    position: str = "head-box"
-    voxel_spacing_mm: float = 2.0
-    spacing_range_mm: tuple[float, float] = (1.0, 4.0)
-    dose_range: tuple[float, float] = (0.01, 0.5)
-    mean_from: str = "noise"
+    sigma_data: _Level
+    sigma_min: _Level
+    sigma_max: _Level
+    rho: Annotated[float, Between(1, 100)] = 7.0
+    normalisation: Annotated[str, OneOf(tuple(CHANNELS))] = "noise-level"
+    position: Annotated[str, Length(1, 64)] = "head-box"
+    voxel_spacing_mm: Annotated[float, _Millimetres] = 2.0
+    spacing_range_mm: Annotated[tuple[float, float], Between(0.1, 50)] = (1.0, 4.0)
+    dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
+    mean_from: Annotated[str, OneOf(("noise", "zero"))] = "noise"
     mr_optional: bool = False
-    channels: tuple[str, ...] = CHANNELS["noise-level"]
+    channels: Annotated[tuple[str, ...], Length(1, 64)] = CHANNELS["noise-level"]
     weights_sha256: str = ""
-    bytes_per_voxel: float = 0.0
+    bytes_per_voxel: Annotated[float, Between(0, 1e6)] = 0.0
     training: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
+    format: Annotated[int, Between(1, FORMAT)] = FORMAT
 
     def __post_init__(self) -> None:
         for name in ("spacing_range_mm", "dose_range", "channels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not 0 < self.sigma_min < self.sigma_max or not self.sigma_data > 0:
+        check_limits(self, f"Model '{_short(self.name)}'", ModelError)
+        if not self.name.isprintable() or set("/\\:") & set(self.name):
+            raise ModelError(f"The model's name {self.name!r} must be printable and have no slash or colon.")
+        if not self.sigma_min < self.sigma_max:
             raise ModelError(
-                f"Model '{self.name}' has noise levels from {self.sigma_min:g} to {self.sigma_max:g} and sigma_data "
-                f"{self.sigma_data:g}; they must be positive and rising."
+                f"Model '{self.name}' has noise levels from {self.sigma_min:g} to {self.sigma_max:g}; they must rise."
             )
-        if self.mean_from not in ("noise", "zero"):
-            raise ModelError(f"Model '{self.name}' takes its mean from '{self.mean_from}'; known are noise and zero.")
-        known = CHANNELS.get(self.normalisation, self.channels)
+        for name in ("spacing_range_mm", "dose_range"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ModelError(f"Model '{self.name}': '{name}' goes from {low:g} to {high:g}; it must rise.")
+        known = CHANNELS[self.normalisation]
         if self.channels != known:
             raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
+        check_extra(self.extra, f"Model '{self.name}'")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON types (tuples become lists in the file)."""
@@ -136,11 +154,11 @@ def find_model(name_or_folder: Union[str, Path]) -> Path:
     if str(name_or_folder) in bundled:
         return bundled[str(name_or_folder)]
     folder = Path(name_or_folder)
-    if (folder / METADATA_FILE).is_file():
+    if str(name_or_folder) and is_regular_file(folder / METADATA_FILE):
         return folder
     known = ", ".join(bundled) or "none"
     raise ModelError(
-        f"Model '{name_or_folder}' is not known: it is neither a bundled model ({known}) "
+        f"Model '{_short(name_or_folder)}' is not known: it is neither a bundled model ({known}) "
         f"nor a folder with a {METADATA_FILE}."
     )
 
@@ -152,33 +170,33 @@ def read_metadata(folder: Path) -> ModelMetadata:
         ModelError: the file is damaged, incomplete, or of a newer format.
     """
     path = Path(folder) / METADATA_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = int(values["format"])
-        if version > FORMAT:
-            raise ModelError(
-                f"{path} was written by a newer version (format {version}, this version knows {FORMAT}). "
-                "Update CSRDDenoise."
-            )
-        return ModelMetadata(**values)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path} is damaged or incomplete: {error}. Get the model again.") from error
+    values = read_json(path)
+    version = values.get("format") if isinstance(values, dict) else None
+    if isinstance(version, (int, float)) and version > FORMAT:
+        raise ModelError(
+            f"{path} was written by a newer version (format {version:g}, this version knows {FORMAT}). "
+            "Update CSRDDenoise."
+        )
+    if version is None:
+        raise ModelError(f"{path} is damaged or incomplete: it has no format. Get the model again.")
+    return structure(values, ModelMetadata, f"{path} is damaged or incomplete", ModelError)
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
     """Construct an untrained network from a metadata's ``architecture``.
 
     Raises:
-        ModelError: its type is not known, or its arguments do not fit.
+        ModelError: its type is not known, or its arguments do not fit or are beyond the limits.
     """
     arguments = dict(architecture)
     kind = arguments.pop("type", None)
-    if kind not in ARCHITECTURES:
-        raise ModelError(f"The architecture '{kind}' is not known; known are {', '.join(ARCHITECTURES)}.")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise ModelError(f"The architecture {kind!r} is not known; known are {', '.join(ARCHITECTURES)}.")
+    check_arguments(kind, arguments)
     module = importlib.import_module(f".{ARCHITECTURES[kind]}", __package__)
     try:
         return getattr(module, kind)(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise ModelError(f"The architecture {kind} cannot be built with {arguments}: {error}.") from error
 
 
@@ -190,28 +208,18 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
         ModelError: unknown, damaged (checksum or contents), or written by a newer version.
     """
     import torch
-    from safetensors.torch import load
 
     from ..devices import choose_device
     from .edm import Preconditioned
 
     folder = find_model(name_or_folder)
     metadata = read_metadata(folder)
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise ModelError(f"The model folder {folder} has no {WEIGHTS_FILE}. Get the model again.")
-    weights = path.read_bytes()
-    found = hashlib.sha256(weights).hexdigest()
-    if found != metadata.weights_sha256:
-        raise ModelError(
-            f"The weights {path} are damaged: their SHA-256 starts with {found[:12]}, "
-            f"the metadata says {metadata.weights_sha256[:12]}. Get the model again."
-        )
+    weights = read_weights(folder / WEIGHTS_FILE, metadata.weights_sha256)
+    with torch.device("meta"):
+        check_weights(weights, build_network(metadata.architecture), folder / WEIGHTS_FILE)
     network = build_network(metadata.architecture)
-    try:
-        network.load_state_dict(load(weights))
-    except RuntimeError as error:
-        raise ModelError(f"The weights {path} do not fit the architecture in {METADATA_FILE}: {error}") from error
+    check_channels(network, 1 + len(metadata.channels), metadata.name)
+    network.load_state_dict(weights)
     denoiser = Preconditioned(network, metadata.sigma_data).eval().requires_grad_(False)
     return Model(metadata, denoiser.to(choose_device(device), memory_format=torch.channels_last_3d), folder)
 
@@ -253,6 +261,11 @@ def add_extra(folder: Union[str, Path], extra: dict[str, Any]) -> None:
         staged = Path(staging) / METADATA_FILE
         staged.write_text(_as_text(replace(metadata, extra={**metadata.extra, **extra})), encoding="utf-8")
         os.replace(staged, folder / METADATA_FILE)
+
+
+def _short(name: Union[str, Path]) -> str:
+    text = repr(str(name))[1:-1]
+    return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"
 
 
 def _as_text(metadata: ModelMetadata) -> str:

@@ -1,0 +1,378 @@
+"""Values from files and messages, structured by cattrs: whatever is wrong with them becomes one sentence.
+
+A dataclass is the schema. Its types are held by :func:`structure`; limits stand beside the type, as in
+``Annotated[float, Between(0, 1)]``, and are held by :func:`check_limits`, which a dataclass calls from
+``__post_init__``, so that they hold for objects made in code too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import math
+import reprlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import CSRDError, InputError
+
+T = TypeVar("T")
+Steps = tuple[Union[str, int], ...]
+_WORDS = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text", Path: "a path"}
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number, or every number of a list, lies between two bounds; ``above`` leaves the lower one out."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number, or every number of a list, is inside."""
+        if isinstance(value, (tuple, list)):
+            return all(map(self.holds, value))
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.above:
+            return f"must be greater than {self.low:g} and at most {self.high:g}"
+        return f"must lie between {self.low:g} and {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Length:
+    """A text or a list is not shorter or longer than this."""
+
+    low: int
+    high: int
+
+    def holds(self, value: Any) -> bool:
+        """Whether the length is inside."""
+        return self.low <= len(value) <= self.high
+
+    def __str__(self) -> str:
+        return f"must have {self.low} to {self.high} entries or letters"
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Every number of a list is greater than the one before it, or as great where ``level`` is allowed."""
+
+    level: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether the numbers rise."""
+        pairs = list(zip(value, value[1:]))
+        return all(a <= b for a, b in pairs) if self.level else all(a < b for a, b in pairs)
+
+    def __str__(self) -> str:
+        return "must not fall" if self.level else "must rise from number to number"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A text is one of these."""
+
+    choices: tuple[str, ...]
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is."""
+        return value in self.choices
+
+    def __str__(self) -> str:
+        return f"must be one of {', '.join(self.choices)}"
+
+
+def structure(values: Any, kind: type[T], where: str, error: type[CSRDError] = InputError, text: bool = False) -> T:
+    """Turn plain values, as JSON or YAML give them, into an object of the dataclass ``kind``.
+
+    Args:
+        values: mapping of field names to values.
+        kind: dataclass; tuples, lists, mappings and dataclasses may be nested in it.
+        where: begins the sentence of an error: the file, or what the values are.
+        error: class of the error.
+        text: numbers may also be text, a fraction such as ``1/8`` among them, as people write in YAML.
+
+    Raises:
+        CSRDError: of class ``error``; its sentence names the key, the value given, and what is allowed.
+    """
+    try:
+        return _converter(text).structure(values, kind)
+    except Exception as caught:
+        steps, cause, wanted = next(_leaves(caught, (), kind))
+        raise error(_sentence(where, values, steps, cause, wanted)) from caught
+
+
+def check_limits(instance: Any, where: str, error: type[CSRDError] = InputError) -> None:
+    """Hold every field of a dataclass to the limits that its annotation gives; None passes where it is optional.
+
+    Raises:
+        CSRDError: of class ``error``; its sentence names the field, its value, and what is allowed.
+    """
+    kind: Any = type(instance)
+    for name, limits in _limits_of(kind).items():
+        value = getattr(instance, name)
+        for limit in limits:
+            if value is not None and not limit.holds(value):
+                raise error(f"{where}: '{name}' is {_shown(value)}; it {limit}.")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML (or JSON) file that is a mapping.
+
+    Raises:
+        InputError: missing, unreadable, not YAML or UTF-8, a key twice, or no mapping.
+    """
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "Reading a YAML file needs the Python package 'pyyaml': pip install 'csrd-denoise[evaluate]'."
+        ) from error
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_unique_keys_loader())
+    except OSError as error:
+        raise InputError(f"The configuration '{path}' cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"The configuration '{path}' is not UTF-8 text (byte {error.start}).") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"The configuration '{path}' is not YAML: {_one_line(error)}.") from error
+    if not isinstance(values, dict):
+        kind = "empty" if values is None else f"a {type(values).__name__}"
+        raise InputError(f"The configuration '{path}' is {kind}; it must be a mapping of names to values.")
+    unnamed = next((key for key in values if not isinstance(key, str)), None)
+    if unnamed is not None:
+        raise InputError(f"The configuration '{path}' has the key {unnamed!r}, which is no name.")
+    return values
+
+
+def unknown_key(key: str, known: Sequence[str], where: str) -> str:
+    """The sentence for a key that is not known, with the nearest one that is."""
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
+    return f"{where}: '{key}' is not known; {hint}"
+
+
+@functools.cache
+def _converter(text: bool) -> Any:
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind in (int, bool, str):
+        converter.register_structure_hook(kind, _strict(kind))
+    converter.register_structure_hook(float, _text_or_number if text else _number)
+    converter.register_structure_hook(Path, lambda value, _: Path(_strict(str)(value, str)))
+    for holds, hook in ((_is_sequence, _sequence_hook), (_is_mapping, _mapping_hook), (_is_class, _class_hook)):
+        converter.register_structure_hook_factory(holds, functools.partial(hook, converter))
+    return converter
+
+
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) in (tuple, list)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return kind is dict or (isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping))
+
+
+def _is_class(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind)
+
+
+def _sequence_hook(converter: Any, kind: Any) -> Any:
+    """A list or tuple from a list alone: cattrs would take a text for a list of letters."""
+    from cattrs.errors import IterableValidationError, IterableValidationNote
+
+    items, made = get_args(kind), get_origin(kind)
+    length = None if made is list or items[-1] is Ellipsis else len(items)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or (length is not None and len(value) != length):
+            raise ValueError("not such a list")
+        done, wrong = [], []
+        for index, each in enumerate(value):
+            item = items[0] if length is None else items[index]
+            try:
+                done.append(converter.structure(each, item))
+            except Exception as error:
+                error.__notes__ = [IterableValidationNote("", index, item)]  # type: ignore[attr-defined]
+                wrong.append(error)
+        if wrong:
+            raise IterableValidationError("", wrong, kind)
+        return made(done)
+
+    return hook
+
+
+def _mapping_hook(converter: Any, kind: Any) -> Any:
+    from cattrs.errors import IterableValidationError, IterableValidationNote
+
+    _, item = get_args(kind) or (str, Any)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError("no mapping")
+        done, wrong = {}, []
+        for key, each in value.items():
+            try:
+                done[key] = each if item is Any else converter.structure(each, item)
+            except Exception as error:
+                error.__notes__ = [IterableValidationNote("", key, item)]  # type: ignore[attr-defined]
+                wrong.append(error)
+        if wrong:
+            raise IterableValidationError("", wrong, kind)
+        return done
+
+    return hook
+
+
+def _class_hook(converter: Any, kind: Any) -> Any:
+    from cattrs.gen import make_dict_structure_fn
+
+    inner = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError("no mapping")
+        return inner(value, kind)
+
+    return hook
+
+
+def _strict(kind: type) -> Any:
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"not {_WORDS[kind]}")
+        return value
+
+    return hook
+
+
+def _number(value: Any, _: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(float(value)):
+        raise ValueError("not a number")
+    return float(value)
+
+
+def _text_or_number(value: Any, kind: Any) -> float:
+    # YAML reads 1e-3 as text, because it has no point
+    return _number(number_of(value) if isinstance(value, str) else value, kind)
+
+
+def number_of(text: str) -> float:
+    """A number written as text, or a fraction such as ``1/8``.
+
+    Raises:
+        ValueError: it is none, or its denominator is 0.
+    """
+    try:
+        return float(Fraction(text.replace(" ", ""))) if "/" in text else float(text)
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ValueError(f"'{text}' is no number") from error
+
+
+def _leaves(error: BaseException, steps: Steps, kind: Any) -> Iterator[tuple[Steps, BaseException, Any]]:
+    """The single errors in one of cattrs', each with the keys that lead to it and the type wanted there."""
+    from cattrs.errors import ClassValidationError, IterableValidationError
+
+    if not isinstance(error, (ClassValidationError, IterableValidationError)):
+        yield steps, error, kind
+        return
+    noted, bare = error.group_exceptions()
+    # a key that is not known explains one that is missing
+    for each in bare:
+        yield from _leaves(each, steps, error.cl)
+    for each, note in noted:
+        step: Any = getattr(note, "name", None) or note.index
+        yield from _leaves(each, (*steps, step), note.type)
+
+
+def _sentence(where: str, values: Any, steps: Steps, cause: BaseException, wanted: Any) -> str:
+    from cattrs.errors import ForbiddenExtraKeysError
+
+    if isinstance(cause, CSRDError):
+        return str(cause) if str(cause).startswith(where) else f"{where}: {cause}"
+    inside = f"{where}, '{_path(steps)}'" if steps else where
+    if isinstance(cause, ForbiddenExtraKeysError):
+        known = [field.name for field in dataclasses.fields(cause.cl)]
+        return unknown_key(str(sorted(map(str, cause.extra_fields))[0]), known, inside)
+    if isinstance(cause, KeyError) and steps:
+        return f"{where}: '{_path(steps)}' is missing; it must be {_words(wanted)}."
+    value = _value_at(values, steps)
+    what = f"'{_path(steps)}' is" if steps else "it is"
+    return f"{where}: {what} {_shown(value)}; it must be {_words(wanted)}."
+
+
+def _value_at(values: Any, steps: Steps) -> Any:
+    for step in steps:
+        try:
+            values = values[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
+
+
+def _path(steps: Steps) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+
+
+def _words(kind: Any) -> str:
+    origin, items = get_origin(kind), get_args(kind)
+    if origin is Union:
+        known = [_words(item) for item in items if item is not type(None)]
+        return " or ".join([*known, "null"] if type(None) in items else known)
+    if origin is tuple and items[-1] is not Ellipsis:
+        return f"a list of {len(items)} entries, each {_words(items[0])}"
+    if origin in (tuple, list):
+        return f"a list, each entry {_words(items[0])}"
+    if _is_mapping(kind) or dataclasses.is_dataclass(kind):
+        return "a mapping of names to values"
+    return _WORDS.get(kind, str(getattr(kind, "__name__", kind)))
+
+
+def _shown(value: Any) -> str:
+    """A value in few letters and on one line."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 60
+    text = _one_line(short.repr(value))
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split())[:300]
+
+
+@functools.cache
+def _limits_of(kind: type) -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: found for name, hint in hints.items() if (found := tuple(_limits_in(hint)))}
+
+
+def _limits_in(hint: Any) -> Iterator[Any]:
+    """The limits of an annotation, also inside Optional."""
+    known = (Between, Length, Rising, OneOf)
+    yield from (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, known))
+    if get_origin(hint) is Union:
+        for item in get_args(hint):
+            yield from _limits_in(item)
+
+
+def _unique_keys_loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """As PyYAML's safe loader, which silently takes the last of two equal keys."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise yaml.YAMLError(f"the key '{twice}' stands there twice")
+            return super().construct_mapping(node, deep)
+
+    return Loader
