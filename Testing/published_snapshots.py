@@ -25,14 +25,23 @@ OPTIONS = {
     "img_resolution": 64,
     "img_channels": 6,
     "out_channels": 1,
-    "model_type": "SongUNet",
+    "model_type": "SongUNet3D",
     "embedding_type": "positional",
     "encoder_type": "standard",
     "decoder_type": "standard",
     "model_channels": 4,
     "channel_mult": list(CHANNEL_MULT),
     "resample_filter": [1, 1, 1],
+    "label_dim": 0,
+    "use_fp16": True,
 }
+NAMES = {
+    "DDPMpp3d": "SongUNet3D",
+    "ResidualBlock": "UNetBlock3D",
+    "ResamplingConv3d": "Conv3d",
+    "FilteredDown": "Conv3d",
+}
+"""Our classes -> those that the published 3D training writes."""
 SOURCE = "raise RuntimeError('the source code in a snapshot must not be run')"
 
 
@@ -65,16 +74,23 @@ class Plain:
         self.class_name, self.state = class_name, state
 
     def __reduce__(self) -> tuple:
-        return sys.modules["training.networks"].UNetBlock, (), self.state
+        return getattr(sys.modules["training.networks"], self.class_name), (), self.state
 
 
-def wrapped(network: DDPMpp3d, inner: type = Persistent, **options: Any) -> Persistent:
+def wrapped(
+    network: DDPMpp3d,
+    inner: type = Persistent,
+    network_class: str = "SongUNet3D",
+    outer_class: str = "Patch_EDMPrecond_3D",
+    **options: Any,
+) -> Persistent:
     """The preconditioned network around ours, every module of its own class as ``inner`` writes it."""
+    names = {**NAMES, "DDPMpp3d": network_class}
 
     def own(module: nn.Module) -> Any:
         state = {**module.__dict__, "skip_scale": np.sqrt(0.5), "_init_args": (), "_init_kwargs": {}}
         state["_modules"] = {name: child(part) for name, part in module._modules.items() if part is not None}
-        return inner(type(module).__name__, state)
+        return inner(names.get(type(module).__name__, type(module).__name__), state)
 
     def child(module: nn.Module) -> Any:
         if isinstance(module, nn.ModuleDict):
@@ -85,7 +101,7 @@ def wrapped(network: DDPMpp3d, inner: type = Persistent, **options: Any) -> Pers
 
     state = {"training": False, "_parameters": {}, "_buffers": {}, "_modules": {"model": own(network)}}
     state.update({"sigma_data": 0.5, "sigma_min": 0.0, "sigma_max": float("inf")})
-    return Persistent("Patch_EDMPrecond_3D", {**state, "_init_args": (), "_init_kwargs": {**OPTIONS, **options}})
+    return Persistent(outer_class, {**state, "_init_args": (), "_init_kwargs": {**OPTIONS, **options}})
 
 
 def snapshot_of(entry: Any) -> dict[str, Any]:
@@ -122,8 +138,8 @@ def published_modules() -> Iterator[None]:
     _reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
     _reconstruct_persistent_obj.__qualname__ = "_reconstruct_persistent_obj"
     modules["torch_utils.persistence"]._reconstruct_persistent_obj = _reconstruct_persistent_obj
-    block = type("UNetBlock", (), {"__module__": "training.networks"})
-    modules["training.networks"].UNetBlock = block
+    for name in (*NAMES.values(), "PositionalEmbedding", "Linear", "GroupNorm"):
+        setattr(modules["training.networks"], name, type(name, (), {"__module__": "training.networks"}))
     sys.modules.update(modules)
     try:
         yield

@@ -31,9 +31,9 @@ from published_snapshots import (
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import ModelError
 from CSRDDenoiseLib.model import safe_pickle
-from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.model.bundle import build_network, load_model
 from CSRDDenoiseLib.model.safe_pickle import read_pickle
-from CSRDDenoiseLib.model.snapshot import import_snapshot, read_snapshot
+from CSRDDenoiseLib.model.snapshot import architecture_of, import_snapshot, read_snapshot
 
 NETWORK = published_network()
 PLAIN_SNAPSHOT = plain_bytes(snapshot_of(wrapped(NETWORK)))
@@ -101,7 +101,7 @@ def test_half_precision_becomes_float32(tmp_path, as_zip):
 def test_the_architecture_is_recovered_from_the_tensors(tmp_path, changes):
     network = published_network(**changes)
     snapshot = read_snapshot(write(tmp_path, plain_bytes(wrapped(network))))
-    assert snapshot.options["model_type"] == "SongUNet"
+    assert snapshot.options["model_type"] == "SongUNet3D"
     import_snapshot(write(tmp_path, plain_bytes(wrapped(network))), tmp_path / "model", "authors", 2.0)
     assert_same_weights(load_model(tmp_path / "model").denoiser.model, network)
 
@@ -111,8 +111,12 @@ def test_the_architecture_is_recovered_from_the_tensors(tmp_path, changes):
     [
         ({"in_channels": 4}, {}, "takes 4 channels and gives 1; this pipeline needs one that takes 6"),
         ({"out_channels": 2}, {}, "takes 6 channels and gives 2"),
-        ({}, {"encoder_type": "residual"}, "encoder_type='residual'; only 'standard'"),
-        ({}, {"embedding_type": "fourier"}, "embedding_type='fourier'; only 'positional'"),
+        ({}, {"encoder_type": "skip"}, "encoder_type='skip'; only 'standard' or 'residual'"),
+        ({}, {"decoder_type": "skip"}, "decoder_type='skip'; only 'standard'"),
+        ({}, {"model_type": "DhariwalUNet3D"}, "model_type='DhariwalUNet3D'; only 'SongUNet3D'"),
+        ({}, {"label_dim": 3}, "label_dim=3; only 0"),
+        ({}, {"network_class": "UNet3D"}, "class is 'UNet3D'; only SongUNet3D and SongUNet"),
+        ({}, {"outer_class": "VPPrecond"}, "preconditioned by 'VPPrecond'; only Patch_EDMPrecond_3D"),
     ],
 )
 def test_other_networks_are_refused(tmp_path, network, options, told):
@@ -128,6 +132,37 @@ def test_other_networks_are_refused(tmp_path, network, options, told):
 def test_files_without_a_network_are_refused(tmp_path, content):
     with pytest.raises(ModelError, match="holds no network"):
         read_snapshot(write(tmp_path, plain_bytes(content)))
+
+
+VARIANTS = [
+    f"{kind}_{entry}" for kind in ("positional_standard", "fourier_residual") for entry in ("plain", "implicit")
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_the_published_3d_training_writes_gives_the_published_numbers(tmp_path, variant):
+    with np.load(Path(__file__).parent / "data" / "reference" / "songunet3d_variants.npz") as file:
+        start = f"weights/{variant}/"
+        weights = {name[len(start) :]: torch.from_numpy(file[name]) for name in file.files if name.startswith(start)}
+        noisy, condition, expected = (
+            torch.from_numpy(file[name]) for name in ("noisy", "condition", f"denoised/{variant}")
+        )
+    network = build_network(architecture_of(weights))
+    network.load_state_dict(weights)
+    fourier = variant.startswith("fourier")
+    options = {"encoder_type": "residual", "embedding_type": "fourier"} if fourier else {}
+    import_snapshot(write(tmp_path, plain_bytes(snapshot_of(wrapped(network, **options)))), tmp_path / "m", "a", 2.0)
+    denoiser = load_model(tmp_path / "m").denoiser
+    with torch.inference_mode():
+        error = denoiser(noisy, torch.tensor([0.7]), condition) - expected
+    assert float(error.norm() / expected.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["SongUNet", "SongUNet3D"])
+def test_both_class_names_are_taken(tmp_path, name):
+    content = plain_bytes(snapshot_of(wrapped(NETWORK, network_class=name, model_type=name)))
+    import_snapshot(write(tmp_path, content), tmp_path / "model", "authors", 2.0)
+    assert_same_weights(load_model(tmp_path / "model").denoiser.model, NETWORK)
 
 
 class Calls:

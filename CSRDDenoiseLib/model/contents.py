@@ -50,6 +50,11 @@ _ARGUMENTS = {
     "resample_filter": (True, Between(0, 1000)),
 }
 """Argument of a network -> whether it is a list (None: either), and the limits of its numbers."""
+_CHOICES = {
+    "embedding_type": ("positional", "fourier"),
+    "encoder_type": ("standard", "residual"),
+    "implicit_mlp": (False, True),
+}
 _FRACTIONS = ("detail_gain", "dropout", "resample_filter")
 _MAY_BE_EMPTY = ("attn_resolutions",)
 _MAX_ENTRIES = 12
@@ -186,6 +191,11 @@ def check_arguments(kind: str, arguments: Mapping[str, Any]) -> None:
         ModelError: an argument is not known, of the wrong type, or beyond its limits.
     """
     for name, value in arguments.items():
+        if name in _CHOICES:
+            if not any(value is choice or (isinstance(value, str) and value == choice) for choice in _CHOICES[name]):
+                known = " or ".join(map(str, _CHOICES[name]))
+                raise ModelError(f"The architecture {kind} cannot be built: '{name}' must be {known}.")
+            continue
         if name not in _ARGUMENTS:
             raise ModelError(f"The architecture {kind} cannot be built: it has no argument '{_line(name)}'.")
         is_list, limits = _ARGUMENTS[name]

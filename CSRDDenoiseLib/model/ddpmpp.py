@@ -3,8 +3,9 @@
 Written from the papers: Song et al., "Score-based generative modeling through SDEs" (2021, appendix H), and Karras et
 al., "Elucidating the design space of diffusion-based generative models" (2022, appendix F), which fixes the variant
 used here: positional noise embedding, additive (not adaptive) embedding, BigGAN-style resampling inside the residual
-blocks, skips and residual sums scaled by sqrt(1/2), attention at chosen levels only. Parameter names are those of the
-published weights, so that these load as they are.
+blocks, skips and residual sums scaled by sqrt(1/2), attention at chosen levels only. The NCSN++ variant of the same
+appendix (Fourier embedding, residual encoder) and an entry that mixes the channels of each voxel first (for the
+position) are choices. Parameter names are those of the published weights, so that these load as they are.
 
 Group norm and attention look at a whole window: evaluated in patches, this network agrees with its whole-volume
 evaluation only approximately.
@@ -38,6 +39,9 @@ class DDPMpp3d(nn.Module):
         dropout: probability, in training only.
         img_resolution: names the first level's parameters ("256x256_..."); the network takes any size.
         resample_filter: separable low-pass filter before going down, normalised here.
+        embedding_type: of the noise level, ``positional`` (DDPM++) or ``fourier`` (NCSN++).
+        encoder_type: ``standard`` (DDPM++), or ``residual`` (NCSN++): every level also sees the input, filtered down.
+        implicit_mlp: three convolutions of one voxel before the first of three, as for implicit coordinates.
 
     Attributes:
         multiple: every spatial size must be a multiple of this.
@@ -56,12 +60,19 @@ class DDPMpp3d(nn.Module):
         dropout: float = 0.0,
         img_resolution: int = 256,
         resample_filter: Sequence[float] = (1, 1, 1),
+        embedding_type: str = "positional",
+        encoder_type: str = "standard",
+        implicit_mlp: bool = False,
     ):
         super().__init__()
         widths = [model_channels * factor for factor in channel_mult]
         embedding = model_channels * channel_mult_emb
         self.multiple = 2 ** (len(widths) - 1)
         self.noise_channels = model_channels * channel_mult_noise
+        if embedding_type == "fourier":
+            self.map_noise = FourierEmbedding(self.noise_channels)
+        else:
+            self.map_noise = PositionalEmbedding(self.noise_channels)
         self.map_layer0 = nn.Linear(self.noise_channels, embedding)
         self.map_layer1 = nn.Linear(embedding, embedding)
 
@@ -72,12 +83,15 @@ class DDPMpp3d(nn.Module):
         names = [f"{img_resolution >> level}x{img_resolution >> level}" for level in range(len(widths))]
         attends = [(img_resolution >> level) in tuple(attn_resolutions) for level in range(len(widths))]
         self.in_channels = in_channels
-        self.enc[f"{names[0]}_conv"] = nn.Conv3d(in_channels, model_channels, 3, padding=1)
-        width, skips = model_channels, [model_channels]
+        self.enc[f"{names[0]}_conv"] = _entry(in_channels, model_channels, implicit_mlp)
+        width, skips, shown = model_channels, [model_channels], in_channels
         for level, name in enumerate(names):
             if level > 0:
                 self.enc[f"{name}_down"] = block(width, width, resample="down")
                 skips.append(width)
+                if encoder_type == "residual":
+                    self.enc[f"{name}_aux_residual"] = FilteredDown(shown, width, resample_filter)
+                    shown = width
             for index in range(num_blocks):
                 self.enc[f"{name}_block{index}"] = block(width, widths[level], attends[level])
                 width = widths[level]
@@ -99,10 +113,13 @@ class DDPMpp3d(nn.Module):
 
     def forward(self, x: Tensor, noise_level: Tensor) -> Tensor:
         """Evaluate the raw network F; ``noise_level`` is c_noise of the preconditioning, shape (N,)."""
-        embedding = sinusoidal_embedding(noise_level, self.noise_channels).to(self.map_layer0.weight.dtype)
+        embedding = self.map_noise(noise_level).to(self.map_layer0.weight.dtype)
         embedding = F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
-        skips = []
+        skips, shown = [], x
         for layer in self.enc.values():
+            if isinstance(layer, FilteredDown):
+                x = skips[-1] = shown = (x + layer(shown)) * _RESIDUAL_SCALE
+                continue
             x = layer(x, embedding) if isinstance(layer, ResidualBlock) else layer(x)
             skips.append(x)
         *blocks, norm, head = self.dec.values()
@@ -169,9 +186,7 @@ class ResamplingConv3d(nn.Conv3d):
     def __init__(self, in_channels: int, out_channels: int, kernel: int, resample: str, taps: Sequence[float]):
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2)
         self.resample = resample
-        line = torch.tensor(taps, dtype=torch.float32)
-        cube = torch.einsum("i,j,k->ijk", line, line, line)
-        self.register_buffer("resample_filter", (cube / cube.sum())[None, None])
+        self.register_buffer("resample_filter", _filter(taps))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, C, D, H, W) -> (N, out_channels, D/2, H/2, W/2) or (N, out_channels, 2D, 2H, 2W)."""
@@ -180,6 +195,46 @@ class ResamplingConv3d(nn.Conv3d):
         taps = self.resample_filter.to(x.dtype).expand(x.shape[1], -1, -1, -1, -1)
         padding = (taps.shape[-1] - 1) // 2
         return super().forward(F.conv3d(x, taps, stride=2, padding=padding, groups=x.shape[1]))
+
+
+class FilteredDown(nn.Conv3d):
+    """A convolution of 3^3 voxels and a low-pass filter at every second voxel: what the residual encoder adds."""
+
+    def __init__(self, in_channels: int, out_channels: int, taps: Sequence[float]):
+        super().__init__(in_channels, out_channels, 3)
+        self.register_buffer("resample_filter", _filter(taps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, D, H, W) -> (N, out_channels, D/2, H/2, W/2)."""
+        taps = self.resample_filter.to(x.dtype).expand(self.out_channels, -1, -1, -1, -1)
+        # the bias comes after the filter, whose sum need not be 1 in published weights
+        x = F.conv3d(x, self.weight, padding=1 + (taps.shape[-1] - 1) // 2)
+        return F.conv3d(x, taps, self.bias, stride=2, groups=self.out_channels)
+
+
+class PositionalEmbedding(nn.Module):
+    """The embedding of DDPM++: :func:`sinusoidal_embedding`."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, noise_level: Tensor) -> Tensor:
+        """(N,) -> (N, channels)."""
+        return sinusoidal_embedding(noise_level, self.channels)
+
+
+class FourierEmbedding(nn.Module):
+    """The embedding of NCSN++: sines, then cosines, of random frequencies that belong to the weights."""
+
+    def __init__(self, channels: int, scale: float = 16.0):
+        super().__init__()
+        self.register_buffer("freqs", torch.randn(channels // 2) * scale)
+
+    def forward(self, noise_level: Tensor) -> Tensor:
+        """(N,) -> (N, channels)."""
+        angles = noise_level.float()[:, None] * (2 * math.pi * self.freqs.float())[None]
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def sinusoidal_embedding(noise_level: Tensor, channels: int) -> Tensor:
@@ -198,6 +253,19 @@ def _conv(in_channels: int, out_channels: int, kernel: int, resample: str, taps:
     if resample:
         return ResamplingConv3d(in_channels, out_channels, kernel, resample, taps)
     return nn.Conv3d(in_channels, out_channels, kernel, padding=kernel // 2)
+
+
+def _filter(taps: Sequence[float]) -> Tensor:
+    line = torch.tensor(taps, dtype=torch.float32)
+    cube = torch.einsum("i,j,k->ijk", line, line, line)
+    return (cube / cube.sum())[None, None]
+
+
+def _entry(in_channels: int, width: int, implicit_mlp: bool) -> nn.Module:
+    if not implicit_mlp:
+        return nn.Conv3d(in_channels, width, 3, padding=1)
+    points = [part for count in (in_channels, width, width) for part in (nn.Conv3d(count, width, 1), nn.SiLU())]
+    return nn.Sequential(*points, nn.Conv3d(width, width, 3, padding=1))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import ModelError
 from .bundle import CHANNELS, ModelMetadata, build_network, save_model
+from .contents import check_weights
 from .safe_pickle import StandIn, TensorRecord, read_pickle
 
 # the published sampler and training data; snapshots do not hold them
@@ -25,12 +26,17 @@ MAX_MODULES = 10_000
 MAX_DEPTH = 32
 
 _ENTRIES = ("ema", "net")
-_STANDARD = {
-    "model_type": ("SongUNet", "DDPMpp"),
-    "embedding_type": ("positional",),
-    "encoder_type": ("standard",),
+_KNOWN = {
+    "model_type": ("SongUNet3D", "SongUNet", "DDPMpp"),
+    "embedding_type": ("positional", "fourier"),
+    "encoder_type": ("standard", "residual"),
     "decoder_type": ("standard",),
+    "label_dim": (0,),
 }
+"""Stored arguments -> the values that can be imported."""
+# the preconditioning that our denoiser computes; a snapshot of another one would give other numbers in silence
+_PRECONDITIONERS = ("Patch_EDMPrecond_3D", "Patch_EDMPrecond", "EDMPrecond")
+_NETWORKS = ("SongUNet3D", "SongUNet", "DDPMpp3d")
 # training-time augmentation labels; at inference they are absent and add nothing
 _UNUSED = ("map_augment.",)
 
@@ -64,11 +70,10 @@ def import_snapshot(path: Path, folder: Path, name: str, voxel_spacing_mm: float
     """
     snapshot = read_snapshot(path)
     architecture = architecture_of(snapshot.tensors)
+    with torch.device("meta"):
+        check_weights(snapshot.tensors, build_network(architecture), path)
     network = build_network(architecture)
-    try:
-        network.load_state_dict(snapshot.tensors)
-    except RuntimeError as error:
-        raise ModelError(f"The network in '{path}' is not the paper's: {error}") from error
+    network.load_state_dict(snapshot.tensors)
     metadata = ModelMetadata(
         name=name,
         description="The paper's network, imported from a snapshot of its authors; their licence applies to it.",
@@ -104,6 +109,7 @@ def read_snapshot(path: Path) -> Snapshot:
     prefix = next((name[: -len("map_layer0.weight")] for name in records if name.endswith("map_layer0.weight")), None)
     if prefix is None:
         raise ModelError(f"'{path}' holds no network of the paper's kind (there is no map_layer0.weight in it).")
+    _check_classes(root)
     tensors = {
         name[len(prefix) :]: record.tensor().float()
         for name, record in records.items()
@@ -121,7 +127,8 @@ def architecture_of(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     try:
         levels = sorted({int(found[1]) for found in map(re.compile(r"enc\.(\d+)x").match, tensors) if found})[::-1]
         top = f"{levels[0]}x{levels[0]}"
-        width, channels = tensors[f"enc.{top}_conv.weight"].shape[:2]
+        implicit = f"enc.{top}_conv.0.weight" in tensors
+        width, channels = tensors[f"enc.{top}_conv.{'0.' if implicit else ''}weight"].shape[:2]
         outputs = tensors[f"dec.{top}_aux_conv.weight"].shape[0]
         widths = [tensors[f"enc.{level}x{level}_block0.conv1.weight"].shape[0] for level in levels]
         embedding, noise = tensors["map_layer0.weight"].shape
@@ -143,6 +150,9 @@ def architecture_of(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         "attn_resolutions": [level for level in levels if f"enc.{level}x{level}_block0.qkv.weight" in tensors],
         "img_resolution": levels[0],
         "resample_filter": _filter_taps(filters[0]) if filters else [1.0, 1.0, 1.0],
+        "embedding_type": "fourier" if "map_noise.freqs" in tensors else "positional",
+        "encoder_type": "residual" if any("_aux_residual." in name for name in tensors) else "standard",
+        "implicit_mlp": implicit,
     }
 
 
@@ -205,9 +215,27 @@ def _is_simple(value: Any) -> bool:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    for name, known in _STANDARD.items():
+    for name, known in _KNOWN.items():
         if name in options and options[name] not in known:
-            raise ModelError(f"The network was built with {name}='{options[name]}'; only '{known[0]}' can be imported.")
+            choices = " or ".join(map(repr, known))
+            raise ModelError(f"The network was built with {name}={options[name]!r}; only {choices} can be imported.")
+
+
+def _check_classes(root: dict) -> None:
+    """Refuse a network or a preconditioning of another class, by the name that a snapshot gives it."""
+    outer = _class_of(root)
+    state = root.state if isinstance(root, StandIn) and isinstance(root.state, dict) else {}
+    children = state.get("_modules")
+    inner = _class_of(children.get("model")) if isinstance(children, dict) else ""
+    if inner and outer not in _PRECONDITIONERS:
+        raise ModelError(f"The network is preconditioned by '{outer}'; only {_PRECONDITIONERS[0]} can be imported.")
+    network = inner or outer
+    if network and network not in (*_NETWORKS, *_PRECONDITIONERS):
+        raise ModelError(f"The network's class is '{network}'; only {' and '.join(_NETWORKS[:2])} can be imported.")
+
+
+def _class_of(value: Any) -> str:
+    return value.origin.rpartition(".")[2][:80] if isinstance(value, StandIn) else ""
 
 
 def _positive(value: Any, otherwise: float) -> float:
