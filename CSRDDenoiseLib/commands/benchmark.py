@@ -56,4 +56,5 @@ def _size(text: str) -> Size:
     sides = [int(side) for side in text.split("x")]
     if len(sides) not in (1, 3) or min(sides) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is neither one number of voxels nor three, as in 256x256x208")
-    return tuple(sides * 3 if len(sides) == 1 else sides)
+    x, y, z = sides * 3 if len(sides) == 1 else sides
+    return x, y, z

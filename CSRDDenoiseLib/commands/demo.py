@@ -79,6 +79,7 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
     arrays = {name: sitk.GetArrayFromImage(image) for name, image in oriented.items()}
     spacing, full = Grid.of(oriented["full dose"]).array_spacing, arrays["full dose"]
     head = find_head(full, spacing)
+    assert head is not None  # the bundled example shows one
     lines, notes = [f"{'':16}{'PSNR (dB)':>10}{'SSIM':>8}{'bias (%)':>10}"], {}
     for name in ("low dose 1/10", "denoised"):
         psnr = metrics.psnr(arrays[name], full, head.mask)

@@ -14,7 +14,8 @@ _BAR_WIDTH = 30
 
 def progress_callback(kind: str) -> Optional[ProgressCallback]:
     """Return what shows reports as ``bar``, ``json`` or (None) not at all."""
-    return {"bar": ProgressBar(sys.stderr), "json": _print_json, "none": None}[kind]
+    kinds: dict[str, Optional[ProgressCallback]] = {"bar": ProgressBar(sys.stderr), "json": _print_json, "none": None}
+    return kinds[kind]
 
 
 class ProgressBar:

@@ -6,7 +6,10 @@ import argparse
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from ..research.simulation.subject import SimulationSettings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace):
+def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
     import numpy as np
 
     from ..errors import InputError

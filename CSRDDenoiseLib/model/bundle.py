@@ -210,7 +210,7 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
     import torch
 
     from ..devices import choose_device
-    from .edm import Preconditioned
+    from .edm import Preconditioned, in_memory_format
 
     folder = find_model(name_or_folder)
     metadata = read_metadata(folder)
@@ -221,7 +221,7 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
     check_channels(network, 1 + len(metadata.channels), metadata.name)
     network.load_state_dict(weights)
     denoiser = Preconditioned(network, metadata.sigma_data).eval().requires_grad_(False)
-    return Model(metadata, denoiser.to(choose_device(device), memory_format=torch.channels_last_3d), folder)
+    return Model(metadata, in_memory_format(denoiser.to(choose_device(device))), folder)
 
 
 def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMetadata) -> None:

@@ -107,9 +107,10 @@ class DDPMpp3d(nn.Module):
                 self.dec[f"{name}_block{index}"] = block(width + skips.pop(), widths[level], attention)
                 width = widths[level]
         self.dec[f"{names[0]}_aux_norm"] = _group_norm(width)
-        self.dec[f"{names[0]}_aux_conv"] = nn.Conv3d(width, out_channels, 3, padding=1)
+        last = nn.Conv3d(width, out_channels, 3, padding=1)
+        self.dec[f"{names[0]}_aux_conv"] = last
         self.apply(_initialise)
-        _shrink(self.dec[f"{names[0]}_aux_conv"])
+        _shrink(last)
 
     def forward(self, x: Tensor, noise_level: Tensor) -> Tensor:
         """Evaluate the raw network F; ``noise_level`` is c_noise of the preconditioning, shape (N,)."""
@@ -182,6 +183,8 @@ class ResamplingConv3d(nn.Conv3d):
 
     The filter is kept for ``up`` too, unused, because the published weights hold it.
     """
+
+    resample_filter: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, resample: str, taps: Sequence[float]):
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2)
@@ -272,7 +275,8 @@ def _initialise(module: nn.Module) -> None:
     """Xavier-uniform weights, zero biases; what ends a residual branch starts near zero."""
     if isinstance(module, (nn.Conv3d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     if isinstance(module, ResidualBlock):
         _shrink(module.conv1)
         if module.norm2 is not None:

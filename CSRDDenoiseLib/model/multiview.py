@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .network import NoiseEmbedding, ResidualBlock
+from .network import NoiseEmbedding, ResidualBlock, start_at_zero
 
 # order of the axes of (N, C, D, H, W) that puts the slices of a view in the place of D; each is its own inverse
 _VIEWS = ((0, 1, 2, 3, 4), (0, 1, 3, 2, 4), (0, 1, 4, 3, 2))
@@ -66,8 +66,7 @@ class SliceUNet2d(nn.Module):
         self.entry = SliceConv(channels, widths[0], 3, padding=1)
         self.levels = Level2d(widths, embedding)
         self.exit = SliceConv(widths[0], 1, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        start_at_zero(self.exit)
 
     def forward(self, slices: Tensor, embedding: Tensor) -> Tensor:
         """Slices (N, channels, H, W), embedding (N, E) -> (N, 1, H, W)."""

@@ -66,8 +66,7 @@ class ResidualUNet3d(nn.Module):
         self.grow = nn.ModuleList(nn.Conv3d(b, a * 8, 1) for a, b in zip(widths, widths[1:]))
         self.up = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths[:-1], blocks))
         self.exit = nn.Conv3d(widths[0], FOLD**3, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        start_at_zero(self.exit)
 
     def forward(self, channels: Tensor, c_noise: Tensor) -> Tensor:
         """Return F, (N, 1, D, H, W), for channels (N, C, D, H, W) and noise condition c_noise (N,)."""
@@ -87,13 +86,11 @@ class ResidualUNet3d(nn.Module):
         skips = []
         for level, level_blocks in enumerate(self.down):
             x = self.shrink[level - 1](x) if level else x
-            for block in level_blocks:
-                x = block(x, embedding)
+            x = level_blocks(x, embedding)
             skips.append(x)
         for level in reversed(range(len(self.up))):
             x = skips[level] + _channels_last(unfold(self.grow[level](x)))
-            for block in self.up[level]:
-                x = block(x, embedding)
+            x = self.up[level](x, embedding)
         return unfold(self.exit(x))
 
     def _with_details(self, condition: Tensor) -> Tensor:
@@ -130,8 +127,7 @@ class ResidualBlock(nn.Module):
         self.film = nn.Linear(embedding, 2 * width)
         self.first = convolution(width, width, 3, padding=1)
         self.second = convolution(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        start_at_zero(self.second)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (N, width, ...), embedding (N, E) -> (N, width, ...)."""
@@ -143,8 +139,20 @@ class ResidualBlock(nn.Module):
         return x + self.second(h)
 
 
+class Level(nn.ModuleList):
+    """Residual blocks, one after the other."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x (N, width, ...), embedding (N, E) -> (N, width, ...)."""
+        for block in self:
+            x = block(x, embedding)
+        return x
+
+
 class NoiseEmbedding(nn.Module):
     """Fixed Fourier features of c_noise through a two-layer perceptron."""
+
+    frequencies: Tensor
 
     def __init__(self, width: int, frequencies: int = 16):
         super().__init__()
@@ -155,6 +163,12 @@ class NoiseEmbedding(nn.Module):
         """c_noise (N,) -> (N, width)."""
         angle = c_noise.to(torch.float32)[:, None] * self.frequencies
         return self.layers(torch.cat([angle.sin(), angle.cos()], dim=1))
+
+
+def start_at_zero(layer: nn.Module) -> None:
+    """Set weights and bias to zero: a layer that ends a branch then adds nothing before the training."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def fold(x: Tensor) -> Tensor:
@@ -171,8 +185,8 @@ def unfold(x: Tensor) -> Tensor:
     return x.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(n, c // FOLD**3, d * FOLD, h * FOLD, w * FOLD)
 
 
-def _blocks(width: int, count: int, embedding: int) -> nn.ModuleList:
-    return nn.ModuleList(ResidualBlock(width, embedding) for _ in range(count))
+def _blocks(width: int, count: int, embedding: int) -> Level:
+    return Level(ResidualBlock(width, embedding) for _ in range(count))
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -78,6 +78,8 @@ class StandIn(dict):
     """
 
     origin = ""
+    arguments: tuple[Any, ...]
+    state: Any
 
     def __new__(cls, *arguments: Any, **_: Any) -> StandIn:  # noqa: D102 (unpickling calls this and not __init__)
         made = super().__new__(cls)
@@ -331,7 +333,7 @@ def _check_instructions(stream: BinaryIO) -> None:
     for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
         if instruction.name in _REFUSED_INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it uses the instruction {instruction.name}, which no snapshot needs")
-        if instruction.name in _MEMO_WRITES and not 0 <= int(argument) < MAX_MEMO:
+        if instruction.name in _MEMO_WRITES and not 0 <= int(argument or 0) < MAX_MEMO:
             raise pickle.UnpicklingError(f"it remembers more than {MAX_MEMO} objects")
         if count >= MAX_INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it has more than {MAX_INSTRUCTIONS} instructions")

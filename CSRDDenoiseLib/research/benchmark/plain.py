@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...model.bundle import Model
-from ...model.edm import Preconditioned
+from ...model.edm import Preconditioned, in_memory_format
 from ...model.network import FOLD, ResidualUNet3d, fold
 
 
@@ -27,7 +27,8 @@ class PlainResidualUNet3d(ResidualUNet3d):
 
 def plain_denoiser(model: Model) -> Preconditioned:
     """Return a denoiser of the same function as the model's, the plain way, on the same device."""
-    network = model.denoiser.model
+    network: nn.Module = model.denoiser.model
+    plain: nn.Module
     if isinstance(network, ResidualUNet3d):
         arguments = dict(model.metadata.architecture)
         del arguments["type"]
@@ -35,7 +36,7 @@ def plain_denoiser(model: Model) -> Preconditioned:
         plain.load_state_dict(network.state_dict())
     else:
         plain = copy.deepcopy(network)
-    plain = plain.to(next(network.parameters()).device, memory_format=torch.contiguous_format)
+    plain = in_memory_format(plain.to(next(network.parameters()).device), torch.contiguous_format)
     for layer in plain.modules():
         if isinstance(layer, nn.Conv3d):
             layer.register_forward_pre_hook(lambda _, inputs: tuple(value.contiguous() for value in inputs))

@@ -48,6 +48,7 @@ def quality_case(request: dict[str, Any]) -> dict[str, Any]:
     result = denoise(pet, mr, settings, model)
     truth = sitk.GetArrayFromImage(full)
     head = find_head(truth, Grid.of(full).array_spacing)
+    assert head is not None  # the bundled example shows one
     return {
         "psnr_db": psnr(sitk.GetArrayFromImage(result.denoised), truth, head.mask),
         "psnr_of_input_db": psnr(sitk.GetArrayFromImage(pet), truth, head.mask),

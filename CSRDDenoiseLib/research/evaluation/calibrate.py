@@ -84,6 +84,7 @@ def _scans(
         study = load_study(folder)
         for dose in [dose for dose in doses or study.low_doses if dose in study.low_doses]:
             result = denoise(study.low_doses[dose], study.mr, settings, model)
+            assert result.uncertainty is not None  # the settings draw samples
             unit = result.provenance["residual_scale"]
             spread = study.array(result.uncertainty) / unit
             error = (study.array(result.denoised) - study.full_dose) / unit
@@ -94,7 +95,7 @@ def _scans(
 
 
 def _fit(scans: Sequence[Scan]) -> dict[str, Any]:
-    return fit_calibration(*(np.concatenate([getattr(scan, name) for scan in scans]) for name in ("pooled", "error")))
+    return fit_calibration(np.concatenate([s.pooled for s in scans]), np.concatenate([s.error for s in scans]))
 
 
 def _predict_without(subject: str, scans: Sequence[Scan], scan: Scan) -> np.ndarray:

@@ -154,5 +154,6 @@ def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
 
 def _told(model: Model) -> dict[str, Any]:
     metadata = model.metadata
-    trained = {key: metadata.training[key] for key in ("steps", "hours", "phantoms") if key in metadata.training}
+    kept = ("steps", "hours", "phantoms")
+    trained: dict[str, Any] = {key: metadata.training[key] for key in kept if key in metadata.training}
     return {"name": metadata.name, "weights_sha256": metadata.weights_sha256, **trained}

@@ -36,7 +36,7 @@ def place_blobs(
         places = np.flatnonzero(free)
         if places.size == 0:
             break
-        centre = np.unravel_index(int(rng.choice(places)), free.shape)
+        centre = [int(index) for index in np.unravel_index(int(rng.choice(places)), free.shape)]
         radius = rng.uniform(*radius_mm) / anatomy.spacing
         blobs.append(draw_blob(free.shape, centre, radius, rng) & (anatomy.tissue > 0))
         low = [max(int(c - 4 * radius), 0) for c in centre]

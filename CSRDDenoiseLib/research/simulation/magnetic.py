@@ -14,8 +14,10 @@ def draw_mr(anatomy: Anatomy, rng: np.random.Generator, synthetic_share: float =
     Without a T1, and for ``synthetic_share`` of the others, every label gets a random intensity as in SynthSeg (Billot
     et al. 2023), so that no network relies on one contrast. A bias field and Rician noise come on top.
     """
-    synthetic = anatomy.t1 is None or rng.random() < synthetic_share
-    mr = _from_labels(anatomy, rng) if synthetic else anatomy.t1 / max(float(np.quantile(anatomy.t1, 0.995)), 1e-6)
+    if anatomy.t1 is None or rng.random() < synthetic_share:
+        mr = _from_labels(anatomy, rng)
+    else:
+        mr = anatomy.t1 / max(float(np.quantile(anatomy.t1, 0.995)), 1e-6)
     mr = np.clip(mr, 0, 1.5) ** rng.uniform(0.75, 1.3)
     mr = mr * np.exp(rng.uniform(0, 0.15) * smooth_noise(mr.shape, rng, 120 / anatomy.spacing))
     level = rng.uniform(0.005, 0.04)

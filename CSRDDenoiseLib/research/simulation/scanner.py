@@ -136,8 +136,8 @@ def thin(full: Acquisition, fraction: float, generator: torch.Generator) -> Acqu
     """Keep each count of a full-dose acquisition with probability ``fraction`` (binomial): the same scan, less dose."""
     probability = torch.tensor(fraction, device=full.counts[0].device)
     counts = [torch.binomial(c, probability.expand_as(c), generator=generator) for c in full.counts]
-    scaled = [[fraction * x for x in part] for part in (full.factors, full.background)]
-    return Acquisition(counts, *scaled, fraction=full.fraction * fraction)
+    factors, background = ([fraction * x for x in part] for part in (full.factors, full.background))
+    return Acquisition(counts, factors, background, fraction=full.fraction * fraction)
 
 
 def expected(activity: Tensor, full: Acquisition, scanner: Scanner, projectors: tuple[Projector, ...]) -> Acquisition:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ...model.bundle import build_network, load_model
-from ...model.edm import Preconditioned
+from ...model.edm import Preconditioned, in_memory_format
 from ..simulation.anatomy import list_anatomies
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
@@ -69,7 +69,7 @@ class TrainingRun:
         saved = load_checkpoint(config.output)
         network = build_network(config.architecture)
         self.state = TrainingState(**saved["state"]) if saved else self._first_state(network)
-        network = network.to(self.device, memory_format=torch.channels_last_3d)
+        network = in_memory_format(network.to(self.device))
         self.denoiser = Preconditioned(network, self.state.sigma_data)
         self.average = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Callable, Iterator, Literal, Optional, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -153,7 +153,8 @@ def make_example(subject: Subject, dose: float, spacing: float) -> Example:
     if head is None:
         raise ValueError(f"No head was found in the phantom of seed {subject.facts['seed']} at dose {dose:g}.")
     volumes = (low / head.scale, (full - low) / head.scale, normalise_mr(mr, head.mask), head.mask)
-    return _example(*(np.ascontiguousarray(volume[head.box]) for volume in volumes), spacing)
+    low, residual, mr, mask = (np.ascontiguousarray(volume[head.box]) for volume in volumes)
+    return _example(low, residual, mr, mask, spacing)
 
 
 def as_published(example: Example) -> Example:
@@ -179,7 +180,7 @@ def residual_rms(example: Example) -> float:
     return float(np.sqrt(np.mean(example.residual[example.mask] ** 2)))
 
 
-def to_spacing(volume: np.ndarray, old: float, new: float, order: int = 3) -> np.ndarray:
+def to_spacing(volume: np.ndarray, old: float, new: float, order: Literal[1, 3] = 3) -> np.ndarray:
     """Resample a (D, H, W) volume to isotropic voxels of ``new`` mm, smoothed first where they are coarser."""
     if abs(old - new) < 1e-3:
         return volume

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from typing import Sequence
 
 from .pool import Pool
 
 
-def start_simulators(pool: Pool, size: int, count: int) -> list[multiprocessing.process.BaseProcess]:
+def start_simulators(pool: Pool, size: int, count: int) -> Sequence[multiprocessing.process.BaseProcess]:
     """Start ``count`` processes that simulate phantoms up to ``size``; they end with this process."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_fill, args=(pool, size, n, count), daemon=True) for n in range(count)]

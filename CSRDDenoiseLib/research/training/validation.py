@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...model.edm import Preconditioned
 from ..metrics import psnr
 from .pool import Example, Pool
 
 
 @torch.no_grad()
-def validate(denoiser: nn.Module, pool: Pool, phantoms: int, sigma_max: float, mean_from: str) -> dict[str, float]:
+def validate(denoiser: Preconditioned, pool: Pool, phantoms: int, sigma_max: float, mean_from: str) -> dict[str, float]:
     """Mean PSNR in dB of the posterior mean, by dose, and of the low-dose PET itself; peak is the full dose's maximum.
 
     Args:
@@ -32,14 +33,14 @@ def validate(denoiser: nn.Module, pool: Pool, phantoms: int, sigma_max: float, m
 
 
 @torch.no_grad()
-def estimate_residual(denoiser: nn.Module, example: Example, start: torch.Tensor, sigma_max: float) -> np.ndarray:
+def estimate_residual(denoiser: Preconditioned, example: Example, start: torch.Tensor, sigma_max: float) -> np.ndarray:
     """Posterior mean of the residual over a whole head, D at sigma_max of ``start``: (D, H, W), in ``example.unit``."""
     shape, device = example.mask.shape, next(denoiser.parameters()).device
     padding = [amount for n in reversed(shape) for amount in (0, -n % denoiser.model.multiple)]
     constants = [np.full((1, *shape), value, np.float32) for value in example.constants]
-    condition = np.concatenate([example.mr[None], example.low_dose[None], example.positions, *constants])
+    channels = np.concatenate([example.mr[None], example.low_dose[None], example.positions, *constants])
     noisy, condition = (
-        nn.functional.pad(x[None], padding).to(device) for x in (start[None], torch.from_numpy(condition))
+        nn.functional.pad(x[None], padding).to(device) for x in (start[None], torch.from_numpy(channels))
     )
     sigma = torch.full((1,), sigma_max, device=device)
     mean = denoiser(noisy, sigma, condition)[0, 0].cpu().numpy()

@@ -85,8 +85,8 @@ def run(
             for offset in offsets:
                 checks[_title(offset)].append(_check(_case(study, dose, offset, rng)))
         for _ in range(registrations):
-            offset = rng.uniform(0, (MOST_MM, MOST_DEGREES))
-            restored.append(_register(_case(study, doses[-1], offset, rng)))
+            drawn = rng.uniform(0, (MOST_MM, MOST_DEGREES)).tolist()
+            restored.append(_register(_case(study, doses[-1], drawn, rng)))
         bench.report(f"{study.name}: {len(doses) * len(offsets)} checks, {registrations} registrations")
     tables = [_check_table(checks, doses)]
     if restored:
@@ -96,7 +96,9 @@ def run(
 
 def _case(study: Study, dose: Dose, offset: Sequence[float], rng: np.random.Generator) -> Case:
     pet = study.low_doses[as_fraction(dose)]
-    landmarks = head_points(make_pair(pet, study.mr, COARSE))
+    pair = make_pair(pet, study.mr, COARSE)
+    assert pair is not None  # a simulated subject has a head, and its MR shows it
+    landmarks = head_points(pair)
     way, axis = rng.normal(size=(2, 3))
     motion = sitk.VersorRigid3DTransform()
     motion.SetCenter(landmarks.mean(0).tolist())
@@ -108,6 +110,7 @@ def _case(study: Study, dose: Dose, offset: Sequence[float], rng: np.random.Gene
 def _check(case: Case) -> Found:
     began = time.process_time()
     found = measure_alignment(case.pet, case.mr)
+    assert found is not None  # a simulated subject has a head, and its MR shows it
     return Found(case.true.displacement_mm, found.verdict, found.displacement_mm, time.process_time() - began)
 
 

@@ -69,7 +69,9 @@ def _measure(bench: Bench, study: Study, doses: Sequence[float]) -> Scans:
     def view(dose: float) -> View:
         scan = grid.image(emulate_dose(study.full_dose, thinned, float(lowest), dose).astype(np.float32))
         aligned = to_model_grid(scan, None, spacing)
-        return View(scan, aligned, find_head(aligned.pet, aligned.grid.array_spacing))
+        head = find_head(aligned.pet, aligned.grid.array_spacing)
+        assert head is not None  # a simulated subject has one
+        return View(scan, aligned, head)
 
     views = {dose: view(dose) for dose in doses}
     told = {dose: judge_noise(each.level, each.texture, extra)[1] for dose, each in views.items() if extra.get(KEY)}
@@ -83,12 +85,13 @@ def _errors(measured: Sequence[Scans], doses: Sequence[float]) -> Iterator[tuple
         for dose in doses:
             dose_told = scans.told.get(dose, {}).get("dose")
             if dose_told:
-                low, high = dose_told["range"]
+                least, most = dose_told["range"]
                 yield ALONE, float(np.log(dose_told["estimate"] / dose))
-                yield RANGE, float(not low <= dose <= high)
+                yield RANGE, float(not least <= dose <= most)
             for other in measured:
-                if other.protocol == scans.protocol and other.full and scans.low[dose]:
-                    share = share_of_counts(scans.low[dose], other.full)
+                low = scans.low[dose]
+                if other.protocol == scans.protocol and other.full and low:
+                    share = share_of_counts(low, other.full)
                     yield OWN if other is scans else OTHER, float(np.log(share / dose))
 
 

@@ -74,7 +74,9 @@ class Subject:
     def view(self, pet: sitk.Image, mr: Optional[sitk.Image] = None) -> View:
         """What the checks of an input look at."""
         aligned = to_model_grid(pet, mr, self.spacing_mm)
-        return View(pet, aligned, find_head(aligned.pet, aligned.grid.array_spacing))
+        head = find_head(aligned.pet, aligned.grid.array_spacing)
+        assert head is not None  # no fault takes the head away
+        return View(pet, aligned, head)
 
     def output(self, image: np.ndarray) -> Output:
         """What the checks of an output look at; ``image`` (D, H, W) in the head's box."""
@@ -170,7 +172,10 @@ def _try_input(subject: Subject, right: Tally, wrong: Tally, cache: Optional[Pat
     checks: dict[str, tuple[Callable[[View], Finding], Callable[[], View]]] = {
         "filtered": (check_filtering, lambda: subject.view(faults.filtered(pet, FILTER_MM))),
         "partial head": (check_cut, lambda: subject.view(faults.cut(pet, study.box, axis, rng.uniform(0.2, 0.45)))),
-        "zero-filled slices": (check_blank_slices, lambda: with_pet(faults.blanked(pet, first, rng.integers(1, 5)))),
+        "zero-filled slices": (
+            check_blank_slices,
+            lambda: with_pet(faults.blanked(pet, first, int(rng.integers(1, 5)))),
+        ),
         "anisotropic voxels": (check_voxels, lambda: with_pet(faults.thick(pet, 3))),
         "not attenuation-corrected": (check_attenuation, lambda: subject.view(_uncorrected(subject, cache))),
         MR_CONTRAST: (check_contrast, lambda: with_mr(faults.other_contrast(study.mr, subject.tissue, contrast, rng))),
