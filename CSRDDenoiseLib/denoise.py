@@ -25,8 +25,10 @@ from .prepare.align import Aligned, to_model_grid
 from .prepare.register import register_mr
 from .prepare.scheme import Condition, make_condition
 from .progress import ProgressCallback, Reporter
+from .report.facts import facts_from_record
 from .report.regions import check_labels
-from .report.report import RunImages, report_page
+from .report.report import report_page
+from .report.run import RunImages
 from .request import (
     INPUT_NAMES,
     FileRequest,
@@ -163,7 +165,7 @@ def denoise_files(
             with stages.stage("report"):
                 told = _with_files(result, request, files, stages).provenance
                 shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **images)
-                temporary[page].write_text(report_page(shown, told), encoding="utf-8")
+                temporary[page].write_text(report_page(shown, facts_from_record(told)), encoding="utf-8")
         result = _with_files(result, request, files, stages)
         write_record(result.provenance, temporary[record])
     return result

@@ -184,15 +184,17 @@ class Engine:
         report(Progress("report", 0, 1, 0.0, message="loading the libraries"))
         from .io.read import read_volume
         from .io.write import all_or_nothing
-        from .report.report import RunImages, check_unmoved, report_page
+        from .report.facts import facts_from_record
+        from .report.report import check_unmoved, report_page
+        from .report.run import RunImages
 
         names = ("pet", "denoised", "mr", "uncertainty", "labels")
         images = {name: read_volume(request[name], name) for name in names if request.get(name)}
-        provenance = request.get("provenance") or {}
-        check_unmoved(images, provenance)
+        facts = facts_from_record(request.get("provenance") or {})
+        check_unmoved(images, facts)
         path = Path(request["output"])
         with all_or_nothing([path]) as temporary:
-            temporary[path].write_text(report_page(RunImages(**images), provenance), encoding="utf-8")
+            temporary[path].write_text(report_page(RunImages(**images), facts), encoding="utf-8")
         return {"path": str(path)}
 
     def calibrate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:

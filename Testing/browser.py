@@ -1,4 +1,4 @@
-"""A real browser without a window, for the tests of HTML pages: what it complains of, shows and prints."""
+"""A real browser without a window, for the tests of HTML pages: its console, what it shows and prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 SECONDS = 120
 _PROBE = """<script>addEventListener("load", () => {
-  const images = [...document.images].map(image => image.naturalWidth);
+  const width = picture => picture.naturalWidth ?? picture.getBoundingClientRect().width;
+  const images = [...document.querySelectorAll("img, figure svg")].map(width);
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   document.documentElement.setAttribute("data-probe", JSON.stringify({images, wide}));
 });</script></body>"""
@@ -27,7 +28,7 @@ class Shown:
 
     Attributes:
         complaints: lines on the console: errors of scripts, what could not be loaded.
-        image_widths: natural width of each image, 0 where it was not shown.
+        image_widths: natural width of each image and width of each drawing, 0 where it was not shown.
         too_wide: pixels by which the page is wider than the window.
     """
 
@@ -44,13 +45,13 @@ class Browser:
         self._folder = folder
 
     def open(self, page: Path, width: int = 1200) -> Shown:
-        """Open a copy of the page that tells about itself at the end."""
+        """Open a copy of the page that reports its pictures and its width when it has loaded."""
         probed = self._folder / "probed.html"
         probed.write_text(page.read_text(encoding="utf-8").replace("</body>", _PROBE), encoding="utf-8")
         run = self._run(probed, f"--window-size={width},900", "--dump-dom", "--enable-logging=stderr")
-        told = re.search(r'data-probe="([^"]*)"', run.stdout)
-        assert told, f"the browser did not come to the end of the page: {run.stderr[-500:]}"
-        found = json.loads(told.group(1).replace("&quot;", '"'))
+        probe = re.search(r'data-probe="([^"]*)"', run.stdout)
+        assert probe, f"the browser did not come to the end of the page: {run.stderr[-500:]}"
+        found = json.loads(probe.group(1).replace("&quot;", '"'))
         complaints = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
         return Shown(complaints, found["images"], found["wide"])
 

@@ -108,7 +108,7 @@ def wheel(tmp_path_factory) -> list[str]:
 
 def test_wheel_holds_every_module_and_every_resource(wheel):
     tracked = [path.relative_to(ROOT).as_posix() for path in tracked_files()]
-    modules = {name for name in tracked if name.startswith("CSRDDenoiseLib/") and name.endswith(".py")}
+    modules = {name for name in tracked if name.startswith("CSRDDenoiseLib/") and name.endswith((".py", ".j2"))}
     resources = {
         name.replace("CSRDDenoise/Resources/", "CSRDDenoiseLib/resources/")
         for name in tracked

@@ -1,4 +1,4 @@
-"""The quality report: what it says, that it stands alone, and how a real browser shows and prints it."""
+"""The quality report: what it shows, that it needs no other file, and how a real browser shows and prints it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,13 @@ from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.register import moved
+from CSRDDenoiseLib.report.drawing import AFTER, BEFORE, INK
+from CSRDDenoiseLib.report.facts import facts_from_record
+from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.report.planes import mr_head, tissue_levels
 from CSRDDenoiseLib.report.regions import check_labels, labels_on, measure_regions
-from CSRDDenoiseLib.report.report import RunImages, report_page
+from CSRDDenoiseLib.report.report import report_page
+from CSRDDenoiseLib.report.run import RunFacts, RunImages
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -74,29 +79,45 @@ def request_with_report(tmp_path, pet, mr) -> FileRequest:
     return FileRequest(**{name: tmp_path / f"{name}.nrrd" for name in names}, report=tmp_path / "reports")
 
 
-def test_page_tells_inputs_pictures_numbers_warnings_and_the_whole_record(page, run_folder):
+def test_page_shows_inputs_pictures_numbers_warnings_and_the_whole_record(page, run_folder):
     record = json.loads((run_folder / "out.json").read_text(encoding="utf-8"))
     assert record["outputs"]["report"].endswith("out.html")
     assert record["inputs"]["labels"]["sha256"] and record["seconds"]["report"] > 0
     for title in ("Before and after", "Alignment of PET and MR", "Inputs and provenance", "Profiles and histograms"):
         assert title in page
-    assert page.count("<img") == 4
+    assert page.count("<svg") == 4
     assert "26 x 28 x 24" in page and "2 x 2 x 2 mm" in page and "LPS, not oblique" in page
-    assert "Noise of single voxels" in page and "SD denoised" in page
+    assert NOISE_NAME in page and "SD denoised" in page
     for warning in record["warnings"]:
-        assert f"<li>{warning}</li>".replace("'", "&#x27;") in page
-    told = re.search(r"<details>.*<pre>(.*)</pre>", page, re.DOTALL).group(1)
-    assert f"&quot;weights_sha256&quot;: &quot;{record['model']['weights_sha256']}&quot;" in told
+        assert f"<li>{escape(warning)}</li>" in page
+    shown = re.search(r"<details>.*<pre>(.*)</pre>", page, re.DOTALL).group(1)
+    assert json.loads(unescape(shown))["model"] == record["model"]
 
 
 def test_page_stands_alone_and_names_are_text_not_markup(page):
     sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
-    assert len(sources) == 5 and all(source.startswith("data:") for source in sources)
-    assert "@import" not in page and "url(" not in page and "<script" not in page
+    assert sources and all(source.startswith(("data:", "#")) for source in sources)
+    assert "@import" not in page and not re.search(r"url\((?!#)", page) and "<script" not in page
     assert "low &amp; &lt;dose&gt;.nii.gz" in page and "<dose>" not in page
 
 
-def test_browser_shows_every_picture_and_has_nothing_to_complain_of(browser: Browser, run_folder):
+def test_drawings_share_no_name_but_for_the_same_thing(page):
+    """Names inside the drawings become names of the page: what is called the same must be the same."""
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    named: dict[str, set[str]] = {}
+    for element, name in re.findall(r'(<(?:path|clipPath|g|image|rect)[^>]* ?id="([^"]+)"[^>]*>)', "".join(drawings)):
+        named.setdefault(name, set()).add(element)
+    assert named and all(len(elements) == 1 for elements in named.values())
+
+
+def test_colours_of_drawings_are_those_of_the_theme(page):
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    for name, colour in (("ink", INK), ("before", BEFORE), ("accent", AFTER)):
+        assert f"var(--{name})" in drawings and colour not in drawings
+        assert len(re.findall(rf"--{name}: #", page)) == 2, "one value in the light theme, one in the dark"
+
+
+def test_browser_shows_every_picture_without_an_error(browser: Browser, run_folder):
     for width in (1200, 480):
         shown = browser.open(run_folder / "reports" / "out.html", width)
         assert shown.complaints == []
@@ -112,7 +133,7 @@ def test_browser_test_can_fail(browser: Browser, tmp_path):
     assert any("nothing is not defined" in line for line in shown.complaints)
 
 
-@pytest.mark.parametrize("many", [False, True], ids=["usual", "much to tell"])
+@pytest.mark.parametrize("many", [False, True], ids=["usual", "many warnings"])
 def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many):
     """With the bundled head, whose pictures have real proportions; what it is denoised with does not matter."""
     record = json.loads((run_folder / "out.json").read_text(encoding="utf-8"))
@@ -126,7 +147,7 @@ def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many)
     record["quality"]["noise"]["dose"] = ALONE
     images = RunImages(pet, sitk.DiscreteGaussian(pet, [4.0] * 3), sitk.Abs(pet) * 0.05, mr, labels)
     path = tmp_path / "report.html"
-    path.write_text(report_page(images, record), encoding="utf-8")
+    path.write_text(report_page(images, facts_from_record(record)), encoding="utf-8")
     if "CSRD_TEST_PICTURES" in os.environ:
         browser.picture(path, Path(os.environ["CSRD_TEST_PICTURES"]) / f"report-{'much' if many else 'usual'}.png")
     assert browser.print(path) == 2
@@ -135,8 +156,8 @@ def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many)
 @pytest.mark.parametrize("left_out", [("mr",), ("uncertainty",), ("labels",), ("mr", "uncertainty", "labels")])
 def test_page_without_what_there_is_not(left_out, pet, mr):
     images = {"pet": pet, "denoised": pet, "uncertainty": sitk.Abs(pet), "mr": mr, "labels": label_image()}
-    page = report_page(RunImages(**{name: image for name, image in images.items() if name not in left_out}), {})
-    assert ("No MR was given" in page) == ("mr" in left_out)
+    page = report_page(RunImages(**{name: image for name, image in images.items() if name not in left_out}), RunFacts())
+    assert ("No MR was used" in page) == ("mr" in left_out)
     assert ("Median uncertainty" in page) == ("uncertainty" not in left_out)
     assert ("<h2>Regions</h2>" in page) == ("labels" not in left_out)
 
@@ -152,11 +173,11 @@ def test_page_without_what_there_is_not(left_out, pet, mr):
     ids=["empty", "nan", "anisotropic and faint", "negative"],
 )
 def test_page_of_odd_volumes_does_not_fail(pet):
-    assert report_page(RunImages(pet, pet, pet, pet), {}).count("<img") == 4
+    assert report_page(RunImages(pet, pet, pet, pet), RunFacts()).count("<svg") == 4
 
 
 @pytest.mark.parametrize(
-    ("dose", "told"),
+    ("dose", "shown"),
     [
         ({"estimate": 0.123, "relative_to": REFERENCE}, "full-dose reference</dt><dd>about 0.12</dd>"),
         (ALONE, "typical full dose of the training</dt><dd>about 1/20, likely 1/10 to 1/40</dd>"),
@@ -164,24 +185,23 @@ def test_page_of_odd_volumes_does_not_fail(pet):
     ],
     ids=["with a reference", "alone", "not known"],
 )
-def test_dose_is_at_a_glance_with_what_it_is_relative_to(pet, dose, told):
+def test_dose_is_at_a_glance_with_what_it_is_relative_to(pet, dose, shown):
     record = {"quality": {"noise": {"level": 0.1, **({"dose": dose} if dose else {})}}}
-    (glance,) = re.findall(r'<dl class="glance">(.*)</dl>', report_page(RunImages(pet, pet), record))
-    assert f"<dt>Dose relative to the {told}" in glance if told else "Dose" not in glance
+    page = report_page(RunImages(pet, pet), facts_from_record(record))
+    (glance,) = re.findall(r'<dl class="glance">(.*)</dl>', page)
+    assert f"<dt>Dose relative to the {shown}" in glance if shown else "Dose" not in glance
 
 
 def test_same_run_same_page(pet, mr):
     images = RunImages(pet, sitk.DiscreteGaussian(pet), None, mr)
-    assert report_page(images, {"units": "Bq/mL"}) == report_page(images, {"units": "Bq/mL"})
+    assert report_page(images, RunFacts(unit="Bq/mL")) == report_page(images, RunFacts(unit="Bq/mL"))
 
 
 def test_mr_is_shown_where_the_registration_put_it(pet, mr):
     motion = sitk.Euler3DTransform((0.0, 30.0, 20.0), 0.1, 0.0, 0.2, (3.0, -2.0, 4.0))
-    told = {"centre": list(motion.GetCenter()), "parameters": list(motion.GetParameters())}
-    registered = {"quality": {"registration": {"applied": True, "transform": told}}}
     pictures = [
-        re.findall(r'src="data:image/svg\+xml;base64,([^"]*)', report_page(RunImages(pet, pet, None, used), record))[1]
-        for used, record in ((mr, registered), (moved(mr, motion), {}), (mr, {}))
+        re.findall(r"<svg.*?</svg>", report_page(RunImages(pet, pet, None, used), facts), re.DOTALL)[1]
+        for used, facts in ((mr, RunFacts(motion=motion)), (moved(mr, motion), RunFacts()), (mr, RunFacts()))
     ]
     assert pictures[0] == pictures[1] != pictures[2]
 
@@ -225,12 +245,12 @@ def test_outline_of_an_mr_is_one_filled_head_and_levels_part_its_tissues():
     ],
     ids=["an image", "empty", "elsewhere", "too many"],
 )
-def test_label_map_that_cannot_be_used_is_told(labels, words, pet):
+def test_label_map_that_cannot_be_used_is_refused(labels, words, pet):
     with pytest.raises(InputError, match=words):
         check_labels(labels, pet)
 
 
-def test_labels_without_a_report_and_a_report_without_matplotlib_are_told(request_with_report, monkeypatch):
+def test_labels_without_a_report_and_a_report_without_matplotlib_are_refused(request_with_report, monkeypatch):
     with pytest.raises(InputError, match="label map is for the report"):
         denoise_files(replace(request_with_report, report=None, labels=request_with_report.mr), TWO_SAMPLES)
     real = importlib.util.find_spec

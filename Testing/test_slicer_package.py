@@ -62,6 +62,9 @@ def test_every_file_of_the_library_is_packaged_but_what_only_training_needs():
     left_out = {name for name in present if any(fnmatch.fnmatch(name, pattern) for pattern in LEFT_OUT)}
     left_out -= set(READING)
     assert listed(LIBRARY, "MODULE_PYTHON_SCRIPTS") == present - left_out - set(LEFT_OUT_COMMANDS)
+    assert listed(LIBRARY, "MODULE_PYTHON_RESOURCES") == {
+        name for name in files(LIBRARY, LIBRARY) if not name.endswith(".py")
+    }
 
 
 def test_packaged_library_does_not_need_what_is_left_out():
@@ -121,14 +124,14 @@ def test_icon():
 
 def test_requirements_are_those_of_the_library():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    wanted = dict(re.findall(r'^    "([\w-]+)>=([\d.]+)",$', project.split("\ndependencies = [")[1], re.MULTILINE))
+    listed_there = project.split("\ndependencies = [")[1].split("\n]")[0]
+    wanted = dict(re.findall(r'^    "([\w-]+)>=([\d.]+)",$', listed_there, re.MULTILINE))
     text = (MODULE / "Resources/requirements.txt").read_text(encoding="utf-8")
     packages = (MODULE / "CSRDDenoiseModule/packages.py").read_text(encoding="utf-8")
     ours = dict(re.findall(r"^([\w-]+)>=([\d.]+)$", text, re.MULTILINE))
     bundled = {"numpy", "SimpleITK"}
     torch = re.search(r'TORCH_MINIMUM = "(.*?)"', packages).group(1)
-    first = dict(list(wanted.items())[:6])
-    assert {**ours, "torch": torch} == {name: version for name, version in first.items() if name not in bundled}
+    assert {**ours, "torch": torch} == {name: version for name, version in wanted.items() if name not in bundled}
     assert not any(name.startswith("torch") for name in ours)
 
 

@@ -30,13 +30,13 @@ def labels_like(pet):
     return add_volume("Labels", array, ijk_to_ras(oblique(15)))
 
 
-def test_report_of_a_result_tells_its_volumes_by_name(logic, result, tmp_path):
+def test_report_of_a_result_names_its_volumes(logic, result, tmp_path):
     pet = result.denoisedVolume.GetNodeReference("CSRDDenoise.PET")
     path = logic.writeReport(
         result.denoisedVolume, result.uncertaintyVolume, labels_like(pet), str(tmp_path / "r.html")
     )
     page = path.read_text(encoding="utf-8")
-    assert page.count("<img") == 4 and "<h2>Regions</h2>" in page and "Median uncertainty" in page
+    assert page.count("<svg") == 4 and "<h2>Regions</h2>" in page and "Median uncertainty" in page
     assert "PET / low dose" in page and "T1" in page
     assert "oblique by" in page
 
@@ -47,7 +47,7 @@ def test_what_has_no_record_or_was_moved_is_refused(logic, result, tmp_path):
         logic.writeReport(add_head("Other"), path=path)
     mr = result.denoisedVolume.GetNodeReference("CSRDDenoise.MR")
     mr.SetAndObserveTransformNodeID(add_transform(ijk_to_ras(None, (1, 1, 1), (7, 0, 0))).GetID())
-    with pytest.raises(Exception, match="MR is no longer what it was in the run, or lies elsewhere"):
+    with pytest.raises(Exception, match="MR is not the volume of the run, or its place changed"):
         logic.writeReport(result.denoisedVolume, path=path)
     assert not Path(path).exists()
     mr.SetAndObserveTransformNodeID(None)

@@ -58,3 +58,19 @@ def test_volume_too_small_to_measure_noise_in():
     summary = summarise_change(tiny, tiny * 0)
     assert summary.noise_before_percent is None
     assert summary.mean_change == summary.max_change == 0
+
+
+def test_volume_whose_smoothed_mean_crosses_zero_is_not_divided_by_it(noisy):
+    """Negative values outside of the head, as in real scans, bring the smoothed mean next to zero somewhere."""
+    pet = noisy - np.linspace(-50, 1500, noisy.shape[2], dtype=np.float32) * (noisy < 1000)
+    with np.errstate(all="raise"):
+        summary = summarise_change(as_image(pet), as_image(pet * 0))
+    assert summary.noise_before_percent == pytest.approx(10, rel=0.2)
+
+
+def test_total_next_to_zero_has_no_change_in_percent():
+    pet = np.ones((12, 12, 12), np.float32)
+    pet[6:] = -1
+    summary = summarise_change(as_image(pet), as_image(np.ones_like(pet)))
+    assert summary.total_change_percent is None
+    json.dumps(summary.as_dict(), allow_nan=False)

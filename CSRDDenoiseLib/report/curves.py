@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional, Sequence
 
 import numpy as np
 
-from .drawing import AFTER, BEFORE, FONT_POINTS, new_figure, plain_axes
+from .drawing import AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,6 +91,7 @@ def _legend(axes: object) -> None:
     """Put the legend above the axes, where it covers no curve."""
     axes.legend(
         fontsize=FONT_POINTS - 1,
+        labelcolor=INK,
         frameon=False,
         loc="lower left",
         bbox_to_anchor=(0, 1),

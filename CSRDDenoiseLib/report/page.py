@@ -1,109 +1,205 @@
-"""Self-contained HTML pages: one file, nothing to load, readable on a screen and on paper."""
+"""Self-contained HTML pages: what a page consists of, as data, and the one template that renders it.
+
+A page has a head, facts at a glance, warnings and sections; a section holds parts: text, tables, pictures, folded text.
+All of it is plain text, which the template escapes; only the drawings are markup.
+"""
 
 from __future__ import annotations
 
 import base64
-from html import escape
-from typing import Iterable, Optional, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Optional, Sequence, Union
 
-STYLE = """
-:root { --ink: #22262b; --soft: #5b636d; --line: #dfe3e8; --faint: #f5f6f8; --accent: #0b5fa5; --warn: #b54708; }
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body { font: 15px/1.5 "Source Sans 3", "Segoe UI", "Helvetica Neue", Arial, sans-serif; color: var(--ink);
-  background: #fff; max-width: 1120px; margin: 0 auto; padding: 2rem 1.25rem 3rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; font-weight: 600; margin: 0; }
-h2 { font-size: 1.15rem; line-height: 1.3; font-weight: 600; margin: 2.2rem 0 .5rem; padding-top: .5rem;
-  border-top: 1px solid var(--line); }
-p { margin: .4rem 0; max-width: 48rem; }
-figure { margin: .8rem 0 0; }
-figure img { display: block; width: 100%; height: auto; }
-figcaption, caption { color: var(--soft); font-size: .87rem; text-align: left; padding: .35rem 0; max-width: 60rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; margin: .3rem 0 .8rem; }
-th, td { padding: .22rem .9rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-thead th { border-bottom: 1.5px solid var(--soft); vertical-align: bottom; font-weight: 600; }
-tbody th { font-weight: 400; color: var(--soft); white-space: nowrap; }
-tr.new th, tr.new td { border-top: 1px solid var(--soft); }
-td.number, th.number { text-align: right; white-space: nowrap; padding: .22rem 0 .22rem 1.1rem; }
-.number + :not(.number) { padding-left: 1.1rem; }
-details { margin: .6rem 0; }
-summary { cursor: pointer; color: var(--accent); }
-pre { background: var(--faint); padding: .8rem; overflow-x: auto; font: 12px/1.45 ui-monospace, Menlo, Consolas,
-  "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
-"""
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "page.html.j2"
 
 
-def document(title: str, body: str, style: str = "") -> str:
-    """Return a whole page; ``body`` is HTML, ``style`` is CSS on top of what all pages share."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>{STYLE}{style}</style>\n</head>\n'
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
 
 
-def section(title: str, *parts: str, css_class: str = "") -> str:
-    """Return a titled section; parts are HTML."""
-    opening = f'<section class="{css_class}">' if css_class else "<section>"
-    return f"{opening}\n<h2>{escape(title)}</h2>\n" + "\n".join(part for part in parts if part) + "\n</section>"
+@dataclass(frozen=True)
+class Folded:
+    """Preformatted text that opens when its title is clicked."""
+
+    kind: ClassVar[str] = "folded"
+    title: str
+    text: str
 
 
-def paragraph(text: str) -> str:
-    """Return a paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG that becomes part of the page, so that its lines take the colours of the page's theme.
 
-
-def picture(data: bytes, kind: str, caption: str) -> str:
-    """Return an embedded picture; ``kind`` is a MIME type such as ``image/png``."""
-    source = base64.b64encode(data).decode()
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:{kind};base64,{source}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    caption: str = "",
-    numbers: Sequence[int] = (),
-    printed: Optional[int] = None,
-    grouped: bool = False,
-) -> str:
-    """Return a table of plain texts.
-
-    Args:
-        header: titles of the columns; none when all are empty.
-        rows: texts; the first of each names the row.
-        caption: a line above the table.
-        numbers: columns that are aligned to the right.
-        printed: how many rows go to paper; None: all.
-        grouped: a line above each row whose name differs from the one before.
+    Attributes:
+        svg: one ``<svg>`` element, made by this package; it is not escaped.
+        caption: says what it shows.
     """
-    rows = list(rows)
-    head = "".join(f"<th{_number(i in numbers)}>{escape(title)}</th>" for i, title in enumerate(header))
-    head = f"<thead><tr>{head}</tr></thead>" if any(header) else ""
-    lines = []
-    for index, row in enumerate(rows):
-        cells = (f"<td{_number(i in numbers)}>{escape(text)}</td>" for i, text in enumerate(row) if i)
-        begins = grouped and index > 0 and row[0] != rows[index - 1][0]
-        classes = ["screen"] * (printed is not None and index >= printed) + ["new"] * begins
-        marks = f' class="{" ".join(classes)}"' if classes else ""
-        lines.append(f'<tr{marks}><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
-    told = f"<caption>{escape(caption)}</caption>" if caption else ""
-    body = "\n".join(lines)
-    hint = ""
-    if printed is not None and len(rows) > printed:
-        hint = f'<p class="paper">{len(rows) - printed} more rows are on the page itself.</p>'
-    return f'<div class="wide"><table>{told}{head}\n<tbody>\n{body}\n</tbody></table></div>{hint}'
+
+    kind: ClassVar[str] = "drawing"
+    svg: str
+    caption: str
 
 
-def folded(title: str, content: str) -> str:
-    """Return HTML that opens when its title is clicked."""
-    return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>"
+@dataclass(frozen=True)
+class Photo:
+    """An embedded PNG with its caption."""
+
+    kind: ClassVar[str] = "photo"
+    png: bytes
+    caption: str
+
+    @property
+    def source(self) -> str:
+        """The picture as a data address."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
-def _number(is_number: bool) -> str:
-    return ' class="number"' if is_number else ""
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        cells: texts; the first names the row.
+        on_paper: False keeps it on the screen.
+        begins_group: draws a line above it.
+    """
+
+    cells: tuple[str, ...]
+    on_paper: bool = True
+    begins_group: bool = False
+
+    @property
+    def style(self) -> str:
+        """Classes of the row in the template's style sheet."""
+        return " ".join(["screen"] * (not self.on_paper) + ["new"] * self.begins_group)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a caption.
+
+    Attributes:
+        header: titles of the columns; none when all are empty.
+        rows: of the table.
+        caption: a line above it.
+        numbers: columns that are aligned to the right.
+    """
+
+    kind: ClassVar[str] = "table"
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+    caption: str = ""
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def has_header(self) -> bool:
+        """Whether any column has a title."""
+        return any(self.header)
+
+    @property
+    def left_on_screen(self) -> int:
+        """How many rows are not printed."""
+        return sum(not row.on_paper for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Tables beside each other where there is room, or else (``side_by_side`` False) below each other."""
+
+    kind: ClassVar[str] = "columns"
+    parts: tuple[Table, ...]
+    side_by_side: bool = True
+
+
+Part = Union[Text, Folded, Drawing, Photo, Table, Columns]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a page.
+
+    Attributes:
+        title: of the section.
+        parts: in their order.
+        style: class of the section in the template's style sheet.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the facts at a glance; ``is_warning`` marks it."""
+
+    name: str
+    value: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page.
+
+    Attributes:
+        title: of the window.
+        heading: of the page.
+        sections: in their order.
+        subtitle: a line below the heading.
+        notice: a line that nobody should miss.
+        facts: at a glance.
+        warnings: sentences.
+        style: class of the page in the template's style sheet.
+        print_less_mm: by how much the first picture is lower on paper.
+    """
+
+    title: str
+    heading: str
+    sections: tuple[Section, ...]
+    subtitle: str = ""
+    notice: str = ""
+    facts: tuple[Fact, ...] = ()
+    warnings: tuple[str, ...] = ()
+    style: str = ""
+    print_less_mm: int = 0
+
+
+def render(page: Page) -> str:
+    """Return a page as HTML that needs no other file and no network."""
+    return _template().render(page=page)
+
+
+def plain_rows(rows: Sequence[Sequence[str]], printed: Optional[int] = None) -> tuple[Row, ...]:
+    """Return rows of texts as rows of a table, of which the first ``printed`` (None: all) go to paper."""
+    return tuple(Row(tuple(cells), printed is None or index < printed) for index, cells in enumerate(rows))
+
+
+def grouped_rows(rows: Sequence[Sequence[str]]) -> tuple[Row, ...]:
+    """Return rows of texts as rows of a table, with a line above each whose name differs from the one before."""
+    names = [cells[0] for cells in rows]
+    begins = [index > 0 and name != names[index - 1] for index, name in enumerate(names)]
+    return tuple(Row(tuple(cells), begins_group=begin) for cells, begin in zip(rows, begins))
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..scan import find_head, smooth
-from .drawing import ACCENT, new_figure
+from .drawing import ACCENT, GRID, INK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,11 +68,12 @@ def comparison_figure(
         for row, (image, extent) in enumerate(planes[column]):
             shown = grid[row, column].imshow(image, extent=extent, interpolation="bilinear", **style)
             _blank(grid[row, column])
-        grid[0, column].set_title("\n".join([name, (notes or {}).get(name, "")]).strip(), fontsize=10)
+        grid[0, column].set_title("\n".join([name, (notes or {}).get(name, "")]).strip(), fontsize=10, color=INK)
         bar = figure.colorbar(shown, cax=grid[3, column], orientation="horizontal")
-        bar.ax.tick_params(labelsize=7)
+        bar.ax.tick_params(labelsize=7, color=INK, labelcolor=INK)
+        bar.outline.set_edgecolor(GRID)
         bar.ax.locator_params(nbins=4)
-        bar.set_label(unit, fontsize=8)
+        bar.set_label(unit, fontsize=8, color=INK)
     for row, letters in enumerate(SIDES):
         _name_sides(grid[row, 0], letters)
     return figure
@@ -173,7 +174,8 @@ def _planes(
 def _window(volumes: Mapping[str, np.ndarray]) -> float:
     pets = [volume for name, volume in volumes.items() if not name.lower().startswith((DIFFERENCE, UNCERTAINTY))]
     # the quietest volume sets the window: the noise of a low dose would stretch it
-    return max(min(float(np.quantile(volume, WINDOW_QUANTILE)) for volume in pets), np.finfo(np.float32).tiny)
+    top = min(float(np.quantile(volume, WINDOW_QUANTILE)) for volume in pets)
+    return top if top > 0 else 1.0
 
 
 def _style(name: str, volume: np.ndarray, window: float) -> dict:
@@ -189,7 +191,7 @@ def _blank(axes: Any) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     for side in axes.spines.values():
-        side.set_color("0.8")
+        side.set_color(GRID)
 
 
 def _name_sides(axes: Any, letters: str) -> None:

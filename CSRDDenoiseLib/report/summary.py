@@ -15,6 +15,8 @@ HEAD_LEVEL = 0.1
 BRAIN_LEVEL = 0.5
 HISTOGRAM_BINS = 80
 WINDOW_QUANTILE = 0.995
+LEAST_SHARE = 1e-3
+"""Below this share of the largest value a mean is too close to zero to divide by."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class ChangeSummary:
     Attributes:
         mean_change: mean of denoised - PET inside the head.
         max_change: largest absolute change anywhere.
-        total_change_percent: change of the summed activity of the whole volume.
-        noise_before_percent, noise_after_percent: standard deviation over mean in the reference region, before and
-            after; None when the volume has no region to measure in.
+        total_change_percent: change of the summed activity of the whole volume; None where that is about zero.
+        noise_before_percent, noise_after_percent: see :data:`~CSRDDenoiseLib.report.names.NOISE_DEFINITION`; None when
+            the volume has no such cube.
         reference_centre_ras: centre of the reference region, a cube of 20 mm where the smoothed PET is flattest.
         window: half width of the display window of the difference, its 99.5th absolute percentile in the head.
         histogram_edges, histogram_counts: the difference inside the head, over -window to window.
@@ -34,7 +36,7 @@ class ChangeSummary:
 
     mean_change: float
     max_change: float
-    total_change_percent: float
+    total_change_percent: Optional[float]
     noise_before_percent: Optional[float]
     noise_after_percent: Optional[float]
     reference_centre_ras: Optional[tuple[float, float, float]]
@@ -62,12 +64,11 @@ def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSumm
     inside = change[head] if head.any() else change.ravel()
     window = float(np.quantile(np.abs(inside), WINDOW_QUANTILE)) or 1.0
     counts, edges = np.histogram(np.clip(inside, -window, window), bins=HISTOGRAM_BINS, range=(-window, window))
-    total = float(before.sum(dtype=np.float64))
     region = reference_region(pet)
     return ChangeSummary(
         mean_change=float(inside.mean(dtype=np.float64)),
         max_change=float(np.abs(change).max()),
-        total_change_percent=100.0 * float(change.sum(dtype=np.float64)) / total if total else 0.0,
+        total_change_percent=_percent_of(float(change.mean(dtype=np.float64)), before),
         noise_before_percent=None if region is None else _noise_percent(before[region]),
         noise_after_percent=None if region is None else _noise_percent(after[region]),
         reference_centre_ras=None if region is None else _centre_ras(pet, region),
@@ -90,12 +91,14 @@ def reference_region(pet: sitk.Image) -> Optional[tuple[slice, slice, slice]]:
     coarse = sitk.SmoothingRecursiveGaussian(coarse, COARSE_SPACING_MM)
     mean = sitk.GetArrayFromImage(sitk.BoxMean(coarse, radius))
     spread = sitk.GetArrayFromImage(sitk.BoxSigma(coarse, radius))
-    whole = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))
+    inside = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))
+    level = BRAIN_LEVEL * float(np.quantile(mean, 0.99))
     bright = np.zeros(mean.shape, bool)
-    bright[whole] = mean[whole] > BRAIN_LEVEL * float(np.quantile(mean, 0.99))
+    bright[inside] = mean[inside] > max(level, 0.0)
     if not bright.any():
         return None
-    relative = np.where(bright, spread / np.maximum(mean, np.finfo(np.float32).tiny), np.inf)
+    # only where it is bright: elsewhere a smoothed mean can be next to zero
+    relative = np.divide(spread, mean, out=np.full(mean.shape, np.inf), where=bright)
     centre = np.unravel_index(int(np.argmin(relative)), relative.shape)
     point = coarse.TransformIndexToPhysicalPoint([int(i) for i in reversed(centre)])
     return _cube_around(pet, point)
@@ -108,9 +111,14 @@ def _cube_around(pet: sitk.Image, point: tuple[float, ...]) -> tuple[slice, slic
     return sides[2], sides[1], sides[0]
 
 
-def _noise_percent(region: np.ndarray) -> Optional[float]:
-    mean = float(region.mean(dtype=np.float64))
-    return 100.0 * float(region.std(dtype=np.float64)) / mean if mean > 0 else None
+def _noise_percent(cube: np.ndarray) -> Optional[float]:
+    return _percent_of(float(cube.std(dtype=np.float64)), cube)
+
+
+def _percent_of(value: float, volume: np.ndarray) -> Optional[float]:
+    """A value in percent of a volume's mean, or None where that is negative or next to zero."""
+    mean, size = float(volume.mean(dtype=np.float64)), float(np.abs(volume).mean(dtype=np.float64))
+    return 100.0 * value / mean if mean > LEAST_SHARE * size else None
 
 
 def _centre_ras(pet: sitk.Image, region: tuple[slice, slice, slice]) -> tuple[float, float, float]:

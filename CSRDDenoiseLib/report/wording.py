@@ -1,12 +1,13 @@
-"""Records of a run in words: rows of text for the tables of a report."""
+"""Facts of a run in words: numbers with their units, and rows of text for the tables of a report."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
+
+from .run import InputFacts
 
 SHOWN_DIGEST = 12
 LONGEST_LIST = 4
@@ -27,8 +28,11 @@ def number(value: Optional[float], digits: int = 4, unit: str = "") -> str:
 
 
 def percent(value: Optional[float], form: str = ".1f") -> str:
-    """Return percent as text, a dash where there is no value."""
-    return "-" if value is None else f"{value:{form}} %"
+    """Return percent as text, a dash where there is no value; a value that rounds to zero has no minus sign."""
+    if value is None:
+        return "-"
+    text = f"{value:{form}}"
+    return f"{text if float(text) else f'{0.0:{form}}'} %"
 
 
 def words(name: str) -> str:
@@ -40,9 +44,9 @@ def words(name: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def fact_rows(told: Mapping[str, Any], before: str = "") -> Iterable[Row]:
-    """Yield a row for every fact of nested records; long lists and what is not known are left out."""
-    for name, value in told.items():
+def fact_rows(values: Mapping[str, Any], before: str = "") -> Iterable[Row]:
+    """Yield a row for every value of nested mappings; long lists and what is not known are left out."""
+    for name, value in values.items():
         title = f"{before}{words(name)}"
         if isinstance(value, Mapping):
             yield from fact_rows(value, f"{title}: ")
@@ -50,18 +54,12 @@ def fact_rows(told: Mapping[str, Any], before: str = "") -> Iterable[Row]:
             yield title, _text(value)
 
 
-def geometry_rows(inputs: Mapping[str, Mapping[str, Any]]) -> Iterable[Row]:
-    """Yield rows that describe inputs side by side, from their records by name; see ``provenance.describe_image``."""
+def geometry_rows(inputs: Sequence[InputFacts]) -> Iterable[Row]:
+    """Yield rows that describe inputs side by side; rows that none of them has anything for are left out."""
     for title, describe in _GEOMETRY.items():
-        row = [describe(told) for told in inputs.values()]
+        row = [describe(each) for each in inputs]
         if any(row):
             yield (title, *row)
-
-
-def input_name(told: Optional[Mapping[str, Any]], otherwise: str) -> str:
-    """Return how a user knows an input: the name of its volume in Slicer, or of its file."""
-    told = told or {}
-    return str(told.get("volume") or Path(str(told.get("path") or otherwise)).name)
 
 
 def _text(value: Any) -> str:
@@ -84,31 +82,31 @@ def _times(values: Iterable[float], form: str) -> str:
     return " x ".join(f"{value:{form}}" for value in values)
 
 
-def _extent(told: Mapping[str, Any]) -> str:
-    return _times((n * step for n, step in zip(told["size"], told["spacing_mm"])), ".0f") + " mm"
+def _extent(each: InputFacts) -> str:
+    return _times((n * step for n, step in zip(each.size, each.spacing_mm)), ".0f") + " mm"
 
 
-def _axes(told: Mapping[str, Any]) -> str:
+def _axes(each: InputFacts) -> str:
     """The code of the axes and, for oblique volumes, how far they are from those of the scanner."""
-    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(told["direction"])
-    nearest = np.abs(np.array(told["direction"]).reshape(3, 3)).max(axis=0)
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(each.direction)
+    nearest = np.abs(np.array(each.direction).reshape(3, 3)).max(axis=0)
     tilt = float(np.degrees(np.arccos(np.clip(nearest.min(), -1, 1))))
     return f"{code}, oblique by {tilt:.1f}°" if tilt > 0.05 else f"{code}, not oblique"
 
 
-def _digest(told: Mapping[str, Any]) -> str:
-    return f"{told['sha256'][:SHOWN_DIGEST]}…" if told.get("sha256") else ""
+def _digest(each: InputFacts) -> str:
+    return f"{each.sha256[:SHOWN_DIGEST]}…" if each.sha256 else ""
 
 
-_GEOMETRY = {
-    "Volume": lambda told: input_name(told, ""),
-    "Voxels": lambda told: _times(told["size"], "d"),
-    "Voxel size": lambda told: _times(told["spacing_mm"], ".3g") + " mm",
-    "Values": lambda told: f"{number(told['minimum'])} to {number(told['maximum'])}",
-    "Unit": lambda told: str(told.get("units", "")),
+_GEOMETRY: Mapping[str, Callable[[InputFacts], str]] = {
+    "Volume": lambda each: each.name,
+    "Voxels": lambda each: _times(each.size, "d"),
+    "Voxel size": lambda each: _times(each.spacing_mm, ".3g") + " mm",
+    "Values": lambda each: f"{number(each.minimum)} to {number(each.maximum)}",
+    "Unit": lambda each: each.unit,
     "Axes": _axes,
     "Extent": _extent,
-    "Origin": lambda told: ", ".join(f"{value:.1f}" for value in told["origin_mm"]) + " mm (L, P, S)",
-    "Voxel type": lambda told: str(told["pixel_type"]),
+    "Origin": lambda each: ", ".join(f"{value:.1f}" for value in each.origin_mm) + " mm (L, P, S)",
+    "Voxel type": lambda each: each.pixel_type,
     "SHA-256": _digest,
 }
