@@ -57,7 +57,28 @@ HINTS: Mapping[str, Mapping[str, str]] = {
 """Option -> edge -> what the user does there, an imperative without a full stop."""
 
 SENTENCES: Mapping[str, str] = {
-    # reading and the volumes themselves
+    # how a file was read
+    "orientation.forms_disagree": "The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; "
+    "the sform (code {sform_code}) was followed, and the qform (code {qform_code}) was not. Check the place.",
+    "orientation.qform_broken": "The qform of the {what} is no rotation; the sform was followed.",
+    "orientation.none": "The {what} carries no orientation ({kind}), so left, right and place are assumed; check them.",
+    "orientation.no_spacing": "The {what} carries no voxel size, so 1 mm is assumed; check it.",
+    "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform "
+    "was followed.",
+    "orientation.shear": "The axes of the {what} are not quite perpendicular: the nearest rectangular grid was taken, "
+    "and its corners are off by {distance_mm:.1f} mm.",
+    "units.length": "The header of the {what} gives lengths in the unit {unit}; they were converted to mm.",
+    "units.length_ignored": "The header of the {what} gives lengths in the unit {unit}, which makes voxels of "
+    "{sides:sides} impossible; they were taken for mm.",
+    "unit.sidecar": "The unit of the {what} is {unit} by its BIDS sidecar.",
+    "sidecar.unreadable": "The file '{file}' beside the {what} is no valid JSON, so its unit and times were not read.",
+    "modality.unusual": "The {what} has the DICOM modality {modality}, and {wanted} is expected; check that it is the "
+    "right series.",
+    "series.others_ignored": "{count} other DICOM series lie in the folder; the {what} is {series}.",
+    "series.more_slices": "The {what} series holds {count} slices, and its header announces {announced}; check that it "
+    "is one volume.",
+    "pixels.lossy": "The {what} was compressed with loss at some time; fine detail and noise are altered.",
+    # the volumes themselves
     "values.replaced": "The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they "
     "were set to zero.",
     "spacing.outside": "The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.grid import Grid
-from CSRDDenoiseLib.io.read import read_volume, units_of
+from CSRDDenoiseLib.io.read import read, read_volume, units_of
 
 SLICES = 6
 
@@ -162,3 +163,75 @@ def test_nan_in_a_big_endian_nifti_is_not_lost(tmp_path):
     header.set_data_dtype(">f4")
     nibabel.save(nibabel.Nifti1Image(array.T, np.eye(4), header), tmp_path / "pet.nii")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read_volume(tmp_path / "pet.nii")), array)
+
+
+NRRD = "NRRD0004\ntype: int16\ndimension: 3\nsizes: 6 5 4\nendian: little\nencoding: raw\n{}\n"
+META = (
+    "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n{}DimSize = 6 5 4\n"
+    "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+)
+DIRECTIONS = "space directions: (1,0,0) (0,1,0) (0,0,2)\nspace origin: (1,2,3)\n"
+COUNTED = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+
+
+def write_header(path: Path, header: str) -> Path:
+    path.write_bytes((NRRD if path.suffix == ".nrrd" else META).format(header).encode() + COUNTED.tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "codes"),
+    [
+        ("pet.nrrd", f"space: left-posterior-superior\n{DIRECTIONS}", []),
+        ("pet.nrrd", f"space: RAS\n{DIRECTIONS}", []),
+        ("pet.nrrd", f"space: scanner-xyz\n{DIRECTIONS}", ["orientation.none"]),
+        ("pet.nrrd", f"space dimension: 3\n{DIRECTIONS}", ["orientation.none"]),
+        ("pet.nrrd", "spacings: 1 1 2\n", ["orientation.none"]),
+        ("pet.nrrd", "spacings: nan nan nan\n", ["orientation.none", "orientation.no_spacing"]),
+        ("pet.nrrd", "", ["orientation.none", "orientation.no_spacing"]),
+        ("pet.mha", "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementSpacing = 1 1 2\n", []),
+        ("pet.mha", "ElementSpacing = 1 1 2\n", ["orientation.none"]),
+        ("pet.mha", "", ["orientation.none", "orientation.no_spacing"]),
+    ],
+)
+def test_what_a_header_does_not_say_is_reported(tmp_path, name, header, codes):
+    volume = read(write_header(tmp_path / name, header), "PET")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(volume.image), COUNTED)
+    assert [finding.code for finding in volume.findings] == codes
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "words"),
+    [
+        ("pet.mha", "ElementToIntensityFunctionSlope = 2\nElementSpacing = 1 1 2\n", "scaled by 2"),
+        ("pet.nrrd", f'space: RAS\n{DIRECTIONS}space units: "m" "m" "m"\n', "lengths in m"),
+    ],
+)
+def test_what_itk_ignores_is_refused(tmp_path, name, header, words):
+    with pytest.raises(InputError, match=words):
+        read(write_header(tmp_path / name, header), "PET")
+
+
+def test_missing_and_short_voxel_files_are_no_missing_header(tmp_path):
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.mhd"))
+    (tmp_path / "pet.raw").write_bytes((tmp_path / "pet.raw").read_bytes()[:1000])
+    for change in ((lambda: None), (tmp_path / "pet.raw").unlink):
+        change()
+        with pytest.raises(InputError, match="cut short or missing"):
+            read_volume(tmp_path / "pet.mhd")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_is_not_missing(tmp_path):
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.nii"))
+    (tmp_path / "pet.nii").chmod(0)
+    with pytest.raises(InputError, match="Permission denied"):
+        read_volume(tmp_path / "pet.nii")
+
+
+def test_a_path_in_a_file_does_not_exist(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="Not a directory"):
+        read_volume(tmp_path / "file" / "pet.nii")
+    with pytest.raises(InputError, match="too long"):
+        read_volume(tmp_path / f"{'x' * 300}.nii")

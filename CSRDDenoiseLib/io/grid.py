@@ -8,6 +8,9 @@ from typing import Sequence
 import numpy as np
 import SimpleITK as sitk
 
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""NIfTI's axes point right, anterior, superior; SimpleITK's and DICOM's left, posterior, superior."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -22,6 +25,30 @@ class Grid:
     def of(cls, image: sitk.Image) -> Grid:
         """Return the grid of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @classmethod
+    def from_affine(cls, size: Sequence[int], affine: np.ndarray) -> Grid:
+        """Return the rectangular grid nearest to a NIfTI affine (4, 4): index (x, y, z) -> mm, R-A-S.
+
+        The voxel sizes are the lengths of the columns, the axes the nearest perpendicular ones (polar decomposition).
+        A shear is lost: see :func:`shear_mm`.
+        """
+        lps = RAS_FROM_LPS @ affine
+        spacing = np.linalg.norm(lps[:3, :3], axis=0)
+        left, _, right = np.linalg.svd(lps[:3, :3] / spacing)
+        # about the centre, so that what is lost is spread evenly
+        middle = (np.array(size) - 1) / 2
+        axes = left @ right
+        origin = lps[:3, :3] @ middle + lps[:3, 3] - axes @ (middle * spacing)
+        return cls(tuple(map(int, size)), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
+
+    @property
+    def affine(self) -> np.ndarray:
+        """The NIfTI affine (4, 4) of the grid: index (x, y, z) -> mm, R-A-S."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array(self.direction).reshape(3, 3) * self.spacing
+        matrix[:3, 3] = self.origin
+        return RAS_FROM_LPS @ matrix
 
     @property
     def array_spacing(self) -> tuple[float, ...]:
@@ -64,6 +91,28 @@ class Grid:
         image.SetOrigin(self.origin)
         image.SetDirection(self.direction)
         return image
+
+
+def disagreement_mm(size: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest distance (mm) between the corners of a volume as two affines (4, 4) place them."""
+    last = np.array(size, dtype=float) - 1
+    corners = np.array([[*(last * ends), 1.0] for ends in np.ndindex(2, 2, 2)])
+    return float(np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max())
+
+
+def shear_mm(size: Sequence[int], affine: np.ndarray) -> float:
+    """Return how far (mm) the corners of an affine lie from those of the nearest rectangular grid."""
+    return disagreement_mm(size, affine, Grid.from_affine(size, affine).affine)
+
+
+def image_from_xyz(array: np.ndarray, grid: Grid) -> sitk.Image:
+    """Return an array (x, y, z) as nibabel gives it, as an image on a grid of its shape."""
+    return grid.image(np.ascontiguousarray(array.T))
+
+
+def array_to_xyz(image: sitk.Image) -> np.ndarray:
+    """Return the voxels of an image in nibabel's order (x, y, z), without a copy."""
+    return sitk.GetArrayViewFromImage(image).T
 
 
 def resample(image: sitk.Image, grid: Grid, interpolator: int) -> sitk.Image:

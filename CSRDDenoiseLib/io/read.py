@@ -1,240 +1,214 @@
-"""Read: a file or a DICOM series folder becomes a three-dimensional floating-point SimpleITK image."""
+"""Read: a file or a DICOM series folder becomes a three-dimensional floating-point SimpleITK image.
+
+nibabel reads NIfTI, Analyze and MGH, pydicom DICOM, SimpleITK everything else. What the header says is compared with
+what arrived; a difference is refused or becomes a finding.
+"""
 
 from __future__ import annotations
 
-import gzip
-import io
-import math
+import os
 import re
-import shutil
-import zlib
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Union
+from typing import Any, Mapping, Optional, Union
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..findings import Finding, info, warning
+from .dicom import dicom_files, is_dicom_file, read_dicom
+from .dicom_files import INDEX
+from .nifti import read_nifti, suffix_of
+from .sidecar import read_sidecar, sidecar_unit
+from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
-UNITS_TAG = "0054|1001"
-_SERIES_DESCRIPTION_TAG = "0008|103e"
-_UNITS = {"BQML": "Bq/mL", "GML": "g/mL (SUV)", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "relative counts/s"}
-_SAME_POSITION_MM = 1e-2
-_MISSING_SLICE_RATIO = 1.1
+__all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_volume", "units_of"]
+
+LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
+"""What float32 arithmetic carries with room for squares of sums."""
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
-_GZIP_MAGIC = b"\x1f\x8b"
-_BLOCK = 1 << 20
-_DICOM_INDEX, _DICOM_PREAMBLE = "DICOMDIR", 128
 _ORIGIN_OF_ERROR = re.compile(r"^(sitk::ERROR|ITK ERROR|itk::ERROR): |\w+\(0x[0-9a-f]+\): ")
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_NIFTI_FLOATS = ("16", "64")
-_NIFTI_HEADER_SIZES = (348, 540)
+_META_SLOPE, _META_OFFSET = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
+_PATIENT_SPACES = (
+    *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior", "lps", "ras", "las"),
+    *("left-posterior-superior-time", "right-anterior-superior-time", "left-anterior-superior-time"),
+    *("lpst", "rast", "last"),
+)
+_LARGEST_HEADER = 1 << 16
 
 
 def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
-    """Read a NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series.
+    """Read a NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series; the image of :func:`read`."""
+    return read(path, what).image
+
+
+def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = None) -> ReadVolume:
+    """Read a volume with all that its header says.
 
     Args:
         path: the file or folder.
-        what: how messages call it, for instance "PET".
-
-    Returns:
-        A scalar 3D image, float64 if it was stored so and float32 otherwise. NaN and infinity are left as they are.
+        what: how messages call it, for instance "PET"; "PET" and "MR" are checked against the DICOM modality.
+        frame: which time frame of a dynamic study, from 0; None refuses a study of more than one.
 
     Raises:
-        InputError: missing, unreadable, not three-dimensional, more than one value a voxel, several series,
-            missing or doubled slices.
+        InputError: missing, unreadable, damaged, not three-dimensional, more than one value a voxel, several series,
+            missing or doubled slices, no rectangular grid, values beyond float32.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"The {what} '{path}' does not exist.")
+    _check_readable(path, what)
     try:
-        image = _read_series(path, what) if path.is_dir() else _read_file(path, what)
+        volume = _read(path, what, frame)
     except RuntimeError as error:
         raise InputError(f"The {what} '{path}' cannot be read as an image: {_reason(error)}") from error
     except MemoryError as error:
         raise InputError(f"The {what} '{path}' does not fit into memory.") from error
-    if min(image.GetSize()) < 2:
-        raise InputError(f"The {what} '{path}' is a single slice ({_times(image.GetSize())}); a 3D volume is needed.")
-    return image
+    except OSError as error:
+        raise InputError(f"The {what} '{path}' cannot be read: {error.strerror or error}.") from error
+    size = volume.image.GetSize()
+    if min(size) < 2:
+        raise InputError(f"The {what} '{path}' is a single slice ({times(size)}); a 3D volume is needed.")
+    _check_range(volume.image, path, what)
+    return volume
 
 
-def units_of(image: sitk.Image) -> str:
-    """Return the unit of the voxel values in words where the file told it (DICOM), else "unknown"."""
-    code = image.GetMetaData(UNITS_TAG).strip() if image.HasMetaDataKey(UNITS_TAG) else ""
-    return _UNITS.get(code, code or "unknown")
+def _check_readable(path: Path, what: str) -> None:
+    """Refuse a path that is not there, or that may not be read; the two are told apart."""
+    try:
+        path.stat()
+        if path.is_dir():
+            os.listdir(path)
+        else:
+            path.open("rb").close()
+    except FileNotFoundError as error:
+        raise InputError(f"The {what} '{path}' does not exist.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"The {what} '{path}' cannot be read: {reason}.") from error
 
 
-def dicom_files(folder: Path, what: str = "volume") -> list[str]:
-    """Return the files of the one DICOM series in ``folder``.
-
-    Raises:
-        InputError: there is none, or more than one (then they are listed), or files of it cannot be read.
-    """
-    identifiers = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not identifiers:
-        raise InputError(f"The {what} folder '{folder}' holds no DICOM series.")
-    series = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in identifiers]
-    if len(series) > 1:
-        names = "; ".join(f"{_description(files[0])}, {len(files)} files" for files in series)
-        raise InputError(
-            f"The {what} folder '{folder}' holds {len(series)} DICOM series ({names}). "
-            "Put the one to use in a folder of its own."
-        )
-    _check_strays(folder, series[0], what)
-    return series[0]
+def _read(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
+    if path.is_dir() or path.name.upper() == INDEX or is_dicom_file(path):
+        return read_dicom(path, what, frame)
+    sidecar, findings = read_sidecar(path, what)
+    is_nifti = bool(suffix_of(path))
+    volume = read_nifti(path, what, frame, sidecar) if is_nifti else _read_by_itk(path, what, frame)
+    unit = sidecar_unit(sidecar)
+    if unit != UNKNOWN:
+        findings = (*findings, info("unit.sidecar", what=what, unit=unit))
+        volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)
+    return replace(volume, findings=(*volume.findings, *findings))
 
 
-def _check_strays(folder: Path, files: list[str], what: str) -> None:
-    """Refuse DICOM files that cannot be read: at an end of the series they would not leave a gap."""
-    known = {Path(name).name for name in files}
-    strays = sorted(path.name for path in folder.iterdir() if path.name not in known and _is_slice_by_look(path))
-    if strays:
-        raise InputError(
-            f"The {what} series in '{folder}' has {len(strays)} of {len(known) + len(strays)} DICOM files that cannot "
-            f"be read as part of it, such as '{strays[0]}'; export the series again."
-        )
-
-
-def _is_slice_by_look(path: Path) -> bool:
-    """Whether a file is named like a slice, or begins like one; the index of a CD is none."""
-    if not path.is_file() or path.name.upper() == _DICOM_INDEX:
-        return False
-    with path.open("rb") as stream:
-        return path.suffix.lower() == ".dcm" or stream.read(_DICOM_PREAMBLE + 4)[_DICOM_PREAMBLE:] == b"DICM"
-
-
-def _read_file(path: Path, what: str) -> sitk.Image:
+def _read_by_itk(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(os.fspath(path))
     reader.ReadImageInformation()
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     if components != 1:
         raise InputError(f"The {what} '{path}' has {components} values per voxel; one is needed.")
-    extra = size[3:]
-    if len(size) < 3 or any(n != 1 for n in extra):
+    count = int(np.prod(size[3:], dtype=object)) if len(size) > 3 else 1
+    if len(size) < 3 or (frame is None and count > 1):
         raise InputError(
-            f"The {what} '{path}' has {len(size)} dimensions ({_times(size)}); a 3D volume is needed"
+            f"The {what} '{path}' has {len(size)} dimensions ({times(size)}); a 3D volume is needed"
             f"{', for instance one frame of it' if len(size) > 3 else ''}."
         )
-    if extra:
-        reader.SetExtractSize([*size[:3], *(0 for _ in extra)])
+    index = frame or 0
+    if not 0 <= index < count or len(size) > 4:
+        raise InputError(f"The {what} '{path}' has {count} frame(s) ({times(size)}), so there is no frame {index + 1}.")
+    if len(size) > 3:
+        reader.SetExtractSize([*size[:3], 0])
+        reader.SetExtractIndex([0, 0, 0, index])
     image = _floating(reader.Execute(), path, what)
-    _check_axes(image, reader, path, what)
-    if path.name.lower().endswith(_NIFTI_SUFFIXES) and reader.HasMetaDataKey("vox_offset"):
-        return _with_what_itk_hides(image, reader, path, what)
-    return image
+    _check_axes(image, path, what)
+    text = _header_text(path)
+    header = Header(
+        format=reader.GetImageIO() or path.suffix.lstrip(".").upper(),
+        files=(path,),
+        orientation="header" if _has_orientation(text, path) else "none",
+        frames=(Frame(),) * count,
+        frame=index,
+    )
+    _check_what_itk_ignores(text, path, what)
+    findings = _itk_findings(header, text, what)
+    return ReadVolume(image, units_of(image), findings, header)
 
 
-def _check_axes(image: sitk.Image, reader: sitk.ImageFileReader, path: Path, what: str) -> None:
-    """Refuse axes that are not perpendicular: ITK reads some of them as others that are, without a word."""
-    directions = np.reshape(image.GetDirection(), (3, 3))
-    bad = np.abs(directions.T @ directions - np.eye(3)).max() > _AXIS_TOLERANCE
-    if not bad and reader.HasMetaDataKey("srow_x"):
-        bad = not _lies_as_told(image, reader)
-    if bad:
+def _check_what_itk_ignores(text: str, path: Path, what: str) -> None:
+    """Refuse entries of NRRD and MetaImage headers that change values or places, and that ITK passes over."""
+    slope, offset = (_meta_number(text, name, neutral) for name, neutral in ((_META_SLOPE, 1.0), (_META_OFFSET, 0.0)))
+    if (slope, offset) != (1.0, 0.0):
         raise InputError(
-            f"The axes of the {what} '{path}' are not perpendicular (a shear, or a damaged header); resample it to a "
-            "rectangular grid first."
+            f"The {what} '{path}' stores values to be scaled by {slope:g} and shifted by {offset:g}, which its reader "
+            "ignores; write it with the scaled values."
         )
+    units = re.search(r"^space units:(.*)$", text, re.MULTILINE)
+    named = {name for name in re.findall(r'"([^"]*)"', units.group(1)) if name} if units else set()
+    if named - {"mm", "millimeter", "millimetre"}:
+        raise InputError(f"The {what} '{path}' gives lengths in {', '.join(sorted(named))}; write it in mm.")
 
 
-def _lies_as_told(image: sitk.Image, reader: sitk.ImageFileReader) -> bool:
-    """Whether a NIfTI came out where its sform says; one with a valid qform beside it may have been read by that."""
-    codes = [int(reader.GetMetaData(f"{form}_code")) for form in ("sform", "qform")]
-    if codes[0] <= 0 or codes[1] > 0:
-        return True
-    rows = [[float(value) for value in reader.GetMetaData(f"srow_{axis}").split()] for axis in "xyz"]
-    last = np.array([*image.GetSize(), 2]) - 1
-    told = np.array(rows) @ last * (-1, -1, 1)
-    here = image.TransformIndexToPhysicalPoint([int(index) for index in last[:3]])
-    return float(np.linalg.norm(told - here)) <= min(image.GetSpacing())
+def _itk_findings(header: Header, text: str, what: str) -> tuple[Finding, ...]:
+    findings = []
+    if header.orientation == "none":
+        findings.append(warning("orientation.none", what=what, kind=header.format))
+    if text and not re.search(r"^(space directions:|spacings:(?!.*nan)|Element(Spacing|Size)\s*=)", text, re.MULTILINE):
+        findings.append(warning("orientation.no_spacing", what=what))
+    return tuple(findings)
 
 
-def _with_what_itk_hides(image: sitk.Image, reader: sitk.ImageFileReader, path: Path, what: str) -> sitk.Image:
-    """Look at a NIfTI's own bytes: ITK turns NaN, infinity and voxels that are cut off into zeros, without a word."""
-    content = _content(path)
-    offset, bits = int(float(reader.GetMetaData("vox_offset"))), int(reader.GetMetaData("bitpix"))
-    count = math.prod(reader.GetSize())
-    wanted = offset + count * bits // 8
-    if len(content) < wanted:
-        raise InputError(f"The {what} '{path}' is cut short: it holds {len(content)} of {wanted} bytes. Copy it again.")
-    if reader.GetMetaData("datatype") not in _NIFTI_FLOATS:
-        return image
-    order = "<" if int.from_bytes(content[:4], "little") in _NIFTI_HEADER_SIZES else ">"
-    stored = np.frombuffer(content, f"{order}f{bits // 8}", count, offset)
-    bad = ~np.isfinite(stored)
-    if not bad.any():
-        return image
-    values = sitk.GetArrayFromImage(image)
-    values.ravel()[bad] = stored[bad]
-    restored = sitk.GetImageFromArray(values)
-    restored.CopyInformation(image)
-    return restored
-
-
-def _content(path: Path) -> bytes:
-    """Return the bytes of a file, decompressed as far as they can be."""
+def _header_text(path: Path) -> str:
+    """Return the text at the beginning of a NRRD or MetaImage file, empty for other formats."""
+    if path.suffix.lower() not in (".nrrd", ".nhdr", ".mha", ".mhd"):
+        return ""
     with path.open("rb") as stream:
-        if stream.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
-            return path.read_bytes()
-    content = io.BytesIO()
-    with gzip.open(path) as stream, suppress(EOFError, zlib.error, gzip.BadGzipFile):
-        shutil.copyfileobj(stream, content, _BLOCK)
-    return content.getvalue()
+        start = stream.read(_LARGEST_HEADER)
+    end = start.find(b"\n\n") if start.startswith(b"NRRD") else start.find(b"ElementDataFile")
+    return start[: end if end >= 0 else None].decode("latin-1")
 
 
-def _read_series(folder: Path, what: str) -> sitk.Image:
-    files = dicom_files(folder, what)
-    if len(files) == 1:
-        return _read_file(Path(files[0]), what)
-    headers = [_header(name) for name in files]
-    normal = np.array(headers[0].GetDirection()).reshape(3, 3)[:, 2]
-    positions = np.array([np.dot(header.GetOrigin(), normal) for header in headers])
-    order = np.argsort(positions)
-    _check_slices(positions[order], folder, what)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([files[i] for i in order])
-    # PET slices carry a rescale slope each: a floating type keeps ITK from rounding them to the first slice's type
-    reader.SetOutputPixelType(sitk.sitkFloat32)
-    image = reader.Execute()
-    if headers[0].HasMetaDataKey(UNITS_TAG):
-        image.SetMetaData(UNITS_TAG, headers[0].GetMetaData(UNITS_TAG))
-    return image
+def _has_orientation(text: str, path: Path) -> bool:
+    """Whether the header says how the volume lies; ITK takes the identity where it does not."""
+    if path.suffix.lower() in (".nrrd", ".nhdr"):
+        space = re.search(r"^space:\s*(\S+)", text, re.MULTILINE)
+        known = space is not None and space.group(1).lower() in _PATIENT_SPACES
+        return known and re.search(r"^space directions:", text, re.MULTILINE) is not None
+    if path.suffix.lower() in (".mha", ".mhd"):
+        return re.search(r"^(TransformMatrix|Rotation|Orientation)\s*=", text, re.MULTILINE) is not None
+    return path.suffix.lower() not in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 
-def _check_slices(positions: np.ndarray, folder: Path, what: str) -> None:
-    gaps = np.diff(positions)
-    doubled = int((gaps < _SAME_POSITION_MM).sum())
-    if doubled:
+def _meta_number(text: str, name: str, neutral: float) -> float:
+    found = re.search(rf"^{name}\s*=\s*(\S+)", text, re.MULTILINE)
+    try:
+        return float(found.group(1)) if found else neutral
+    except ValueError:
+        return neutral
+
+
+def _check_axes(image: sitk.Image, path: Path, what: str) -> None:
+    """Refuse axes that are not perpendicular."""
+    directions = np.reshape(image.GetDirection(), (3, 3))
+    shear = float(np.abs(directions.T @ directions - np.eye(3)).max())
+    if shear > _AXIS_TOLERANCE:
         raise InputError(
-            f"The {what} series in '{folder}' has {doubled} of {len(positions)} slices at a position that another "
-            "slice already has (a dynamic or doubled series); give one frame."
-        )
-    # the smallest, not the median: of slices at 0, 6 and 15 mm most may be missing
-    usual = float(gaps.min())
-    wide = gaps > _MISSING_SLICE_RATIO * usual
-    if wide.any():
-        missing = max(1, int(np.round(gaps[wide] / usual - 1).sum()))
-        raise InputError(
-            f"The {what} series in '{folder}' lacks about {missing} of its slices: they are {usual:.2f} mm apart, but "
-            f"one gap is {gaps.max():.2f} mm (after {positions[int(gaps.argmax())]:.1f} mm). Export the series again."
+            f"The axes of the {what} '{path}' are not perpendicular (off by {np.degrees(np.arcsin(min(shear, 1))):.1f} "
+            "degrees: a shear, or a damaged header); resample it to a rectangular grid first."
         )
 
 
-def _header(name: str) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(name)
-    reader.ReadImageInformation()
-    return reader
-
-
-def _description(name: str) -> str:
-    header = _header(name)
-    text = header.GetMetaData(_SERIES_DESCRIPTION_TAG).strip() if header.HasMetaDataKey(_SERIES_DESCRIPTION_TAG) else ""
-    return f"'{text}'" if text else "without a description"
+def _check_range(image: sitk.Image, path: Path, what: str) -> None:
+    """Refuse values that the float32 arithmetic of a run cannot carry."""
+    values = sitk.GetArrayViewFromImage(image)
+    if values.dtype != np.float64:
+        return
+    largest = float(np.abs(values).max(initial=0.0, where=np.isfinite(values)))
+    if largest > LARGEST_VALUE or 0 < largest < SMALLEST_RANGE:
+        raise InputError(
+            f"The {what} '{path}' has values of up to {largest:.3g}, beyond what is computed with "
+            f"({SMALLEST_RANGE:g} to {LARGEST_VALUE:g}); scale it to its unit first."
+        )
 
 
 def _floating(image: sitk.Image, path: Path, what: str) -> sitk.Image:
@@ -245,12 +219,21 @@ def _floating(image: sitk.Image, path: Path, what: str) -> sitk.Image:
     return sitk.Cast(image, sitk.sitkFloat32)
 
 
-def _times(size: tuple[int, ...]) -> str:
-    return " x ".join(str(n) for n in size)
-
-
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines or _UNKNOWN_FORMAT in lines[-1]:
         return "the format is not known, or the file is damaged."
+    if "File cannot be read" in lines[-1] or "No such file" in lines[-1]:
+        return "the file, or a file of voxels that it names, is cut short or missing."
     return f"{_ORIGIN_OF_ERROR.sub('', lines[-1]).rstrip('.')}."
+
+
+def header_entries(header: Header) -> Mapping[str, Any]:
+    """Return what ``inspect`` shows of a header as plain JSON types."""
+    return {
+        "format": header.format,
+        "modality": header.modality,
+        "orientation": header.orientation,
+        "files": len(header.files),
+        "decay_correction": header.decay_correction,
+    }

@@ -1,0 +1,307 @@
+"""DICOM series: pydicom reads the headers, and what they say decides the values, the places and the time frames.
+
+Values are stored value x rescale slope + intercept, slice by slice (PS3.3 C.7.6.16.2.9, C.8.9.4.1.5); the photometric
+interpretation is for display and changes none. A stack that is no rectangular grid is refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional, Sequence
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..findings import Finding, warning
+from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file
+from .dicom_frames import check_stack, split_frames
+from .dicom_tags import Tags, quiet
+from .grid import Grid
+from .nifti import describe_frames
+from .volume import UNKNOWN, Header, ReadVolume, unit_words, with_unit
+
+__all__ = ["dicom_files", "is_dicom_file", "read_dicom"]
+
+_TOLERATED = ("", "OT", "NM", "SC")
+"""Modalities that a PET or an MR may have after processing elsewhere; reported."""
+_UCUM_UNITS = {"bq/ml": "BQML", "g/ml": "GML", "{suvbw}g/ml": "GML", "{counts}": "CNTS", "{counts}/s": "CPS"}
+_AXIS_TOLERANCE = 1e-3
+_SPACING_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One frame of a file as a slice in space.
+
+    Attributes:
+        tags: its header.
+        position: centre of the first pixel, mm, L-P-S.
+        axes: directions of a row and of a column (2, 3).
+        spacing: mm between rows, and between columns.
+        slope: of the stored values.
+        intercept: of the stored values.
+    """
+
+    tags: Tags
+    position: np.ndarray
+    axes: np.ndarray
+    spacing: tuple[float, float]
+    slope: float
+    intercept: float
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Direction across the slice."""
+        return np.cross(self.axes[0], self.axes[1])
+
+    @property
+    def name(self) -> str:
+        """How messages call the slice."""
+        tags = self.tags
+        return tags.path.name if tags.count == 1 else f"frame {tags.index + 1} of {tags.path.name}"
+
+
+def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume:
+    """Read the one DICOM series of a folder, or a multi-frame file; see :func:`CSRDDenoiseLib.io.read.read`.
+
+    Raises:
+        InputError: no series, several, damaged or missing slices, no rectangular grid, another modality, several time
+            frames and none chosen.
+    """
+    tags, findings = find_series(path, what)
+    if path.is_file() and path.name.upper() != INDEX and len(tags) == 1:
+        raise InputError(
+            f"The {what} '{path}' is one slice of a DICOM series; give the folder of the whole series instead, "
+            f"'{path.parent}'."
+        )
+    place = f"The {what} series in '{path}'"
+    findings = (*findings, *_modality_findings(tags, what, place), *_lossy_findings(tags, what))
+    for keyword in ("Rows", "Columns", "SamplesPerPixel", "Modality", "Units"):
+        _require_one(tags, lambda each, keyword=keyword: each.text(keyword), keyword, place)
+    slices = _slices(tags, place)
+    _check_axes(slices, place)
+    frames, times = split_frames(slices, place)
+    if frame is None and len(frames) > 1:
+        raise InputError(
+            f"{place} is a dynamic study of {describe_frames(times)}; a 3D volume is needed, for instance one frame of "
+            "it or the mean of several."
+        )
+    index = frame or 0
+    if not 0 <= index < len(frames):
+        raise InputError(f"{place} has {len(frames)} frame(s), so there is no frame {index + 1}.")
+    stack = frames[index]
+    step, found = check_stack(stack, place, what, len(frames))
+    image = _grid(stack, step).image(_pixels(stack, place))
+    unit = unit_words(_unit_code(stack[0], place))
+    header = Header(
+        format="DICOM" if tags[0].count == 1 else "DICOM multi-frame",
+        files=tuple(dict.fromkeys(each.tags.path for each in stack)),
+        modality=tags[0].text("Modality") or UNKNOWN,
+        orientation="ImageOrientationPatient",
+        frames=times,
+        frame=index,
+        decay_correction=_decay_correction(tags[0]),
+    )
+    return ReadVolume(with_unit(image, unit), unit, (*findings, *found), header)
+
+
+def _modality_findings(tags: Sequence[Tags], what: str, place: str) -> tuple[Finding, ...]:
+    """Refuse a CT or a dose grid as PET; report what may be one after processing elsewhere."""
+    wanted, modality = MODALITIES.get(what.lower()), tags[0].text("Modality")
+    if wanted in (None, modality):
+        return ()
+    if modality not in _TOLERATED:
+        raise InputError(
+            f"{place} has the modality {modality} ({tags[0].text('SeriesDescription') or 'no description'}), and "
+            f"{wanted} is needed. Give the right series, or correct the tag Modality (0008,0060)."
+        )
+    return (warning("modality.unusual", what=what, modality=modality or "none", wanted=wanted),)
+
+
+def _lossy_findings(tags: Sequence[Tags], what: str) -> tuple[Finding, ...]:
+    if any(each.text("LossyImageCompression") == "01" for each in tags):
+        return (warning("pixels.lossy", what=what),)
+    return ()
+
+
+def _require_one(tags: Sequence[Tags], value: Callable[[Tags], str], name: str, place: str) -> None:
+    counts = Counter(value(each) for each in tags)
+    if len(counts) > 1:
+        listed = ", ".join(f"{text or 'none'} in {count}" for text, count in counts.most_common(4))
+        raise InputError(f"{place} mixes slices of different {name} ({listed}); export one series.")
+
+
+def _slices(tags: Sequence[Tags], place: str) -> list[Slice]:
+    if tags[0].text("SamplesPerPixel") not in ("", "1"):
+        raise InputError(f"{place} has {tags[0].text('SamplesPerPixel')} values per voxel; one is needed.")
+    scaling = _scaling(tags, place)
+    slices, lacking = [], Counter()
+    for each, (slope, intercept) in zip(tags, scaling):
+        position, axes, spacing = _position(each), _axes(each), each.numbers("PixelSpacing", 2)
+        values = {"ImagePositionPatient": position, "ImageOrientationPatient": axes, "PixelSpacing": spacing}
+        lacking.update(name for name, value in values.items() if value is None)
+        if position is not None and axes is not None and spacing is not None:
+            slices.append(Slice(each, position, axes, (spacing[0], spacing[1]), slope, intercept))
+    if lacking:
+        listed = ", ".join(f"{name} in {count} of {len(tags)}" for name, count in lacking.items())
+        raise InputError(f"{place} lacks valid tags that place its slices ({listed}); export the series again.")
+    if any(min(each.spacing) <= 0 for each in slices):
+        raise InputError(f"{place} has a PixelSpacing of {min(min(each.spacing) for each in slices):g} mm.")
+    return slices
+
+
+def _position(tags: Tags) -> Optional[np.ndarray]:
+    found = tags.numbers("ImagePositionPatient", 3)
+    if tags.count == 1 or "ImagePositionPatient" in tags.groups:
+        return None if found is None else np.array(found)
+    # multi-frame NM: the first slice's place, and the step (PS3.3 C.8.4.15)
+    detector, step, axes = tags.item("DetectorInformationSequence"), tags.number("SpacingBetweenSlices"), _axes(tags)
+    first = Tags(tags.path, 0, 1, detector).numbers("ImagePositionPatient", 3) if detector is not None else found
+    if first is None or step is None or axes is None:
+        return None
+    return np.array(first) + np.cross(axes[0], axes[1]) * step * tags.index
+
+
+def _axes(tags: Tags) -> Optional[np.ndarray]:
+    found = tags.numbers("ImageOrientationPatient", 6)
+    detector = tags.item("DetectorInformationSequence")
+    if found is None and detector is not None:
+        found = Tags(tags.path, 0, 1, detector).numbers("ImageOrientationPatient", 6)
+    if found is None:
+        return None
+    axes = np.array(found).reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    if np.abs(lengths - 1).max() > 0.01 or abs(axes[0] @ axes[1]) > 0.01:
+        return None
+    return axes / lengths[:, None]
+
+
+def _scaling(tags: Sequence[Tags], place: str) -> list[tuple[float, float]]:
+    """Return slope and intercept of every frame; a slope that is there for some only, or is none, is refused."""
+    is_pet = tags[0].text("Modality") == "PT"
+    stored_as_float = any(each.has("FloatPixelData") or each.has("DoubleFloatPixelData") for each in tags)
+    if not any(each.has("RescaleSlope") for each in tags) and (not is_pet or stored_as_float):
+        return [(1.0, 0.0)] * len(tags)
+    slopes = [each.number("RescaleSlope") for each in tags]
+    bad = [not slope or (is_pet and slope < 0) for slope in slopes]
+    if any(bad):
+        raise InputError(
+            f"{place} has no valid rescale slope in {sum(bad)} of {len(tags)} slices ({_names(tags, bad)}): it is "
+            "absent, empty, zero, negative or not a number there, so their values are unknown. Export the series again."
+        )
+    intercepts = [each.number("RescaleIntercept") for each in tags]
+    bad = [value is None and each.has("RescaleIntercept") for value, each in zip(intercepts, tags)]
+    if any(bad):
+        raise InputError(
+            f"{place} has a rescale intercept that is empty or not a number in {sum(bad)} of {len(tags)} slices "
+            f"({_names(tags, bad)}). Export the series again."
+        )
+    return [(slope or 1.0, intercept or 0.0) for slope, intercept in zip(slopes, intercepts)]
+
+
+def _names(tags: Sequence[Tags], chosen: Sequence[bool], most: int = 3) -> str:
+    names = [each.path.name if each.count == 1 else f"frame {each.index + 1}" for each, bad in zip(tags, chosen) if bad]
+    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
+
+
+def _check_axes(slices: Sequence[Slice], place: str) -> None:
+    first = slices[0]
+    turned = [each for each in slices if np.abs(each.axes - first.axes).max() > _AXIS_TOLERANCE]
+    if turned:
+        worst = max(np.abs(each.axes - first.axes).max() for each in turned)
+        raise InputError(
+            f"{place} has slices that are turned against each other ({len(turned)} of {len(slices)} differ from "
+            f"'{first.name}', by up to {np.degrees(2 * np.arcsin(min(worst / 2, 1))):.1f} degrees); export one stack "
+            "of parallel slices."
+        )
+    spacings = sorted({each.spacing for each in slices})
+    if any(not np.allclose(each, spacings[0], rtol=_SPACING_TOLERANCE) for each in spacings):
+        listed = "; ".join(f"{row:g} x {column:g} mm" for row, column in (spacings[0], spacings[-1]))
+        raise InputError(f"{place} mixes slices of different pixel spacing ({listed}); export one series.")
+
+
+def _grid(stack: Sequence[Slice], step: float) -> Grid:
+    first = stack[0]
+    columns, rows = (int(first.tags.number(name) or 0) for name in ("Columns", "Rows"))
+    direction = np.column_stack([*first.axes, first.normal])
+    return Grid(
+        size=(columns, rows, len(stack)),
+        spacing=(first.spacing[1], first.spacing[0], step),
+        origin=tuple(first.position.tolist()),
+        direction=tuple(direction.ravel().tolist()),
+    )
+
+
+def _pixels(stack: Sequence[Slice], place: str) -> np.ndarray:
+    """Return the values (D, H, W), float32."""
+    values, file, stored = [], None, np.empty(0)
+    for each in stack:
+        tags = each.tags
+        if tags.path != file:
+            file, stored = tags.path, _stored(tags, each.name, place)
+        plane = stored[tags.index] if stored.ndim == 3 else stored
+        values.append((plane.astype(np.float64) * each.slope + each.intercept).astype(np.float32))
+    return np.stack(values)
+
+
+def _stored(tags: Tags, name: str, place: str) -> np.ndarray:
+    """Return the stored values of a file, (frames, H, W) or (H, W)."""
+    try:
+        with quiet():
+            dataset = pydicom.dcmread(tags.path, force=True)
+            try:
+                stored = dataset.pixel_array
+            except (NotImplementedError, RuntimeError):
+                # a compression that needs one of pydicom's plug-ins; ITK brings its own
+                stored = _decoded_by_itk(dataset)
+    except MemoryError:
+        raise
+    # damaged pixel data raise whatever pydicom makes of them
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise InputError(f"{place} has a slice that cannot be read, '{name}': {reason}. Copy it again.") from error
+    wanted = (tags.number("Rows"), tags.number("Columns"))
+    if stored.shape[-2:] != wanted or stored.ndim != (3 if tags.count > 1 else 2):
+        raise InputError(f"{place} has a slice of another size than its header says, '{name}' {stored.shape}.")
+    return stored
+
+
+def _decoded_by_itk(dataset: pydicom.Dataset) -> np.ndarray:
+    """Decompress by ITK, which would invert MONOCHROME1 and apply a slope, so neither is in what it gets."""
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    for keyword in ("RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        del dataset.PerFrameFunctionalGroupsSequence
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stored.dcm"
+        dataset.save_as(path)
+        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    return stored[0] if stored.ndim == 3 and len(stored) == 1 else stored
+
+
+def _unit_code(one: Slice, place: str) -> str:
+    """Return the unit's code: of the tag Units, or of a real-world mapping of the same slope (enhanced PET)."""
+    code = one.tags.text("Units")
+    mapping = one.tags.item("RealWorldValueMappingSequence")
+    if code or mapping is None:
+        return code
+    mapped = Tags(one.tags.path, 0, 1, mapping)
+    slope, unit = mapped.number("RealWorldValueSlope"), mapped.item("MeasurementUnitsCodeSequence")
+    if slope is None or unit is None or not np.isclose(slope, one.slope, rtol=1e-5):
+        return ""
+    value = str(unit.get("CodeValue", ""))
+    return _UCUM_UNITS.get(value.lower(), value)
+
+
+def _decay_correction(tags: Tags) -> Optional[str]:
+    told = tags.text("DecayCorrection")
+    if told:
+        return told
+    return {"YES": "START", "NO": "NONE"}.get(tags.text("DecayCorrected"))

@@ -1,0 +1,122 @@
+"""Find the DICOM series that is meant: a folder with sub-folders, a DICOMDIR, a multi-frame file."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Mapping, Optional
+
+from ..errors import InputError
+from ..findings import Finding, info
+from .dicom_tags import MAGIC, PREAMBLE, Tags, frames_of, quiet, read_header, sop_class_name
+from .volume import UNKNOWN
+
+INDEX = "DICOMDIR"
+MODALITIES: Mapping[str, str] = {"pet": "PT", "full-dose reference": "PT", "mr": "MR"}
+"""What messages call an input, in lower case -> the modality it should have (0008,0060)."""
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file begins as DICOM files do."""
+    with path.open("rb") as stream:
+        return stream.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+
+
+def dicom_files(path: Path, what: str = "volume") -> list[str]:
+    """Return the files of the one DICOM series in a folder and its sub-folders, in no particular order.
+
+    Raises:
+        InputError: as :func:`find_series`.
+    """
+    frames, _ = find_series(path, what)
+    return sorted({str(frame.path) for frame in frames})
+
+
+def find_series(path: Path, what: str) -> tuple[list[Tags], tuple[Finding, ...]]:
+    """Return the frames of the one DICOM series in a folder or a multi-frame file, in no particular order.
+
+    Of several series the one is taken whose modality is that of the input, if there is one only.
+
+    Raises:
+        InputError: there is none, or more than one (then they are listed), or files of it cannot be read.
+    """
+    folder = path if path.is_dir() else path.parent
+    files = _files(folder, what) if path.is_dir() or path.name.upper() == INDEX else [path]
+    series: dict[str, list[Tags]] = defaultdict(list)
+    broken: list[Path] = []
+    for file in files:
+        frames = _image_frames(file)
+        if frames is None:
+            broken.append(file)
+        elif frames:
+            series[frames[0].text("SeriesInstanceUID") or str(file.parent)].extend(frames)
+    if not series and not broken:
+        raise InputError(f"The {what} folder '{folder}' holds no DICOM series.")
+    if broken:
+        raise InputError(
+            f"The {what} series in '{folder}' has {len(broken)} of {len(files)} DICOM files that cannot be read as "
+            f"part of it, such as '{broken[0].name}'; export the series again."
+        )
+    chosen = _chosen(series, what)
+    if chosen is None:
+        names = "; ".join(_description(frames) for frames in series.values())
+        raise InputError(
+            f"The {what} folder '{folder}' holds {len(series)} DICOM series ({names}). "
+            "Put the one to use in a folder of its own."
+        )
+    others = len(series) - 1
+    findings = (info("series.others_ignored", what=what, count=others, series=_description(chosen)),) if others else ()
+    return chosen, findings
+
+
+def _files(folder: Path, what: str) -> list[Path]:
+    """Return the files below a folder that may be slices; macOS's ``._`` companions and other hidden files are not."""
+    found = []
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"The {what} folder '{error.filename}' cannot be read: {error.strerror}.") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        found += [Path(place, name) for name in sorted(names) if not name.startswith(".") and name.upper() != INDEX]
+    return [path for path in found if path.is_file()]
+
+
+def _image_frames(path: Path) -> Optional[list[Tags]]:
+    """Return the frames of an image, none where the file is something else, None where it is damaged."""
+    damaged: Optional[list[Tags]] = None
+    try:
+        if not is_dicom_file(path) and path.suffix.lower() != ".dcm":
+            # without the marker a file may still be DICOM, or anything else
+            damaged = []
+        dataset = read_header(path)
+        if dataset is None:
+            return damaged
+        with quiet():
+            if "Rows" in dataset and "SeriesInstanceUID" in dataset:
+                return frames_of(path, dataset)
+            name = sop_class_name(dataset)
+    except MemoryError:
+        raise
+    except OSError as error:
+        raise InputError(f"The DICOM file '{path}' cannot be read: {error.strerror or error}.") from error
+    # a damaged header raises whatever pydicom makes of it
+    except Exception:
+        return damaged
+    return damaged if not name or name.endswith("Image Storage") else []
+
+
+def _chosen(series: Mapping[str, list[Tags]], what: str) -> Optional[list[Tags]]:
+    if len(series) == 1:
+        return next(iter(series.values()))
+    wanted = MODALITIES.get(what.lower())
+    fitting = [frames for frames in series.values() if wanted and frames[0].text("Modality") == wanted]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _description(frames: list[Tags]) -> str:
+    text = frames[0].text("SeriesDescription")
+    files = len({frame.path for frame in frames})
+    modality = frames[0].text("Modality") or f"modality {UNKNOWN}"
+    return f"{repr(text) if text else 'without a description'}, {modality}, {files} file{'s' if files > 1 else ''}"

@@ -1,0 +1,109 @@
+"""What reading a volume gives: the image, its unit, what was noticed on the way, and the header as typed values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Optional
+
+import SimpleITK as sitk
+
+from ..findings import Finding
+
+if TYPE_CHECKING:
+    from .suv import Suv
+
+UNITS_TAG = "0054|1001"
+UNKNOWN = "unknown"
+UNIT_WORDS: Mapping[str, str] = {
+    "BQML": "Bq/mL",
+    "GML": "g/mL (SUV)",
+    "CNTS": "counts",
+    "CPS": "counts/s",
+    "PROPCPS": "relative counts/s",
+    "PROPCNTS": "relative counts",
+    "CM2ML": "cm2/mL (SUV by body surface)",
+    "NONE": "none",
+    "1CM": "1/cm",
+}
+"""Code of the DICOM tag Units (0054,1001; PS3.3 C.8.9.1) -> the unit in words."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """When a time frame began and how long it took, in seconds, as far as the file says so.
+
+    Attributes:
+        start_s: from the zero of the study (BIDS TimeZero; in DICOM the begin of the first frame).
+        duration_s: length.
+    """
+
+    start_s: Optional[float] = None
+    duration_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header says, for writing an output like the input and for ``inspect``.
+
+    Attributes:
+        format: for instance "NIfTI-1", "DICOM", "NrrdImageIO".
+        files: the files that were read, in slice order for DICOM.
+        modality: the DICOM modality ("PT", "MR", ...), or "unknown".
+        orientation: what decided where the volume lies: "sform", "qform", "header", "none", ...
+        frames: every time frame of the study; one for a static volume.
+        frame: index of the frame that was read.
+        decay_correction: "START", "ADMIN" or "NONE", where the header says so.
+        suv: how the values become body-weight SUV, or why they cannot.
+        nifti: nibabel's header with all that is carried over to a NIfTI output, or None.
+    """
+
+    format: str
+    files: tuple[Path, ...]
+    modality: str = UNKNOWN
+    orientation: str = "header"
+    frames: tuple[Frame, ...] = (Frame(),)
+    frame: int = 0
+    decay_correction: Optional[str] = None
+    suv: Optional[Suv] = None
+    nifti: Optional[Any] = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ReadVolume:
+    """A volume as it was read.
+
+    Attributes:
+        image: scalar 3D, float64 if it was stored so and float32 otherwise; mm, L-P-S; NaN as they were stored.
+        unit: of the voxel values, in words ("Bq/mL"), or "unknown".
+        findings: what was noticed about the file.
+        header: what the header says.
+    """
+
+    image: sitk.Image
+    unit: str
+    findings: tuple[Finding, ...]
+    header: Header
+
+
+def units_of(image: sitk.Image) -> str:
+    """Return the unit of the voxel values in words where the file named it, else "unknown"."""
+    code = image.GetMetaData(UNITS_TAG).strip() if image.HasMetaDataKey(UNITS_TAG) else ""
+    return unit_words(code)
+
+
+def unit_words(code: str) -> str:
+    """Return a unit's code (DICOM) or text (BIDS) in words; empty becomes "unknown"."""
+    return UNIT_WORDS.get(code.strip().upper(), code.strip() or UNKNOWN)
+
+
+def with_unit(image: sitk.Image, unit: str) -> sitk.Image:
+    """Set the unit that :func:`units_of` returns, in place, and return the image."""
+    if unit != UNKNOWN:
+        image.SetMetaData(UNITS_TAG, unit)
+    return image
+
+
+def times(size: tuple[int, ...]) -> str:
+    """Return a size as messages show it: ``8 x 8 x 3``."""
+    return " x ".join(str(n) for n in size)

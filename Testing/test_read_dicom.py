@@ -1,0 +1,293 @@
+"""DICOM: what the header says about values, places and frames is what arrives, and everything else is refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import dicom_series as series
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_series import SHAPE, one_slice, save, values, write_series
+
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.findings import find
+from CSRDDenoiseLib.io.read import dicom_files, read, read_volume
+
+FLOAT32 = 1e-6
+
+
+def array(volume) -> np.ndarray:
+    return sitk.GetArrayFromImage(volume.image)
+
+
+def refuse(folder, *words: str, what: str = "PET") -> None:
+    with pytest.raises(InputError) as error:
+        read(folder, what)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_series_has_values_place_unit_and_times(tmp_path):
+    volume = read(write_series(tmp_path / "pet"), "PET")
+    np.testing.assert_allclose(array(volume), values(), rtol=FLOAT32)
+    assert volume.image.GetSpacing() == pytest.approx((2.5, 2.0, 3.0))
+    assert volume.image.GetOrigin() == pytest.approx(series.ORIGIN)
+    assert (volume.unit, volume.header.modality, volume.header.decay_correction) == ("Bq/mL", "PT", "START")
+    assert volume.header.frames[0].duration_s == 60
+    assert len(volume.header.files) == SHAPE[0] and not volume.findings
+
+
+def set_tag(keyword, value, only=None):
+    """A change that sets a tag, in one slice or in all."""
+
+    def change(data, index):
+        if only is None or index == only:
+            if value is None:
+                delattr(data, keyword)
+            else:
+                setattr(data, keyword, value)
+
+    return change
+
+
+def not_a_number(data, index):
+    if index == 2:
+        data.add_new("RescaleSlope", "LO", "one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_tag("RescaleSlope", None, 2),
+        set_tag("RescaleSlope", 0, 2),
+        set_tag("RescaleSlope", "", 2),
+        set_tag("RescaleSlope", -1, 2),
+        not_a_number,
+    ],
+    ids=["absent", "zero", "empty", "negative", "not a number"],
+)
+def test_bad_slope_is_refused_with_its_slice(tmp_path, change):
+    refuse(write_series(tmp_path, change), "slope in 1 of 6", "0_2.dcm")
+
+
+def test_slope_absent_from_all_slices_of_a_pet_is_refused(tmp_path):
+    refuse(write_series(tmp_path, set_tag("RescaleSlope", None)), "slope in 6 of 6")
+
+
+def test_intercept_is_added(tmp_path):
+    volume = read(write_series(tmp_path, set_tag("RescaleIntercept", -100)), "PET")
+    np.testing.assert_allclose(array(volume), values() - 100, rtol=FLOAT32)
+
+
+def test_signed_values_stay_negative(tmp_path):
+    def change(data, index):
+        data.PixelRepresentation = 1
+        data.PixelData = (series.stored_values()[index].astype(np.int16) - 15000).tobytes()
+
+    volume = read(write_series(tmp_path, change), "PET")
+    expected = (series.stored_values().astype(float) - 15000) * series.slopes()[:, None, None]
+    np.testing.assert_allclose(array(volume), expected, rtol=FLOAT32)
+
+
+def shifted(data, index):
+    if index == 3:
+        data.ImagePositionPatient = [series.ORIGIN[0] + 1.5, series.ORIGIN[1], series.ORIGIN[2] + 9]
+
+
+def turned(data, index):
+    if index == 3:
+        data.ImageOrientationPatient = [0.9962, 0.0872, 0, -0.0872, 0.9962, 0]
+
+
+def uneven(data, index):
+    if index >= 3:
+        data.ImagePositionPatient = [*series.ORIGIN[:2], series.ORIGIN[2] + 3 * index + 1]
+
+
+def tilted(data, index):
+    data.ImagePositionPatient = [series.ORIGIN[0] + 0.5 * index, series.ORIGIN[1], series.ORIGIN[2] + 3 * index]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (shifted, ["1 of 6 slices beside", "1.50 mm", "0_3.dcm"]),
+        (turned, ["turned", "1 of 6", "5.0 degrees"]),
+        (uneven, ["unevenly spaced", "3.00 to 4.00 mm"]),
+        (tilted, ["tilted", "2.5 mm"]),
+        (set_tag("PixelSpacing", [2.0, 2.6], 3), ["pixel spacing", "2 x 2.6 mm"]),
+        (set_tag("Units", "CNTS", 3), ["Units", "BQML in 5"]),
+        (set_tag("ImagePositionPatient", None, 3), ["ImagePositionPatient in 1 of 6"]),
+        (set_tag("NumberOfSlices", 9), ["6 of 9 slices"]),
+        (set_tag("Modality", "CT"), ["modality CT", "PT is needed"]),
+        (set_tag("Modality", "RTDOSE"), ["modality RTDOSE"]),
+    ],
+)
+def test_what_is_no_pet_on_a_grid_is_refused(tmp_path, change, words):
+    refuse(write_series(tmp_path, change), *words)
+
+
+def test_missing_slice_at_an_end_is_refused(tmp_path):
+    refuse(write_series(tmp_path, skip=(5,)), "5 of 6 slices")
+
+
+def test_missing_slice_in_the_middle_is_refused(tmp_path):
+    refuse(write_series(tmp_path, skip=(3,)), "lacks about 1", "6.00 mm")
+
+
+def test_mr_is_no_pet_and_pet_no_mr(tmp_path):
+    refuse(write_series(tmp_path / "mr", set_tag("Modality", "MR")), "modality MR", "PT is needed")
+    refuse(write_series(tmp_path / "pet"), "modality PT", "MR is needed", what="MR")
+
+
+@pytest.mark.parametrize("modality", ["NM", "OT"])
+def test_processed_elsewhere_is_reported(tmp_path, modality):
+    volume = read(write_series(tmp_path, set_tag("Modality", modality)), "PET")
+    assert find(volume.findings, "modality.unusual").values["modality"] == modality
+
+
+def test_one_slice_names_the_folder(tmp_path):
+    write_series(tmp_path / "pet")
+    refuse(tmp_path / "pet" / "0_2.dcm", "folder", str(tmp_path / "pet"))
+
+
+def test_series_in_sub_folders_without_hidden_files_and_reports(tmp_path):
+    folder = write_series(tmp_path / "study" / "1" / "pet")
+    (folder / "._0_1.dcm").write_bytes(b"\x00\x05\x16\x07" + bytes(200))
+    (tmp_path / "study" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    report = one_slice(0)
+    report.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    for keyword in ("Rows", "Columns", "PixelData"):
+        delattr(report, keyword)
+    save(report, tmp_path / "study" / "2" / "report.dcm")
+    for path in (tmp_path / "study", tmp_path / "study" / "DICOMDIR"):
+        np.testing.assert_allclose(array(read(path, "PET")), values(), rtol=FLOAT32)
+    assert len(dicom_files(tmp_path / "study")) == SHAPE[0]
+
+
+def test_of_several_series_the_one_of_the_modality_is_taken(tmp_path):
+    def as_mr(data, _index):
+        data.Modality, data.SeriesInstanceUID = "MR", "1.2.3"
+
+    write_series(tmp_path / "pet")
+    write_series(tmp_path / "mr", as_mr)
+    volume = read(tmp_path, "PET")
+    assert volume.header.modality == "PT" and find(volume.findings, "series.others_ignored").values["count"] == 1
+    refuse(tmp_path, "2 DICOM series", "MR", "PT", what="volume")
+
+
+def test_two_series_of_the_modality_are_listed(tmp_path):
+    write_series(tmp_path / "ac")
+    write_series(tmp_path / "nac", set_tag("SeriesInstanceUID", "1.2.4"))
+    refuse(tmp_path, "2 DICOM series", "'Brain', PT, 6 files")
+
+
+def test_time_frames_are_frames_and_not_slices(tmp_path):
+    folder = write_series(tmp_path, frames=3)
+    refuse(folder, "dynamic study of 3 frames (0 to 180 s)")
+    for frame in range(3):
+        volume = read(folder, "PET", frame=frame)
+        np.testing.assert_allclose(array(volume), values(frame), rtol=FLOAT32)
+        assert volume.header.frame == frame and len(volume.header.files) == SHAPE[0]
+    assert [(each.start_s, each.duration_s) for each in volume.header.frames] == [(0, 60), (60, 60), (120, 60)]
+    with pytest.raises(InputError, match="no frame 4"):
+        read(folder, "PET", frame=3)
+
+
+def test_time_frame_that_lacks_a_slice_is_refused(tmp_path):
+    refuse(write_series(tmp_path, frames=3, skip=(8,)), "3 frames", "frame 2 has 5 of 6")
+
+
+def test_doubled_slices_are_no_frames(tmp_path):
+    write_series(tmp_path)
+    shutil.copy(tmp_path / "0_3.dcm", tmp_path / "again.dcm")
+    refuse(tmp_path, "1 of 7 slices at a position")
+
+
+def test_echoes_are_no_frames(tmp_path):
+    def change(data, index):
+        data.Modality, data.EchoTime = "MR", 2.0 + index // SHAPE[0]
+        for keyword in ("AcquisitionTime", "FrameReferenceTime", "Units"):
+            delattr(data, keyword)
+
+    refuse(write_series(tmp_path, change, frames=2), "2 volumes", "EchoTime (2.0, 3.0)", what="MR")
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_enhanced_file_in_position_order(tmp_path, what):
+    path = save(series.enhanced(), tmp_path / "enhanced.dcm")
+    volume = read(path if what == "file" else tmp_path, "PET")
+    np.testing.assert_allclose(array(volume), values(), rtol=FLOAT32)
+    assert volume.image.GetSpacing() == pytest.approx((2.5, 2.0, 3.0))
+
+
+def test_enhanced_time_frames(tmp_path):
+    path = save(series.enhanced(frames=2), tmp_path / "enhanced.dcm")
+    refuse(path, "2 frames (0 to 120 s)")
+    np.testing.assert_allclose(array(read(path, "PET", frame=1)), values(1), rtol=FLOAT32)
+
+
+def drop(data, index):
+    keep = [each for each in range(SHAPE[0]) if each != index]
+    pixels = np.frombuffer(data.PixelData, np.uint16).reshape(SHAPE)
+    data.PerFrameFunctionalGroupsSequence = [data.PerFrameFunctionalGroupsSequence[each] for each in keep]
+    data.PixelData, data.NumberOfFrames = pixels[keep].tobytes(), len(keep)
+
+
+# the order of the frames in the file is 2, 0, 5, 1, 4, 3: the third in place is gone, and the first
+@pytest.mark.parametrize(("index", "words"), [(0, ["lacks about 1"]), (1, ["5 of 6"])])
+def test_enhanced_file_that_lacks_a_frame_is_refused(tmp_path, index, words):
+    data = series.enhanced()
+    drop(data, index)
+    refuse(save(data, tmp_path / "enhanced.dcm"), *words)
+
+
+def test_enhanced_frame_without_a_slope_is_refused(tmp_path):
+    data = series.enhanced()
+    del data.PerFrameFunctionalGroupsSequence[3].PixelValueTransformationSequence
+    refuse(save(data, tmp_path / "enhanced.dcm"), "slope in 1 of 6", "frame 4")
+
+
+def test_enhanced_unit_of_the_real_world_mapping(tmp_path):
+    data = series.enhanced()
+    del data.Units
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        mapping, unit = pydicom.Dataset(), pydicom.Dataset()
+        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Becquerels/milliliter"
+        mapping.RealWorldValueSlope = float(groups.PixelValueTransformationSequence[0].RescaleSlope)
+        mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 0.0, [unit]
+        groups.RealWorldValueMappingSequence = [mapping]
+    assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == "Bq/mL"
+
+
+def test_compressed_series(tmp_path):
+    """Lossless JPEG, which pydicom alone does not decode, and MONOCHROME1 on top."""
+    write_series(tmp_path / "plain")
+    for path in (tmp_path / "plain").iterdir():
+        data = pydicom.dcmread(path)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG")
+        writer.SetFileName(str(tmp_path / "packed.dcm"))
+        stored = sitk.GetImageFromArray(data.pixel_array[None])
+        writer.Execute(stored)
+        packed = pydicom.dcmread(tmp_path / "packed.dcm")
+        assert packed.file_meta.TransferSyntaxUID.is_compressed
+        data.PixelData, data.PhotometricInterpretation = packed.PixelData, "MONOCHROME1"
+        data["PixelData"].is_undefined_length = True
+        data.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+        data.save_as(path)
+    np.testing.assert_allclose(array(read(tmp_path / "plain", "PET")), values(), rtol=FLOAT32)
+
+
+def test_slice_cut_short_is_refused(tmp_path):
+    write_series(tmp_path)
+    path = tmp_path / "0_2.dcm"
+    path.write_bytes(path.read_bytes()[:-50])
+    refuse(tmp_path, "0_2.dcm", "Copy it again")
+
+
+def test_public_function_gives_the_image(tmp_path):
+    assert read_volume(write_series(tmp_path), "PET").GetSize() == SHAPE[::-1]
