@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 import torch
 
 from .errors import InputError
+
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,41 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("cuda:0" if name == "cuda" else name)
 
 
-def choose_precision(device: torch.device) -> torch.dtype:
+def choose_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
     """Return the dtype of the network's arithmetic on a device; everything around the network stays float32.
 
-    bfloat16 without hardware support is emulated, hundreds of times slower than float32, so the processor is asked.
+    Args:
+        device: where the network runs.
+        wanted: ``float32``, ``bfloat16``, ``float16``, or ``auto``: bfloat16 where the hardware computes in it, else
+            float32. bfloat16 without hardware support is emulated, hundreds of times slower than float32.
+
+    Raises:
+        InputError: float16 on a processor.
     """
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
-        return torch.bfloat16
-    if device.type == "cpu" and _cpu_has_bfloat16():
-        return torch.bfloat16
-    return torch.float32
+    if wanted == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    if wanted == "float16" and device.type == "cpu":
+        raise InputError(
+            "The precision float16 needs a GPU, and this run is on the CPU; choose float32, bfloat16 or auto.",
+            hint="precision",
+        )
+    return _PRECISIONS[wanted]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16: CUDA from capability 8.0 on, processors with AVX-512 bf16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # absent before torch 2.3, where float32 is then used
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and bool(supported and supported())
+
+
+def arithmetic(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
+    """Return the context in which networks on a device compute in a precision."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=precision)
 
 
 def precision_name(precision: torch.dtype) -> str:
@@ -79,9 +107,3 @@ def precision_name(precision: torch.dtype) -> str:
 def _device_names() -> list[str]:
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
-
-
-def _cpu_has_bfloat16() -> bool:
-    # absent before torch 2.3, where float32 is then used
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())

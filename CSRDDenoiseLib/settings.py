@@ -6,12 +6,13 @@ import math
 import reprlib
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .errors import InputError
 
 SAMPLERS = ("dpmpp", "heun", "mean")
 ESTIMATES = ("mean", "samples")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MAX_OVERLAP = 0.9
 MAX_STEPS, MAX_SAMPLES = 1000, 1_000_000
 _KINDS = {"str": (str, "a text"), "int": (Integral, "a whole number"), "float": (Real, "a finite number")}
@@ -31,10 +32,12 @@ class DenoiseSettings:
             ``samples``, the draws' own mean, as in the paper.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
         overlap: share of a patch's side that it has in common with its neighbour, 0 to 0.9.
-        patch_size: side of the cubic patches in voxels of the model's grid; None takes the whole volume when it
-            fits memory, and the largest patches that do otherwise.
+        patch_size: side of cubic patches, or their (D, H, W), in voxels of the model's grid; None takes the whole
+            volume when it fits memory, and the largest patches that do otherwise.
         seed: the only source of randomness.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: of the network's arithmetic: ``float32``, ``bfloat16``, ``float16``, or ``auto`` for bfloat16 where
+            the device computes faster in it and float32 elsewhere.
         nan_to_zero: replace NaN and infinity in the PET by zero instead of refusing it.
         register: move the MR rigidly to where it fits the PET best before it is used.
     """
@@ -45,13 +48,16 @@ class DenoiseSettings:
     estimate: str = "mean"
     churn: float = 0.0
     overlap: float = 0.25
-    patch_size: Optional[int] = None
+    patch_size: Optional[Union[int, tuple[int, int, int]]] = None
     seed: int = 0
     device: str = "auto"
+    precision: str = "auto"
     nan_to_zero: bool = False
     register: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.patch_size, list):
+            object.__setattr__(self, "patch_size", tuple(self.patch_size))
         self._check_types()
         if self.sampler not in SAMPLERS:
             raise InputError(f"Sampler '{self.sampler}' is not known; choose one of {', '.join(SAMPLERS)}.")
@@ -63,8 +69,10 @@ class DenoiseSettings:
             raise InputError(f"The number of samples is {self.samples}; it must lie between 1 and {MAX_SAMPLES}.")
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise InputError(f"The patch overlap is {self.overlap:g}; it must lie between 0 and {MAX_OVERLAP}.")
-        if self.patch_size is not None and self.patch_size < 1:
+        if self.patch_sides is not None and min(self.patch_sides) < 1:
             raise InputError(f"The patch size is {self.patch_size}; it must be a positive number of voxels.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"Precision '{self.precision}' is not known; choose one of {', '.join(PRECISIONS)}.")
         if self.churn < 0:
             raise InputError(f"The churn is {self.churn:g}; it must be 0 or more.")
         if not 0 <= self.seed < 2**63:
@@ -72,14 +80,25 @@ class DenoiseSettings:
 
     def _check_types(self) -> None:
         """Settings come from JSON and from consoles too, where nothing else looks at types."""
+        if self.patch_size is not None and not _are_sides(self.patch_size):
+            raise InputError(
+                f"The setting 'patch_size' has the wrong type: {reprlib.repr(self.patch_size)} is not a whole number "
+                "or three of them."
+            )
         for each in fields(self):
             value, name = getattr(self, each.name), str(each.type)
-            if value is None and name.startswith("Optional"):
+            if each.name == "patch_size":
                 continue
-            kind, words = _KINDS.get(name.replace("Optional[", "").rstrip("]"), (bool, "true or false"))
+            kind, words = _KINDS.get(name, (bool, "true or false"))
             good = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
             if not good or (kind is Real and not math.isfinite(value)):
                 raise InputError(f"The setting '{each.name}' has the wrong type: {reprlib.repr(value)} is not {words}.")
+
+    @property
+    def patch_sides(self) -> Optional[tuple[int, int, int]]:
+        """The (D, H, W) of the patches, or None where they are to follow the memory."""
+        size = self.patch_size
+        return size if size is None or isinstance(size, tuple) else (size,) * 3
 
     @property
     def evaluations(self) -> int:
@@ -97,6 +116,11 @@ class DenoiseSettings:
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
         return asdict(self)
+
+
+def _are_sides(value: Any) -> bool:
+    sides = value if isinstance(value, tuple) and len(value) == 3 else (value,)
+    return all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
 
 
 PRESETS = {

@@ -18,8 +18,8 @@ from CSRDDenoiseLib.progress import Reporter
 from CSRDDenoiseLib.resources import resource_folder
 from CSRDDenoiseLib.settings import DenoiseSettings
 
-MEAN = DenoiseSettings(sampler="mean", device="cpu")
-DRAW = DenoiseSettings(sampler="dpmpp", steps=4, samples=1, estimate="samples", device="cpu")
+MEAN = DenoiseSettings(sampler="mean", device="cpu", precision="float32")
+DRAW = DenoiseSettings(sampler="dpmpp", steps=4, samples=1, estimate="samples", device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_patches_agree_with_the_whole_and_leave_no_grid(model, example):
 def test_precisions_agree(model, example, monkeypatch, settings, precision):
     sides = (slice(30, 54), slice(40, 64), slice(30, 54))
     exact = part(example, sides, settings, model)
-    monkeypatch.setattr(volume, "choose_precision", lambda _: precision)
+    monkeypatch.setattr(volume, "choose_precision", lambda _device, _wanted: precision)
     reduced = part(example, sides, settings, model)
     assert reduced.precision != exact.precision
     assert 0 < rms(reduced.mean - exact.mean) < 0.01 * rms(exact.mean)

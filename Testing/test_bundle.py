@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_model import TINY, save_tiny_model, tiny_metadata, tiny_network
 
-from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices
+from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices, precision_name
 from CSRDDenoiseLib.errors import InputError, ModelError
 from CSRDDenoiseLib.model import bundle
 from CSRDDenoiseLib.model.bundle import build_network, list_models, load_model, read_metadata, save_model
@@ -104,8 +104,20 @@ def test_devices_are_checked_by_name():
     for name in ("cuda:99", "gpu", "", "cpu:1"):
         with pytest.raises(InputError, match=r"is not there; this machine has .*cpu"):
             choose_device(name)
-    if not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
-        assert choose_precision(torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.parametrize("has_bfloat16, auto", [(True, torch.bfloat16), (False, torch.float32), (None, torch.float32)])
+def test_precision_follows_the_processor_or_the_wish(monkeypatch, has_bfloat16, auto):
+    if has_bfloat16 is None:  # as before torch 2.3
+        monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bfloat16, raising=False)
+    cpu = torch.device("cpu")
+    assert choose_precision(cpu) == auto
+    assert list_devices()[-1].precision == precision_name(auto)
+    assert choose_precision(cpu, "float32") == torch.float32 and choose_precision(cpu, "bfloat16") == torch.bfloat16
+    with pytest.raises(InputError, match="float16 needs a GPU"):
+        choose_precision(cpu, "float16")
 
 
 def test_reading_metadata_does_not_load_torch(folder):

@@ -176,7 +176,7 @@ def test_every_command_has_help(command, capsys):
 def test_info_tells_versions_devices_and_presets(capsys):
     assert main(["info"]) == 0
     told = capsys.readouterr().out
-    assert all(word in told for word in ("torch", "cpu", "float32", "balanced", "Models:"))
+    assert all(word in told for word in ("torch", "cpu", "float", "balanced", "Models:"))
 
 
 def test_demo_compares_with_the_full_dose(tmp_path, monkeypatch, capsys, model_folder):

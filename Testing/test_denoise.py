@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from conftest import as_image, head_array, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +21,8 @@ from CSRDDenoiseLib.model.bundle import Model, load_model
 from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.settings import DenoiseSettings
 
-TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu")
-MEAN = DenoiseSettings(sampler="mean", samples=1, device="cpu")
+TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32")
+MEAN = DenoiseSettings(sampler="mean", samples=1, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,18 @@ ONE_SAMPLE = DenoiseSettings(steps=2, samples=1, estimate="samples")
 @pytest.mark.parametrize("chosen", [MEAN, ONE_SAMPLE], ids=["mean", "one sample"])
 def test_one_sample_has_no_uncertainty(pet, model, chosen):
     assert denoise(pet, None, chosen, model).uncertainty is None
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_precision_is_recorded_and_auto_follows_the_processor(pet, model, monkeypatch, has_bfloat16):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bfloat16, raising=False)
+    auto, exact, reduced = (
+        denoise(pet, None, replace(MEAN, precision=precision), model) for precision in ("auto", "float32", "bfloat16")
+    )
+    assert auto.provenance["precision"] == ("bfloat16" if has_bfloat16 else "float32")
+    assert (exact.provenance["precision"], reduced.provenance["precision"]) == ("float32", "bfloat16")
+    np.testing.assert_array_equal(values(auto.denoised), values((reduced if has_bfloat16 else exact).denoised))
+    assert not np.array_equal(values(exact.denoised), values(reduced.denoised))
 
 
 def test_pet_without_a_head_is_told(model):

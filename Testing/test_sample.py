@@ -23,7 +23,9 @@ from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 SHAPE = (40, 42, 37)
-SETTINGS = DenoiseSettings("dpmpp", steps=3, samples=2, estimate="samples", seed=7, overlap=0.25, device="cpu")
+SETTINGS = DenoiseSettings(
+    "dpmpp", steps=3, samples=2, estimate="samples", seed=7, overlap=0.25, device="cpu", precision="float32"
+)
 SILENT = Reporter(None, {"sample": 1})
 
 
@@ -316,7 +318,7 @@ from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.infer.sampling import sample_residual
 from CSRDDenoiseLib.progress import Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
-settings = DenoiseSettings(sampler="mean", device="cpu")
+settings = DenoiseSettings(sampler="mean", device="cpu", precision="float32")
 condition, head = np.zeros((6, 16, 16, 16), np.float32), np.ones((16, 16, 16), bool)
 sample_residual(load_model({str(folder)!r}), condition, head, settings, Reporter(None, {{"sample": 1}}))
 assert "monai" not in sys.modules

@@ -7,11 +7,11 @@ import json
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from ..checks.dose import dose_sentence
 from ..model.bundle import DEFAULT_MODEL
-from ..settings import DEFAULT_PRESET, ESTIMATES, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
+from ..settings import DEFAULT_PRESET, ESTIMATES, PRECISIONS, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
 from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 
 if TYPE_CHECKING:
@@ -60,16 +60,30 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--estimate", choices=ESTIMATES, help="the denoised PET: the posterior mean (default), or the samples' mean"
     )
     quality.add_argument("--overlap", type=float, metavar="F", help="overlap of patches, 0 to 0.9")
-    quality.add_argument("--patch-size", type=int, metavar="P", help="side of a patch in voxels; default: what fits")
+    quality.add_argument(
+        "--patch-size",
+        type=_patch_size,
+        metavar="P|DxHxW",
+        help="sides of a patch in voxels; default: what fits",
+    )
     quality.add_argument("--seed", type=int, metavar="S", help="same seed, same result")
     quality.add_argument("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto")
+    quality.add_argument(
+        "--precision", choices=PRECISIONS, help="of the network's arithmetic; default: auto, what the device does best"
+    )
     parser.add_argument("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s")
 
 
 def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
     """Return the preset with the options that were given on top."""
-    names = ("sampler", "steps", "samples", "estimate", "overlap", "patch_size", "seed", "device")
+    names = ("sampler", "steps", "samples", "estimate", "overlap", "patch_size", "seed", "device", "precision")
     return settings_from_preset(args.preset, **{name: getattr(args, name) for name in names})
+
+
+def _patch_size(text: str) -> Union[int, tuple[int, ...]]:
+    """Return the sides of ``64`` or ``64x64x48``."""
+    sides = tuple(int(side) for side in text.split("x"))
+    return sides[0] if len(sides) == 1 else sides
 
 
 def tell_result(result: DenoiseResult, progress: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def seconds_and_bytes(
         settings: of the run.
     """
     most = calibration.bytes_for_evaluation / calibration.bytes_per_voxel
-    patch = min(settings.patch_size**3 if settings.patch_size else head_voxels, most, head_voxels)
+    patch = min(math.prod(settings.patch_sides) if settings.patch_sides else head_voxels, most, head_voxels)
     # patches overlap along each axis; a volume that fits is evaluated once
     repeated = 1.0 if patch >= head_voxels else (1.0 - settings.overlap) ** -3
     sampling = head_voxels * repeated * settings.evaluations / calibration.voxels_per_second

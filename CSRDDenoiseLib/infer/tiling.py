@@ -7,7 +7,6 @@ before the sampler goes on, so that there are no per-patch trajectories and no s
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from typing import Callable, Optional, Sequence
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..devices import choose_precision
+from ..devices import arithmetic, choose_precision
 from ..errors import InputError, OutOfMemoryError
 from ..model.bundle import Model
 from ..progress import Reporter
@@ -58,7 +57,7 @@ class VolumeDenoiser:
     ):
         self._denoiser = model.denoiser.to(device)
         self._multiple = model.denoiser.model.multiple
-        self._device, self.precision = device, choose_precision(device)
+        self._device, self.precision = device, choose_precision(device, settings.precision)
         self._overlap, self._counter = settings.overlap, counter
         self._size = head.shape
         self._margins = [_margins(size, self._multiple) for size in self._size]
@@ -66,7 +65,7 @@ class VolumeDenoiser:
         self._shape: Shape = self._head.shape
         self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
         self._prepared = self._prepare(condition)
-        self._lay_out(self._first_patch(settings.patch_size))
+        self._lay_out(self._first_patch(settings.patch_sides))
 
     def pad(self, volume: Tensor) -> Tensor:
         """Bring (N, C, D, H, W) to the device, padded with zeros, centred, to multiples of what the network needs."""
@@ -140,7 +139,7 @@ class VolumeDenoiser:
         """Prepare a block of the padded volume, seen with as much around it as the network looks at."""
         margin = math.ceil(self._denoiser.model.reach / self._multiple) * self._multiple
         seen = [slice(max(s.start - margin, 0), min(s.stop + margin, size)) for s, size in zip(box, self._shape)]
-        with self._arithmetic():
+        with arithmetic(self._device, self.precision):
             prepared = self._denoiser.prepare(self._part(condition, seen))
         coarser = (seen[0].stop - seen[0].start) // prepared.shape[2]
         inner = [slice(part.start - more.start, part.stop - more.start) for part, more in zip(box, seen)]
@@ -158,13 +157,8 @@ class VolumeDenoiser:
 
     def _evaluate(self, x: Tensor, sigma: float, prepared: Tensor) -> Tensor:
         levels = torch.full((x.shape[0],), sigma, dtype=torch.float32, device=self._device)
-        with self._arithmetic():
+        with arithmetic(self._device, self.precision):
             return self._denoiser.denoise(x, levels, prepared)
-
-    def _arithmetic(self) -> AbstractContextManager:
-        if self.precision == torch.float32:
-            return nullcontext()
-        return torch.autocast(self._device.type, dtype=self.precision)
 
     def _evaluate_windows(self, windows: Tensor, sigma: float, where: list[list[slice]]) -> Tensor:
         """Evaluate the windows that have head in them; the others are zero."""
@@ -218,15 +212,16 @@ class VolumeDenoiser:
             self._coverage = coverage.clamp_(min=torch.finfo(torch.float32).tiny)
         self._counter.lay_out(windows=max(len(self._windows), 1))
 
-    def _first_patch(self, side: Optional[int]) -> Optional[Shape]:
-        if side is not None and side % self._multiple:
-            below = max(side // self._multiple, 1) * self._multiple
-            raise InputError(
-                f"The patch size is {side}, and this model needs a multiple of {self._multiple}; "
-                f"use {below} or {below + self._multiple}."
-            )
-        if side is not None:
-            patch = tuple(min(side, size) for size in self._shape)
+    def _first_patch(self, sides: Optional[Shape]) -> Optional[Shape]:
+        for side in sides or ():
+            if side % self._multiple:
+                below = max(side // self._multiple, 1) * self._multiple
+                raise InputError(
+                    f"The patch size is {side}, and this model needs a multiple of {self._multiple}; "
+                    f"use {below} or {below + self._multiple}."
+                )
+        if sides is not None:
+            patch = tuple(min(side, size) for side, size in zip(sides, self._shape))
         else:
             patch = choose_patch(self._shape, self._fitting_voxels(), self._multiple, self._overlap)
         return None if patch == self._shape else patch

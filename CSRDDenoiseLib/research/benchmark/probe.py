@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ...devices import choose_precision, precision_name
+from ...devices import arithmetic, choose_precision, precision_name
 from ...model.bundle import Model
 from .plain import plain_denoiser
 
@@ -115,11 +114,6 @@ def probe_network(model: Model, side: int) -> dict[str, Any]:
         "floor_of_bytes_seconds": size / bandwidth,
         "share_of_peak": operations / peak / evaluation,
     }
-
-
-def arithmetic(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
-    """Return the context in which the network computes in ``precision``."""
-    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, dtype=precision)
 
 
 def best_seconds(work: Callable[[], Any], device: torch.device, repeats: int = _REPEATS) -> float:

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ...devices import arithmetic, choose_precision
 from ...model.bundle import build_network, load_model
 from ...model.edm import Preconditioned, in_memory_format
 from ..simulation.anatomy import list_anatomies
@@ -177,8 +178,7 @@ def measure_sigma_data(pool: Pool, phantoms: int) -> float:
     return float(np.exp(np.mean([np.log(residual_rms(example)) for _, _, example in pool.examples(phantoms)])))
 
 
-def autocast(device: str) -> Any:
-    """bfloat16 where it is fast (CUDA; CPUs with AVX-512 bf16 or AMX), float32 elsewhere."""
-    kind = torch.device(device).type
-    fast = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
-    return torch.autocast(kind, torch.bfloat16) if fast else nullcontext()
+def autocast(device: str) -> AbstractContextManager:
+    """bfloat16 where the device computes faster in it, float32 elsewhere."""
+    where = torch.device(device)
+    return arithmetic(where, choose_precision(where))
