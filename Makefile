@@ -4,14 +4,21 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 EVALUATION := evaluation-output
+WORKERS ?= 2
+# the workers share the cores, so each takes one thread, and so does every process that it starts
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test evaluate lint clean
+.PHONY: demo test quick evaluate lint docs house clean
 
 demo: $(READY)  ## denoise the bundled example into demo-output
 	$(RUN) -m CSRDDenoiseLib demo --output demo-output --overwrite
 
 test: $(READY)  ## run every test
-	$(RUN) -m pytest
+	$(PYTEST)
+
+quick: $(READY)  ## run the tests that take little time: what one runs while coding
+	$(PYTEST) -m "not slow and not timing"
 
 evaluate: $(EVALUATION)/.subjects  ## every experiment, small, into evaluation-output/results
 	$(RUN) -m CSRDDenoiseLib evaluate configs/evaluate-small.yaml
@@ -24,12 +31,22 @@ $(EVALUATION)/.subjects: CSRDDenoise/Resources/SampleData/labels.nii.gz | $(READ
 		--draws 3 --seed 5 --spacing 2 --doses 1/4,1/10 --noise-free
 	touch $@
 
-lint: $(READY)
+lint: $(READY)  ## style, format, types and the order of layers
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+docs: $(READY)  ## build the documentation site into site
+	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[docs]'
+	$(RUN) -m mkdocs build --strict
+
+house: $(READY)  ## count files, lines, smoothing runs and ways out; time "make quick"
+	$(RUN) .ci/house.py
 
 $(READY): pyproject.toml constraints.txt .ci/install.py
 	$(PYTHON) .ci/install.py $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output $(EVALUATION) build dist
+	rm -rf $(VENV) demo-output $(EVALUATION) build dist site

@@ -62,9 +62,7 @@ def make_study(folder: Path, table: Path, scales: Sequence[str] = (), **changes)
     return read_study(target), read_key(key_path_of(target)), target
 
 
-def answer_all(
-    study: Study, key: Key, folder: Path, rule: Callable[[str, TrialKey, str], int]
-) -> list[Path]:
+def answer_all(study: Study, key: Key, folder: Path, rule: Callable[[str, TrialKey, str], int]) -> list[Path]:
     """Write the answers of every reader: ``rule(reader, what is shown, scale)`` gives the choice."""
     paths = []
     for reading in study.readings:

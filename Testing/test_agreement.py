@@ -46,6 +46,7 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
+@pytest.mark.slow
 def test_patches_agree_with_the_whole_and_leave_no_grid(model, example):
     sides = (slice(0, 72), slice(8, 96), slice(0, 72))
     whole = part(example, sides, MEAN, model)

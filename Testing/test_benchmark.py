@@ -54,6 +54,7 @@ def test_operations_of_a_convolution_are_counted():
     assert halved.output_voxels == 4**3
 
 
+@pytest.mark.slow
 def test_the_probe_sees_every_convolution():
     probe = probe_network(model_of(tiny_network(), architecture=TINY), 16)
     # entry 6^3 taps at half the sides, shrink, grow, exit, and three blocks of two
@@ -68,6 +69,7 @@ def test_sizes_are_read(text, size):
     assert _size(text) == size
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a stage is read from /proc")
 def test_the_command_measures_stages_beside_the_papers_setting(model_folder, tmp_path, capsys):
     path = tmp_path / "results.json"

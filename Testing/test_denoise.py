@@ -53,6 +53,7 @@ def test_result_lies_on_the_pet_grid_in_its_type(mr, model, spacing, dtype):
     assert values(result.uncertainty).max() > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(exponent=st.floats(-3, 6))
 def test_result_scales_with_the_pet(model, exponent):

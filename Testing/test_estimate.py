@@ -35,6 +35,7 @@ print(json.dumps([run["peak_bytes"]["total"], estimated]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a run is read from /proc")
 @pytest.mark.parametrize("preset, side", [("fast", 112), ("balanced", 64)])
 def test_the_memory_told_is_within_a_quarter_of_the_measured_peak(preset, side, tmp_path):

@@ -185,6 +185,7 @@ def test_figure_of_an_empty_volume_does_not_fail(tmp_path):
 # -- the command
 
 
+@pytest.mark.slow
 def test_evaluate_writes_the_table_of_the_model_card(folders, model_folder, tmp_path, capsys):
     output = tmp_path / "results"
     subject = str(folders[0])
@@ -204,6 +205,7 @@ def test_evaluate_writes_the_table_of_the_model_card(folders, model_folder, tmp_
     assert names == {"results.json", "report.html", "dose.md", "dose.csv", "dose.png", "example.png"}
 
 
+@pytest.mark.slow
 def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp_path):
     experiments = {
         "modality": {"shifts_mm": [10], "rotations_degrees": [5]},
@@ -228,6 +230,7 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
     assert {"no MR", "MR of another subject", "MR shifted by 10 mm"} <= {r["method"] for r in records["modality"]}
 
 
+@pytest.mark.slow
 def test_rivals_are_measured_and_compared_with(folders, model_folder, tmp_path):
     rival = save_tiny_model(tmp_path / "rival", name="other", voxel_spacing_mm=4.0)
     config = {

@@ -127,6 +127,7 @@ def server(tmp_path, model_folder):
     started.close()
 
 
+@pytest.mark.slow
 def test_killed_50_times_at_random_moments(server, tmp_path):
     folder = tmp_path / "data"
     before = digest(folder / "pet.nii.gz")
@@ -154,6 +155,7 @@ def test_killed_50_times_at_random_moments(server, tmp_path):
     assert not [path for path in folder.iterdir() if ".partial." in path.name], "a dead run's files stay for ever"
 
 
+@pytest.mark.slow
 def test_second_signal_while_the_first_is_heard_changes_nothing(server, tmp_path):
     folder = tmp_path / "data"
     assert server.job()[0] == 0
@@ -226,6 +228,7 @@ def test_read_only_folder_is_told_before_the_work(tmp_path, model_folder, capsys
 # -- no memory
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs the size of the process")
 @pytest.mark.parametrize("spare", [0, SPARE_MEMORY])
 def test_memory_that_runs_out_is_a_sentence_and_leaves_nothing(tmp_path, model_folder, spare):

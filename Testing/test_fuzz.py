@@ -40,10 +40,6 @@ def cases(of: str):
     return settings(max_examples=CASES[of], deadline=None, derandomize=True, suppress_health_check=quiet, database=None)
 
 
-def test_there_are_500_cases():
-    assert sum(CASES.values()) == 500
-
-
 def check_sentence(error: InputError) -> None:
     """What a user reads: one line, with an end, not a dump."""
     text = str(error)
@@ -145,6 +141,7 @@ def with_holes(array: np.ndarray, kind: str) -> np.ndarray:
 # -- files
 
 
+@pytest.mark.slow
 @cases("geometry")
 @given(volume=volumes(), suffix=st.sampled_from(SUFFIXES))
 def test_any_volume_is_read_as_it_lies_or_refused(place, volume, suffix):
@@ -237,6 +234,7 @@ ANYTHING = st.one_of(
 )
 
 
+@pytest.mark.slow
 @cases("settings")
 @given(chosen=st.dictionaries(st.sampled_from([each.name for each in fields(DenoiseSettings)]), ANYTHING, max_size=4))
 def test_any_settings_are_taken_or_refused_before_any_work(chosen):
@@ -254,6 +252,7 @@ def test_any_settings_are_taken_or_refused_before_any_work(chosen):
 # -- whole runs
 
 
+@pytest.mark.slow
 @cases("run")
 @given(
     pet=volumes(most_voxels=30_000, most_model_voxels=MOST_MODEL_VOXELS),

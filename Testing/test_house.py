@@ -41,7 +41,7 @@ def test_one_version_everywhere():
 
 def test_readme_begins_with_what_to_type_and_its_targets_exist():
     targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
-    named = re.findall(r"`?make ([a-z]+)", read("README.md"))
+    named = re.findall(r"(?:^|`)make ([a-z]+)", read("README.md"), re.MULTILINE)
     assert {"demo", "test"} <= set(named) <= targets
     assert all(f"make {name}" in "\n".join(read("README.md").splitlines()[:24]) for name in ("demo", "test"))
 
@@ -89,12 +89,6 @@ def test_importing_the_package_loads_no_heavy_library():
     assert loaded.stdout.strip() == "[]"
 
 
-def test_importing_the_package_is_quick():
-    code = "import time; began = time.process_time(); import CSRDDenoiseLib; print(time.process_time() - began)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.3
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
@@ -106,6 +100,7 @@ def wheel(tmp_path_factory) -> list[str]:
         return archive.namelist()
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_module_and_every_resource(wheel):
     tracked = [path.relative_to(ROOT).as_posix() for path in tracked_files()]
     modules = {name for name in tracked if name.startswith("CSRDDenoiseLib/") and name.endswith((".py", ".j2"))}

@@ -42,6 +42,7 @@ print((int(peak.split()[1]) * 1024 - before) / side**3, activation_bytes_per_vox
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is read from /proc")
 @pytest.mark.parametrize(
     "network", ["ResidualUNet3d()", "DDPMpp3d(model_channels=8, channel_mult=(1, 1, 1, 1), num_blocks=1)"]

@@ -75,6 +75,7 @@ def test_calibration_error_of_the_truth_is_small_and_of_half_of_it_a_half():
     assert calibration_error(np.full(50_000, 0.5), error) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 def test_command_stores_a_table_that_runs_use(tmp_path, capsys):
     folders = [write_study(tmp_path / f"subject_{seed}", seed) for seed in range(2)]
     model = save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0, sigma_data=0.1, sigma_max=2.0)

@@ -98,6 +98,7 @@ def test_experiment_compares_with_heads_on_the_same_scanner_only(tmp_path):
     assert " of 6 " in rows["all"][2] and " of 4 " in rows["all"][3]
 
 
+@pytest.mark.slow
 def test_command_tells_and_records_the_share(tmp_path, model_folder, capsys):
     files = {"pet": scan(0.1), "full": scan(1.0, seed=1)}
     for name, image in files.items():

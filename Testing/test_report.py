@@ -133,6 +133,7 @@ def test_browser_test_can_fail(browser: Browser, tmp_path):
     assert any("nothing is not defined" in line for line in shown.complaints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [False, True], ids=["usual", "many warnings"])
 def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many):
     """With the bundled head, whose pictures have real proportions; what it is denoised with does not matter."""
@@ -197,6 +198,7 @@ def test_same_run_same_page(pet, mr):
     assert report_page(images, RunFacts(unit="Bq/mL")) == report_page(images, RunFacts(unit="Bq/mL"))
 
 
+@pytest.mark.slow
 def test_mr_is_shown_where_the_registration_put_it(pet, mr):
     motion = sitk.Euler3DTransform((0.0, 30.0, 20.0), 0.1, 0.0, 0.2, (3.0, -2.0, 4.0))
     pictures = [

@@ -219,6 +219,7 @@ def test_the_whole_volume_is_the_sampler_on_the_padded_volume(condition, everywh
     np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimate", ["mean", "samples"])
 @pytest.mark.parametrize("sampler, churn", [("dpmpp", 0.0), ("heun", 4.0)])
 @pytest.mark.parametrize("patch", [None, 24])
@@ -309,6 +310,7 @@ def test_patch_size_must_suit_the_network(condition, everywhere, side, advice):
         sample_residual(model_of(Pointwise()), condition, everywhere, replace(SETTINGS, patch_size=side), SILENT)
 
 
+@pytest.mark.slow
 def test_a_volume_in_one_piece_does_not_load_monai(tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     program = f"""

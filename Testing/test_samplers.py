@@ -87,8 +87,21 @@ def test_churn_of_zero_or_out_of_range_changes_nothing():
 
 
 def test_posterior_mean_is_one_evaluation_at_sigma_max():
-    x = start()
-    assert torch.equal(posterior_mean(gaussian_denoiser, x, 20.0), gaussian_denoiser(x, 20.0))
+    levels = []
+
+    def denoiser(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        levels.append(sigma)
+        return gaussian_denoiser(x, sigma)
+
+    generator = torch.Generator().manual_seed(7)
+    clean = MEAN + SPREAD * torch.randn(200_000, generator=generator, dtype=torch.float64)
+    noisy = clean + torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+    estimate = posterior_mean(denoiser, noisy, 1.0)
+    assert levels == [1.0]
+    # what an estimate of the mean leaves is as large as the posterior's spread, and not correlated with what was seen
+    error = clean - estimate
+    assert error.std().item() == pytest.approx(SPREAD / math.sqrt(1 + SPREAD**2), rel=0.01)
+    assert abs(torch.corrcoef(torch.stack([error, noisy]))[0, 1].item()) < 0.01
 
 
 @pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])

@@ -39,6 +39,7 @@ def row(output, name: str) -> list[str]:
     return re.search(rf"^\| {re.escape(name)} \|(.*)\|$", text, re.MULTILINE).group(1).split("|")
 
 
+@pytest.mark.slow
 def test_every_fault_is_tried_on_every_subject_and_dose(output):
     for name in ("zero-filled slices", "anisotropic voxels"):
         found, in_vain = row(output, name)

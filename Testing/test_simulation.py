@@ -117,6 +117,7 @@ def test_noise_variance_falls_with_counts_and_the_mean_stays():
         assert float(image[inner].mean() / truth[inner].mean()) == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_subject_follows_from_its_seed(head):
     settings = SimulationSettings(doses=(1 / 4, 1 / 10), noise_free=True, lesion_radius_mm=(8, 10))
     first, second, other = (simulate_subject(head, settings, seed) for seed in (3, 3, 4))
@@ -144,6 +145,7 @@ def test_lesions_change_their_own_modality_inside_their_labels_only(head):
     np.testing.assert_array_equal(before, 1)
 
 
+@pytest.mark.slow
 def test_subjects_have_hot_and_cold_lesions(head):
     settings = SimulationSettings(doses=(), lesions=6, lesion_radius_mm=(8, 12))
     labels = np.concatenate([simulate_subject(head, settings, seed).labels.ravel() for seed in range(6)])

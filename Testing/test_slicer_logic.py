@@ -279,6 +279,7 @@ def test_cancel_takes_less_than_two_seconds_and_leaves_nothing(logic, pair, slow
     assert not logic.busy
 
 
+@pytest.mark.slow
 def test_worker_that_does_not_listen_is_ended_within_two_seconds(logic, pair, slow_model):
     pet, mr = pair
     reports = []
@@ -377,6 +378,7 @@ def test_missing_interpreter_is_told(pair, monkeypatch):
         ENTRY.python.CSRDDenoiseLogic().denoise(*pair)
 
 
+@pytest.mark.slow
 def test_closing_the_logic_ends_the_worker(pair, small_model):
     fresh = ENTRY.python.CSRDDenoiseLogic()
     fresh.denoise(*pair, model=small_model, **QUICK)

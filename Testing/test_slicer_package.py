@@ -151,6 +151,7 @@ def test_module_imports_nothing_heavy_at_file_scope(path):
     assert file_scope_imports(path) <= LIGHT | set(sys.stdlib_module_names)
 
 
+@pytest.mark.slow
 def test_module_file_loads_within_a_second_and_without_heavy_libraries():
     """Measured as processor time in a process of its own, after what Slicer has loaded anyway."""
     code = (

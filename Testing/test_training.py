@@ -83,6 +83,7 @@ def test_subjects_are_split_once_and_by_source(tmp_path):
     assert load_or_make_split(path, subjects[:3], (0.1, 0.1, 0.8), seed=2) == split
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_path):
     whole = TrainingRun(config)
     whole.run()
@@ -98,6 +99,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_pat
     torch.testing.assert_close(weights(second), weights(whole), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_checkpoint(config):
     script = (
         "import dataclasses, pathlib, sys\n"

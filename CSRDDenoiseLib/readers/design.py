@@ -141,9 +141,7 @@ def _split(cases: Sequence[Case], options: DesignOptions) -> tuple[list[Case], l
     return training, [case for i, case in enumerate(others) if i not in drawn]
 
 
-def _write_images(
-    cases: Sequence[Case], folder: Path, names: _Names
-) -> tuple[dict[str, _Shown], list[str]]:
+def _write_images(cases: Sequence[Case], folder: Path, names: _Names) -> tuple[dict[str, _Shown], list[str]]:
     shown, warnings = {}, []
     # in a random order: the order in a folder must not be that of the table
     for place in names.order(len(cases)):

@@ -100,9 +100,7 @@ def plan_readings(
     return tuple(readings)
 
 
-def _training(
-    names: Sequence[str], units: Sequence[tuple[str, ...]], rng: np.random.Generator
-) -> tuple[Showing, ...]:
+def _training(names: Sequence[str], units: Sequence[tuple[str, ...]], rng: np.random.Generator) -> tuple[Showing, ...]:
     start = int(rng.integers(len(units)))
     chosen = (units[(start + i) % len(units)] for i in range(len(names)))
     return tuple(

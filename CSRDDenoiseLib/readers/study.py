@@ -173,9 +173,7 @@ def _study(content: Mapping[str, Any]) -> Study:
     readings = tuple(Reading(each["reader"], tuple(map(_trial, each["trials"]))) for each in content["readings"])
     if content["kind"] not in KINDS:
         raise ValueError(content["kind"])
-    return Study(
-        content["id"], content["title"], content["kind"], scales, float(content["washout_days"]), readings
-    )
+    return Study(content["id"], content["title"], content["kind"], scales, float(content["washout_days"]), readings)
 
 
 def _trial(content: Mapping[str, Any]) -> Trial:
