@@ -1,4 +1,4 @@
-"""Where a network can run, and in which precision: only what the processor at hand really does well."""
+"""Devices and precisions that a network can run in on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors a user is meant to read: each message says what was wrong, with the numbers, and what to do."""
+"""Errors for the user: each message states what was wrong, with the numbers, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long work reports where it stands, and how it is told to stop."""
+"""Progress of long work: what it reports, and how a callback cancels it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import Cancelled
 
 @dataclass(frozen=True)
 class Progress:
-    """One report. ``fraction`` is of the whole job, 0 to 1; ``eta_seconds`` is None until it can be told."""
+    """One report. ``fraction`` is of the whole job, 0 to 1; ``eta_seconds`` is None until it can be estimated."""
 
     stage: str
     step: int

@@ -1,8 +1,8 @@
-"""From the spread of samples to the error to expect: a rising table, fitted where the full dose is known.
+"""From the spread of samples to the expected error: an increasing table, fitted where the full dose is known.
 
-A model's samples tell where it is unsure, but not by how much the result is off: the spread knows nothing of the
-model's own faults, nor of the noise of the full dose. The table says, for a spread, the root mean square error against
-the full dose that was seen with it. It stands in the model's metadata, ``extra["calibration"]``.
+The spread of the samples shows where a model is uncertain, but not the size of the error: it includes neither the
+model's own bias nor the noise of the full dose. The table maps a spread to the root mean square error against the full
+dose that was measured with it. It is in the model's metadata, ``extra["calibration"]``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def fit_calibration(spread: np.ndarray, error: np.ndarray, smoothing_mm: float =
 
 
 def pooled_spread(spread: np.ndarray, spacing: Sequence[float], width_mm: float = SMOOTHING_MM) -> np.ndarray:
-    """Pool the variance (D, H, W) over neighbours, because a few samples tell it badly at a single voxel."""
+    """Pool the variance (D, H, W) over neighbours, because that of a few samples is imprecise at a single voxel."""
     return np.sqrt(smooth(spread.astype(np.float32) ** 2, spacing, width_mm)) if width_mm > 0 else spread
 
 
@@ -69,8 +69,8 @@ def calibrate(
     table = extra.get(KEY)
     if spread is None or not table:
         return spread, {"calibrated": False}
-    told = {name: value for name, value in table.items() if name not in ("spread", "error")}
-    return predict_error(pooled_spread(spread, spacing, table["smoothing_mm"]), table), {"calibrated": True, **told}
+    facts = {name: value for name, value in table.items() if name not in ("spread", "error")}
+    return predict_error(pooled_spread(spread, spacing, table["smoothing_mm"]), table), {"calibrated": True, **facts}
 
 
 def calibration_error(predicted: np.ndarray, error: np.ndarray, bins: int = 10) -> float:

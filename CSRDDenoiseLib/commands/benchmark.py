@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--quality",
         action="store_true",
-        help="also denoise the bundled example with each preset and with the paper's setting, and tell PSNR (minutes)",
+        help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
     )
     parser.add_argument("--output", type=Path, metavar="results.json", help="where the numbers go")
     parser.set_defaults(run=run)

@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--full-dose-reference",
         type=Path,
         metavar="PATH",
-        help="full-dose PET of the same scanner and protocol, of any head: the dose is told relative to it",
+        help="full-dose PET of the same scanner and protocol, of any head: the dose is estimated relative to it",
     )
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")

@@ -1,4 +1,4 @@
-"""How long a run will take and how much memory it will need, told before it starts (no heavy library)."""
+"""Estimate of the time and memory of a run before it starts (no heavy library)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How much memory a network needs, how much there is, and the patches that fit.
 
-The need is not a table of constants: the network is run once on a small cube while every tensor it makes is followed
-from birth to death. The largest sum of living tensors is proportional to the number of voxels.
+The need is not a table of constants: the network is run once on a small cube while the life of every tensor is
+tracked. The largest sum of living tensors is proportional to the number of voxels.
 """
 
 from __future__ import annotations
@@ -111,22 +111,22 @@ def smaller_patch(patch: Shape, shape: Shape, multiple: int, overlap: float) -> 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory ran out, on any device."""
+    """Return whether an error means that memory ran out, on any device."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    told = str(error).lower()
+    message = str(error).lower()
     signs = ("out of memory", "can't allocate memory", "not enough memory", "seems to be oom")
-    return isinstance(error, RuntimeError) and any(sign in told for sign in signs)
+    return isinstance(error, RuntimeError) and any(sign in message for sign in signs)
 
 
 def free_bytes() -> Optional[int]:
-    """Return the memory this process can still take without swapping, or None where the system does not tell."""
+    """Return the memory this process can still take without swapping, or None where the system does not report it."""
     free = [size for size in (_free_of_machine(), _free_of_container()) if size is not None]
     return min(free) if free else None
 
 
 def resident_bytes() -> int:
-    """Return the memory this process holds now, 0 where the system does not tell."""
+    """Return the memory this process holds now, 0 where the system does not report it."""
     try:
         import psutil
     except ImportError:

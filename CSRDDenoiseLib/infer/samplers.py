@@ -18,7 +18,7 @@ Denoiser = Callable[[Tensor, float], Tensor]
 """D(x; sigma): what is left of ``x`` when its noise of standard deviation sigma is taken out; same shape as ``x``."""
 
 StepCallback = Callable[[int, int], None]
-"""Told ``(steps done, steps in all)`` after each step; may raise to stop the run."""
+"""Called with ``(steps done, steps in all)`` after each step; may raise to stop the run."""
 
 
 @dataclass(frozen=True)

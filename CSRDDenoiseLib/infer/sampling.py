@@ -29,7 +29,7 @@ class ResidualSamples:
 
     Attributes:
         mean: float32 (D, H, W), the posterior mean, or the mean over the draws.
-        std: float32 (D, H, W), the draws' spread about it; None without draws to tell it.
+        std: float32 (D, H, W), the draws' spread about it; None without draws.
         evaluations: evaluations of the network over the whole volume.
         seconds: wall time.
         device: where it ran.
@@ -56,7 +56,7 @@ def sample_residual(
         condition: float32 (D, H, W) for each of the model's channels, in their order, normalised.
         head: boolean (D, H, W); patches without any of it are not evaluated.
         settings: sampler, steps, samples, patches, seed, device.
-        report: told of every patch as stage ``sample``; may raise to cancel, also within a step.
+        report: called after every patch as stage ``sample``; may raise to cancel, also within a step.
 
     Raises:
         InputError: the device is not there, or the patch size does not suit the network.
@@ -117,7 +117,7 @@ def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadat
 
 
 def _with_first(denoiser: Denoiser, first: Tensor, sigma_max: float) -> Denoiser:
-    """At sigma_max the noise tells nothing, so every draw may take the posterior mean for its first evaluation."""
+    """At sigma_max the state is noise only, so the first evaluation of every draw is the posterior mean."""
     return lambda x, sigma: first.expand_as(x) if sigma >= sigma_max * (1 - 1e-6) else denoiser(x, sigma)
 
 

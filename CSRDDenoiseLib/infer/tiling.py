@@ -236,9 +236,9 @@ class VolumeDenoiser:
 
     def _out_of_memory(self, smallest: str) -> OutOfMemoryError:
         free = free_bytes()
-        told = "" if free is None else f" with {free / 2**30:.1f} GiB free"
+        available = "" if free is None else f" with {free / 2**30:.1f} GiB free"
         return OutOfMemoryError(
-            f"A volume of {_times(self._size)} voxels does not fit memory{told}: even {smallest} ran out. "
+            f"A volume of {_times(self._size)} voxels does not fit into memory{available}: even {smallest} ran out. "
             "Close other programs, or use another device."
         )
 

@@ -301,7 +301,7 @@ def _unit_code(one: Slice, place: str) -> str:
 
 
 def _decay_correction(tags: Tags) -> Optional[str]:
-    told = tags.text("DecayCorrection")
-    if told:
-        return told
+    correction = tags.text("DecayCorrection")
+    if correction:
+        return correction
     return {"YES": "START", "NO": "NONE"}.get(tags.text("DecayCorrected"))

@@ -51,7 +51,7 @@ _TIMES: Mapping[str, Callable[[Tags], str]] = {
     "ImageIndex": _time_slot,
     "TriggerTime": lambda tags: tags.text("TriggerTime"),
 }
-"""What may tell the frames of a dynamic or gated study apart, in the order it is trusted."""
+"""What may distinguish the frames of a dynamic or gated study, in the order of trust."""
 _OTHERS = ("EchoTime", "EffectiveEchoTime", "FlipAngle", "DiffusionBValue", "ImageType", "AcquisitionNumber")
 
 
@@ -111,7 +111,7 @@ def _doubled(slices: Sequence[Slice], places: np.ndarray, most: int, place: str)
     doubled = len(slices) - int(places.max()) - 1
     return (
         f"{place} has {doubled} of {len(slices)} slices at a position that another slice already has, and no tag that "
-        "tells time frames apart; remove the doubled ones, or give one frame."
+        "distinguishes time frames; remove the duplicates, or give one frame."
     )
 
 
@@ -190,12 +190,12 @@ def _check_even(stack: Sequence[Slice], along: np.ndarray, place: str) -> None:
 def _count_findings(stack: Sequence[Slice], place: str, what: str, frames: int) -> tuple[Finding, ...]:
     """Compare the number of slices with what the header announces: at an end, missing slices leave no gap."""
     numbers = [number for each in stack if (number := each.tags.number("InStackPositionNumber"))]
-    told = stack[0].tags.number("NumberOfSlices") or (max(numbers) if len(numbers) == len(stack) else None)
-    if told is None or told in (len(stack), len(stack) * frames):
+    announced = stack[0].tags.number("NumberOfSlices") or (max(numbers) if len(numbers) == len(stack) else None)
+    if announced is None or announced in (len(stack), len(stack) * frames):
         return ()
-    if told > len(stack):
+    if announced > len(stack):
         raise InputError(
-            f"{place} holds {len(stack)} of {told:.0f} slices (by NumberOfSlices or the positions in the stack), so "
-            "some are missing at an end. Export the whole series again."
+            f"{place} holds {len(stack)} of {announced:.0f} slices (by NumberOfSlices or the positions in the "
+            "stack), so some are missing at an end. Export the whole series again."
         )
-    return (warning("series.more_slices", what=what, count=len(stack), announced=int(told)),)
+    return (warning("series.more_slices", what=what, count=len(stack), announced=int(announced)),)

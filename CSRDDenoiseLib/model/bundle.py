@@ -227,7 +227,7 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
 def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMetadata) -> None:
     """Write a model folder, its checksum and need of memory filled in; other files of the folder are left alone.
 
-    Both files are complete before either takes its place; should a crash fall between the two, the checksum tells.
+    Both files are complete before either takes its place; the checksum detects a crash between the two.
     """
     from safetensors.torch import save
 

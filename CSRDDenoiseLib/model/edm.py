@@ -40,7 +40,7 @@ class Preconditioned(nn.Module):
         return self.denoise(noisy, sigma, self.prepare(condition))
 
     def prepare(self, condition: Tensor) -> Tensor:
-        """Return what :meth:`denoise` takes for a condition: what a network can work out of it once for all sigma.
+        """Return what :meth:`denoise` takes for a condition: the part of an evaluation that does not depend on sigma.
 
         A network that can has ``prepare(condition)`` and ``evaluate(noisy, prepared, c_noise)``, in which voxels keep
         their order and may be coarser; for any other network this is the condition itself.

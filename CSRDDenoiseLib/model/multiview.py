@@ -1,9 +1,9 @@
-"""A 2.5D multi-view average: what the family of MADM does, to be compared with.
+"""A 2.5D multi-view average, a comparison model after MADM.
 
-Three 2D networks look at the axial, coronal and sagittal slices of a volume, each slice with its neighbours as
-channels, and their estimates are averaged at every noise level. Seen from outside this is a network of volumes like any
-other, so it is trained, sampled and measured by the same code. The three are trained together, as the average they are
-used as.
+Three 2D networks process the axial, coronal and sagittal slices of a volume, each slice with its neighbours as
+channels, and their estimates are averaged at every noise level. The whole takes and returns volumes, so it is trained,
+sampled and measured by the same code as the other networks. The three are trained together, on the error of their
+average.
 """
 
 from __future__ import annotations

@@ -155,8 +155,8 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise ModelError(f"The snapshot '{path}' cannot be read: {error.strerror}.") from error
     except _BROKEN as error:
-        told = str(error) or type(error).__name__
-        raise ModelError(f"'{path}' is damaged, or is not a snapshot of a network: {told}.") from error
+        reason = str(error) or type(error).__name__
+        raise ModelError(f"'{path}' is damaged, or is not a snapshot of a network: {reason}.") from error
 
 
 def _read(content: bytes, nested: bool) -> Any:

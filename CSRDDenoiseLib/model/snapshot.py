@@ -63,7 +63,7 @@ def import_snapshot(path: Path, folder: Path, name: str, voxel_spacing_mm: float
         path: ``network-snapshot-*.pkl``, or the same saved by ``torch.save``.
         folder: of the model.
         name: of the model.
-        voxel_spacing_mm: voxel edge of the images it was trained on, which a snapshot does not tell.
+        voxel_spacing_mm: voxel edge of the images it was trained on, which a snapshot does not hold.
 
     Raises:
         ModelError: hostile, damaged, or a network other than the paper's.

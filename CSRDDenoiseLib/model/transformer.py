@@ -1,4 +1,4 @@
-"""A diffusion transformer in three dimensions, small: what the family of st-DTPM does, to be compared with.
+"""A small diffusion transformer in three dimensions, a comparison model after st-DTPM.
 
 Tokens of 2 x 2 x 2 voxels, attention inside windows that are shifted by half their side in every second block (Liu et
 al. 2021), and the noise level by adaptive layer norm that starts as the identity (adaLN-Zero, Peebles and Xie 2023).

@@ -47,7 +47,7 @@ class Key:
 
 
 def key_path_of(study: Path) -> Path:
-    """Return where the key of a study lies if not told otherwise: beside its folder."""
+    """Return the default path of a study's key: beside its folder."""
     return study.with_name(f"{study.name}-key.json")
 
 

@@ -15,7 +15,7 @@ from .run import InputFacts, RunFacts
 
 def facts_from_record(record: Mapping[str, Any]) -> RunFacts:
     """Return the facts of a record; what it lacks stays empty."""
-    inputs = tuple(_input(name, told) for name, told in record.get("inputs", {}).items() if told)
+    inputs = tuple(_input(name, values) for name, values in record.get("inputs", {}).items() if values)
     model, quality = record.get("model", {}), record.get("quality", {})
     settings = {name: value for name, value in record.get("settings", {}).items() if value is not None}
     return RunFacts(
@@ -36,20 +36,20 @@ def facts_from_record(record: Mapping[str, Any]) -> RunFacts:
     )
 
 
-def _input(name: str, told: Mapping[str, Any]) -> InputFacts:
+def _input(name: str, values: Mapping[str, Any]) -> InputFacts:
     title = INPUT_NAMES[name]
     return InputFacts(
         title=title,
-        name=str(told.get("volume") or Path(str(told.get("path") or title)).name),
-        size=tuple(told["size"]),
-        spacing_mm=tuple(told["spacing_mm"]),
-        origin_mm=tuple(told["origin_mm"]),
-        direction=tuple(told["direction"]),
-        pixel_type=str(told["pixel_type"]),
-        unit=str(told.get("units", "")),
-        minimum=float(told["minimum"]),
-        maximum=float(told["maximum"]),
-        sha256=str(told.get("sha256") or ""),
+        name=str(values.get("volume") or Path(str(values.get("path") or title)).name),
+        size=tuple(values["size"]),
+        spacing_mm=tuple(values["spacing_mm"]),
+        origin_mm=tuple(values["origin_mm"]),
+        direction=tuple(values["direction"]),
+        pixel_type=str(values["pixel_type"]),
+        unit=str(values.get("units", "")),
+        minimum=float(values["minimum"]),
+        maximum=float(values["maximum"]),
+        sha256=str(values.get("sha256") or ""),
     )
 
 
@@ -63,7 +63,7 @@ def _findings(quality: Mapping[str, Any]) -> Iterable[Finding]:
 def _motion(registration: Mapping[str, Any]) -> Optional[sitk.Euler3DTransform]:
     if not registration.get("applied"):
         return None
-    told, motion = registration["transform"], sitk.Euler3DTransform()
-    motion.SetCenter(told["centre"])
-    motion.SetParameters(told["parameters"])
+    fitted, motion = registration["transform"], sitk.Euler3DTransform()
+    motion.SetCenter(fitted["centre"])
+    motion.SetParameters(fitted["parameters"])
     return motion

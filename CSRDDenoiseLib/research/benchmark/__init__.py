@@ -1,1 +1,1 @@
-"""How long a run takes and how much memory it needs, beside the paper's setting on the same machine."""
+"""Time and memory of a run, beside the paper's setting on the same machine."""

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, so that its peak of memory is nobody else's.
+"""One measurement in a process of its own, so that its peak of memory is its own.
 
 ``python -m CSRDDenoiseLib.research.benchmark.case REQUEST`` takes a JSON object (``kind``, ``size``, ``preset``,
 ``model``, ``device``) and prints one.
@@ -36,10 +36,10 @@ _PLAIN_OVERHEAD = 1.5
 
 
 class StageWatch:
-    """A progress callback that notes what each stage takes of memory and of the processor.
+    """A progress callback that records the memory and the processor's time of each stage.
 
     Attributes:
-        peak_bytes: stage -> largest resident memory; None where the system does not tell (only Linux does).
+        peak_bytes: stage -> largest resident memory; None where the system does not report it (only Linux does).
         processor_seconds: stage -> time on the processor, over all threads; other programs do not lengthen it.
     """
 
@@ -49,7 +49,7 @@ class StageWatch:
         self._stage, self._began = "", 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Begin anew with a stage's first report, and note what it took with every later one."""
+        """Start a measurement at the first report of a stage, and update it at every later one."""
         if progress.stage != self._stage:
             self._stage, self._began = progress.stage, time.process_time()
             _forget_peak()
@@ -103,7 +103,7 @@ def paper_case(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def network_case(request: dict[str, Any]) -> dict[str, Any]:
-    """Take one evaluation apart on a cube."""
+    """Time the parts of one evaluation on a cube."""
     model = load_model(request["model"], request["device"])
     multiple = model.denoiser.model.multiple
     return probe_network(model, max(min(request["size"]) // multiple, 1) * multiple)

@@ -1,4 +1,4 @@
-"""A synthetic head of any size, for timing only: what it shows is no test of quality."""
+"""A synthetic head of any size, for timing only, not for measuring quality."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The same network and weights without any care for speed: what ours is compared with.
+"""The same network and weights without optimisations, as the reference of the benchmark.
 
-Float32, contiguous tensors before and after every convolution, voxels folded before the entry, the condition worked
-through at every noise level.
+Float32, contiguous tensors before and after every convolution, space-to-depth before the entry, the condition
+evaluated at every noise level.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...model.network import FOLD, ResidualUNet3d, fold
 
 
 class PlainResidualUNet3d(ResidualUNet3d):
-    """:class:`ResidualUNet3d` whose entry folds voxels into channels first, as its definition says."""
+    """:class:`ResidualUNet3d` whose entry applies space-to-depth first, as its definition says."""
 
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
         weight = self.entry.weight.unflatten(1, (FOLD**3, -1))[:, :, part].flatten(1, 2)

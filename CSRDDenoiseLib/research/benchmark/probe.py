@@ -1,4 +1,4 @@
-"""One evaluation of the network, taken apart: against the plain way, against lone convolutions, against the floors."""
+"""One evaluation of the network against its plain version, its convolutions alone, and lower bounds of its time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Convolution:
 
 
 class _Convolutions(TorchFunctionMode):
-    """Notes every convolution while it is active."""
+    """Records every convolution while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,13 +134,13 @@ def best_seconds(work: Callable[[], Any], device: torch.device, repeats: int = _
 
 
 def matrix_peak(device: torch.device, precision: torch.dtype) -> float:
-    """Return the operations per second of a large product of matrices: what the unit of convolutions can do."""
+    """Return the operations per second of a large matrix product, the upper bound of convolutions."""
     a, b = (torch.ones((_MATRIX, _MATRIX), device=device, dtype=precision) for _ in range(2))
     return 2 * _MATRIX**3 / best_seconds(lambda: a @ b, device, repeats=8)
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Return the bytes per second, read and written, of copying what no cache holds."""
+    """Return the bytes per second, read and written, of copying an array larger than the caches."""
     source = torch.ones(_COPIED_BYTES // 4, device=device)
     target = torch.empty_like(source)
     return 2 * _COPIED_BYTES / best_seconds(lambda: target.copy_(source), device)

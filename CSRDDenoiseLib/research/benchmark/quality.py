@@ -1,4 +1,4 @@
-"""What speed costs in quality: a preset, or the paper's setting, on the bundled example."""
+"""PSNR of a preset, or of the paper's setting, on the bundled example."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAPER_STEPS = 100
 
 
 class WholeEachTime(nn.Module):
-    """A network that works through its condition at every evaluation, whatever it could keep."""
+    """A network that evaluates its condition at every evaluation, without keeping any part of it."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -34,7 +34,7 @@ class WholeEachTime(nn.Module):
 
 
 def quality_case(request: dict[str, Any]) -> dict[str, Any]:
-    """Denoise the bundled example as ``request["preset"]`` says, None for the paper's setting; tell the PSNR.
+    """Denoise the bundled example by ``request["preset"]``, None for the paper's setting; return the PSNR.
 
     The paper's setting is one draw by Heun's method with 100 steps, of the plain network, float32, on the whole head.
     """

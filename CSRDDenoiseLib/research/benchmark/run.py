@@ -64,7 +64,7 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
 
 
 def tables(results: dict[str, Any]) -> list[Table]:
-    """Return the results as people read them."""
+    """Return the results as tables of text."""
     parts = [_runs_table(results), _paper_table(results), _network_table(results["network"])]
     return [*parts, _quality_table(results["quality"])] if "quality" in results else parts
 

@@ -45,7 +45,7 @@ class Measurement:
 
 
 def measure(study: Study, doses: Optional[Sequence[Fraction]], methods: Mapping[str, Method]) -> Iterator[Measurement]:
-    """Apply every method to every dose of a study, and tell the ceiling where it is known.
+    """Apply every method to every dose of a study, and add the ceiling where it is known.
 
     Args:
         study: the scans.
