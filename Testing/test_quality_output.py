@@ -121,8 +121,9 @@ def test_map_that_could_not_be_judged_is_told_where_it_was_asked_for(tmp_path, p
     call = [str(part) for part in [*call, "--preset", "fast", "--progress", "none", "--overwrite"]]
     assert main(call) == 0
     assert NOT_JUDGED not in capsys.readouterr().err
-    assert main([*call, "--support", str(tmp_path / "support.nrrd")]) == 0
-    assert f"Warning: {NOT_JUDGED}" in capsys.readouterr().err
+    for option in ("--unsupported", "--support"):
+        assert main([*call, option, str(tmp_path / "support.nrrd")]) == 0
+        assert f"Warning: {NOT_JUDGED}" in capsys.readouterr().err
     assert json.loads((tmp_path / "out.json").read_text())["warnings"][-1] == NOT_JUDGED
 
 

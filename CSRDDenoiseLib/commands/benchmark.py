@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         action="store_true",
         help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
     )
-    parser.add_argument("--output", type=Path, metavar="results.json", help="where the numbers go")
+    parser.add_argument("--output", type=Path, metavar="results.json", help="JSON file for the numbers")
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
-from .denoise import add_run_options, settings_from_args, tell_result
+from .denoise import add_run_options, print_result, settings_from_args
 from .progress import progress_callback
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     }
     table = _compare({name: image for name, image in images.items() if image}, args.output / FIGURE)
     print(table, file=sys.stderr if args.progress == "json" else sys.stdout)
-    tell_result(result, args.progress)
+    print_result(result, args.progress)
     return 0
 
 

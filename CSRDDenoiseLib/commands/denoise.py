@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     files = parser.add_argument_group("files (NIfTI, NRRD, MetaImage; inputs also DICOM series folders)")
     files.add_argument("--pet", type=Path, required=True, metavar="PATH", help="low-dose PET")
-    files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, at the same place")
+    files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, aligned (see --register)")
     files.add_argument(
         "--full-dose-reference",
         type=Path,
@@ -38,12 +38,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
     files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
-    files.add_argument("--support", type=Path, metavar="PATH", help="where the PET's counts do not support the result")
-    files.add_argument("--report", type=Path, metavar="FOLDER", help="write a quality report (one HTML page) there")
+    files.add_argument(
+        "--unsupported",
+        "--support",
+        dest="support",
+        type=Path,
+        metavar="PATH",
+        help="map of structure that the PET's counts do not support: 1 added, 2 removed",
+    )
+    files.add_argument("--report", type=Path, metavar="FOLDER", help="folder for a quality report, one HTML page")
     files.add_argument("--labels", type=Path, metavar="PATH", help="label map whose regions the report measures")
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    files.add_argument("--register", action="store_true", help="move the MR rigidly to where it fits the PET best")
-    files.add_argument("--nan-to-zero", action="store_true", help="take NaN and infinity in the inputs for zero")
+    files.add_argument("--register", action="store_true", help="register the MR rigidly to the PET")
+    files.add_argument("--nan-to-zero", action="store_true", help="replace NaN and infinity in the inputs by zero")
     add_run_options(parser)
     parser.set_defaults(run=run)
 
@@ -54,7 +61,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quality.add_argument("--preset", choices=tuple(PRESETS), default=DEFAULT_PRESET, help="default: %(default)s")
     quality.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
     quality.add_argument("--sampler", choices=SAMPLERS, help="mean: posterior mean, one evaluation, no uncertainty")
-    quality.add_argument("--steps", type=int, metavar="N", help="noise levels the sampler visits")
+    quality.add_argument("--steps", type=int, metavar="N", help="noise levels of the sampler")
     quality.add_argument("--samples", type=int, metavar="K", help="samples drawn for the uncertainty")
     quality.add_argument(
         "--estimate", choices=ESTIMATES, help="the denoised PET: the posterior mean (default), or the samples' mean"
@@ -66,7 +73,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="P|DxHxW",
         help="sides of a patch in voxels; default: what fits",
     )
-    quality.add_argument("--seed", type=int, metavar="S", help="same seed, same result")
+    quality.add_argument("--seed", type=int, metavar="S", help="of the samples; same seed, same result")
     quality.add_argument("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto")
     quality.add_argument(
         "--precision", choices=PRECISIONS, help="of the network's arithmetic; default: auto, what the device does best"
@@ -86,7 +93,7 @@ def _patch_size(text: str) -> Union[int, tuple[int, ...]]:
     return sides[0] if len(sides) == 1 else sides
 
 
-def tell_result(result: DenoiseResult, progress: str) -> None:
+def print_result(result: DenoiseResult, progress: str) -> None:
     """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
     outputs, seconds = result.provenance["outputs"], result.provenance["seconds"]["total"]
     if progress == "json":
@@ -111,5 +118,5 @@ def run(args: argparse.Namespace) -> int:
 
     request = FileRequest(**{field.name: getattr(args, field.name) for field in fields(FileRequest)})
     result = denoise_files(request, settings, args.model, progress_callback(args.progress))
-    tell_result(result, args.progress)
+    print_result(result, args.progress)
     return 0
