@@ -134,7 +134,7 @@ def test_calibrated_model_gives_the_error_to_expect(pet, model_folder):
     from CSRDDenoiseLib.uncertainty import KEY
 
     model = load_model(model_folder)
-    table = {"spread": [1e-6, 1e6], "error": [2e-6, 2e6], "smoothing_mm": 0.0}
+    table = {"spread": [1e-6, 4e5], "error": [2e-6, 8e5], "smoothing_mm": 0.0}
     doubled = replace(model, metadata=replace(model.metadata, extra={KEY: table}))
     settings = DenoiseSettings(samples=2, steps=2)
     plain, calibrated = (denoise(pet, None, settings, each) for each in (model, doubled))
