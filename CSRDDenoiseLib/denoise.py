@@ -17,9 +17,10 @@ import SimpleITK as sitk
 from .checks.alignment import check_alignment
 from .checks.inputs import judge_input
 from .checks.unsupported import NOT_JUDGED, Output, check_output
-from .io.read import read_volume, units_of
+from .io.read import read, units_of
 from .io.record import RECORD_FORMAT, Stages, describe_file, describe_image, peak_memory_bytes, versions
-from .io.write import all_or_nothing, sidecar_path, write_image, write_record
+from .io.volume import ReadVolume
+from .io.write import all_or_nothing, record_path, write_image, write_record
 from .model.bundle import DEFAULT_MODEL, Model, load_model
 from .prepare.align import Aligned, to_model_grid
 from .prepare.register import register_mr
@@ -45,6 +46,7 @@ from .request import (
 )
 from .restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_labels, restore_uncertainty
 from .scan import HEAD_SMOOTHING_MM, smooth
+from .sentences import sentences
 from .settings import DenoiseSettings
 from .uncertainty import calibrate
 
@@ -134,7 +136,7 @@ def denoise_files(
 ) -> DenoiseResult:
     """Denoise files: what can be told to be wrong is told before the work, and outputs appear only when complete.
 
-    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised.json``.
+    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``.
 
     Raises:
         InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.
@@ -146,21 +148,22 @@ def denoise_files(
     stages = Stages(Reporter(progress, _shares(shares, settings)))
     with stages.stage("read"):
         loaded = _loaded(model, settings, with_mr=request.mr is not None)
-        images = {name: read_volume(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
-        files = {name: describe_file(path) for name, path in request.inputs.items()}
+        volumes = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
+        images = {name: volume.image for name, volume in volumes.items()}
+        files = {name: describe_file(path, volumes[name].header.files) for name, path in request.inputs.items()}
         if request.labels:
             check_labels(images["labels"], images["pet"])
             files["labels"].update(describe_image(images["labels"]))
-    result = _run(images, settings, loaded, stages)
+    result = _with_reading(_run(images, settings, loaded, stages), volumes)
     if request.support and not result.provenance["quality"]["output"]["judged"]:
         result = _with_warning(result, NOT_JUDGED)
     images.pop("full_dose_reference", None)
-    record = sidecar_path(request.output)
+    record = record_path(request.output)
     pages = [request.page] if request.page else []
     with all_or_nothing([*request.volumes.values(), *pages, record]) as temporary:
         with stages.stage("write"):
             for name, path in request.volumes.items():
-                write_image(getattr(result, name), temporary[path])
+                write_image(getattr(result, name), temporary[path], volumes["pet"], describes=name == "denoised")
         for page in pages:
             with stages.stage("report"):
                 told = _with_files(result, request, files, stages).provenance
@@ -300,6 +303,14 @@ def _provenance(inputs: _Inputs, settings: DenoiseSettings, model: Model, sample
         "precision": str(samples.precision),
         "versions": versions(),
     }
+
+
+def _with_reading(result: DenoiseResult, volumes: Mapping[str, ReadVolume]) -> DenoiseResult:
+    """Return the result with what was noticed when its inputs were read."""
+    findings = [finding for volume in volumes.values() for finding in volume.findings]
+    warnings = (*sentences(findings), *result.warnings)
+    told = {"reading": [finding.as_dict() for finding in findings], "warnings": list(warnings)}
+    return replace(result, warnings=warnings, provenance={**result.provenance, **told})
 
 
 def _with_warning(result: DenoiseResult, sentence: str) -> DenoiseResult:

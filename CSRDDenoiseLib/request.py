@@ -5,7 +5,6 @@ Every function raises :class:`InputError`, or returns warnings (sentences) where
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -15,7 +14,8 @@ import SimpleITK as sitk
 
 from .errors import InputError, ModelError
 from .io.grid import Grid
-from .io.write import output_suffix, sidecar_path
+from .io.read import check_readable
+from .io.write import check_output_folder, check_output_path, output_suffix, record_path, sidecar_path
 from .prepare.align import Aligned
 from .report.drawing import require_matplotlib
 from .settings import DenoiseSettings
@@ -88,8 +88,7 @@ class FileRequest:
 def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     """Refuse a request that cannot end well, from its paths alone."""
     for name, path in request.inputs.items():
-        if not path.exists():
-            raise InputError(f"The {INPUT_NAMES[name]} '{path}' does not exist.")
+        check_readable(path, INPUT_NAMES[name])
     if request.mr and _same(request.pet, request.mr):
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
     for path in request.volumes.values():
@@ -228,39 +227,26 @@ def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
 
 
 def _check_outputs(request: FileRequest) -> None:
-    outputs = {**request.volumes, "record": sidecar_path(request.output)}
+    outputs = {**request.volumes, "record": record_path(request.output)}
     if request.page:
         outputs["report"] = request.page
-    # a NIfTI's own JSON (BIDS) is part of the input
-    guarded = [*request.inputs.values(), *(sidecar_path(path) for path in request.inputs.values() if path.is_file())]
+    # a file's own JSON (BIDS), and the record of the run that made it, are part of the input
+    beside = [name(path) for path in request.inputs.values() for name in (sidecar_path, record_path)]
+    guarded = [*request.inputs.values(), *(path for path in beside if path.exists())]
     seen: dict[Path, str] = {}
     for name, path in outputs.items():
+        check_output_path(path, name)
         place = path.resolve()
         if place in seen:
             raise InputError(f"The {name} and the {seen[place]} would both go to '{path}'; give each its own path.")
         seen[place] = name
         if any(_same(path, other) for other in guarded):
             raise InputError(f"The {name} would overwrite an input, '{path}'; give another path.")
-        if path.is_dir():
-            raise InputError(f"The {name} '{path}' is a folder; give a file name.")
         if path.exists() and not request.overwrite:
             raise InputError(f"The {name} '{path}' exists already; choose another name or use --overwrite.")
-    for folder in {path.parent for path in outputs.values()}:
+    for folder in {(path.resolve() if path.is_symlink() else path).parent for path in outputs.values()}:
         # the report's folder is made when the report is written
-        _check_folder(folder.parent if folder == request.report and not folder.exists() else folder)
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"The output folder '{folder}' is a file; give a folder.")
-    if not folder.exists():
-        raise InputError(f"The output folder '{folder}' does not exist; create it first.")
-    try:
-        # asking for permission bits is not enough: read-only file systems, ACLs and root differ
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"The output folder '{folder}' cannot be written to: {error.strerror}.") from error
+        check_output_folder(folder.parent if folder == request.report and not folder.exists() else folder)
 
 
 def _same(one: Path, other: Path) -> bool:

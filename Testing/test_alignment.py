@@ -272,7 +272,7 @@ def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_
     assert main([*words, "--register"]) == 0
     told = capsys.readouterr().err
     assert "The MR was moved by" in told and "misaligned" not in told
-    record = json.loads((tmp_path / "output.json").read_text())
+    record = json.loads((tmp_path / "output_provenance.json").read_text())
     assert record["settings"]["register"] is True
     assert record["quality"]["registration"]["offset_mm"] == pytest.approx(10, abs=1.5)
 

@@ -131,12 +131,12 @@ def test_output_over_an_input(files, tmp_path):
 
 
 def test_record_over_the_inputs_own_json(files, tmp_path):
-    (tmp_path / "pet.json").write_text("{}")
+    (tmp_path / "pet_provenance.json").write_text("{}")
     assert "record would overwrite an input" in refused(files, output=tmp_path / "pet.nrrd", overwrite=True)
 
 
 def test_output_or_its_record_that_exists(files, tmp_path):
-    (tmp_path / "out.json").write_text("{}")
+    (tmp_path / "out_provenance.json").write_text("{}")
     assert "record" in refused(files) and "--overwrite" in refused(files)
     files["output"].write_bytes(b"")
     assert "denoised" in refused(files)

@@ -40,8 +40,8 @@ def lines(text: str) -> list[dict]:
 def test_denoise_writes_volumes_and_record(words, tmp_path, capsys):
     extra = ["--difference", str(tmp_path / "d.mha"), "--uncertainty", str(tmp_path / "u.nrrd"), "--seed", "3"]
     assert main([*words, *extra]) == 0
-    assert {"out.nii.gz", "out.json", "d.mha", "u.nrrd"} <= {path.name for path in tmp_path.iterdir()}
-    assert json.loads((tmp_path / "out.json").read_text())["seed"] == 3
+    assert {"out.nii.gz", "out_provenance.json", "d.mha", "u.nrrd"} <= {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "out_provenance.json").read_text())["seed"] == 3
     told = capsys.readouterr()
     assert told.out == "" and "Wrote" in told.err and "sample" in told.err
 
@@ -185,7 +185,7 @@ def test_demo_compares_with_the_full_dose(tmp_path, monkeypatch, capsys, model_f
     assert "low dose 1/10" in table and "denoised" in table and "PSNR" in table
     assert {path.name for path in output.iterdir()} == {
         "denoised.nii.gz",
-        "denoised.json",
+        "denoised_provenance.json",
         "difference.nii.gz",
         "uncertainty.nii.gz",
         "comparison.png",

@@ -174,7 +174,7 @@ def test_files_and_their_record(pet, mr, model_folder, tmp_path):
     result = denoise_files(request, TWO_SAMPLES, model_folder)
     for name, path in request.volumes.items():
         np.testing.assert_array_equal(values(sitk.ReadImage(str(path))), values(getattr(result, name)))
-    record = json.loads((tmp_path / "denoised.json").read_text())
+    record = json.loads((tmp_path / "denoised_provenance.json").read_text())
     for name in ("pet", "mr"):
         content = (tmp_path / f"{name}.nii.gz").read_bytes()
         assert record["inputs"][name]["sha256"] == hashlib.sha256(content).hexdigest()

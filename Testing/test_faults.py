@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, mounts
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = {"SIGKILL": 17, "SIGTERM": 17, "SIGINT": 16}
-OUTPUTS = ("out.nii.gz", "difference.nrrd", "out.json")
+OUTPUTS = ("out.nii.gz", "difference.nrrd", "out_provenance.json")
 SECONDS = 120
 SPARE_MEMORY = 60 << 20
 # everything is imported before the word that the job may be killed from, so that a case costs a fork and no more

@@ -107,7 +107,7 @@ def test_command_tells_and_records_the_share(tmp_path, model_folder, capsys):
     call += ["--full-dose-reference", tmp_path / "full.nrrd", "--preset", "fast", "--progress", "none"]
     call += ["--report", tmp_path]
     assert main([str(part) for part in call]) == 0
-    record = json.loads((tmp_path / "out.json").read_text())
+    record = json.loads((tmp_path / "out_provenance.json").read_text())
     dose = record["quality"]["noise"]["dose"]
     assert dose["relative_to"] == REFERENCE and 0.1 / RIGHT_FACTOR < dose["estimate"] < 0.1 * RIGHT_FACTOR
     assert record["inputs"]["full_dose_reference"]["path"].endswith("full.nrrd")

@@ -124,7 +124,7 @@ def test_map_that_could_not_be_judged_is_told_where_it_was_asked_for(tmp_path, p
     for option in ("--unsupported", "--support"):
         assert main([*call, option, str(tmp_path / "support.nrrd")]) == 0
         assert f"Warning: {NOT_JUDGED}" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out.json").read_text())["warnings"][-1] == NOT_JUDGED
+    assert json.loads((tmp_path / "out_provenance.json").read_text())["warnings"][-1] == NOT_JUDGED
 
 
 def test_calibrated_model_gives_the_error_to_expect(pet, model_folder):

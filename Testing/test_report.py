@@ -80,7 +80,7 @@ def request_with_report(tmp_path, pet, mr) -> FileRequest:
 
 
 def test_page_shows_inputs_pictures_numbers_warnings_and_the_whole_record(page, run_folder):
-    record = json.loads((run_folder / "out.json").read_text(encoding="utf-8"))
+    record = json.loads((run_folder / "out_provenance.json").read_text(encoding="utf-8"))
     assert record["outputs"]["report"].endswith("out.html")
     assert record["inputs"]["labels"]["sha256"] and record["seconds"]["report"] > 0
     for title in ("Before and after", "Alignment of PET and MR", "Inputs and provenance", "Profiles and histograms"):
@@ -137,7 +137,7 @@ def test_browser_test_can_fail(browser: Browser, tmp_path):
 @pytest.mark.parametrize("many", [False, True], ids=["usual", "many warnings"])
 def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many):
     """With the bundled head, whose pictures have real proportions; what it is denoised with does not matter."""
-    record = json.loads((run_folder / "out.json").read_text(encoding="utf-8"))
+    record = json.loads((run_folder / "out_provenance.json").read_text(encoding="utf-8"))
     pet, mr, labels = (sitk.ReadImage(str(SAMPLE / f"{n}.nii.gz")) for n in ("low_dose_1_10", "mr", "labels"))
     if many:
         record["warnings"] = [

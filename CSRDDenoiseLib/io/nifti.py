@@ -1,14 +1,10 @@
-"""NIfTI-1 and -2, Analyze and FreeSurfer's MGH, read by nibabel; where they lie is decided here.
-
-The sform decides where its code is above 0, else the qform, as in nibabel, SPM, FSL and ANTs. A disagreement of the two
-is measured and reported. Without either (codes 0 and 0, Analyze) nibabel's convention is taken and reported.
-"""
+"""NIfTI-1 and -2, Analyze and FreeSurfer's MGH, read by nibabel; :mod:`.nifti_place` decides where they lie."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -16,38 +12,19 @@ import nibabel
 import numpy as np
 from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
-from nibabel.openers import ImageOpener
-from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
-from ..findings import Finding, info, warning
-from .grid import Grid, disagreement_mm, image_from_xyz, shear_mm
+from .grid import image_from_xyz
+from .nifti_place import place_of, units_of_header
 from .sidecar import sidecar_frames
 from .volume import Frame, Header, ReadVolume, times
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh")
 SINGLE_FILE_NIFTI = (".nii", ".nii.gz")
-SAME_PLACE_MM = 0.1
-"""Forms that agree to this distance at every corner say the same."""
-LARGEST_SHEAR = 0.5
-"""Shear, as a part of the smallest voxel side, up to which the nearest rectangular grid is taken."""
-SAME_VOXEL = 0.01
-
 _PAIRS = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 1 << 20
-_MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
-_PLAUSIBLE_VOXEL_MM = (0.05, 50.0)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the volume lies: an affine (4, 4) in mm, R-A-S, what decided it, and what was noticed."""
-
-    affine: np.ndarray
-    orientation: str
-    findings: tuple[Finding, ...]
 
 
 def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str, Any]) -> ReadVolume:
@@ -59,19 +36,7 @@ def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str
     image = _opened(path, what)
     frames = _frames(image, path, what, sidecar)
     index = _chosen(frames, frame, image.shape, path, what)
-    place = _place(image, path, what)
-    size = image.shape[:3]
-    shear = shear_mm(size, place.affine)
-    grid = Grid.from_affine(size, place.affine)
-    findings = place.findings
-    if shear > LARGEST_SHEAR * min(grid.spacing):
-        raise InputError(
-            f"The {place.orientation} of the {what} '{path}' is sheared: its axes are not perpendicular, and its "
-            f"corners lie up to {shear:.1f} mm from those of a rectangular grid. Resample it to a rectangular grid "
-            f"first{_of_other_form(findings)}."
-        )
-    if shear > SAME_PLACE_MM:
-        findings = (*findings, warning("orientation.shear", what=what, distance_mm=round(shear, 2)))
+    grid, place = place_of(image, path, what)
     values = _values(image, index, path, what)
     header = Header(
         format=type(image).__name__.replace("Image", "").replace("Nifti", "NIfTI-").replace("Pair", " pair"),
@@ -82,8 +47,8 @@ def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str
         nifti=image.header if isinstance(image.header, nibabel.Nifti1Header) else None,
     )
     if not header.format.startswith(("NIfTI", "MGH")):
-        header = Header(**{**vars(header), "format": "Analyze"})
-    return ReadVolume(image_from_xyz(values, grid), "unknown", findings, header)
+        header = replace(header, format="Analyze")
+    return ReadVolume(image_from_xyz(values, grid), "unknown", place.findings, header)
 
 
 def _files(image: Any) -> tuple[Path, ...]:
@@ -189,18 +154,11 @@ def _time_step(image: Any) -> tuple[Optional[float], float]:
     """Return seconds between frames and the first one's begin, where a NIfTI header says so."""
     if not isinstance(image.header, nibabel.Nifti1Header):
         return None, 0.0
-    factor = _SECONDS_PER_UNIT.get(_units(image.header)[1])
+    factor = _SECONDS_PER_UNIT.get(units_of_header(image.header)[1])
     step, begin = float(image.header["pixdim"][4]), float(image.header["toffset"])
     if factor is None or not np.isfinite(step) or step <= 0:
         return None, 0.0
     return step * factor, begin * factor if np.isfinite(begin) else 0.0
-
-
-def _units(header: Any) -> tuple[str, str]:
-    try:
-        return header.get_xyzt_units()
-    except KeyError:
-        return "unknown", "unknown"
 
 
 def _chosen(frames: tuple[Frame, ...], frame: Optional[int], shape: tuple[int, ...], path: Path, what: str) -> int:
@@ -241,140 +199,6 @@ def _values(image: Any, index: int, path: Path, what: str) -> np.ndarray:
         raise InputError(f"The {what} '{path}' holds complex numbers; a magnitude image is needed.")
     is_double = image.get_data_dtype().kind == "f" and image.get_data_dtype().itemsize >= 8
     return values.astype(np.float64 if is_double else np.float32)
-
-
-def _place(image: Any, path: Path, what: str) -> _Place:
-    size = image.shape[:3]
-    if isinstance(image.header, nibabel.Nifti1Header):
-        return _nifti_place(image, _raw_header(image), size, path, what)
-    affine = np.array(image.affine, dtype=float)
-    _check_affine(affine, "header", path, what)
-    if isinstance(image, nibabel.MGHImage):
-        oriented = bool(image.header["goodRASFlag"])
-    else:
-        oriented = bool(getattr(image, "file_map", {}).get("mat") and _has_mat(image))
-    if oriented:
-        return _Place(affine, "header", ())
-    return _Place(affine, "none", (warning("orientation.none", what=what, kind=_kind(image)),))
-
-
-def _kind(image: Any) -> str:
-    return "FreeSurfer file" if isinstance(image, nibabel.MGHImage) else "Analyze file"
-
-
-def _has_mat(image: Any) -> bool:
-    name = image.file_map["mat"].filename
-    return bool(name) and Path(name).exists()
-
-
-def _raw_header(image: Any) -> Any:
-    """Return the header as it is stored: nibabel repairs voxel sizes of 0 on reading, without a word."""
-    entry = image.file_map.get("header") or image.file_map["image"]
-    if not entry.filename:
-        return image.header
-    with ImageOpener(entry.filename, "rb") as stream:
-        return type(image.header)(stream.read(image.header.template_dtype.itemsize), check=False)
-
-
-def _nifti_place(image: Any, raw: Any, size: tuple[int, ...], path: Path, what: str) -> _Place:
-    sform_code, qform_code = int(raw["sform_code"]), int(raw["qform_code"])
-    pixdim = np.array(raw["pixdim"][1:4], dtype=float)
-    scale, findings = _scale_to_mm(raw, pixdim, what)
-    unset = _is_unset(pixdim)
-    if sform_code <= 0 and unset:
-        raise InputError(
-            f"The {what} '{path}' has no voxel size: its header holds {_listed(pixdim)} mm. Export it again, or set "
-            "the voxel size."
-        )
-    if sform_code <= 0:
-        affine = _qform(image.header) if qform_code > 0 else np.array(image.header.get_base_affine(), dtype=float)
-        _check_affine(affine, "qform", path, what)
-        if qform_code > 0:
-            return _Place(scale @ affine, "qform", findings)
-        return _Place(scale @ affine, "none", (*findings, warning("orientation.none", what=what, kind="NIfTI header")))
-    sform = np.array(raw.get_sform(), dtype=float)
-    _check_affine(sform, "sform", path, what)
-    sides = np.linalg.norm(sform[:3, :3], axis=0)
-    findings = (*findings, *_voxel_findings(sides, pixdim, size, path, what))
-    if qform_code > 0 and not unset:
-        findings = (*findings, *_form_findings(sform, raw, size, (sform_code, qform_code), what))
-    return _Place(scale @ sform, "sform", findings)
-
-
-def _is_unset(pixdim: np.ndarray) -> bool:
-    return bool((~np.isfinite(pixdim)).any() or (pixdim == 0).any())
-
-
-def _voxel_findings(
-    sides: np.ndarray, pixdim: np.ndarray, size: tuple[int, ...], path: Path, what: str
-) -> tuple[Finding, ...]:
-    """Compare the voxel size of the sform with the header's own; a unit sform beside real voxels is refused."""
-    if np.allclose(sides, np.abs(pixdim), rtol=SAME_VOXEL):
-        return ()
-    is_default = _is_unset(pixdim) or bool((np.abs(pixdim) == 1).all())
-    distance = float(np.linalg.norm((np.array(size) - 1) * (sides - np.abs(pixdim))))
-    if not is_default and np.allclose(sides, 1, rtol=1e-3):
-        raise InputError(
-            f"The two forms of the {what} '{path}' disagree: its sform has voxels of {_listed(sides)} mm (a unit "
-            f"matrix) and its header (pixdim, which the qform uses) {_listed(pixdim)} mm, so they place its corners up "
-            f"to {distance:.0f} mm apart. Correct the sform, for instance by setting it to the qform (nibabel: "
-            "image.set_sform(image.get_qform(), 1))."
-        )
-    values = {"what": what, "sides": sides.round(4).tolist(), "pixdim": _listed(pixdim)}
-    return (warning("orientation.voxel_size", **values),)
-
-
-def _form_findings(
-    sform: np.ndarray, raw: Any, size: tuple[int, ...], codes: tuple[int, int], what: str
-) -> tuple[Finding, ...]:
-    distance = disagreement_mm(size, sform, _qform(raw))
-    if not np.isfinite(distance):
-        return (warning("orientation.qform_broken", what=what),)
-    if distance <= SAME_PLACE_MM:
-        return ()
-    values = {"what": what, "distance_mm": round(distance, 2), "sform_code": codes[0], "qform_code": codes[1]}
-    return (warning("orientation.forms_disagree", **values),)
-
-
-def _qform(header: Any) -> np.ndarray:
-    """Return the qform (4, 4), NaN where its quaternion is none."""
-    try:
-        return np.array(header.get_qform(), dtype=float)
-    except (ValueError, HeaderDataError):
-        return np.full((4, 4), np.nan)
-
-
-def _of_other_form(findings: tuple[Finding, ...]) -> str:
-    found = next((each for each in findings if each.code == "orientation.forms_disagree"), None)
-    if not found:
-        return ""
-    distance = found.values["distance_mm"]
-    return f" (or correct the sform: the qform beside it places the corners up to {distance:.1f} mm away)"
-
-
-def _scale_to_mm(raw: Any, pixdim: np.ndarray, what: str) -> tuple[np.ndarray, tuple[Finding, ...]]:
-    """Return the factor (4, 4) from the header's unit of length to mm; one that cannot be is ignored."""
-    unit = _units(raw)[0]
-    factor = _MM_PER_UNIT.get(unit, 1.0)
-    if factor == 1.0:
-        return np.eye(4), ()
-    sides = np.linalg.norm(raw.get_sform()[:3, :3], axis=0) if int(raw["sform_code"]) > 0 else np.abs(pixdim)
-    low, high = _PLAUSIBLE_VOXEL_MM
-    if bool(((sides * factor >= low) & (sides * factor <= high)).all()):
-        return np.diag([factor, factor, factor, 1.0]), (info("units.length", what=what, unit=unit),)
-    return np.eye(4), (warning("units.length_ignored", what=what, unit=unit, sides=sides.tolist()),)
-
-
-def _check_affine(affine: np.ndarray, form: str, path: Path, what: str) -> None:
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(
-            f"The {form} of the {what} '{path}' is no place in space: its matrix is singular or not finite "
-            f"({_listed(affine[:3].ravel())}). Export it again, or correct its header."
-        )
-
-
-def _listed(values: np.ndarray) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _reason(error: Exception, path: Path) -> str:

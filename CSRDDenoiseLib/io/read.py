@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..findings import Finding, info, warning
 from .dicom import dicom_files, is_dicom_file, read_dicom
 from .dicom_files import INDEX
+from .names import itk_path
 from .nifti import read_nifti, suffix_of
 from .sidecar import read_sidecar, sidecar_unit
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
@@ -57,7 +58,7 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
             missing or doubled slices, no rectangular grid, values beyond float32.
     """
     path = Path(path)
-    _check_readable(path, what)
+    check_readable(path, what)
     try:
         volume = _read(path, what, frame)
     except RuntimeError as error:
@@ -73,7 +74,7 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
     return volume
 
 
-def _check_readable(path: Path, what: str) -> None:
+def check_readable(path: Path, what: str) -> None:
     """Refuse a path that is not there, or that may not be read; the two are told apart."""
     try:
         path.stat()
@@ -102,8 +103,13 @@ def _read(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
 
 
 def _read_by_itk(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
+    with itk_path(path) as place:
+        return _read_place_by_itk(place, path, what, frame)
+
+
+def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) -> ReadVolume:
     reader = sitk.ImageFileReader()
-    reader.SetFileName(os.fspath(path))
+    reader.SetFileName(place)
     reader.ReadImageInformation()
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     if components != 1:

@@ -9,13 +9,13 @@ import time
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Sequence
 
 import SimpleITK as sitk
 
 from .. import __version__
 from ..progress import Reporter
-from .read import dicom_files, units_of
+from .volume import units_of
 
 RECORD_FORMAT = 1
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors")
@@ -64,9 +64,8 @@ def describe_image(image: sitk.Image) -> dict[str, Any]:
     }
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """Return the path and the SHA-256 of a file, or of the files of a DICOM series one after another."""
-    files = [Path(name) for name in dicom_files(path)] if path.is_dir() else [path]
+def describe_file(path: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Return the path of an input and the SHA-256 of the files it was read from, one after another."""
     return {"path": str(path.resolve()), "files": len(files), "sha256": _sha256(files)}
 
 
@@ -91,7 +90,7 @@ def peak_memory_bytes() -> Optional[int]:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _sha256(files: list[Path]) -> str:
+def _sha256(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as stream:

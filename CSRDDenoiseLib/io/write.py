@@ -1,42 +1,125 @@
-"""Write: all volumes and the record of a run, or none of them, each complete or not there at all."""
+"""Write: all volumes and the record of a run, or none of them, each complete or not there at all.
+
+A path that is a symbolic link is written through: the file that it points to is replaced, and the link stays.
+"""
 
 from __future__ import annotations
 
+import errno
 import glob
+import hashlib
 import json
 import os
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, Optional
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .grid import Grid
+from .names import itk_path
+from .nifti import SINGLE_FILE_NIFTI
+from .nifti_write import write_nifti
+from .sidecar import stem_of
+from .volume import ReadVolume, with_unit
 
 # MetaImage and NRRD only in the forms that keep header and voxels in one file: two files cannot be renamed as one
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+RECORD_ENDING = "_provenance.json"
+LONGEST_NAME = 255
+"""Bytes of a file name on the file systems in use (NAME_MAX)."""
+_IMAGE_IO = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+_SAME_PLACE, _FLOAT32 = 1e-3, 1e-6
 
 
 def output_suffix(path: Path) -> str:
-    """Return the image suffix of a path.
+    """Return the image suffix of a path, in lower case.
 
     Raises:
         InputError: images cannot be written under that name.
     """
-    for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return suffix
+    suffix = _image_suffix(path)
+    if suffix and len(path.name) > len(suffix):
+        return suffix
     raise InputError(f"'{path}' does not end in an image format that is written: {', '.join(SUFFIXES)}.")
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where the JSON record of an image lies: ``denoised.nii.gz`` -> ``denoised.json``."""
-    for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix):
-            return path.with_name(path.name[: -len(suffix)] + ".json")
-    return path.with_suffix(".json")
+    """Return where BIDS keeps the metadata of an image: ``pet.nii.gz`` -> ``pet.json``; it is part of an input."""
+    return path.with_name(f"{stem_of(path)}.json")
+
+
+def record_path(path: Path) -> Path:
+    """Return where the record of a run lies beside its image: ``denoised.nii.gz`` -> ``denoised_provenance.json``."""
+    return path.with_name(f"{stem_of(path)}{RECORD_ENDING}")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record of an image that a run wrote; runs of version 0.1 kept it under ``NAME.json``.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    for place in (record_path(path), sidecar_path(path)):
+        try:
+            record = json.loads(place.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise InputError(f"The record '{place}' cannot be read: {error}.") from error
+        if isinstance(record, dict) and "format" in record and "inputs" in record:
+            return record
+    raise InputError(f"The image '{path}' has no record beside it ('{record_path(path).name}').")
+
+
+def check_output_path(path: Path, name: str) -> None:
+    """Refuse a path that no file can be written to: too long, in no folder, a folder itself, or not permitted.
+
+    Args:
+        path: where a file is to go.
+        name: how messages call it.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    length = len(os.fsencode(path.name))
+    if length > LONGEST_NAME:
+        raise InputError(
+            f"The {name} '{path.name[:40]}...' has a name of {length} bytes; {LONGEST_NAME} are possible. Give a "
+            "shorter one."
+        )
+    try:
+        if path.is_dir():
+            raise InputError(f"The {name} '{path}' is a folder; give a file name.")
+        os.lstat(path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) not in (errno.ENOTDIR, errno.ENOENT):
+            raise InputError(f"The {name} '{path}' cannot be written: {reason}.") from error
+
+
+def check_output_folder(folder: Path) -> None:
+    """Refuse a folder that files cannot be written to.
+
+    Raises:
+        InputError: it is a file, missing, or not permitted.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"The output folder '{folder}' is a file; give a folder.")
+        if not folder.exists():
+            raise InputError(f"The output folder '{folder}' does not exist; create it first.")
+        # asking for permission bits is not enough: read-only file systems, ACLs and root differ
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"The output folder '{folder}' cannot be written to: {error.strerror}.") from error
 
 
 @contextmanager
@@ -49,18 +132,19 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     Raises:
         InputError: something could not be written; then nothing is.
     """
-    temporary = {path: path.with_name(f".{os.getpid()}.partial.{path.name}") for path in paths}
-    missing = {path.parent for path in temporary if not path.parent.exists()}
+    targets = {path: path.resolve() if path.is_symlink() else path for path in paths}
+    temporary = {path: target.with_name(_temporary_name(target)) for path, target in targets.items()}
+    missing = {target.parent for target in targets.values() if not target.parent.exists()}
     try:
         for folder in missing:
             folder.mkdir()
-        for path in temporary:
-            _remove_leftovers(path)
+        for target in targets.values():
+            _remove_leftovers(target)
         yield temporary
         for path, written in temporary.items():
-            os.replace(written, path)
+            os.replace(written, targets[path])
     except (OSError, RuntimeError) as error:
-        places = ", ".join(sorted({str(path.parent) for path in temporary}))
+        places = ", ".join(sorted({str(target.parent) for target in targets.values()}))
         reason = str(error).strip().splitlines()[-1].rstrip(".")
         raise InputError(f"The results cannot be written to {places}: {reason}. Nothing was written.") from error
     finally:
@@ -73,9 +157,24 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
                 folder.rmdir()
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of runs that were killed while they wrote ``path``."""
-    for left in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
+def _temporary_name(target: Path) -> str:
+    """Return a name in the same folder that is short enough, and whose suffix the writers know in this case."""
+    suffix = _image_suffix(target) or target.suffix
+    base = target.name[: len(target.name) - len(suffix)]
+    name = f".{os.getpid()}.partial.{base}{suffix}"
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    return f".{os.getpid()}.partial.{hashlib.sha256(os.fsencode(base)).hexdigest()[:16]}{suffix}"
+
+
+def _image_suffix(path: Path) -> str:
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the temporary files of runs that were killed while they wrote ``target``."""
+    ending = _temporary_name(target).partition(".partial.")[2]
+    for left in target.parent.glob(f".*.partial.{glob.escape(ending)}"):
         number = left.name.split(".")[1]
         if number.isdigit() and not _is_running(int(number)):
             with suppress(OSError):
@@ -95,12 +194,40 @@ def _is_running(number: int) -> bool:
     return True
 
 
-def write_image(image: sitk.Image, path: Path) -> None:
-    """Write a compressed image and read it back, because ITK does not always notice a full disk."""
-    sitk.WriteImage(image, str(path), True)
-    written = sitk.ReadImage(str(path))
-    if not np.array_equal(sitk.GetArrayViewFromImage(written), sitk.GetArrayViewFromImage(image)):
+def write_image(image: sitk.Image, path: Path, like: Optional[ReadVolume] = None, describes: bool = True) -> None:
+    """Write a compressed image and read it back, because the libraries do not always notice a full disk.
+
+    Args:
+        image: scalar 3D.
+        path: where to; its suffix decides the format.
+        like: the input on the same grid; a NIfTI keeps its forms, codes, units and texts, NRRD and MetaImage its unit.
+        describes: whether the image has the input's meaning, so that its description and intent hold.
+
+    Raises:
+        OSError, RuntimeError: it could not be written.
+    """
+    if path.name.lower().endswith(SINGLE_FILE_NIFTI):
+        written = write_nifti(image, path, like, describes)
+    else:
+        written = _written_by_itk(image, path, like)
+    values, found = sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(written)
+    if values.shape != found.shape or not np.array_equal(found, values, equal_nan=True):
         raise OSError("what was written reads back differently, as from a full disk")
+    corners = Grid.of(image).corners()
+    ends = np.abs(Grid.of(written).corners() - corners).max()
+    if ends > max(_SAME_PLACE, _FLOAT32 * np.abs(corners).max()):
+        raise OSError(f"what was written reads back {ends:.3g} mm from its place")
+
+
+def _written_by_itk(image: sitk.Image, path: Path, like: Optional[ReadVolume]) -> sitk.Image:
+    named = with_unit(sitk.Image(image), like.unit) if like else image
+    with itk_path(path) as place:
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO(_IMAGE_IO[output_suffix(path)])
+        writer.SetUseCompression(True)
+        writer.SetFileName(place)
+        writer.Execute(named)
+        return sitk.ReadImage(place)
 
 
 def write_record(provenance: dict[str, Any], path: Path) -> None:

@@ -1,0 +1,70 @@
+"""NIfTI output: the input's own forms, codes, units and texts around new values, written and read back by nibabel."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any, Optional
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+
+from .grid import Grid, array_to_xyz
+from .nifti import read_nifti
+from .nifti_place import MM_PER_UNIT, is_unset, units_of_header
+from .volume import ReadVolume
+
+_LEVEL = 6
+_KEPT = (
+    *("pixdim", "xyzt_units", "toffset", "dim_info", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
+_KEPT_WITH_MEANING = ("descrip", "aux_file", "intent_code", "intent_name", "intent_p1", "intent_p2", "intent_p3")
+
+
+def write_nifti(image: sitk.Image, path: Path, like: Optional[ReadVolume], describes: bool) -> sitk.Image:
+    """Write an image and return it as it reads back; see :func:`CSRDDenoiseLib.io.write.write_image`.
+
+    With a NIfTI input both forms, their codes, the units and the times are kept, and the texts and the intent if
+    ``describes``; else both forms are the image's own (code 1, scanner).
+    """
+    header = _output_header(image, like, describes)
+    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    values = array_to_xyz(image)
+    if like is None or like.header.nifti is None:
+        made = kind(values, Grid.of(image).affine, header)
+        for set_form in (made.set_sform, made.set_qform):
+            set_form(made.affine, 1, update_affine=False)
+    else:
+        made = kind(values, None, header)
+    with path.open("wb") as stream:
+        if path.name.lower().endswith(".gz"):
+            # neither name nor time inside: the same result gives the same file
+            with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=_LEVEL, mtime=0) as packed:
+                made.to_stream(packed)
+        else:
+            made.to_stream(stream)
+    return read_nifti(path, "result", None, {}).image
+
+
+def _output_header(image: sitk.Image, like: Optional[ReadVolume], describes: bool) -> Any:
+    source = like.header.nifti if like else None
+    is_second = source is not None and source.sizeof_hdr == nibabel.Nifti2Header.sizeof_hdr
+    header = nibabel.Nifti2Header() if is_second else nibabel.Nifti1Header()
+    if source is None:
+        header.set_xyzt_units("mm", "sec")
+    else:
+        names = _KEPT + (_KEPT_WITH_MEANING if describes else ())
+        for name in names:
+            header[name] = source[name]
+        ignored = like is not None and any(each.code == "units.length_ignored" for each in like.findings)
+        if ignored or units_of_header(source)[0] == "unknown":
+            header.set_xyzt_units("mm", units_of_header(source)[1])
+        pixdim = np.array(header["pixdim"][1:4], dtype=float)
+        if is_unset(pixdim) or int(header["qform_code"]) <= 0:
+            unit = MM_PER_UNIT.get(units_of_header(header)[0], 1.0)
+            header["pixdim"][1:4] = np.array(image.GetSpacing()) / unit
+    header.set_data_dtype(sitk.GetArrayViewFromImage(image).dtype)
+    header.set_data_shape(image.GetSize())
+    return header
