@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -100,7 +101,11 @@ def save(data: Dataset, path: Path) -> Path:
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
+    if pydicom.__version__ < "3":  # Slicer 5.6
+        data.is_little_endian, data.is_implicit_VR = True, False
+        data.save_as(path, write_like_original=False)
+    else:
+        data.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -198,6 +198,7 @@ def test_record_of_a_registration_is_json_and_moves_the_mr(example, landmarks):
     np.testing.assert_allclose(matrix(told.GetInverse()), back, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_any_geometry_gets_a_verdict_or_none_and_no_crash(seed):
     rng = np.random.default_rng(seed)

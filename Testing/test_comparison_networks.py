@@ -52,6 +52,7 @@ def test_every_parameter_is_trained(architecture):
     assert all(bool(parameter.grad.abs().sum() > 0) for parameter in network.parameters())
 
 
+@pytest.mark.slow
 @both
 def test_it_learns_from_where_it_is_born(architecture):
     torch.manual_seed(0)

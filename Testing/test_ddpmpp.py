@@ -50,6 +50,7 @@ def test_memory_layout_does_not_change_the_result(denoiser, recorded, memory_for
     assert relative_error(denoiser.model(channels.to(memory_format=memory_format), level), expected) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 4, 8])
 @torch.inference_mode()
 def test_heun_reproduces_the_published_sampler(denoiser, recorded, steps):

@@ -163,6 +163,7 @@ def test_page_without_what_there_is_not(left_out, pet, mr):
     assert ("<h2>Regions</h2>" in page) == ("labels" not in left_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pet",
     [

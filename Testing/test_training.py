@@ -123,6 +123,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(config):
     assert TrainingRun(replace(config, steps=step + 1)).run().step == step + 1
 
 
+@pytest.mark.slow
 def test_the_budget_of_minutes_is_kept_and_the_log_tells_the_run(config):
     lines = []
     state = TrainingRun(replace(config, steps=10**6), log=lines.append).run(minutes=0.03)
@@ -132,6 +133,7 @@ def test_the_budget_of_minutes_is_kept_and_the_log_tells_the_run(config):
     assert set(lines[-1]["psnr"]) == {"input 1/4", "input 1/8", "mean 1/4", "mean 1/8"}
 
 
+@pytest.mark.slow
 def test_training_learns_the_residual(config):
     config = replace(config, doses=(1 / 200,), steps=250, warmup=10, prior_share=0.0, learning_rate=5e-3)
     run = TrainingRun(config)
@@ -146,6 +148,7 @@ def test_training_learns_the_residual(config):
     assert loss(run.average) < 0.9 * loss(fresh)
 
 
+@pytest.mark.slow
 def test_the_model_of_a_run_loads_and_knows_its_noise_levels(config, tmp_path):
     run = TrainingRun(config)
     run.run()
@@ -159,6 +162,7 @@ def test_the_model_of_a_run_loads_and_knows_its_noise_levels(config, tmp_path):
     assert not set(model.metadata.training["split"]["test"]) & set(model.metadata.training["split"]["train"])
 
 
+@pytest.mark.slow
 def test_phantoms_of_a_dose_range_have_doses_of_their_own(config, tmp_path):
     config = replace(config, doses=(1 / 2, 1 / 5, 1 / 20), dose_range=(1 / 20, 1 / 2), steps=1)
     run = TrainingRun(config)
@@ -176,6 +180,7 @@ def test_phantoms_of_a_dose_range_have_doses_of_their_own(config, tmp_path):
     assert metadata.extra["noise_level_range"] == noise_range(run.pool) != {}
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_a_model(config, tmp_path):
     TrainingRun(config).run()
     export_model(config, tmp_path / "model")
@@ -280,6 +285,7 @@ SMALL = {
 PAPER = {"normalisation": "reference", "sigma_data": 0.5, "sigma_range": (0.004, 160), "prior_share": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_what_ours_is_compared_with_is_trained_resumed_and_exported_by_the_same_code(config, tmp_path, kind):
     recipe = PAPER if kind == "DDPMpp3d" else {}
@@ -298,6 +304,7 @@ def test_what_ours_is_compared_with_is_trained_resumed_and_exported_by_the_same_
     assert model.denoiser.model.in_channels == 1 + len(model.metadata.channels)
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_trains_in_its_own_normalisation(config, tmp_path):
     architecture = {"type": "DDPMpp3d", **SMALL["DDPMpp3d"]}
     paper = TrainingRun(replace(config, architecture=architecture, mr_dropout=0.0, steps=1, **PAPER))
@@ -318,6 +325,7 @@ def test_the_papers_recipe_trains_in_its_own_normalisation(config, tmp_path):
     assert (metadata.normalisation, metadata.mean_from, metadata.mr_optional) == ("reference", "noise", False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", CHANNELS)
 def test_a_pool_of_any_scheme_can_be_handed_to_a_simulator_process(config, scheme):
     pool = TrainingRun(replace(config, normalisation=scheme)).pool

@@ -121,6 +121,7 @@ def test_progress_rises_and_cancel_stops(worker, request_of, tmp_path):
     assert not (tmp_path / "output.nrrd").exists()
 
 
+@pytest.mark.slow
 def test_calibration_and_devices(worker, tiny):
     each = worker()
     each.send({"command": "info", "id": "i"})
@@ -151,6 +152,7 @@ def test_prints_of_libraries_do_not_reach_the_messages(worker):
     assert "stray" in each.answer("nothing more")["errors"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs the size of the process")
 def test_no_memory_is_one_sentence_or_an_end_that_can_be_told(worker, tmp_path, tiny):
     big = sitk.Image(220, 220, 220, sitk.sitkFloat32) + 1.0
