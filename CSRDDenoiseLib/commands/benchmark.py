@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
+from ..io.write import all_or_nothing
 from ..model.bundle import DEFAULT_MODEL
-from ..research.benchmark.run import BenchmarkConfig, Size, run_benchmark, spread_of_time_per_voxel, tables
+from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchmark, spread_of_time_per_voxel, tables
 from ..research.evaluation.table import to_markdown
 from ..settings import PRESETS
+from .arguments import check_file, count
 
 DESCRIPTION = (
     "Time synthetic heads of several sizes, stage by stage, and one evaluation of the paper's setting (same weights, "
@@ -39,7 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the tables, write the numbers."""
+    """Measure, print the tables, write the numbers; 1 where a measurement failed."""
+    if args.output:
+        check_file(args.output)
     results = run_benchmark(BenchmarkConfig(args.size, args.preset, args.model, args.device, args.quality))
     print("\n".join(to_markdown(table) for table in tables(results)))
     for preset in args.preset:
@@ -47,14 +52,18 @@ def run(args: argparse.Namespace) -> int:
         if spread is not None:
             print(f"{preset}: the time per voxel differs by {spread:.0%} between sizes.")
     if args.output:
-        args.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    return 0
+        with all_or_nothing([args.output]) as temporary:
+            temporary[args.output].write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    failed = failures(results)
+    for what in failed:
+        print(f"Failed: {what}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _size(text: str) -> Size:
     """Turn ``96`` or ``256x256x208`` into sides along x, y, z."""
-    sides = [int(side) for side in text.split("x")]
-    if len(sides) not in (1, 3) or min(sides) < 1:
+    sides = [count(8, 1024)(side) for side in text.split("x")]
+    if len(sides) not in (1, 3):
         raise argparse.ArgumentTypeError(f"'{text}' is neither one number of voxels nor three, as in 256x256x208")
     x, y, z = sides * 3 if len(sides) == 1 else sides
     return x, y, z

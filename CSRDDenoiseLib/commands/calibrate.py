@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
+from ..errors import InputError
 from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
+from .arguments import check_folder, dose
 
 DESCRIPTION = (
     "Runs a model on simulated subjects that it was not trained on, compares the spread of its samples with its error "
@@ -21,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("calibrate", help="make the uncertainty tell the error", description=DESCRIPTION)
     parser.add_argument("model", type=Path, metavar="FOLDER", help="the model; its metadata.json is changed")
     parser.add_argument("--subjects", nargs="+", type=Path, required=True, metavar="FOLDER", help="simulated subjects")
-    parser.add_argument("--doses", nargs="+", type=Fraction, metavar="1/N", help="default: those of the first subject")
+    parser.add_argument("--doses", nargs="+", type=dose, metavar="1/N", help="default: those of the first subject")
     parser.add_argument("--preset", choices=[name for name, each in PRESETS.items() if each.has_uncertainty])
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--dry-run", action="store_true", help="tell the numbers, and leave the model as it is")
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from ..uncertainty import KEY
 
     settings = settings_from_preset(args.preset, device=args.device)
+    check_doses(args.subjects, args.doses or ())
     model = load_model(args.model, settings.device)
     uncalibrated = {name: value for name, value in model.metadata.extra.items() if name != KEY}
     model = replace(model, metadata=replace(model.metadata, extra=uncalibrated))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..extras import require
 from ..resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
 from .denoise import add_run_options, print_result, settings_from_args
 from .progress import progress_callback
@@ -34,6 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Denoise the bundled example."""
+    # the table and the picture come after the work, and need what a plain installation lacks
+    require("skimage", "matplotlib")
     settings = settings_from_args(args)
     from ..denoise import FileRequest, denoise_files
     from ..io.read import read_volume

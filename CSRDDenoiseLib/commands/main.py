@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import signal
+import os
 import sys
 import tempfile
 import traceback
@@ -13,6 +13,10 @@ from typing import Optional, Sequence
 
 from .. import __version__
 from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
+from ..extras import missing_package
+from .interrupts import heed_interrupts
+from .log import show_log
+from .streams import lost_output, steady_streams
 
 PROGRAM = "csrd-denoise"
 COMMANDS = {
@@ -34,26 +38,34 @@ INTERNAL_ERROR = 1
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run the program; return 0 done, 2 bad usage or input, 3 cancelled, 1 internal error."""
+    """Run the program; return 0 done, 2 bad usage or input, 3 cancelled, 1 internal error or output that is lost."""
+    # a backend for windows or notebooks may not be installed here, and matplotlib then refuses to be imported
+    os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = [word for word in words if word != DEBUG]
-    args = _parser(arguments).parse_args(arguments)
-    # a request to end is treated as Ctrl-C: temporary files are removed on the way out
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with steady_streams() as (output, _), heed_interrupts(), show_log():
+        code = _run([word for word in words if word != DEBUG], DEBUG in words)
+        output.flush()
+        lost = lost_output(output)
+        if lost:
+            print(f"{PROGRAM}: Standard output is incomplete: {lost}. Files were written all the same.", file=sys.stderr)
+        return code or int(lost is not None)
+
+
+def _run(arguments: Sequence[str], debug: bool) -> int:
+    args = argparse.Namespace()
     try:
+        args = _parser(arguments).parse_args(arguments)
         return args.run(args)
     except KeyboardInterrupt:
         return _fail(Cancelled("Cancelled. Nothing was written."), args)
     except ModuleNotFoundError as error:
-        return _fail(InputError(f"The Python package '{error.name}' is missing; install it and try again."), args)
+        return _fail(missing_package(error.name or str(error)), args)
     except CSRDError as error:
         return _fail(error, args)
     except Exception as error:
         if is_out_of_memory(error):
             return _fail(OutOfMemoryError(MEMORY_IS_USED_UP), args)
-        return _fail_internally(error, args, DEBUG in words)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        return _fail_internally(error, args, debug)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -1,0 +1,83 @@
+"""Types of command-line arguments, whose errors name what is allowed, and checks of where results go."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Callable
+
+from ..errors import InputError
+
+
+def dose(text: str) -> Fraction:
+    """A dose fraction, as in ``1/10`` or ``0.1``, between 0 and 1."""
+    try:
+        value = Fraction(text.strip()).limit_denominator(1000)
+    except (ValueError, ZeroDivisionError) as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a dose fraction such as 1/10") from error
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"the dose fraction {text} must lie between 0 and 1")
+    return value
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A number between two bounds."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
+        if not (math.isfinite(value) and low <= value <= high):
+            raise argparse.ArgumentTypeError(f"{text} must lie between {low:g} and {high:g}")
+        return value
+
+    return convert
+
+
+def count(low: int, high: int = 2**31) -> Callable[[str], int]:
+    """A whole number between two bounds."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from error
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} must lie between {low} and {high}")
+        return value
+
+    return convert
+
+
+def check_folder(folder: Path) -> None:
+    """Check that results can be written to a folder, or that it can be made; nothing stays.
+
+    Raises:
+        InputError: they cannot.
+    """
+    place = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not place.is_dir():
+        raise InputError(f"The output folder '{folder}' cannot be made: '{place}' is not a folder.")
+    try:
+        # asking for permission bits is not enough: read-only file systems, ACLs and root differ
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise InputError(f"The output folder '{folder}' cannot be written to: {error.strerror}.") from error
+
+
+def check_file(path: Path) -> None:
+    """Check that a file of results can be written.
+
+    Raises:
+        InputError: its folder is missing or read-only, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise InputError(f"The output '{path}' is a folder; give the name of a file.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"The output folder '{path.parent}' does not exist; create it first.")
+    check_folder(path.absolute().parent)

@@ -1,0 +1,78 @@
+"""Ctrl-C and requests to end: always heeded, and never in the middle of loading a library."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from types import FrameType
+from typing import Callable, Iterator, Optional
+
+from ..errors import Cancelled
+
+RETRY_SECONDS = 0.05
+_IMPORTS = "<frozen importlib"
+
+
+@contextmanager
+def heed_interrupts() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt.
+
+    A library that is just being loaded may swallow an exception, or end the process in its C code; a signal that comes
+    then is delivered again, a moment later, until loading is over. Outside the main thread nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGTERM]
+    # a background job of a shell is started with SIGINT ignored, and stays so
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    previous = {number: signal.signal(number, _on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def keeping(kept: Callable[[], str]) -> Iterator[None]:
+    """Turn an interrupt of the body into an error that says what is kept.
+
+    Args:
+        kept: asked for that sentence, after the interrupt.
+
+    Raises:
+        Cancelled: the body was interrupted.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise Cancelled(f"Cancelled. {kept()}") from interrupt
+
+
+def _on_signal(number: int, frame: Optional[FrameType]) -> None:
+    if _is_importing(frame):
+        again = threading.Timer(RETRY_SECONDS, _send_again, (number,))
+        again.daemon = True
+        again.start()
+        return
+    raise KeyboardInterrupt
+
+
+def _send_again(number: int) -> None:
+    if os.name == "nt":
+        _thread.interrupt_main()
+    else:
+        os.kill(os.getpid(), number)
+
+
+def _is_importing(frame: Optional[FrameType]) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORTS):
+            return True
+        frame = frame.f_back
+    return False
