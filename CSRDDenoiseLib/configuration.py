@@ -1,91 +1,25 @@
 """Values from files and messages, structured by cattrs: whatever is wrong with them becomes one sentence.
 
-A dataclass is the schema. Its types are held by :func:`structure`; limits stand beside the type, as in
-``Annotated[float, Between(0, 1)]``, and are held by :func:`check_limits`, which a dataclass calls from
-``__post_init__``, so that they hold for objects made in code too.
+A dataclass is the schema: its types are held by :func:`structure`, and its limits by :mod:`limits`.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import difflib
 import functools
 import math
-import reprlib
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Iterator, Mapping, Sequence, TypeVar, Union, get_args, get_origin
 
 from .errors import CSRDError, InputError
+from .limits import one_line, shown
 
 T = TypeVar("T")
 Steps = tuple[Union[str, int], ...]
 _WORDS = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text", Path: "a path"}
-
-
-@dataclass(frozen=True)
-class Between:
-    """A number, or every number of a list, lies between two bounds; ``above`` leaves the lower one out."""
-
-    low: float
-    high: float
-    above: bool = False
-
-    def holds(self, value: Any) -> bool:
-        """Whether a number, or every number of a list, is inside."""
-        if isinstance(value, (tuple, list)):
-            return all(map(self.holds, value))
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
-
-    def __str__(self) -> str:
-        if self.above:
-            return f"must be greater than {self.low:g} and at most {self.high:g}"
-        return f"must lie between {self.low:g} and {self.high:g}"
-
-
-@dataclass(frozen=True)
-class Length:
-    """A text or a list is not shorter or longer than this."""
-
-    low: int
-    high: int
-
-    def holds(self, value: Any) -> bool:
-        """Whether the length is inside."""
-        return self.low <= len(value) <= self.high
-
-    def __str__(self) -> str:
-        return f"must have {self.low} to {self.high} entries or letters"
-
-
-@dataclass(frozen=True)
-class Rising:
-    """Every number of a list is greater than the one before it, or as great where ``level`` is allowed."""
-
-    level: bool = False
-
-    def holds(self, value: Any) -> bool:
-        """Whether the numbers rise."""
-        pairs = list(zip(value, value[1:]))
-        return all(a <= b for a, b in pairs) if self.level else all(a < b for a, b in pairs)
-
-    def __str__(self) -> str:
-        return "must not fall" if self.level else "must rise from number to number"
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """A text is one of these."""
-
-    choices: tuple[str, ...]
-
-    def holds(self, value: Any) -> bool:
-        """Whether it is."""
-        return value in self.choices
-
-    def __str__(self) -> str:
-        return f"must be one of {', '.join(self.choices)}"
 
 
 def structure(values: Any, kind: type[T], where: str, error: type[CSRDError] = InputError, text: bool = False) -> T:
@@ -108,20 +42,6 @@ def structure(values: Any, kind: type[T], where: str, error: type[CSRDError] = I
         raise error(_sentence(where, values, steps, cause, wanted)) from caught
 
 
-def check_limits(instance: Any, where: str, error: type[CSRDError] = InputError) -> None:
-    """Hold every field of a dataclass to the limits that its annotation gives; None passes where it is optional.
-
-    Raises:
-        CSRDError: of class ``error``; its sentence names the field, its value, and what is allowed.
-    """
-    kind: Any = type(instance)
-    for name, limits in _limits_of(kind).items():
-        value = getattr(instance, name)
-        for limit in limits:
-            if value is not None and not limit.holds(value):
-                raise error(f"{where}: '{name}' is {_shown(value)}; it {limit}.")
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML (or JSON) file that is a mapping.
 
@@ -141,7 +61,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError(f"The configuration '{path}' is not UTF-8 text (byte {error.start}).") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"The configuration '{path}' is not YAML: {_one_line(error)}.") from error
+        raise InputError(f"The configuration '{path}' is not YAML: {one_line(error)}.") from error
     if not isinstance(values, dict):
         kind = "empty" if values is None else f"a {type(values).__name__}"
         raise InputError(f"The configuration '{path}' is {kind}; it must be a mapping of names to values.")
@@ -167,17 +87,27 @@ def _converter(text: bool) -> Any:
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook(float, _text_or_number if text else _number)
     converter.register_structure_hook(Path, lambda value, _: Path(_strict(str)(value, str)))
-    for holds, hook in ((_is_sequence, _sequence_hook), (_is_mapping, _mapping_hook), (_is_class, _class_hook)):
+    hooks = (
+        (_is_sequence, _sequence_hook),
+        (_is_mapping, _mapping_hook),
+        (_is_class, _class_hook),
+        (_is_union, _union_hook),
+    )
+    for holds, hook in hooks:
         converter.register_structure_hook_factory(holds, functools.partial(hook, converter))
     return converter
 
 
 def _is_sequence(kind: Any) -> bool:
-    return get_origin(kind) in (tuple, list)
+    return get_origin(kind) in (tuple, list, collections.abc.Sequence)
 
 
 def _is_mapping(kind: Any) -> bool:
     return kind is dict or (isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping))
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) is Union
 
 
 def _is_class(kind: Any) -> bool:
@@ -188,8 +118,8 @@ def _sequence_hook(converter: Any, kind: Any) -> Any:
     """A list or tuple from a list alone: cattrs would take a text for a list of letters."""
     from cattrs.errors import IterableValidationError, IterableValidationNote
 
-    items, made = get_args(kind), get_origin(kind)
-    length = None if made is list or items[-1] is Ellipsis else len(items)
+    items, made = get_args(kind), list if get_origin(kind) is list else tuple
+    length = len(items) if get_origin(kind) is tuple and items[-1] is not Ellipsis else None
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, (list, tuple)) or (length is not None and len(value) != length):
@@ -205,6 +135,23 @@ def _sequence_hook(converter: Any, kind: Any) -> Any:
         if wrong:
             raise IterableValidationError("", wrong, kind)
         return made(done)
+
+    return hook
+
+
+def _union_hook(converter: Any, kind: Any) -> Any:
+    """The first type of a union that takes the value; the error of the last one, where none does."""
+    items = [item for item in get_args(kind) if item is not type(None)]
+
+    def hook(value: Any, _: Any) -> Any:
+        if value is None and len(items) < len(get_args(kind)):
+            return None
+        for item in items[:-1]:
+            try:
+                return converter.structure(value, item)
+            except Exception:
+                continue
+        return converter.structure(value, items[-1])
 
     return hook
 
@@ -305,7 +252,7 @@ def _sentence(where: str, values: Any, steps: Steps, cause: BaseException, wante
         return f"{where}: '{_path(steps)}' is missing; it must be {_words(wanted)}."
     value = _value_at(values, steps)
     what = f"'{_path(steps)}' is" if steps else "it is"
-    return f"{where}: {what} {_shown(value)}; it must be {_words(wanted)}."
+    return f"{where}: {what} {shown(value)}; it must be {_words(wanted)}."
 
 
 def _value_at(values: Any, steps: Steps) -> Any:
@@ -328,38 +275,11 @@ def _words(kind: Any) -> str:
         return " or ".join([*known, "null"] if type(None) in items else known)
     if origin is tuple and items[-1] is not Ellipsis:
         return f"a list of {len(items)} entries, each {_words(items[0])}"
-    if origin in (tuple, list):
+    if _is_sequence(kind):
         return f"a list, each entry {_words(items[0])}"
     if _is_mapping(kind) or dataclasses.is_dataclass(kind):
         return "a mapping of names to values"
     return _WORDS.get(kind, str(getattr(kind, "__name__", kind)))
-
-
-def _shown(value: Any) -> str:
-    """A value in few letters and on one line."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = 60
-    text = _one_line(short.repr(value))
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def _one_line(text: Any) -> str:
-    return " ".join(str(text).split())[:300]
-
-
-@functools.cache
-def _limits_of(kind: type) -> dict[str, tuple[Any, ...]]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {name: found for name, hint in hints.items() if (found := tuple(_limits_in(hint)))}
-
-
-def _limits_in(hint: Any) -> Iterator[Any]:
-    """The limits of an annotation, also inside Optional."""
-    known = (Between, Length, Rising, OneOf)
-    yield from (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, known))
-    if get_origin(hint) is Union:
-        for item in get_args(hint):
-            yield from _limits_in(item)
 
 
 def _unique_keys_loader() -> Any:

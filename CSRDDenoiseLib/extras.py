@@ -25,7 +25,9 @@ def missing_package(module: str) -> InputError:
     name = module.partition(".")[0]
     package, extra = EXTRAS.get(name, (name, ""))
     what = f"'csrd-denoise[{extra}]'" if extra else package
-    return InputError(f"The Python package '{package}' is not installed. Install it (pip install {what}) and try again.")
+    return InputError(
+        f"The Python package '{package}' is not installed. Install it (pip install {what}) and try again."
+    )
 
 
 def require(*modules: str) -> None:

@@ -231,32 +231,34 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
 
 
 @pytest.mark.slow
-def test_rivals_are_measured_and_compared_with(folders, model_folder, tmp_path):
-    rival = save_tiny_model(tmp_path / "rival", name="other", voxel_spacing_mm=4.0)
+def test_comparison_models_are_measured_and_compared_with(folders, model_folder, tmp_path):
+    other = save_tiny_model(tmp_path / "other", name="other", voxel_spacing_mm=4.0)
     config = {
         "subjects": [str(folder) for folder in folders],
         "model": str(model_folder),
         "output": "out",
-        "rivals": {"Another": {"model": rival.name, "sampler": "heun", "steps": 2, "estimate": "samples"}},
+        "comparison_models": {"Another": {"model": other.name, "sampler": "heun", "steps": 2, "estimate": "samples"}},
         "experiments": {"dose": {"doses": ["1/10"], "baselines": ["Gaussian"], "samples": 0}, "trust": {}},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", str(tmp_path / "config.json"), "--experiment", "dose"]) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(results["measurements"]) == ["dose"], "one experiment alone"
-    assert results["about"]["rivals"]["Another"]["name"] == "other"
-    assert results["about"]["rivals"]["Another"]["settings"]["sampler"] == "heun"
+    assert results["about"]["comparison_models"]["Another"]["name"] == "other"
+    assert results["about"]["comparison_models"]["Another"]["settings"]["sampler"] == "heun"
     table = (tmp_path / "out" / "dose.md").read_text()
     assert re.search(r"\| 1/10 \| Another \| -?[\d.]+ ± ", table)
     assert re.search(r"PSNR \(dB\) \| Ours, posterior mean \| Another \| [+-][\d.]+ ± [\d.]+ \| \S+ \|.*\| 2 \|", table)
 
 
 @pytest.mark.parametrize(
-    ("rival", "message"),
-    [({"steps": 2}, "needs a model"), ("m", "needs a model"), ({"model": "brain", "stride": 2}, "stride")],
+    ("other", "message"),
+    [({"steps": 2}, "needs a model"), ("m", "must be a mapping"), ({"model": "brain", "stride": 2}, "stride")],
 )
-def test_a_wrong_rival_is_told_before_anything_is_measured(rival, message, folders, model_folder, tmp_path, capsys):
-    config = {"subjects": [str(folders[0])], "model": str(model_folder), "output": "out", "rivals": {"x": rival}}
+def test_a_wrong_comparison_model_is_reported_before_anything_is_measured(
+    other, message, folders, model_folder, tmp_path, capsys
+):
+    config = {"subjects": [str(folders[0])], "model": str(model_folder), "output": "out", "rivals": {"x": other}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", str(tmp_path / "config.json")]) == 2
     assert message in capsys.readouterr().err
@@ -268,11 +270,11 @@ def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, m
     config = EvaluationConfig(
         (folders[0],), str(model_folder), output, experiments={"protocol": {"dose": "1/4", "facts": ["tracer"]}}
     )
-    run_evaluation(config, report=lambda line: None)
+    run_evaluation(config)
     before = (output / "results.json").read_bytes()
     (output / f".{os.getpid()}.partial.protocol.csv").mkdir()
     with pytest.raises(InputError, match="Nothing was written"):
-        run_evaluation(config, report=lambda line: None)
+        run_evaluation(config)
     assert (output / "results.json").read_bytes() == before
     assert json.loads(before)["about"]["data"].startswith("All numbers and pictures on this page are from simulated")
 
@@ -281,8 +283,21 @@ def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, m
     ("text", "message"),
     [
         ("subjects: []\nmodel: m\noutput: o", "no subject"),
-        ("model: m\noutput: o", "must have the keys"),
-        ("subjects: [a]\nmodel: m\noutput: o\ncolour: red", "must have the keys"),
+        ("model: m\noutput: o", "'subjects' is missing"),
+        ("subjects: [a]\nmodel: m\noutput: o\ncolour: red", "'colour' is not known"),
+        ("subjects: [a]\nmodel: m\noutptu: o", "did you mean 'output'"),
+        ("subjects: a\nmodel: m\noutput: o", "'subjects' is 'a'; it must be a list"),
+        ("subjects: [3]\nmodel: m\noutput: o", "subjects\\[0\\]"),
+        ("subjects: [a]\nmodel: 3\noutput: o", "'model' is 3; it must be text"),
+        ("subjects: [a]\nmodel: m\nmodel: n\noutput: o", "'model' stands there twice"),
+        (
+            "subjects: [a]\nmodel: m\noutput: o\nexperiments: [dose]",
+            "'experiments' is \\['dose'\\]; it must be a mapping",
+        ),
+        ("- a", "is a list"),
+        ("", "is empty"),
+        ("1: 2", "key 1"),
+        ("a: \x07", "is not YAML"),
         ("[", "is not YAML"),
     ],
 )
@@ -301,10 +316,10 @@ def test_configurations_of_the_repository_fit_the_experiments_and_the_training_r
     baselines = values["experiments"]["dose"]["baselines"]
     assert sorted(baselines) == sorted(entry.name for entry in BASELINES)
     trained = {(CONFIGS / yaml.safe_load(path.read_text())["output"]).resolve() for path in CONFIGS.glob("train-*")}
-    rivals = values.get("rivals", {}).values()
-    assert {(CONFIGS / rival.pop("model")).resolve().parent for rival in rivals} <= trained
-    for rival in rivals:
-        settings_from_preset("fast", **rival)
+    others = values.get("comparison_models", {}).values()
+    assert {(CONFIGS / other.pop("model")).resolve().parent for other in others} <= trained
+    for other in others:
+        settings_from_preset("fast", **other)
     output = (CONFIGS / values["output"]).resolve().relative_to(CONFIGS.parent)
     assert f"/{output.parts[0]}/" in (CONFIGS.parent / ".gitignore").read_text().split()
 

@@ -33,11 +33,18 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate, tell the numbers of subjects that were left out in turn, and store the table."""
     from ..model.bundle import add_extra, load_model
     from ..research.evaluation.calibrate import calibrate_model, tell_scores
+    from ..research.evaluation.study import check_doses
     from ..uncertainty import KEY
 
+    try:
+        from scipy.optimize import isotonic_regression  # noqa: F401
+    except ImportError as error:
+        raise InputError("The calibration needs SciPy 1.12 or later: pip install 'csrd-denoise[evaluate]'.") from error
     settings = settings_from_preset(args.preset, device=args.device)
     check_doses(args.subjects, args.doses or ())
     model = load_model(args.model, settings.device)
+    if not args.dry_run:
+        check_folder(model.folder)
     uncalibrated = {name: value for name, value in model.metadata.extra.items() if name != KEY}
     model = replace(model, metadata=replace(model.metadata, extra=uncalibrated))
     table, scores = calibrate_model(model, args.subjects, args.doses, settings)

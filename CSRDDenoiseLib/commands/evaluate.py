@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..extras import require
 from ..research.evaluation.experiments import EXPERIMENTS
-from ..research.evaluation.run import EvaluationConfig, read_config, run_evaluation
+from ..research.evaluation.run import RESULTS, EvaluationConfig, read_config, run_evaluation
 from ..research.evaluation.table import to_markdown
+from .arguments import check_folder
+from .interrupts import keeping
 
 DESCRIPTION = (
     "Either with a configuration (docs/evaluation.md) that names experiments, or with --subjects, --model and --output "
@@ -33,14 +37,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the tables."""
+    require("skimage", "matplotlib")
     config = _config(args)
     if args.experiment:
         options = {name: config.experiments.get(name) for name in args.experiment}
         config = replace(config, experiments=options)
-    sections = run_evaluation(config)
+    check_folder(config.output)
+    began = time.time()
+    with keeping(lambda: _kept(config.output, began)):
+        sections = run_evaluation(config)
     for section in sections:
         print("\n".join(to_markdown(table) for table in section.tables))
     return 0
+
+
+def _kept(output: Path, began: float) -> str:
+    results = output / RESULTS
+    if not results.is_file() or results.stat().st_mtime < began - 1:
+        return "Nothing was written."
+    return f"The results of the experiments that were complete are in '{output}'; --experiment runs the others."
 
 
 def _config(args: argparse.Namespace) -> EvaluationConfig:

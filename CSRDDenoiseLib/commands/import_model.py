@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..model.bundle import METADATA_FILE
+from .arguments import check_folder, number
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -22,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--name", help="name of the model (default: the folder's name)")
     parser.add_argument(
         "--spacing",
-        type=float,
+        type=number(0.5, 10),
         default=2.0,
         metavar="MM",
         help="voxel edge of the images it was trained on, which a snapshot does not tell (default: %(default)s)",
@@ -37,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.snapshot.is_file():
         raise InputError(f"The snapshot '{args.snapshot}' does not exist.")
-    if not 0.1 <= args.spacing <= 20:
-        raise InputError(f"The voxel spacing is {args.spacing:g} mm; it must lie between 0.1 and 20 mm.")
+    check_folder(args.output)
     if (args.output / METADATA_FILE).exists() and not args.overwrite:
         raise InputError(f"'{args.output}' holds a model already; choose another folder or use --overwrite.")
     name = args.name or args.output.resolve().name

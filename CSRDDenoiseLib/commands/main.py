@@ -12,7 +12,7 @@ import traceback
 from typing import Optional, Sequence
 
 from .. import __version__
-from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
+from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, OutOfMemoryError, is_out_of_memory
 from ..extras import missing_package
 from .interrupts import heed_interrupts
 from .log import show_log
@@ -47,7 +47,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         output.flush()
         lost = lost_output(output)
         if lost:
-            print(f"{PROGRAM}: Standard output is incomplete: {lost}. Files were written all the same.", file=sys.stderr)
+            print(f"{PROGRAM}: Standard output is incomplete: {lost}. The files are complete.", file=sys.stderr)
         return code or int(lost is not None)
 
 

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import json
+import tempfile
+from dataclasses import asdict, replace
+from fractions import Fraction
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+from ..configuration import unknown_key
+from .arguments import check_folder, count, dose, number
+from .interrupts import keeping
+
 if TYPE_CHECKING:
     from ..research.simulation.subject import SimulationSettings
+
+FACTS = "subject.json"
+SCANNER_LIMITS = {
+    "spacing": (0.5, 10),
+    "resolution_mm": (0.5, 30),
+    "counts": (1e4, 1e12),
+    "background": (0, 0.95),
+    "iterations": (1, 200),
+    "subsets": (1, 96),
+    "post_filter_mm": (0, 30),
+}
+"""Fact of a scanner -> smallest and largest value that can be simulated."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -25,12 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"
     )
-    parser.add_argument("--draws", type=int, default=1, help="subjects to draw from every anatomy (default: 1)")
+    parser.add_argument("--draws", type=count(1), default=1, help="subjects to draw from every anatomy (default: 1)")
     parser.add_argument("--split", type=Path, help="split.json of a training run: take the subjects of --part from it")
     parser.add_argument("--part", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--tracer", choices=("fdg", "amyloid", "random"), help="default: drawn")
     parser.add_argument("--doses", default="1/4,1/6,1/8,1/10", help="dose fractions (default: %(default)s)")
-    parser.add_argument("--spacing", type=float, help="voxel side in mm (default: drawn)")
+    parser.add_argument("--spacing", type=number(0.5, 10), help="voxel side in mm (default: drawn)")
     parser.add_argument(
         "--scanner",
         action="append",
@@ -39,43 +59,94 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="fix a fact of the scanner that is drawn otherwise, inside or outside of what is drawn: "
         "resolution_mm, counts, background, iterations, post_filter_mm ... (repeat for more)",
     )
+    parser.add_argument("--resume", action="store_true", help="leave out subjects that are complete in --output")
     parser.add_argument("--noise-free", action="store_true", help="also reconstruct the expected counts")
-    parser.add_argument("--seed", type=int, default=0, help="of the first subject; the next ones count on")
+    parser.add_argument("--seed", type=count(0), default=0, help="of the first subject; the next ones count on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate every chosen subject."""
+    """Simulate every chosen subject; an interrupt keeps those that are complete."""
+    from ..errors import InputError
     from ..research.simulation.anatomy import load_anatomy
     from ..research.simulation.subject import save_subject, simulate_subject
 
-    settings = _settings(args)
-    for number, (name, draw) in enumerate(product(_subjects(args), range(args.draws))):
-        seed = args.seed + number
-        subject = simulate_subject(load_anatomy(args.anatomy, name), settings(seed), seed, args.device)
-        folder = args.output / (name.replace("/", "_") + (f"_{draw}" if args.draws > 1 else ""))
-        save_subject(subject, folder)
-        print(f"{name}: {subject.facts['tracer']}, {'x'.join(map(str, subject.activity.shape[::-1]))} -> {folder}")
+    settings, planned = _settings(args), list(product(_subjects(args), range(args.draws)))
+    check_folder(args.output)
+    done = 0
+    with keeping(lambda: _kept(done, len(planned), args.output)):
+        for number, (name, draw) in enumerate(planned):
+            seed = args.seed + number
+            folder = args.output / (name.replace("/", "_") + (f"_{draw}" if args.draws > 1 else ""))
+            if args.resume and _is_complete(folder, name, seed, settings(seed)):
+                done += 1
+                continue
+            try:
+                anatomy = load_anatomy(args.anatomy, name)
+            except (OSError, KeyError, ValueError) as error:
+                raise InputError(f"The anatomy '{name}' in '{args.anatomy}' cannot be loaded: {error}.") from error
+            subject = simulate_subject(anatomy, settings(seed), seed, args.device)
+            _save(partial(save_subject, subject), folder)
+            done += 1
+            print(f"{name}: {subject.facts['tracer']}, {'x'.join(map(str, subject.activity.shape[::-1]))} -> {folder}")
     return 0
+
+
+def _kept(done: int, planned: int, output: Path) -> str:
+    if not done:
+        return "Nothing was written."
+    return f"{done} of {planned} subjects are complete in '{output}'; --resume simulates the others."
+
+
+def _save(save: Callable[[Path], None], folder: Path) -> None:
+    """Save a subject beside its folder and move it there when it is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder.parent) as staging:
+        made = Path(staging) / folder.name
+        save(made)
+        if folder.is_dir():
+            # files of the user's own stay
+            for path in made.iterdir():
+                path.replace(folder / path.name)
+        else:
+            made.replace(folder)
+
+
+def _is_complete(folder: Path, name: str, seed: int, settings: SimulationSettings) -> bool:
+    """Whether a folder holds this very subject.
+
+    Raises:
+        InputError: it holds another one.
+    """
+    from ..errors import InputError
+
+    if not (folder / FACTS).is_file():
+        return False
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        found = {key: facts.get(key) for key in ("anatomy", "seed", "settings")}
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"'{folder / FACTS}' cannot be read: {error}.") from error
+    plain = asdict(replace(settings, scanner=None))
+    wanted = json.loads(json.dumps({"anatomy": name, "seed": seed, "settings": plain}))
+    other_scanner = settings.scanner is not None and facts.get("scanner") != json.loads(
+        json.dumps(asdict(settings.scanner))
+    )
+    if found != wanted or other_scanner:
+        raise InputError(
+            f"'{folder}' holds a subject of other settings; choose another --output, or leave out --resume."
+        )
+    return True
 
 
 def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
     import numpy as np
 
-    from ..errors import InputError
     from ..research.simulation.scanner import draw_scanner
     from ..research.simulation.subject import SimulationSettings
 
-    try:
-        doses = tuple(
-            float(top) / float(bottom or 1) for top, _, bottom in (d.partition("/") for d in args.doses.split(","))
-        )
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"'{args.doses}' is no list of dose fractions such as 1/4,1/10.") from error
-    if not all(0 < dose < 1 for dose in doses):
-        raise InputError(f"The dose fractions {args.doses} must lie between 0 and 1.")
-    fixed = _scanner_facts(args)
+    doses, fixed = tuple(map(float, _doses(args.doses))), _scanner_facts(args)
 
     def draw(seed: int) -> SimulationSettings:
         scanner = None
@@ -86,35 +157,62 @@ def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
     return draw
 
 
-def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
-    """The facts given by --scanner, each of the type it has."""
-    from dataclasses import asdict
+def _doses(text: str) -> list[Fraction]:
+    from ..errors import InputError
 
+    try:
+        return [dose(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"The dose fractions '{text}' are no list such as 1/4,1/10: {error}.") from error
+
+
+def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
+    """The facts given by --scanner, each of the type it has and within what can be simulated."""
     from ..errors import InputError
     from ..research.simulation.scanner import Scanner
 
     kinds = {name: type(value) for name, value in asdict(Scanner()).items()}
-    facts = {}
+    facts: dict[str, Any] = {}
     for text in args.scanner:
         name, _, value = text.partition("=")
+        if name not in kinds:
+            raise InputError(unknown_key(name, list(kinds), f"The fact of a scanner in '--scanner {text}'"))
         try:
-            facts[name] = kinds[name](float(value))
-        except (KeyError, ValueError) as error:
-            raise InputError(f"'{text}' is no fact of a scanner such as {', '.join(kinds)}.") from error
+            facts[name] = _fact(kinds[name], value, *SCANNER_LIMITS.get(name, (0, 1e12)))
+        except (argparse.ArgumentTypeError, KeyError) as error:
+            raise InputError(f"'--scanner {text}' cannot be used: {error}.") from error
     return facts
 
 
-def _subjects(args: argparse.Namespace) -> list[str]:
-    import json
+def _fact(kind: type, text: str, low: float, high: float) -> Any:
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+    if kind is str:
+        return text
+    return count(int(low), int(high))(text) if kind is int else number(low, high)(text)
 
+
+def _subjects(args: argparse.Namespace) -> list[str]:
     from ..errors import InputError
     from ..research.simulation.anatomy import list_anatomies
 
     known = list_anatomies(args.anatomy)
     if not known:
         raise InputError(f"'{args.anatomy}' has no anatomies: neither ixi/*_T1.nii.gz nor synthseg/*.nii.gz are there.")
-    chosen = args.subject or (json.loads(args.split.read_text(encoding="utf-8"))[args.part] if args.split else known)
+    chosen = args.subject or (_part_of(args.split, args.part) if args.split else known)
     missing = sorted(set(chosen) - set(known))
     if missing:
         raise InputError(f"'{args.anatomy}' has no subject {missing[0]}; it has {len(known)}, the first is {known[0]}.")
     return chosen
+
+
+def _part_of(split: Path, part: str) -> list[str]:
+    from ..errors import InputError
+
+    try:
+        names = json.loads(split.read_text(encoding="utf-8"))[part]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"The split '{split}' has no list of subjects for '{part}': {error}.") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"The part '{part}' of the split '{split}' must be a list of names.")
+    return names

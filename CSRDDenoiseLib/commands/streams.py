@@ -1,8 +1,9 @@
-"""Standard output and error that may be closed, full, or a pipe whose reader has gone: the work goes on without them."""
+"""Standard output and error may be closed, full, or a pipe whose reader has gone: the work goes on without them."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import contextmanager
@@ -72,8 +73,8 @@ def steady_streams() -> Iterator[tuple[SteadyStream, SteadyStream]]:
     before = sys.stdout, sys.stderr
     open_descriptors()
     # None where the descriptor was closed before Python started
-    output, errors = (SteadyStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)
-    sys.stdout, sys.stderr = output, errors  # type: ignore[assignment]
+    output, errors = (SteadyStream(stream or io.StringIO()) for stream in before)
+    sys.stdout, sys.stderr = output, errors
     try:
         yield output, errors
     finally:

@@ -6,6 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from .arguments import check_folder, number
+from .interrupts import keeping
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
@@ -16,23 +19,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun.",
     )
     parser.add_argument("config", type=Path, help="YAML file with the fields of TrainingConfig")
-    parser.add_argument("--minutes", type=float, help="stop after this long; the next call goes on")
+    parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call goes on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--export-only", action="store_true", help="only write the model of the last checkpoint")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, then write the model."""
+    """Train, then write the model; an interrupt keeps the last checkpoint."""
     from ..errors import InputError
     from ..research.training.config import load_config
     from ..research.training.export import export_model
     from ..research.training.loop import TrainingRun
 
     config = load_config(args.config)
+    check_folder(config.output)
     if not args.export_only:
-        run_ = TrainingRun(config, args.device, log=lambda line: print(json.dumps(line), flush=True))
-        run_.run(args.minutes)
+        with keeping(lambda: _kept(config.output)):
+            run_ = TrainingRun(config, args.device, log=lambda line: print(json.dumps(line), flush=True))
+            run_.run(args.minutes)
         if run_.rank:
             return 0
     try:
@@ -41,3 +46,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(str(error)) from error
     print(f"Model '{metadata.name}' after {metadata.training['steps']} steps: {config.output / 'model'}")
     return 0
+
+
+def _kept(output: Path) -> str:
+    from ..research.training.checkpoint import load_checkpoint
+
+    saved = load_checkpoint(output)
+    if saved is None:
+        return f"There is no checkpoint yet; simulated subjects are kept in '{output}' and are used by the next call."
+    return f"The checkpoint of step {saved['state']['step']} is kept in '{output}'; the same command goes on from it."

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from ..configuration import Between, Length, OneOf, check_limits, structure
+from ..configuration import structure
 from ..errors import InputError, ModelError
+from ..limits import Between, Length, OneOf, check_limits
 from ..resources import MODELS, resource_folder
 from .contents import (
     check_arguments,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Mapping
 
-from ..configuration import Between, Length, Rising, check_limits, structure
+from ..configuration import structure
 from ..errors import ModelError
+from ..limits import Between, Length, Rising, check_limits
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

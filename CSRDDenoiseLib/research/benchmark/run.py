@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
+from ...devices import choose_device
 from ...infer.memory import GIB
 from ...io.record import versions
-from ...model.bundle import DEFAULT_MODEL
+from ...model.bundle import DEFAULT_MODEL, find_model, read_metadata
 from ..evaluation.table import Table
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("align", "normalise", "sample", "restore")
 PROBE_SIDE = 96
@@ -31,7 +35,6 @@ class BenchmarkConfig:
         model: name of a bundled model, or a model folder.
         device: as in :class:`~CSRDDenoiseLib.settings.DenoiseSettings`.
         quality: also denoise the bundled example with each preset and in the paper's setting, which takes minutes.
-        report: receives a line for every measurement.
     """
 
     sizes: Sequence[Size]
@@ -39,7 +42,6 @@ class BenchmarkConfig:
     model: str = DEFAULT_MODEL
     device: str = "auto"
     quality: bool = False
-    report: Callable[[str], None] = print
 
 
 def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
@@ -48,6 +50,9 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
     The paper's setting is the same weights in float32 and contiguous tensors, the whole volume, Heun's method with 100
     steps. One of its 199 evaluations is timed and multiplied; the other stages take the time that ours took.
     """
+    # a name that is wrong fails here, and not in each of the processes
+    read_metadata(find_model(config.model))
+    choose_device(config.device)
     probe = min((PROBE_SIDE,) * 3, min(config.sizes, key=min))
     results: dict[str, Any] = {"machine": _machine(), "model": config.model, "sizes": []}
     results["network"] = _measure(config, "network", size=probe)
@@ -61,6 +66,22 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
             preset or PAPER: _measure(config, "quality", preset=preset) for preset in (*config.presets, None)
         }
     return results
+
+
+def failures(results: dict[str, Any]) -> list[str]:
+    """What was not measured because it failed; what was left out for want of memory is no failure."""
+    return list(_failures(results, ""))
+
+
+def _failures(values: Any, path: str) -> Iterator[str]:
+    if isinstance(values, list):
+        values = dict(enumerate(values))
+    if not isinstance(values, dict):
+        return
+    if values.get("failed"):
+        yield f"{path.strip()}: {values['skipped']}"
+    for name, each in values.items():
+        yield from _failures(each, f"{path} {name}")
 
 
 def tables(results: dict[str, Any]) -> list[Table]:
@@ -84,13 +105,15 @@ def _measure(config: BenchmarkConfig, kind: str, **request: Any) -> dict[str, An
     command = [sys.executable, "-m", f"{__package__}.case", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode < 0:
-        answer = {"skipped": f"the system ended it (signal {-done.returncode}), as it does when memory runs out"}
+        reason = f"the system ended it (signal {-done.returncode}), as it does when memory runs out"
+        answer: dict[str, Any] = {"skipped": reason}
     elif done.returncode:
-        answer = {"skipped": f"it failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"}
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        answer = {"skipped": f"it failed: {reason}", "failed": True}
     else:
         answer = json.loads(done.stdout.splitlines()[-1])
     what = " ".join([_told(request["size"]) if "size" in request else kind, request.get("preset", kind) or PAPER])
-    config.report(f"{what}: {answer['skipped']}" if "skipped" in answer else f"{what}: done")
+    logger.info("%s: %s", what, answer.get("skipped", "done"))
     return answer
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from ...configuration import unknown_key
+from ...errors import InputError
 from ...scan import smooth
 from ..metrics import psnr
 
@@ -110,9 +112,12 @@ def baseline(name: str) -> Baseline:
     """Return a baseline by its name.
 
     Raises:
-        KeyError: there is none of that name.
+        InputError: there is none of that name.
     """
-    return {entry.name: entry for entry in BASELINES}[name]
+    known = {entry.name: entry for entry in BASELINES}
+    if name not in known:
+        raise InputError(unknown_key(name, list(known), "The filters"))
+    return known[name]
 
 
 @dataclass(frozen=True)

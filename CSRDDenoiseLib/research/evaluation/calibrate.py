@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ...model.bundle import Model
 from ...settings import DenoiseSettings
 from ...uncertainty import calibration_error, fit_calibration, pooled_spread, predict_error
 from .study import load_study
+
+logger = logging.getLogger(__name__)
 
 VOXELS_PER_SCAN = 100_000
 NORMAL_COVERAGE = 0.683
@@ -41,7 +44,6 @@ def calibrate_model(
     folders: Sequence[Path],
     doses: Optional[Sequence[Fraction]],
     settings: DenoiseSettings,
-    report: Callable[[str], None] = print,
 ) -> tuple[dict[str, Any], dict[str, Score]]:
     """Fit the table to all subjects, and score it on each after fitting to the others.
 
@@ -50,14 +52,14 @@ def calibrate_model(
         folders: of simulated subjects.
         doses: None takes all of each subject.
         settings: with draws; the table belongs to their number and steps.
-        report: receives a line for every scan.
 
     Returns:
         The table with what it was made from, and scores ``before`` and, with two subjects or more, ``after``.
     """
     scans = []
     for scan in _scans(model, folders, doses, settings):
-        report(f"{scan.subject}: {scan.error.size} voxels, {_words(_score([scan.spread], [scan.error]))}")
+        score = _score([scan.spread], [scan.error])
+        logger.info("%s: %d voxels, %s", scan.subject, scan.error.size, _words(score))
         scans.append(scan)
     scores = {"before": _score([scan.spread for scan in scans], [scan.error for scan in scans])}
     subjects = sorted({scan.subject for scan in scans})

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from dataclasses import dataclass, field, fields
+import logging
+from dataclasses import dataclass, field, fields, make_dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence, get_type_hints
 
+from ...configuration import read_yaml, structure, unknown_key
 from ...errors import InputError
 from ...io.record import versions
 from ...io.write import all_or_nothing
 from ...model.bundle import Model, load_model
-from ...settings import settings_from_preset
-from .experiments import EXPERIMENTS, Bench, Rival, Section
+from ...settings import DenoiseSettings, settings_from_preset
+from .experiments import EXPERIMENTS, Bench, ComparisonModel, Section
+from .experiments.bench import as_fraction
 from .report import DATA_LINE, to_html
+from .study import check_doses
 from .table import to_csv, to_markdown
 
+logger = logging.getLogger(__name__)
+
 RESULTS_FORMAT = 1
+RESULTS = "results.json"
+OLD_NAME = "rivals"
+"""What configuration files of version 0.4 and before call the comparison models."""
+EMULATED = ("counts",)
+"""Experiments that make their doses themselves, so that no subject needs to have them."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +40,8 @@ class EvaluationConfig:
         subjects: folders of simulated subjects that the model never saw.
         model: name of a bundled model, or a model folder.
         output: folder for the results, made if it is missing.
-        rivals: name in the tables -> ``model`` and the settings it is run with, to be compared with in experiment
-            ``dose``; without settings as preset ``fast``.
+        comparison_models: name in the tables -> ``model`` and the settings it is run with (default: preset ``fast``),
+            to be compared with in experiment ``dose``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         experiments: name -> options of that experiment, in the order to run them.
     """
@@ -38,15 +50,27 @@ class EvaluationConfig:
     model: str
     output: Path
     device: str = "auto"
-    rivals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    comparison_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: Mapping[str, Optional[Mapping[str, Any]]] = field(default_factory=lambda: {"dose": {}})
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.experiments if name not in EXPERIMENTS]
-        if unknown:
-            raise InputError(f"The experiment '{unknown[0]}' is not known; choose from {', '.join(EXPERIMENTS)}.")
+        unknown = next((name for name in self.experiments if name not in EXPERIMENTS), None)
+        if unknown is not None:
+            raise InputError(unknown_key(unknown, list(EXPERIMENTS), "The experiments"))
         if not self.subjects:
             raise InputError("There is no subject to evaluate on; name at least one folder of a simulated subject.")
+
+
+@dataclass(frozen=True)
+class _File:
+    """The keys of a configuration file, as they stand there."""
+
+    subjects: tuple[str, ...]
+    model: str
+    output: str
+    device: str = "auto"
+    comparison_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    experiments: Mapping[str, Optional[Mapping[str, Any]]] = field(default_factory=lambda: {"dose": {}})
 
 
 def read_config(path: Path) -> EvaluationConfig:
@@ -55,30 +79,27 @@ def read_config(path: Path) -> EvaluationConfig:
     Raises:
         InputError: the file is missing, is not YAML, lacks a key, or has one that is not known; or no subject is found.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"The configuration '{path}' cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"The configuration '{path}' is not YAML: {error}.") from error
-    known, required = {item.name for item in fields(EvaluationConfig)}, {"subjects", "model", "output"}
-    keys = set(values) if isinstance(values, dict) else set()
-    if not required <= keys <= known:
-        raise InputError(
-            f"The configuration '{path}' must have the keys {', '.join(sorted(required))} and may have "
-            f"{', '.join(sorted(known - required))}; it has {', '.join(sorted(map(str, keys))) or 'none'}."
-        )
-    found = [Path(name) for pattern in values["subjects"] for name in sorted(glob(str(path.parent / pattern)))]
-    values["subjects"] = tuple(folder for folder in found if folder.is_dir())
-    values["output"] = path.parent / values["output"]
-    rivals = list(values.get("rivals", {}).values())
-    if not all(isinstance(rival, dict) and "model" in rival for rival in rivals):
-        raise InputError(f"Every rival in '{path}' needs a model, as in 'Name: {{model: runs/name/model}}'.")
-    for chosen in (values, *rivals):
-        chosen["model"] = _model(path.parent, str(chosen["model"]))
-    return EvaluationConfig(**values)
+    values, where = read_yaml(path), f"The configuration '{path}'"
+    if OLD_NAME in values:
+        values = {"comparison_models": values[OLD_NAME], **{k: v for k, v in values.items() if k != OLD_NAME}}
+    file = structure(values, _File, where, text=True)
+    found = [Path(name) for pattern in file.subjects for name in sorted(glob(str(path.parent / pattern)))]
+    subjects = tuple(folder for folder in found if folder.is_dir())
+    if not subjects:
+        raise InputError(f"{where}: no subject is there; 'subjects' finds no folder for {list(file.subjects)}.")
+    models = {name: dict(options) for name, options in file.comparison_models.items()}
+    for name, options in models.items():
+        if not isinstance(options.get("model"), str):
+            raise InputError(f"{where}: '{name}' needs a model, as in '{name}: {{model: runs/name/model}}'.")
+        options["model"] = _model(path.parent, options["model"])
+    return EvaluationConfig(
+        subjects=subjects,
+        model=_model(path.parent, file.model),
+        output=path.parent / file.output,
+        device=file.device,
+        comparison_models=models,
+        experiments=file.experiments,
+    )
 
 
 def _model(folder: Path, name: str) -> str:
@@ -86,34 +107,45 @@ def _model(folder: Path, name: str) -> str:
     return str(folder / name) if (folder / name).is_dir() else name
 
 
-def run_evaluation(config: EvaluationConfig, report: Callable[[str], None] = print) -> tuple[Section, ...]:
+def run_evaluation(config: EvaluationConfig) -> tuple[Section, ...]:
     """Run every experiment and write the results after each, so that a long run that is stopped keeps what it has.
 
     Raises:
-        InputError: a subject or a model cannot be loaded, or an option is not one of its experiment.
+        InputError: before anything is measured, where a subject or a model cannot be loaded, an option is not one of
+            its experiment, or no subject has a dose that is asked for.
     """
-    rivals = {name: _rival(name, options, config.device) for name, options in config.rivals.items()}
-    bench = Bench(config.subjects, load_model(config.model, config.device), config.device, report, rivals)
+    options = {name: _checked(name, given or {}, config.subjects) for name, given in config.experiments.items()}
+    others = {name: _comparison(name, given, config.device) for name, given in config.comparison_models.items()}
+    bench = Bench(config.subjects, load_model(config.model, config.device), config.device, others)
     config.output.mkdir(parents=True, exist_ok=True)
     sections: tuple[Section, ...] = ()
-    for name, options in config.experiments.items():
-        report(f"Experiment: {name}")
-        try:
-            section = EXPERIMENTS[name](bench, **(options or {}))
-        except TypeError as error:
-            raise InputError(f"The experiment '{name}' does not take these options: {error}.") from error
-        sections = (*sections, section)
+    for name in config.experiments:
+        logger.info("Experiment: %s", name)
+        sections = (*sections, EXPERIMENTS[name](bench, **options[name]))
         _write(config, bench, dict(zip(config.experiments, sections)))
     return sections
 
 
-def _rival(name: str, options: Mapping[str, Any], device: str) -> Rival:
-    settings = dict(options)
-    try:
-        model = load_model(settings.pop("model"), device)
-        return Rival(model, settings_from_preset("fast", device=device, **settings))
-    except TypeError as error:
-        raise InputError(f"The rival '{name}' takes a model and the settings of a run: {error}.") from error
+def _checked(name: str, options: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the options of an experiment in the types that its function declares, and check its doses."""
+    hints = get_type_hints(EXPERIMENTS[name])
+    parameters = list(inspect.signature(EXPERIMENTS[name]).parameters.values())[1:]
+    kind = make_dataclass(name, [(each.name, hints[each.name], field(default=each.default)) for each in parameters])
+    checked: Any = structure(options, kind, f"The experiment '{name}'", text=True)
+    asked = [*(getattr(checked, "doses", None) or ()), *filter(None, [getattr(checked, "dose", None)])]
+    fractions = [as_fraction(dose) for dose in asked]
+    check_doses(folders, [] if name in EMULATED else fractions)
+    return {given: getattr(checked, given) for given in options}
+
+
+def _comparison(name: str, options: Mapping[str, Any], device: str) -> ComparisonModel:
+    settings = {"device": device, **options}
+    model = load_model(settings.pop("model"), device)
+    known = [each.name for each in fields(DenoiseSettings)]
+    unknown = next((key for key in settings if key not in known), None)
+    if unknown is not None:
+        raise InputError(unknown_key(unknown, ["model", *known], f"The comparison model '{name}'"))
+    return ComparisonModel(model, settings_from_preset("fast", **settings))
 
 
 def _write(config: EvaluationConfig, bench: Bench, sections: Mapping[str, Section]) -> None:
@@ -130,7 +162,7 @@ def _files(config: EvaluationConfig, bench: Bench, sections: Mapping[str, Sectio
     results = {"format": RESULTS_FORMAT, "about": about, "measurements": records}
     title = f"Evaluation of {bench.model.metadata.name}"
     files = {
-        "results.json": json.dumps(results, indent=1) + "\n",
+        RESULTS: json.dumps(results, indent=1) + "\n",
         "report.html": to_html(title, about, list(sections.values())),
     }
     for name, section in sections.items():
@@ -145,7 +177,10 @@ def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
         "data": DATA_LINE,
         "subjects": [folder.name for folder in config.subjects],
         "model": _told(bench.model),
-        "rivals": {name: {**_told(r.model), "settings": r.settings.as_dict()} for name, r in bench.rivals.items()},
+        "comparison_models": {
+            name: {**_told(other.model), "settings": other.settings.as_dict()}
+            for name, other in bench.comparisons.items()
+        },
         "device": config.device,
         "experiments": dict(config.experiments),
         "versions": versions(),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -90,6 +90,7 @@ def load_study(folder: Path) -> Study:
     Raises:
         InputError: a file is missing or unreadable, or there is no low dose.
     """
+    doses_of(folder)
     full = _read(folder, "full_dose")
     spacing = full.GetSpacing()[::-1]
     head = _head(full, folder)
@@ -109,8 +110,38 @@ def load_study(folder: Path) -> Study:
         full_dose=cut(full),
         noise_free=noise_free,
         masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity")), spacing),
-        facts=json.loads((folder / "subject.json").read_text(encoding="utf-8")),
+        facts=_read_facts(folder / "subject.json"),
     )
+
+
+def doses_of(folder: Path) -> tuple[Fraction, ...]:
+    """The low doses of a subject's folder, largest first, by the names of its files alone.
+
+    Raises:
+        InputError: it is no folder, or holds no low dose.
+    """
+    if not folder.is_dir():
+        raise InputError(f"The subject folder '{folder}' does not exist.")
+    matches = [match for match in map(_LOW_DOSE.fullmatch, (path.name for path in folder.iterdir())) if match]
+    doses = {Fraction(int(match[1]), int(match[2])) for match in matches if int(match[2])}
+    if not doses:
+        raise InputError(f"The subject folder '{folder}' holds no low dose (low_dose_1_10.nii.gz or the like).")
+    return tuple(sorted(doses, reverse=True))
+
+
+def check_doses(folders: Sequence[Path], doses: Sequence[Fraction]) -> None:
+    """Check that every subject can be loaded by its names, and that each dose is there in one of them or more.
+
+    Raises:
+        InputError: a folder is no subject, or no subject has one of the doses.
+    """
+    known = {dose for folder in folders for dose in doses_of(folder)}
+    missing = [dose for dose in doses if dose not in known]
+    if missing:
+        raise InputError(
+            f"No subject has the dose {missing[0]}; the {len(folders)} subject(s) have "
+            f"{', '.join(map(str, sorted(known, reverse=True)))}."
+        )
 
 
 def _read(folder: Path, name: str) -> sitk.Image:
@@ -118,11 +149,17 @@ def _read(folder: Path, name: str) -> sitk.Image:
 
 
 def _read_low_doses(folder: Path) -> dict[Fraction, sitk.Image]:
-    matches = [match for match in map(_LOW_DOSE.fullmatch, (path.name for path in folder.iterdir())) if match]
-    if not matches:
-        raise InputError(f"The subject folder '{folder}' holds no low dose (low_dose_1_10.nii.gz or the like).")
-    doses = {Fraction(int(match[1]), int(match[2])): match[0][: -len(".nii.gz")] for match in matches}
-    return {dose: _read(folder, doses[dose]) for dose in sorted(doses, reverse=True)}
+    return {dose: _read(folder, f"low_dose_{dose.numerator}_{dose.denominator}") for dose in doses_of(folder)}
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The facts of the subject, '{path}', cannot be read: {error}.") from error
+    if not isinstance(facts, dict):
+        raise InputError(f"The facts of the subject, '{path}', must be a JSON object.")
+    return facts
 
 
 def _head(full: sitk.Image, folder: Path) -> Head:

@@ -160,11 +160,11 @@ def _paired_row(
     dose: str, column: Column, methods: Mapping[str, Sequence[Measurement]], method: str, baselines: Sequence[str]
 ) -> Optional[tuple[str, ...]]:
     values = {name: _by_subject(column, group) for name, group in methods.items()}
-    rivals = [name for name in baselines if values.get(name)]
-    if not rivals or not values.get(method):
+    present = [name for name in baselines if values.get(name)]
+    if not present or not values.get(method):
         return None
     sign = -1 if column.less_is_better else 1
-    best = max(rivals, key=lambda name: sign * np.mean(list(values[name].values())))
+    best = max(present, key=lambda name: sign * np.mean(list(values[name].values())))
     common = [subject for subject in values[method] if subject in values[best]]
     ours, theirs = (np.array([values[name][subject] for subject in common]) for name in (method, best))
     way = _way(ours, theirs, [values.get(CEILING, {}).get(subject, np.nan) for subject in common])

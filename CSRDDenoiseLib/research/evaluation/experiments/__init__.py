@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 from . import alignment, cost, counts, dose, modality, noise, protocol, signatures, trust
-from .bench import Bench, Rival, Section
+from .bench import Bench, ComparisonModel, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "dose": dose.run,
@@ -19,4 +19,4 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "counts": counts.run,
 }
 
-__all__ = ["EXPERIMENTS", "Bench", "Rival", "Section"]
+__all__ = ["EXPERIMENTS", "Bench", "ComparisonModel", "Section"]

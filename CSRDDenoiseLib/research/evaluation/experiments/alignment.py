@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Optional, Sequence
@@ -14,6 +15,8 @@ from ....prepare.register import COARSE, Size, head_points, make_pair, matrix, m
 from ..study import Study
 from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
+
+logger = logging.getLogger(__name__)
 
 OFFSETS = ((0, 0), (2, 1), (4, 2), (6, 3), (10, 5), (20, 15))
 MOST_MM, MOST_DEGREES = 20.0, 15.0
@@ -87,7 +90,7 @@ def run(
         for _ in range(registrations):
             drawn = rng.uniform(0, (MOST_MM, MOST_DEGREES)).tolist()
             restored.append(_register(_case(study, doses[-1], drawn, rng)))
-        bench.report(f"{study.name}: {len(doses) * len(offsets)} checks, {registrations} registrations")
+        logger.info(f"{study.name}: {len(doses) * len(offsets)} checks, {registrations} registrations")
     tables = [_check_table(checks, doses)]
     if restored:
         tables.append(_registration_table(restored, doses[-1]))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
+from ....errors import InputError
 from ....model.bundle import Model
 from ....settings import DenoiseSettings, settings_from_preset
 from ..measure import Measurement, measure
 from ..methods import Method, ours
 from ..study import Study, load_study
 from ..table import Table
+
+logger = logging.getLogger(__name__)
 
 Dose = Union[str, float]
 MEAN_STD = "mean ± standard deviation over subjects"
@@ -43,7 +47,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Rival:
+class ComparisonModel:
     """Another trained model to compare with, and how it is run."""
 
     model: Model
@@ -58,15 +62,13 @@ class Bench:
         folders: of the simulated subjects.
         model: the model.
         device: of the model, as in :class:`DenoiseSettings`.
-        report: receives a line for every measurement.
-        rivals: name in the tables -> another trained model.
+        comparisons: name in the tables -> another trained model.
     """
 
     folders: tuple[Path, ...]
     model: Model
     device: str = "auto"
-    report: Callable[[str], None] = print
-    rivals: Mapping[str, Rival] = field(default_factory=dict)
+    comparisons: Mapping[str, ComparisonModel] = field(default_factory=dict)
 
     def studies(self) -> Iterator[Study]:
         """Load one subject after another."""
@@ -76,9 +78,9 @@ class Bench:
         """The settings of a run on the bench's device, from the ``balanced`` preset."""
         return settings_from_preset(device=self.device, **changes)
 
-    def rival_methods(self) -> dict[str, Method]:
-        """The rivals, ready to be measured."""
-        return {name: ours(rival.model, rival.settings) for name, rival in self.rivals.items()}
+    def comparison_methods(self) -> dict[str, Method]:
+        """The comparison models, ready to be measured."""
+        return {name: ours(other.model, other.settings) for name, other in self.comparisons.items()}
 
     def measure(self, doses: Optional[Sequence[Dose]], methods: Mapping[str, Method]) -> tuple[Measurement, ...]:
         """Apply every method to every dose (None: all) of every subject."""
@@ -87,14 +89,24 @@ class Bench:
         for study in self.studies():
             for measurement in measure(study, fractions, methods):
                 psnr = measurement.scores["psnr"]
-                self.report(f"{study.name}, dose {measurement.dose}, {measurement.method}: {psnr:.2f} dB")
+                logger.info("%s, dose %s, %s: %.2f dB", study.name, measurement.dose, measurement.method, psnr)
                 done.append(measurement)
         return tuple(done)
 
 
 def as_fraction(dose: Dose) -> Fraction:
-    """A dose as a configuration tells it, "1/10" or 0.1, as a fraction."""
-    return Fraction(dose).limit_denominator(1000)
+    """A dose as a configuration has it, "1/10" or 0.1, as a fraction.
+
+    Raises:
+        InputError: it is none, or not between 0 and 1.
+    """
+    try:
+        value = Fraction(dose).limit_denominator(1000)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise InputError(f"The dose {dose!r} is not a fraction such as 1/10.") from error
+    if not 0 < value < 1:
+        raise InputError(f"The dose {dose} must lie between 0 and 1.")
+    return value
 
 
 def mean_score(measurements: Sequence[Measurement], score: str, **where: str) -> float:

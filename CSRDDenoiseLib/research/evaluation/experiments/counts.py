@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
@@ -17,6 +18,8 @@ from ...simulation.subject import emulate_dose
 from ..study import Study
 from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
+
+logger = logging.getLogger(__name__)
 
 DOSES = ("1/2", "1/4", "1/8", "1/16", "1/40")
 ALONE, RANGE, OWN, OTHER = "without a reference", "... in the range told", "the head's own full dose", "another head's"
@@ -50,7 +53,7 @@ def run(bench: Bench, doses: Sequence[Dose] = DOSES) -> Section:
     measured = []
     for study in bench.studies():
         measured.append(_measure(bench, study, [float(as_fraction(dose)) for dose in doses]))
-        bench.report(f"{study.name}: {len(doses)} doses")
+        logger.info(f"{study.name}: {len(doses)} doses")
     rows = [_row(str(dose), list(_errors(measured, [float(as_fraction(dose))]))) for dose in doses]
     every = list(_errors(measured, [float(as_fraction(dose)) for dose in doses]))
     factors = [_factor([error for way, error in every if way == name]) for name in (ALONE, OWN, OTHER)]

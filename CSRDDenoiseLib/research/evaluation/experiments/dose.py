@@ -26,18 +26,19 @@ def run(
     """Compare our posterior mean, one draw in 8 steps and the mean of such draws with filters and other models.
 
     Args:
-        bench: subjects, model and rivals.
+        bench: subjects, model and comparison models.
         doses: None takes every dose the subjects have.
         baselines: names of :data:`CSRDDenoiseLib.research.evaluation.baselines.BASELINES`.
         samples: draws that are averaged; 0 leaves draws out.
     """
     filters = {f"Best {name}": tuned(name) for name in baselines}
-    methods = {INPUT: unchanged, **filters, **bench.rival_methods(), **our_methods(bench, samples)}
+    methods = {INPUT: unchanged, **filters, **bench.comparison_methods(), **our_methods(bench, samples)}
     measurements = bench.measure(doses, methods)
+    others = list(bench.comparisons)
     tables = (
         score_table(f"By dose, against the full dose ({MEAN_STD})", measurements, MODEL_CARD),
         paired_table("Gain over the best filter, paired by subject (t test)", measurements, MINE, list(filters)),
-        *(paired_table(f"Gain over {name}, paired by subject", measurements, MINE, [name]) for name in bench.rivals),
+        *(paired_table(f"Gain over {other}, paired by subject", measurements, MINE, [other]) for other in others),
         score_table(f"Every score ({MEAN_STD})", measurements),
     )
     plot = plot_by_dose(measurements, "psnr", [*methods, CEILING], "PSNR (dB)")

@@ -19,7 +19,7 @@ FACTS = (
     "scanner.iterations",
     "scanner.post_filter_mm",
 )
-MINE, RIVAL = "Ours, posterior mean", "Best Gaussian"
+MINE, FILTER = "Ours, posterior mean", "Best Gaussian"
 TEXT = (
     "Subjects are grouped by a fact of their simulation: by its value where it is a word, below and above its median "
     "where it is a number. Groups overlap from fact to fact. To look outside the training draw, simulate such subjects."
@@ -35,7 +35,7 @@ def run(bench: Bench, dose: Dose = "1/10", facts: Sequence[str] = FACTS) -> Sect
         facts: entries of ``subject.json``, a dot leading inside.
     """
     settings = bench.settings(sampler="mean", steps=1, samples=1)
-    methods = {INPUT: unchanged, RIVAL: tuned("Gaussian"), MINE: ours(bench.model, settings)}
+    methods = {INPUT: unchanged, FILTER: tuned("Gaussian"), MINE: ours(bench.model, settings)}
     measurements = bench.measure([dose], methods)
     known = {study.name: study.facts for study in bench.studies()}
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,8 @@ from .. import faults
 from ..study import Pair, Study
 from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
+
+logger = logging.getLogger(__name__)
 
 DOSES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 # of the smallest dose that the model was trained on
@@ -134,7 +137,7 @@ def run(
             _try_noise(subject, bench, right, wrong)
         _try_output(subject, right, wrong)
         _try_support(subject, support)
-        bench.report(f"{subject.study.name}, dose {subject.dose:.3g}: done")
+        logger.info(f"{subject.study.name}, dose {subject.dose:.3g}: done")
     names = list(dict.fromkeys([*right.tried, *wrong.tried]))
     rows = tuple((name, right.told(name), wrong.told(name)) for name in names)
     tables = (

@@ -1,0 +1,119 @@
+"""Limits of a dataclass's fields, written beside their types, as in ``Annotated[float, Between(0, 1)]``.
+
+A dataclass calls :func:`check_limits` from ``__post_init__``, so that they hold for objects made in code too.
+"""
+
+from __future__ import annotations
+
+import functools
+import reprlib
+from dataclasses import dataclass
+from typing import Any, Iterator, Union, get_args, get_origin, get_type_hints
+
+from .errors import CSRDError, InputError
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number, or every number of a list, lies between two bounds; ``above`` leaves the lower one out."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number, or every number of a list, is inside."""
+        if isinstance(value, (tuple, list)):
+            return all(map(self.holds, value))
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.above:
+            return f"must be greater than {self.low:g} and at most {self.high:g}"
+        return f"must lie between {self.low:g} and {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Length:
+    """A text or a list is not shorter or longer than this."""
+
+    low: int
+    high: int
+
+    def holds(self, value: Any) -> bool:
+        """Whether the length is inside."""
+        return self.low <= len(value) <= self.high
+
+    def __str__(self) -> str:
+        return f"must have {self.low} to {self.high} entries or letters"
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Every number of a list is greater than the one before it, or as great where ``level`` is allowed."""
+
+    level: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether the numbers rise."""
+        pairs = list(zip(value, value[1:]))
+        return all(a <= b for a, b in pairs) if self.level else all(a < b for a, b in pairs)
+
+    def __str__(self) -> str:
+        return "must not fall" if self.level else "must rise from number to number"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A text is one of these."""
+
+    choices: tuple[str, ...]
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is."""
+        return value in self.choices
+
+    def __str__(self) -> str:
+        return f"must be one of {', '.join(self.choices)}"
+
+
+def check_limits(instance: Any, where: str, error: type[CSRDError] = InputError) -> None:
+    """Hold every field of a dataclass to the limits that its annotation gives; None passes where it is optional.
+
+    Raises:
+        CSRDError: of class ``error``; its sentence names the field, its value, and what is allowed.
+    """
+    kind: Any = type(instance)
+    for name, limits in _limits_of(kind).items():
+        value = getattr(instance, name)
+        for limit in limits:
+            if value is not None and not limit.holds(value):
+                raise error(f"{where}: '{name}' is {shown(value)}; it {limit}.")
+
+
+def shown(value: Any) -> str:
+    """A value in few letters and on one line."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 60
+    text = one_line(short.repr(value))
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def one_line(text: Any) -> str:
+    """A text on one line, cut where it is long."""
+    return " ".join(str(text).split())[:300]
+
+
+@functools.cache
+def _limits_of(kind: type) -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: found for name, hint in hints.items() if (found := tuple(_limits_in(hint)))}
+
+
+def _limits_in(hint: Any) -> Iterator[Any]:
+    """The limits of an annotation, also inside Optional."""
+    known = (Between, Length, Rising, OneOf)
+    yield from (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, known))
+    if get_origin(hint) is Union:
+        for item in get_args(hint):
+            yield from _limits_in(item)

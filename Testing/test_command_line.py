@@ -1,0 +1,332 @@
+"""The command line where it is interrupted, has no place to print to, or is given what cannot be used."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array
+from study_folder import write_study
+from tiny_model import save_tiny_model
+
+from CSRDDenoiseLib.commands.interrupts import heed_interrupts
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.extras import EXTRAS, require
+from CSRDDenoiseLib.research.simulation import subject as simulation
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="descriptors and signals are POSIX")
+
+
+@pytest.fixture
+def words(tmp_path, model_folder) -> list[str]:
+    """A command line that is fine and quick."""
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.nii.gz"))
+    files = ["--pet", str(tmp_path / "pet.nii.gz"), "--output", str(tmp_path / "out.nii.gz")]
+    settings = ["--preset", "fast", "--device", "cpu"]
+    return [sys.executable, "-m", "CSRDDenoiseLib", "denoise", *files, "--model", str(model_folder), *settings]
+
+
+def assert_complete(folder: Path) -> None:
+    assert np.isfinite(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "out.nii.gz")))).all()
+    assert json.loads((folder / "out.json").read_text())["outputs"]
+    assert not list(folder.glob(".*")), "leftovers"
+
+
+# -- nowhere to print to
+
+
+@POSIX
+def test_a_reader_of_the_progress_may_leave(words, tmp_path):
+    with subprocess.Popen(
+        [*words, "--progress", "json"], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert '"stage"' in run.stdout.readline()
+        run.stdout.close()
+        err = run.stderr.read()
+    assert run.returncode == 0 and "Traceback" not in err and "BrokenPipe" not in err
+    assert_complete(tmp_path)
+
+
+@POSIX
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux")
+@pytest.mark.slow
+@pytest.mark.parametrize(("stream", "code"), [("stdout", 1), ("stderr", 0)])
+def test_a_full_device_loses_the_words_and_not_the_result(words, tmp_path, stream, code):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*words, "--progress", "json"], env=ENVIRONMENT, **{**pipes, stream: full})
+    assert done.returncode == code
+    assert "Traceback" not in f"{done.stdout}{done.stderr}"
+    if stream == "stdout":
+        assert "Standard output is incomplete" in done.stderr
+    assert_complete(tmp_path)
+
+
+@POSIX
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_descriptors_lose_the_words_and_not_the_result(words, tmp_path, closed):
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words, "--progress", "bar"], env=ENVIRONMENT)
+    assert done.returncode == 0
+    assert_complete(tmp_path)
+
+
+def test_letters_that_the_terminal_lacks_are_escaped(tmp_path):
+    command = [sys.executable, "-m", "CSRDDenoiseLib", "denoise", "--pet", "\u00fc\u2264.nii", "--output", "o.nii"]
+    done = subprocess.run(command, env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 2 and rb"\xfc\u2264" in done.stderr and b"Traceback" not in done.stderr
+
+
+# -- interrupts
+
+SWALLOWS = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(20):
+        time.sleep(0.01)
+except BaseException:
+    pass
+"""
+
+
+@POSIX
+def test_an_interrupt_while_a_library_is_loaded_is_heeded_afterwards(tmp_path, monkeypatch):
+    (tmp_path / "module_that_swallows.py").write_text(SWALLOWS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with heed_interrupts(), pytest.raises(KeyboardInterrupt):
+        importlib.import_module("module_that_swallows")
+        assert "module_that_swallows" in sys.modules
+        for _ in range(500):
+            time.sleep(0.01)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@POSIX
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.15, 0.3, 0.5, 0.8, 1.1])
+def test_an_interrupt_in_the_first_seconds_ends_the_program(words, tmp_path, delay):
+    before = sorted(tmp_path.iterdir())
+    # a shell's background jobs ignore Ctrl-C, and hand that down
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    many = ["--sampler", "dpmpp", "--steps", "1000", "--samples", "1000"]
+    with subprocess.Popen([*words, *many], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, **heed) as run:
+        time.sleep(delay)
+        run.send_signal(signal.SIGINT)
+        err = run.communicate(timeout=60)[1]
+    # before the program has begun, Python itself ends with the signal
+    assert run.returncode in (3, -signal.SIGINT), err
+    assert run.returncode != 3 or ("Cancelled" in err and "Traceback" not in err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def anatomies(tmp_path_factory) -> Path:
+    """Two label maps of nested balls, 6 mm voxels."""
+    import nibabel
+
+    folder = tmp_path_factory.mktemp("anatomy")
+    (folder / "synthseg").mkdir()
+    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (22, 26, 20)], indexing="ij"))
+    for number in range(2):
+        r = np.sqrt((axes**2).sum(0)) * (1 + 0.03 * number)
+        labels = np.select([r < 4, r < 6.5, r < 7.5, r < 9], [2, 3, 24, 511], 0).astype(np.int16)
+        image = nibabel.Nifti1Image(labels, np.diag([6.0, 6.0, 6.0, 1.0]))
+        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
+    return folder
+
+
+def test_an_interrupted_simulation_says_what_is_kept_and_goes_on(anatomies, tmp_path, monkeypatch, capsys):
+    simulate, made = simulation.simulate_subject, []
+
+    def interrupted(*arguments):
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        made.append(arguments[2])
+        return simulate(*arguments)
+
+    command = ["simulate", "--anatomy", str(anatomies), "--output", str(tmp_path / "s"), "--doses", "1/4"]
+    command += ["--spacing", "5", "--draws", "2", "--scanner", "iterations=1"]
+    monkeypatch.setattr(simulation, "simulate_subject", interrupted)
+    assert main(command) == 3
+    assert "1 of 4 subjects are complete" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["synthseg_ball0_0"]
+    made.clear()
+    monkeypatch.setattr(
+        simulation, "simulate_subject", lambda *arguments: (made.append(arguments[2]), simulate(*arguments))[1]
+    )
+    assert main([*command, "--resume"]) == 0
+    assert made == [1, 2, 3] and len(list((tmp_path / "s").iterdir())) == 4
+    assert main([*command, "--resume", "--seed", "7"]) == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_anything_was_written_says_so(anatomies, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulation, "simulate_subject", interrupted)
+    assert main(["simulate", "--anatomy", str(anatomies), "--output", str(tmp_path / "s")]) == 3
+    assert "Nothing was written" in capsys.readouterr().err and not (tmp_path / "s").exists()
+
+
+# -- packages and other programs
+
+
+@pytest.mark.parametrize("module", EXTRAS)
+def test_a_missing_package_is_reported_with_its_extra(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=rf"csrd-denoise\[{EXTRAS[module][1]}\]"):
+        require("json", module)
+
+
+@pytest.mark.parametrize("module", ["skimage", "matplotlib"])
+def test_the_demo_asks_for_its_packages_before_the_work(module, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(["demo", "--output", str(tmp_path / "demo")]) == 2
+    assert f"csrd-denoise[{EXTRAS[module][1]}]" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "module://none", "none"])
+def test_a_backend_of_another_program_does_not_end_the_report(words, tmp_path, backend):
+    command = [*words, "--report", str(tmp_path / "report")]
+    done = subprocess.run(command, env={**ENVIRONMENT, "MPLBACKEND": backend}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "out.html").is_file()
+
+
+# -- what cannot be used
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["calibrate", "m", "--subjects", "s", "--doses", "1/0"], "1/0"),
+        (["calibrate", "m", "--subjects", "s", "--doses", "2"], "between 0 and 1"),
+        (["calibrate", "m", "--subjects", "s", "--doses", "x"], "'x'"),
+        (["simulate", "--anatomy", "a", "--output", "o", "--spacing", "-2"], "-2"),
+        (["simulate", "--anatomy", "a", "--output", "o", "--spacing", "nan"], "nan"),
+        (["simulate", "--anatomy", "a", "--output", "o", "--draws", "-1"], "-1"),
+        (["simulate", "--anatomy", "a", "--output", "o", "--draws", "0"], "0"),
+        (["simulate", "--anatomy", "a", "--output", "o", "--seed", "-5"], "-5"),
+        (["train", "c.yaml", "--minutes", "-1"], "-1"),
+        (["train", "c.yaml", "--minutes", "nan"], "nan"),
+        (["import-model", "s.pkl", "--output", "o", "--spacing", "0"], "0"),
+        (["benchmark", "--size", "0"], "0"),
+        (["benchmark", "--size", "100x"], "''"),
+        (["benchmark", "--size", "96x96"], "96x96"),
+    ],
+)
+def test_arguments_out_of_range_are_bad_usage(arguments, word, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    told = capsys.readouterr().err
+    assert exit_.value.code == 2 and word in told.splitlines()[-1] and "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--doses", "1/0"], "1/0"),
+        (["--doses", "1/4,,1/10"], "''"),
+        (["--doses", "3"], "between 0 and 1"),
+        (["--scanner", "counts=0"], "counts=0"),
+        (["--scanner", "counts=many"], "counts=many"),
+        (["--scanner", "counts=nan"], "counts=nan"),
+        (["--scanner", "iterations=2.5"], "iterations=2.5"),
+        (["--scanner", "cuonts=1e8"], "did you mean 'counts'"),
+        (["--scanner", "model_resolution=maybe"], "maybe"),
+        (["--subject", "synthseg/none"], "synthseg/none"),
+        (["--split", "none.json"], "none.json"),
+    ],
+)
+def test_wrong_facts_of_a_simulation_are_one_sentence(anatomies, tmp_path, capsys, arguments, word):
+    command = ["simulate", "--anatomy", str(anatomies), "--output", str(tmp_path / "s"), *arguments]
+    assert main(command) == 2
+    told = capsys.readouterr().err.strip()
+    assert word in told and len(told.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"test": 3}', '{"test": [3]}', "\x00", '{"test"'])
+def test_a_split_that_is_none_is_one_sentence(anatomies, tmp_path, capsys, content):
+    (tmp_path / "split.json").write_text(content)
+    command = ["simulate", "--anatomy", str(anatomies), "--output", str(tmp_path / "s")]
+    assert main([*command, "--split", str(tmp_path / "split.json")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--output", "no/such/x.json"], "no/such"),
+        (["--output", "."], "folder"),
+        (["--model", "nobody"], "'nobody'"),
+        (["--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_the_benchmark_refuses_before_the_work(arguments, word, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("measured"))
+    assert main(["benchmark", "--size", "16", "--preset", "fast", *arguments]) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_a_benchmark_that_fails_is_no_success(tmp_path, monkeypatch, capsys):
+    failed = subprocess.CompletedProcess([], 1, "", "Traceback\nValueError: broken")
+    monkeypatch.setattr("CSRDDenoiseLib.research.benchmark.run.subprocess.run", lambda *_, **__: failed)
+    model = save_tiny_model(tmp_path / "m")
+    assert main(["benchmark", "--size", "16", "--preset", "fast", "--model", str(model), "--device", "cpu"]) == 1
+    assert "Failed: network: it failed: ValueError: broken" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    return write_study(tmp_path_factory.mktemp("subjects") / "one")
+
+
+@pytest.mark.parametrize(
+    ("experiments", "words"),
+    [
+        ("dose: {doses: [1/7]}", ("1/7", "1/4, 1/10")),
+        ("dose: {doses: [1/0]}", ("1/0",)),
+        ("dose: {doses: [3]}", ("between 0 and 1",)),
+        ("dose: {doses: 1/4}", ("'doses' is '1/4'", "a list")),
+        ("dose: {baselines: [Gaussain]}", ("'Gaussain'", "Gaussian")),
+        ("dose: {samples: many}", ("'samples' is 'many'",)),
+        ("trust: {dose: 1/7}", ("1/7",)),
+        ("trust: {dsoe: 1/4}", ("did you mean 'dose'",)),
+        ("turst: {}", ("did you mean 'trust'",)),
+        ("protocol: 3", ("'experiments.protocol' is 3",)),
+    ],
+)
+def test_an_experiment_that_cannot_be_run_is_refused_before_the_work(study, tmp_path, capsys, experiments, words):
+    model = save_tiny_model(tmp_path / "m", voxel_spacing_mm=4.0)
+    text = f"subjects: [{study}]\nmodel: {model}\noutput: out\nexperiments:\n  {experiments}\n"
+    (tmp_path / "config.yaml").write_text(text)
+    assert main(["evaluate", str(tmp_path / "config.yaml")]) == 2
+    told = capsys.readouterr().err.strip()
+    assert all(word in told for word in words) and len(told.splitlines()) == 1, told
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_dose_that_no_subject_has_is_not_calibrated_on(study, tmp_path, capsys):
+    model = save_tiny_model(tmp_path / "m", voxel_spacing_mm=4.0)
+    assert main(["calibrate", str(model), "--subjects", str(study), "--doses", "1/7"]) == 2
+    assert "1/7" in capsys.readouterr().err
+    assert main(["calibrate", str(model), "--subjects", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
