@@ -1,8 +1,11 @@
 """CSRDDenoise: denoise brain PET with its MR. The parts are in CSRDDenoiseModule, the numerics in CSRDDenoiseLib."""
 
+import shutil
+import sys
+from pathlib import Path
+
 import slicer
 import vtk
-from CSRDDenoiseModule.library import forget_modules, make_library_importable
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -12,15 +15,31 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+LIBRARY, PARTS = "CSRDDenoiseLib", "CSRDDenoiseModule"
+
+
+def make_library_importable():
+    """Put the folder of the library first on the path: beside the module (installed, build tree) or one up (source)."""
+    here = Path(__file__).resolve()
+    root = next((str(root) for root in here.parents[:2] if (root / LIBRARY / "__init__.py").is_file()), None)
+    if root is None:
+        raise ImportError(f"The package {LIBRARY} is missing beside {here}. Install the extension again.")
+    sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
+
+
 make_library_importable()
 
 from CSRDDenoiseModule.logic import CSRDDenoiseLogic  # noqa: E402 (needs the library on the path)
 from CSRDDenoiseModule.panel import Panel  # noqa: E402
-from CSRDDenoiseModule.sample_data import load_sample, register_sample_data  # noqa: E402
 
 from CSRDDenoiseLib.errors import Cancelled  # noqa: E402
 
-__all__ = ["CSRDDenoise", "CSRDDenoiseLogic", "CSRDDenoiseTest", "CSRDDenoiseWidget"]
+__all__ = ["CSRDDenoise", "CSRDDenoiseLogic", "CSRDDenoiseTest", "CSRDDenoiseWidget", "load_sample"]
+
+SAMPLE_CATEGORY, SAMPLE = "CSRDDenoise", "CSRDDenoiseBrain"
+SAMPLE_FILES = {"low_dose_1_10.nii.gz": "PET low dose 1/10", "mr.nii.gz": "MR T1", "full_dose.nii.gz": "PET full dose"}
+BEFORE_THE_SELECTORS = 100.0
+"""Priority of an observer that hears of a removal before the node selectors do (theirs is -10)."""
 
 
 class CSRDDenoise(ScriptedLoadableModule):
@@ -28,7 +47,7 @@ class CSRDDenoise(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
-        parent.title = "CSRDDenoise"
+        parent.title = _("PET/MR denoising (CSRD)")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Nuclear Medicine")]
         parent.dependencies = []
         parent.contributors = ["The CSRDDenoise developers"]
@@ -48,7 +67,7 @@ class CSRDDenoise(ScriptedLoadableModule):
 
 
 class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's place in Slicer: makes the panel and tells it when the module or the scene comes and goes."""
+    """The module's place in Slicer: makes the panel and hands on when the module or the scene comes and goes."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -65,9 +84,13 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = CSRDDenoiseLogic()
         self.panel = Panel(self.ui, self.logic)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        self.addObserver(
+            scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=BEFORE_THE_SELECTORS
+        )
         slicer.app.connect("aboutToQuit()", self.cleanup)
         self.panel.setParameterNode(self.logic.getParameterNode())
         # a reload finds the module open; a widget made by a script has a parent that is no module widget
@@ -95,13 +118,24 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Stop before the scene's nodes go."""
         self.panel.close()
 
+    def onSceneEndClose(self, caller: vtk.vtkObject, event: str) -> None:
+        """Start again with what the user chose last."""
+        self.panel.startAgain(self.logic.getParameterNode())
+
     def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
         """Show the choices of the new scene, now that all its nodes are there."""
         self.panel.setParameterNode(self.logic.getParameterNode())
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller: vtk.vtkObject, event: str, node: vtk.vtkObject) -> None:
+        """Deselect a node before the selectors, which would jump to its neighbour."""
+        self.panel.forgetNode(node)
+
     def onReload(self):
         """Read the helper files and the library again too."""
-        forget_modules()
+        for name in list(sys.modules):
+            if name.split(".")[0] in (LIBRARY, PARTS):
+                del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
 
@@ -141,3 +175,34 @@ class CSRDDenoiseTest(ScriptedLoadableModuleTest):
         finally:
             logic.close()
         self.delayDisplay("Test passed")
+
+
+def register_sample_data() -> None:
+    """Add the bundled pair to the Sample Data module; nothing is downloaded."""
+    from SampleData import SampleDataLogic
+
+    # Slicer counts the addresses even where a function loads the data, and None has no length
+    SampleDataLogic.registerCustomSampleDataSource(
+        category=SAMPLE_CATEGORY,
+        sampleName=SAMPLE,
+        uris=[],
+        fileNames=[],
+        nodeNames=[],
+        thumbnailFileName=str(Path(__file__).resolve().parent / "Resources" / "Icons" / "CSRDDenoise.png"),
+        customDownloader=load_sample,
+    )
+
+
+def load_sample(_source: object = None) -> "list[slicer.vtkMRMLScalarVolumeNode]":
+    """Load a copy of the bundled low-dose PET, MR and full-dose PET and show the first; return them in this order."""
+    from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+
+    # a copy, so that saving the scene never writes into the extension
+    folder = Path(str(slicer.app.temporaryPath)) / SAMPLE
+    folder.mkdir(parents=True, exist_ok=True)
+    nodes = {}
+    # Slicer shows each volume that it loads: the low-dose PET comes last
+    for name in reversed(list(SAMPLE_FILES)):
+        shutil.copyfile(resource_folder() / SAMPLE_DATA / name, folder / name)
+        nodes[name] = slicer.util.loadVolume(str(folder / name), {"name": SAMPLE_FILES[name]})
+    return [nodes[name] for name in SAMPLE_FILES]

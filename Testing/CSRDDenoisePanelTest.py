@@ -27,7 +27,7 @@ class CSRDDenoisePanelTest(unittest.TestCase):
         slicer.mrmlScene.Clear(0)
 
     def test_sample_from_selection_to_comparison_and_cancel(self):
-        from CSRDDenoiseModule.sample_data import load_sample
+        from CSRDDenoise import load_sample
 
         pet, mr = load_sample()[:2]
         self.assertFalse(self.ui.applyButton.enabled)

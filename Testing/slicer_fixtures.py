@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from slicer_helpers import ENTRY, SLICER
+import qt
+from conftest import head_array
+from slicer_helpers import ENTRY, SLICER, add_head, add_volume, ijk_to_ras
 from tiny_model import save_tiny_model
 
 
 @pytest.fixture
 def scene():
     """Slicer's scene, empty."""
+    qt.QSettings().clear()
     SLICER.mrmlScene.Clear(0)
+    # the views of the layout and their nodes are there before a test looks
+    SLICER.app.processEvents()
     yield SLICER.mrmlScene
     SLICER.mrmlScene.Clear(0)
 
@@ -40,3 +45,35 @@ def logic():
     made = ENTRY.python.CSRDDenoiseLogic()
     yield made
     made.close()
+
+
+@pytest.fixture
+def area(scene):
+    """The module's widget, opened and shown."""
+    made = ENTRY.widgetRepresentation()
+    made._qt.resize(480, 940)
+    made.show()
+    made.enter()
+    yield made
+    made.exit()
+    made.hide()
+    ENTRY.widgetRepresentation().self().logic.close()
+
+
+@pytest.fixture
+def ui(area):
+    """The widgets of the panel by their object names."""
+    return area.self().ui
+
+
+@pytest.fixture
+def logic_of(area):
+    """The logic behind the panel."""
+    return area.self().logic
+
+
+@pytest.fixture
+def pair(scene):
+    """A PET and an MR that overlaps it."""
+    mr = 1000 - head_array((40, 44, 36)) / 10
+    return add_head("PET low dose"), add_volume("T1", mr, ijk_to_ras(None, (1.3, 1.2, 1.2)))

@@ -97,3 +97,43 @@ def wait_until(condition, seconds: float = 300.0) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def sentences_of(table) -> list[str]:
+    """Return what stands in the last column of a table of the panel."""
+    return [table.item(row, table.columnCount - 1).text() for row in range(table.rowCount)]
+
+
+def click(button) -> None:
+    """Press a button with the mouse."""
+    from PySide6 import QtCore, QtTest
+
+    QtTest.QTest.mouseClick(button._qt, QtCore.Qt.LeftButton)
+
+
+def tick(box) -> None:
+    """Press a check box with the mouse: the box and its text take the click, not the empty space beside them."""
+    from PySide6 import QtCore, QtTest
+
+    QtTest.QTest.mouseClick(box._qt, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box._qt.height() // 2))
+
+
+def pick(combo, value: str) -> None:
+    """Choose an entry of a list by the value behind it."""
+    combo.setCurrentIndex(combo.findData(value))
+
+
+def choose(ui, logic, pair, model, **settings) -> None:
+    """Select both volumes by hand, and a model and settings by script."""
+    ui.petSelector.setCurrentNode(pair[0])
+    ui.mrSelector.setCurrentNode(pair[1])
+    parameters = logic.getParameterNode()
+    parameters.model = model
+    for name, value in {"device": "cpu", "steps": 2, "samples": 2, **settings}.items():
+        setattr(parameters.settings, name, value)
+
+
+def run_to_end(ui) -> None:
+    """Press Apply and wait for the end of the run."""
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")

@@ -29,7 +29,7 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.results import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule.volumes import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.checks.dose import REFERENCE  # noqa: E402
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
@@ -98,7 +98,7 @@ def test_one_call_from_the_console(logic, pair, small_model):
     settings = result.provenance["settings"]
     assert (settings["overlap"], settings["seed"], settings["steps"]) == (0.5, 3, 2)
     assert result.provenance["inputs"]["pet"]["volume"] == "PET"
-    assert result.provenance["units"] == "Bq/ml"
+    assert result.provenance["units"] == result.provenance["inputs"]["pet"]["units"] == "Bq/mL"
     assert json.loads(result.denoisedVolume.GetAttribute("CSRDDenoise.Provenance")) == result.provenance
     assert result.summary["max_change"] == pytest.approx(np.abs(change).max(), rel=1e-5)
     assert run_folders() == folders
@@ -318,12 +318,12 @@ def test_failure_is_one_sentence_with_details_and_leaves_nothing(logic, pair, sc
 
 
 def test_failure_while_nodes_are_made_leaves_nothing(logic, pair, small_model, scene, monkeypatch):
-    from CSRDDenoiseModule import results
+    from CSRDDenoiseModule import volumes
 
     def fail(*_arguments):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(results, "_refer", fail)
+    monkeypatch.setattr(volumes, "_refer", fail)
     pet, mr = pair
     nodes = identities(scene)
     with pytest.raises(RuntimeError, match="disk is full"):

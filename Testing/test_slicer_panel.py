@@ -12,9 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import head_array
 from PySide6 import QtCore, QtTest
-from slicer_helpers import ENTRY, ROOT, SLICER, add_example, add_head, add_volume, identities, ijk_to_ras, wait_until
+from slicer_helpers import (
+    ENTRY,
+    ROOT,
+    SLICER,
+    add_example,
+    choose,
+    click,
+    identities,
+    sentences_of,
+    wait_until,
+)
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -36,51 +45,6 @@ OTHERS = (
     "logTextEdit",
 )
 RESULTS = ("denoised", "difference", "uncertainty")
-
-
-def click(button) -> None:
-    """Press a button with the mouse."""
-    QtTest.QTest.mouseClick(button._qt, QtCore.Qt.LeftButton)
-
-
-@pytest.fixture
-def area(scene):
-    """The module's widget, opened and shown."""
-    qt.QSettings().clear()
-    made = ENTRY.widgetRepresentation()
-    made._qt.resize(480, 940)
-    made.show()
-    made.enter()
-    yield made
-    made.exit()
-    made.hide()
-    ENTRY.widgetRepresentation().self().logic.close()
-
-
-@pytest.fixture
-def ui(area):
-    return area.self().ui
-
-
-@pytest.fixture
-def logic_of(area):
-    return area.self().logic
-
-
-@pytest.fixture
-def pair(scene):
-    return add_head("PET low dose"), add_volume(
-        "T1", 1000 - head_array((40, 44, 36)) / 10, ijk_to_ras(None, (1.3, 1.2, 1.2))
-    )
-
-
-def choose(ui, logic_of, pair, model, **parameters) -> None:
-    """Select both volumes by hand and a model by script."""
-    ui.petSelector.setCurrentNode(pair[0])
-    ui.mrSelector.setCurrentNode(pair[1])
-    node = logic_of.getParameterNode()
-    for name, value in {"model": model, "device": "cpu", "steps": 2, "samples": 2, **parameters}.items():
-        setattr(node, name, value)
 
 
 def test_every_documented_object_is_there_with_a_tooltip(ui):
@@ -171,15 +135,15 @@ def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model,
 def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_model, tmp_path):
     """Written to look at, to the folder that CSRD_TEST_PICTURES names; the guide shows it."""
     from CSRDDenoiseModule import models
-    from CSRDDenoiseModule.sample_data import load_sample
 
+    from CSRDDenoise import load_sample
     from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 
     pet, mr = load_sample()[:2]
     ui.petSelector.setCurrentNode(pet)
     ui.mrSelector.setCurrentNode(mr)
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("fast"))
-    trained = any(choice.value == DEFAULT_MODEL for choice in models.model_choices())
+    trained = DEFAULT_MODEL in models.model_choices()
     if not trained:
         ENTRY.widgetRepresentation().self().panel.importModel(small_model)
     assert wait_until(lambda: "GiB of memory" in ui.estimateLabel.text)
@@ -199,11 +163,11 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
 @pytest.mark.slow
 def test_checkbox_registers_the_mr_and_the_status_tells_of_it(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model, sampler="mean")
-    assert not logic_of.getParameterNode().registerMr
+    assert not logic_of.getParameterNode().settings.registerMr
     box = ui.registerCheckBox._qt
     # the box and its text take the click, not the empty space beside them
     QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
-    assert logic_of.getParameterNode().registerMr
+    assert logic_of.getParameterNode().settings.registerMr
     click(ui.applyButton)
     assert wait_until(lambda: ui.applyButton.text == "Apply")
     denoised = ui.denoisedSelector.currentNode()
@@ -224,7 +188,8 @@ def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_o
     assert wait_until(lambda: ui.applyButton.text == "Apply")
     support = ui.supportSelector.currentNode()
     assert support.GetName() == "PET low dose unsupported structure"
-    assert "The map of unsupported structure is empty because" in ui.statusLabel.text
+    assert any("empty because" in sentence for sentence in sentences_of(ui.findingsTable))
+    assert "nothing found" not in ui.statusLabel.text
     assert logic_of.getParameterNode().support is support
     over = {
         view: SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetLabelVolumeID()
@@ -248,7 +213,8 @@ def test_full_dose_reference_is_chosen_and_the_status_tells_the_dose(ui, logic_o
     assert ui.fullDoseReferenceSelector.currentNode() is full
     click(ui.applyButton)
     assert wait_until(lambda: ui.applyButton.text == "Apply")
-    assert re.search(r"The PET has about 0\.\d+ of the counts of the full-dose reference\.", ui.statusLabel.text)
+    about = " ".join(sentences_of(ui.findingsTable))
+    assert re.search(r"The PET has about 0\.\d+ of the counts of the full-dose reference\.", about)
 
 
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):
@@ -256,12 +222,12 @@ def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of
     assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (8, 16)
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("fast"))
     assert ui.samplerComboBox.currentText == "Posterior mean"
-    assert logic_of.getParameterNode().sampler == "mean"
+    assert logic_of.getParameterNode().settings.sampler == "mean"
     ui.stepsSpinBox.value = 3
     assert ui.presetComboBox.currentText == "Custom"
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("balanced"))
     ui.samplerComboBox.setCurrentIndex(ui.samplerComboBox.findData("heun"))
-    assert logic_of.getParameterNode().sampler == "heun"
+    assert logic_of.getParameterNode().settings.sampler == "heun"
     assert ui.presetComboBox.currentText == "Custom"
 
 
@@ -313,7 +279,7 @@ def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
     choose(ui, logic_of, pair, small_model)
     click(ui.applyButton)
-    assert "PyTorch extension, which is not installed" in ui.statusLabel.text
+    assert "extension 'PyTorch', which is not installed" in ui.statusLabel.text
     gone.discard("torch")
     SLICER.util.standin.shown.clear()
     monkeypatch.setattr(SLICER.util.standin, "answers", False)
@@ -397,11 +363,13 @@ def test_sample_data_is_offered(scene):
     from SampleData import SampleDataLogic
 
     SLICER.app.complete_startup()
-    category, name, downloader, thumbnail = SampleDataLogic.sources[-1]
-    assert (category, name) == ("CSRDDenoise", "CSRDDenoiseBrain")
-    assert Path(thumbnail).is_file()
-    nodes = downloader(None)
+    (source,) = SLICER.modules.sampleDataSources["CSRDDenoise"]
+    assert Path(source.thumbnailFileName).is_file()
+    nodes = SampleDataLogic.click("CSRDDenoise", "CSRDDenoiseBrain")
     assert [node.GetName() for node in nodes] == ["PET low dose 1/10", "MR T1", "PET full dose"]
+    for view in SLICER.app.layoutManager().sliceViewNames():
+        composite = SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
+        assert composite.GetBackgroundVolumeID() == nodes[0].GetID()
     for node in nodes:
         assert not Path(node.GetStorageNode().GetFileName()).is_relative_to(ROOT)
 
@@ -413,7 +381,7 @@ def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch)
 
     from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 
-    if not any(choice.value == DEFAULT_MODEL for choice in models.model_choices()):
+    if DEFAULT_MODEL not in models.model_choices():
         start = CSRDDenoiseLogic.start
         monkeypatch.setattr(
             CSRDDenoiseLogic,

@@ -63,8 +63,9 @@ def test_button_draws_the_report_and_opens_it(scene, small_model):
     try:
         assert not ui.reportButton.enabled and ui.reportButton.toolTip
         ui.petSelector.setCurrentNode(add_head())
-        for name, value in {"model": small_model, **QUICK}.items():
-            setattr(logic.getParameterNode(), name, value)
+        logic.getParameterNode().model = small_model
+        for name, value in QUICK.items():
+            setattr(logic.getParameterNode().settings, name, value)
         ui.applyButton.click()
         assert not ui.reportButton.enabled
         assert wait_until(lambda: ui.applyButton.text == "Apply")

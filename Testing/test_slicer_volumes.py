@@ -18,7 +18,7 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import describe, volumes  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule import volumes, wording  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
@@ -128,17 +128,17 @@ def suv(volume) -> None:
 def test_description_tells_size_spacing_unit_and_maximum(scene):
     pet = add_volume("PET", np.full((3, 4, 5), 14.2, np.float32), ijk_to_ras(None, (1.5, 2.0, 3.0)))
     suv(pet)
-    assert describe.describe(pet) == "5 x 4 x 3 voxels of 1.5 x 2 x 3 mm, SUVbw max 14.2"
+    assert wording.describe(pet) == "5 x 4 x 3 voxels of 1.5 x 2 x 3 mm, SUVbw max 14.2"
 
 
 def test_what_looks_wrong_is_told_in_words(scene):
     pet, mr = add_head("FDG PET"), add_head("T1 MPRAGE")
-    assert describe.pet_warnings(pet) == describe.mr_warnings(pet, mr) == []
-    assert "looks like an MR" in describe.pet_warnings(mr)[0]
-    assert "looks like a PET" in describe.mr_warnings(add_head("other"), pet)[0]
-    assert "the PET itself" in describe.mr_warnings(pet, pet)[0]
+    assert wording.pet_warnings(pet) == wording.mr_warnings(pet, mr) == []
+    assert "looks like an MR" in wording.pet_warnings(mr)[0]
+    assert "looks like a PET" in wording.mr_warnings(add_head("other"), pet)[0]
+    assert "the PET itself" in wording.mr_warnings(pet, pet)[0]
     mr.SetAndObserveTransformNodeID(add_transform(ijk_to_ras(None, (1, 1, 1), (0, 0, 500))).GetID())
-    hardened, apart = describe.mr_warnings(pet, mr)
+    hardened, apart = wording.mr_warnings(pet, mr)
     assert "'Move' is not hardened" in hardened
     assert "452 mm apart" in apart
 
@@ -150,4 +150,4 @@ def test_frame_of_a_sequence_is_told(scene):
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     browser.AddProxyNode(pet, sequence, False)
-    assert "sequence (4D)" in describe.pet_warnings(pet)[0]
+    assert "sequence (4D)" in wording.pet_warnings(pet)[0]

@@ -1,1 +1,1 @@
-"""The parts of the CSRDDenoise panel: parameters, logic, worker process, volumes, results and texts."""
+"""The parts of the CSRDDenoise module: a thin shell in Slicer around the library CSRDDenoiseLib."""

@@ -1,27 +1,63 @@
 """The work of the module without its panel: volumes in, volumes out, from the Python console in one call."""
 
+import hashlib
 import json
 import logging
+import re
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterable, Iterator, Optional
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from CSRDDenoiseLib.errors import CSRDError, InputError
+from CSRDDenoiseLib.findings import Finding, info, warning
+from CSRDDenoiseLib.sentences import SLICER, sentences
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
-from .describe import unit_of
-from .job import RUNNING, DenoisedVolumes, Job, RunFiles
 from .packages import require_packages
-from .parameters import CSRDDenoiseParameterNode
-from .report import PROVENANCE, report_path, report_request
-from .results import Outputs, check_outputs, make_transform, make_volumes
-from .volumes import write_volume
-from .worker_process import WorkerProcess
+from .parameters import CSRDDenoiseParameterNode, apply_defaults
+from .volumes import (
+    BYTES_A_STEP,
+    MR_REFERENCE,
+    PET_REFERENCE,
+    Outputs,
+    Volume,
+    check_outputs,
+    make_transform,
+    make_volumes,
+    part_of,
+    source_file,
+    writing,
+)
+from .worker_process import RUNNING, Job, RunFiles, WorkerProcess
 
+PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 VOLUMES = ("output", "difference", "uncertainty", "support")
-Inputs = dict[str, Optional[slicer.vtkMRMLScalarVolumeNode]]
+Inputs = dict[str, Optional[Volume]]
+
+
+@dataclass(frozen=True)
+class DenoisedVolumes:
+    """What a run made: nodes in the scene, and the record of how.
+
+    ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for. ``registrationTransform``, put
+    above the MR, brings it to where it was used; it is None unless the MR was registered. ``supportVolume`` is 1 where
+    structure was added and 2 where it was removed that the PET's counts do not support; None unless asked for.
+    ``findings`` holds what the checks noticed, ``warnings`` the sentences of the warnings among them.
+    """
+
+    denoisedVolume: Volume
+    differenceVolume: Optional[Volume]
+    uncertaintyVolume: Optional[Volume]
+    provenance: dict[str, Any]
+    registrationTransform: Optional[slicer.vtkMRMLLinearTransformNode] = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
+    findings: tuple[Finding, ...] = ()
 
 
 class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
@@ -57,7 +93,10 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """
         node = super().getParameterNode()
         if self._parameters is None or self._parameters.parameterNode is not node:
+            fresh = node.GetParameterCount() == 0
             self._parameters = CSRDDenoiseParameterNode(node)
+            if fresh:
+                apply_defaults(self._parameters)
         return self._parameters
 
     @property
@@ -72,12 +111,12 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
     def denoise(
         self,
-        petVolume: slicer.vtkMRMLScalarVolumeNode,
-        mrVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        petVolume: Volume,
+        mrVolume: Optional[Volume] = None,
         preset: str = DEFAULT_PRESET,
         model: Optional[str] = None,
         outputs: Optional[Outputs] = None,
-        fullDoseReferenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        fullDoseReferenceVolume: Optional[Volume] = None,
         **changes: Any,
     ) -> DenoisedVolumes:
         """Denoise a volume and wait for the result; Slicer stays responsive meanwhile.
@@ -89,7 +128,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             model: name of a bundled model or folder of another; None takes the default one.
             outputs: volumes to fill; those left out are made.
             fullDoseReferenceVolume: full-dose PET of the same scanner and protocol, of any head, or None; only the dose
-                that the record tells depends on it.
+                in the record depends on it.
             changes: settings that differ from the preset, such as ``steps=8``.
 
         Raises:
@@ -108,15 +147,15 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
     def start(
         self,
-        petVolume: slicer.vtkMRMLScalarVolumeNode,
-        mrVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        petVolume: Volume,
+        mrVolume: Optional[Volume] = None,
         preset: str = DEFAULT_PRESET,
         model: Optional[str] = None,
         outputs: Optional[Outputs] = None,
         onProgress: Optional[Callable[[dict], None]] = None,
         onFinished: Optional[Callable[[DenoisedVolumes], None]] = None,
         onError: Optional[Callable[[Exception], None]] = None,
-        fullDoseReferenceVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        fullDoseReferenceVolume: Optional[Volume] = None,
         **changes: Any,
     ) -> Job:
         """Start denoising a volume and return at once.
@@ -136,25 +175,22 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         outputs = outputs or Outputs()
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
         check_outputs(outputs, inputs.values())
-        files = RunFiles()
+        files, sources = RunFiles(), {}
+        request = {"command": "denoise", "model": model or None, "settings": settings.as_dict()}
         return self._begin(
             files,
-            lambda: {
-                **_write_inputs(files, inputs),
-                **_output_paths(files, outputs, settings),
-                "command": "denoise",
-                "model": model or None,
-                "settings": settings.as_dict(),
-            },
-            lambda message: _collect(message, files, outputs, inputs),
+            {**request, **_output_paths(files, outputs, settings)},
+            inputs,
+            lambda message: _collect(message, files, outputs, inputs, sources),
             (onProgress, onFinished, onError),
+            _describing(inputs, sources),
         )
 
     def writeReport(
         self,
-        denoisedVolume: slicer.vtkMRMLScalarVolumeNode,
-        uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
-        labelVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        denoisedVolume: Volume,
+        uncertaintyVolume: Optional[Volume] = None,
+        labelVolume: Optional[Volume] = None,
         path: Optional[str] = None,
     ) -> Path:
         """Write the quality report of a result, one HTML page, and return where it lies.
@@ -172,44 +208,31 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
     def startReport(
         self,
-        denoisedVolume: slicer.vtkMRMLScalarVolumeNode,
-        uncertaintyVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
-        labelVolume: Optional[slicer.vtkMRMLScalarVolumeNode] = None,
+        denoisedVolume: Volume,
+        uncertaintyVolume: Optional[Volume] = None,
+        labelVolume: Optional[Volume] = None,
         path: Optional[str] = None,
         onProgress: Optional[Callable[[dict], None]] = None,
         onFinished: Optional[Callable[[Path], None]] = None,
         onError: Optional[Callable[[Exception], None]] = None,
     ) -> Job:
         """Start writing the report of :meth:`writeReport` and return at once."""
-        place = report_path(denoisedVolume) if path is None else Path(path)
-        files = RunFiles()
-        return self._begin(
-            files,
-            lambda: report_request(files, denoisedVolume, uncertaintyVolume, labelVolume, place),
-            lambda message: Path(message["path"]),
-            (onProgress, onFinished, onError),
-        )
-
-    def _begin(
-        self,
-        files: RunFiles,
-        make_request: Callable[[], "dict[str, Any]"],
-        collect: Callable[[dict], Any],
-        callbacks: "tuple[Optional[Callable], ...]",
-    ) -> Job:
-        """Send the worker a request and return its job; the files are removed when that cannot be."""
-        try:
-            if self.busy:
-                raise InputError("A run is under way. Wait for its end or cancel it first.")
-            require_packages()
-            request = {**make_request(), "id": files.folder.name}
-            job = Job(self._worker, files, collect, *callbacks)
-            self._worker.send(request)
-        except Exception:
-            files.remove()
-            raise
-        self._job = job
-        return job
+        if not has_record(denoisedVolume):
+            raise InputError(
+                f"The volume '{denoisedVolume.GetName()}' has no record of a run, or its PET is gone; denoise the PET "
+                "again."
+            )
+        place = _report_path(denoisedVolume) if path is None else Path(path)
+        request = {"command": "report", "output": str(place), "provenance": kept(denoisedVolume, PROVENANCE)}
+        volumes = {
+            "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
+            "mr": denoisedVolume.GetNodeReference(MR_REFERENCE),
+            "denoised": denoisedVolume,
+            "uncertainty": part_of(uncertaintyVolume, denoisedVolume),
+            "labels": labelVolume,
+        }
+        callbacks = (onProgress, onFinished, onError)
+        return self._begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
 
     def ask(self, request: dict[str, Any]) -> None:
         """Send the worker a request that is no run, such as ``info``; the answer goes to ``onWorkerMessage``."""
@@ -220,6 +243,31 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         if self.busy:
             self._job.abort()
         self._worker.end()
+
+    def _begin(
+        self,
+        files: RunFiles,
+        request: "dict[str, Any]",
+        volumes: Inputs,
+        collect: Callable[[dict], Any],
+        callbacks: "tuple[Optional[Callable], ...]",
+        more_steps: "Iterable[None]" = (),
+    ) -> Job:
+        """Write the volumes, send the worker a request and return its job; the files go when that cannot be."""
+        try:
+            if self.busy:
+                raise InputError("A run is under way. Wait for its end or cancel it first.")
+            require_packages()
+            given = {name: node for name, node in volumes.items() if node is not None}
+            steps = [writing(node, files.path(name)) for name, node in given.items()]
+            job = Job(self._worker, files, collect, *callbacks)
+            paths = {name: str(files.path(name)) for name in given}
+            job.begin(chain(*steps, more_steps), {**request, **paths})
+        except Exception:
+            files.remove()
+            raise
+        self._job = job
+        return job
 
     def _receive(self, message: dict[str, Any]) -> None:
         if self._job is not None and message.get("id") == self._job.identity:
@@ -235,11 +283,26 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})
 
 
-def _write_inputs(files: RunFiles, inputs: Inputs) -> "dict[str, str]":
-    given = {name: node for name, node in inputs.items() if node is not None}
-    for name, node in given.items():
-        write_volume(node, files.path(name))
-    return {name: str(files.path(name)) for name in given}
+def has_record(denoised: Optional[Volume]) -> bool:
+    """Return whether a volume is a result of this module whose PET is still in the scene."""
+    if denoised is None:
+        return False
+    return bool(denoised.GetAttribute(PROVENANCE)) and denoised.GetNodeReference(PET_REFERENCE) is not None
+
+
+def kept(denoised: Volume, name: str) -> Any:
+    """Return what is kept with a result under an attribute's name, None if there is nothing."""
+    text = denoised.GetAttribute(name)
+    return json.loads(text) if text else None
+
+
+def kept_findings(denoised: Volume) -> "tuple[Finding, ...]":
+    """Return the findings kept with a result."""
+    return tuple(Finding.from_dict(each) for each in kept(denoised, FINDINGS) or ())
+
+
+def _report_path(denoised: Volume) -> Path:
+    return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', denoised.GetName())}.html"
 
 
 def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) -> "dict[str, str]":
@@ -248,19 +311,41 @@ def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) 
     return {kind: str(files.path(kind)) for kind in VOLUMES if wanted.get(kind, True)}
 
 
-def _collect(message: dict[str, Any], files: RunFiles, outputs: Outputs, inputs: Inputs) -> DenoisedVolumes:
+def _describing(inputs: Inputs, sources: "dict[str, dict[str, Any]]") -> "Iterator[None]":
+    """Find the files that hold the inputs and their SHA-256, in steps of some milliseconds, for the record."""
+    for name, node in inputs.items():
+        path = None if node is None else source_file(node)
+        if path is None:
+            continue
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while block := stream.read(BYTES_A_STEP):
+                digest.update(block)
+                yield
+        sources[name] = {"path": str(path.resolve()), "files": 1, "sha256": digest.hexdigest()}
+
+
+def _collect(
+    message: "dict[str, Any]",
+    files: RunFiles,
+    outputs: Outputs,
+    inputs: Inputs,
+    sources: "dict[str, dict[str, Any]]",
+) -> DenoisedVolumes:
     """Make the nodes of a finished run."""
     pet, mr = inputs["pet"], inputs["mr"]
     if not slicer.mrmlScene.IsNodePresent(pet):
         raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
-    provenance = _provenance(message["provenance"], inputs)
     paths: dict[str, Optional[Path]] = {
         name: files.path(name) if files.path(name).exists() else None for name in VOLUMES
     }
     nodes = make_volumes(paths, outputs, pet, mr)
     denoised = nodes["output"]
-    denoised.SetAttribute(PROVENANCE, json.dumps(provenance))
-    denoised.SetAttribute("CSRDDenoise.Summary", json.dumps(message["summary"]))
+    provenance = _scene_record(message["provenance"], inputs, nodes, sources)
+    findings = _findings(message)
+    for name, content in ((PROVENANCE, provenance), (SUMMARY, message["summary"])):
+        denoised.SetAttribute(name, json.dumps(content))
+    denoised.SetAttribute(FINDINGS, json.dumps([finding.as_dict() for finding in findings]))
     return DenoisedVolumes(
         denoisedVolume=denoised,
         differenceVolume=nodes["difference"],
@@ -269,14 +354,21 @@ def _collect(message: dict[str, Any], files: RunFiles, outputs: Outputs, inputs:
         provenance=provenance,
         registrationTransform=_transform(provenance, denoised, mr),
         summary=message["summary"],
-        warnings=tuple(message["warnings"]),
+        warnings=tuple(message.get("warnings", ())) or sentences(findings, SLICER),
+        findings=findings,
     )
 
 
+def _findings(message: "dict[str, Any]") -> "tuple[Finding, ...]":
+    if "findings" in message:
+        return tuple(Finding.from_dict(each) for each in message["findings"])
+    dose = message["provenance"]["quality"].get("noise", {}).get("dose", {})
+    about = (info("dose.reference", **dose),) if dose.get("relative_to") == "full-dose reference" else ()
+    return (*(warning("text", text=text) for text in message["warnings"]), *about)
+
+
 def _transform(
-    provenance: "dict[str, Any]",
-    denoised: slicer.vtkMRMLScalarVolumeNode,
-    mr: Optional[slicer.vtkMRMLScalarVolumeNode],
+    provenance: "dict[str, Any]", denoised: Volume, mr: Optional[Volume]
 ) -> Optional[slicer.vtkMRMLLinearTransformNode]:
     registration = provenance["quality"].get("registration")
     if not registration or not registration["applied"]:
@@ -284,10 +376,18 @@ def _transform(
     return make_transform(registration["mr_to_pet_lps"], denoised, mr)
 
 
-def _provenance(record: "dict[str, Any]", inputs: Inputs) -> "dict[str, Any]":
-    """Return the worker's record with the volumes' names in place of the temporary files."""
-    named = {
-        name: None if told is None else {**told, "path": None, "volume": inputs[name].GetName()}
-        for name, told in record["inputs"].items()
-    }
-    return {**record, "inputs": named, "units": unit_of(inputs["pet"]) or record.get("units")}
+def _scene_record(
+    record: "dict[str, Any]",
+    inputs: Inputs,
+    nodes: "dict[str, Optional[Volume]]",
+    sources: "dict[str, dict[str, Any]]",
+) -> "dict[str, Any]":
+    """Return the worker's record with volumes of the scene, and the files that hold them, for the temporary files."""
+    temporary = ("path", "files", "sha256")
+    named = {}
+    for name, about in record["inputs"].items():
+        of_file = {"path": None, **sources.get(name, {}), "volume": inputs[name].GetName()} if about else {}
+        lasting = {key: value for key, value in (about or {}).items() if key not in temporary}
+        named[name] = {**lasting, **of_file} if about else None
+    made = {"denoised" if kind == "output" else kind: node for kind, node in nodes.items() if node is not None}
+    return {**record, "inputs": named, "outputs": {name: {"volume": node.GetName()} for name, node in made.items()}}

@@ -1,15 +1,17 @@
-"""The Python packages a run needs: told when missing, installed after asking once, never forced.
+"""The Python packages a run needs: named when missing, installed after asking once, never forced.
 
 PyTorch comes from the PyTorch extension alone. The others are installed with the versions of what is already there
-pinned, so that pip either finds versions that fit or says that there are none.
+pinned, so that pip either finds versions that fit or says that there are none. Slicer 5.11 and later show pip's
+progress (``slicer.packaging``). pip runs on the main thread only: Slicer's own dialogs need it.
 """
 
 import importlib.util
 import re
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import slicer
 from slicer.i18n import tr as _
@@ -17,14 +19,20 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import CSRDError
 
 TORCH_MINIMUM = "2.1"
+TORCH_EXTENSION = "PyTorch"
 SIZES = {
     "torch": "200 MB, or 3 GB with CUDA",
     "monai": "2 MB",
     "safetensors": "1 MB",
     "scipy": "35 MB",
+    "nibabel": "6 MB",
+    "pydicom": "3 MB",
+    "jinja2": "1 MB",
+    "cattrs": "1 MB",
 }
 PINNED = ("torch", "torchvision", "numpy", "scipy", "SimpleITK")
 REQUIREMENTS_FILE = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+TITLE = "CSRDDenoise"
 
 
 class PackagesMissing(CSRDError):
@@ -94,14 +102,15 @@ def install_packages() -> bool:
 
     Raises:
         PackagesMissing: the PyTorch extension is missing, or no versions fit what is installed.
+        RuntimeError: called outside the main thread.
     """
     missing = missing_packages()
     if not missing:
         return True
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("Packages are installed on the main thread only.")
     if missing[0].name == "torch" and importlib.util.find_spec("PyTorchUtils") is None:
-        raise PackagesMissing(
-            _("PyTorch comes from the PyTorch extension, which is not installed. Install it in the Extensions Manager.")
-        )
+        raise PackagesMissing(_offer_extension())
     if not slicer.util.confirmOkCancelDisplay(_question(missing), windowTitle=_("CSRDDenoise: install packages")):
         return False
     if missing[0].name == "torch":
@@ -122,6 +131,30 @@ def _question(missing: "list[Requirement]") -> str:
     ).format(packages="\n".join(lines))
 
 
+def _offer_extension() -> str:
+    """Offer to install the PyTorch extension and return what remains to be done, one sentence."""
+    # a Slicer that was built without extensions has no manager of them
+    manager = getattr(slicer.app, "extensionsManagerModel", lambda: None)()
+    needed = _("PyTorch is not installed. It comes from Slicer's extension 'PyTorch', which is not installed either.")
+    by_hand = _("Open the Extensions Manager, install the extension 'PyTorch', restart Slicer, and press Apply again.")
+    if manager is None:
+        slicer.util.errorDisplay(f"{needed}\n\n{by_hand}", windowTitle=TITLE)
+        return f"{needed} {by_hand}"
+    question = _("{needed}\n\nInstall the extension now? Slicer has to be restarted afterwards; save your data first.")
+    if not slicer.util.confirmOkCancelDisplay(question.format(needed=needed), windowTitle=TITLE):
+        return f"{needed} {by_hand}"
+    if not _installed_from_server(manager):
+        return _("The extension 'PyTorch' could not be installed. {by_hand}").format(by_hand=by_hand)
+    if slicer.util.confirmOkCancelDisplay(_("The extension 'PyTorch' is installed. Restart Slicer now?"), TITLE):
+        slicer.util.restart()
+    return _("The extension 'PyTorch' is installed. Restart Slicer, and press Apply again.")
+
+
+def _installed_from_server(manager: Any) -> bool:
+    manager.interactive = False
+    return bool(manager.installExtensionFromServer(TORCH_EXTENSION, False))
+
+
 def _install_torch() -> None:
     import PyTorchUtils
 
@@ -136,20 +169,25 @@ def _install(names: "list[str]") -> None:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{pin}\n" for pin in _pins()), encoding="utf-8")
         try:
-            packaging = importlib.import_module("slicer.packaging")
-        except ImportError:
-            packaging = None
-        try:
-            if packaging is not None and hasattr(packaging, "pip_ensure"):
-                packaging.pip_ensure(names, constraints=constraints, prompt_install=False, requester="CSRDDenoise")
-            else:
-                slicer.util.pip_install([*names, "--constraint", str(constraints)])
+            _pip(names, constraints)
         except (CalledProcessError, RuntimeError) as error:
             raise PackagesMissing(
                 _("{names} could not be installed beside what is there ({pins}): {error}").format(
                     names=", ".join(names), pins=", ".join(_pins()), error=error
                 )
             ) from error
+
+
+def _pip(names: "list[str]", constraints: Path) -> None:
+    """Run pip, with Slicer's progress dialog where there is one (5.11 and later)."""
+    try:
+        packaging = importlib.import_module("slicer.packaging")
+    except ImportError:
+        packaging = None
+    if hasattr(packaging, "pip_install"):
+        packaging.pip_install(names, constraints=constraints, show_progress=True, requester=TITLE)
+    else:
+        slicer.util.pip_install([*names, "--constraint", str(constraints)])
 
 
 def _pins() -> "list[str]":

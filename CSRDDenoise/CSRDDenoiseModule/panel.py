@@ -10,19 +10,32 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
 
-from . import describe, models
-from .comparison import show_comparison, summary_of, summary_rows
-from .estimate import duration
-from .job import DenoisedVolumes
-from .lists import Lists
+from . import models, wording
+from .logic import FINDINGS, SUMMARY, DenoisedVolumes, has_record, kept, kept_findings
 from .packages import PackagesMissing, install_packages
-from .parameters import CSRDDenoiseParameterNode, settings_of
-from .questions import Questions
-from .report import has_record
-from .results import Outputs
-from .wording import progress_text, result_text
+from .parameters import (
+    INPUTS,
+    RESULTS,
+    CSRDDenoiseParameterNode,
+    Lists,
+    apply_defaults,
+    keep_defaults,
+    settings_of,
+)
+from .views import Comparison, Shown
+from .volumes import PET_REFERENCE, Outputs, Volume, is_free_for, part_of, unit_of
 
-VOLUMES = ("pet", "mr", "fullDoseReference", "denoised", "difference", "uncertainty", "support")
+SETTINGS_WIDGETS = {
+    "settings.registerMr": "registerCheckBox",
+    "settings.steps": "stepsSpinBox",
+    "settings.samples": "samplesSpinBox",
+    "settings.patchSize": "patchSizeSpinBox",
+    "settings.overlap": "overlapSlider",
+    "settings.seed": "seedSpinBox",
+    "makeUncertainty": "uncertaintyCheckBox",
+    "makeSupport": "supportCheckBox",
+}
+SECTIONS = ("inputs", "outputs", "model", "advanced")
 
 
 class LogicProtocol(Protocol):
@@ -56,8 +69,10 @@ class Panel:
         self._observerTag: Optional[int] = None
         self._job = None
         self._details = ""
-        self._lists = Lists(ui)
-        self._questions = Questions(logic.ask, self._lists.fillDevices, self.log)
+        self._logged: set[str] = set()
+        self._comparison = Comparison()
+        self._lists = Lists(ui, models.model_choices)
+        self._questions = models.Questions(logic.ask, self._lists.fillDevices, self.log)
         logic.onWorkerMessage = self.onWorkerMessage
         self._connect()
         self._showRunning(False)
@@ -77,7 +92,13 @@ class Panel:
     def close(self) -> None:
         """The scene closes: everything under way ends. The choices stay connected and go back to their defaults."""
         self.logic.close()
+        self._comparison.leave()
         self._questions.forget()
+
+    def startAgain(self, parameters: CSRDDenoiseParameterNode) -> None:
+        """The scene is empty: begin with what the user chose last."""
+        apply_defaults(parameters)
+        self.setParameterNode(parameters)
 
     def release(self) -> None:
         """The module closes or is read again: end everything and hear no more of the scene.
@@ -89,11 +110,19 @@ class Panel:
         if self._parameters is not None:
             self._parameters.RemoveObserver(self._observerTag)
 
+    def forgetNode(self, node: Any) -> None:
+        """A node is about to leave the scene: where it is selected, nothing is, and not its neighbour in the list."""
+        if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
+            return
+        for name in (*INPUTS, *RESULTS):
+            if getattr(self._parameters, name) is node:
+                setattr(self._parameters, name, None)
+
     def setParameterNode(self, parameters: CSRDDenoiseParameterNode) -> None:
         """Show and follow these choices."""
         if parameters is not self._parameters:
             self._connectParameters(parameters)
-        for name in VOLUMES:
+        for name in (*INPUTS, *RESULTS):
             # while a scene is read a reference comes before its volume, and the selectors miss it
             node = parameters.parameterNode.GetNodeReference(name)
             getattr(self.ui, f"{name}Selector").setCurrentNode(node)
@@ -105,19 +134,9 @@ class Panel:
             self._parameters.disconnectGui(self._guiTag)
             self._parameters.RemoveObserver(self._observerTag)
         self._parameters = parameters
-        self._guiTag = parameters.connectParametersToGui(
-            {
-                **{name: getattr(self.ui, f"{name}Selector") for name in VOLUMES},
-                "registerMr": self.ui.registerCheckBox,
-                "makeUncertainty": self.ui.uncertaintyCheckBox,
-                "makeSupport": self.ui.supportCheckBox,
-                "steps": self.ui.stepsSpinBox,
-                "samples": self.ui.samplesSpinBox,
-                "patchSize": self.ui.patchSizeSpinBox,
-                "overlap": self.ui.overlapSlider,
-                "seed": self.ui.seedSpinBox,
-            }
-        )
+        selectors = {name: f"{name}Selector" for name in (*INPUTS, *RESULTS)}
+        widgets = {name: getattr(self.ui, widget) for name, widget in {**selectors, **SETTINGS_WIDGETS}.items()}
+        self._guiTag = parameters.connectParametersToGui(widgets)
         self._observerTag = parameters.AddObserver("ModifiedEvent", self.onParametersModified)
 
     # What the widgets show
@@ -129,11 +148,11 @@ class Panel:
             return
         self._lists.show(parameters)
         pet, mr = parameters.pet, parameters.mr
-        warnings = describe.mr_warnings(pet, mr)
+        warnings = wording.mr_warnings(pet, mr)
         if pet is not None and mr is None and models.needs_mr(parameters.model):
             warnings = [_("The chosen model needs an MR.")]
-        self.ui.petInfoLabel.text = describe.told(pet, describe.pet_warnings(pet))
-        self.ui.mrInfoLabel.text = describe.told(mr, warnings)
+        self.ui.petInfoLabel.text = wording.described(pet, wording.pet_warnings(pet))
+        self.ui.mrInfoLabel.text = wording.described(mr, warnings)
         self.ui.modelCardLabel.text = models.card(parameters.model)
         mayAsk = self.entered and not self.logic.busy
         self.ui.estimateLabel.text = self._questions.estimate(parameters, mayAsk)
@@ -141,7 +160,13 @@ class Panel:
         self._refreshResults()
 
     def onParametersModified(self, _caller: Any = None, _event: Any = None) -> None:
-        """A choice changed, by a widget or by a script."""
+        """A choice changed, by a widget or by a script; results of another PET are no outputs of this one."""
+        parameters = self._parameters
+        strange = [name for name in RESULTS if not is_free_for(getattr(parameters, name), parameters.pet)]
+        if strange and parameters.pet is not None and not self.logic.busy:
+            with slicer.util.NodeModify(parameters.parameterNode):
+                for name in strange:
+                    setattr(parameters, name, None)
         self.refresh()
 
     def _refreshApply(self) -> None:
@@ -151,35 +176,33 @@ class Panel:
         self.ui.applyButton.enabled = ready
         self.ui.applyButton.toolTip = _("Denoise the PET") if ready else _("Choose a PET volume first.")
 
-    def _refreshReport(self) -> None:
-        denoised = None if self._parameters is None else self._parameters.denoised
-        self.ui.reportButton.enabled = has_record(denoised) and not self.logic.busy
-
     def _refreshResults(self) -> None:
-        parameters = self._parameters
-        denoised = parameters.denoised
-        rows = []
+        denoised = None if self._parameters is None else self._parameters.denoised
+        there = denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None
+        for button in (self.ui.compareButton, self.ui.toggleButton, self.ui.fadeSlider):
+            button.setEnabled(there)
+        self.ui.reportButton.enabled = has_record(denoised) and not self.logic.busy
+        numbers, findings = [], []
         if denoised is not None:
-            rows = summary_rows(summary_of(denoised), describe.unit_of(denoised))
-        self.ui.compareButton.enabled = parameters.pet is not None and denoised is not None
-        self._refreshReport()
-        self.ui.resultsTable.setRowCount(len(rows))
-        for row, cells in enumerate(rows):
-            for column, text in enumerate(cells):
-                self.ui.resultsTable.setItem(row, column, qt.QTableWidgetItem(text))
-        self.ui.resultsTable.resizeColumnsToContents()
+            numbers = wording.summary_rows(kept(denoised, SUMMARY) or {}, unit_of(denoised))
+            findings = wording.finding_rows(kept_findings(denoised))
+            if not findings and denoised.GetAttribute(FINDINGS):
+                findings = [("", _("The checks of this run noticed nothing."))]
+        _fillTable(self.ui.resultsTable, numbers)
+        _fillTable(self.ui.findingsTable, findings)
+        self.ui.findingsTable.resizeRowsToContents()
 
     def _showRunning(self, running: bool) -> None:
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
         if running:
+            self._logged.clear()
             self.ui.applyButton.toolTip = _("Stop the run; the scene stays as it is.")
             self.ui.applyButton.enabled = True
         self.ui.progressBar.setVisible(running)
-        for name in ("inputsCollapsibleButton", "outputsCollapsibleButton", "modelCollapsibleButton"):
-            getattr(self.ui, name).setEnabled(not running)
-        self.ui.advancedCollapsibleButton.setEnabled(not running)
+        for section in SECTIONS:
+            getattr(self.ui, f"{section}CollapsibleButton").setEnabled(not running)
         self._refreshApply()
-        self._refreshReport()
+        self._refreshResults()
 
     def _say(self, text: str, details: str = "") -> None:
         self.ui.statusLabel.text = text
@@ -188,8 +211,9 @@ class Panel:
         self.log(text)
 
     def log(self, text: str) -> None:
-        """Add a line to the log."""
-        if text:
+        """Add a line to the log, once a run."""
+        if text and text not in self._logged:
+            self._logged.add(text)
             self.ui.logTextEdit.appendPlainText(f"{time.strftime('%H:%M:%S')}  {text}")
 
     # What the user does
@@ -208,14 +232,13 @@ class Panel:
 
     def _run(self) -> None:
         parameters = self._parameters
-        self._say(_("Checking the Python packages..."))
+        self._logged.clear()
         if not install_packages():
             self._say(_("The packages were not installed, so nothing was done. Press Apply to be asked again."))
             return
         settings = settings_of(parameters)
+        keep_defaults(parameters)
         self.ui.progressBar.value = 0
-        self._say(_("Starting..."))
-        self.log(_("Settings: {settings}").format(settings=settings.as_dict()))
         self._job = self.logic.start(
             parameters.pet,
             parameters.mr,
@@ -235,6 +258,8 @@ class Panel:
             **settings.as_dict(),
         )
         self._showRunning(True)
+        self._say(_("Writing the volumes for the denoising process..."))
+        self.log(_("Settings: {settings}").format(settings=settings.as_dict()))
 
     def onImportModel(self, *_arguments: Any) -> None:
         """Ask for a model folder and choose it."""
@@ -254,13 +279,24 @@ class Panel:
         self.refresh()
 
     def onCompare(self, *_arguments: Any) -> None:
-        """Show the results side by side."""
-        parameters = self._parameters
-        if parameters is None or parameters.pet is None or parameters.denoised is None:
-            return
-        show_comparison(
-            parameters.pet, parameters.denoised, parameters.difference, parameters.uncertainty, parameters.support
-        )
+        """Show the results side by side, with the PET that they were made from."""
+        denoised = None if self._parameters is None else self._parameters.denoised
+        if denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None:
+            self._show(denoised)
+
+    def _show(self, denoised: Volume) -> None:
+        parts = (part_of(getattr(self._parameters, name), denoised) for name in RESULTS[1:])
+        pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
+        self._comparison.show(Shown(pet, denoised, *parts, summary))
+        self.ui.fadeSlider.value = 0.0
+
+    def onFade(self, opacity: float) -> None:
+        """The slider between PET and denoised was moved."""
+        self._comparison.fade(opacity)
+
+    def onToggle(self, *_arguments: Any) -> None:
+        """Switch the first view between PET and denoised."""
+        self.ui.fadeSlider.value = 0.0 if self.ui.fadeSlider.value > 0.5 else 1.0
 
     def onReport(self, *_arguments: Any) -> None:
         """Draw the report of the result and open it."""
@@ -268,7 +304,6 @@ class Panel:
         if parameters is None or parameters.denoised is None:
             return
         try:
-            self._say(_("Drawing the report..."))
             self.ui.progressBar.value = 0
             self._job = self.logic.startReport(
                 parameters.denoised,
@@ -278,6 +313,7 @@ class Panel:
                 onError=self.onError,
             )
             self._showRunning(True)
+            self._say(_("Drawing the report..."))
         except CSRDError as error:
             self.onError(error)
 
@@ -289,56 +325,47 @@ class Panel:
         """Copy the log to the clipboard."""
         slicer.app.clipboard().setText(self.ui.logTextEdit.plainText)
 
-    # What the logic tells
+    # What the logic reports
 
     def onProgress(self, progress: "dict[str, Any]") -> None:
         """A run came further."""
         self.ui.progressBar.value = round(100 * progress["fraction"])
-        text = progress_text(progress)
+        text = wording.progress_text(progress)
         self.log(text)
         if progress.get("eta_seconds") is not None:
-            text = _("{text}, {time} left").format(text=text, time=duration(progress["eta_seconds"]))
+            text = _("{text}, {time} left").format(text=text, time=wording.duration(progress["eta_seconds"]))
         self.ui.statusLabel.text = text
 
     def onFinished(self, result: DenoisedVolumes) -> None:
         """A run ended well: show its volumes."""
-        self._job = None
         parameters = self._parameters or self.logic.getParameterNode()
-        with slicer.util.NodeModify(parameters):
+        with slicer.util.NodeModify(parameters.parameterNode):
             parameters.denoised = result.denoisedVolume
             parameters.difference = result.differenceVolume
             parameters.uncertainty = result.uncertaintyVolume
             parameters.support = result.supportVolume
-        self._showRunning(False)
-        self._say(result_text(result))
-        self.refresh()
-        show_comparison(
-            parameters.pet,
-            result.denoisedVolume,
-            result.differenceVolume,
-            result.uncertaintyVolume,
-            result.supportVolume,
-        )
+        self._end(wording.result_text(result))
+        self._show(result.denoisedVolume)
         self._endIdleWorker()
 
     def onReportFinished(self, path: Path) -> None:
         """A report is there: open it in the web browser."""
-        self._job = None
-        self._showRunning(False)
-        self._say(_("The report is in {path}.").format(path=path))
-        self.refresh()
+        self._end(_("The report is in {path}.").format(path=path))
         slicer.app.openUrl(path.as_uri())
         self._endIdleWorker()
 
     def onError(self, error: Exception) -> None:
         """A run failed or was cancelled; the scene is as it was before."""
+        details = "" if isinstance(error, (Cancelled, PackagesMissing)) else getattr(error, "details", "")
+        self._end(str(error), details)
+        self.log(details)
+        self._endIdleWorker()
+
+    def _end(self, text: str, details: str = "") -> None:
         self._job = None
         self._showRunning(False)
-        details = "" if isinstance(error, (Cancelled, PackagesMissing)) else getattr(error, "details", "")
-        self._say(str(error), details)
-        if details:
-            self.log(details)
-        self._endIdleWorker()
+        self._say(text, details)
+        self.refresh()
 
     def onWorkerMessage(self, message: "dict[str, Any]") -> None:
         """The worker answered a question that is no run."""
@@ -360,3 +387,13 @@ class Panel:
         ui.detailsButton.clicked.connect(self.onDetails)
         ui.copyLogButton.clicked.connect(self.onCopyLog)
         ui.importModelButton.clicked.connect(self.onImportModel)
+        ui.toggleButton.clicked.connect(self.onToggle)
+        ui.fadeSlider.valueChanged.connect(self.onFade)
+
+
+def _fillTable(table: Any, rows: "list[tuple[str, str]]") -> None:
+    table.setRowCount(len(rows))
+    for row, cells in enumerate(rows):
+        for column, text in enumerate(cells):
+            table.setItem(row, column, qt.QTableWidgetItem(text))
+    table.resizeColumnsToContents()

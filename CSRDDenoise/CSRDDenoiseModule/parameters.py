@@ -1,24 +1,54 @@
-"""Every choice of the panel, kept in the scene so that saving and loading brings it back."""
+"""The choices of the panel, kept in the scene, what a user chose last as defaults, and the lists that show them."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any, Callable, Optional
 
+import qt
+import slicer
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
-from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.settings import DEFAULT_PRESET, MAX_OVERLAP, PRESETS, DenoiseSettings, settings_from_preset
+from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
+from CSRDDenoiseLib.settings import (
+    DEFAULT_PRESET,
+    MAX_OVERLAP,
+    PRESETS,
+    SAMPLERS,
+    DenoiseSettings,
+    settings_from_preset,
+)
+
+from .wording import device_title, preset_title, sampler_title
 
 CUSTOM_PRESET = "custom"
+AUTOMATIC = "auto"
+POSTERIOR_MEAN = "mean"
 PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
+INPUTS = ("pet", "mr", "fullDoseReference")
+RESULTS = ("denoised", "difference", "uncertainty", "support")
+DEFAULTS_KEY = "CSRDDenoise/Defaults"
 _DEFAULT = PRESETS[DEFAULT_PRESET]
+
+
+@parameterPack
+class RunSettings:
+    """The settings of a run as the panel offers them; ``patchSize`` 0 lets the program choose."""
+
+    sampler: str = _DEFAULT.sampler
+    steps: Annotated[int, WithinRange(1, 200)] = _DEFAULT.steps
+    samples: Annotated[int, WithinRange(1, 200)] = _DEFAULT.samples
+    patchSize: Annotated[int, WithinRange(0, 512)] = 0
+    overlap: Annotated[float, WithinRange(0.0, MAX_OVERLAP)] = _DEFAULT.overlap
+    seed: Annotated[int, WithinRange(0, 2147483647)] = _DEFAULT.seed
+    device: str = AUTOMATIC
+    registerMr: bool = False
 
 
 @parameterNodeWrapper
 class CSRDDenoiseParameterNode:
-    """The choices of the panel.
-
-    ``model`` is the name or the folder of a model (empty: the default one); ``patchSize`` 0 lets the program choose.
-    """
+    """The choices of the panel. ``model`` is the name or the folder of a model (empty: the default one)."""
 
     pet: vtkMRMLScalarVolumeNode
     mr: vtkMRMLScalarVolumeNode
@@ -27,18 +57,10 @@ class CSRDDenoiseParameterNode:
     difference: vtkMRMLScalarVolumeNode
     uncertainty: vtkMRMLScalarVolumeNode
     support: vtkMRMLLabelMapVolumeNode
-    registerMr: bool = False
     makeUncertainty: bool = True
     makeSupport: bool = False
     model: str = ""
-    preset: str = DEFAULT_PRESET
-    sampler: str = _DEFAULT.sampler
-    steps: Annotated[int, WithinRange(1, 200)] = _DEFAULT.steps
-    samples: Annotated[int, WithinRange(1, 200)] = _DEFAULT.samples
-    patchSize: Annotated[int, WithinRange(0, 512)] = 0
-    overlap: Annotated[float, WithinRange(0.0, MAX_OVERLAP)] = _DEFAULT.overlap
-    seed: Annotated[int, WithinRange(0, 2147483647)] = _DEFAULT.seed
-    device: str = "auto"
+    settings: RunSettings
 
 
 def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
@@ -47,27 +69,29 @@ def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
     Raises:
         InputError: a value is out of range.
     """
+    chosen = parameters.settings
     return DenoiseSettings(
-        sampler=parameters.sampler,
-        steps=parameters.steps,
-        samples=parameters.samples,
-        overlap=parameters.overlap,
-        patch_size=parameters.patchSize or None,
-        seed=parameters.seed,
-        device=parameters.device,
-        register=parameters.registerMr,
+        sampler=chosen.sampler,
+        steps=chosen.steps,
+        samples=chosen.samples,
+        overlap=chosen.overlap,
+        patch_size=chosen.patchSize or None,
+        seed=chosen.seed,
+        device=chosen.device,
+        register=chosen.registerMr,
     )
 
 
 def apply_preset(parameters: CSRDDenoiseParameterNode, preset: str) -> None:
-    """Set the choices that a preset stands for; device and seed stay as they are."""
-    settings = settings_from_preset(preset)
-    parameters.preset = preset
-    parameters.sampler = settings.sampler
-    parameters.steps = settings.steps
-    parameters.samples = settings.samples
-    parameters.overlap = settings.overlap
-    parameters.patchSize = settings.patch_size or 0
+    """Set the choices that a preset stands for; device, seed and registration stay as they are."""
+    wanted = settings_from_preset(preset)
+    with slicer.util.NodeModify(parameters.parameterNode):
+        parameters.settings.sampler = wanted.sampler
+        parameters.settings.steps = wanted.steps
+        parameters.settings.samples = wanted.samples
+        parameters.settings.overlap = wanted.overlap
+        parameters.settings.patchSize = wanted.patch_size or 0
+        parameters.makeUncertainty = wanted.has_uncertainty
 
 
 def preset_of(parameters: CSRDDenoiseParameterNode) -> str:
@@ -80,3 +104,134 @@ def preset_of(parameters: CSRDDenoiseParameterNode) -> str:
         if all(getattr(chosen, field) == getattr(preset, field) for field in PRESET_FIELDS):
             return name
     return CUSTOM_PRESET
+
+
+def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
+    """Remember device, preset and registration in Slicer's settings, for scenes to come."""
+    chosen, preset = parameters.settings, preset_of(parameters)
+    kept = {"device": chosen.device, "registerMr": chosen.registerMr}
+    if preset != CUSTOM_PRESET:
+        kept["preset"] = preset
+    qt.QSettings().setValue(DEFAULTS_KEY, json.dumps({**kept_defaults(), **kept}))
+
+
+def kept_defaults() -> "dict[str, Any]":
+    """Return what :func:`keep_defaults` remembered, as far as it still makes sense."""
+    try:
+        kept = json.loads(qt.QSettings().value(DEFAULTS_KEY) or "{}")
+    except ValueError:
+        return {}
+    kinds = {"device": str, "registerMr": bool, "preset": str}
+    good = {name: kept[name] for name, kind in kinds.items() if isinstance(kept.get(name), kind)}
+    return {name: value for name, value in good.items() if name != "preset" or value in PRESETS}
+
+
+def apply_defaults(parameters: CSRDDenoiseParameterNode) -> None:
+    """Set what the user chose last, in a scene that has no choices of its own."""
+    kept = kept_defaults()
+    with slicer.util.NodeModify(parameters.parameterNode):
+        for name in ("device", "registerMr"):
+            if name in kept:
+                setattr(parameters.settings, name, kept[name])
+        if "preset" in kept:
+            apply_preset(parameters, kept["preset"])
+
+
+class Lists:
+    """Fills the lists and keeps them in step with the parameters, which their own connectors cannot do.
+
+    Args:
+        ui: the widgets by their object names.
+        models: returns the models to choose from, value -> title.
+    """
+
+    def __init__(self, ui: Any, models: "Callable[[], dict[str, str]]"):
+        self._ui = ui
+        self._models = models
+        self._parameters: Optional[CSRDDenoiseParameterNode] = None
+        self._updating = False
+        self.fillModels()
+        self._fill(ui.presetComboBox, {**{name: preset_title(name) for name in PRESETS}, CUSTOM_PRESET: _("Custom")})
+        self._fill(ui.samplerComboBox, {name: sampler_title(name) for name in SAMPLERS})
+        self.fillDevices([])
+        ui.presetComboBox.currentIndexChanged.connect(self.onPresetChosen)
+        ui.modelComboBox.currentIndexChanged.connect(self.onModelChosen)
+        ui.samplerComboBox.currentIndexChanged.connect(self.onSamplerChosen)
+        ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
+
+    def fillModels(self) -> None:
+        """Offer the models there are now."""
+        self._fill(self._ui.modelComboBox, self._models())
+
+    def fillDevices(self, devices: "list[dict[str, Any]]") -> None:
+        """Offer the devices that the worker found; the processor alone while none is known."""
+        known = devices or [{"name": "cpu", "description": "", "memory_bytes": None}]
+        titles = {device["name"]: device_title(device) for device in known}
+        self._fill(self._ui.deviceComboBox, {AUTOMATIC: _("Automatic"), **titles})
+
+    def show(self, parameters: CSRDDenoiseParameterNode) -> None:
+        """Show these parameters; what the user chooses from now on goes there."""
+        self._parameters = parameters
+        chosen, draws = parameters.settings, parameters.settings.sampler != POSTERIOR_MEAN
+        self._updating = True
+        try:
+            _select(self._ui.modelComboBox, parameters.model or DEFAULT_MODEL)
+            _select(self._ui.presetComboBox, preset_of(parameters))
+            _select(self._ui.samplerComboBox, chosen.sampler)
+            _select(self._ui.deviceComboBox, chosen.device)
+        finally:
+            self._updating = False
+        # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
+        for widget in (self._ui.stepsSpinBox, self._ui.samplesSpinBox, self._ui.uncertaintyCheckBox):
+            widget.setEnabled(draws)
+
+    def onPresetChosen(self, *_arguments: Any) -> None:
+        """A preset was chosen: set what it stands for."""
+        preset = self._chosen(self._ui.presetComboBox)
+        if preset in PRESETS:
+            apply_preset(self._parameters, preset)
+
+    def onModelChosen(self, *_arguments: Any) -> None:
+        """A model was chosen."""
+        value = self._chosen(self._ui.modelComboBox)
+        if value is not None:
+            self._parameters.model = value
+
+    def onSamplerChosen(self, *_arguments: Any) -> None:
+        """A sampler was chosen; the uncertainty comes and goes with the samples."""
+        value = self._chosen(self._ui.samplerComboBox)
+        if value is None:
+            return
+        before = self._parameters.settings.sampler
+        with slicer.util.NodeModify(self._parameters.parameterNode):
+            self._parameters.settings.sampler = value
+            if POSTERIOR_MEAN in (before, value):
+                self._parameters.makeUncertainty = value != POSTERIOR_MEAN
+
+    def onDeviceChosen(self, *_arguments: Any) -> None:
+        """A device was chosen."""
+        value = self._chosen(self._ui.deviceComboBox)
+        if value is not None:
+            self._parameters.settings.device = value
+
+    def _chosen(self, combo: qt.QComboBox) -> Optional[str]:
+        """Return the value that the user chose in a list, or None while the program itself changes it."""
+        if self._updating or self._parameters is None or combo.currentIndex < 0:
+            return None
+        return str(combo.itemData(combo.currentIndex))
+
+    def _fill(self, combo: qt.QComboBox, titles: "dict[str, str]") -> None:
+        self._updating = True
+        combo.clear()
+        for value, title in titles.items():
+            combo.addItem(title, value)
+        self._updating = False
+
+
+def _select(combo: qt.QComboBox, value: str) -> None:
+    """Choose a value in a list; one that is not in it (a scene from elsewhere) is added."""
+    index = combo.findData(value)
+    if index < 0:
+        combo.addItem(_("{value} (not here)").format(value=value), value)
+        index = combo.findData(value)
+    combo.setCurrentIndex(index)

@@ -1,13 +1,22 @@
-"""How the panel calls what the program calls by short names, and what it says at the end of a run."""
+"""What the panel says: titles of what the program calls by short names, chosen volumes, progress, and results."""
 
-from typing import Any
+import re
+from typing import Any, Iterable, Mapping, Optional
 
+import slicer
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.checks.dose import dose_sentence
+from CSRDDenoiseLib.findings import Finding
+from CSRDDenoiseLib.infer.extent import gap_mm
+from CSRDDenoiseLib.sentences import SLICER, sentence
 
-from .estimate import duration
-from .job import DenoisedVolumes
+from .volumes import unit_of, world_bounds
+
+MR_NAME = re.compile(r"(^|[^a-z])(mr|mri|t1w?|t2w?|flair|mprage)([^a-z]|$)", re.IGNORECASE)
+PET_NAME = re.compile(r"(^|[^a-z])(pet|fdg|suv|amyloid|tau)([^a-z]|$)", re.IGNORECASE)
+
+
+# Titles
 
 
 def preset_title(name: str) -> str:
@@ -24,6 +33,7 @@ def sampler_title(name: str) -> str:
 def stage_title(name: str) -> str:
     """Return the title of a stage of a run."""
     titles = {
+        "write_inputs": _("Writing the volumes"),
         "read": _("Reading"),
         "align": _("Aligning PET and MR"),
         "normalise": _("Normalising"),
@@ -35,6 +45,11 @@ def stage_title(name: str) -> str:
     return titles.get(name, name)
 
 
+def severity_title(name: str) -> str:
+    """Return the title of a finding's severity."""
+    return {"warning": _("Warning"), "info": _("Note")}.get(name, name)
+
+
 def device_title(device: "dict[str, Any]") -> str:
     """Return the title of a device: its name, what it is, and its memory."""
     title = f"{device['name']}: {device['description']}" if device["description"] else device["name"]
@@ -43,25 +58,171 @@ def device_title(device: "dict[str, Any]") -> str:
     return title
 
 
+# Before a run
+
+
+def described(volume: Optional[slicer.vtkMRMLScalarVolumeNode], warnings: "list[str]") -> str:
+    """Return what stands under the selector of a volume: what it is, if any is chosen, and what looks wrong."""
+    about = [] if volume is None else [describe(volume)]
+    return "\n".join([*about, *warnings])
+
+
+def describe(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Return size, spacing, unit and maximum of a volume in one line."""
+    image = volume.GetImageData()
+    if image is None:
+        return _("The volume holds no image.")
+    size = " x ".join(str(n) for n in image.GetDimensions())
+    spacing = " x ".join(f"{step:.4g}" for step in volume.GetSpacing())
+    maximum = f"{unit_of(volume)} max {image.GetScalarRange()[1]:.6g}".strip()
+    return _("{size} voxels of {spacing} mm, {maximum}").format(size=size, spacing=spacing, maximum=maximum)
+
+
+def pet_warnings(pet: Optional[slicer.vtkMRMLScalarVolumeNode]) -> "list[str]":
+    """Return what looks wrong with the volume chosen as PET."""
+    if pet is None:
+        return []
+    warnings = _volume_warnings(pet)
+    if modality_of(pet) == "MR":
+        warnings.append(_("This looks like an MR; choose the PET here."))
+    elif pet.GetImageData() is not None and pet.GetImageData().GetScalarRange()[1] <= 0:
+        warnings.append(_("No voxel is above zero."))
+    return warnings
+
+
+def mr_warnings(
+    pet: Optional[slicer.vtkMRMLScalarVolumeNode], mr: Optional[slicer.vtkMRMLScalarVolumeNode]
+) -> "list[str]":
+    """Return what looks wrong with the volume chosen as MR, also in relation to the PET."""
+    if mr is None:
+        return []
+    warnings = _volume_warnings(mr)
+    if mr is pet:
+        return [*warnings, _("This is the PET itself; choose the MR, or none.")]
+    if modality_of(mr) == "PT":
+        warnings.append(_("This looks like a PET; choose the MR here."))
+    boxes = [world_bounds(node) for node in (pet, mr) if node is not None]
+    gap = gap_mm(*boxes) if len(boxes) == 2 and all(box is not None for box in boxes) else 0.0
+    if gap > 0:
+        apart = _("It does not overlap the PET: they are {gap:.0f} mm apart. Tick 'Register MR to PET'.")
+        warnings.append(apart.format(gap=gap))
+    return warnings
+
+
+def modality_of(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Return ``PT``, ``MR`` or another DICOM modality, from the subject hierarchy or else from the name, or nothing."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(volume) if hierarchy is not None else 0
+    modality = hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
+    if modality:
+        return modality
+    name = volume.GetName() or ""
+    if PET_NAME.search(name):
+        return "PT"
+    return "MR" if MR_NAME.search(name) else ""
+
+
+def missing_text(missing: "Iterable[Any]") -> str:
+    """Return what stands in place of an estimate while packages are missing."""
+    names = ", ".join(requirement.name for requirement in missing)
+    return _("No estimate: {names} is not installed. Apply asks before it installs anything.").format(names=names)
+
+
+def estimate_text(seconds: float, memory_bytes: float) -> str:
+    """Return the estimate of a run."""
+    memory = memory_bytes / 2**30
+    return _("About {time} and {memory:.1f} GiB of memory").format(time=duration(seconds), memory=memory)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``8 s``, ``3 min 20 s``, ``1 h 5 min``."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return _("{seconds} s").format(seconds=whole)
+    if whole < 3600:
+        return _("{minutes} min {seconds} s").format(minutes=whole // 60, seconds=whole % 60)
+    return _("{hours} h {minutes} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
+
+
+# During and after a run
+
+
 def progress_text(progress: "dict[str, Any]") -> str:
-    """Return how far a run is: the stage, its step, and what else is told."""
+    """Return how far a run is: the stage, its step, and what else there is to say."""
     text = stage_title(progress["stage"])
     if progress["of"] > 1:
         text = _("{stage}: step {step} of {of}").format(stage=text, step=progress["step"], of=progress["of"])
     return f"{text} ({progress['message']})" if progress.get("message") else text
 
 
-def result_text(result: DenoisedVolumes) -> str:
-    """Return what there is to say about a run that ended well: its time, the MR's move, the dose, the warnings."""
+def result_text(result: Any) -> str:
+    """Return what there is to say about a run that ended well: its time, the MR's move, an empty map.
+
+    Args:
+        result: the :class:`~.worker_process.DenoisedVolumes`.
+    """
     done = _("Done in {time}.").format(time=duration(result.provenance.get("seconds", {}).get("total", 0)))
-    about = [done, _move_sentence(result), dose_sentence(result.provenance["quality"]), *result.warnings]
-    return " ".join(filter(None, about))
+    empty = result.supportVolume is not None and result.supportVolume.GetImageData().GetScalarRange()[1] == 0
+    nothing = _("Unsupported structure: nothing found.") if empty and not _not_judged(result) else ""
+    return " ".join(filter(None, [done, _move_sentence(result), nothing]))
 
 
-def _move_sentence(result: DenoisedVolumes) -> str:
+def finding_rows(findings: Iterable[Finding]) -> "list[tuple[str, str]]":
+    """Return findings as rows of a list, severity and sentence; warnings first, those without a sentence left out."""
+    ordered = sorted(findings, key=lambda finding: not finding.is_warning)
+    rows = [
+        (severity_title(finding.severity.value), finding.values.get("text") or sentence(finding, SLICER))
+        for finding in ordered
+    ]
+    return [row for row in rows if row[1]]
+
+
+def summary_rows(summary: "Mapping[str, Any]", unit: str) -> "list[tuple[str, str]]":
+    """Return the numbers of a result as rows of a table, name and value with unit; named as in the report."""
+    if not summary:
+        return []
+    rows = [
+        (_("Mean difference in the head"), f"{summary['mean_change']:+.5g} {unit}".strip()),
+        (_("Largest difference"), f"{summary['max_change']:.5g} {unit}".strip()),
+        (_("Total activity"), f"{summary['total_change_percent']:+.2f} %"),
+    ]
+    before, after = summary.get("noise_before_percent"), summary.get("noise_after_percent")
+    if before is not None and after is not None:
+        centre = ", ".join(f"{value:.0f}" for value in summary["reference_centre_ras"])
+        rows += [
+            (_("Noise in a flat cube of 20 mm"), f"{before:.1f} → {after:.1f} %"),
+            (_("The cube lies at"), _("R, A, S = {centre} mm").format(centre=centre)),
+        ]
+    return rows
+
+
+def _not_judged(result: Any) -> bool:
+    return any(
+        finding.code == "output.not_judged" or "is empty because" in finding.values.get("text", "")
+        for finding in result.findings
+    )
+
+
+def _move_sentence(result: Any) -> str:
     if result.registrationTransform is None:
         return ""
     moved = _("The MR was moved by {mm:.1f} mm and {degrees:.1f} degrees; see the transform '{name}'.")
     facts = result.provenance["quality"]["registration"]
     name = result.registrationTransform.GetName()
     return moved.format(mm=facts["offset_mm"], degrees=facts["angle_degrees"], name=name)
+
+
+def _volume_warnings(volume: slicer.vtkMRMLScalarVolumeNode) -> "list[str]":
+    warnings = []
+    if _in_sequence(volume):
+        warnings.append(_("It is one frame of a sequence (4D); only the frame shown now is used."))
+    transform = volume.GetParentTransformNode()
+    if transform is not None:
+        hardened = _("Its transform '{name}' is not hardened; it is applied to a copy for the run.")
+        warnings.append(hardened.format(name=transform.GetName()))
+    return warnings
+
+
+def _in_sequence(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+    return any(browser.IsProxyNodeID(volume.GetID()) for browser in browsers)

@@ -1,23 +1,30 @@
-"""The worker process as Slicer sees it: started without blocking, JSON messages in and out, ended for sure."""
+"""The worker process as Slicer sees it, and a job for it: started without blocking, cancelled or ended for sure."""
 
 import json
 import logging
 import os
 import shutil
 import sys
+import tempfile
+import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import qt
 import slicer
 
+import CSRDDenoiseLib
+from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
 
-from .library import library_root
-
 MODULE = "CSRDDenoiseLib.worker"
+LIBRARY_ROOT = Path(CSRDDenoiseLib.__file__).resolve().parents[1]
 MILLISECONDS_TO_END = 1000
 KEPT_CHARACTERS = 20000
+RUNNING, FINISHED, FAILED, CANCELLED = "running", "finished", "failed", "cancelled"
+GRACE_MILLISECONDS = 900
+SECONDS_A_TURN = 0.03
+"""How long a job may hold Slicer up before it lets other events go on."""
 
 
 def find_python() -> str:
@@ -99,7 +106,7 @@ class WorkerProcess:
     def _start(self) -> None:
         process = qt.QProcess()
         process.setProcessEnvironment(_environment())
-        process.setWorkingDirectory(str(library_root()))
+        process.setWorkingDirectory(str(LIBRARY_ROOT))
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._read_errors)
         process.finished.connect(self._finished)
@@ -168,8 +175,167 @@ def _environment() -> qt.QProcessEnvironment:
     environment = qt.QProcessEnvironment()
     variables = dict(slicer.util.startupEnvironment())
     before = variables.get("PYTHONPATH")
-    variables["PYTHONPATH"] = os.pathsep.join([str(library_root())] + ([before] if before else []))
+    variables["PYTHONPATH"] = os.pathsep.join([str(LIBRARY_ROOT)] + ([before] if before else []))
     variables["PYTHONUNBUFFERED"] = "1"
     for name, value in variables.items():
         environment.insert(name, value)
     return environment
+
+
+class RunFiles:
+    """The folder in which Slicer and the worker exchange volumes; removed at the end whatever happens."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="CSRDDenoise-"))
+
+    def path(self, name: str) -> Path:
+        """Return the path of one volume of the run."""
+        return self.folder / f"{name}.nrrd"
+
+    def remove(self) -> None:
+        """Remove the folder and everything in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Job:
+    """Work of the process under way; what :meth:`CSRDDenoiseLogic.start` returns.
+
+    Attributes:
+        state: ``running``, ``finished``, ``failed`` or ``cancelled``.
+        result: what the job makes, such as :class:`~.logic.DenoisedVolumes`, once finished.
+        error: the exception (of :mod:`CSRDDenoiseLib.errors`, its ``details`` a traceback) once failed or cancelled.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerProcess,
+        files: RunFiles,
+        collect: Callable[[dict], Any],
+        onProgress: Optional[Callable[[dict], None]] = None,
+        onFinished: Optional[Callable[[Any], None]] = None,
+        onError: Optional[Callable[[Exception], None]] = None,
+    ):
+        self.state = RUNNING
+        self.result: Any = None
+        self.error: Optional[Exception] = None
+        self._worker = worker
+        self._files = files
+        self._collect = collect
+        self._onProgress, self._onFinished, self._onError = onProgress, onFinished, onError
+        self._cancelling = False
+        self._sent = False
+
+    @property
+    def identity(self) -> str:
+        """What the worker's answers to this run are marked with."""
+        return self._files.folder.name
+
+    def begin(self, steps: "Iterator[None]", request: "dict[str, Any]") -> None:
+        """Write the inputs step by step, as long as Slicer has no other events, then send the request.
+
+        Raises:
+            CSRDError: there is no Python to start, or a volume cannot be written.
+        """
+        self._steps, self._request = steps, request
+        if self._write():
+            self._send()
+
+    def cancel(self) -> None:
+        """Stop the run; within two seconds it ends as cancelled, and the scene is as it was before."""
+        if self.state != RUNNING or self._cancelling:
+            return
+        self._cancelling = True
+        if self._sent:
+            self._worker.send({"command": "cancel", "id": self.identity})
+        qt.QTimer.singleShot(GRACE_MILLISECONDS if self._sent else 0, self._insist)
+
+    def abort(self) -> None:
+        """Stop the run at once by ending the process."""
+        if self.state == RUNNING:
+            if self._sent:
+                self._worker.kill()
+            self._fail(errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED)
+
+    def wait(self) -> Any:
+        """Keep Slicer responsive until the run has ended and return its result.
+
+        Raises:
+            CSRDError: the run failed, or (``Cancelled``) was cancelled.
+        """
+        while self.state == RUNNING:
+            slicer.app.processEvents()
+            time.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Take one message of the worker that belongs to this run."""
+        if self.state != RUNNING:
+            return
+        if message["event"] == "progress":
+            if self._onProgress is not None and not self._cancelling:
+                self._onProgress(message)
+        elif message["event"] == "result" and not self._cancelling:
+            self._finish(message)
+        else:
+            self._fail(*_error_of(message, self._cancelling))
+
+    def worker_ended(self, sentence: str, details: str) -> None:
+        """End the run as failed because its process is gone."""
+        if self.state == RUNNING:
+            message = {"event": "error", "kind": "CSRDError", "message": sentence, "details": details}
+            self._fail(*_error_of(message, self._cancelling))
+
+    def _write(self) -> bool:
+        """Write for one turn and return whether everything is written; otherwise come back later."""
+        end = time.monotonic() + SECONDS_A_TURN
+        for _step in self._steps:
+            if time.monotonic() > end:
+                qt.QTimer.singleShot(0, self._write_on)
+                return False
+        return True
+
+    def _write_on(self) -> None:
+        if self.state != RUNNING or self._cancelling:
+            return
+        try:
+            if self._write():
+                self._send()
+        except (CSRDError, OSError) as error:
+            self._fail(error, FAILED)
+
+    def _send(self) -> None:
+        self._worker.send({**self._request, "id": self.identity})
+        self._sent = True
+
+    def _insist(self) -> None:
+        if self._cancelling:
+            self.abort()
+
+    def _finish(self, message: dict[str, Any]) -> None:
+        try:
+            self.result = self._collect(message)
+        except Exception as error:
+            self._fail(error, FAILED)
+            return
+        self._files.remove()
+        self.state = FINISHED
+        if self._onFinished is not None:
+            self._onFinished(self.result)
+
+    def _fail(self, error: Exception, state: str) -> None:
+        self._files.remove()
+        self.error = error
+        self.state = state
+        if self._onError is not None:
+            self._onError(error)
+
+
+def _error_of(message: dict[str, Any], cancelling: bool) -> tuple[Exception, str]:
+    if cancelling or message.get("kind") == errors.Cancelled.__name__:
+        return errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED
+    kind = getattr(errors, str(message.get("kind")), errors.CSRDError)
+    error = kind(message.get("message", "The run failed."))
+    error.details = message.get("details", "")
+    return error, FAILED

@@ -20,15 +20,56 @@ COLOUR_TABLES = ("DivergingBlueRed", "Inferno")
 
 
 class SliceWidget:
-    """A slice view without a window: its logic is real."""
+    """A slice view without a window: its logic is real, and it remembers what it would draw.
 
-    def __init__(self, name, scene):
+    As in Slicer a view has a size, and an observer for legends, only once the events of its layout are done. A legend
+    that was made visible before stays undrawn until it changes, or the view's volume does.
+    """
+
+    SIZE = (400, 300)
+
+    def __init__(self, name, scene, application_logic):
+        self._scene, self._drawn, self._observers = scene, set(), {}
         self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLApplicationLogic(application_logic)
         self._logic.SetMRMLScene(scene)
         self._logic.AddSliceNode(name)
+        self.realised = False
 
     def sliceLogic(self):
         return self._logic
+
+    def realise(self):
+        """Give the view its size, and let it hear of legends from now on."""
+        self._logic.GetSliceNode().SetDimensions(*self.SIZE, 1)
+        if not self.realised:
+            self.realised = True
+            for legend in self._scene.GetNodesByClass("vtkMRMLColorLegendDisplayNode"):
+                self._observe(legend)
+
+            @vtk.calldata_type(vtk.VTK_OBJECT)
+            def added(_caller, _event, node):
+                if node.IsA("vtkMRMLColorLegendDisplayNode"):
+                    self._observe(node)
+
+            self._scene.AddObserver(self._scene.NodeAddedEvent, added)
+
+    def legends(self):
+        """Return the volumes whose legend is drawn here."""
+        background = self._logic.GetSliceCompositeNode().GetBackgroundVolumeID()
+        return {identity for identity in self._drawn if identity == background}
+
+    def _observe(self, legend):
+        def draw(*_):
+            displayed, background = legend.GetDisplayableNode(), self._logic.GetSliceCompositeNode()
+            if (
+                displayed is not None
+                and legend.GetVisibility()
+                and displayed.GetID() == background.GetBackgroundVolumeID()
+            ):
+                self._drawn.add(displayed.GetID())
+
+        self._observers[legend] = legend.AddObserver("ModifiedEvent", draw)
 
 
 class LayoutManager:
@@ -39,6 +80,11 @@ class LayoutManager:
         self._logic = slicer.vtkMRMLLayoutLogic()
         self._logic.SetMRMLScene(scene)
         self._slices = {}
+        self._viewport = QtWidgets.QWidget()
+        self._viewport.resize(900, 700)
+        self._application_logic = slicer.vtkMRMLApplicationLogic()
+        self._application_logic.SetMRMLScene(scene)
+        self._logic.GetLayoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     @property
     def layout(self):
@@ -47,19 +93,37 @@ class LayoutManager:
     def layoutLogic(self):
         return self._logic
 
+    def viewport(self):
+        return wrap(self._viewport)
+
     def setLayout(self, identity):
         self._logic.GetLayoutNode().SetViewArrangement(identity)
+        for name in self.sliceViewNames():
+            self._slice(name)
 
     def sliceViewNames(self):
-        nodes = self._logic.GetViewNodes()
-        found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+        found = [
+            self._logic.GetViewNodes().GetItemAsObject(index)
+            for index in range(self._logic.GetViewNodes().GetNumberOfItems())
+        ]
         return tuple(node.GetLayoutName() for node in found if node.IsA("vtkMRMLSliceNode"))
 
     def sliceWidget(self, name):
-        if name not in self.sliceViewNames():
-            return None
+        return self._slice(name) if name in self.sliceViewNames() else None
+
+    def _events_done(self):
+        """Do what the first events after a change of the layout do."""
+        for name in self.sliceViewNames():
+            self._slice(name).realise()
+
+    def _select_volume(self, volume):
+        """Show a volume that was loaded, as Slicer does: in every slice view that takes part."""
+        self._application_logic.GetSelectionNode().SetActiveVolumeID(volume.GetID())
+        self._application_logic.PropagateVolumeSelection(0)
+
+    def _slice(self, name):
         if name not in self._slices:
-            self._slices[name] = SliceWidget(name, self._scene)
+            self._slices[name] = SliceWidget(name, self._scene, self._application_logic)
         return self._slices[name]
 
 
@@ -98,6 +162,7 @@ class Application(Proxy):
 
     def processEvents(self):
         self._qt.processEvents()
+        self._layout_manager._events_done()
 
     def clipboard(self):
         return self._qt.clipboard()
@@ -122,6 +187,7 @@ class Modules:
 
     def __init__(self, scene):
         self.colors = _ColorsModule(scene)
+        self.sampleDataSources = {}
 
 
 class _ColorsModule:
@@ -200,6 +266,8 @@ class Util:
             raise RuntimeError(f"Failed to load node from file: {filename}")
         node.SetAndObserveStorageNodeID(storage.GetID())
         node.CreateDefaultDisplayNodes()
+        if (properties or {}).get("show", True):
+            slicer.app.layoutManager()._select_volume(node)
         return node
 
 

@@ -2,7 +2,6 @@
 
 import sys
 import types
-from typing import ClassVar
 
 import slicer
 
@@ -13,10 +12,21 @@ from .pythonqt import QT_CLASSES
 EXTRA_UTIL = ("shown", "answers")
 
 
+class SampleDataSource:
+    """One entry of the Sample Data module; it counts what it is given as Slicer does, so None is refused."""
+
+    def __init__(self, sampleName, uris, fileNames, nodeNames, customDownloader, thumbnailFileName):
+        if isinstance(uris, str):
+            uris, fileNames, nodeNames = [uris], [fileNames], [nodeNames]
+        for _name in zip(fileNames, nodeNames):
+            pass
+        if not len(uris) == len(fileNames) == len(nodeNames):
+            raise ValueError("All fields of sample data source must have the same length")
+        self.sampleName, self.customDownloader, self.thumbnailFileName = sampleName, customDownloader, thumbnailFileName
+
+
 class SampleDataLogic:
     """The part of Slicer's Sample Data module that takes registrations."""
-
-    sources: ClassVar[list] = []
 
     @staticmethod
     def registerCustomSampleDataSource(
@@ -32,7 +42,14 @@ class SampleDataLogic:
         loadFileProperties=None,
         checksums=None,
     ):
-        SampleDataLogic.sources.append((category, sampleName, customDownloader, thumbnailFileName))
+        source = SampleDataSource(sampleName, uris, fileNames, nodeNames, customDownloader, thumbnailFileName)
+        slicer.modules.sampleDataSources.setdefault(category, []).append(source)
+
+    @staticmethod
+    def click(category, sampleName):
+        """Do what a click on an entry's picture does."""
+        source = next(each for each in slicer.modules.sampleDataSources[category] if each.sampleName == sampleName)
+        return source.customDownloader(source)
 
 
 def install():
@@ -47,12 +64,13 @@ def install():
     _module("qt", **QT_CLASSES)
     _module("ctk", ctkCollapsibleButton=widgets.ctkCollapsibleButton, ctkSliderWidget=widgets.ctkSliderWidget)
     _module("slicer.i18n", tr=_same, translate=_second)
-    _module("SampleData", SampleDataLogic=SampleDataLogic)
+    _module("SampleData", SampleDataLogic=SampleDataLogic, SampleDataSource=SampleDataSource)
     from . import parameter_node
 
     _module(
         "slicer.parameterNodeWrapper",
         parameterNodeWrapper=parameter_node.parameterNodeWrapper,
+        parameterPack=parameter_node.parameterPack,
         WithinRange=parameter_node.WithinRange,
     )
     bases = ("", "Widget", "Logic", "Test")

@@ -1,7 +1,8 @@
 """``slicer.parameterNodeWrapper`` as far as the module uses it, storing as Slicer 5.6 stores.
 
-Numbers and texts are parameters of the node, nodes are node references of the parameter's name; a value of the wrong
-type or out of range is refused; widgets and parameters follow each other in both directions.
+Numbers and texts are parameters of the node, nodes are node references of the parameter's name, the members of a
+parameter pack are parameters ``pack.member``; a value of the wrong type or out of range is refused; widgets and
+parameters follow each other in both directions.
 """
 
 import typing
@@ -33,17 +34,31 @@ class _Parameter:
         arguments = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Annotated else (annotation,)
         self.type, self.range = arguments[0], next((part for part in arguments[1:]), None)
         self.is_node = isinstance(self.type, type) and issubclass(self.type, slicer.vtkMRMLNode)
-        if not self.is_node and self.type not in (bool, int, float, str):
+        self.is_pack = getattr(self.type, "_is_parameterPack", False)
+        if not self.is_node and not self.is_pack and self.type not in (bool, int, float, str):
             raise TypeError(f"Unable to create serializer for type: {self.type}")
         self.default = default
 
+    @property
+    def members(self):
+        return {name: _Parameter(f"{self.name}.{name}", *about) for name, about in self.type.allParameters.items()}
+
+    def is_in(self, node):
+        return all(each.is_in(node) for each in self.members.values()) if self.is_pack else node.HasParameter(self.name)
+
     def read(self, node):
+        if self.is_pack:
+            return _ObservedPack(self, node)
         if self.is_node:
             return node.GetNodeReference(self.name)
         text = node.GetParameter(self.name)
         return text == "True" if self.type is bool else self.type(text)
 
     def write(self, node, value):
+        if self.is_pack:
+            for name, member in self.members.items():
+                member.write(node, getattr(value, name) if value is not None else member.default)
+            return
         if self.is_node:
             if value is not None and not isinstance(value, self.type):
                 raise TypeError(f"Value must be of type '{self.type}', is type '{type(value)}' value '{value}'")
@@ -57,6 +72,26 @@ class _Parameter:
         if self.range is not None:
             self.range.validate(value)
         node.SetParameter(self.name, str(value))
+
+
+class _ObservedPack:
+    """A pack as a wrapper hands it out: what is set goes to the node, and only members can be set."""
+
+    def __init__(self, parameter, node):
+        object.__setattr__(self, "_about", (parameter.members, node))
+
+    def __getattr__(self, name):
+        members, node = object.__getattribute__(self, "_about")
+        if name not in members:
+            raise AttributeError(f"'ObservedParameterPack' has no attribute '{name}'")
+        return members[name].read(node)
+
+    def __setattr__(self, name, value):
+        members, node = self._about
+        if name not in members:
+            raise AttributeError(f"'ObservedParameterPack' has no attribute '{name}', none can be added dynamically")
+        with NodeModify(node):
+            members[name].write(node, value)
 
 
 class _Connector:
@@ -109,8 +144,8 @@ class _Wrapper:
     def __init__(self, parameterNode):
         self.parameterNode = parameterNode
         self._guis, self._next_tag, self._updating = {}, 0, False
-        for name, parameter in self.allParameters.items():
-            if not parameterNode.HasParameter(name):
+        for parameter in self.allParameters.values():
+            if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
 
     def connectParametersToGui(self, mapping):
@@ -118,7 +153,7 @@ class _Wrapper:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._guis[tag] = connectors
         for name, connector in connectors.items():
-            connector.write(getattr(self, name))
+            connector.write(self._value(name))
             connector.connect()
         this = weakref.ref(self)
         self.AddObserver("ModifiedEvent", lambda *_: this() is not None and this()._update_gui())
@@ -143,16 +178,30 @@ class _Wrapper:
     def Modified(self):
         self.parameterNode.Modified()
 
-    def _connector(self, name, widget):
-        if name not in self.allParameters:
+    def _parameter(self, name):
+        top, _, member = name.partition(".")
+        if top not in self.allParameters:
             raise ValueError(f"Cannot find a param with the given name: {name}")
+        parameter = self.allParameters[top]
+        if not member:
+            return parameter
+        if not parameter.is_pack or member not in parameter.members:
+            raise ValueError(f"{parameter.type} has no member '{member}'")
+        return parameter.members[member]
 
+    def _value(self, name):
+        top, _, member = name.partition(".")
+        return getattr(getattr(self, top), member) if member else getattr(self, top)
+
+    def _connector(self, name, widget):
         def changed():
             if not self._updating:
                 with NodeModify(self):
-                    setattr(self, name, connector.read())
+                    top, _, member = name.partition(".")
+                    owner, attribute = (getattr(self, top), member) if member else (self, top)
+                    setattr(owner, attribute, connector.read())
 
-        connector = _Connector(widget, self.allParameters[name], changed)
+        connector = _Connector(widget, self._parameter(name), changed)
         return connector
 
     def _update_gui(self):
@@ -162,9 +211,21 @@ class _Wrapper:
         try:
             for connectors in self._guis.values():
                 for name, connector in connectors.items():
-                    connector.write(getattr(self, name))
+                    connector.write(self._value(name))
         finally:
             self._updating = False
+
+
+def parameterPack(decorated):
+    """Make a class whose annotated members are kept together in a parameter node."""
+    hints = typing.get_type_hints(decorated, include_extras=True)
+    if not hints:
+        raise ValueError("Unable to find any members in parameterPack")
+    parameters = {name: (annotation, getattr(decorated, name)) for name, annotation in hints.items()}
+    for name, (annotation, default) in parameters.items():
+        _Parameter(name, annotation, default).write(slicer.vtkMRMLScriptedModuleNode(), default)
+    decorated.allParameters, decorated._is_parameterPack = parameters, True
+    return decorated
 
 
 def parameterNodeWrapper(decorated):
@@ -180,7 +241,7 @@ def parameterNodeWrapper(decorated):
 def _property_of(parameter):
     def read(self):
         # after a scene was closed the node is empty, and a read puts the default back
-        if not self.parameterNode.HasParameter(parameter.name):
+        if not parameter.is_in(self.parameterNode):
             parameter.write(self.parameterNode, parameter.default)
         return parameter.read(self.parameterNode)
 

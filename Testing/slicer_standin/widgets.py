@@ -1,5 +1,6 @@
 """The CTK and qMRML widgets of the panel, over PySide6 and the real scene."""
 
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from .pythonqt import Proxy
@@ -106,8 +107,14 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         for tag in self._observers:
             self._scene.RemoveObserver(tag)
         self._scene = scene
-        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
+        events = (scene.NodeAddedEvent, scene.EndCloseEvent, scene.EndImportEvent)
         self._observers = [scene.AddObserver(event, lambda *_: self._fill()) for event in events]
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def leaving(_caller, _event, node):
+            self._remove_row(node)
+
+        self._observers.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, leaving, -10.0))
         self._fill()
 
     def currentNode(self):
@@ -156,6 +163,12 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         self._box.setCurrentIndex(max(self._box.findData(before), 0 if self._none else -1))
         self._box.blockSignals(blocked)
         self._chosen()
+
+    def _remove_row(self, node):
+        # as in Slicer, the list loses a row, and Qt goes to the next one, or to the last where there is none
+        row = self._box.findData(node.GetID())
+        if row >= 0:
+            self._box.removeItem(row)
 
     def _chosen(self, *_):
         # a node is remembered by its address too: a scene loaded from a file gives another node the same name
