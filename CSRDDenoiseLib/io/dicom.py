@@ -23,6 +23,7 @@ from .dicom_frames import check_stack, split_frames
 from .dicom_tags import Tags, quiet
 from .grid import Grid
 from .nifti import describe_frames
+from .suv import suv_from_dicom
 from .volume import UNKNOWN, Header, ReadVolume, unit_words, with_unit
 
 __all__ = ["dicom_files", "is_dicom_file", "read_dicom"]
@@ -97,7 +98,8 @@ def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume
     stack = frames[index]
     step, found = check_stack(stack, place, what, len(frames))
     image = _grid(stack, step).image(_pixels(stack, place))
-    unit = unit_words(_unit_code(stack[0], place))
+    code = _unit_code(stack[0], place)
+    unit = unit_words(code)
     header = Header(
         format="DICOM" if tags[0].count == 1 else "DICOM multi-frame",
         files=tuple(dict.fromkeys(each.tags.path for each in stack)),
@@ -106,6 +108,7 @@ def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume
         frames=times,
         frame=index,
         decay_correction=_decay_correction(tags[0]),
+        suv=suv_from_dicom([each.tags for each in stack], tags, code),
     )
     return ReadVolume(with_unit(image, unit), unit, (*findings, *found), header)
 

@@ -22,6 +22,7 @@ from .dicom_files import INDEX
 from .names import itk_path
 from .nifti import read_nifti, suffix_of
 from .sidecar import read_sidecar, sidecar_unit
+from .suv import suv_from_sidecar
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
 __all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_volume", "units_of"]
@@ -99,6 +100,10 @@ def _read(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)
+    if sidecar:
+        header = volume.header
+        suv = suv_from_sidecar(sidecar, volume.unit, header.frames[header.frame])
+        volume = replace(volume, header=replace(header, suv=suv))
     return replace(volume, findings=(*volume.findings, *findings))
 
 
