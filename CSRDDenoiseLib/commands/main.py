@@ -26,7 +26,7 @@ COMMANDS = {
     "train": ("train", "train a model"),
     "evaluate": ("evaluate", "compare a model with filters"),
     "calibrate": ("calibrate", "make a model's uncertainty tell the error"),
-    "readers": ("readers", "make a blinded reader study"),
+    "readers": ("readers", "design a reader study, analyse it, compute its power"),
     "benchmark": ("benchmark", "time a run and measure its memory"),
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
     "info": ("info", "what is installed: versions, devices, models"),

@@ -1,0 +1,1 @@
+"""The statistics of a reader study, one file a question; :mod:`.analyse` asks them all."""

@@ -1,0 +1,180 @@
+"""The statistics against published numbers and against other programs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers
+from CSRDDenoiseLib.readers.analysis.bradley_terry import bradley_terry
+from CSRDDenoiseLib.readers.analysis.crossed import crossed_mean
+from CSRDDenoiseLib.readers.analysis.mrmc import noninferiority, obuchowski_rockette
+from CSRDDenoiseLib.readers.analysis.preference import share_of
+from CSRDDenoiseLib.readers.analysis.ratings import odds_ratio, signed_rank
+from CSRDDenoiseLib.readers.analysis.roc import areas
+
+DATA = Path(__file__).with_name("data") / "van_dyke.tsv"
+
+
+@pytest.fixture(scope="module")
+def van_dyke():
+    """Ratings (2, 5, 114) of spin-echo and cine MRI and the truth; Van Dyke et al. 1993, see data/README-readers.md."""
+    with DATA.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    ratings = [[[int(row[f"{m}_{r}"]) for row in rows] for r in range(1, 6)] for m in ("spin_echo", "cine")]
+    return np.array(ratings), np.array([row["lesion"] == "1" for row in rows])
+
+
+def test_areas_are_those_of_scikit_learn(van_dyke):
+    ratings, lesion = van_dyke
+    wanted = [[roc_auc_score(lesion, reader) for reader in method] for method in ratings]
+    np.testing.assert_allclose(areas(*van_dyke).area, wanted, atol=1e-12)
+    # OR-DBM MRMC 2.51, trapezoidal area
+    published = [[0.91964573, 0.85877617, 0.90386473, 0.97310789, 0.82979066]]
+    published += [[0.94782609, 0.90531401, 0.92173913, 0.99935588, 0.92995169]]
+    np.testing.assert_allclose(areas(*van_dyke).area, published, atol=1e-8)
+
+
+def test_van_dyke_gives_the_published_analysis(van_dyke):
+    """Printed by OR-DBM MRMC 2.51 (Schartz, Hillis, Pesce, Berbaum) with jackknife covariances."""
+    analysis = obuchowski_rockette(areas(*van_dyke))
+    found = analysis.covariances
+    np.testing.assert_allclose(
+        [found.error, found.cov1, found.cov2, found.cov3],
+        [0.00080229, 0.00034661, 0.00034407, 0.00023903],
+        atol=5e-9,
+    )
+    assert analysis.f == pytest.approx(4.46, abs=0.005)
+    assert analysis.df2 == pytest.approx(15.26, abs=0.005)
+    assert analysis.p == pytest.approx(0.0517, abs=5e-5)
+    random = analysis.comparisons[0].random_readers
+    np.testing.assert_allclose(
+        [random.value, random.se, random.low, random.high], [0.04380, 0.02075, -0.00036, 0.08796], atol=6e-6
+    )
+    fixed = analysis.comparisons[0].fixed_readers
+    np.testing.assert_allclose(
+        [fixed.value, fixed.se, fixed.low, fixed.high, fixed.p], [0.04380, 0.01872, 0.00711, 0.08049, 0.0193], atol=5e-5
+    )
+    single = [(each.value, each.se, each.df, each.low, each.high) for each in analysis.methods]
+    np.testing.assert_allclose(single[0], (0.89703704, 0.03317360, 12.74, 0.82522360, 0.96885048), atol=5e-3)
+    np.testing.assert_allclose(single[1], (0.94083736, 0.02156637, 12.71, 0.89413783, 0.98753689), atol=5e-3)
+
+
+def test_one_reader_is_fixed(van_dyke):
+    """Reader 5 alone, from the same printout: difference 0.10016, standard error 0.04406."""
+    ratings, lesion = van_dyke
+    analysis = obuchowski_rockette(areas(ratings[:, 4:], lesion))
+    only = analysis.comparisons[0]
+    assert only.random_readers is None
+    assert np.isnan(analysis.f)
+    np.testing.assert_allclose([only.best.value, only.best.se, only.best.p], [0.10016, 0.04406, 0.0230], atol=5e-5)
+
+
+def test_noninferiority_agrees_with_the_interval(van_dyke):
+    difference = obuchowski_rockette(areas(*van_dyke)).comparisons[0].random_readers
+    edge = -difference.low
+    assert noninferiority(difference, edge + 1e-6)[1]
+    p, refuted = noninferiority(difference, edge - 1e-6)
+    assert not refuted
+    assert p == pytest.approx(0.025, abs=1e-4)
+
+
+def test_icc_of_shrout_and_fleiss():
+    """Six targets, four judges: ICC(2,1) = 0.29 with limits 0.02 and 0.76 (Shrout and Fleiss 1979)."""
+    judges = np.array([[9, 6, 8, 7, 10, 6], [2, 1, 4, 1, 5, 2], [5, 3, 6, 2, 6, 4], [8, 2, 8, 6, 9, 7]], float)
+    np.testing.assert_allclose(icc_2_1(judges), (0.29, 0.02, 0.76), atol=0.005)
+
+
+def test_crossed_mean_of_one_reader_is_a_t_interval():
+    scores = np.random.default_rng(0).normal(0.3, 1, (1, 25))
+    found = crossed_mean(scores)
+    assert found.se == pytest.approx(scores.std(ddof=1) / 5)
+    assert found.df == 24
+    assert crossed_mean(scores[:, :1]) is None
+
+
+def test_crossed_mean_estimates_its_own_error():
+    rng = np.random.default_rng(1)
+    made = [crossed_mean(_crossed(rng, 6, 30, 0.4, 0.6)) for _ in range(400)]
+    true = np.std([each.value for each in made])
+    assert np.sqrt(np.mean([each.se**2 for each in made])) == pytest.approx(true, rel=0.15)
+    assert np.mean([each.low < 0 < each.high for each in made]) > 0.92
+
+
+def test_a_unanimous_preference_has_an_interval():
+    found = share_of(np.ones((3, 10)))
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.025**0.1)
+    assert found.p == pytest.approx(2 * 0.5**10)
+
+
+def test_bradley_terry_recovers_scores():
+    rng = np.random.default_rng(2)
+    true = {"a": 0.8, "b": 0.0, "c": -0.8}
+    rows = _pairs(rng, true, cases=150, readers=4)
+    scores, added = bradley_terry(rows, tuple(true))
+    assert not added
+    assert [score.method for score in scores] == ["a", "b", "c"]
+    for score in scores:
+        assert abs(score.value - true[score.method]) < 3 * score.se < 0.5
+
+
+def test_bradley_terry_stays_finite_where_one_always_wins():
+    rows = _pairs(np.random.default_rng(3), {"a": 50.0, "b": 0.0}, cases=12, readers=2)
+    scores, added = bradley_terry(rows, ("a", "b"))
+    assert added
+    assert 2 < scores[0].value - scores[1].value < 6
+
+
+def test_odds_ratio_recovers_a_shift():
+    rng = np.random.default_rng(4)
+    latent = rng.logistic(size=(2, 4, 200)) + np.array([1.0, 0.0])[:, None, None] + rng.normal(size=(4, 1)) * 0.5
+    first, second = np.digitize(latent, [-1.5, -0.5, 0.5, 1.5]) + 1
+    value, low, high = odds_ratio(first, second)
+    assert low < np.e < high
+    assert high / low < 2.5
+    assert value == pytest.approx(np.e, rel=0.4)
+    assert odds_ratio(np.ones((2, 5)), np.ones((2, 5))) is None
+
+
+def test_wilcoxon_of_no_difference():
+    assert signed_rank(np.zeros(9)) == 1.0
+    assert signed_rank(np.arange(1, 11) / 10) < 0.01
+
+
+def test_kappa_is_that_of_scikit_learn():
+    rng = np.random.default_rng(5)
+    first = rng.integers(1, 6, 40)
+    again = np.clip(first + rng.integers(-1, 2, 40), 1, 5)
+    rows = pd.DataFrame(
+        [
+            {"reader": "R1", "case": str(i), "methods": ("a",), "scale": "noise", "value": v, "repeat": r}
+            for r, values in ((False, first), (True, again))
+            for i, v in enumerate(values)
+        ]
+    )
+    (found,) = within_readers(rows, [("noise", 5)])
+    assert found.kappa == pytest.approx(cohen_kappa_score(first, again, weights="quadratic"))
+    assert found.low < found.kappa < found.high
+    assert found.equal == pytest.approx((first == again).mean())
+
+
+def _crossed(rng, readers, cases, reader_sd, case_sd):
+    return rng.normal(0, reader_sd, (readers, 1)) + rng.normal(0, case_sd, cases) + rng.normal(size=(readers, cases))
+
+
+def _pairs(rng, scores, cases, readers):
+    """Answers about every pair of methods, by the model itself."""
+    names, rows = list(scores), []
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            for case in range(cases):
+                for reader in range(readers):
+                    wins = rng.random() < 1 / (1 + np.exp(scores[second] - scores[first]))
+                    rows.append((f"R{reader}", str(case), (first, second), "preference", 1 if wins else 2, False))
+    return pd.DataFrame(rows, columns=["reader", "case", "methods", "scale", "value", "repeat"])
