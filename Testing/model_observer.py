@@ -61,13 +61,13 @@ class Observer:
     Args:
         looks: of the images it trains with; it is never told which one it reads.
         internal: its own noise, in units of the spread of its decision variable.
-        seed: of its training and its noise.
+        seed: of its noise; all observers train with the same images.
     """
 
     def __init__(self, looks: dict[str, Look], internal: float = 0.5, seed: int = 0):
-        self._rng = np.random.default_rng(seed)
+        self._rng, training = np.random.default_rng(seed), np.random.default_rng(0)
         seen = {
-            t: np.array([self._channels(draw(look, t, self._rng)) for look in looks.values() for _ in range(100)])
+            t: np.array([self._channels(draw(look, t, training)) for look in looks.values() for _ in range(100)])
             for t in (False, True)
         }
         spread = (np.cov(seen[False].T) + np.cov(seen[True].T)) / 2

@@ -7,6 +7,10 @@ import re
 
 import numpy as np
 import pytest
+
+pytest.importorskip("statsmodels", reason="the extra 'readers' is not installed")
+pytest.importorskip("sklearn", reason="the extra 'readers' is not installed")
+
 from model_observer import Look, Observer, write_cases
 from reader_study import METHODS, answer_all, make_study, write_table
 from scipy import stats
@@ -26,7 +30,7 @@ from CSRDDenoiseLib.readers.study import PREFERENCE as PAIRS
 from CSRDDenoiseLib.readers.study import RATING, Reading, Study, Trial
 
 STUDIES = 200
-LOW, DENOISED = Look(contrast=2.0, noise=3.0), Look(contrast=1.9, noise=1.0)
+LOW, DENOISED = Look(contrast=1.5, noise=3.0), Look(contrast=1.9, noise=0.8)
 
 
 def virtual(kind, methods, readers, cases, scales=(), seed=0):
@@ -196,7 +200,7 @@ def test_model_observers_find_no_difference_where_there_is_none(tmp_path):
 
 def test_a_better_observer_has_a_larger_area():
     rng = np.random.default_rng(0)
-    looks, areas = {"low": LOW}, []
+    looks, areas = {"denoised": DENOISED}, []
     for internal in (0.0, 3.0):
         observer = Observer(looks, internal)
         with_, without = ([observer.rate(f) for f in (_draw(t, rng) for _ in range(80))] for t in (True, False))
@@ -207,7 +211,7 @@ def test_a_better_observer_has_a_larger_area():
 def _draw(lesion, rng):
     from model_observer import draw
 
-    return draw(LOW, lesion, rng)
+    return draw(DENOISED, lesion, rng)
 
 
 @pytest.fixture
@@ -234,8 +238,8 @@ def test_report_of_pairs(pairs, tmp_path, capsys):
     assert "This shows a preference for full" in said
     assert "prefer" in said
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "http" not in re.sub(r"data:[^\"]*|<pre>.*?</pre>", "", page, flags=re.DOTALL)
-    assert page.count("<img") == 2
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert page.count("<svg") == 2
     scores = (output / "bradley_terry.tsv").read_text(encoding="utf-8").splitlines()
     assert [line.split("\t")[0] for line in scores[1:]] == ["full", "denoised", "low"]
     kappas = (output / "agreement_within.tsv").read_text(encoding="utf-8").splitlines()
@@ -262,7 +266,7 @@ def test_report_of_ratings(tmp_path, capsys):
     assert noise["low", "denoised"].p_holm < 0.05
     assert {each.scale for each in result.correlations} == {"noise", "lesion"}
     assert result.roc.area.min() > 0.8
-    assert (output / "roc.svg").stat().st_size > 1000
+    assert (output / "roc.png").stat().st_size > 1000
 
 
 def test_training_and_repeats_do_not_count(pairs):

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+pytest.importorskip("statsmodels", reason="the extra 'readers' is not installed")
+pytest.importorskip("sklearn", reason="the extra 'readers' is not installed")
+
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers

@@ -57,7 +57,10 @@ def bradley_terry(rows: pd.DataFrame, methods: Sequence[str]) -> tuple[list[Scor
 
 def _comparisons(rows: pd.DataFrame, methods: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
     """Return methods (N, 2) compared, score of the first (N,), number of the case (N,), and whether ties were added."""
-    compared, won, groups, added = [], [], [], False
+    compared: list[tuple[int, int]] = []
+    won: list[float] = []
+    groups: list[int] = []
+    added = False
     numbers = {case: number for number, case in enumerate(sorted(set(rows["case"])))}
     for i, j in itertools.combinations(range(len(methods)), 2):
         table = preference_scores(rows, methods[i], methods[j])

@@ -60,8 +60,8 @@ def preference(rows: pd.DataFrame, first: str, second: str) -> Optional[Preferen
     if len(cases) < 2:
         return None
     by_reader = {reader: _of_reader(row) for reader, row in zip(readers, scores)}
-    counts = [int((scores == value).sum()) for value in (1.0, 0.5, 0.0)]
-    return Preference(first, second, *counts, len(cases), share_of(scores), by_reader)
+    wins, ties, losses = (int((scores == value).sum()) for value in (1.0, 0.5, 0.0))
+    return Preference(first, second, wins, ties, losses, len(cases), share_of(scores), by_reader)
 
 
 def share_of(scores: np.ndarray) -> Estimate:

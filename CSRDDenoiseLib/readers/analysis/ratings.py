@@ -84,7 +84,8 @@ def odds_ratio(first: np.ndarray, second: np.ndarray) -> Optional[tuple[float, f
     by_case = scores.reshape(2, readers, cases, -1).sum(axis=(0, 1))
     variance = (hessian @ (by_case.T @ by_case) @ hessian)[0, 0] * cases / (cases - 1)
     half = 1.96 * np.sqrt(variance)
-    return tuple(float(np.exp(fit.params[0] + step)) for step in (0.0, -half, half))
+    value, low, high = (float(np.exp(fit.params[0] + step)) for step in (0.0, -half, half))
+    return value, low, high
 
 
 def _compare(rows: pd.DataFrame, scale: str, first: str, second: str) -> Optional[RatingComparison]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from ...report.drawing import ACCENT, AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes, to_svg
+from ...report.drawing import ACCENT, AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes
 from ..analysis.analyse import Result, Roc
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ ROW_INCHES, WIDTH_INCHES = 0.32, 6.4
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as SVG with its caption and file name."""
+    """A figure with its caption and file name."""
 
     name: str
     caption: str
-    svg: bytes
+    figure: Figure
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ def pictures(result: Result) -> list[Picture]:
     made = []
     if result.preferences:
         caption = "Share of answers that prefer the first method: all readers (dark) and each reader (light)"
-        made.append(Picture("preference", caption, _svg(forest(_preference_lines(result), "share", 0.5, (0, 1)))))
+        made.append(Picture("preference", caption, forest(_preference_lines(result), "share", 0.5, (0, 1))))
     if result.scores:
         lines = [Line(score.method, score.value, score.low, score.high) for score in result.scores]
-        made.append(Picture("bradley_terry", "Bradley-Terry scores", _svg(forest(lines, "score (log odds)", 0.0))))
+        made.append(Picture("bradley_terry", "Bradley-Terry scores", forest(lines, "score (log odds)", 0.0)))
     if result.ratings:
         lines = [
             Line(f"{e.scale}: {e.first} - {e.second}", e.difference.value, e.difference.low, e.difference.high)
             for e in result.ratings
         ]
-        made.append(Picture("ratings", "Differences of ratings", _svg(forest(lines, "difference in points", 0.0))))
+        made.append(Picture("ratings", "Differences of ratings", forest(lines, "difference in points", 0.0)))
     if result.roc is not None:
         caption = "Empirical ROC curves: every reader, and their mean (thick)"
-        made.append(Picture("roc", caption, _svg(curves(result.roc))))
+        made.append(Picture("roc", caption, curves(result.roc)))
     return made
 
 
@@ -105,7 +105,3 @@ def _preference_lines(result: Result) -> list[Line]:
         lines.append(Line(f"{each.first} over {each.second}", each.share.value, each.share.low, each.share.high))
         lines += [Line(reader, *values, strong=False) for reader, values in each.by_reader.items()]
     return lines
-
-
-def _svg(figure: Figure) -> bytes:
-    return to_svg(figure)

@@ -14,7 +14,7 @@ from ..analysis.crossed import Estimate
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its file name, a caption, titles of columns, rows of texts."""
+    """Numbers as texts, under the name of a file; the page has a table of its own."""
 
     name: str
     caption: str
@@ -110,13 +110,12 @@ def _ratings(result: Result) -> Table:
         )
         for each in result.ratings
     ]
-    header = ("scale", "methods", "cases", "mean", "mean", "difference", "95 % interval", "p (mixed)")
-    header += ("p (Wilcoxon)", "p (Holm)", "odds ratio")
+    columns = "scale,methods,cases,mean,mean,difference,95 % interval,p (mixed),p (Wilcoxon),p (Holm),odds ratio"
     return Table(
         "ratings",
         "Ratings, 1 worst to 5 best. Difference: readers and cases are samples (balanced mixed model). Wilcoxon: over "
         "cases, for these readers; Holm: over all rows. Odds ratio of a higher rating: proportional odds",
-        header,
+        tuple(columns.split(",")),
         tuple(rows),
     )
 

@@ -1,22 +1,21 @@
-"""Write an analysis: one HTML page, its tables as tab-separated files, its figures as SVG."""
+"""Write an analysis: one HTML page, its tables as tab-separated files, its figures as PNG."""
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Mapping
-
-import jinja2
+from typing import Any, Mapping, Sequence
 
 from ...errors import InputError
 from ...io.record import versions
+from ...report import page
+from ...report.drawing import to_svg
 from ..analysis.analyse import Result
 from ..key import Key
 from ..study import PREFERENCE
-from .figures import Picture, pictures
-from .tables import tables, to_tsv
+from .figures import pictures
+from .tables import Table, tables, to_tsv
 from .words import findings, limits
 
 PAGE = "report.html"
@@ -41,13 +40,14 @@ def write_report(result: Result, key: Key, folder: Path) -> Path:
     Raises:
         InputError: it cannot be written.
     """
-    made = {PAGE: to_html(result, key).encode()}
-    made.update({f"{table.name}.tsv": to_tsv(table).encode() for table in tables(result)})
-    made.update({f"{picture.name}.svg": picture.svg for picture in pictures(result)})
+    made = {PAGE: to_html(result, key)}
+    made.update({f"{table.name}.tsv": to_tsv(table) for table in tables(result)})
     try:
         folder.mkdir(exist_ok=True)
         for name, content in made.items():
-            (folder / name).write_bytes(content)
+            (folder / name).write_text(content, encoding="utf-8")
+        for picture in pictures(result):
+            picture.figure.savefig(folder / f"{picture.name}.png", bbox_inches="tight", facecolor="white")
     except OSError as error:
         raise InputError(f"The report cannot be written to '{folder}': {error.strerror}.") from error
     return folder / PAGE
@@ -55,24 +55,26 @@ def write_report(result: Result, key: Key, folder: Path) -> Path:
 
 def to_html(result: Result, key: Key) -> str:
     """Return the page, which loads nothing."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True).get_template("page.html.j2")
+    title = result.study.title
     kind = "two-alternative forced choice" if result.study.kind == PREFERENCE else "ratings"
-    return template.render(
-        title=result.study.title,
-        subtitle=f"{len(result.readers)} readers, {result.cases} cases, methods {', '.join(result.methods)}; {kind}",
-        findings=findings(result),
-        limits=limits(result),
-        pictures=[_embedded(picture) for picture in pictures(result)],
-        tables=tables(result),
-        methods=METHODS,
-        record=json.dumps(_record(result, key), indent=1),
+    counts = f"{len(result.readers)} readers, {result.cases} cases, methods {', '.join(result.methods)}; {kind}"
+    record = page.Folded("Study, key and versions (JSON)", json.dumps(_record(result, key), indent=1))
+    sections = (
+        page.Section("What the study shows", _texts(findings(result))),
+        page.Section("What a study of this size cannot show", _texts(limits(result))),
+        page.Section("Figures", tuple(page.Drawing(to_svg(each.figure), each.caption) for each in pictures(result))),
+        page.Section("Tables", tuple(_table(table) for table in tables(result))),
+        page.Section("How it was done", (*_texts(METHODS), record)),
     )
+    return page.render(page.Page(title, title, sections, subtitle=counts, style="evaluation"))
 
 
-def _embedded(picture: Picture) -> Mapping[str, str]:
-    source = "data:image/svg+xml;base64," + base64.b64encode(picture.svg).decode()
-    return {"caption": picture.caption, "source": source}
+def _texts(sentences: Sequence[str]) -> tuple[page.Text, ...]:
+    return tuple(page.Text(sentence) for sentence in sentences)
+
+
+def _table(table: Table) -> page.Table:
+    return page.Table(table.header, page.grouped_rows(table.rows), table.caption)
 
 
 def _record(result: Result, key: Key) -> Mapping[str, Any]:
