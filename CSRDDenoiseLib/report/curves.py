@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
 
 from .drawing import AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PROFILE_INCHES, HISTOGRAM_INCHES = (8.7, 2.1), (8.7, 2.0)
@@ -81,14 +82,14 @@ def _line(centre: Sequence[int], axis: int) -> tuple:
     return tuple(slice(None) if i == axis else index for i, index in enumerate(centre))
 
 
-def _steps(axes: object, values: np.ndarray, limits: tuple[float, float], **style: object) -> None:
+def _steps(axes: Axes, values: np.ndarray, limits: tuple[float, float], **style: Any) -> None:
     counts, edges = np.histogram(values, bins=BINS, range=limits)
     axes.stairs(100 * counts / max(values.size, 1), edges, **style)
     axes.set_xlim(*limits)
 
 
-def _legend(axes: object) -> None:
-    """Put the legend above the axes, where it covers no curve."""
+def _legend(axes: Axes) -> None:
+    """Place the legend above the axes, clear of the curves."""
     axes.legend(
         fontsize=FONT_POINTS - 1,
         labelcolor=INK,

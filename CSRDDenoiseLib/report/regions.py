@@ -71,9 +71,11 @@ def measure_regions(
     inside = labels != 0
     found, which = np.unique(labels[inside], return_inverse=True)
     numbers = np.arange(len(found))
-    values = [None if volume is None else volume[inside] for volume in (pet, denoised, uncertainty)]
-    means = [[None] * len(found) if v is None else ndimage.mean(v, which, numbers) for v in values]
-    spreads = [ndimage.standard_deviation(v, which, numbers) for v in values[:2]]
-    sizes = np.bincount(which) * voxel_ml
-    columns = zip(found.tolist(), sizes.tolist(), *means[:2], *spreads, means[2])
-    return [Region(label, *(None if value is None else float(value) for value in row)) for label, *row in columns]
+    before, after = pet[inside], denoised[inside]
+    means = (ndimage.mean(values, which, numbers) for values in (before, after))
+    spreads = (ndimage.standard_deviation(values, which, numbers) for values in (before, after))
+    measured = (np.asarray(values, float).tolist() for values in (np.bincount(which) * voxel_ml, *means, *spreads))
+    uncertain: list[Optional[float]] = [None] * len(found)
+    if uncertainty is not None:
+        uncertain = np.asarray(ndimage.mean(uncertainty[inside], which, numbers)).tolist()
+    return [Region(*values) for values in zip(found.tolist(), *measured, uncertain)]

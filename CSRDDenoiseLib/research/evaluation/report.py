@@ -7,7 +7,7 @@ import re
 from typing import Mapping, Sequence
 
 from ...report import page
-from .experiments.bench import Figure, Section
+from .experiments.bench import Section
 from .table import Table
 
 DATA_LINE = "All numbers and pictures on this page are from simulated PET/MR scans, not from patients."
@@ -30,12 +30,8 @@ def to_html(title: str, about: Mapping[str, object], sections: Sequence[Section]
 
 
 def _section(section: Section) -> page.Section:
-    parts = (page.Text(section.text), *map(_figure, section.figures), *map(_table, section.tables))
-    return page.Section(section.title, parts)
-
-
-def _figure(figure: Figure) -> page.Photo:
-    return page.Photo(figure.png, figure.caption)
+    figures = tuple(page.Photo(figure.png, figure.caption) for figure in section.figures)
+    return page.Section(section.title, (page.Text(section.text), *figures, *map(_table, section.tables)))
 
 
 def _table(table: Table) -> page.Table:
