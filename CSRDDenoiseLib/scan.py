@@ -112,22 +112,26 @@ def bright_core(
     return mask & ((smooth(pet, spacing, HEAD_SMOOTHING_MM) if smoothed is None else smoothed) > NOISE_THRESHOLD)
 
 
+def top_of_mr(mr: np.ndarray, mask: np.ndarray) -> float:
+    """The 99th percentile of an MR's positive values inside the head (D, H, W); 0 without any."""
+    inside = mr[mask & (mr > 0)]
+    return float(np.quantile(inside, 0.99)) if inside.size else 0.0
+
+
 def normalise_mr(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Scale an MR (D, H, W) by the 99th percentile of its positive values inside the head, clipped to 0..1.5."""
-    inside = mr[mask & (mr > 0)]
-    top = float(np.quantile(inside, 0.99)) if inside.size else 0.0
+    top = top_of_mr(mr, mask)
     if top <= 0:
         return np.zeros(mr.shape, np.float32)
     return np.clip(mr / top, 0.0, 1.5).astype(np.float32)
 
 
-def head_positions(shape: Sequence[int], box: Sequence[slice]) -> tuple[np.ndarray, ...]:
-    """Position channels x, y, z, views (D, H, W): -1 to 1 across the head's bounding box along each axis."""
-    lines = [
+def head_lines(shape: Sequence[int], box: Sequence[slice]) -> tuple[np.ndarray, ...]:
+    """Positions along z, y and x, (D,), (H,), (W,) float32: -1 to 1 across the head's bounding box."""
+    return tuple(
         2 * (np.arange(n, dtype=np.float32) - part.start) / max(part.stop - 1 - part.start, 1) - 1
         for n, part in zip(shape, box)
-    ]
-    return spread_positions(lines)
+    )
 
 
 def spread_positions(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from CSRDDenoiseLib import scan as normalise
-from CSRDDenoiseLib.scan import _grow, head_positions
+from CSRDDenoiseLib.scan import _grow, head_lines, spread_positions
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -22,7 +22,7 @@ def test_a_margin_is_what_the_distance_over_the_whole_volume_gives(seed, monkeyp
 
 
 def test_positions_go_from_minus_one_to_one_across_the_head():
-    x, y, z = head_positions((10, 12, 14), (slice(2, 9), slice(0, 12), slice(3, 6)))
+    x, y, z = spread_positions(head_lines((10, 12, 14), (slice(2, 9), slice(0, 12), slice(3, 6))))
     assert (z[2, 5, 5], z[8, 0, 0]) == (-1, 1)
     assert (y[0, 0, 0], y[0, 11, 0]) == (-1, 1)
     assert (x[0, 0, 3], x[9, 9, 5]) == (-1, 1)

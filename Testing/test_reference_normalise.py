@@ -10,8 +10,9 @@ from published_snapshots import plain_bytes, published_network, snapshot_of, wra
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.snapshot import import_snapshot
-from CSRDDenoiseLib.prepare.reference_scheme import grid_positions, reference_mr, reference_range
-from CSRDDenoiseLib.prepare.scheme import make_condition
+from CSRDDenoiseLib.prepare.reference_scheme import grid_lines, reference_range
+from CSRDDenoiseLib.prepare.scheme import SCHEMES, make_condition
+from CSRDDenoiseLib.scan import find_head, spread_positions
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 
@@ -20,6 +21,12 @@ def test_pet_runs_from_minimum_to_maximum():
     assert reference_range(pet) == (-2.0, 10.0)
     low, extent = reference_range(np.zeros(3))
     assert low == 0 and extent > 0
+
+
+def reference_mr(mr):
+    pet = np.zeros((40, 40, 40), np.float32)
+    pet[10:30, 10:30, 10:30] = 1
+    return SCHEMES["reference"].measure(pet, mr, find_head(pet, (2.0,) * 3), (2.0,) * 3).network_mr(mr)
 
 
 def test_mr_runs_from_minimum_to_99th_percentile():
@@ -33,11 +40,11 @@ def test_mr_runs_from_minimum_to_99th_percentile():
 
 
 def test_positions_run_over_160_voxels_with_the_volume_in_the_middle():
-    x, y, z = grid_positions((160, 4, 6))
+    x, y, z = spread_positions(grid_lines((160, 4, 6)))
     assert (z[0, 0, 0], z[-1, 0, 0]) == (-1.0, 1.0)
     assert y[0, 0, 0] == pytest.approx(2 * 78 / 159 - 1)
     assert x[0, 0, 0] == pytest.approx(2 * 77 / 159 - 1)
-    assert grid_positions((2, 2, 200))[0].min() < -1
+    assert grid_lines((2, 2, 200))[2].min() < -1
     for axis, channel in enumerate((z, y, x)):
         steps = np.diff(channel, axis=axis)
         np.testing.assert_allclose(steps, 2 / 159, rtol=1e-3)

@@ -39,8 +39,13 @@ WEIGHTS_FILE = "model.safetensors"
 METADATA_FILE = "metadata.json"
 DEFAULT_MODEL = "brain"
 _PUBLISHED = ("mr", "low_dose", "position_x", "position_y", "position_z")
-CHANNELS = {"noise-level": (*_PUBLISHED, "log_noise_level"), "reference": _PUBLISHED}
+CHANNELS = {
+    "noise-bands": (*_PUBLISHED, "log_unit", "log_fine", "log_mid", "tissue_0", "tissue_1", "tissue_2"),
+    "noise-level": (*_PUBLISHED, "log_noise_level"),
+    "reference": _PUBLISHED,
+}
 """Normalisation scheme -> the condition's channels in order."""
+TARGETS = ("full-dose", "noise-free")
 
 ARCHITECTURES = {
     "ResidualUNet3d": "network",
@@ -73,6 +78,7 @@ class ModelMetadata:
         dose_range: smallest and largest dose fraction of the training data.
         mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
             trained to give it without any.
+        target: what PET plus residual estimates, ``full-dose`` or ``noise-free``.
         mr_optional: trained with MR dropout, so that it may run without MR.
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
@@ -95,6 +101,7 @@ class ModelMetadata:
     spacing_range_mm: Annotated[tuple[float, float], Between(0.1, 50)] = (1.0, 4.0)
     dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
     mean_from: Annotated[str, OneOf(("noise", "zero"))] = "noise"
+    target: Annotated[str, OneOf(TARGETS)] = "full-dose"
     mr_optional: bool = False
     channels: Annotated[tuple[str, ...], Length(1, 64)] = CHANNELS["noise-level"]
     weights_sha256: str = ""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import stat
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Mapping
 
@@ -44,6 +44,7 @@ _ARGUMENTS = {
     "neighbours": (False, Between(0, 8)),
     "detail_sizes": (True, _SIDE),
     "guide_sizes": (True, _SIDE),
+    "tissue_sizes": (True, _SIDE),
     "detail_gain": (False, Between(0, 1000)),
     "dropout": (False, Between(0, 0.99)),
     "img_resolution": (False, Between(1, 65536)),
@@ -81,7 +82,7 @@ class _NoiseRange:
 
     levels: dict[str, tuple[float, float, float]]
     range: Annotated[tuple[float, float], Between(0, 1e6), Rising()]
-    dose_fit: dict[str, Any]
+    dose_fit: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_limits(self, "the range", ModelError)
@@ -231,7 +232,7 @@ def check_extra(extra: Mapping[str, Any], where: str) -> None:
 
 def _check_part(values: Any, kind: type, where: str) -> None:
     """Structure the fields that ``kind`` has; it may leave out what it has no use for."""
-    known = {field.name for field in fields(kind)}
+    known = {each.name for each in fields(kind)}
     used = {name: value for name, value in values.items() if name in known} if isinstance(values, dict) else values
     structure(used, kind, where, ModelError)
 

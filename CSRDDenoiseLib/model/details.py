@@ -56,6 +56,70 @@ def guided_filter(pet: Tensor, guide: Tensor, size: int) -> Tensor:
     return local_mean(slope, size) * guide + local_mean(mean_pet - slope * mean_guide, size)
 
 
+def tissue_regression(pet: Tensor, maps: Tensor, size: int, ridge: float = 1e-3) -> Tensor:
+    """Fit the PET by soft tissue classes in windows: the guided filter of He, Sun and Tang with a guide for each class.
+
+    Around every voxel the PET is a mixture of the class maps, by least squares without an intercept; the coefficients
+    are averaged over the windows that a voxel lies in. A window is a box of ``size`` voxels applied twice.
+
+    Args:
+        pet: (N, 1, D, H, W), brain mean about 1.
+        maps: (N, K, D, H, W), which sum to about 1 in every voxel.
+        size: side in voxels (odd) of the box.
+        ridge: added to the diagonal of the normal equations.
+
+    Returns:
+        (N, 1, D, H, W) float32; with one map of ones the local mean, a second time averaged.
+    """
+    with torch.autocast(pet.device.type, enabled=False):
+        windows = [_twice_boxed(length, size, pet) for length in pet.shape[2:]]
+        count = maps.shape[1]
+        each = [maps[:, i : i + 1].float() for i in range(count)]
+        normal = {(i, j): _windowed(each[i] * each[j], windows) for i in range(count) for j in range(i, count)}
+        for i in range(count):
+            normal[i, i] = normal[i, i] + ridge
+        mixture = _solve(normal, [_windowed(pet.float() * one, windows) for one in each])
+        return sum((_windowed(share, windows) * one for share, one in zip(mixture, each)), torch.zeros_like(pet))
+
+
+def tissue_reach(size: int) -> int:
+    """Return how many voxels away :func:`tissue_regression` looks."""
+    return 4 * (size // 2)
+
+
+def _solve(normal: dict[tuple[int, int], Tensor], right: list[Tensor]) -> list[Tensor]:
+    """Solve small symmetric positive definite systems, one a voxel, by elimination; ``normal`` holds i <= j."""
+    count = len(right)
+    for i in range(count):
+        for j in range(i + 1, count):
+            factor = normal[i, j] / normal[i, i]
+            for k in range(j, count):
+                normal[j, k] = normal[j, k] - factor * normal[i, k]
+            right[j] = right[j] - factor * right[i]
+    for i in reversed(range(count)):
+        for j in range(i + 1, count):
+            right[i] = right[i] - normal[i, j] * right[j]
+        right[i] = right[i] / normal[i, i]
+    return right
+
+
+def _twice_boxed(length: int, size: int, like: Tensor) -> Tensor:
+    """A mean over ``size`` neighbours of those inside, twice, along an axis: (length, length).
+
+    One matrix product an axis is faster than sums of neighbours for the many channels of a regression.
+    """
+    offset = torch.arange(length, device=like.device)
+    near = ((offset[:, None] - offset).abs() <= size // 2).float()
+    once = near / near.sum(1, keepdim=True)
+    return once @ once
+
+
+def _windowed(x: Tensor, windows: Sequence[Tensor]) -> Tensor:
+    along_z, along_y, along_x = windows
+    x = torch.matmul(along_y, x @ along_x.T)
+    return torch.matmul(along_z, x.flatten(-2)).reshape(x.shape)
+
+
 def local_mean(x: Tensor, size: int) -> Tensor:
     """Mean of (N, C, D, H, W) over cubes of ``size`` voxels (odd), of those inside the volume."""
     for axis, length in enumerate(x.shape[2:], start=2):

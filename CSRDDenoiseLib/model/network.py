@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .details import details_reach, pet_details
+from .details import details_reach, pet_details, tissue_reach, tissue_regression
 
 FOLD = 2
-MR, LOW_DOSE, LOG_NOISE_LEVEL = 0, 1, 5
+MR, LOW_DOSE, LOG_NOISE_LEVEL, TISSUE = 0, 1, 5, slice(8, None)
 
 
 class ResidualUNet3d(nn.Module):
@@ -36,6 +36,8 @@ class ResidualUNet3d(nn.Module):
         detail_sizes: sides in voxels (odd) of the local means that details are differences from.
         guide_sizes: sides in voxels (odd) of the windows of the MR-guided filters that details are differences from.
         detail_gain: amplification of the details, which come in units of the noise level.
+        tissue_sizes: sides in voxels (odd) of the boxes of the tissue regressions that details are differences from;
+            the class maps are the last channels of the condition.
 
     Attributes:
         in_channels: as above.
@@ -52,14 +54,17 @@ class ResidualUNet3d(nn.Module):
         detail_sizes: Sequence[int] = (3, 7),
         guide_sizes: Sequence[int] = (5, 11),
         detail_gain: float = 1.0,
+        tissue_sizes: Sequence[int] = (),
     ):
         super().__init__()
         self.in_channels = in_channels
         self.multiple = FOLD * 2 ** (len(widths) - 1)
         self.detail_sizes, self.guide_sizes, self.detail_gain = tuple(detail_sizes), tuple(guide_sizes), detail_gain
-        self.reach = details_reach(detail_sizes, guide_sizes) + 2 * FOLD - 1
+        self.tissue_sizes = tuple(tissue_sizes)
+        reach = max(details_reach(detail_sizes, guide_sizes), *(tissue_reach(size) for size in tissue_sizes), 0)
+        self.reach = reach + 2 * FOLD - 1
         self.embedding = NoiseEmbedding(embedding)
-        details = len(detail_sizes) + len(guide_sizes) + 1
+        details = len(detail_sizes) + len(guide_sizes) + 1 + len(tissue_sizes)
         self.entry = nn.Conv3d((in_channels + details) * FOLD**3, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths, blocks))
         self.shrink = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
@@ -96,6 +101,8 @@ class ResidualUNet3d(nn.Module):
     def _with_details(self, condition: Tensor) -> Tensor:
         mr, low_dose, log_noise = (condition[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
         details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
+        maps = condition[:, TISSUE]
+        details += [low_dose - tissue_regression(low_dose, maps, size) for size in self.tissue_sizes]
         gain = self.detail_gain * torch.exp(-log_noise)
         return torch.cat([condition, *(gain * detail for detail in details)], dim=1)
 

@@ -11,8 +11,6 @@ from typing import Sequence
 
 import numpy as np
 
-from ..scan import spread_positions
-
 GRID = 160
 
 
@@ -22,17 +20,15 @@ def reference_range(pet: np.ndarray) -> tuple[float, float]:
     return low, max(high - low, np.finfo(np.float32).tiny)
 
 
-def reference_mr(mr: np.ndarray) -> np.ndarray:
-    """Scale an MR (D, H, W) between its 0th and 99th percentile, clipped to 0..1."""
+def reference_mr_range(mr: np.ndarray) -> tuple[float, float]:
+    """Return the 0th percentile of an MR (D, H, W) and the extent to its 99th; 0 where it is one value."""
     low, high = (float(value) for value in np.percentile(mr, (0, 99)))
-    if high <= low:
-        return np.zeros(mr.shape, np.float32)
-    return np.clip((mr - low) / (high - low), 0, 1).astype(np.float32)
+    return low, max(high - low, 0.0)
 
 
-def grid_positions(shape: Sequence[int], grid: int = GRID) -> tuple[np.ndarray, ...]:
-    """Position channels x, y, z, views (D, H, W): -1 to 1 over ``grid`` voxels, the volume centred in them.
+def grid_lines(shape: Sequence[int], grid: int = GRID) -> tuple[np.ndarray, ...]:
+    """Positions along z, y and x, float32: -1 to 1 over ``grid`` voxels, the volume centred in them.
 
     A larger volume goes beyond -1 and 1 rather than being squeezed, so that a voxel keeps its size.
     """
-    return spread_positions([2 * (np.arange(size) + (grid - size) // 2) / (grid - 1) - 1 for size in shape])
+    return tuple(np.asarray(2 * (np.arange(size) + (grid - size) // 2) / (grid - 1) - 1, np.float32) for size in shape)

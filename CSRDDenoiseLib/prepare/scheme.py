@@ -1,15 +1,23 @@
-"""Normalise, by the name a model gives: what the network sees, and the factor that leads back to the PET's unit."""
+"""Normalise, by the name a model gives: what the network sees, and the factor that leads back to the PET's unit.
+
+A scheme measures its terms, a few numbers, on the whole scan; the network's channels follow from them. Training, which
+cuts patches first, and inference both come through :func:`measure_terms` and :func:`assemble`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..scan import Head, find_head, head_positions, noise_level, normalise_mr
-from .reference_scheme import grid_positions, reference_mr, reference_range
+from ..scan import Head, find_head, head_lines, noise_level, spread_positions, top_of_mr
+from .bands import noise_bands
+from .reference_scheme import grid_lines, reference_mr_range, reference_range
+from .tissue import tissue_maps
+
+MR_LIMIT = 1.5
 
 
 @dataclass(frozen=True)
@@ -17,9 +25,9 @@ class Condition:
     """The network's view of one subject.
 
     Attributes:
-        channels: float32 (D, H, W) each: MR (zero where there is none), low-dose PET, position x, y, z, and what else
-            the scheme adds: the logarithm of the noise level. What is constant along an axis is a view that takes no
-            memory.
+        channels: float32 (D, H, W) each, in the order that ``bundle.CHANNELS`` names: MR (zero where there is none),
+            low-dose PET, position, and what else the scheme adds. What is constant along an axis is a view that takes
+            no memory.
         head: where the head is; ``head.scale`` is about the mean of the brain in the PET's unit.
         scale: a residual of the network times this is a residual in the PET's unit.
     """
@@ -40,7 +48,63 @@ class Condition:
         return replace(self, channels=())
 
 
-Normaliser = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Condition]
+@dataclass(frozen=True)
+class Terms:
+    """What a scheme measures on a scan.
+
+    Attributes:
+        pet: offset and extent: the network's PET is (PET - offset) / extent.
+        mr: offset, extent and limit: the network's MR is (MR - offset) / extent, clipped to 0 and the limit; zero
+            where the extent is zero.
+        unit: of the residual, in the PET's unit.
+        constants: of the channels that are the same in every voxel.
+        lines: positions along z, y and x, (D,), (H,), (W,).
+    """
+
+    pet: tuple[float, float]
+    mr: tuple[float, float, float]
+    unit: float
+    constants: tuple[float, ...]
+    lines: tuple[np.ndarray, ...]
+
+    def network_pet(self, pet: np.ndarray) -> np.ndarray:
+        """The PET as the network sees it, float32."""
+        offset, extent = self.pet
+        return np.asarray((pet - offset if offset else pet) / extent, np.float32)
+
+    def network_mr(self, mr: np.ndarray) -> np.ndarray:
+        """The MR as the network sees it, float32."""
+        offset, extent, limit = self.mr
+        if extent <= 0:
+            return np.zeros(mr.shape, np.float32)
+        return np.clip((mr - offset) / extent, 0.0, limit).astype(np.float32)
+
+
+Measure = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Terms]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way to normalise.
+
+    Attributes:
+        measure: (PET, MR or None, head, spacing) -> terms.
+        tissue: whether the maps of :mod:`.tissue` are the last channels.
+    """
+
+    measure: Measure
+    tissue: bool = False
+
+
+def scheme_of(name: str) -> Scheme:
+    """Return a scheme by the name that a model's metadata gives.
+
+    Raises:
+        ModelError: the scheme is not known.
+    """
+    if name not in SCHEMES:
+        raise ModelError(f"The model asks for the normalisation '{name}'; known are {', '.join(SCHEMES)}.")
+    return SCHEMES[name]
 
 
 def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spacing: Sequence[float]) -> Condition:
@@ -50,27 +114,50 @@ def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spaci
         InputError: the PET shows no head.
         ModelError: the scheme is not known.
     """
-    if scheme not in NORMALISERS:
-        raise ModelError(f"The model asks for the normalisation '{scheme}'; known are {', '.join(NORMALISERS)}.")
-    head = find_head(pet, spacing)
+    rules, head = scheme_of(scheme), find_head(pet, spacing)
     if head is None:
         raise InputError("No head was found in the PET: nothing in it stands out from the background.")
-    return NORMALISERS[scheme](pet, mr, head, spacing)
+    terms = rules.measure(pet, mr, head, spacing)
+    network_mr = None if mr is None else terms.network_mr(mr)
+    maps = tissue_maps(network_mr, head.mask, spacing) if rules.tissue else ()
+    mr_channel = _constant(0.0, pet.shape) if network_mr is None else network_mr
+    channels = assemble(mr_channel, terms.network_pet(pet), spread_positions(terms.lines), terms.constants, maps)
+    return Condition(channels, head, terms.unit)
 
 
-def _noise_level(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Condition:
-    low_dose = np.asarray(pet / head.scale, np.float32)
-    level = noise_level(low_dose, head.mask, spacing)
-    mr = _constant(0.0, pet.shape) if mr is None else normalise_mr(mr, head.mask)
-    positions = head_positions(pet.shape, head.box)
-    return Condition((mr, low_dose, *positions, _constant(np.log(level), pet.shape)), head, head.scale * level)
+def assemble(
+    mr: np.ndarray,
+    pet: np.ndarray,
+    positions: Sequence[np.ndarray],
+    constants: Sequence[float],
+    maps: Sequence[np.ndarray] = (),
+) -> tuple[np.ndarray, ...]:
+    """The condition's channels (D, H, W) in order; ``positions`` along x, y and z."""
+    return (mr, pet, *positions, *(_constant(value, pet.shape) for value in constants), *maps)
 
 
-def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Condition:
+def _noise_level(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
+    level = noise_level(np.asarray(pet / head.scale, np.float32), head.mask, spacing)
+    return _of_head(pet, mr, head, level, (float(np.log(level)),))
+
+
+def _noise_bands(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
+    bands = noise_bands(np.asarray(pet / head.scale, np.float32), head.mask, spacing)
+    return _of_head(pet, mr, head, bands.unit, bands.constants)
+
+
+def _of_head(
+    pet: np.ndarray, mr: Optional[np.ndarray], head: Head, level: float, constants: tuple[float, ...]
+) -> Terms:
+    top = 0.0 if mr is None else top_of_mr(mr, head.mask)
+    lines = head_lines(pet.shape, head.box)
+    return Terms((0.0, head.scale), (0.0, top, MR_LIMIT), head.scale * level, constants, lines)
+
+
+def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
     low, extent = reference_range(pet)
-    low_dose = np.asarray((pet - low) / extent, np.float32)
-    mr = _constant(0.0, pet.shape) if mr is None else reference_mr(mr)
-    return Condition((mr, low_dose, *grid_positions(pet.shape)), head, extent)
+    mr_low, mr_extent = (0.0, 0.0) if mr is None else reference_mr_range(mr)
+    return Terms((low, extent), (mr_low, mr_extent, 1.0), extent, (), grid_lines(pet.shape))
 
 
 def _constant(value: float, shape: Sequence[int]) -> np.ndarray:
@@ -83,4 +170,8 @@ def _part(channel: np.ndarray, box: Sequence[slice]) -> np.ndarray:
     return part if 0 in channel.strides else part.copy()
 
 
-NORMALISERS: dict[str, Normaliser] = {"noise-level": _noise_level, "reference": _reference}
+SCHEMES: Mapping[str, Scheme] = {
+    "noise-bands": Scheme(_noise_bands, tissue=True),
+    "noise-level": Scheme(_noise_level),
+    "reference": Scheme(_reference),
+}

@@ -85,7 +85,7 @@ def uncorrected(folder: Path, dose: float, seed: int) -> sitk.Image:
     from ..simulation.osem import reconstruct
     from ..simulation.projector import make_projectors
     from ..simulation.scanner import ANGLES, Scanner, acquire, attenuation_map, to_columns
-    from ..training.pool import to_spacing
+    from ..training.phantom import to_spacing
 
     activity, tissue = (read_volume(folder / f"{name}.nii.gz") for name in ("activity", "tissue"))
     spacing = activity.GetSpacing()[0]

@@ -27,7 +27,7 @@ def reconstruct(
         For each acquisition a (D, n, n) image in the unit of the activity it came from, post filter applied.
     """
     size, doses = projectors[0].size, len(acquisitions)
-    blur_mm = scanner.resolution_mm if scanner.model_resolution else 0.0
+    blur_mm = scanner.psf_error * scanner.resolution_mm if scanner.model_resolution else 0.0
 
     def blur(columns: Tensor) -> Tensor:
         return _blur_columns(columns, doses, size, blur_mm / scanner.spacing)

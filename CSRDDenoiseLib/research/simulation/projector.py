@@ -40,7 +40,7 @@ class Projector:
         return self.transpose @ sinogram
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def make_projectors(size: int, angles: int, subsets: int, device: str = "cpu") -> tuple[Projector, ...]:
     """Interleaved angular subsets for slices of size x size pixels; together they are one full projection.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ...scan import FWHM_PER_SIGMA
 from .anatomy import AIR, BONE
-from .projector import Projector
+from .projector import Projector, make_projectors
 
 ANGLES = 96
 SUBSETS = (6, 8, 12)
@@ -32,6 +32,12 @@ class Scanner:
         subsets: OSEM subsets.
         model_resolution: whether the reconstruction models the point spread (PSF).
         post_filter_mm: FWHM of the Gaussian after the reconstruction; 0 is none.
+        angles: of the projections, a multiple of the subsets.
+        psf_error: FWHM that the reconstruction models, relative to the true one.
+        attenuation_error: relative error of the attenuation that the reconstruction corrects for.
+        background_error: relative error of the randoms and scatter that the reconstruction subtracts.
+        fine_truth: the measurement is made of pixels half as wide as those of the images, so that no image can be
+            what was measured (no inverse crime).
     """
 
     spacing: float = 2.0
@@ -42,6 +48,11 @@ class Scanner:
     subsets: int = 8
     model_resolution: bool = True
     post_filter_mm: float = 3.0
+    angles: int = ANGLES
+    psf_error: float = 1.0
+    attenuation_error: float = 0.0
+    background_error: float = 0.0
+    fine_truth: bool = False
 
 
 def draw_scanner(rng: np.random.Generator, fixed_spacing: float = 0.0) -> Scanner:
@@ -66,12 +77,14 @@ class Acquisition:
 
     Attributes:
         counts: prompt coincidences.
-        factors: attenuation times calibration: expected trues = factors * A H activity.
-        background: expected randoms and scatter.
+        mean: expectation of the counts.
+        factors: attenuation times calibration, as the reconstruction knows them: trues = factors * A H activity.
+        background: randoms and scatter, as the reconstruction knows them.
         fraction: share of the full dose these counts are.
     """
 
     counts: list[Tensor]
+    mean: list[Tensor]
     factors: list[Tensor]
     background: list[Tensor]
     fraction: float = 1.0
@@ -122,29 +135,57 @@ def acquire(
         projectors: angular subsets for n x n slices.
         generator: source of the Poisson noise, on the tensors' device.
     """
-    image = to_columns(gaussian_blur(activity, scanner.resolution_mm / scanner.spacing))
-    mu_columns = to_columns(mu) * scanner.spacing
-    attenuation = [torch.exp(-p.forward(mu_columns)) for p in projectors]
-    trues = [a * p.forward(image) for a, p in zip(attenuation, projectors)]
+    paths = _line_integrals(mu, scanner, projectors, blur_mm=0.0)
+    lines = _line_integrals(activity, scanner, projectors, scanner.resolution_mm)
+    trues = [torch.exp(-scanner.spacing * path) * line for path, line in zip(paths, lines)]
     gain = scanner.counts * (1 - scanner.background) / sum(float(t.sum(dtype=torch.float64)) for t in trues)
     background = [gain * _background(t, p, scanner.background) for t, p in zip(trues, projectors)]
-    counts = [torch.poisson(gain * t + b, generator=generator) for t, b in zip(trues, background)]
-    return Acquisition(counts, [gain * a for a in attenuation], background)
+    mean = [gain * t + b for t, b in zip(trues, background)]
+    corrected = -scanner.spacing * (1 + scanner.attenuation_error)
+    return Acquisition(
+        [torch.poisson(expectation, generator=generator) for expectation in mean],
+        mean,
+        [gain * torch.exp(corrected * path) for path in paths],
+        [(1 + scanner.background_error) * b for b in background],
+    )
 
 
 def thin(full: Acquisition, fraction: float, generator: torch.Generator) -> Acquisition:
     """Keep each count of a full-dose acquisition with probability ``fraction`` (binomial): the same scan, less dose."""
     probability = torch.tensor(fraction, device=full.counts[0].device)
     counts = [torch.binomial(c, probability.expand_as(c), generator=generator) for c in full.counts]
-    factors, background = ([fraction * x for x in part] for part in (full.factors, full.background))
-    return Acquisition(counts, factors, background, fraction=full.fraction * fraction)
+    mean, factors, background = ([fraction * x for x in part] for part in (full.mean, full.factors, full.background))
+    return Acquisition(counts, mean, factors, background, fraction=full.fraction * fraction)
 
 
-def expected(activity: Tensor, full: Acquisition, scanner: Scanner, projectors: tuple[Projector, ...]) -> Acquisition:
+def expected(full: Acquisition) -> Acquisition:
     """The same acquisition without noise: counts are their expectation."""
-    image = to_columns(gaussian_blur(activity, scanner.resolution_mm / scanner.spacing))
-    counts = [f * p.forward(image) + b for f, b, p in zip(full.factors, full.background, projectors)]
-    return Acquisition(counts, full.factors, full.background)
+    return replace(full, counts=full.mean)
+
+
+def _line_integrals(
+    volume: Tensor, scanner: Scanner, projectors: tuple[Projector, ...], blur_mm: float
+) -> list[Tensor]:
+    """Projections (angles * size, slices) of a volume (D, n, n), over subsets, in voxels of the images."""
+    if not scanner.fine_truth:
+        columns = to_columns(gaussian_blur(volume, blur_mm / scanner.spacing))
+        return [p.forward(columns) for p in projectors]
+    fine = volume.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+    fine = to_columns(_blur_planes(fine, blur_mm / scanner.spacing))
+    halves = make_projectors(2 * projectors[0].size, scanner.angles, scanner.subsets, volume.device.type)
+    # a bin of the images' width is the mean of two fine ones, and a path counts half as wide pixels
+    lines = (p.forward(fine).reshape(p.angles, p.size // 2, 2, -1).mean(2) / 2 for p in halves)
+    return [line.flatten(0, 1) for line in lines]
+
+
+def _blur_planes(fine: Tensor, fwhm_voxels: float) -> Tensor:
+    """Blur (D, 2n, 2n), whose pixels are half as wide as its slices are apart."""
+    if fwhm_voxels < 0.2:
+        return fine
+    sigma = fwhm_voxels / FWHM_PER_SIGMA
+    across = _gaussian_matrix(fine.shape[-1], 2 * sigma, fine)
+    fine = torch.matmul(across, fine @ across)
+    return torch.matmul(_gaussian_matrix(fine.shape[0], sigma, fine), fine.flatten(-2)).reshape(fine.shape)
 
 
 def _background(trues: Tensor, projector: Projector, share: float) -> Tensor:

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from .anatomy import Anatomy, deform
-from .lesions import add_mr_lesions, add_pet_lesions, place_blobs
+from .families import draw_from_families
+from .lesions import add_mr_lesions, add_pet_lesions, add_white_matter_lesions, place_blobs
 from .magnetic import draw_mr
 from .osem import reconstruct
 from .projector import make_projectors
-from .scanner import ANGLES, Scanner, acquire, attenuation_map, draw_scanner, expected, thin
-from .tracer import TRACERS, draw_uptake
+from .scanner import Scanner, acquire, attenuation_map, draw_scanner, expected, thin
+from .tracer import SHARES, TRACERS, draw_uptake
 
 PAPER_DOSES = (1 / 4, 1 / 6, 1 / 8, 1 / 10)
 _LARGEST_DENOMINATOR = 200
+_NECK_MM = 25.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class SimulationSettings:
         lesions: most lesions that only the PET shows; as many may be in the MR alone.
         lesion_radius_mm: smallest and largest radius of a lesion.
         noise_free: also reconstruct the expected counts, for the ceiling no denoiser can pass.
+        families: part of :mod:`.families` to draw the scanner from; None draws one that is usual.
+        varied: more that differs from head to head: neck, uptake of the face, gradients, white-matter lesions of the
+            MR alone.
     """
 
     doses: tuple[float, ...] = PAPER_DOSES
@@ -45,6 +50,8 @@ class SimulationSettings:
     lesions: int = 6
     lesion_radius_mm: tuple[float, float] = (4.0, 14.0)
     noise_free: bool = False
+    families: Optional[str] = None
+    varied: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,20 +91,25 @@ def simulate_subject(anatomy: Anatomy, settings: SimulationSettings, seed: int, 
         device: torch device of projection and reconstruction.
     """
     rng = np.random.default_rng(seed)
-    scanner = settings.scanner or draw_scanner(rng)
-    tracer = settings.tracer or str(rng.choice(TRACERS, p=(0.5, 0.25, 0.25)))
-    anatomy = deform(anatomy, scanner.spacing, rng, settings.deformation)
-    activity = draw_uptake(anatomy, tracer, rng)
+    family, scanner = draw_from_families(settings.families, rng) if settings.families else ("", draw_scanner(rng))
+    scanner = settings.scanner or scanner
+    tracer = settings.tracer or str(rng.choice(TRACERS, p=SHARES))
+    below_mm = rng.uniform(5, 50) if settings.varied else _NECK_MM
+    anatomy = deform(anatomy, scanner.spacing, rng, settings.deformation, below_mm)
+    activity = draw_uptake(anatomy, tracer, rng, settings.varied)
 
     def draw_blobs() -> list[np.ndarray]:
         return place_blobs(anatomy, int(rng.integers(0, settings.lesions + 1)), settings.lesion_radius_mm, rng)
 
     activity, labels = add_pet_lesions(activity, anatomy.labels, draw_blobs(), rng)
     mr, labels = add_mr_lesions(draw_mr(anatomy, rng), labels, draw_blobs(), rng)
+    if settings.varied:
+        mr = add_white_matter_lesions(mr, anatomy, rng)
     images = _scan(activity, anatomy.tissue, scanner, settings, seed, device)
     facts = {
         "anatomy": anatomy.name,
         "tracer": tracer,
+        "family": family,
         "seed": seed,
         "scanner": asdict(scanner),
         "settings": asdict(replace(settings, scanner=None)),
@@ -166,11 +178,11 @@ def _scan(
         padded[:, crop[0], crop[1]] = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
         return padded.to(device)
 
-    projectors = make_projectors(size, ANGLES, scanner.subsets, device)
+    projectors = make_projectors(size, scanner.angles, scanner.subsets, device)
     generator = torch.Generator(device).manual_seed(seed)
     truth = square(activity)
     full = acquire(truth, square(attenuation_map(tissue)), scanner, projectors, generator)
     acquisitions = [full, *(thin(full, dose, generator) for dose in settings.doses)]
     if settings.noise_free:
-        acquisitions.append(expected(truth, full, scanner, projectors))
+        acquisitions.append(expected(full))
     return [image[:, crop[0], crop[1]].cpu().numpy() for image in reconstruct(acquisitions, scanner, projectors)]

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ...errors import InputError
-from ...model.bundle import CHANNELS
+from ...model.bundle import CHANNELS, TARGETS
+
+SCANNERS = ("usual", "families")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,17 @@ class TrainingConfig:
         split: file of the split, which is drawn where there is none yet; None takes ``split.json`` in ``data``.
         architecture: ``type`` and the network's own arguments.
         normalisation: scheme of ``prepare.scheme`` that the model is trained in.
+        target: what the residual leads to: ``noise-free``, the reconstruction of the expected counts, or ``full-dose``.
+        scanners: ``usual`` ones (``scanner.draw_scanner``), or those of the ``families`` for training and validation,
+            with more that differs from head to head.
+        lesions: most lesions that are drawn into a patch, noise-free and low dose alike; 0 draws none.
+        lesion_share: share of the patches with lesions.
+        lesion_weight: of the squared error inside of them.
+        noise_scale: by how much the noise of a low dose is made smaller or larger at most; 1 leaves it. It needs the
+            scheme ``noise-bands`` and the target ``noise-free``.
+        keep_mm: FWHM of what the result takes from the measurement; that much of the error at sigma_max counts by
+            ``coarse_weight`` alone. 0 counts all of it.
+        coarse_weight: share of the coarse error that counts.
         sigma_data: standard deviation of the residual; None measures it on the pool.
         sigma_range: smallest and largest noise level of a sampler, as multiples of sigma_data; the largest is far
             above the residual, so that the noisy residual tells nothing, and the smallest far below its own noise.
@@ -46,6 +60,8 @@ class TrainingConfig:
         prior_share: share of the patches trained at sigma_max, where D is the posterior mean.
         mr_dropout: share of the patches that see no MR.
         ema_decay: of the averaged weights, per step.
+        precision: of the arithmetic: ``auto``, ``float32`` or ``bfloat16``; not every processor that has bfloat16 is
+            faster with it.
         clip_norm: largest norm of the gradient.
         checkpoint_minutes: time between checkpoints.
         validation_minutes: time between validations.
@@ -59,6 +75,14 @@ class TrainingConfig:
     split: Optional[Path] = None
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
     normalisation: str = "noise-level"
+    target: str = "full-dose"
+    scanners: str = "usual"
+    lesions: int = 0
+    lesion_share: float = 0.85
+    lesion_weight: float = 9.0
+    noise_scale: float = 1.0
+    keep_mm: float = 0.0
+    coarse_weight: float = 0.3
     sigma_data: Optional[float] = None
     sigma_range: tuple[float, float] = (0.02, 40.0)
     start_from: Optional[str] = None
@@ -82,6 +106,7 @@ class TrainingConfig:
     prior_share: float = 0.4
     mr_dropout: float = 0.12
     ema_decay: float = 0.998
+    precision: str = "auto"
     clip_norm: float = 1.0
     checkpoint_minutes: float = 3.0
     validation_minutes: float = 10.0
@@ -90,6 +115,11 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.normalisation not in CHANNELS:
             raise InputError(f"The normalisation '{self.normalisation}' is not known; known are {', '.join(CHANNELS)}.")
+        for name, known in (("target", TARGETS), ("scanners", SCANNERS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"The {name} is '{getattr(self, name)}'; known are {', '.join(known)}.")
+        if self.noise_scale != 1 and (self.normalisation, self.target) != ("noise-bands", "noise-free"):
+            raise InputError("A noise_scale other than 1 needs normalisation noise-bands and target noise-free.")
         ends = self.dose_range
         if ends is not None and not (len(ends) == 2 and 0 < ends[0] < ends[1] < 1):
             raise InputError(

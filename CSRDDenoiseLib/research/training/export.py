@@ -17,7 +17,7 @@ from .pool import pool_of
 from .split import load_or_make_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
-_POSITIONS = {"noise-level": "head-box", "reference": "grid-160"}
+_POSITIONS = {"noise-bands": "head-box", "noise-level": "head-box", "reference": "grid-160"}
 
 
 def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
@@ -53,6 +53,7 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         position=_POSITIONS[config.normalisation],
         channels=CHANNELS[config.normalisation],
         mean_from=config.mean_from,
+        target=config.target,
         voxel_spacing_mm=config.model_spacing,
         spacing_range_mm=_SPACING_RANGE_MM,
         dose_range=config.trained_doses,

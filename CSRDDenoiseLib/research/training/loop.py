@@ -20,7 +20,7 @@ from ...model.edm import Preconditioned, in_memory_format
 from ..simulation.anatomy import list_anatomies
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
-from .objective import denoising_loss, learning_rate_factor, update_average
+from .objective import Coarse, denoising_loss, learning_rate_factor, update_average
 from .patches import Batch, PatchSource
 from .pool import Pool, pool_of, residual_rms
 from .simulators import start_simulators
@@ -97,6 +97,11 @@ class TrainingRun:
         """Noise level at which D is the posterior mean."""
         return self.config.sigma_range[1] * self.state.sigma_data
 
+    @property
+    def coarse(self) -> Coarse:
+        """What of the error counts less."""
+        return Coarse(self.config.keep_mm / self.config.model_spacing, self.config.coarse_weight)
+
     def _train(self, deadline: Optional[float]) -> None:
         config, losses = self.config, []
         began = saved = validated = time.monotonic()
@@ -133,8 +138,8 @@ class TrainingRun:
             )
         # a network with dropout draws from torch: from here on what follows is the step's alone
         torch.manual_seed(int(np.random.SeedSequence((config.seed, step, self.rank)).generate_state(1)[0]))
-        with autocast(self.device):
-            loss = denoising_loss(self.trained, batch, self.state.sigma_data)
+        with autocast(self.device, config.precision):
+            loss = denoising_loss(self.trained, batch, self.state.sigma_data, self.coarse)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
@@ -155,8 +160,8 @@ class TrainingRun:
         wanted = self.config.validation_phantoms
         for phantom in range(wanted):
             self.validation_pool.simulate(phantom)
-        psnr = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
-        self._log(event="validation", psnr=psnr)
+        scores = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
+        self._log(event="validation", **scores)
 
     def _log(self, **values: Any) -> None:
         state = self.state
@@ -178,7 +183,7 @@ def measure_sigma_data(pool: Pool, phantoms: int) -> float:
     return float(np.exp(np.mean([np.log(residual_rms(example)) for _, _, example in pool.examples(phantoms)])))
 
 
-def autocast(device: str) -> AbstractContextManager:
-    """bfloat16 where the device computes faster in it, float32 elsewhere."""
+def autocast(device: str, precision: str = "auto") -> AbstractContextManager:
+    """Arithmetic of a step; ``auto`` is bfloat16 where the device has it in hardware, else float32."""
     where = torch.device(device)
-    return arithmetic(where, choose_precision(where))
+    return arithmetic(where, choose_precision(where, precision))

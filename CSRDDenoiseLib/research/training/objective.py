@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from ...scan import FWHM_PER_SIGMA
 from .patches import Batch
 
 
-def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float) -> Tensor:
+@dataclass(frozen=True)
+class Coarse:
+    """What of the error counts less, because the result takes it from the measurement.
+
+    Attributes:
+        fwhm: of the Gaussian that what is coarse passes, in voxels; 0 for nothing.
+        weight: share of the coarse error that counts.
+    """
+
+    fwhm: float = 0.0
+    weight: float = 1.0
+
+
+def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float, coarse: Coarse = Coarse()) -> Tensor:
     """Weighted mean of lambda(sigma) |D(r + sigma n; sigma) - r|^2, lambda = (sigma^2 + sd^2) / (sigma sd)^2.
 
     Args:
         denoiser: called as ``denoiser(noisy, sigma, condition)``.
         batch: patches of one step.
         sigma_data: sd above.
+        coarse: what counts less of the error of patches that see no noisy residual, from which the estimate comes.
     """
     sigma, shown = (values.reshape(-1, 1, 1, 1, 1) for values in (batch.sigma, batch.shown))
     scale = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
     noisy = shown * (batch.residual + sigma * batch.noise)
     error = denoiser(noisy, batch.sigma, batch.condition) - batch.residual
+    if coarse.fwhm > 0:
+        error = error - (1 - shown) * (1 - coarse.weight) * _low_pass(error * (batch.weight > 0), coarse.fwhm)
     return (scale * batch.weight * error**2).mean()
+
+
+def _low_pass(error: Tensor, fwhm: float) -> Tensor:
+    """Gaussian of cubes (N, 1, P, P, P), normalised at their faces; one matrix product an axis."""
+    with torch.autocast(error.device.type, enabled=False):
+        offset = torch.arange(error.shape[-1], device=error.device)
+        kernel = torch.exp(-0.5 * ((offset[:, None] - offset) * (FWHM_PER_SIGMA / fwhm)) ** 2)
+        kernel = kernel / kernel.sum(1, keepdim=True)
+        error = torch.matmul(kernel, error.float() @ kernel.T)
+        return torch.matmul(kernel, error.flatten(-2)).reshape(error.shape)
 
 
 @torch.no_grad()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
-from functools import partial
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
+from ...prepare.scheme import assemble
+from ...prepare.tissue import no_tissue
+from ...scan import FWHM_PER_SIGMA, spread_positions
 from .config import TrainingConfig
+from .phantom import FIRST_LOW, FIRST_MAP, MASK, MR
 from .pool import Example, Pool
+
+_RECENT = 2000
+_LESION_RADIUS_MM = (3.0, 12.0)
+_LESION_CHANGE = (-0.9, 1.8)
+_WEIGHT_LIMITS = (0.3, 3.0)
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Batch:
 
     Attributes:
         residual: (N, 1, P, P, P).
-        condition: (N, C, P, P, P), C = 6 in the scheme ``noise-level``.
+        condition: (N, C, P, P, P), the scheme's channels.
         weight: of each voxel's squared error, (N, 1, P, P, P): zero outside the head.
         sigma: (N,).
         noise: unit normal, as ``residual``.
@@ -41,11 +49,11 @@ class Batch:
 
 
 class PatchSource:
-    """Draws batches of patches from a pool, with augmentation of the MR's contrast and of left and right.
+    """Draws batches of patches from a pool, with lesions, other noise, other contrast of the MR, and mirrored.
 
     Args:
         pool: where examples come from.
-        config: patch, batch, sigma distribution, MR dropout and seed.
+        config: patch, batch, sigma distribution, MR dropout, lesions and seed.
         sigma_data: the model's.
         sigma_max: at which a share of the patches is trained, without sight of the noisy residual.
         rank: of this process among several.
@@ -72,55 +80,102 @@ class PatchSource:
         return torch.from_numpy(np.minimum(drawn, self.sigma_max).astype(np.float32))
 
     def _patch(self, rng: np.random.Generator, phantoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        phantom = int(rng.integers(phantoms))
+        config, phantom = self.config, int(rng.integers(phantoms))
         example = self._example(phantom, float(rng.choice(self.pool.doses_of(phantom))))
-        side = self.config.patch
-        start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in example.mask.shape]
-        cut = partial(_cut, start=start, side=side)
-        low, residual, mr = (cut(v)[None] for v in (example.low_dose, example.residual, example.mr))
-        weight = cut(example.mask)[None]
-        mr = np.zeros_like(mr) if rng.random() < self.config.mr_dropout else _change_contrast(mr, rng)
-        volumes = [residual, weight, mr, low]
-        if rng.random() < 0.5:
+        volumes, side = example.phantom.volumes, config.patch
+        start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in volumes.shape[1:]]
+        noise_scale = float(np.exp(rng.uniform(-1, 1) * np.log(config.noise_scale)))
+        terms = example.terms_at(noise_scale)
+        maps_rows = range(FIRST_MAP, FIRST_LOW) if example.scheme.tissue else ()
+        rows = [example.target_row, FIRST_LOW + example.number, MASK, MR, *maps_rows]
+        target, low, weight, mr, *maps = _cut(volumes, rows, start, side)
+        target, low = example.gain * target, example.gain * low
+        if noise_scale != 1:
+            low = target + noise_scale * (low - target)
+        if config.lesions and rng.random() < config.lesion_share:
+            factor, inside = draw_lesions(side, config.lesions, example.phantom.blur_mm, self.pool.spacing, rng)
+            target, low = factor * target, factor * low
+            weight = weight * np.where(inside, config.lesion_weight, 1.0)
+        if self.pool.target == "noise-free":
+            weight = weight * np.clip(terms.unit / (noise_scale * example.noise), *_WEIGHT_LIMITS) ** 2
+        if rng.random() < config.mr_dropout:
+            mr, maps = np.zeros_like(mr), list(no_tissue(mr.shape)) if maps else []
+        else:
+            mr = _change_contrast(terms.network_mr(mr), rng)
+        mirrored = rng.random() < 0.5
+        if mirrored:
             # a head's mirror image is a head; the positions stay, so that they mean the same as at run time
-            start[2] = example.mask.shape[2] - start[2] - side
-            volumes = [np.ascontiguousarray(v[..., ::-1]) for v in volumes]
-        residual, weight, mr, low = volumes
-        constants = [np.full_like(low, value) for value in example.constants]
-        return residual, np.concatenate([mr, low, _positions(example.positions, start, side), *constants]), weight
+            start[2] = volumes.shape[3] - start[2] - side
+        positions = spread_positions([_line(line, first, side) for line, first in zip(terms.lines, start)])
+        pet = terms.network_pet(low)
+        residual, weight, mr, pet, *maps = (
+            v[..., ::-1] if mirrored else v for v in ((target - low) / terms.unit, weight, mr, pet, *maps)
+        )
+        condition = assemble(mr, pet, positions, terms.constants, maps)
+        as_array = (np.stack(channels).astype(np.float32) for channels in ([residual], condition, [weight]))
+        return tuple(as_array)
 
     def _example(self, phantom: int, dose: float) -> Example:
         key = (phantom, dose)
         if key not in self._recent:
             self._recent[key] = self.pool.load(phantom, dose)
-            if len(self._recent) > 200:
+            if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
         return self._recent[key]
 
 
-def _positions(positions: np.ndarray, start: list[int], side: int) -> np.ndarray:
-    """Position channels of a cube; they go on beyond the volume as straight as inside."""
-    lines = (positions[2, :, 0, 0], positions[1, 0, :, 0], positions[0, 0, 0, :])
-    slopes = [(line[-1] - line[0]) / max(line.size - 1, 1) for line in lines]
-    axes = [line[0] + slope * np.arange(s, s + side, dtype=np.float32) for line, slope, s in zip(lines, slopes, start)]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    return np.stack([x, y, z])
+def draw_lesions(
+    side: int, most: int, blur_mm: float, spacing: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw 1 to ``most`` lesions of 3 to 12 mm radius in a cube, -90 to +180 % of the activity that is there.
+
+    Args:
+        side: of the cube in voxels.
+        most: lesions.
+        blur_mm: FWHM of the images.
+        spacing: voxel side in mm.
+        rng: source of the draw.
+
+    Returns:
+        A factor for the PET (side, side, side), float32, and where the lesions are, boolean.
+    """
+    change, inside = np.zeros((side,) * 3, np.float32), np.zeros((side,) * 3, bool)
+    for _ in range(int(rng.integers(1, most + 1))):
+        axes = rng.uniform(*_LESION_RADIUS_MM) / spacing * rng.uniform(0.75, 1.3, 3)
+        centre, amount = rng.uniform(0, side, 3), np.float32(rng.uniform(*_LESION_CHANGE))
+        box = tuple(slice(max(int(c - a) - 1, 0), max(int(c + a) + 2, 1)) for c, a in zip(centre, axes))
+        z, y, x = ((np.arange(side)[part] - c) / a for part, c, a in zip(box, centre, axes))
+        distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
+        # the share of a voxel at the surface that is inside
+        share = np.clip(0.5 + (1 - distance) * axes.mean(), 0, 1).astype(np.float32)
+        change[box] += share * (amount - change[box])
+        inside[box] |= share > 0.5
+    sigma = blur_mm / FWHM_PER_SIGMA / spacing
+    return 1 + (ndimage.gaussian_filter(change, sigma) if sigma > 0 else change), inside
 
 
-def _cut(volume: np.ndarray, start: list[int], side: int) -> np.ndarray:
-    """A cube of ``side`` voxels from ``start``, zero where it leaves the volume."""
-    cube = np.zeros((side,) * 3, np.float32)
-    spans = [(max(s, 0), min(s + side, n)) for s, n in zip(start, volume.shape)]
+def _line(line: np.ndarray, first: int, side: int) -> np.ndarray:
+    """Positions of ``side`` voxels from ``first``; they go on beyond the volume as straight as inside."""
+    slope = (line[-1] - line[0]) / max(line.size - 1, 1)
+    return line[0] + slope * np.arange(first, first + side, dtype=np.float32)
+
+
+def _cut(volumes: np.ndarray, rows: list[int], start: list[int], side: int) -> np.ndarray:
+    """A cube of ``side`` voxels from ``start`` of each row of (C, D, H, W), zero where it leaves the volume."""
+    cubes = np.zeros((len(rows), *(side,) * 3), np.float32)
+    spans = [(max(s, 0), min(s + side, n)) for s, n in zip(start, volumes.shape[1:])]
     target = tuple(slice(low - s, high - s) for (low, high), s in zip(spans, start))
-    cube[target] = volume[tuple(slice(low, high) for low, high in spans)]
-    return cube
+    source = tuple(slice(*span) for span in spans)
+    for cube, row in zip(cubes, rows):
+        cube[target] = volumes[(row, *source)]
+    return cubes
 
 
 def _change_contrast(mr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gamma, gain and sharpness of the MR, each at random; now and then the contrast is inverted."""
     mr = np.clip(mr, 0, 1.5) ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.15)
     if rng.random() < 0.25:
-        mr = ndimage.gaussian_filter(mr, (0, *(rng.uniform(0.2, 0.8),) * 3))
+        mr = ndimage.gaussian_filter(mr, (rng.uniform(0.2, 0.8),) * 3)
     if rng.random() < 0.1:
         mr = np.where(mr > 0.05, np.clip(1.1 - mr, 0, None), mr)
     return mr.astype(np.float32)

@@ -1,57 +1,123 @@
-"""The pool of simulated pairs on disk: it grows while training runs, and a phantom's number is its seed."""
+"""The pool of simulated phantoms on disk: it grows while training runs, and a phantom's number is its seed."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Callable, Iterator, Literal, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
-from scipy import ndimage
 
-from ...prepare.reference_scheme import grid_positions, reference_mr, reference_range
-from ...scan import FWHM_PER_SIGMA, find_head, head_positions, noise_level, normalise_mr, smooth
+from ...prepare.bands import NoiseBands
+from ...prepare.scheme import SCHEMES, Scheme, Terms
+from ...scan import Head
 from ..simulation.anatomy import load_anatomy
-from ..simulation.subject import SimulationSettings, Subject, dose_name, nameable_dose, simulate_subject
+from ..simulation.subject import SimulationSettings, dose_name, nameable_dose, simulate_subject
 from .config import TrainingConfig
+from .phantom import (
+    CLEAN,
+    FIRST_LOW,
+    FIRST_MAP,
+    FULL,
+    MASK,
+    MR,
+    NOISE_SCALES,
+    Phantom,
+    make_phantom,
+    open_phantom,
+    save_phantom,
+)
 from .split import PARTS
 
 _SEEDS_PER_PART = 1_000_000
+_BANDED = "noise-bands"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One low dose of one phantom in normalised units on the model's grid, cropped to the head; (D, H, W) float32.
-
-    Units are those of the scheme ``noise-level``; :func:`as_published` tells of the other one.
+    """One low dose of one phantom as a scheme sees it, on the model's grid, cropped to the head; (D, H, W).
 
     Attributes:
-        low_dose: divided by the head's scale.
-        residual: (full dose - low dose) divided by the same scale and by ``unit``.
-        mr: normalised MR.
-        mask: the head.
-        positions: (3, D, H, W), x, y, z.
-        unit: the low dose's noise level, as ``scan.noise_level`` estimates it.
-        constants: of the channels after the positions, the same in every voxel: the logarithm of the noise level.
+        phantom: its volumes.
+        number: of the low dose.
+        scheme: how it is normalised.
+        target: ``noise-free`` or ``full-dose``.
+        terms: what the scheme measures on the low dose, relative to ``low_dose``.
     """
 
-    low_dose: np.ndarray
-    residual: np.ndarray
-    mr: np.ndarray
-    mask: np.ndarray
-    positions: np.ndarray
-    unit: float
-    constants: tuple[float, ...]
+    phantom: Phantom
+    number: int
+    scheme: Scheme
+    target: str
+    terms: Terms
 
     @property
+    def gain(self) -> float:
+        """A volume of the phantom times this is relative to the brain mean of the low dose."""
+        return 1 / self.phantom.facts["scales"][self.number]
+
+    @property
+    def target_row(self) -> int:
+        """Which of the phantom's volumes the network is to give."""
+        return CLEAN if self.target == "noise-free" else FULL
+
+    @property
+    def noise(self) -> float:
+        """Root mean square in the head of the low dose minus noise-free."""
+        return float(self.phantom.facts["noise"][self.number])
+
+    @cached_property
+    def low_dose(self) -> np.ndarray:
+        """The low dose, float32, relative to its brain mean."""
+        return self._pet(FIRST_LOW + self.number)
+
+    @cached_property
     def full_dose(self) -> np.ndarray:
-        """In the unit of the low dose."""
-        return self.low_dose + self.unit * self.residual
+        """The full dose, float32, relative to the low dose's brain mean."""
+        return self._pet(FULL)
+
+    @cached_property
+    def noise_free(self) -> np.ndarray:
+        """The reconstruction of the expected counts, float32, relative to the low dose's brain mean."""
+        return self._pet(CLEAN)
+
+    @property
+    def residual(self) -> np.ndarray:
+        """Target minus low dose in ``terms.unit``, float32."""
+        return (self._pet(self.target_row) - self.low_dose) / np.float32(self.terms.unit)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """The head, boolean."""
+        return np.asarray(self.phantom.volumes[MASK]) > 0
+
+    @property
+    def mr(self) -> np.ndarray:
+        """The MR, float32, as the network sees it."""
+        return self.terms.network_mr(np.asarray(self.phantom.volumes[MR], np.float32))
+
+    @property
+    def maps(self) -> np.ndarray:
+        """Tissue maps, float32 (3, D, H, W), or none of them where the scheme has none."""
+        return np.asarray(self.phantom.volumes[FIRST_MAP : FIRST_LOW if self.scheme.tissue else FIRST_MAP], np.float32)
+
+    def terms_at(self, noise_scale: float) -> Terms:
+        """The terms of the low dose with its noise times ``noise_scale``, 0.5 to 2, for schemes of noise bands."""
+        if noise_scale == 1 or not self.scheme.tissue:
+            return self.terms
+        rows = np.log(self.phantom.facts["bands"][self.number])
+        at = np.log(noise_scale)
+        bands = NoiseBands(*(float(np.exp(np.interp(at, np.log(NOISE_SCALES), column))) for column in rows.T))
+        terms = self.terms
+        return Terms(terms.pet, terms.mr, bands.unit, bands.constants, terms.lines)
+
+    def _pet(self, row: int) -> np.ndarray:
+        return np.asarray(self.phantom.volumes[row], np.float32) * np.float32(self.gain)
 
 
 class Pool:
-    """Phantoms 0, 1, 2, ... in a folder, one file a phantom and dose.
+    """Phantoms 0, 1, 2, ... in a folder.
 
     Args:
         folder: where they lie.
@@ -62,6 +128,8 @@ class Pool:
         first_seed: seed of phantom 0.
         normalisation: scheme that examples are loaded in; files are the same for all.
         dose_range: where the doses of a phantom are drawn from, if they are not the same for all.
+        target: what the residual leads to, ``noise-free`` or ``full-dose``.
+        settings: of the simulation, the doses aside.
     """
 
     def __init__(
@@ -74,10 +142,13 @@ class Pool:
         first_seed: int,
         normalisation: str = "noise-level",
         dose_range: Optional[tuple[float, float]] = None,
+        target: str = "full-dose",
+        settings: Optional[dict[str, Any]] = None,
     ):
         self.folder, self.anatomy_folder, self.subjects = folder, anatomy_folder, list(subjects)
         self.doses, self.spacing, self.first_seed = tuple(doses), spacing, first_seed
-        self.renormalise, self.dose_range = RENORMALISERS[normalisation], dose_range
+        self.normalisation, self.dose_range, self.target = normalisation, dose_range, target
+        self.settings = settings or {}
 
     def doses_of(self, phantom: int) -> tuple[float, ...]:
         """Dose fractions of a phantom: the same for all, or one from each part of the range in logarithms."""
@@ -87,36 +158,35 @@ class Pool:
         drawn = np.arange(parts) + np.random.default_rng((self.first_seed, phantom, 1)).random(parts)
         return tuple(nameable_dose(float(np.exp(low + (high - low) * share / parts))) for share in drawn)
 
-    def path(self, phantom: int, dose: float) -> Path:
-        """The file of one example."""
-        return self.folder / f"{phantom:05d}_{dose_name(dose)}.npz"
+    def path(self, phantom: int) -> Path:
+        """The file of one phantom, which names its doses."""
+        return self.folder / f"{phantom:05d}_{'_'.join(dose_name(dose) for dose in self.doses_of(phantom))}.npy"
 
     def available(self) -> int:
         """How many phantoms are there without a gap: 0 .. available - 1."""
         count = 0
-        while all(self.path(count, dose).is_file() for dose in self.doses_of(count)):
+        while self.path(count).is_file():
             count += 1
         return count
 
     def simulate(self, phantom: int, device: str = "cpu") -> None:
-        """Simulate one phantom and write its examples, unless they are there."""
-        doses = self.doses_of(phantom)
-        if all(self.path(phantom, dose).is_file() for dose in doses):
+        """Simulate one phantom and write it, unless it is there."""
+        if self.path(phantom).is_file():
             return
-        seed = self.first_seed + phantom
+        doses, seed = self.doses_of(phantom), self.first_seed + phantom
         # every pass over the subjects has its own order
         order = np.random.default_rng((self.first_seed, phantom // len(self.subjects))).permutation(len(self.subjects))
         anatomy = load_anatomy(self.anatomy_folder, self.subjects[order[phantom % len(self.subjects)]])
-        subject = simulate_subject(anatomy, SimulationSettings(doses=doses), seed, device)
-        for dose in doses:
-            _save(make_example(subject, dose, self.spacing), self.path(phantom, dose))
+        settings = SimulationSettings(doses=doses, noise_free=True, **self.settings)
+        subject = simulate_subject(anatomy, settings, seed, device)
+        displaced = np.random.default_rng((seed, 2)) if settings.varied else None
+        save_phantom(make_phantom(subject, doses, self.spacing, displaced), self.path(phantom))
 
     def load(self, phantom: int, dose: float) -> Example:
-        """Read one example."""
-        with np.load(self.path(phantom, dose)) as data:
-            arrays = {name: data[name].astype(np.float32) for name in ("low_dose", "residual", "mr")}
-            mask = np.unpackbits(data["mask"], count=arrays["mr"].size).reshape(arrays["mr"].shape).astype(bool)
-        return self.renormalise(_example(arrays["low_dose"], arrays["residual"], arrays["mr"], mask, self.spacing))
+        """Open one example; its volumes are read where they are asked for."""
+        opened, scheme = open_phantom(self.path(phantom)), SCHEMES[self.normalisation]
+        number = opened.doses.index(dose)
+        return Example(opened, number, scheme, self.target, self._terms(opened, number, scheme))
 
     def examples(self, phantoms: int) -> Iterator[tuple[int, float, Example]]:
         """Every example of the first ``phantoms`` phantoms."""
@@ -124,10 +194,28 @@ class Pool:
             for dose in self.doses_of(phantom):
                 yield phantom, dose, self.load(phantom, dose)
 
+    def _terms(self, phantom: Phantom, number: int, scheme: Scheme) -> Terms:
+        shape = phantom.volumes.shape[1:]
+        if self.normalisation == "reference":
+            # it looks at every voxel's value
+            low = np.asarray(phantom.volumes[FIRST_LOW + number], np.float32) / phantom.facts["scales"][number]
+            whole = Head(np.ones(shape, bool), tuple(slice(0, n) for n in shape), 1.0)
+            return scheme.measure(low, np.asarray(phantom.volumes[MR], np.float32), whole, (self.spacing,) * 3)
+        from ...prepare.scheme import MR_LIMIT
+        from ...scan import head_lines
+
+        bands = NoiseBands(*phantom.facts["bands"][number][NOISE_SCALES.index(1.0)])
+        lines = head_lines(shape, tuple(slice(0, n) for n in shape))
+        level, constants = (bands.unit, bands.constants) if scheme.tissue else (bands.level, (np.log(bands.level),))
+        return Terms((0.0, 1.0), (0.0, 1.0, MR_LIMIT), level, constants, lines)
+
 
 def pool_of(config: TrainingConfig, part: str, subjects: Sequence[str] = ()) -> Pool:
     """The pool of a run's ``train`` or ``validation`` phantoms; only to simulate does it need the part's subjects."""
     training = part == "train"
+    settings = {}
+    if config.scanners == "families":
+        settings = {"families": "training" if training else "validation", "varied": training}
     return Pool(
         config.data_folder / ("pool" if training else f"pool-{part}"),
         config.anatomy,
@@ -137,75 +225,11 @@ def pool_of(config: TrainingConfig, part: str, subjects: Sequence[str] = ()) -> 
         _SEEDS_PER_PART * (len(PARTS) * config.seed + PARTS.index(part) + 1),
         config.normalisation,
         config.dose_range if training else None,
+        config.target,
+        settings,
     )
-
-
-def make_example(subject: Subject, dose: float, spacing: float) -> Example:
-    """Bring one low dose of a subject to the model's grid and units, as the pipeline does with a user's volumes.
-
-    Raises:
-        ValueError: there is no head in the low-dose PET.
-    """
-    low = to_spacing(subject.low_doses[dose], subject.spacing, spacing)
-    full = to_spacing(subject.full_dose, subject.spacing, spacing)
-    mr = to_spacing(subject.t1, subject.spacing, spacing, order=1)
-    head = find_head(low, (spacing,) * 3)
-    if head is None:
-        raise ValueError(f"No head was found in the phantom of seed {subject.facts['seed']} at dose {dose:g}.")
-    volumes = (low / head.scale, (full - low) / head.scale, normalise_mr(mr, head.mask), head.mask)
-    low, residual, mr, mask = (np.ascontiguousarray(volume[head.box]) for volume in volumes)
-    return _example(low, residual, mr, mask, spacing)
-
-
-def as_published(example: Example) -> Example:
-    """The same example as the published model's normalisation makes it, which takes no noise level."""
-    lowest, extent = reference_range(example.low_dose)
-    low = (example.low_dose - lowest) / extent
-    residual = (example.unit / extent) * example.residual
-    positions = np.stack(grid_positions(example.mask.shape))
-    return Example(low, residual, reference_mr(example.mr), example.mask, positions, unit=1.0, constants=())
-
-
-def as_stored(example: Example) -> Example:
-    """The example as it is."""
-    return example
-
-
-RENORMALISERS: dict[str, Callable[[Example], Example]] = {"noise-level": as_stored, "reference": as_published}
-"""Scheme of ``prepare.scheme`` -> from examples as they are stored to that scheme."""
 
 
 def residual_rms(example: Example) -> float:
     """Root mean square of the residual inside the head."""
     return float(np.sqrt(np.mean(example.residual[example.mask] ** 2)))
-
-
-def to_spacing(volume: np.ndarray, old: float, new: float, order: Literal[1, 3] = 3) -> np.ndarray:
-    """Resample a (D, H, W) volume to isotropic voxels of ``new`` mm, smoothed first where they are coarser."""
-    if abs(old - new) < 1e-3:
-        return volume
-    if new > old:
-        # the variance that the wider voxel adds, as prepare.align does
-        volume = smooth(volume, (old,) * 3, FWHM_PER_SIGMA * ((new**2 - old**2) / 12) ** 0.5)
-    shape = [max(round(n * old / new), 1) for n in volume.shape]
-    axes = [
-        ((np.arange(m) - (m - 1) / 2) * new / old + (n - 1) / 2).astype(np.float32) for m, n in zip(shape, volume.shape)
-    ]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"))
-    return ndimage.map_coordinates(volume, points, order=order, mode="nearest")
-
-
-def _example(low: np.ndarray, residual: np.ndarray, mr: np.ndarray, mask: np.ndarray, spacing: float) -> Example:
-    level = noise_level(low, mask, (spacing,) * 3)
-    positions = np.stack(head_positions(mask.shape, tuple(slice(0, n) for n in mask.shape)))
-    return Example(low, residual / level, mr, mask, positions, level, (float(np.log(level)),))
-
-
-def _save(example: Example, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    arrays = {"low_dose": example.low_dose, "residual": example.full_dose - example.low_dose, "mr": example.mr}
-    arrays = {name: array.astype(np.float16) for name, array in arrays.items()}
-    with partial.open("wb") as file:
-        np.savez(file, **arrays, mask=np.packbits(example.mask))
-    partial.replace(path)

@@ -1,0 +1,93 @@
+"""Tissue maps and regression against the reference implementation's numbers, and what they must and must not do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from CSRDDenoiseLib.model.details import tissue_reach, tissue_regression
+from CSRDDenoiseLib.prepare.tissue import no_tissue, tissue_classes, tissue_maps
+
+SPACING = (2.0, 2.0, 2.0)
+# values of the reference implementation (NumPy, SciPy) for :func:`scan` at these voxels
+VOXELS = [(14, 15, 16), (20, 12, 11), (12, 20, 18)]
+REFERENCE_MAPS = [[0.6324, 0.36527, 0.00233], [0.00387, 0.3784, 0.61773], [0.50309, 0.44892, 0.04799]]
+REFERENCE = {3: [0.98526, 0.28498, 0.84791], 5: [0.94275, 0.3303, 0.84251]}
+
+
+def scan() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """MR, PET and head of a made-up brain."""
+    random = np.random.default_rng(7)
+    ground = ndimage.gaussian_filter(random.random((30, 32, 34)), 2.5)
+    mr = np.digitize(ground, np.quantile(ground, (0.3, 0.65))) * 0.4 + 0.15
+    mr = (mr + 0.03 * random.standard_normal(mr.shape)).astype(np.float32)
+    pet = 1.2 - mr + 0.3 * random.standard_normal(mr.shape)
+    return mr, pet.astype(np.float32), np.ones(mr.shape, bool)
+
+
+def fitted(pet: np.ndarray, maps: np.ndarray, size: int) -> np.ndarray:
+    return tissue_regression(torch.from_numpy(pet)[None, None], torch.from_numpy(maps)[None], size)[0, 0].numpy()
+
+
+def test_maps_are_those_of_the_reference_and_sum_to_one():
+    mr, _, head = scan()
+    maps = tissue_maps(mr, head, SPACING)
+    np.testing.assert_allclose([maps[(slice(None), *voxel)] for voxel in VOXELS], REFERENCE_MAPS, atol=2e-4)
+    np.testing.assert_allclose(maps.sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", REFERENCE)
+def test_the_regression_is_that_of_the_reference(size):
+    mr, pet, head = scan()
+    values = fitted(pet, tissue_maps(mr, head, SPACING), size)
+    np.testing.assert_allclose([values[voxel] for voxel in VOXELS], REFERENCE[size], atol=2e-4)
+
+
+def test_classes_go_from_dark_to_bright():
+    mr, _, head = scan()
+    classes = tissue_classes(mr, head)
+    means = [(each * mr).sum() / each.sum() for each in classes]
+    np.testing.assert_allclose(means, [0.15, 0.55, 0.95], atol=0.05)
+
+
+def test_a_mixture_of_the_maps_is_found_exactly_and_noise_is_not_followed():
+    mr, _, head = scan()
+    maps = tissue_maps(mr, head, SPACING)
+    truth = np.tensordot(np.array([0.2, 1.0, 0.4], np.float32), maps, 1)
+    noise = 0.3 * np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
+    inside = (slice(8, -8),) * 3
+    exact = fitted(truth, maps, 5)
+    assert np.abs(exact - truth)[inside].max() < 0.03, "the ridge alone is between them"
+    assert np.std((fitted(truth + noise, maps, 5) - truth)[inside]) < 0.2 * np.std(noise)
+
+
+def test_without_an_mr_it_is_a_local_mean():
+    _, pet, _ = scan()
+    maps = np.ascontiguousarray(no_tissue(pet.shape))
+    mean = pet
+    for _ in range(4):
+        mean = ndimage.uniform_filter(mean, 3)
+    inside = (slice(8, -8),) * 3
+    np.testing.assert_allclose(fitted(pet, maps, 3)[inside], mean[inside] / 1.001, atol=1e-5)
+    np.testing.assert_array_equal(tissue_maps(None, pet > 0, SPACING), maps)
+    np.testing.assert_array_equal(tissue_maps(np.zeros_like(pet), pet < 9, SPACING, resolution_mm=0.01), maps)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_it_looks_no_further_than_it_says(size):
+    mr, pet, head = scan()
+    maps, reach = tissue_maps(mr, head, SPACING), tissue_reach(size)
+    changed = pet.copy()
+    changed[: 20 - reach] += 5
+    np.testing.assert_array_equal(fitted(changed, maps, size)[20:], fitted(pet, maps, size)[20:])
+    assert (fitted(changed, maps, size)[19] != fitted(pet, maps, size)[19]).any()
+
+
+def test_bfloat16_arithmetic_around_it_changes_nothing():
+    mr, pet, head = scan()
+    maps = tissue_maps(mr, head, SPACING)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = fitted(pet, maps, 3)
+    np.testing.assert_array_equal(inside, fitted(pet, maps, 3))
