@@ -8,6 +8,7 @@ import torch
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.research.simulation import anatomy as anatomies
+from CSRDDenoiseLib.research.simulation.families import draw_from_families, draw_scanner_of, scanner_families
 from CSRDDenoiseLib.research.simulation.lesions import (
     COLD_LABEL,
     HOT_LABEL,
@@ -86,7 +87,7 @@ def test_blur_is_self_adjoint_and_has_its_width():
 
 def test_osem_recovers_a_noise_free_phantom():
     scanner = Scanner(spacing=2.0, resolution_mm=3.0, iterations=10, subsets=8, post_filter_mm=0)
-    activity, projectors, full, _ = scan(scanner)
+    _, projectors, full, _ = scan(scanner)
     (image,) = reconstruct([expected(full)], scanner, projectors)
     inner = disc(radius=12)[2:-2].bool()
     assert image[2:-2][inner].mean() == pytest.approx(1.0, abs=0.02)
@@ -105,7 +106,7 @@ def test_thinned_counts_are_part_of_the_full_dose_and_binomial():
 
 def test_noise_variance_falls_with_counts_and_the_mean_stays():
     scanner = Scanner(counts=2e7, iterations=3, post_filter_mm=4.0)
-    activity, projectors, full, generator = scan(scanner)
+    _, projectors, full, generator = scan(scanner)
     doses = (1.0, 1 / 4, 1 / 16)
     scans = [full, *(thin(full, dose, generator) for dose in doses[1:]), expected(full)]
     *images, truth = reconstruct(scans, scanner, projectors)
@@ -209,3 +210,34 @@ def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_
 def test_a_fact_that_no_scanner_has_is_told(label_maps, tmp_path, text, capsys):
     assert main(["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--scanner", text]) == 2
     assert f"'{text}' is no fact of a scanner such as spacing" in capsys.readouterr().err
+
+
+def test_families_give_scanners_within_their_ranges_and_share_no_name():
+    parts = scanner_families()
+    names = [name for families in parts.values() for name in families]
+    assert set(parts) == {"training", "validation", "report"} and len(set(names)) == len(names)
+    for part, families in parts.items():
+        for name, family in families.items():
+            for seed in range(20):
+                scanner = draw_scanner_of(family, np.random.default_rng(seed))
+                assert scanner.angles % scanner.subsets == 0, name
+                assert 1 <= scanner.iterations and 1 <= scanner.spacing <= 3.5, name
+        drawn = {draw_from_families(part, np.random.default_rng(seed))[0] for seed in range(60)}
+        assert drawn == set(families)
+
+
+def test_a_measurement_of_finer_pixels_has_the_same_counts_and_is_no_projection_of_the_images():
+    coarse, fine = (scan(Scanner(counts=3e6, resolution_mm=0.0, fine_truth=fine))[2] for fine in (False, True))
+    assert coarse.counts[0].shape == fine.counts[0].shape
+    for one, other in zip(coarse.mean, fine.mean):
+        assert float(other.sum()) == pytest.approx(float(one.sum()), rel=0.01)
+        assert 1e-3 < float((one - other).abs().mean() / one.mean()) < 0.1
+
+
+def test_what_the_reconstruction_gets_wrong_changes_the_image_not_the_counts():
+    right, wrong = (Scanner(counts=2e7, attenuation_error=e, background_error=e) for e in (0.0, 0.05))
+    (_, projectors, one, _), (_, _, other, _) = scan(right), scan(wrong)
+    for a, b in zip(one.counts, other.counts):
+        assert torch.equal(a, b)
+    (image,), (biased,) = (reconstruct([expected(a)], right, projectors) for a in (one, other))
+    assert 1.005 < float(biased.sum() / image.sum()) < 1.3

@@ -13,18 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import CHANNELS, build_network, load_model
 from CSRDDenoiseLib.model.edm import Preconditioned
+from CSRDDenoiseLib.prepare.bands import noise_bands
 from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun, measure_sigma_data
 from CSRDDenoiseLib.research.training.noise_range import noise_range
-from CSRDDenoiseLib.research.training.objective import denoising_loss, learning_rate_factor
-from CSRDDenoiseLib.research.training.patches import PatchSource
+from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss, learning_rate_factor
+from CSRDDenoiseLib.research.training.patches import Batch, PatchSource, draw_lesions
 from CSRDDenoiseLib.research.training.split import load_or_make_split
 from CSRDDenoiseLib.scan import noise_level, spread_positions
 
@@ -280,6 +282,80 @@ def test_an_example_tells_its_full_dose_whatever_the_unit_of_its_residual(config
     np.testing.assert_allclose(unit * clean.residual, example.noise_free - example.low_dose, atol=1e-3)
 
 
+@pytest.fixture
+def banded(config):
+    """The recipe of the bundled model, small: one phantom of a family for training."""
+    architecture = {**config.architecture, "in_channels": 12, "tissue_sizes": [3]}
+    recipe = {"normalisation": "noise-bands", "target": "noise-free", "noise_scale": 2.0, "lesions": 24}
+    return replace(config, architecture=architecture, doses=(1 / 4,), pool_size=1, pool_start=1, **recipe)
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_bundled_model_trains_and_its_model_denoises_to_noise_free(banded, tmp_path):
+    lines = []
+    config = replace(banded, keep_mm=8.0, doses=(1 / 4, 1 / 8), steps=2)
+    TrainingRun(config, log=lines.append).run()
+    assert {"psnr", "psnr_full", "calm"} <= set(lines[-1]) and np.isfinite(lines[0]["loss"])
+    metadata = export_model(config, tmp_path / "model")
+    assert (metadata.target, metadata.normalisation) == ("noise-free", "noise-bands")
+    assert load_model(tmp_path / "model").denoiser.model.in_channels == 1 + len(metadata.channels)
+
+
+@pytest.mark.slow
+def test_a_patch_with_more_noise_is_told_so_and_its_residual_leads_to_noise_free(banded):
+    run = TrainingRun(replace(banded, lesions=0, mr_dropout=0.0))
+    run._wait_for_pool()
+    example = run.pool.load(0, 1 / 4)
+    for scale in (0.5, 1.0, 2.0):
+        pet = example.noise_free + scale * (example.low_dose - example.noise_free)
+        bands = noise_bands(pet, example.mask, (5.0,) * 3)
+        assert example.terms_at(scale).constants == pytest.approx(bands.constants, abs=0.02)
+    source = PatchSource(run.pool, run.config, 0.9, 40.0)
+    batch = source.batch(1, 1)
+    unit = batch.condition[:, 5:6].exp()
+    clean = batch.condition[:, 1:2] + unit * batch.residual
+    again = PatchSource(run.pool, replace(run.config, noise_scale=1.0), 0.9, 40.0).batch(1, 1)
+    assert len(torch.unique(batch.condition[:, 5])) == 2, "each patch has noise of its own"
+    known = again.condition[:, 1:2] + again.condition[:, 5:6].exp() * again.residual
+    torch.testing.assert_close(clean, known, rtol=0, atol=2e-3)
+
+
+def test_lesions_change_the_pet_alone_and_weigh_more(banded):
+    run = TrainingRun(replace(banded, lesion_share=1.0, mr_dropout=0.0, prior_share=1.0))
+    run._wait_for_pool()
+    with_lesions, without = (
+        PatchSource(run.pool, replace(run.config, lesions=lesions), 0.9, 40.0).batch(3, 1) for lesions in (24, 0)
+    )
+    weights = with_lesions.weight[without.weight > 0] / without.weight[without.weight > 0].median()
+    assert float(weights.max()) == pytest.approx(9 * float(weights[weights > 0].min()), rel=1e-3)
+    assert len(torch.unique(with_lesions.weight)) > len(torch.unique(without.weight))
+
+
+def test_lesions_have_their_radius_and_contrast():
+    factor, inside = draw_lesions(48, 1, 0.0, 2.0, np.random.default_rng(5))
+    assert 0.1 <= factor.min() and factor.max() <= 2.8
+    assert set(np.unique(np.round(factor[inside & ~ndimage.binary_dilation(~inside, iterations=2)], 4))) != {1.0}
+    np.testing.assert_array_equal(factor[~ndimage.binary_dilation(inside, iterations=2)], 1)
+    blurred, _ = draw_lesions(48, 1, 8.0, 2.0, np.random.default_rng(5))
+    assert abs(blurred - 1).max() < abs(factor - 1).max()
+    assert (blurred - 1).sum() == pytest.approx((factor - 1).sum(), rel=0.05)
+
+
+def test_what_the_result_takes_from_the_measurement_counts_less():
+    residual = torch.zeros(1, 1, 24, 24, 24)
+    batch = Batch(residual, residual, residual + 1, torch.tensor([4.0]), residual, torch.zeros(1))
+
+    def loss(error, coarse, shown=0.0):
+        seen = replace(batch, shown=torch.tensor([shown]))
+        return float(denoising_loss(lambda noisy, sigma, condition: error, seen, 1.0, coarse))
+
+    flat, fine = residual + 1, (torch.arange(24) % 2 * 2 - 1).float().expand_as(residual)
+    half = Coarse(4.0, 0.5)
+    assert loss(flat, half) == pytest.approx(0.25 * loss(flat, Coarse()), rel=1e-5)
+    assert loss(fine, half) == pytest.approx(loss(fine, Coarse()), rel=0.05)
+    assert loss(flat, half, shown=1.0) == pytest.approx(loss(flat, Coarse()), rel=1e-5)
+
+
 SMALL = {
     "MultiViewUNet2d": {"widths": [8, 8], "embedding": 16},
     "DiffusionTransformer3d": {"width": 16, "blocks": 2, "heads": 2, "window": 2, "embedding": 16},
@@ -347,4 +423,4 @@ def test_the_configurations_of_the_repository_can_be_read_and_built(name):
     runs = (CONFIGS.parent / "runs").resolve()
     assert config.split_file == runs / "data" / "split.json", "all share one split"
     assert config.dose_range or config.data == runs / "data", "those with the same doses share one pool"
-    assert config.start_from in (None, str(runs / "brain" / "model"))
+    assert config.start_from in (None, str(runs / "brain-0.1" / "model"))
