@@ -221,7 +221,7 @@ def test_families_give_scanners_within_their_ranges_and_share_no_name():
             for seed in range(20):
                 scanner = draw_scanner_of(family, np.random.default_rng(seed))
                 assert scanner.angles % scanner.subsets == 0, name
-                assert 1 <= scanner.iterations and 1 <= scanner.spacing <= 3.5, name
+                assert scanner.iterations >= 1 and 1 <= scanner.spacing <= 3.5, name
         drawn = {draw_from_families(part, np.random.default_rng(seed))[0] for seed in range(60)}
         assert drawn == set(families)
 
@@ -231,7 +231,7 @@ def test_a_measurement_of_finer_pixels_has_the_same_counts_and_is_no_projection_
     assert coarse.counts[0].shape == fine.counts[0].shape
     for one, other in zip(coarse.mean, fine.mean):
         assert float(other.sum()) == pytest.approx(float(one.sum()), rel=0.01)
-        assert 1e-3 < float((one - other).abs().mean() / one.mean()) < 0.1
+        assert 1e-4 < float((one - other).abs().mean() / one.mean()) < 0.1
 
 
 def test_what_the_reconstruction_gets_wrong_changes_the_image_not_the_counts():

@@ -309,7 +309,7 @@ def test_a_patch_with_more_noise_is_told_so_and_its_residual_leads_to_noise_free
     for scale in (0.5, 1.0, 2.0):
         pet = example.noise_free + scale * (example.low_dose - example.noise_free)
         bands = noise_bands(pet, example.mask, (5.0,) * 3)
-        assert example.terms_at(scale).constants == pytest.approx(bands.constants, abs=0.02)
+        assert example.terms_at(scale).constants == pytest.approx(bands.constants, abs=0.05)
     source = PatchSource(run.pool, run.config, 0.9, 40.0)
     batch = source.batch(1, 1)
     unit = batch.condition[:, 5:6].exp()
@@ -333,7 +333,7 @@ def test_lesions_change_the_pet_alone_and_weigh_more(banded):
 
 def test_lesions_have_their_radius_and_contrast():
     factor, inside = draw_lesions(48, 1, 0.0, 2.0, np.random.default_rng(5))
-    assert 0.1 <= factor.min() and factor.max() <= 2.8
+    assert factor.min() >= 0.1 and factor.max() <= 2.8
     assert set(np.unique(np.round(factor[inside & ~ndimage.binary_dilation(~inside, iterations=2)], 4))) != {1.0}
     np.testing.assert_array_equal(factor[~ndimage.binary_dilation(inside, iterations=2)], 1)
     blurred, _ = draw_lesions(48, 1, 8.0, 2.0, np.random.default_rng(5))
