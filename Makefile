@@ -42,7 +42,7 @@ docs: $(READY)  ## build the documentation site into site
 	$(RUN) -m mkdocs build --strict
 
 house: $(READY)  ## count files, lines, smoothing runs and ways out; time "make quick"
-	$(RUN) .ci/house.py
+	$(RUN) .ci/house.py --quick
 
 $(READY): pyproject.toml constraints.txt .ci/install.py
 	$(PYTHON) .ci/install.py $(VENV)
