@@ -58,9 +58,7 @@ def pictures(result: Result) -> list[Picture]:
     return made
 
 
-def forest(
-    lines: Sequence[Line], xlabel: str, null: float, limits: tuple[float, float] | None = None
-) -> Figure:
+def forest(lines: Sequence[Line], xlabel: str, null: float, limits: tuple[float, float] | None = None) -> Figure:
     """Draw values with their intervals, one a row, and a line where there is no difference."""
     figure = new_figure(WIDTH_INCHES, ROW_INCHES * (len(lines) + 2.2))
     axes = figure.subplots()
