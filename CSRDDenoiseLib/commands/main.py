@@ -29,6 +29,7 @@ COMMANDS = {
     "readers": ("readers", "design a reader study, analyse it, compute its power"),
     "benchmark": ("benchmark", "time a run and measure its memory"),
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
+    "inspect": ("inspect", "what is understood of a file, folder or series"),
     "info": ("info", "what is installed: versions, devices, models"),
 }
 """Command -> its module in this package, imported only when the command is used, and one line of help."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
@@ -18,15 +18,15 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..findings import Finding, warning
-from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file
-from .dicom_frames import check_stack, split_frames
+from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file, unusual_modality
+from .dicom_frames import Slice, check_stack, split_frames
 from .dicom_tags import Tags, quiet
 from .grid import Grid
 from .nifti import describe_frames
 from .suv import suv_from_dicom
-from .volume import UNKNOWN, Header, ReadVolume, unit_words, with_unit
+from .volume import UNKNOWN, Frame, Header, ReadVolume, unit_words, with_unit
 
-__all__ = ["dicom_files", "is_dicom_file", "read_dicom"]
+__all__ = ["DicomStudy", "dicom_files", "dicom_frame", "is_dicom_file", "open_dicom", "read_dicom"]
 
 _TOLERATED = ("", "OT", "NM", "SC")
 """Modalities that a PET or an MR may have after processing elsewhere; reported."""
@@ -36,43 +36,31 @@ _SPACING_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Slice:
-    """One frame of a file as a slice in space.
+class DicomStudy:
+    """A series whose headers were read and whose pixels were not.
 
     Attributes:
-        tags: its header.
-        position: centre of the first pixel, mm, L-P-S.
-        axes: directions of a row and of a column (2, 3).
-        spacing: mm between rows, and between columns.
-        slope: of the stored values.
-        intercept: of the stored values.
+        what: how messages call it.
+        place: how messages begin.
+        tags: headers of all frames.
+        volumes: the slices of each time frame, sorted by position.
+        frames: when the time frames are.
+        findings: what was noticed in the headers.
     """
 
-    tags: Tags
-    position: np.ndarray
-    axes: np.ndarray
-    spacing: tuple[float, float]
-    slope: float
-    intercept: float
-
-    @property
-    def normal(self) -> np.ndarray:
-        """Direction across the slice."""
-        return np.cross(self.axes[0], self.axes[1])
-
-    @property
-    def name(self) -> str:
-        """How messages call the slice."""
-        tags = self.tags
-        return tags.path.name if tags.count == 1 else f"frame {tags.index + 1} of {tags.path.name}"
+    what: str
+    place: str
+    tags: list[Tags] = field(repr=False)
+    volumes: list[list[Slice]] = field(repr=False)
+    frames: tuple[Frame, ...]
+    findings: tuple[Finding, ...]
 
 
-def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume:
-    """Read the one DICOM series of a folder, or a multi-frame file; see :func:`CSRDDenoiseLib.io.read.read`.
+def open_dicom(path: Path, what: str) -> DicomStudy:
+    """Read the headers of the one DICOM series of a folder, or of a multi-frame file.
 
     Raises:
-        InputError: no series, several, damaged or missing slices, no rectangular grid, another modality, several time
-            frames and none chosen.
+        InputError: no series, several, another modality, slices that differ or lack tags.
     """
     tags, findings = find_series(path, what)
     if path.is_file() and path.name.upper() != INDEX and len(tags) == 1:
@@ -86,31 +74,49 @@ def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume
         _require_one(tags, lambda each, keyword=keyword: each.text(keyword), keyword, place)
     slices = _slices(tags, place)
     _check_axes(slices, place)
-    frames, times = split_frames(slices, place)
-    if frame is None and len(frames) > 1:
+    volumes, frames = split_frames(slices, place)
+    return DicomStudy(what, place, tags, volumes, frames, findings)
+
+
+def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume:
+    """Read one volume of a series; see :func:`CSRDDenoiseLib.io.read.read`.
+
+    Raises:
+        InputError: as :func:`open_dicom`; several time frames and none chosen; as :func:`dicom_frame`.
+    """
+    study = open_dicom(path, what)
+    if frame is None and len(study.frames) > 1:
         raise InputError(
-            f"{place} is a dynamic study of {describe_frames(times)}; a 3D volume is needed, for instance one frame of "
-            "it or the mean of several."
+            f"{study.place} is a dynamic study of {describe_frames(study.frames)}; a 3D volume is needed, for instance "
+            "one frame of it or the mean of several."
         )
-    index = frame or 0
-    if not 0 <= index < len(frames):
-        raise InputError(f"{place} has {len(frames)} frame(s), so there is no frame {index + 1}.")
-    stack = frames[index]
-    step, found = check_stack(stack, place, what, len(frames))
-    image = _grid(stack, step).image(_pixels(stack, place))
-    code = _unit_code(stack[0], place)
-    unit = unit_words(code)
+    if not 0 <= (frame or 0) < len(study.frames):
+        raise InputError(f"{study.place} has {len(study.frames)} frame(s), so there is no frame {(frame or 0) + 1}.")
+    return dicom_frame(study, frame or 0)
+
+
+def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
+    """Read the pixels of one time frame.
+
+    Raises:
+        InputError: slices are missing, no rectangular grid, or damaged.
+    """
+    stack, first = study.volumes[index], study.tags[0]
+    step, found = check_stack(stack, study.place, study.what, len(study.frames))
+    image = _grid(stack, step).image(_pixels(stack, study.place))
+    code = _unit_code(stack[0], study.place)
     header = Header(
-        format="DICOM" if tags[0].count == 1 else "DICOM multi-frame",
+        format="DICOM" if first.count == 1 else "DICOM multi-frame",
         files=tuple(dict.fromkeys(each.tags.path for each in stack)),
-        modality=tags[0].text("Modality") or UNKNOWN,
+        modality=first.text("Modality") or UNKNOWN,
         orientation="ImageOrientationPatient",
-        frames=times,
+        frames=study.frames,
         frame=index,
-        decay_correction=_decay_correction(tags[0]),
-        suv=suv_from_dicom([each.tags for each in stack], tags, code),
+        decay_correction=_decay_correction(first),
+        suv=suv_from_dicom([each.tags for each in stack], study.tags, code),
     )
-    return ReadVolume(with_unit(image, unit), unit, (*findings, *found), header)
+    unit = unit_words(code)
+    return ReadVolume(with_unit(image, unit), unit, (*study.findings, *found), header)
 
 
 def _modality_findings(tags: Sequence[Tags], what: str, place: str) -> tuple[Finding, ...]:
@@ -123,7 +129,7 @@ def _modality_findings(tags: Sequence[Tags], what: str, place: str) -> tuple[Fin
             f"{place} has the modality {modality} ({tags[0].text('SeriesDescription') or 'no description'}), and "
             f"{wanted} is needed. Give the right series, or correct the tag Modality (0008,0060)."
         )
-    return (warning("modality.unusual", what=what, modality=modality or "none", wanted=wanted),)
+    return unusual_modality(modality, what)
 
 
 def _lossy_findings(tags: Sequence[Tags], what: str) -> tuple[Finding, ...]:
@@ -143,7 +149,8 @@ def _slices(tags: Sequence[Tags], place: str) -> list[Slice]:
     if tags[0].text("SamplesPerPixel") not in ("", "1"):
         raise InputError(f"{place} has {tags[0].text('SamplesPerPixel')} values per voxel; one is needed.")
     scaling = _scaling(tags, place)
-    slices, lacking = [], Counter()
+    slices: list[Slice] = []
+    lacking: Counter[str] = Counter()
     for each, (slope, intercept) in zip(tags, scaling):
         position, axes, spacing = _position(each), _axes(each), each.numbers("PixelSpacing", 2)
         values = {"ImagePositionPatient": position, "ImageOrientationPatient": axes, "PixelSpacing": spacing}

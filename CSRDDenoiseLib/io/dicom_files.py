@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 from ..errors import InputError
-from ..findings import Finding, info
+from ..findings import Finding, info, warning
 from .dicom_tags import MAGIC, PREAMBLE, Tags, frames_of, quiet, read_header, sop_class_name
 from .volume import UNKNOWN
 
@@ -68,6 +68,34 @@ def find_series(path: Path, what: str) -> tuple[list[Tags], tuple[Finding, ...]]
     others = len(series) - 1
     findings = (info("series.others_ignored", what=what, count=others, series=_description(chosen)),) if others else ()
     return chosen, findings
+
+
+def unusual_modality(modality: str, what: str) -> tuple[Finding, ...]:
+    """Report a modality that is not the one of the input, where one is known."""
+    wanted = MODALITIES.get(what.lower())
+    if wanted is None or modality in (UNKNOWN, wanted):
+        return ()
+    return (warning("modality.unusual", what=what, modality=modality or "none", wanted=wanted),)
+
+
+def list_series(path: Path) -> list[dict[str, Any]]:
+    """Return modality, description and number of files of every DICOM series in a folder; none for other files."""
+    folder = path.parent if path.name.upper() == INDEX else path
+    if not folder.is_dir():
+        return []
+    series: dict[str, list[Tags]] = defaultdict(list)
+    for file in _files(folder, "volume"):
+        for frame in _image_frames(file) or []:
+            series[frame.text("SeriesInstanceUID")].append(frame)
+    return [
+        {
+            "modality": frames[0].text("Modality") or UNKNOWN,
+            "description": frames[0].text("SeriesDescription"),
+            "files": len({frame.path for frame in frames}),
+            "folder": str(frames[0].path.parent),
+        }
+        for frames in series.values()
+    ]
 
 
 def _files(folder: Path, what: str) -> list[Path]:

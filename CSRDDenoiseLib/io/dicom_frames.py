@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -12,13 +13,42 @@ from ..findings import Finding, warning
 from .dicom_tags import Tags, date_time, finite, full_date_time
 from .volume import Frame
 
-if TYPE_CHECKING:
-    from .dicom import Slice
-
 SAME_POSITION_MM = 1e-2
 LARGEST_SHIFT = 0.1
 """Part of a voxel by which a slice may lie beside or off its place in a regular stack."""
 _MISSING_GAP = 1.5
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One frame of a file as a slice in space.
+
+    Attributes:
+        tags: its header.
+        position: centre of the first pixel, mm, L-P-S.
+        axes: directions of a row and of a column (2, 3).
+        spacing: mm between rows, and between columns.
+        slope: of the stored values.
+        intercept: of the stored values.
+    """
+
+    tags: Tags
+    position: np.ndarray
+    axes: np.ndarray
+    spacing: tuple[float, float]
+    slope: float
+    intercept: float
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Direction across the slice."""
+        return np.cross(self.axes[0], self.axes[1])
+
+    @property
+    def name(self) -> str:
+        """How messages call the slice."""
+        tags = self.tags
+        return tags.path.name if tags.count == 1 else f"frame {tags.index + 1} of {tags.path.name}"
 
 
 def acquisition_time(tags: Tags) -> Optional[datetime]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -17,7 +17,7 @@ from ..errors import InputError
 from .grid import image_from_xyz
 from .nifti_place import place_of, units_of_header
 from .sidecar import sidecar_frames
-from .volume import Frame, Header, ReadVolume, times
+from .volume import UNKNOWN, Frame, Header, ReadVolume, times
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh")
 SINGLE_FILE_NIFTI = (".nii", ".nii.gz")
@@ -27,28 +27,68 @@ _BLOCK = 1 << 20
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
-def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str, Any]) -> ReadVolume:
-    """Read a file that nibabel knows; see :func:`CSRDDenoiseLib.io.read.read`.
+@dataclass(frozen=True)
+class NiftiStudy:
+    """A file whose header was read and whose voxels were not.
+
+    Attributes:
+        path: the file.
+        what: how messages call it.
+        image: nibabel's image.
+        frames: when its time frames are.
+    """
+
+    path: Path
+    what: str
+    image: Any
+    frames: tuple[Frame, ...]
+
+
+def open_nifti(path: Path, what: str, sidecar: Mapping[str, Any]) -> NiftiStudy:
+    """Read the header of a file that nibabel knows.
 
     Raises:
-        InputError: damaged, cut short, sheared, or not one volume of one value a voxel.
+        InputError: damaged, cut short, or more than one value a voxel.
     """
     image = _opened(path, what)
-    frames = _frames(image, path, what, sidecar)
-    index = _chosen(frames, frame, image.shape, path, what)
-    grid, place = place_of(image, path, what)
-    values = _values(image, index, path, what)
+    return NiftiStudy(path, what, image, _frames(image, path, what, sidecar))
+
+
+def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str, Any]) -> ReadVolume:
+    """Read one volume of a file; see :func:`CSRDDenoiseLib.io.read.read`.
+
+    Raises:
+        InputError: as :func:`open_nifti`; several time frames and none chosen; as :func:`nifti_frame`.
+    """
+    study = open_nifti(path, what, sidecar)
+    return nifti_frame(study, _chosen(study.frames, frame, study.image.shape, path, what))
+
+
+def nifti_frame(study: NiftiStudy, index: int) -> ReadVolume:
+    """Read the voxels of one time frame.
+
+    Raises:
+        InputError: cut short, sheared, or without a place.
+    """
+    image = study.image
+    grid, place = place_of(image, study.path, study.what)
+    values = _values(image, index, study.path, study.what)
     header = Header(
-        format=type(image).__name__.replace("Image", "").replace("Nifti", "NIfTI-").replace("Pair", " pair"),
-        files=_files(image) or (path,),
+        format=_format(image),
+        files=_files(image) or (study.path,),
         orientation=place.orientation,
-        frames=frames,
+        frames=study.frames,
         frame=index,
         nifti=image.header if isinstance(image.header, nibabel.Nifti1Header) else None,
     )
-    if not header.format.startswith(("NIfTI", "MGH")):
-        header = replace(header, format="Analyze")
-    return ReadVolume(image_from_xyz(values, grid), "unknown", place.findings, header)
+    return ReadVolume(image_from_xyz(values, grid), UNKNOWN, place.findings, header)
+
+
+def _format(image: Any) -> str:
+    name = type(image).__name__.replace("Image", "")
+    if name.startswith("Nifti"):
+        return name.replace("Nifti", "NIfTI-").replace("Pair", " pair")
+    return name if name == "MGH" else "Analyze"
 
 
 def _files(image: Any) -> tuple[Path, ...]:

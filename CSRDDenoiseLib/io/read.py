@@ -10,22 +10,22 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
 from ..findings import Finding, info, warning
-from .dicom import dicom_files, is_dicom_file, read_dicom
-from .dicom_files import INDEX
+from .dicom import dicom_files, dicom_frame, is_dicom_file, open_dicom, read_dicom
+from .dicom_files import INDEX, unusual_modality
 from .names import itk_path
-from .nifti import read_nifti, suffix_of
-from .sidecar import read_sidecar, sidecar_unit
-from .suv import suv_from_sidecar
+from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
+from .sidecar import modality_of, read_sidecar, sidecar_frames, sidecar_unit
+from .suv import suv_from_sidecar, suv_of_unit
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
-__all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_volume", "units_of"]
+__all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
 
 LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
 """What float32 arithmetic carries with room for squares of sums."""
@@ -96,15 +96,46 @@ def _read(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
     sidecar, findings = read_sidecar(path, what)
     is_nifti = bool(suffix_of(path))
     volume = read_nifti(path, what, frame, sidecar) if is_nifti else _read_by_itk(path, what, frame)
-    unit = sidecar_unit(sidecar)
+    return _with_sidecar(volume, sidecar, findings, what)
+
+
+def read_frames(path: Path, what: str = "volume") -> Iterator[ReadVolume]:
+    """Read every time frame of a study, one after another; a static volume is one frame.
+
+    Raises:
+        InputError: as :func:`read`.
+    """
+    check_readable(path, what)
+    if path.is_dir() or path.name.upper() == INDEX or is_dicom_file(path):
+        series = open_dicom(path, what)
+        for index in range(len(series.frames)):
+            yield dicom_frame(series, index)
+        return
+    sidecar, findings = read_sidecar(path, what)
+    if suffix_of(path):
+        study = open_nifti(path, what, sidecar)
+        for index in range(len(study.frames)):
+            yield _with_sidecar(nifti_frame(study, index), sidecar, findings, what)
+        return
+    first = read(path, what, 0)
+    yield first
+    for index in range(1, len(first.header.frames)):
+        yield read(path, what, index)
+
+
+def _with_sidecar(
+    volume: ReadVolume, sidecar: Mapping[str, Any], findings: tuple[Finding, ...], what: str
+) -> ReadVolume:
+    header, unit = volume.header, sidecar_unit(sidecar)
+    frames = sidecar_frames(sidecar, len(header.frames)) or header.frames
+    modality = modality_of(header.files[0], sidecar)
+    findings = (*volume.findings, *findings, *unusual_modality(modality, what))
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)
-    if sidecar:
-        header = volume.header
-        suv = suv_from_sidecar(sidecar, volume.unit, header.frames[header.frame])
-        volume = replace(volume, header=replace(header, suv=suv))
-    return replace(volume, findings=(*volume.findings, *findings))
+    suv = suv_from_sidecar(sidecar, volume.unit, frames[header.frame]) if sidecar else suv_of_unit(volume.unit)
+    header = replace(header, modality=modality, frames=frames, suv=suv)
+    return replace(volume, findings=findings, header=header)
 
 
 def _read_by_itk(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
@@ -237,14 +268,3 @@ def _reason(error: Exception) -> str:
     if "File cannot be read" in lines[-1] or "No such file" in lines[-1]:
         return "the file, or a file of voxels that it names, is cut short or missing."
     return f"{_ORIGIN_OF_ERROR.sub('', lines[-1]).rstrip('.')}."
-
-
-def header_entries(header: Header) -> Mapping[str, Any]:
-    """Return what ``inspect`` shows of a header as plain JSON types."""
-    return {
-        "format": header.format,
-        "modality": header.modality,
-        "orientation": header.orientation,
-        "files": len(header.files),
-        "decay_correction": header.decay_correction,
-    }

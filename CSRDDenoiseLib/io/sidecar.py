@@ -11,6 +11,7 @@ from ..findings import Finding, warning
 from .volume import UNKNOWN, Frame, unit_words
 
 _DOUBLE_SUFFIXES = (".nii.gz", ".img.gz", ".hdr.gz")
+_MODALITY_OF_SUFFIX = {"pet": "PT", **{name: "MR" for name in ("t1w", "t2w", "flair", "pdw", "t2starw", "bold")}}
 _LARGEST_BYTES = 16 << 20
 
 
@@ -38,6 +39,15 @@ def sidecar_unit(entries: Mapping[str, Any]) -> str:
     """Return the unit of the values (BIDS ``Units``) in words, or "unknown"."""
     unit = entries.get("Units")
     return unit_words(unit) if isinstance(unit, str) else UNKNOWN
+
+
+def modality_of(path: Path, entries: Mapping[str, Any]) -> str:
+    """Return the DICOM modality by the sidecar (``Modality``) or by the suffix of a BIDS name, or "unknown"."""
+    told = entries.get("Modality")
+    if isinstance(told, str) and told:
+        return told
+    _, underscore, suffix = stem_of(path).rpartition("_")
+    return _MODALITY_OF_SUFFIX.get(suffix.lower(), UNKNOWN) if underscore else UNKNOWN
 
 
 def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Frame, ...]]:

@@ -342,6 +342,7 @@ def _entry(entries: Mapping[str, Any], name: str) -> float:
 
 
 def _sidecar_injection(entries: Mapping[str, Any]) -> _Injection:
+    dose = _entry(entries, "InjectedRadioactivity")
     unit = str(entries.get("InjectedRadioactivityUnits") or "missing")
     scale = BQ_PER_UNIT.get(unit.lower())
     if scale is None:
@@ -353,7 +354,7 @@ def _sidecar_injection(entries: Mapping[str, Any]) -> _Injection:
     half_life = HALF_LIFE_S.get(nuclide) or HALF_LIFE_S.get(swapped) or finite(entries.get("RadionuclideHalfLife"))
     if not half_life:
         raise _UnknownError(f"TracerRadionuclide is {nuclide or 'missing'}")
-    dose = _entry(entries, "InjectedRadioactivity") * scale
+    dose *= scale
     if dose <= 0 or not 0 < weight <= LARGEST_WEIGHT_KG:
         raise _UnknownError(f"InjectedRadioactivity is {dose:g} Bq and BodyWeight {weight:g} kg")
     return _Injection(dose, weight, half_life, ())

@@ -1,0 +1,43 @@
+"""``csrd-denoise inspect``: what is understood of a file, a folder or a series, without running anything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="what is understood of a file, folder or series",
+        description="Show format, modality, size, orientation, time frames, unit, SUV factor, range of values, head "
+        "and noise level of a volume, and everything that was noticed about it. Nothing is written.",
+    )
+    parser.add_argument("path", type=Path, metavar="PATH", help="a file, a DICOM folder or a DICOMDIR")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is understood of the path."""
+    from ..inspection import inspect_path, text_lines
+
+    inspection = inspect_path(args.path)
+    if args.json:
+        print(json.dumps(_finite(inspection.as_dict()), indent=2))
+    else:
+        print("\n".join(text_lines(inspection)))
+    return 0
+
+
+def _finite(value: object) -> object:
+    """Replace NaN and infinity, which JSON has no words for, by null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,275 @@
+"""Inspection: what is understood of a file, a folder or a series, without denoising anything.
+
+One function, :func:`inspect_path`, for the command ``csrd-denoise inspect`` and for the line under a volume in Slicer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator, Optional, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError
+from .findings import Finding
+from .io.dicom_files import list_series
+from .io.grid import Grid
+from .io.read import read_frames
+from .io.suv import volume_suv
+from .io.volume import ReadVolume
+from .model.bundle import list_models, read_metadata
+from .prepare.align import to_model_grid
+from .scan import find_head, noise_level
+from .sentences import CLI, sentence
+
+NOT_PET = ("MR", "CT")
+MODEL_SPACING_MM = 2.0
+"""Voxel size at which the noise level is measured, that of the models."""
+
+
+@dataclass(frozen=True)
+class HeadFacts:
+    """What the PET shows.
+
+    Attributes:
+        volume_ml: of the head.
+        brain_mean: mean of the bright part of the smoothed PET, in the PET's unit.
+        noise_level: relative to the brain mean, on voxels of 2 mm.
+    """
+
+    volume_ml: float
+    brain_mean: float
+    noise_level: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is understood of a volume or a study.
+
+    Attributes:
+        first: the first time frame; its image is not kept (an empty one is in its place).
+        grid: where the volume lies.
+        path: what was inspected.
+        series: the DICOM series in the folder.
+        minimum: smallest finite value of all frames.
+        maximum: largest finite value of all frames.
+        suv_maximum: the same in SUV, or None where unknown.
+        not_finite: voxels that are NaN or infinite.
+        head: what was found in the mean of the frames, or None.
+        models: bundled models and whether the voxel size suits them.
+        findings: of all frames, each once.
+    """
+
+    path: Path
+    first: ReadVolume = field(repr=False)
+    grid: Grid
+    series: tuple[dict[str, Any], ...]
+    minimum: float
+    maximum: float
+    suv_maximum: Optional[float]
+    not_finite: int
+    head: Optional[HeadFacts]
+    models: tuple[dict[str, Any], ...]
+    findings: tuple[Finding, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the inspection as plain JSON types."""
+        header, suv = self.first.header, volume_suv(self.first)
+        return {
+            "path": str(self.path),
+            "format": header.format,
+            "modality": header.modality,
+            "series": list(self.series),
+            "files": len(header.files),
+            "size": list(self.grid.size),
+            "spacing_mm": list(self.grid.spacing),
+            "origin_mm": list(self.grid.origin),
+            "direction": list(self.grid.direction),
+            "axes": axis_codes(self.grid),
+            "orientation": header.orientation,
+            "frames": len(header.frames),
+            "frame_start_s": [frame.start_s for frame in header.frames],
+            "frame_duration_s": [frame.duration_s for frame in header.frames],
+            "unit": self.first.unit,
+            "decay_correction": header.decay_correction,
+            "suv_factor": suv.factor,
+            "suv_source": suv.source,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "suv_maximum": self.suv_maximum,
+            "not_finite": self.not_finite,
+            "head": None if self.head is None else dict(vars(self.head)),
+            "models": list(self.models),
+            "findings": [{**finding.as_dict(), "sentence": sentence(finding, CLI)} for finding in self.findings],
+        }
+
+
+def inspect_path(path: Path, what: str = "volume") -> Inspection:
+    """Read a volume or a study frame by frame and return what is understood of it.
+
+    Args:
+        path: file, folder or DICOMDIR.
+        what: "PET" or "MR" to choose among several series by modality, and to check it.
+
+    Raises:
+        InputError: as :func:`CSRDDenoiseLib.io.read.read`.
+    """
+    series = tuple(list_series(path))
+    if what == "volume" and sum(each["modality"] == "PT" for each in series) == 1:
+        what = "PET"
+    total = _Totals()
+    for volume in read_frames(path, what):
+        total.add(volume)
+    if total.first is None or total.mean is None:
+        raise InputError(f"The {what} '{path}' has no frames.")
+    grid = total.grid
+    is_pet = total.first.header.modality not in NOT_PET and total.suits_head
+    return Inspection(
+        path=path,
+        first=total.first,
+        grid=grid,
+        series=series,
+        minimum=total.minimum,
+        maximum=total.maximum,
+        suv_maximum=total.suv_maximum,
+        not_finite=total.not_finite,
+        head=head_facts(grid.image(total.mean)) if is_pet else None,
+        models=tuple(_models(grid)),
+        findings=tuple(total.findings),
+    )
+
+
+def head_facts(pet: sitk.Image) -> Optional[HeadFacts]:
+    """Return volume, brain mean and noise level of the head in a PET, or None where none stands out."""
+    aligned = to_model_grid(pet, None, MODEL_SPACING_MM)
+    spacing = aligned.grid.array_spacing
+    head = find_head(aligned.pet, spacing)
+    if head is None:
+        return None
+    part = aligned.pet[head.box] / head.scale
+    noise = noise_level(part, head.mask[head.box], spacing)
+    volume = float(head.mask.sum() * np.prod(spacing) / 1000)
+    return HeadFacts(round(volume, 1), float(f"{head.scale:.5g}"), float(f"{noise:.4g}"))
+
+
+def axis_codes(grid: Grid) -> str:
+    """Return where the axes x, y, z of the file point, for instance ``LPS``."""
+    axes = np.array(grid.direction).reshape(3, 3)
+    names = (("R", "L"), ("A", "P"), ("I", "S"))
+    codes = []
+    for column in axes.T:
+        main = int(np.abs(column).argmax())
+        codes.append(names[main][int(column[main] > 0)])
+    return "".join(codes)
+
+
+def text_lines(inspection: Inspection) -> Iterator[str]:
+    """Yield the inspection as lines to read."""
+    facts = inspection.as_dict()
+    size, spacing = (" x ".join(f"{value:.4g}" for value in facts[name]) for name in ("size", "spacing_mm"))
+    yield f"{facts['format']}, modality {facts['modality']}, {facts['files']} file(s)"
+    for each in inspection.series[:20] if len(inspection.series) > 1 else ():
+        yield f"  series: {each['modality']} '{each['description']}', {each['files']} files in {each['folder']}"
+    yield f"size {size}, voxels {spacing} mm, axes {facts['axes']} (by {facts['orientation']})"
+    yield _frames_line(facts["frame_start_s"], facts["frame_duration_s"])
+    correction = f", decay correction {facts['decay_correction']}" if facts["decay_correction"] else ""
+    yield f"unit {facts['unit']}{correction}; values {facts['minimum']:.5g} to {facts['maximum']:.5g}"
+    yield suv_line(inspection)
+    yield head_line(inspection)
+    suits = [f"{each['name']} ({'yes' if each['suits'] else 'no'})" for each in inspection.models]
+    yield f"models for this voxel size: {', '.join(suits) or 'none is bundled'}"
+    for finding in inspection.findings:
+        text = sentence(finding, CLI)
+        if text:
+            yield f"{'warning' if finding.is_warning else 'note'}: {text}"
+
+
+def suv_line(inspection: Inspection) -> str:
+    """Return the body-weight SUV in words: the factor and its source, or why it is unknown."""
+    suv = volume_suv(inspection.first)
+    if suv.factors is None or inspection.suv_maximum is None:
+        return f"SUV unknown: {suv.source}"
+    low, high = min(suv.factors), max(suv.factors)
+    factor = f"{low:.5g}" if low == high else f"{low:.5g} to {high:.5g}, by slice"
+    return f"SUV (body weight) = value x {factor}, up to {inspection.suv_maximum:.4g} ({suv.source})"
+
+
+def head_line(inspection: Inspection) -> str:
+    """Return in words whether a head was found."""
+    head = inspection.head
+    if inspection.first.header.modality in NOT_PET:
+        return "head: not sought, because this is no PET"
+    if head is None:
+        return "head: none found"
+    return f"head: {head.volume_ml:.0f} mL, brain mean {head.brain_mean:.4g}, noise level {head.noise_level:.3g}"
+
+
+def _frames_line(starts: Sequence[Optional[float]], durations: Sequence[Optional[float]]) -> str:
+    count = f"{len(starts)} frame{'s' if len(starts) > 1 else ''}"
+    shown = [f"{_seconds(start)} + {_seconds(length)}" for start, length in zip(starts, durations)]
+    if all(length is None for length in durations):
+        return f"{count}, times unknown"
+    return f"{count}, start + duration: {', '.join(shown[:4])}{', ...' if len(shown) > 4 else ''} s"
+
+
+def _seconds(value: Optional[float]) -> str:
+    return "?" if value is None else f"{value:g}"
+
+
+def _models(grid: Grid) -> Iterator[dict[str, Any]]:
+    for folder in list_models():
+        try:
+            metadata = read_metadata(folder)
+        except InputError:
+            continue
+        low, high = metadata.spacing_range_mm
+        yield {
+            "name": metadata.name,
+            "suits": bool(low <= min(grid.spacing) and max(grid.spacing) <= high),
+            "spacing_range_mm": [low, high],
+        }
+
+
+class _Totals:
+    """Sums over the frames of a study, so that one frame at a time is in memory."""
+
+    def __init__(self) -> None:
+        self.first: Optional[ReadVolume] = None
+        self.mean: Optional[np.ndarray] = None
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.suv_maximum: Optional[float] = None
+        self.not_finite = 0
+        self.findings: list[Finding] = []
+
+    def add(self, volume: ReadVolume) -> None:
+        """Take a frame in."""
+        values = sitk.GetArrayViewFromImage(volume.image)
+        finite = np.isfinite(values)
+        self.not_finite += int(values.size - finite.sum())
+        if finite.any():
+            self.minimum = min(self.minimum, float(values.min(where=finite, initial=math.inf)))
+            self.maximum = max(self.maximum, float(values.max(where=finite, initial=-math.inf)))
+        self._add_suv(volume, values, finite)
+        self.findings += [finding for finding in volume.findings if finding not in self.findings]
+        part = np.where(finite, values, 0) / len(volume.header.frames)
+        if self.first is None or self.mean is None:
+            self.grid, self.mean = Grid.of(volume.image), part.astype(np.float32)
+            self.first = ReadVolume(sitk.Image(), volume.unit, volume.findings, volume.header)
+        else:
+            self.mean += part
+
+    @property
+    def suits_head(self) -> bool:
+        """Whether a head can be sought: several slices of positive values."""
+        return self.maximum > 0 and min(self.grid.size) >= 4
+
+    def _add_suv(self, volume: ReadVolume, values: np.ndarray, finite: np.ndarray) -> None:
+        suv = volume_suv(volume)
+        if suv.factors is None or not finite.any():
+            return
+        largest = values.max(axis=(1, 2), where=finite, initial=-math.inf)
+        found = float((largest * np.array(suv.factors)).max())
+        self.suv_maximum = found if self.suv_maximum is None else max(self.suv_maximum, found)
