@@ -55,6 +55,25 @@ def hold_mean(residual: np.ndarray, smoothed: np.ndarray, mask: np.ndarray) -> t
     return (residual - np.float32(excess) * smoothed if excess else residual), change
 
 
+def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
+    """Take back from a residual what is coarse, so that the result keeps the measurement there.
+
+    PET + kept residual = estimate + G (PET - estimate), G a Gaussian: below the frequency that its width stands for
+    the result is the measured PET, above it the estimate. It is linear and keeps the means of regions that are large
+    beside the width.
+
+    Args:
+        residual: estimate - PET, (D, H, W), any unit.
+        spacing: voxel sides in mm, in the order of the axes.
+        fwhm_mm: of the Gaussian; 0 leaves nothing of the residual, infinity all of it.
+    """
+    if np.isinf(fwhm_mm):
+        return residual
+    if fwhm_mm <= 0:
+        return np.zeros_like(residual)
+    return residual - smooth(residual, spacing, fwhm_mm)
+
+
 def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
     """Add a residual to the PET it was computed for.
 

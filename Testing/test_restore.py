@@ -9,7 +9,7 @@ from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.align import to_model_grid
-from CSRDDenoiseLib.restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_uncertainty
+from CSRDDenoiseLib.restore import MEAN_LIMIT, hold_mean, hold_structure, keep_coarse, restore, restore_uncertainty
 from CSRDDenoiseLib.scan import smooth
 
 CENTRE = np.array([3.0, -2.0, 4.0])
@@ -87,3 +87,24 @@ def test_a_lesion_is_given_back_and_noise_is_not():
     assert held[inside].mean() - noise[inside].mean() > -0.15
     assert np.sqrt(np.mean((held - noise)[outside] ** 2)) < 0.15 * noise[outside].std()
     np.testing.assert_allclose(hold_structure(1000 * taken, mask, spacing), 1000 * held, rtol=1e-4, atol=1e-3)
+
+
+def test_the_result_keeps_the_measurement_at_coarse_scales():
+    random = np.random.default_rng(3)
+    residual = random.standard_normal((40, 44, 48)).astype(np.float32) + 0.5
+    kept = keep_coarse(residual, (2.0, 2.0, 2.0), 8.0)
+    # what is left of the residual after 16 mm, inside, is what a Gaussian of 8 mm leaves of its complement
+    inside = (slice(12, -12),) * 3
+    assert abs(smooth(kept, (2.0, 2.0, 2.0), 24.0)[inside]).max() < 0.1 * abs(residual).mean()
+    wave = np.cos(np.arange(48) * 2 * np.pi / 2.0 / 2)[None, None] * np.ones((40, 44, 1))
+    fine = keep_coarse(wave.astype(np.float32), (2.0, 2.0, 2.0), 8.0)
+    np.testing.assert_allclose(fine[inside], wave[inside], atol=0.05)
+
+
+def test_keeping_is_linear_and_its_ends_are_the_input_and_the_estimate():
+    residual = np.random.default_rng(4).standard_normal((12, 12, 12)).astype(np.float32)
+    spacing = (2.0, 2.0, 2.0)
+    np.testing.assert_array_equal(keep_coarse(residual, spacing, float("inf")), residual)
+    np.testing.assert_array_equal(keep_coarse(residual, spacing, 0.0), 0)
+    twice = keep_coarse(2 * residual, spacing, 6.0)
+    np.testing.assert_allclose(twice, 2 * keep_coarse(residual, spacing, 6.0), atol=1e-5)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
+from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.details import tissue_reach, tissue_regression
-from CSRDDenoiseLib.prepare.tissue import no_tissue, tissue_classes, tissue_maps
+from CSRDDenoiseLib.prepare.tissue import best_tissue_maps, no_tissue, tissue_classes, tissue_maps
+from CSRDDenoiseLib.settings import DenoiseSettings
 
 SPACING = (2.0, 2.0, 2.0)
 # values of the reference implementation (NumPy, SciPy) for :func:`scan` at these voxels
@@ -91,3 +95,38 @@ def test_bfloat16_arithmetic_around_it_changes_nothing():
     with torch.autocast("cpu", torch.bfloat16):
         inside = fitted(pet, maps, 3)
     np.testing.assert_array_equal(inside, fitted(pet, maps, 3))
+
+
+def test_the_best_resolution_is_found_without_noise():
+    mr, _, head = scan()
+    for resolution in (3.0, 7.0):
+        maps = tissue_maps(mr, head, SPACING, resolution_mm=resolution)
+        pet = np.tensordot(np.array([0.2, 1.0, 0.4], np.float32), maps, 1)
+        np.testing.assert_array_equal(best_tissue_maps(pet, mr, head, SPACING), maps)
+
+
+def test_the_model_without_weights_denoises_and_needs_no_mr(pet, mr):
+    settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")
+    noise = np.random.default_rng(0).standard_normal(pet.GetSize()[::-1])
+    values = sitk.GetArrayFromImage(pet)
+    noisy = sitk.GetImageFromArray((values + 0.15 * values.max() * noise * (values > 0)).astype(np.float32))
+    noisy.CopyInformation(pet)
+
+    def error(image):
+        return float(np.std((sitk.GetArrayFromImage(image) - values)[values > 0.5 * values.max()]))
+
+    for guide in (mr, None):
+        result = denoise(noisy, guide, settings, "tissue")
+        assert error(result.denoised) < 0.7 * error(noisy)
+        assert result.uncertainty is None
+
+
+def test_the_model_without_weights_is_the_regression(pet, mr):
+    model = load_model("tissue")
+    assert sum(value.numel() for value in model.denoiser.state_dict().values()) == 0
+    _, array, _ = scan()
+    maps = np.ascontiguousarray(no_tissue(array.shape))
+    condition = torch.from_numpy(np.concatenate([array[None], array[None], maps]))[None]
+    noisy = torch.zeros(1, 1, *array.shape)
+    residual = model.denoiser(noisy, torch.tensor([model.metadata.sigma_max]), condition)[0, 0].numpy()
+    np.testing.assert_allclose(array + residual, fitted(array, maps, 3), atol=1e-5)

@@ -43,6 +43,7 @@ CHANNELS = {
     "noise-bands": (*_PUBLISHED, "log_unit", "log_fine", "log_mid", "tissue_0", "tissue_1", "tissue_2"),
     "noise-level": (*_PUBLISHED, "log_noise_level"),
     "reference": _PUBLISHED,
+    "tissue": ("mr", "low_dose", "tissue_0", "tissue_1", "tissue_2"),
 }
 """Normalisation scheme -> the condition's channels in order."""
 TARGETS = ("full-dose", "noise-free")
@@ -52,6 +53,7 @@ ARCHITECTURES = {
     "DDPMpp3d": "ddpmpp",
     "MultiViewUNet2d": "multiview",
     "DiffusionTransformer3d": "transformer",
+    "TissueRegression": "regression",
 }
 """Class name of each network -> the module of this package that holds it."""
 
@@ -79,6 +81,7 @@ class ModelMetadata:
         mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
             trained to give it without any.
         target: what PET plus residual estimates, ``full-dose`` or ``noise-free``.
+        draws: whether there are draws, from which to tell the uncertainty; else every run gives the one estimate.
         mr_optional: trained with MR dropout, so that it may run without MR.
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
@@ -102,6 +105,7 @@ class ModelMetadata:
     dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
     mean_from: Annotated[str, OneOf(("noise", "zero"))] = "noise"
     target: Annotated[str, OneOf(TARGETS)] = "full-dose"
+    draws: bool = True
     mr_optional: bool = False
     channels: Annotated[tuple[str, ...], Length(1, 64)] = CHANNELS["noise-level"]
     weights_sha256: str = ""

@@ -45,6 +45,7 @@ _ARGUMENTS = {
     "detail_sizes": (True, _SIDE),
     "guide_sizes": (True, _SIDE),
     "tissue_sizes": (True, _SIDE),
+    "size": (False, _SIDE),
     "detail_gain": (False, Between(0, 1000)),
     "dropout": (False, Between(0, 0.99)),
     "img_resolution": (False, Between(1, 65536)),

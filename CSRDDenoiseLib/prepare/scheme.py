@@ -15,7 +15,7 @@ from ..errors import InputError, ModelError
 from ..scan import Head, find_head, head_lines, noise_level, spread_positions, top_of_mr
 from .bands import noise_bands
 from .reference_scheme import grid_lines, reference_mr_range, reference_range
-from .tissue import tissue_maps
+from .tissue import best_tissue_maps, tissue_maps
 
 MR_LIMIT = 1.5
 
@@ -80,6 +80,7 @@ class Terms:
         return np.clip((mr - offset) / extent, 0.0, limit).astype(np.float32)
 
 
+Maps = Callable[[np.ndarray, Optional[np.ndarray], np.ndarray, Sequence[float]], np.ndarray]
 Measure = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Terms]
 
 
@@ -89,11 +90,14 @@ class Scheme:
 
     Attributes:
         measure: (PET, MR or None, head, spacing) -> terms.
-        tissue: whether the maps of :mod:`.tissue` are the last channels.
+        positions: whether there are channels for the position.
+        maps: what makes tissue maps, the last channels, of the PET and the MR as the network sees them, the head and
+            the spacing.
     """
 
     measure: Measure
-    tissue: bool = False
+    positions: bool = True
+    maps: Optional[Maps] = None
 
 
 def scheme_of(name: str) -> Scheme:
@@ -119,9 +123,11 @@ def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spaci
         raise InputError("No head was found in the PET: nothing in it stands out from the background.")
     terms = rules.measure(pet, mr, head, spacing)
     network_mr = None if mr is None else terms.network_mr(mr)
-    maps = tissue_maps(network_mr, head.mask, spacing) if rules.tissue else ()
+    network_pet = terms.network_pet(pet)
+    maps = () if rules.maps is None else rules.maps(network_pet, network_mr, head.mask, spacing)
+    positions = spread_positions(terms.lines) if rules.positions else ()
     mr_channel = _constant(0.0, pet.shape) if network_mr is None else network_mr
-    channels = assemble(mr_channel, terms.network_pet(pet), spread_positions(terms.lines), terms.constants, maps)
+    channels = assemble(mr_channel, network_pet, positions, terms.constants, maps)
     return Condition(channels, head, terms.unit)
 
 
@@ -144,6 +150,14 @@ def _noise_level(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing:
 def _noise_bands(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
     bands = noise_bands(np.asarray(pet / head.scale, np.float32), head.mask, spacing)
     return _of_head(pet, mr, head, bands.unit, bands.constants)
+
+
+def _tissue(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
+    return _of_head(pet, mr, head, 1.0, ())
+
+
+def _fixed_maps(pet: np.ndarray, mr: Optional[np.ndarray], mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    return tissue_maps(mr, mask, spacing)
 
 
 def _of_head(
@@ -171,7 +185,8 @@ def _part(channel: np.ndarray, box: Sequence[slice]) -> np.ndarray:
 
 
 SCHEMES: Mapping[str, Scheme] = {
-    "noise-bands": Scheme(_noise_bands, tissue=True),
+    "noise-bands": Scheme(_noise_bands, maps=_fixed_maps),
     "noise-level": Scheme(_noise_level),
     "reference": Scheme(_reference),
+    "tissue": Scheme(_tissue, positions=False, maps=best_tissue_maps),
 }

@@ -86,7 +86,7 @@ class PatchSource:
         start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in volumes.shape[1:]]
         noise_scale = float(np.exp(rng.uniform(-1, 1) * np.log(config.noise_scale)))
         terms = example.terms_at(noise_scale)
-        maps_rows = range(FIRST_MAP, FIRST_LOW) if example.scheme.tissue else ()
+        maps_rows = range(FIRST_MAP, FIRST_LOW) if example.scheme.maps else ()
         rows = [example.target_row, FIRST_LOW + example.number, MASK, MR, *maps_rows]
         target, low, weight, mr, *maps = _cut(volumes, rows, start, side)
         target, low = example.gain * target, example.gain * low

@@ -100,11 +100,11 @@ class Example:
     @property
     def maps(self) -> np.ndarray:
         """Tissue maps, float32 (3, D, H, W), or none of them where the scheme has none."""
-        return np.asarray(self.phantom.volumes[FIRST_MAP : FIRST_LOW if self.scheme.tissue else FIRST_MAP], np.float32)
+        return np.asarray(self.phantom.volumes[FIRST_MAP : FIRST_LOW if self.scheme.maps else FIRST_MAP], np.float32)
 
     def terms_at(self, noise_scale: float) -> Terms:
         """The terms of the low dose with its noise times ``noise_scale``, 0.5 to 2, for schemes of noise bands."""
-        if noise_scale == 1 or not self.scheme.tissue:
+        if noise_scale == 1 or not self.scheme.maps:
             return self.terms
         rows = np.log(self.phantom.facts["bands"][self.number])
         at = np.log(noise_scale)
@@ -206,7 +206,7 @@ class Pool:
 
         bands = NoiseBands(*phantom.facts["bands"][number][NOISE_SCALES.index(1.0)])
         lines = head_lines(shape, tuple(slice(0, n) for n in shape))
-        level, constants = (bands.unit, bands.constants) if scheme.tissue else (bands.level, (np.log(bands.level),))
+        level, constants = (bands.unit, bands.constants) if scheme.maps else (bands.level, (np.log(bands.level),))
         return Terms((0.0, 1.0), (0.0, 1.0, MR_LIMIT), level, constants, lines)
 
 
