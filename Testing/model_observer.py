@@ -59,7 +59,7 @@ class Observer:
     """The observer.
 
     Args:
-        looks: of the images it trains with; it is never told which one it reads.
+        looks: of the images it trains with; it does not know which one it reads.
         internal: its own noise, in units of the spread of its decision variable.
         seed: of its noise; all observers train with the same images.
     """

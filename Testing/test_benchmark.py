@@ -108,13 +108,13 @@ def test_the_papers_network_keeps_nothing_between_evaluations():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a stage is read from /proc")
-def test_what_does_not_fit_is_told_and_the_rest_is_measured(model_folder, monkeypatch):
+def test_what_does_not_fit_is_reported_and_the_rest_is_measured(model_folder, monkeypatch):
     from CSRDDenoiseLib.research.benchmark import case
 
     monkeypatch.setattr(case, "free_bytes", lambda: 1 << 20)
     request = {"kind": "paper", "size": [64, 64, 64], "model": str(model_folder), "device": "cpu"}
     monkeypatch.setattr(sys, "argv", ["case", json.dumps(request)])
-    told: list[str] = []
-    monkeypatch.setattr("builtins.print", told.append)
+    printed: list[str] = []
+    monkeypatch.setattr("builtins.print", printed.append)
     case.main()
-    assert "GiB are free" in json.loads(told[0])["skipped"]
+    assert "GiB are free" in json.loads(printed[0])["skipped"]

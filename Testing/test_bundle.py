@@ -64,7 +64,7 @@ def test_damaged_weights_are_refused(folder):
 
 
 @pytest.mark.parametrize(
-    "changes, told",
+    "changes, message",
     [
         ({"format": 2}, "written by a newer version.*format 2"),
         ({"sigma_min": 99.0}, "noise levels from 99 to 10"),
@@ -75,9 +75,9 @@ def test_damaged_weights_are_refused(folder):
         ({"architecture": {**TINY, "widths": [16, 8]}}, "do not fit the architecture"),
     ],
 )
-def test_bad_metadata_is_refused(folder, changes, told):
+def test_bad_metadata_is_refused(folder, changes, message):
     change_metadata(folder, **changes)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         load_model(folder)
 
 

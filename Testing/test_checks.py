@@ -70,7 +70,7 @@ def test_full_dose_reference_that_is_the_pet(pet):
         check_reference(sitk.Image(pet), pet, nan_to_zero=False)
 
 
-def test_mr_elsewhere_tells_the_millimetres(pet):
+def test_mr_elsewhere_is_rejected_with_the_millimetres(pet):
     far = as_image(head_array(seed=3), origin=(-20 + 152.0, 10.0, 5.0))
     with pytest.raises(InputError, match=r"100 mm between them.* 152 mm"):
         check_gap(pet, far)
@@ -176,7 +176,7 @@ def test_uncertainty_of_one_sample(files, tmp_path, settings, word):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX")
-def test_disk_full_is_told_and_leaves_nothing(tmp_path):
+def test_disk_full_is_reported_and_leaves_nothing(tmp_path):
     script = """
 import resource, signal, sys
 import numpy as np, SimpleITK as sitk

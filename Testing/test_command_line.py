@@ -234,8 +234,8 @@ def test_a_backend_of_another_program_does_not_end_the_report(words, tmp_path, b
 def test_arguments_out_of_range_are_bad_usage(arguments, word, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
-    told = capsys.readouterr().err
-    assert exit_.value.code == 2 and word in told.splitlines()[-1] and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert exit_.value.code == 2 and word in printed.splitlines()[-1] and "Traceback" not in printed
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_arguments_out_of_range_are_bad_usage(arguments, word, capsys):
 def test_wrong_facts_of_a_simulation_are_one_sentence(anatomies, tmp_path, capsys, arguments, word):
     command = ["simulate", "--anatomy", str(anatomies), "--output", str(tmp_path / "s"), *arguments]
     assert main(command) == 2
-    told = capsys.readouterr().err.strip()
-    assert word in told and len(told.splitlines()) == 1
+    printed = capsys.readouterr().err.strip()
+    assert word in printed and len(printed.splitlines()) == 1
     assert not (tmp_path / "s").exists()
 
 
@@ -319,8 +319,8 @@ def test_an_experiment_that_cannot_be_run_is_refused_before_the_work(study, tmp_
     text = f"subjects: [{study}]\nmodel: {model}\noutput: out\nexperiments:\n  {experiments}\n"
     (tmp_path / "config.yaml").write_text(text)
     assert main(["evaluate", str(tmp_path / "config.yaml")]) == 2
-    told = capsys.readouterr().err.strip()
-    assert all(word in told.splitlines()[-1] for word in words), told
+    printed = capsys.readouterr().err.strip()
+    assert all(word in printed.splitlines()[-1] for word in words), printed
     assert not (tmp_path / "out" / "results.json").exists()
 
 

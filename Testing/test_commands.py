@@ -42,8 +42,8 @@ def test_denoise_writes_volumes_and_record(words, tmp_path, capsys):
     assert main([*words, *extra]) == 0
     assert {"out.nii.gz", "out_provenance.json", "d.mha", "u.nrrd"} <= {path.name for path in tmp_path.iterdir()}
     assert json.loads((tmp_path / "out_provenance.json").read_text())["seed"] == 3
-    told = capsys.readouterr()
-    assert told.out == "" and "Wrote" in told.err and "sample" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and "Wrote" in printed.err and "sample" in printed.err
 
 
 def test_json_progress_ends_with_the_result(words, capsys):
@@ -56,10 +56,10 @@ def test_json_progress_ends_with_the_result(words, capsys):
 def test_json_progress_ends_with_the_error(words, tmp_path, capsys):
     (tmp_path / "out.nii.gz").write_text("mine")
     assert main([*words, "--progress", "json"]) == 2
-    told = capsys.readouterr()
-    last = lines(told.out)[-1]
+    printed = capsys.readouterr()
+    last = lines(printed.out)[-1]
     assert last["exit_code"] == 2 and "exists already" in last["error"]
-    assert "exists already" in told.err and "Traceback" not in told.err
+    assert "exists already" in printed.err and "Traceback" not in printed.err
     assert (tmp_path / "out.nii.gz").read_text() == "mine"
     assert main([*words, "--overwrite", "--progress", "none"]) == 0
     assert capsys.readouterr().out == ""
@@ -83,8 +83,8 @@ def test_bad_input_is_one_sentence_exit_two_and_nothing_written(words, tmp_path,
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     assert main([*words, *change, "--progress", "none"]) == 2
-    told = capsys.readouterr().err.strip()
-    assert word in told and len(told.splitlines()) == 1 and told.endswith(".")
+    printed = capsys.readouterr().err.strip()
+    assert word in printed and len(printed.splitlines()) == 1 and printed.endswith(".")
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -105,13 +105,13 @@ def test_bad_usage_is_exit_two(arguments, capsys):
     assert exit_.value.code == 2 and "usage" in capsys.readouterr().err
 
 
-def test_internal_error_tells_where_the_details_are(words, monkeypatch, capsys, tmp_path):
+def test_internal_error_names_the_file_of_the_details(words, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("CSRDDenoiseLib.denoise.denoise_files", lambda *_: 1 / 0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert main(words) == 1
-    told = capsys.readouterr().err.strip()
+    printed = capsys.readouterr().err.strip()
     (log,) = tmp_path.glob("csrd-denoise-*.log")
-    assert str(log) in told and len(told.splitlines()) == 1
+    assert str(log) in printed and len(printed.splitlines()) == 1
     assert "ZeroDivisionError" in log.read_text()
     assert main(["--debug", *words]) == 1
     assert "Traceback" in capsys.readouterr().err
@@ -145,8 +145,8 @@ def test_help_and_version_without_any_heavy_import():
     script += "print(*sorted({'torch', 'monai', 'numpy', 'SimpleITK', 'matplotlib'} & set(sys.modules)))"
     for arguments, word in ((["--help"], "denoise"), (["--version"], __version__)):
         command = [sys.executable, "-c", script, *arguments]
-        told = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True).stdout
-        assert word in told and told.splitlines()[-1] == ""
+        printed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True).stdout
+        assert word in printed and printed.splitlines()[-1] == ""
 
 
 def test_every_exported_name_is_there():
@@ -165,10 +165,10 @@ def test_every_command_has_help(command, capsys):
     assert exit_.value.code == 0 and command in capsys.readouterr().out
 
 
-def test_info_tells_versions_devices_and_presets(capsys):
+def test_info_prints_versions_devices_and_presets(capsys):
     assert main(["info"]) == 0
-    told = capsys.readouterr().out
-    assert all(word in told for word in ("torch", "cpu", "float", "balanced", "Models:"))
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("torch", "cpu", "float", "balanced", "Models:"))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The details of a PET that the network is shown, and the noise level they are told in."""
+"""The details of a PET that the network is shown, and the noise level that is their unit."""
 
 from __future__ import annotations
 

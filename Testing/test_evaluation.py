@@ -114,7 +114,7 @@ def test_imprint_is_positive_when_the_pet_changes_towards_the_mr(study, towards)
     assert metrics.imprint(changed, study.full_dose, mr, ()) is None
 
 
-def test_texture_distance_tells_smooth_from_noisy(study):
+def test_texture_distance_separates_smooth_from_noisy(study):
     mask = study.masks.brain
     blurred = tuned("Gaussian")(study, Fraction(1, 10)).image
     noisy = study.array(study.low_doses[Fraction(1, 10)])
@@ -133,7 +133,7 @@ def test_table_gives_mean_spread_and_sample_size():
     assert "| 1/10 | Ours | 31.00 ± 1.41 |" in to_markdown(table)
 
 
-def test_paired_table_compares_with_the_best_baseline_and_tells_the_way_to_the_ceiling():
+def test_paired_table_compares_with_the_best_baseline_and_states_the_way_to_the_ceiling():
     scores = {
         "Best Gaussian": (28, 29, 30),
         "Best Median": (27, 28, 29),
@@ -222,7 +222,7 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
     for title in ("Modality ablation", "Noise sensitivity", "Cost", "Scanners and protocols", "Trust"):
         assert f"<h2>{title}</h2>" in page
     assert page.count("data:image/png;base64,") == 3 and "http" not in page
-    assert page.count("mean over n = 2 subjects") == 2 * 3, "every curve tells its sample size, in caption and text"
+    assert page.count("mean over n = 2 subjects") == 2 * 3, "every curve states its sample size, in caption and text"
     assert page.index("simulated PET/MR") < page.index("<h1>")
     assert "| tracer | fdg |" in (tmp_path / "out" / "protocol.md").read_text()
     assert re.search(r"scanner.spacing \| from 4.5 \|.*\| 1 \|", (tmp_path / "out" / "protocol.md").read_text())
@@ -301,7 +301,7 @@ def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, m
         ("[", "is not YAML"),
     ],
 )
-def test_bad_configuration_is_told_in_a_sentence(text, message, tmp_path):
+def test_bad_configuration_is_rejected_with_a_sentence(text, message, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):

@@ -181,13 +181,13 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kib", [4, 8, 16])
-def test_full_disk_is_told_and_nothing_is_left_on_it(kib, tmp_path, model_folder, capsys):
+def test_full_disk_is_reported_and_nothing_is_left_on_it(kib, tmp_path, model_folder, capsys):
     folder = inputs_of(tmp_path / "data")
     before = digest(folder / "pet.nii.gz")
     with mounted(tmp_path / "disk", f"size={kib}k") as disk:
         assert main(words(folder, model_folder, disk)) == 2
-        told = capsys.readouterr().err.strip()
-        assert "Nothing was written" in told.splitlines()[-1] and "Traceback" not in told
+        printed = capsys.readouterr().err.strip()
+        assert "Nothing was written" in printed.splitlines()[-1] and "Traceback" not in printed
         assert list(disk.iterdir()) == []
     assert digest(folder / "pet.nii.gz") == before
     assert main(words(folder, model_folder)) == 0 and is_whole(folder)
@@ -213,12 +213,12 @@ def locked(place: Path) -> Iterator[Path]:
     place.chmod(0o700)
 
 
-def test_read_only_folder_is_told_before_the_work(tmp_path, model_folder, capsys):
+def test_read_only_folder_is_rejected_before_the_work(tmp_path, model_folder, capsys):
     folder = inputs_of(tmp_path / "data")
     with locked(tmp_path / "locked") as place:
         assert main(words(folder, model_folder, place)) == 2
-        told = capsys.readouterr().err.strip()
-        assert "cannot be written to" in told and len(told.splitlines()) == 1
+        printed = capsys.readouterr().err.strip()
+        assert "cannot be written to" in printed and len(printed.splitlines()) == 1
         assert main([*words(folder, model_folder), "--report", str(place / "new")]) == 2
         assert "cannot be written to" in capsys.readouterr().err
         assert list(place.iterdir()) == [] and visible(folder) == {"pet.nii.gz"}
@@ -264,7 +264,7 @@ def test_same_run_gives_the_same_bytes_and_but_for_times_the_same_record(tmp_pat
         assert main([*words(folder, model_folder), "--overwrite"]) == 0
         record = json.loads((folder / OUTPUTS[2]).read_text())
         timeless = {
-            name: told for name, told in record.items() if name not in ("created", "seconds", "peak_memory_bytes")
+            name: value for name, value in record.items() if name not in ("created", "seconds", "peak_memory_bytes")
         }
         found.append((digest(folder / OUTPUTS[0]), digest(folder / OUTPUTS[1]), timeless))
     assert found[0] == found[1]

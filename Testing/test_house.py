@@ -46,15 +46,15 @@ def test_readme_begins_with_what_to_type_and_its_targets_exist():
     assert all(f"make {name}" in "\n".join(read("README.md").splitlines()[:24]) for name in ("demo", "test"))
 
 
-def test_readme_tells_of_every_command_and_of_no_other():
+def test_readme_lists_every_command_and_no_other():
     table = re.search(r"\| command \| does \|\n(.*?)\n\n", read("README.md"), re.DOTALL).group(1)
     assert set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)) == set(COMMANDS)
 
 
-def test_readme_tells_the_presets_as_they_are():
+def test_readme_lists_the_presets_as_they_are():
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (\d+) \| (\d+) \| (yes|no) \|", read("README.md"), re.MULTILINE)
-    told = {name: (int(steps), int(samples), uncertain == "yes") for name, steps, samples, uncertain in rows}
-    assert told == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
+    listed = {name: (int(steps), int(samples), uncertain == "yes") for name, steps, samples, uncertain in rows}
+    assert listed == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
 
 
 @pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])

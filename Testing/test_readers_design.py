@@ -106,7 +106,7 @@ def test_nothing_in_the_folder_names_a_case_a_method_or_a_patient(tmp_path, tabl
         assert not [word for word in (b"doe", b"denoised", b"low dose", b"full", b"repeat") if word in content], path
 
 
-def test_sizes_and_times_of_images_tell_nothing(tmp_path, table):
+def test_sizes_and_times_of_images_reveal_nothing(tmp_path, table):
     _, _, folder = make_study(tmp_path, table)
     stats = [path.stat() for path in (folder / "images").iterdir()]
     assert len({(stat.st_size, stat.st_mtime) for stat in stats}) == 1

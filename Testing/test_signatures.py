@@ -1,4 +1,4 @@
-"""The experiment that counts how surely faults are told, on tiny subjects; and the faults themselves."""
+"""The experiment that counts detected faults and false alarms, on tiny subjects; and the faults themselves."""
 
 from __future__ import annotations
 

@@ -194,8 +194,8 @@ def panel_widgets() -> list[ElementTree.Element]:
 def test_every_control_has_a_tooltip():
     containers = {"qMRMLWidget", "ctkCollapsibleButton"}
     for widget in panel_widgets():
-        told = [part.get("name") for part in widget.findall("property")]
-        assert widget.get("class") in containers or "toolTip" in told, widget.get("name")
+        properties = [part.get("name") for part in widget.findall("property")]
+        assert widget.get("class") in containers or "toolTip" in properties, widget.get("name")
 
 
 def test_texts_can_be_translated():

@@ -125,13 +125,13 @@ def suv(volume) -> None:
     volume.SetVoxelValueUnits(entry)
 
 
-def test_description_tells_size_spacing_unit_and_maximum(scene):
+def test_description_has_size_spacing_unit_and_maximum(scene):
     pet = add_volume("PET", np.full((3, 4, 5), 14.2, np.float32), ijk_to_ras(None, (1.5, 2.0, 3.0)))
     suv(pet)
     assert wording.describe(pet) == "5 x 4 x 3 voxels of 1.5 x 2 x 3 mm, SUVbw max 14.2"
 
 
-def test_what_looks_wrong_is_told_in_words(scene):
+def test_what_looks_wrong_has_a_warning(scene):
     pet, mr = add_head("FDG PET"), add_head("T1 MPRAGE")
     assert wording.pet_warnings(pet) == wording.mr_warnings(pet, mr) == []
     assert "looks like an MR" in wording.pet_warnings(mr)[0]

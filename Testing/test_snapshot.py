@@ -107,7 +107,7 @@ def test_the_architecture_is_recovered_from_the_tensors(tmp_path, changes):
 
 
 @pytest.mark.parametrize(
-    "network, options, told",
+    "network, options, message",
     [
         ({"in_channels": 4}, {}, "takes 4 channels and gives 1; this pipeline needs one that takes 6"),
         ({"out_channels": 2}, {}, "takes 6 channels and gives 2"),
@@ -119,9 +119,9 @@ def test_the_architecture_is_recovered_from_the_tensors(tmp_path, changes):
         ({}, {"outer_class": "VPPrecond"}, "preconditioned by 'VPPrecond'; only Patch_EDMPrecond_3D"),
     ],
 )
-def test_other_networks_are_refused(tmp_path, network, options, told):
+def test_other_networks_are_refused(tmp_path, network, options, message):
     path = write(tmp_path, plain_bytes(wrapped(published_network(**network), **options)))
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         import_snapshot(path, tmp_path / "model", "authors", 2.0)
     assert not (tmp_path / "model").exists()
 
@@ -210,9 +210,9 @@ def test_hostile_files_are_refused_and_nothing_is_run(tmp_path, name, place, cap
     }[place]()
     path = write(tmp_path, content)
     assert main(["import-model", str(path), "--output", str(tmp_path / "model")]) == 2
-    told = capsys.readouterr().err
-    assert "which no snapshot of a network needs" in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "which no snapshot of a network needs" in printed
+    assert "Traceback" not in printed
     assert not (tmp_path / "was_run").exists()
     assert not (tmp_path / "model").exists()
 
@@ -269,7 +269,7 @@ def test_broken_files_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "call, told",
+    "call, message",
     [
         (tensor_call((1 << 20, 1 << 20), (0, 0)), "larger than the file"),
         (tensor_call((10,), (0,)), "larger than its data"),
@@ -281,8 +281,8 @@ def test_broken_files_are_refused(tmp_path, name):
         (tensor_call((1,) * 20, (1,) * 20), "impossible shape"),
     ],
 )
-def test_tensors_beyond_their_data_are_refused(tmp_path, call, told):
-    with pytest.raises(ModelError, match=told):
+def test_tensors_beyond_their_data_are_refused(tmp_path, call, message):
+    with pytest.raises(ModelError, match=message):
         read_snapshot(write(tmp_path, plain_bytes({"ema": {"map_layer0.weight": call}})))
 
 
