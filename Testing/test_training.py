@@ -127,13 +127,11 @@ def test_a_killed_run_goes_on_from_its_checkpoint(config):
 
 @pytest.mark.slow
 def test_the_budget_of_minutes_is_kept_and_the_log_tells_the_run(config):
-    lines = []
-    state = TrainingRun(replace(config, steps=10**6), log=lines.append).run(minutes=0.03)
+    state = TrainingRun(replace(config, steps=10**6)).run(minutes=0.03)
     assert 0 < state.step < 10**5
     logged = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
-    assert logged == lines
-    assert set(lines[-1]["psnr"]) == {"input 1/4", "input 1/8", "mean 1/4", "mean 1/8"}
-    assert {"psnr", "psnr_full"} <= set(lines[-1])
+    assert set(logged[-1]["psnr"]) == {"input 1/4", "input 1/8", "mean 1/4", "mean 1/8"}
+    assert {"psnr", "psnr_full"} <= set(logged[-1])
 
 
 @pytest.mark.slow
@@ -227,7 +225,7 @@ def test_learning_rate_rises_rests_and_falls_to_zero():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("- 1", "no mapping"),
+        ("- 1", "must be a mapping"),
         ("name: x\nanatomy: a\noutput: b\nlayers: 3", "layers"),
         ("name: x\nanatomy: a", "output"),
         ("name: x\nanatomy: a\noutput: b\ndose_range: [1/2, 1/20]", "dose_range is"),

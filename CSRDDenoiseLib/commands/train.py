@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from .arguments import check_folder, number
@@ -27,16 +26,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then write the model; an interrupt keeps the last checkpoint."""
+    from ..devices import choose_device
     from ..errors import InputError
     from ..research.training.config import load_config
     from ..research.training.export import export_model
     from ..research.training.loop import TrainingRun
+    from ..research.training.readiness import check_values
 
     config = load_config(args.config)
+    check_values(config)
     check_folder(config.output)
     if not args.export_only:
         with keeping(lambda: _kept(config.output)):
-            run_ = TrainingRun(config, args.device, log=lambda line: print(json.dumps(line), flush=True))
+            run_ = TrainingRun(config, str(choose_device(args.device)))
             run_.run(args.minutes)
         if run_.rank:
             return 0

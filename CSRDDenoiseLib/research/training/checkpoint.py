@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 import torch
 from torch import nn
+
+from ...errors import InputError
 
 NAME = "checkpoint.pt"
 
@@ -33,7 +35,12 @@ class TrainingState:
 def save_checkpoint(
     folder: Path, state: TrainingState, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write a checkpoint beside the last one, then put it in its place."""
+    """Write a checkpoint beside the last one, then put it in its place.
+
+    Raises:
+        InputError: a weight is not finite; the last checkpoint stays.
+    """
+    check_finite({**network.state_dict(), **average.state_dict()}, f"The weights at step {state.step}")
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "state": vars(state),
@@ -47,6 +54,17 @@ def save_checkpoint(
         file.flush()
         os.fsync(file.fileno())
     partial.replace(folder / NAME)
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], what: str) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Raises:
+        InputError: some are.
+    """
+    bad = next((name for name, value in weights.items() if not bool(value.isfinite().all())), None)
+    if bad is not None:
+        raise InputError(f"{what} are not finite ('{bad}' has NaN or infinite values); they are not kept.")
 
 
 def load_checkpoint(folder: Path) -> Optional[dict[str, Any]]:

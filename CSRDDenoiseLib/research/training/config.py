@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
+from ...configuration import read_yaml, structure
 from ...errors import InputError
 from ...model.bundle import CHANNELS, TARGETS
 
@@ -158,32 +159,11 @@ def load_config(path: Path) -> TrainingConfig:
     Raises:
         InputError: the file is missing, is no mapping, or has a key that is not known.
     """
-    import yaml
-
-    if not path.is_file():
-        raise InputError(f"There is no training configuration at '{path}'.")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise InputError(f"'{path}' is no mapping of settings; see docs/training.md for an example.")
-    known = {item.name for item in fields(TrainingConfig)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InputError(f"'{path}' has unknown settings: {', '.join(unknown)}. Known are: {', '.join(sorted(known))}.")
-    for key in ("anatomy", "output"):
-        if key not in values:
-            raise InputError(f"'{path}' lacks the folder '{key}'.")
-    for key in {"anatomy", "output", "data", "split"} & set(values):
-        values[key] = (path.parent / values[key]).resolve()
-    if "/" in (values.get("start_from") or ""):
+    where = f"The training configuration '{path}'"
+    config = structure(read_yaml(path), TrainingConfig, where, text=True)
+    folders = {name: getattr(config, name) for name in ("anatomy", "output", "data", "split")}
+    placed = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
+    if "/" in (config.start_from or ""):
         # a name without a slash is that of a bundled model
-        values["start_from"] = str((path.parent / values["start_from"]).resolve())
-    for key in ("doses", "dose_range", "unseen_doses", "subjects", "sigma_range"):
-        if key in values:
-            values[key] = tuple(_number(value) for value in values[key])
-    return TrainingConfig(**values)
-
-
-def _number(value: Any) -> float:
-    """A number, or a fraction written as text such as ``1/8``."""
-    top, _, bottom = str(value).partition("/")
-    return float(top) / float(bottom or 1)
+        return replace(config, **placed, start_from=str((path.parent / str(config.start_from)).resolve()))
+    return replace(config, **placed)

@@ -10,11 +10,11 @@ import torch
 
 from ...checks.noise import KEY as NOISE_KEY
 from ...model.bundle import CHANNELS, ModelMetadata, build_network, save_model
-from .checkpoint import TrainingState, load_checkpoint
+from .checkpoint import TrainingState, check_finite, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
 from .pool import pool_of
-from .split import load_or_make_split
+from .split import load_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
 _POSITIONS = {"noise-bands": "head-box", "noise-level": "head-box", "reference": "grid-160"}
@@ -38,6 +38,9 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     network = build_network(config.architecture)
     weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
     network.load_state_dict(weights)
+    # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
+    network = network.half()
+    check_finite(network.state_dict(), f"The weights of the checkpoint in '{config.output}'")
     if config.dose_range:
         doses = " to ".join(f"1/{round(1 / dose)}" for dose in reversed(config.dose_range))
     else:
@@ -61,8 +64,7 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         training=_facts(config, state, hardware),
         extra={NOISE_KEY: noise_range(pool_of(config, "train"))},
     )
-    # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
-    save_model(folder, network.half(), metadata)
+    save_model(folder, network, metadata)
     return metadata
 
 
@@ -77,5 +79,5 @@ def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[
         "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "settings": settings,
-        "split": load_or_make_split(config.split_file, (), config.subjects, config.seed),
+        "split": load_split(config.split_file),
     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -15,19 +16,23 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ...devices import arithmetic, choose_precision
+from ...errors import InputError
 from ...model.bundle import build_network, load_model
 from ...model.edm import Preconditioned, in_memory_format
-from ..simulation.anatomy import list_anatomies
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .objective import Coarse, denoising_loss, learning_rate_factor, update_average
 from .patches import Batch, PatchSource
 from .pool import Pool, pool_of, residual_rms
-from .simulators import start_simulators
+from .readiness import anatomies, check_network, claim_pool
+from .simulators import Simulators
 from .split import load_or_make_split
 from .validation import validate
 
+logger = logging.getLogger(__name__)
+
 _STEPS_PER_POOL_CHECK = 100
+_MOST_SKIPPED = 10
 
 
 class TrainingRun:
@@ -38,30 +43,43 @@ class TrainingRun:
     Args:
         config: what to train.
         device: torch device.
-        log: called with every line of the log, besides the file.
+
+    Raises:
+        InputError: the anatomies or the split are not enough, or the pool was simulated with other settings.
     """
 
-    def __init__(self, config: TrainingConfig, device: str = "cpu", log: Callable[[dict], None] = lambda line: None):
-        self.config, self.device, self._echo = config, device, log
+    def __init__(self, config: TrainingConfig, device: str = "cpu"):
+        self.config, self.device = config, device
+        self._skipped = 0
+        self._simulators: Optional[Simulators] = None
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
-        names = list_anatomies(config.anatomy)
-        self.split = load_or_make_split(config.split_file, names, config.subjects, config.seed)
+        names = [] if config.split_file.is_file() else anatomies(config.anatomy)
+        needed = ("train", "validation") if config.validation_phantoms else ("train",)
+        self.split = load_or_make_split(config.split_file, names, config.subjects, config.seed, needed)
         self.pool = pool_of(config, "train", self.split["train"])
         self.validation_pool = pool_of(config, "validation", self.split["validation"])
 
     def run(self, minutes: Optional[float] = None) -> TrainingState:
-        """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands."""
+        """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands.
+
+        Raises:
+            InputError: the network or the pool cannot be used, a simulator failed, or the gradients are not finite.
+        """
         config = self.config
-        simulators = start_simulators(self.pool, config.pool_size, config.simulators) if self.rank == 0 else []
+        check_network(config)
+        for pool in (self.pool, self.validation_pool):
+            claim_pool(pool, self.rank)
+        if self.rank == 0:
+            self._simulators = Simulators(self.pool, config.pool_size, config.simulators)
         try:
             self._wait_for_pool()
             self._build()
             self._train(None if minutes is None else time.monotonic() + 60 * minutes)
         finally:
-            for process in simulators:
-                process.terminate()
+            if self._simulators:
+                self._simulators.stop()
         return self.state
 
     def _build(self) -> None:
@@ -123,6 +141,7 @@ class TrainingRun:
         """Whether there is time for a step, and with how many phantoms: the first process decides for all."""
         phantoms = self.state.phantoms
         if self.rank == 0 and self.state.step % _STEPS_PER_POOL_CHECK == 0:
+            self._check_simulators()
             phantoms = self.pool.available()
         decision = torch.tensor([phantoms, deadline is None or time.monotonic() < deadline])
         if self.world > 1:
@@ -142,16 +161,33 @@ class TrainingRun:
             loss = denoising_loss(self.trained, batch, self.state.sigma_data, self.coarse)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
+        if not bool(torch.isfinite(norm)):
+            self._skip(float(norm))
+            return float("nan")
+        self._skipped = 0
         self.optimiser.step()
         update_average(self.average, self.denoiser, config.ema_decay, step)
         return float(loss.detach())
+
+    def _skip(self, norm: float) -> None:
+        """Leave out a step whose gradient is not finite; a run that has nothing but such steps is stopped."""
+        self._skipped += 1
+        logger.warning("Step %d is left out: its gradient has the norm %g.", self.state.step, norm)
+        if self._skipped >= _MOST_SKIPPED:
+            saved = load_checkpoint(self.config.output) if self.rank == 0 else None
+            kept = f"The checkpoint of step {saved['state']['step']} is kept." if saved else "There is no checkpoint."
+            raise InputError(
+                f"The gradients of {self._skipped} steps up to step {self.state.step} are not finite. {kept} "
+                "Train in float32, with larger patches, or with a smaller learning_rate."
+            )
 
     def _checkpoint(self, losses: list[float], rate: float) -> None:
         if self.rank:
             return
         save_checkpoint(self.config.output, self.state, self.denoiser, self.average, self.optimiser)
-        loss = round(float(np.mean(losses)), 5) if losses else None
+        finite = [loss for loss in losses if np.isfinite(loss)]
+        loss = round(float(np.mean(finite)), 5) if finite else None
         self._log(event="train", loss=loss, steps_per_second=round(rate, 3))
 
     def _validate(self) -> None:
@@ -168,14 +204,19 @@ class TrainingRun:
         line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "phantoms": state.phantoms, **values}
         with (self.config.output / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-        self._echo(line)
+        logger.info("%s", json.dumps(line))
 
     def _wait_for_pool(self) -> None:
         while self.pool.available() < min(self.config.pool_start, self.config.pool_size):
             if self.config.simulators == 0:
                 self.pool.simulate(self.pool.available())
             else:
+                self._check_simulators()
                 time.sleep(1)
+
+    def _check_simulators(self) -> None:
+        if self._simulators:
+            self._simulators.check()
 
 
 def measure_sigma_data(pool: Pool, phantoms: int) -> float:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
+from ...errors import InputError
+
 PARTS = ("train", "validation", "test")
+Split = dict[str, list[str]]
 
 
-def load_or_make_split(path: Path, subjects: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
+def load_or_make_split(
+    path: Path, subjects: Sequence[str], shares: Sequence[float], seed: int, needed: Sequence[str] = ()
+) -> Split:
     """Return the split recorded at ``path``, or draw one by subject and record it.
 
     Each source (the part of a name before the slash) is split with the same shares.
@@ -21,17 +26,58 @@ def load_or_make_split(path: Path, subjects: Sequence[str], shares: Sequence[flo
         subjects: names to divide.
         shares: of training, validation and test.
         seed: of the draw.
+        needed: parts that must not be empty.
+
+    Raises:
+        InputError: a needed part is empty, and nothing is recorded then; or the file is no split.
     """
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        split = load_split(path)
+        _check_parts(split, needed, f"The split '{path}'")
+        return split
+    split = draw_split(subjects, shares, seed)
+    told = ", ".join(f"{share:g}" for share in shares)
+    _check_parts(split, needed, f"The split of {len(subjects)} subjects with the shares {told}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(split, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return split
+
+
+def load_split(path: Path) -> Split:
+    """Read a recorded split.
+
+    Raises:
+        InputError: it cannot be read, or a part is no list of names.
+    """
+    try:
+        split: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The split '{path}' cannot be read: {error}.") from error
+    parts = [split.get(part) for part in PARTS] if isinstance(split, dict) else [None]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts):
+        raise InputError(f"The split '{path}' must have a list of names for each of {', '.join(PARTS)}.")
+    return split
+
+
+def draw_split(subjects: Sequence[str], shares: Sequence[float], seed: int) -> Split:
+    """Divide subjects among the parts at random, each source with the same shares."""
     rng = np.random.default_rng(seed)
-    split: dict[str, list[str]] = {part: [] for part in PARTS}
+    split: Split = {part: [] for part in PARTS}
     for source in sorted({name.split("/")[0] for name in subjects}):
         names = sorted(name for name in subjects if name.split("/")[0] == source)
         rng.shuffle(names)
         ends = np.round(np.cumsum(shares) / sum(shares) * len(names)).astype(int)
         for part, start, end in zip(PARTS, (0, *ends), ends):
             split[part] += names[start:end]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(split, indent=2) + "\n")
     return split
+
+
+def _check_parts(split: Split, needed: Sequence[str], what: str) -> None:
+    empty = next((part for part in needed if not split[part]), None)
+    if empty is not None:
+        raise InputError(
+            f"{what} leaves none for '{empty}'; give more anatomies or other shares ('subjects')"
+            + (", or set 'validation_phantoms' to 0." if empty == "validation" else ".")
+        )

@@ -1,0 +1,151 @@
+"""What would end a run after hours of work, found before its first step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import InputError
+from ...limits import Between
+from ...model.bundle import CHANNELS, build_network, find_model, read_metadata
+from ..simulation.anatomy import list_anatomies
+from .config import TrainingConfig
+from .pool import Pool
+
+logger = logging.getLogger(__name__)
+
+RECORD = "pool.json"
+REGION_CLASSES = "ixi_labels.csv"
+LIMITS = {
+    "doses": Between(0, 0.999, above=True),
+    "unseen_doses": Between(0, 0.999, above=True),
+    "subjects": Between(0, 1),
+    "sigma_data": Between(0, 1e4, above=True),
+    "sigma_range": Between(0, 1e6, above=True),
+    "pool_size": Between(1, 1e6),
+    "pool_start": Between(1, 1e6),
+    "validation_phantoms": Between(0, 1e4),
+    "simulators": Between(0, 1024),
+    "model_spacing": Between(0.5, 10),
+    "patch": Between(4, 512),
+    "batch": Between(1, 4096),
+    "steps": Between(1, 1e9),
+    "learning_rate": Between(0, 1, above=True),
+    "warmup": Between(0, 1e9),
+    "decay_share": Between(0, 1),
+    "sigma_centre": Between(0, 1e4, above=True),
+    "sigma_spread": Between(0, 10),
+    "prior_share": Between(0, 1),
+    "mr_dropout": Between(0, 1),
+    "ema_decay": Between(0, 0.999999),
+    "clip_norm": Between(0, 1e6, above=True),
+    "checkpoint_minutes": Between(0, 1e6),
+    "validation_minutes": Between(0, 1e6),
+    "seed": Between(0, 2**31),
+}
+"""Field of :class:`TrainingConfig` -> what it must be within."""
+
+
+def check_values(config: TrainingConfig) -> None:
+    """Hold a configuration's numbers to their limits.
+
+    Raises:
+        InputError: one is outside, or there is no dose.
+    """
+    for name, limit in LIMITS.items():
+        value = getattr(config, name)
+        if value is not None and not limit.holds(value):
+            raise InputError(f"The training setting '{name}' is {_plain(value)}; it {limit}.")
+    if not config.doses:
+        raise InputError("The training setting 'doses' is empty; give one dose fraction or more.")
+    if not sum(config.subjects) > 0:
+        raise InputError("The training setting 'subjects' is zero for every part.")
+    if config.pool_start > config.pool_size:
+        raise InputError(
+            f"Training waits for {config.pool_start} phantoms ('pool_start'), and only {config.pool_size} are "
+            "simulated ('pool_size')."
+        )
+
+
+def anatomies(folder: Path) -> list[str]:
+    """The names of the anatomies of a folder.
+
+    Raises:
+        InputError: there is none, or the file that names their regions is missing.
+    """
+    names = list_anatomies(folder)
+    if not names:
+        raise InputError(
+            f"The folder 'anatomy', '{folder}', has no anatomies: there is neither ixi/*_T1.nii.gz nor "
+            "synthseg/*.nii.gz in it."
+        )
+    if any(name.startswith("ixi/") for name in names) and not (folder / REGION_CLASSES).is_file():
+        raise InputError(f"The folder 'anatomy', '{folder}', lacks {REGION_CLASSES}, which names the regions of ixi/.")
+    return names
+
+
+def check_network(config: TrainingConfig) -> None:
+    """Build the network without memory for its weights, and check that the run's patches and model fit it.
+
+    Raises:
+        InputError: it cannot be built, takes other channels or patches, or the model to start from is not there.
+    """
+    with torch.device("meta"):
+        network: Any = build_network(config.architecture)
+    channels = 1 + len(CHANNELS[config.normalisation])
+    if network.in_channels != channels:
+        raise InputError(
+            f"The network takes {network.in_channels} channels; the normalisation '{config.normalisation}' gives "
+            f"{channels}. Set 'in_channels' in 'architecture'."
+        )
+    if config.patch % network.multiple:
+        raise InputError(f"The setting 'patch' is {config.patch}; it must be a multiple of {network.multiple}.")
+    if config.start_from is not None:
+        read_metadata(find_model(config.start_from))
+
+
+def claim_pool(pool: Pool, rank: int = 0) -> None:
+    """Record what shapes the phantoms of a pool, or check that they were made so.
+
+    Raises:
+        InputError: the pool's folder holds phantoms of other settings or subjects.
+    """
+    path, shape = pool.folder / RECORD, _shape_of(pool)
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"The record of the pool, '{path}', cannot be read: {error}.") from error
+        wrong = next((name for name in shape if not isinstance(found, dict) or found.get(name) != shape[name]), None)
+        if wrong is not None:
+            had = found.get(wrong) if isinstance(found, dict) else None
+            raise InputError(
+                f"The pool '{pool.folder}' was simulated with {wrong} {_plain(had)}, and this run has "
+                f"{_plain(shape[wrong])}; choose another folder 'data', or remove the pool."
+            )
+    elif rank == 0:
+        if pool.available():
+            logger.warning("The pool '%s' has no record; its phantoms are used as they are.", pool.folder)
+        pool.folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
+
+
+def _shape_of(pool: Pool) -> dict[str, Any]:
+    subjects = hashlib.sha256(json.dumps(pool.subjects).encode()).hexdigest()[:16]
+    shape = {
+        "model_spacing": pool.spacing,
+        "first_seed": pool.first_seed,
+        "dose_range": pool.dose_range,
+        "subjects": f"{len(pool.subjects)} ({subjects})",
+        **getattr(pool, "settings", {}),
+    }
+    return json.loads(json.dumps(shape))
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
