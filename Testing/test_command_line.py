@@ -40,7 +40,7 @@ def words(tmp_path, model_folder) -> list[str]:
 
 def assert_complete(folder: Path) -> None:
     assert np.isfinite(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "out.nii.gz")))).all()
-    assert json.loads((folder / "out.json").read_text())["outputs"]
+    assert json.loads((folder / "out_provenance.json").read_text())["outputs"]
     assert not list(folder.glob(".*")), "leftovers"
 
 

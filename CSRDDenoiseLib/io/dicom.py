@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 import pydicom
@@ -71,7 +71,7 @@ def open_dicom(path: Path, what: str) -> DicomStudy:
     place = f"The {what} series in '{path}'"
     findings = (*findings, *_modality_findings(tags, what, place), *_lossy_findings(tags, what))
     for keyword in ("Rows", "Columns", "SamplesPerPixel", "Modality", "Units"):
-        _require_one(tags, lambda each, keyword=keyword: each.text(keyword), keyword, place)
+        _require_one(tags, keyword, place)
     slices = _slices(tags, place)
     _check_axes(slices, place)
     volumes, frames = split_frames(slices, place)
@@ -138,11 +138,11 @@ def _lossy_findings(tags: Sequence[Tags], what: str) -> tuple[Finding, ...]:
     return ()
 
 
-def _require_one(tags: Sequence[Tags], value: Callable[[Tags], str], name: str, place: str) -> None:
-    counts = Counter(value(each) for each in tags)
+def _require_one(tags: Sequence[Tags], keyword: str, place: str) -> None:
+    counts = Counter(each.text(keyword) for each in tags)
     if len(counts) > 1:
         listed = ", ".join(f"{text or 'none'} in {count}" for text, count in counts.most_common(4))
-        raise InputError(f"{place} mixes slices of different {name} ({listed}); export one series.")
+        raise InputError(f"{place} mixes slices of different {keyword} ({listed}); export one series.")
 
 
 def _slices(tags: Sequence[Tags], place: str) -> list[Slice]:

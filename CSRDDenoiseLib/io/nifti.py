@@ -110,7 +110,7 @@ def _opened(path: Path, what: str) -> Any:
             raise InputError(f"The {what} '{path}' needs its other half '{partner.name}' beside it, which is missing.")
     try:
         with imageglobals.LoggingOutputSuppressor():
-            image = _from_bytes(path) if _is_misnamed(path) else nibabel.load(path)
+            image: Any = _from_bytes(path) if _is_misnamed(path) else nibabel.load(path)
     except MemoryError:
         raise
     # damaged headers raise whatever numpy and nibabel make of them
@@ -141,7 +141,9 @@ def _from_bytes(path: Path) -> Any:
     content = path.read_bytes()
     if content[:2] == _GZIP_MAGIC:
         content = gzip.decompress(content)
-    kinds = [nibabel.MGHImage] if suffix_of(path).startswith(".mg") else [nibabel.Nifti1Image, nibabel.Nifti2Image]
+    kinds: list[Any] = (
+        [nibabel.MGHImage] if suffix_of(path).startswith(".mg") else [nibabel.Nifti1Image, nibabel.Nifti2Image]
+    )
     kind = next((each for each in kinds if each.header_class.may_contain_header(content[:1024])), kinds[0])
     return kind.from_bytes(content)
 

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from .dicom_frames import acquisition_time, duration_s
 from .dicom_tags import Tags, date_time, finite, full_date_time
 from .grid import Grid
-from .volume import Frame, ReadVolume, with_unit
+from .volume import Frame, ReadVolume, Suv, with_unit
 
 SUV_UNIT = "g/mL (SUV)"
 SUV_UNITS = ("g/ml (suv)", "g/ml", "suv", "suvbw", "suv (g/ml)")
@@ -67,26 +67,6 @@ LONGEST_DELAY = timedelta(hours=24)
 
 class _UnknownError(Exception):
     """A tag that the factor needs is missing; the message names it."""
-
-
-@dataclass(frozen=True)
-class Suv:
-    """How the values of a volume become body-weight SUV.
-
-    Attributes:
-        factors: SUV per unit of value, one for all slices or one a slice in slice order; None where unknown.
-        source: how they were derived, or why they are unknown.
-    """
-
-    factors: Optional[tuple[float, ...]]
-    source: str
-
-    @property
-    def factor(self) -> Optional[Any]:
-        """The factor: a number, a list of one a slice, or None."""
-        if self.factors is None:
-            return None
-        return self.factors[0] if len(self.factors) == 1 else list(self.factors)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import SimpleITK as sitk
 
 from ..findings import Finding
-
-if TYPE_CHECKING:
-    from .suv import Suv
 
 UNITS_TAG = "0054|1001"
 UNKNOWN = "unknown"
@@ -40,6 +37,26 @@ class Frame:
 
     start_s: Optional[float] = None
     duration_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Suv:
+    """How the values of a volume become body-weight SUV.
+
+    Attributes:
+        factors: SUV per unit of value, one for all slices or one a slice in slice order; None where unknown.
+        source: how they were derived, or why they are unknown.
+    """
+
+    factors: Optional[tuple[float, ...]]
+    source: str
+
+    @property
+    def factor(self) -> Optional[Any]:
+        """The factor: a number, a list of one a slice, or None."""
+        if self.factors is None:
+            return None
+        return self.factors[0] if len(self.factors) == 1 else list(self.factors)
 
 
 @dataclass(frozen=True)
