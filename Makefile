@@ -9,7 +9,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
 	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test quick evaluate lint docs house clean
+.PHONY: demo test quick evaluate lint docs house reader-page clean
 
 demo: $(READY)  ## denoise the bundled example into demo-output
 	$(RUN) -m CSRDDenoiseLib demo --output demo-output --overwrite
@@ -40,6 +40,11 @@ lint: $(READY)  ## style, format, types and the order of layers
 docs: $(READY)  ## build the documentation site into site
 	$(RUN) -m pip install -qq --constraint constraints.txt --editable '.[docs]'
 	$(RUN) -m mkdocs build --strict
+
+reader-page: CSRDDenoiseLib/readers/page/niivue-niivue-0.69.0.tgz  ## fetch the viewer of "csrd-denoise readers page"
+
+CSRDDenoiseLib/readers/page/niivue-niivue-%.tgz:
+	npm pack --silent --pack-destination $(@D) @niivue/niivue@$*
 
 house: $(READY)  ## count files, lines, smoothing runs and ways out; time "make quick"
 	$(RUN) .ci/house.py --quick

@@ -6,12 +6,12 @@ import csv
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 pytest.importorskip("statsmodels", reason="the extra 'readers' is not installed")
 pytest.importorskip("sklearn", reason="the extra 'readers' is not installed")
 
+import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers

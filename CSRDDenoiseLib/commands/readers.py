@@ -17,6 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("readers", help="design and analyse a reader study", description=DESCRIPTION)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     _add_design(actions)
+    _add_page(actions)
     _add_analyse(actions)
     _add_power(actions)
 
@@ -46,6 +47,19 @@ def _add_design(actions: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, help="of the order, sides and names (default: drawn, kept in the key)")
     parser.set_defaults(run=run_design)
+
+
+def _add_page(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "page",
+        help="write the page for readers without Slicer into a study",
+        description="Writes reader.html into the study folder: one file that works offline. It holds the images if "
+        "they take at most 150 MiB; else readers choose the study folder when they open it.",
+    )
+    parser.add_argument("study", type=Path, metavar="STUDY", help="a study folder")
+    parser.add_argument("--viewer", type=Path, metavar="TGZ", help="NiiVue as npm packs it (default: installed one)")
+    parser.add_argument("--images", choices=("auto", "inside", "folder"), default="auto", help="where images come from")
+    parser.set_defaults(run=run_page)
 
 
 def _add_analyse(actions: argparse._SubParsersAction) -> None:
@@ -101,6 +115,18 @@ def run_design(args: argparse.Namespace) -> int:
     for reading in study.readings:
         print(f"{reading.reader}: {len(reading.trials)} trials in {reading.trials[-1].block} blocks")
     print(f"Give '{args.output}' to the readers. Keep '{key}'.")
+    return 0
+
+
+def run_page(args: argparse.Namespace) -> int:
+    """Write the page of a study."""
+    from ..readers.page import write_page
+    from ..readers.study import PAGE_FILE
+
+    embed = {"auto": None, "inside": True, "folder": False}[args.images]
+    inside = write_page(args.study, args.viewer, embed)
+    how = "It holds the images." if inside else "Readers choose the study folder when they open it."
+    print(f"Wrote {args.study / PAGE_FILE}. {how}")
     return 0
 
 
