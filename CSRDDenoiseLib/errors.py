@@ -38,7 +38,14 @@ class OutOfMemoryError(InputError):
 
 
 MEMORY_IS_USED_UP = "The memory is used up. Choose smaller patches or close other programs."
-_WORDS_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to map segment")
+_WORDS_OF_MEMORY = (
+    "allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "failed to map segment",
+    "seems to be oom",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -59,3 +59,17 @@ class Reporter:
         eta = spent * (1 - fraction) / fraction if fraction > 0.02 else None
         if self._callback(Progress(stage, step, of, round(fraction, 4), eta, message)) is False:
             raise Cancelled("Cancelled. Nothing was written.")
+
+
+# seconds a stage takes on one million voxels and two cores, roughly: they only place the progress bar
+_SHARES = {"align": 1.0, "normalise": 1.0, "sample": 0.0, "restore": 1.0}
+_SHARE_OF_FILES, _SHARE_OF_REPORT, _SHARE_OF_EVALUATION = 2.0, 6.0, 4.0
+
+
+def shares_of(evaluations: int, files: bool = False, report: bool = False) -> dict[str, float]:
+    """Return what share of the time each stage of a run takes, in the stages' order."""
+    run = {**_SHARES, "sample": _SHARE_OF_EVALUATION * evaluations}
+    if not files:
+        return run
+    written = {"write": _SHARE_OF_FILES, **({"report": _SHARE_OF_REPORT} if report else {})}
+    return {"read": _SHARE_OF_FILES, **run, **written}

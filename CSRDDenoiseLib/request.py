@@ -1,6 +1,6 @@
-"""What can be wrong with a request, told in one sentence with the numbers, before any heavy work.
+"""What can be wrong with a request, found before any heavy work.
 
-Every function raises :class:`InputError`, or returns warnings (sentences) where the run can go on.
+Every function raises :class:`InputError`, one sentence with the numbers, or returns findings where the run can go on.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError, ModelError
+from .findings import Finding, warning
 from .io.grid import Grid
 from .io.read import check_readable
 from .io.write import check_output_folder, check_output_path, output_suffix, record_path, sidecar_path
-from .prepare.align import Aligned
 from .report.drawing import require_matplotlib
 from .settings import DenoiseSettings
 
@@ -80,6 +80,11 @@ class FileRequest:
         return {name: path for name, path in named.items() if path}
 
     @property
+    def outputs(self) -> dict[str, Path]:
+        """Name -> path of everything that is written beside the record."""
+        return {**self.volumes, **({"report": self.page} if self.page else {})}
+
+    @property
     def page(self) -> Optional[Path]:
         """Where the report goes, named after the denoised PET: ``denoised.nii.gz`` -> ``FOLDER/denoised.html``."""
         return self.report and self.report / sidecar_path(self.output).with_suffix(".html").name
@@ -99,7 +104,7 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     if request.report:
         require_matplotlib()
     elif request.labels:
-        raise InputError("The label map is for the report; ask for one (--report FOLDER), or leave the labels out.")
+        raise InputError("The label map is for the report; ask for one, or leave the labels out.", hint="report")
     _check_outputs(request)
 
 
@@ -123,9 +128,9 @@ def check_model(metadata: ModelMetadata, with_mr: bool) -> None:
         raise InputError(f"The model '{metadata.name}' needs an MR; give one, or choose another model.")
 
 
-def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
-    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and warnings."""
-    pet, warnings = _check_volume(pet, "PET", nan_to_zero)
+def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and findings."""
+    pet, findings = _check_volume(pet, "PET", nan_to_zero)
     extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
     if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
         raise InputError(
@@ -138,39 +143,39 @@ def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]
         raise InputError(f"{negative:.0%} of the PET is negative, so it is not an activity; is it a difference image?")
     if values.max() <= 0:
         raise InputError(f"The PET has no positive value (maximum {values.max():g}).")
-    return pet, warnings
+    return pet, findings
 
 
-def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
-    """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and warnings."""
-    mr, warnings = _check_volume(mr, "MR", nan_to_zero)
+def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and findings."""
+    mr, findings = _check_volume(mr, "MR", nan_to_zero)
     _check_differs(mr, pet, "MR")
-    return mr, warnings
+    return mr, findings
 
 
-def check_reference(reference: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
-    """Refuse a full-dose reference as :func:`check_mr` does an MR; return it likewise, and warnings."""
+def check_reference(
+    reference: sitk.Image, pet: sitk.Image, nan_to_zero: bool
+) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse a full-dose reference as :func:`check_mr` does an MR; return it likewise, and findings."""
     name = INPUT_NAMES["full_dose_reference"]
-    reference, warnings = _check_volume(reference, name, nan_to_zero)
+    reference, findings = _check_volume(reference, name, nan_to_zero)
     _check_differs(reference, pet, name)
-    return reference, warnings
+    return reference, findings
 
 
 def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
     """Refuse an MR that does not reach to where the PET lies."""
     gap = _gap_mm(Grid.of(pet), Grid.of(mr))
     if gap > 0:
-        raise InputError(_apart(pet, mr, f"there are {gap:.0f} mm between them"))
+        raise _apart(pet, mr, f"there are {gap:.0f} mm between them")
 
 
-def check_overlap(aligned: Aligned, head: np.ndarray, pet: sitk.Image, mr: sitk.Image) -> list[str]:
-    """Warn when the MR covers less than half of the head (boolean (D, H, W)); refuse when it covers none of it."""
-    covered = float(aligned.covered[head].mean())
-    if covered == 0:
-        raise InputError(_apart(pet, mr, "the MR covers nothing of the head"))
-    if covered < MIN_HEAD_COVERED:
-        return [f"The MR covers only {covered:.0%} of the head in the PET; check that the two are registered."]
-    return []
+def check_overlap(covered: np.ndarray, head: np.ndarray, pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
+    """Warn when the MR covers less than half of the head, refuse when it covers none of it; both boolean (D, H, W)."""
+    share = float(covered[head].mean())
+    if share == 0:
+        raise _apart(pet, mr, "the MR covers nothing of the head")
+    return (warning("overlap.partial", covered=share),) if share < MIN_HEAD_COVERED else ()
 
 
 def check_residual(residual: np.ndarray, metadata: ModelMetadata) -> None:
@@ -183,16 +188,7 @@ def check_residual(residual: np.ndarray, metadata: ModelMetadata) -> None:
         )
 
 
-def check_spacing(pet: sitk.Image, spacing_range: tuple[float, float]) -> list[str]:
-    """Warn when the PET's voxels lie outside what the model was trained for (mm)."""
-    low, high = spacing_range
-    if all(low - 1e-3 <= step <= high + 1e-3 for step in pet.GetSpacing()):
-        return []
-    told = " x ".join(f"{step:.2f}" for step in pet.GetSpacing())
-    return [f"The PET's voxels are {told} mm; the model knows {low:g} to {high:g} mm, so the result is less sure."]
-
-
-def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
         size = " x ".join(map(str, image.GetSize()))
         raise InputError(
@@ -201,12 +197,12 @@ def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
         )
     if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
         image = sitk.Cast(image, sitk.sitkFloat32)
-    image, warnings = _check_finite(image, what, nan_to_zero)
+    image, findings = _check_finite(image, what, nan_to_zero)
     values = sitk.GetArrayViewFromImage(image)
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise InputError(f"The {what} is {low:g} everywhere; it holds no image.")
-    return image, warnings
+    return image, findings
 
 
 def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
@@ -214,22 +210,25 @@ def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
         raise InputError(f"The {what} is identical to the PET, voxel by voxel; give the {what} or leave it out.")
 
 
-def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, list[str]]:
+def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
     values = sitk.GetArrayViewFromImage(image)
     bad = ~np.isfinite(values)
     count = int(bad.sum())
     if not count:
-        return image, []
-    told = f"{count} of {values.size} voxels ({count / values.size:.2g} of all) that are NaN or infinite"
+        return image, ()
+    share = count / values.size
     if not nan_to_zero:
-        raise InputError(f"The {what} has {told}; repair it, or set them to zero with --nan-to-zero.")
-    return Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype)), [f"The {what} had {told}; now zero."]
+        raise InputError(
+            f"The {what} has {count} of {values.size} voxels ({share:.2g} of all) that are NaN or infinite; repair it, "
+            "or have them set to zero.",
+            hint="nan_to_zero",
+        )
+    repaired = Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype))
+    return repaired, (warning("values.replaced", what=what, count=count, size=int(values.size), share=share),)
 
 
 def _check_outputs(request: FileRequest) -> None:
-    outputs = {**request.volumes, "record": record_path(request.output)}
-    if request.page:
-        outputs["report"] = request.page
+    outputs = {**request.outputs, "record": record_path(request.output)}
     # a file's own JSON (BIDS), and the record of the run that made it, are part of the input
     beside = [name(path) for path in request.inputs.values() for name in (sidecar_path, record_path)]
     guarded = [*request.inputs.values(), *(path for path in beside if path.exists())]
@@ -243,7 +242,9 @@ def _check_outputs(request: FileRequest) -> None:
         if any(_same(path, other) for other in guarded):
             raise InputError(f"The {name} would overwrite an input, '{path}'; give another path.")
         if path.exists() and not request.overwrite:
-            raise InputError(f"The {name} '{path}' exists already; choose another name or use --overwrite.")
+            raise InputError(
+                f"The {name} '{path}' exists already; choose another name, or have it replaced.", hint="overwrite"
+            )
     for folder in {(path.resolve() if path.is_symlink() else path).parent for path in outputs.values()}:
         # the report's folder is made when the report is written
         check_output_folder(folder.parent if folder == request.report and not folder.exists() else folder)
@@ -259,9 +260,10 @@ def _gap_mm(one: Grid, other: Grid) -> float:
     return float(np.linalg.norm(np.maximum(np.maximum(a.min(0) - b.max(0), b.min(0) - a.max(0)), 0)))
 
 
-def _apart(pet: sitk.Image, mr: sitk.Image, detail: str) -> str:
+def _apart(pet: sitk.Image, mr: sitk.Image, detail: str) -> InputError:
     middle = Grid.of(pet).corners().mean(0) - Grid.of(mr).corners().mean(0)
-    return (
+    return InputError(
         f"The PET and the MR do not overlap in space: {detail}, and their centres are {np.linalg.norm(middle):.0f} mm "
-        "apart. Register the MR to the PET (--register), or leave it out."
+        "apart. Register the MR to the PET, or leave it out.",
+        hint="register",
     )

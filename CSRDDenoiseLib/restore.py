@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .io.grid import Grid, resample
-from .scan import BRAIN_THRESHOLD, robust_std, smooth
+from .scan import Scan, robust_std, smooth
 
 MEAN_LIMIT = 0.01
 STRUCTURE_MM = 9.0
@@ -35,19 +35,18 @@ def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[flo
     return residual - np.float32(_STRUCTURE_GAIN) * excess * mask
 
 
-def hold_mean(residual: np.ndarray, smoothed: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
+def hold_mean(residual: np.ndarray, scan: Scan) -> tuple[np.ndarray, float]:
     """Keep mean brain activity within 1 %: the counts of a whole brain fix it better than any network can.
 
     Args:
-        residual: (D, H, W), relative to the mean of the brain.
-        smoothed: (D, H, W), the low-dose PET, smoothed, relative to the mean of the brain.
-        mask: boolean (D, H, W), the head.
+        residual: (D, H, W), relative to the brain mean.
+        scan: the low-dose PET.
 
     Returns:
         The residual, less a multiple of the smoothed PET where the mean would change by more than 1 %; and the
         relative change that the network asked for.
     """
-    brain = mask & (smoothed > BRAIN_THRESHOLD)
+    brain, smoothed = scan.brain, scan.smoothed
     if not brain.any():
         return residual, 0.0
     change = float(residual[brain].mean(dtype=np.float64) / smoothed[brain].mean(dtype=np.float64))

@@ -1,17 +1,22 @@
-"""Normalise: from physical units to what the network sees, by a positive factor only (numpy and scipy, no I/O).
+"""Scan: one PET frame on a grid, and what is known of it: head, brain mean, smoothed volume, noise; each found once.
 
 Arrays are in anatomical order (z to superior, y to posterior, x to left), shape (D, H, W). Training and inference
-both come through here, so that a model meets at run time exactly what it met in training.
+both come through here, so that a model meets at run time exactly what it met in training. Every threshold is relative,
+so units do not matter.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Optional, Sequence
 
 import numpy as np
 from scipy import ndimage
+
+from .errors import InputError
+from .io.grid import Grid
 
 HEAD_SMOOTHING_MM = 8.0
 HEAD_THRESHOLD = 0.12
@@ -31,12 +36,128 @@ class Head:
     Attributes:
         mask: boolean (D, H, W), the head with a margin; air is False.
         box: three slices, the bounding box of ``mask``.
-        scale: mean of the smoothed PET over its bright part, in the PET's unit; dividing by it normalises.
+        brain_mean: mean of the smoothed PET over its bright part, in the PET's unit; dividing by it normalises.
     """
 
     mask: np.ndarray
     box: tuple[slice, slice, slice]
-    scale: float
+    brain_mean: float
+
+    @property
+    def scale(self) -> float:
+        """The brain mean, by its former name."""
+        return self.brain_mean
+
+    def cropped(self) -> Head:
+        """Return the head in its own bounding box."""
+        whole = tuple(slice(0, part.stop - part.start) for part in self.box)
+        return Head(self.mask[self.box].copy(), whole, self.brain_mean)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One PET frame on a grid; whatever is worked out of it is worked out when first asked for, and once.
+
+    Attributes:
+        pet: (D, H, W) in the PET's unit.
+        grid: where it lies.
+        known_head: the head, where it is known already.
+    """
+
+    pet: np.ndarray
+    grid: Grid
+    known_head: Optional[Head] = None
+
+    @classmethod
+    def of_array(cls, pet: np.ndarray, spacing: Sequence[float], head: Optional[Head] = None) -> Scan:
+        """Return the scan of a PET (D, H, W) whose place in space does not matter; ``spacing`` in mm, (D, H, W)."""
+        identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        grid = Grid(tuple(pet.shape[::-1]), tuple(float(side) for side in spacing[::-1]), (0.0, 0.0, 0.0), identity)
+        return cls(pet, grid, head)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Voxel sides in mm, (D, H, W)."""
+        return self.grid.array_spacing
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return float(np.prod(self.spacing)) / 1000
+
+    @cached_property
+    def head(self) -> Head:
+        """The head.
+
+        Raises:
+            InputError: the PET shows none.
+        """
+        found = self.known_head or (self._calm and _head_in(self._calm, self.spacing))
+        if found is None:
+            raise InputError("No head was found in the PET: nothing in it stands out from the background.")
+        return found
+
+    @property
+    def brain_mean(self) -> float:
+        """Mean activity of the brain, in the PET's unit."""
+        return self.head.brain_mean
+
+    @cached_property
+    def relative(self) -> np.ndarray:
+        """The PET relative to the brain mean, float32."""
+        return np.asarray(self.pet / self.brain_mean, np.float32)
+
+    @cached_property
+    def smoothed(self) -> np.ndarray:
+        """The same, smoothed by :data:`HEAD_SMOOTHING_MM`."""
+        if self._calm is None:
+            return np.zeros(self.pet.shape, np.float32)
+        return self._calm.smoothed * np.float32(self._calm.peak / self.brain_mean)
+
+    @cached_property
+    def brain(self) -> np.ndarray:
+        """Where the smoothed PET is as bright as brain, boolean."""
+        return self.head.mask & (self.smoothed > BRAIN_THRESHOLD)
+
+    @cached_property
+    def core(self) -> np.ndarray:
+        """The bright part of the brain, where noise is measured, boolean."""
+        return bright_core(self.relative, self.head.mask, self.spacing, self.smoothed)
+
+    @cached_property
+    def noise_level(self) -> float:
+        """What :func:`noise_level` makes of the PET."""
+        return noise_in(self.relative, self.core)
+
+    def foreground(self) -> np.ndarray:
+        """Return what stands out from the background, without a margin, boolean."""
+        return _foreground(self.smoothed)
+
+    def cropped(self) -> Scan:
+        """Return the part in the head's box, with what was worked out so far, so that the rest can be freed."""
+        box = self.head.box
+        part = Scan(self.pet[box].copy(), self.grid.crop(box), self.head.cropped())
+        for name in ("relative", "smoothed", "brain", "core"):
+            if name in self.__dict__:
+                part.__dict__[name] = self.__dict__[name][box].copy()
+        if "noise_level" in self.__dict__:
+            part.__dict__["noise_level"] = self.noise_level
+        return part
+
+    @cached_property
+    def _calm(self) -> Optional[_Calm]:
+        return _calmed(self.pet, self.spacing)
+
+
+@dataclass(frozen=True)
+class _Calm:
+    """A PET relative to its maximum, smoothed, and that maximum.
+
+    A float32 filter of values near 1e-30 or 1e30 would under- or overflow, so the filter sees relative values only.
+    """
+
+    smoothed: np.ndarray
+    peak: float
 
 
 def smooth(volume: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
@@ -51,24 +172,34 @@ def find_head(pet: np.ndarray, spacing: Sequence[float]) -> Optional[Head]:
     Returns:
         The head, or None when nothing in the volume stands out.
     """
-    # max-normalised first: a float32 filter of values near 1e-30 or 1e30 would under- or overflow
+    calm = _calmed(pet, spacing)
+    return None if calm is None else _head_in(calm, spacing)
+
+
+def _calmed(pet: np.ndarray, spacing: Sequence[float]) -> Optional[_Calm]:
     peak = float(np.max(pet))
     if not np.isfinite(peak) or peak <= 0:
         return None
     relative = np.divide(pet, peak, out=np.empty(pet.shape, np.float32), dtype=np.float64, casting="same_kind")
-    smoothed = smooth(relative, spacing, HEAD_SMOOTHING_MM)
-    del relative
-    bright = float(np.quantile(smoothed, 0.99))
-    if bright <= 0:
+    return _Calm(smooth(relative, spacing, HEAD_SMOOTHING_MM), peak)
+
+
+def _foreground(smoothed: np.ndarray) -> np.ndarray:
+    return smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, 0.99))
+
+
+def _head_in(calm: _Calm, spacing: Sequence[float]) -> Optional[Head]:
+    smoothed = calm.smoothed
+    if float(np.quantile(smoothed, 0.99)) <= 0:
         return None
-    mask = _largest_component(smoothed > HEAD_THRESHOLD * bright)
+    mask = _largest_component(_foreground(smoothed))
     if not mask.any():
         return None
     level = float(np.quantile(smoothed[mask], 0.95))
     brain = mask & (smoothed > BRAIN_THRESHOLD * level)
-    scale = float(smoothed[brain].mean(dtype=np.float64)) * peak
+    brain_mean = float(smoothed[brain].mean(dtype=np.float64)) * calm.peak
     mask = _grow(mask, spacing, HEAD_MARGIN_MM)
-    return Head(mask=mask, box=ndimage.find_objects(mask.astype(np.uint8))[0], scale=scale)
+    return Head(mask=mask, box=ndimage.find_objects(mask.astype(np.uint8))[0], brain_mean=brain_mean)
 
 
 def measure_normalising(side: int) -> float:
@@ -94,13 +225,16 @@ def noise_level(
     in the bright part of the brain. On the model's grid that is near the standard deviation of the residual.
 
     Args:
-        pet: divided by the head's scale.
+        pet: divided by the brain mean.
         mask: the head.
         spacing: voxel sides in mm, in the order of the axes.
         smoothed: the PET smoothed by :data:`HEAD_SMOOTHING_MM`, where it is at hand.
     """
-    pet = np.asarray(pet, np.float32)
-    core = bright_core(pet, mask, spacing, smoothed)
+    return noise_in(np.asarray(pet, np.float32), bright_core(pet, mask, spacing, smoothed))
+
+
+def noise_in(pet: np.ndarray, core: np.ndarray) -> float:
+    """Estimate the noise as :func:`noise_level` does, where the :func:`bright_core` is known already."""
     fine = ndimage.uniform_filter(pet, 3)
     return max(robust_std(np.subtract(pet, fine, out=fine)[core]), LEAST_NOISE_LEVEL)
 

@@ -89,6 +89,7 @@ SENTENCES: Mapping[str, str] = {
     "was; register them by hand, or leave the MR out.",
     "registration.no_gain": "The registration found no better place for the MR (normalised mutual information "
     "{nmi_before:.3f} as it was, {nmi_after:.3f} at best), so the MR stays where it was.",
+    "registration.applied": "The MR was moved by {offset_mm:.1f} mm and {angle_degrees:.1f} degrees to fit the PET.",
     "alignment.doubtful": "The alignment of PET and MR is doubtful: {reason:phrase}. Look at both, and register the MR "
     "to the PET ({hint:register}) or leave the MR out.",
     "alignment.misaligned": "PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET "
@@ -155,8 +156,8 @@ PHRASES: Mapping[str, str] = {
     "less": "less noisy",
     "nothing": "",
     "full-dose reference": "; about dose {dose:fraction} of the full-dose reference",
-    "typical full dose of the training": "; about dose {dose:fraction}, likely {dose_low:fraction} to "
-    "{dose_high:fraction}, if its full dose was typical of the training; for a better estimate, "
+    "typical full dose of the training": "; about dose {dose:fraction}, likely {largest_dose:fraction} to "
+    "{smallest_dose:fraction}, if its full dose was typical of the training; for a better estimate, "
     "{hint:full_dose_reference}",
 }
 """Value -> part of a sentence, a template over the same values."""

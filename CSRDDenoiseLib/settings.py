@@ -19,6 +19,24 @@ _KINDS = {"str": (str, "a text"), "int": (Integral, "a whole number"), "float": 
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What of the settings the spread of the draws depends on; see :class:`DenoiseSettings` for the fields.
+
+    A calibration of the uncertainty is good for the recipe that it was fitted with, and for no other.
+    """
+
+    sampler: str
+    steps: int
+    samples: int
+    estimate: str = "mean"
+    churn: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class DenoiseSettings:
     """What a run does besides its inputs and its model.
 
@@ -99,6 +117,11 @@ class DenoiseSettings:
         """The (D, H, W) of the patches, or None where they are to follow the memory."""
         size = self.patch_size
         return size if size is None or isinstance(size, tuple) else (size,) * 3
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the spread of the draws depends on."""
+        return Recipe(self.sampler, self.steps, self.samples, self.estimate, float(self.churn))
 
     @property
     def evaluations(self) -> int:

@@ -2,16 +2,20 @@
 
 The spread of the samples shows where a model is uncertain, but not the size of the error: it includes neither the
 model's own bias nor the noise of the full dose. The table maps a spread to the root mean square error against the full
-dose that was measured with it. It is in the model's metadata, ``extra["calibration"]``.
+dose that was measured with it. It stands in the model's metadata, in ``recipes``, beside the settings that it was
+fitted with; with other settings the spread is another, so the table is not applied.
 """
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 
+from .findings import Finding, info, warning
 from .scan import smooth
+from .settings import Recipe
 
 KEY = "calibration"
 SMOOTHING_MM = 6.0
@@ -59,18 +63,35 @@ def predict_error(spread: np.ndarray, table: Mapping[str, Any]) -> np.ndarray:
 
 
 def calibrate(
-    spread: Optional[np.ndarray], spacing: Sequence[float], extra: Mapping[str, Any]
-) -> tuple[Optional[np.ndarray], dict[str, Any]]:
-    """Turn the spread of samples (D, H, W), in the model's unit, into the error to expect, if the model has a table.
+    spread: Optional[np.ndarray], spacing: Sequence[float], recipes: Sequence[Mapping[str, Any]], used: Recipe
+) -> tuple[Optional[np.ndarray], tuple[Finding, ...]]:
+    """Turn the spread of samples into the error to expect, if the model has a table for the recipe that was used.
+
+    Args:
+        spread: (D, H, W), in the model's unit, or None.
+        spacing: voxel sides in mm, (D, H, W).
+        recipes: of the model's metadata: fields of :class:`~CSRDDenoiseLib.settings.Recipe` and a ``calibration``.
+        used: recipe of the run.
 
     Returns:
-        The error, or the spread as it is, and facts for the record.
+        The error, or the spread as it is, and the finding ``uncertainty``.
     """
-    table = extra.get(KEY)
-    if spread is None or not table:
-        return spread, {"calibrated": False}
-    facts = {name: value for name, value in table.items() if name not in ("spread", "error")}
-    return predict_error(pooled_spread(spread, spacing, table["smoothing_mm"]), table), {"calibrated": True, **facts}
+    if spread is None:
+        return None, (info("uncertainty.none", calibrated=False),)
+    fitting = next((each[KEY] for each in recipes if recipe_of(each) == used), None)
+    if fitting is not None:
+        told = {name: value for name, value in fitting.items() if name not in ("spread", "error")}
+        error = predict_error(pooled_spread(spread, spacing, fitting["smoothing_mm"]), fitting)
+        return error, (info("uncertainty.calibrated", calibrated=True, **told),)
+    if not recipes:
+        return spread, (info("uncertainty.spread", calibrated=False),)
+    fitted = {"fitted": recipe_of(recipes[0]).as_dict(), "used": used.as_dict()}
+    return spread, (warning("uncertainty.not_calibrated", calibrated=False, **fitted),)
+
+
+def recipe_of(entry: Mapping[str, Any]) -> Recipe:
+    """Return the settings of an entry of a model's ``recipes``."""
+    return Recipe(**{field.name: entry[field.name] for field in fields(Recipe) if field.name in entry})
 
 
 def calibration_error(predicted: np.ndarray, error: np.ndarray, bins: int = 10) -> float:

@@ -11,7 +11,7 @@ Requests (``id`` is chosen by the caller and comes back with every answer):
                :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
 ``report``     ``pet``, ``denoised``, ``output`` (paths), ``provenance`` (the record of the run), optional ``mr``,
                ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
-``calibrate``  ``model``, ``device``: time one evaluation of the network
+``estimate``   ``model``, ``device``: time one evaluation of the network
 ``info``       devices and versions
 ``cancel``     stop the request of that ``id``
 =============  =======================================================================================
@@ -36,14 +36,17 @@ from typing import Any, BinaryIO, Callable, Optional
 
 from .errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
 from .progress import Progress, ProgressCallback
+from .sentences import SLICER, error_sentence, sentences
 from .settings import DenoiseSettings
 
 SECONDS_TO_STOP = 2.0
-CALIBRATION_SIDE = 48
+TIMED_SIDE = 48
 # finding the head is about half of what a run does before and after sampling, files included
 SHARE_OF_NORMALISING = 0.5
-WORK = ("denoise", "report", "calibrate", "info")
+WORK = ("denoise", "report", "estimate", "info")
 CANCEL = "cancel"
+# a panel of before the rename
+_FORMER_NAMES = {"calibrate": "estimate"}
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -96,13 +99,14 @@ class Worker:
     def _accept(self, line: bytes) -> None:
         try:
             request = json.loads(line)
-            if not isinstance(request, dict) or request.get("command") not in (*WORK, CANCEL):
+            if not isinstance(request, dict) or request.get("command") not in (*WORK, CANCEL, *_FORMER_NAMES):
                 raise InputError(f"A request is a JSON object whose 'command' is one of {', '.join((*WORK, CANCEL))}.")
         except (ValueError, RecursionError) as error:
             self._send(error_message(None, InputError(f"The line is not JSON: {error}.")))
         except InputError as error:
             self._send(error_message(None, error))
         else:
+            request["command"] = _FORMER_NAMES.get(request["command"], request["command"])
             if request["command"] == CANCEL:
                 self._cancelled.add(request.get("id"))
             else:
@@ -132,7 +136,8 @@ def error_message(identity: Any, error: Exception) -> dict[str, Any]:
     elif isinstance(error, ModuleNotFoundError):
         error = InputError(f"The Python package '{error.name}' is missing. Install it and try again.")
     kind = type(error).__name__ if isinstance(error, CSRDError) else "InternalError"
-    message = str(error) if kind != "InternalError" else f"The run failed with {type(error).__name__}: {error}"
+    failed = f"The run failed with {type(error).__name__}: {error}"
+    message = failed if kind == "InternalError" else error_sentence(error, SLICER)
     return {"event": "error", "id": identity, "kind": kind, "message": message, "details": details}
 
 
@@ -162,7 +167,7 @@ class Engine:
         self._model: Any = None
 
     def denoise(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
-        """Denoise files; answer with the record, the warnings and the summary of what changed."""
+        """Denoise files; answer with the record, the findings and the summary of what changed."""
         settings = settings_from_request(request.get("settings", {}))
         _require_paths(request, "pet", "output")
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
@@ -174,7 +179,8 @@ class Engine:
         result = denoise_files(files, settings, self._loaded(request, settings.device), report)
         return {
             "provenance": result.provenance,
-            "warnings": list(result.warnings),
+            "findings": [finding.as_dict() for finding in result.findings],
+            "warnings": list(sentences(result.findings, SLICER)),
             "summary": summarise_change(result.denoised, result.difference).as_dict(),
         }
 
@@ -197,7 +203,7 @@ class Engine:
             temporary[path].write_text(report_page(RunImages(**images), facts), encoding="utf-8")
         return {"path": str(path)}
 
-    def calibrate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+    def estimate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
         from .devices import choose_device
         from .infer.cost import BYTES_PER_FIELD_VOXEL
@@ -211,8 +217,8 @@ class Engine:
             "device": device,
             "model": _model_of(request),
             "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
-            "voxels_per_second": measure_speed(model, CALIBRATION_SIDE),
-            "seconds_per_field_voxel": measure_normalising(CALIBRATION_SIDE) / SHARE_OF_NORMALISING,
+            "voxels_per_second": measure_speed(model, TIMED_SIDE),
+            "seconds_per_field_voxel": measure_normalising(TIMED_SIDE) / SHARE_OF_NORMALISING,
             "bytes_per_voxel": model.metadata.bytes_per_voxel,
             "bytes_per_state_voxel": 4 * STATE_VOLUMES,
             "bytes_per_field_voxel": BYTES_PER_FIELD_VOXEL,

@@ -16,6 +16,7 @@ from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.prepare.scheme import Condition, make_condition
 from CSRDDenoiseLib.progress import Reporter
 from CSRDDenoiseLib.resources import resource_folder
+from CSRDDenoiseLib.scan import Scan
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 MEAN = DenoiseSettings(sampler="mean", device="cpu", precision="float32")
@@ -32,7 +33,7 @@ def example(model) -> Condition:
     folder = resource_folder() / "SampleData"
     pet, mr = (read_volume(folder / name) for name in ("low_dose_1_10.nii.gz", "mr.nii.gz"))
     aligned = to_model_grid(pet, mr, model.metadata.voxel_spacing_mm)
-    return make_condition(model.metadata.normalisation, aligned.pet, aligned.mr, aligned.grid.array_spacing).cropped()
+    return make_condition(model.metadata.normalisation, Scan(aligned.pet, aligned.grid), aligned.mr).cropped()
 
 
 def part(

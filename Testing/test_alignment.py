@@ -32,6 +32,7 @@ from CSRDDenoiseLib.prepare.register import (
 )
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS, Bench
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+from CSRDDenoiseLib.sentences import CLI, sentence
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 FAST = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu")
@@ -93,13 +94,13 @@ def test_verdict_and_estimated_offset(example, landmarks, shift, degrees, verdic
     assert 1 < found.nmi <= found.nmi_best + 1e-3 < 2
 
 
-def test_aligned_pair_is_silent_and_a_misaligned_one_is_told_with_numbers(example, landmarks):
+def test_aligned_pair_gets_no_warning_and_a_misaligned_one_gets_numbers(example, landmarks):
     pet, mr = example
-    warnings, facts = check_alignment(pet, mr)
-    assert warnings == [] and facts["verdict"] == "aligned"
-    (warning,), facts = check_alignment(pet, moved(mr, motion_of(landmarks, (0, 9, 0), 8)))
-    assert "misaligned" in warning and "--register" in warning
-    assert f"{facts['offset_mm']:.1f} mm and {facts['angle_degrees']:.1f} degrees" in warning
+    (finding,) = check_alignment(pet, mr)
+    assert finding.code == "alignment.aligned" and not finding.is_warning
+    (finding,) = check_alignment(pet, moved(mr, motion_of(landmarks, (0, 9, 0), 8)))
+    assert finding.code == "alignment.misaligned" and "--register" in sentence(finding, CLI)
+    assert f"{finding.values['offset_mm']:.1f} mm and {finding.values['angle_degrees']:.1f} deg" in sentence(finding)
 
 
 @pytest.mark.parametrize(("side", "centre"), [(14, (0, 8, 4)), (14, (-6, -6, 4)), (20, (0, 0, 0))])
@@ -120,9 +121,9 @@ def test_more_noise_is_no_misalignment(example):
 
 def test_mr_that_shows_nothing_of_the_head_is_doubtful(example):
     pet, mr = example
-    (warning,), facts = check_alignment(pet, noise_like(mr))
-    assert facts["verdict"] == "doubtful" and facts["prominence"] < 0.25
-    assert "too little in common" in warning
+    (finding,) = check_alignment(pet, noise_like(mr))
+    assert finding.code == "alignment.doubtful" and finding.values["prominence"] < 0.25
+    assert finding.values["reason"] == "nothing_in_common"
 
 
 def test_mr_far_away_is_misaligned(example, landmarks):
@@ -132,7 +133,7 @@ def test_mr_far_away_is_misaligned(example, landmarks):
 
 
 def test_pet_without_a_head_has_no_alignment(example):
-    assert check_alignment(example[0] * 0, example[1]) == ([], {})
+    assert check_alignment(example[0] * 0, example[1]) == ()
 
 
 def test_mutual_information_is_one_where_nothing_is_shared_and_falls_with_distance(example, landmarks):
@@ -208,12 +209,12 @@ def test_any_geometry_gets_a_verdict_or_none_and_no_crash(seed):
         array = head_array(tuple(shape)) - np.float32(rng.choice([0, 2500]))
         directions = rotation(float(rng.uniform(0, 360)), tuple(rng.normal(size=3)))
         images.append(as_image(array * np.float32(10.0 ** rng.integers(-9, 9)), tuple(spacing), origin, directions))
-    warnings, facts = check_alignment(*images)
-    assert facts == {} or facts["verdict"] in ("aligned", "doubtful", "misaligned")
-    assert bool(warnings) == (facts.get("verdict") not in (None, "aligned"))
-    placed, warnings, facts = register_mr(*images)
-    assert (placed is images[1]) == bool(warnings) == (not facts["applied"])
-    json.dumps(facts, allow_nan=False)
+    findings = check_alignment(*images)
+    assert [finding.values["verdict"] for finding in findings] in ([], ["aligned"], ["doubtful"], ["misaligned"])
+    assert all(finding.is_warning == (finding.code != "alignment.aligned") for finding in findings)
+    placed, finding = register_mr(*images)
+    assert (placed is images[1]) == finding.is_warning == (not finding.values["applied"])
+    json.dumps([each.as_dict() for each in (*findings, finding)], allow_nan=False)
 
 
 # -- in a run

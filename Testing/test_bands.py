@@ -9,7 +9,7 @@ from scipy import ndimage
 from CSRDDenoiseLib.model.bundle import CHANNELS
 from CSRDDenoiseLib.prepare.bands import NoiseBands, noise_bands
 from CSRDDenoiseLib.prepare.scheme import make_condition
-from CSRDDenoiseLib.scan import noise_level
+from CSRDDenoiseLib.scan import Scan, noise_level
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -56,11 +56,11 @@ def test_the_unit_is_the_fit_of_the_recipe():
 def test_a_condition_holds_its_channels_in_order(with_mr):
     pet, head = noisy_ball(0.0, 0.1)
     mr = np.where(head, 0.3 + 0.4 * (np.arange(56) > 28), 0).astype(np.float32) if with_mr else None
-    condition = make_condition("noise-bands", 5000 * pet, mr, SPACING)
+    condition = make_condition("noise-bands", Scan.of_array(5000 * pet, SPACING), mr)
     channels = dict(zip(CHANNELS["noise-bands"], condition.channels))
     assert len(condition.channels) == len(CHANNELS["noise-bands"])
     bands = noise_bands(channels["low_dose"], condition.head.mask, SPACING)
-    assert condition.scale == pytest.approx(condition.head.scale * bands.unit)
+    assert condition.scale == pytest.approx(condition.head.brain_mean * bands.unit)
     assert channels["log_unit"][0, 0, 0] == pytest.approx(np.log(bands.unit))
     assert (channels["log_fine"][3, 0, 0], channels["log_mid"][0, 5, 0]) == pytest.approx(bands.ratios)
     tissue = np.stack([channels[f"tissue_{number}"] for number in range(3)])

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from CSRDDenoiseLib.infer.samplers import karras_sigmas, sample_heun
+from CSRDDenoiseLib.infer.samplers import sample_heun
 from CSRDDenoiseLib.model.ddpmpp import DDPMpp3d
-from CSRDDenoiseLib.model.edm import Preconditioned
+from CSRDDenoiseLib.model.edm import Preconditioned, karras_sigmas
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 

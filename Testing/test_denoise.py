@@ -19,6 +19,7 @@ from CSRDDenoiseLib.errors import Cancelled, InputError, ModelError
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.model.bundle import Model, load_model
 from CSRDDenoiseLib.prepare.scheme import make_condition
+from CSRDDenoiseLib.scan import Scan
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 TWO_SAMPLES = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32")
@@ -147,7 +148,7 @@ def test_cancel_at_the_last_report_writes_nothing(pet, mr, model, tmp_path):
 
 def test_normalisation_that_is_not_known_is_told():
     with pytest.raises(ModelError, match=r"'brightest'.*noise-level"):
-        make_condition("brightest", head_array(), None, (2.0, 2.0, 2.0))
+        make_condition("brightest", Scan.of_array(head_array(), (2.0,) * 3), None)
 
 
 def test_progress_names_the_stages_in_order_and_ends_at_one(pet, mr, model, tmp_path):

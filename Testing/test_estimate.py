@@ -11,26 +11,26 @@ from dataclasses import replace
 import pytest
 from tiny_model import tiny_metadata
 
-from CSRDDenoiseLib.infer.cost import LOADED_BYTES, Calibration, seconds_and_bytes
+from CSRDDenoiseLib.infer.cost import LOADED_BYTES, DeviceSpeed, seconds_and_bytes
 from CSRDDenoiseLib.model.bundle import build_network, save_model
 from CSRDDenoiseLib.settings import settings_from_preset
 
-CALIBRATION = Calibration(2.0, 1e6, 1e-6, 100.0, 50.0, 110.0, 1e8, 5e8)
+SPEED = DeviceSpeed(2.0, 1e6, 1e-6, 100.0, 50.0, 110.0, 1e8, 5e8)
 MEASURE = """
 import json
 import numpy as np
 from CSRDDenoiseLib.research.benchmark.case import run_case
 from CSRDDenoiseLib.research.benchmark.head import synthetic_head
-from CSRDDenoiseLib.infer.cost import calibration_from, seconds_and_bytes
+from CSRDDenoiseLib.infer.cost import seconds_and_bytes, speed_from
 from CSRDDenoiseLib.scan import find_head
 from CSRDDenoiseLib.settings import settings_from_preset
 from CSRDDenoiseLib.worker import Engine
 import SimpleITK as sitk
-calibration = calibration_from(Engine().calibrate({"device": "cpu", "model": FOLDER}, print))
+speed = speed_from(Engine().estimate({"device": "cpu", "model": FOLDER}, print))
 run = run_case({"model": FOLDER, "device": "cpu", "preset": PRESET, "size": [SIDE] * 3})
 pet = sitk.GetArrayFromImage(synthetic_head([SIDE] * 3, 2.0)[0])
 box = np.prod([part.stop - part.start for part in find_head(pet, (2.0,) * 3).box])
-estimated = seconds_and_bytes(calibration, float(box), float(pet.size), settings_from_preset(PRESET))[1]
+estimated = seconds_and_bytes(speed, float(box), float(pet.size), settings_from_preset(PRESET))[1]
 print(json.dumps([run["peak_bytes"]["total"], estimated]))
 """
 
@@ -49,21 +49,21 @@ def test_the_memory_told_is_within_a_quarter_of_the_measured_peak(preset, side, 
 
 def test_time_counts_the_stages_around_sampling_too():
     fast = settings_from_preset("fast")
-    assert seconds_and_bytes(CALIBRATION, 1e6, 3e6, fast)[0] == pytest.approx(1 + 3)
+    assert seconds_and_bytes(SPEED, 1e6, 3e6, fast)[0] == pytest.approx(1 + 3)
     balanced = settings_from_preset("balanced")
     evaluations = balanced.evaluations
-    assert seconds_and_bytes(CALIBRATION, 1e6, 3e6, balanced)[0] == pytest.approx(evaluations + 3)
+    assert seconds_and_bytes(SPEED, 1e6, 3e6, balanced)[0] == pytest.approx(evaluations + 3)
 
 
 def test_memory_is_that_of_the_hungriest_stage():
     fast = settings_from_preset("fast")
-    assert seconds_and_bytes(CALIBRATION, 1e6, 1e6, fast)[1] == pytest.approx(1e8 + LOADED_BYTES + 150e6 + 8e6)
-    assert seconds_and_bytes(CALIBRATION, 1e6, 9e6, fast)[1] == pytest.approx(1e8 + LOADED_BYTES + 990e6)
+    assert seconds_and_bytes(SPEED, 1e6, 1e6, fast)[1] == pytest.approx(1e8 + LOADED_BYTES + 150e6 + 8e6)
+    assert seconds_and_bytes(SPEED, 1e6, 9e6, fast)[1] == pytest.approx(1e8 + LOADED_BYTES + 990e6)
 
 
 def test_patches_bound_the_memory_and_cost_time():
     whole, patched = (
-        seconds_and_bytes(CALIBRATION, 1e6, 1e6, replace(settings_from_preset("fast"), patch_size=side, overlap=0.5))
+        seconds_and_bytes(SPEED, 1e6, 1e6, replace(settings_from_preset("fast"), patch_size=side, overlap=0.5))
         for side in (None, 64)
     )
     assert patched[1] < whole[1]

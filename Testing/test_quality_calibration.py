@@ -9,6 +9,7 @@ from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
+from CSRDDenoiseLib.settings import DenoiseSettings
 from CSRDDenoiseLib.uncertainty import (
     KEY,
     calibrate,
@@ -16,6 +17,7 @@ from CSRDDenoiseLib.uncertainty import (
     fit_calibration,
     pooled_spread,
     predict_error,
+    recipe_of,
 )
 
 
@@ -64,9 +66,11 @@ def test_pooling_keeps_an_even_spread_and_calms_a_noisy_one():
 
 def test_model_without_a_table_leaves_the_spread_as_it_is():
     spread = np.random.default_rng(0).random((4, 4, 4), np.float32)
-    same, facts = calibrate(spread, (2.0,) * 3, {})
-    assert same is spread and facts == {"calibrated": False}
-    assert calibrate(None, (2.0,) * 3, {KEY: {"spread": [1], "error": [1]}})[0] is None
+    used = DenoiseSettings().recipe
+    same, (finding,) = calibrate(spread, (2.0,) * 3, (), used)
+    assert same is spread and finding.values == {"calibrated": False}
+    table = {"spread": [1.0], "error": [1.0], "smoothing_mm": 0.0}
+    assert calibrate(None, (2.0,) * 3, ({**used.as_dict(), KEY: table},), used)[0] is None
 
 
 def test_calibration_error_of_the_truth_is_small_and_of_half_of_it_a_half():
@@ -81,12 +85,14 @@ def test_command_stores_a_table_that_runs_use(tmp_path, capsys):
     model = save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0, sigma_data=0.1, sigma_max=2.0)
     words = ["calibrate", str(model), "--subjects", *map(str, folders), "--doses", "1/10"]
     assert main([*words, "--dry-run"]) == 0
-    assert KEY not in read_metadata(model).extra
+    assert read_metadata(model).recipes == ()
     assert main(words) == 0
     assert "left out of the fit" in capsys.readouterr().out
-    stored = load_model(model).metadata.extra[KEY]
+    (recipe,) = load_model(model).metadata.recipes
+    stored = recipe[KEY]
+    assert recipe_of(recipe) == DenoiseSettings().recipe
     assert stored["subjects"] == stored["scans"] == 2
     assert stored["after"]["calibration_error"] < stored["before"]["calibration_error"]
     # a second fit starts from the spread, not from what the first made of it
     assert main(words) == 0
-    assert load_model(model).metadata.extra[KEY] == stored
+    assert [each[KEY] for each in load_model(model).metadata.recipes] == [stored]

@@ -17,12 +17,13 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.checks.counts import compare_counts, count_noise, share_of_counts
 from CSRDDenoiseLib.checks.dose import REFERENCE, TYPICAL
 from CSRDDenoiseLib.checks.noise import RIGHT_FACTOR, judge_noise
-from CSRDDenoiseLib.checks.sanity import View
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.findings import warning
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS, Bench
-from CSRDDenoiseLib.scan import find_head
+from CSRDDenoiseLib.scan import Scan
+from CSRDDenoiseLib.sentences import sentence
 
 STEP = 4.0
 SIDE = 44
@@ -38,58 +39,63 @@ def scan(dose: float, radius_mm: float = 70.0, seed: int = 0, step: float = STEP
     return as_image((5000 * counts * activity.sum() / COUNTS / dose).astype(np.float32), (step,) * 3)
 
 
-def view(image: sitk.Image) -> View:
+def on_grid(image: sitk.Image) -> Scan:
     aligned = to_model_grid(image, None, STEP)
-    return View(image, aligned, find_head(aligned.pet, aligned.grid.array_spacing))
+    return Scan(aligned.pet, aligned.grid)
+
+
+def compare(pet: sitk.Image, reference: sitk.Image):
+    return compare_counts(on_grid(pet), pet.GetSpacing(), reference, STEP)
 
 
 @pytest.mark.parametrize("dose", [1 / 2, 1 / 10, 1 / 40])
 @pytest.mark.parametrize("radius_mm", [70.0, 60.0])
 def test_share_of_the_counts_is_found_also_against_a_smaller_head(dose, radius_mm):
-    warnings, share = compare_counts(view(scan(dose)), scan(1.0, radius_mm, seed=1), STEP)
-    assert warnings == [] and dose / RIGHT_FACTOR < share < RIGHT_FACTOR * dose
+    findings, share = compare(scan(dose), scan(1.0, radius_mm, seed=1))
+    assert findings == () and dose / RIGHT_FACTOR < share < RIGHT_FACTOR * dose
 
 
 def test_noise_grows_as_the_counts_of_each_millilitre_shrink():
-    large, small = (count_noise(view(scan(0.1, radius_mm))) for radius_mm in (70.0, 60.0))
+    large, small = (count_noise(on_grid(scan(0.1, radius_mm)), STEP) for radius_mm in (70.0, 60.0))
     assert large.power / small.power == pytest.approx((70 / 60) ** 3, rel=0.2)
     assert share_of_counts(large, large) == 1.0
     assert share_of_counts(large, replace(large, power=large.power / 4)) == pytest.approx(0.25)
 
 
 def test_other_voxels_are_another_protocol():
-    (sentence,), share = compare_counts(view(scan(0.1)), scan(1.0, step=5.0), STEP)
-    assert share is None and "5.00 x 5.00 x 5.00 mm" in sentence and "4.00 x 4.00 x 4.00 mm" in sentence
+    (finding,), share = compare(scan(0.1), scan(1.0, step=5.0))
+    assert share is None and finding.code == "counts.other_protocol"
+    assert finding.values == {"pet_sides": [4.0] * 3, "reference_sides": [5.0] * 3}
 
 
 def test_what_has_no_noise_or_no_brain_is_not_compared():
     nothing = as_image(np.zeros((SIDE,) * 3, np.float32), (STEP,) * 3)
     for reference in (nothing, scan(1.0, radius_mm=20.0)):
-        (sentence,), share = compare_counts(view(scan(0.1)), reference, STEP)
-        assert share is None and sentence.startswith("The full-dose reference shows too little")
-    (sentence,), share = compare_counts(view(scan(0.1, radius_mm=20.0)), scan(1.0), STEP)
-    assert share is None and sentence.startswith("The PET shows too little")
+        (finding,), share = compare(scan(0.1), reference)
+        assert share is None and finding == warning("counts.too_little", which="full-dose reference")
+    (finding,), share = compare(scan(0.1, radius_mm=20.0), scan(1.0))
+    assert share is None and finding == warning("counts.too_little", which="PET")
 
 
 @pytest.mark.parametrize("share", [None, 0.2])
 def test_dose_is_told_with_what_it_is_relative_to(share: Optional[float]):
     fit = {"weights": [1.0] * 16, "offset": 3.0, "answers": [2.0, 10.0], "right": 0.4, "factor": 2.0}
     extra = {"noise_level_range": {"levels": {}, "range": [0.02, 0.1], "dose_fit": fit}}
-    (sentence,), facts = judge_noise(0.5, np.zeros(16), extra, share)
+    noise, dose = judge_noise(0.5, np.zeros(16), extra, share)
     if share:
-        assert facts["dose"] == {"estimate": 0.2, "relative_to": REFERENCE}
-        assert "about dose 1/5 of the full-dose reference (" in sentence
+        assert dose.values == {"estimate": 0.2, "relative_to": REFERENCE}
+        assert "dose 1/5 of the full-dose reference" in sentence(noise)
     else:
-        assert facts["dose"]["relative_to"] == TYPICAL
-        assert facts["dose"]["range"] == pytest.approx([np.exp(-3) / 2, 2 * np.exp(-3)], rel=1e-3)
-        assert "about dose 1/20, likely 1/10 to 1/40, if its full dose was typical" in sentence
+        assert dose.values["relative_to"] == TYPICAL
+        assert dose.values["range"] == pytest.approx([np.exp(-3) / 2, 2 * np.exp(-3)], rel=1e-3)
+        assert "dose 1/20, likely 1/10 to 1/40" in sentence(noise)
 
 
 def test_experiment_compares_with_heads_on_the_same_scanner_only(tmp_path):
     folders = [write_study(tmp_path / f"subject_{seed}", seed) for seed in range(3)]
     (folders[1] / "subject.json").write_text((folders[0] / "subject.json").read_text())
     model = load_model(save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0))
-    bench = Bench(tuple(folders), model, report=lambda line: None)
+    bench = Bench(tuple(folders), model)
     (table,) = EXPERIMENTS["counts"](bench, doses=["1/4", "1/40"]).tables
     rows = {row[0]: row[1:] for row in table.rows}
     alone, in_range, own, other = rows["1/40"]

@@ -8,6 +8,13 @@ import SimpleITK as sitk
 from conftest import as_image
 from scipy import ndimage
 
+from CSRDDenoiseLib.checks.attenuation import check_attenuation
+from CSRDDenoiseLib.checks.blank_slices import check_blank_slices
+from CSRDDenoiseLib.checks.contrast import check_contrast
+from CSRDDenoiseLib.checks.cut import check_cut
+from CSRDDenoiseLib.checks.depth import depth_mm
+from CSRDDenoiseLib.checks.filtering import check_filtering
+from CSRDDenoiseLib.checks.inputs import Judged, check_appearance
 from CSRDDenoiseLib.checks.noise import (
     INSIDE,
     KEY,
@@ -20,22 +27,13 @@ from CSRDDenoiseLib.checks.noise import (
     noise_facts,
     texture,
 )
-from CSRDDenoiseLib.checks.sanity import (
-    View,
-    check_attenuation,
-    check_blank_slices,
-    check_contrast,
-    check_cut,
-    check_filtering,
-    check_input,
-    check_unit,
-    check_voxels,
-    depth_mm,
-)
-from CSRDDenoiseLib.io.read import UNITS_TAG
+from CSRDDenoiseLib.checks.unit import check_unit
+from CSRDDenoiseLib.checks.voxels import check_voxels
+from CSRDDenoiseLib.findings import find, warnings_of
 from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.research.simulation.subject import emulate_dose
-from CSRDDenoiseLib.scan import Head, find_head
+from CSRDDenoiseLib.scan import Head, Scan
+from CSRDDenoiseLib.sentences import sentence
 
 STEP = 4.0
 SHAPE = (44, 52, 46)
@@ -61,82 +59,89 @@ def t1() -> np.ndarray:
     return np.where(r < 0.65, 1.0, np.where(r < 0.8, 0.7, np.where(r < 1, 0.5, 0.0))).astype(np.float32)
 
 
-def view(pet, mr=None) -> View:
+def judged(pet, mr=None) -> Judged:
     pet, mr = (as_image(each, (STEP,) * 3) if isinstance(each, np.ndarray) else each for each in (pet, mr))
     aligned = to_model_grid(pet, mr, STEP)
-    found = find_head(aligned.pet, aligned.grid.array_spacing)
-    return View(pet, aligned, found)
+    return Judged(pet, Scan(aligned.pet, aligned.grid), aligned.mr)
 
 
-def test_head_without_faults_is_left_in_peace():
-    warnings, facts = check_input(view(head(), t1()))
-    assert warnings == []
-    assert facts["unit"]["looks_like"] == "Bq/mL" and facts["blank_slices"] == {"count": 0}
+def appearance(inputs: Judged):
+    return check_appearance(inputs, texture(inputs.scan))
 
 
-def test_rim_and_centre_out_of_balance_is_told():
+def test_head_without_faults_gets_no_warning():
+    findings = appearance(judged(head(), t1()))
+    assert warnings_of(findings) == ()
+    assert find(findings, "unit").values["looks_like"] == "Bq/mL"
+    assert find(findings, "blank_slices").values == {"count": 0}
+    assert {"head.volume", "cut.none", "attenuation.plausible", "mr.plausible"} <= {each.code for each in findings}
+
+
+def test_rim_and_centre_out_of_balance_is_a_finding():
     r = radius()
-    sentence, facts = check_attenuation(view(np.where(r < 1, 5000 * (0.3 + 0.7 * r), 0).astype(np.float32)))
-    assert "attenuation" in sentence and facts["rim"] > facts["centre"]
-    assert check_attenuation(view(head()))[0] is None
+    rim = judged(np.where(r < 1, 5000 * (0.3 + 0.7 * r), 0).astype(np.float32)).scan
+    (finding,) = check_attenuation(rim)
+    assert finding.code == "attenuation.doubtful" and finding.values["rim"] > finding.values["centre"]
+    assert check_attenuation(judged(head()).scan)[0].code == "attenuation.plausible"
 
 
 def test_blank_slices_are_counted_along_any_axis():
     pet = head()
     pet[:, 20:23] = 0
-    sentence, facts = check_blank_slices(view(pet))
-    assert "3 of the PET's 52 slices" in sentence and facts == {"count": 3, "axis": 2, "first": 21}
+    finding = check_blank_slices(pet)
+    assert finding.values == {"count": 3, "axis": 2, "first": 21, "slices": 52} and finding.is_warning
+    assert "3 of the PET's 52 slices" in sentence(finding)
 
 
 def test_empty_slices_around_the_head_are_no_fault():
-    assert check_blank_slices(view(np.pad(head(), ((6, 6), (0, 0), (0, 0)))))[0] is None
+    assert not check_blank_slices(np.pad(head(), ((6, 6), (0, 0), (0, 0)))).is_warning
 
 
 @pytest.mark.parametrize("empty", [False, True])
-def test_cut_head_is_told_with_its_side(empty):
+def test_cut_head_is_found_with_its_side(empty):
     pet = head()
     if empty:
         pet[28:] = 0
     else:
         pet = pet[:28]
-    sentence, facts = check_cut(view(pet))
-    assert set(facts["edges_cm2"]) == {"top"} and facts["edges_cm2"]["top"] > 50 and "top" in sentence
+    finding = check_cut(judged(pet).scan)
+    assert set(finding.values["edges_cm2"]) == {"top"} and finding.values["edges_cm2"]["top"] > 50
+    assert finding.is_warning
 
 
-def test_long_voxels_are_told():
-    image = as_image(head(), (2.0, 2.0, 5.0))
-    sentence, _ = check_voxels(View(image, None, None))
-    assert "2.00 x 2.00 x 5.00 mm" in sentence and "2.5 times" in sentence
+def test_long_voxels_are_a_finding():
+    assert "2.00 x 2.00 x 5.00 mm" in sentence(check_voxels((2.0, 2.0, 5.0)))
+    assert check_voxels((2.0, 2.0, 5.0)).values["anisotropy"] == 2.5
+    assert not check_voxels((2.0, 2.0, 4.0)).is_warning
 
 
-def test_unit_of_the_file_is_believed_and_strange_values_are_told():
-    image = as_image(head(), (STEP,) * 3)
-    image.SetMetaData(UNITS_TAG, "BQML")
-    assert check_unit(view(image)) == (None, {"told": "Bq/mL"})
-    assert "neither SUV nor Bq/mL" in check_unit(view(1e6 * head()))[0]
-    assert check_unit(view(head() / 1000))[1]["looks_like"] == "SUV"
+def test_unit_of_the_file_is_believed_and_strange_values_are_a_finding():
+    assert check_unit("Bq/mL", 1e12).values == {"told": "Bq/mL"}
+    assert check_unit("unknown", 5e9).is_warning
+    assert check_unit("unknown", 5.0).values["looks_like"] == "SUV"
 
 
-def test_filtering_is_told_by_the_width_of_what_is_left():
+def test_filtering_is_found_by_the_width_of_what_is_left():
     fine = np.random.default_rng(0).standard_normal((96, 96, 96)).astype(np.float32)
     mask = np.zeros(fine.shape, bool)
     mask[20:-20, 20:-20, 20:-20] = True
     for wanted in (4.0, 9.0):
-        pet = ndimage.gaussian_filter(mask * (1 + 3 * fine), wanted / 2.3548 / 2)
-        found = blur_fwhm_mm(texture(pet, mask, (2.0,) * 3))
-        assert found == pytest.approx(wanted, rel=0.15)
-        image = as_image(pet.astype(np.float32))
-        seen = View(image, to_model_grid(image, None, 2.0), Head(mask, (slice(None),) * 3, 1.0))
-        assert (check_filtering(seen)[0] is not None) == (wanted > 7.5)
+        pet = ndimage.gaussian_filter(mask * (1 + 3 * fine), wanted / 2.3548 / 2).astype(np.float32)
+        features = texture(Scan.of_array(pet, (2.0,) * 3, Head(mask, (slice(None),) * 3, 1.0)))
+        assert blur_fwhm_mm(features) == pytest.approx(wanted, rel=0.15)
+        assert check_filtering(features)[0].is_warning == (wanted > 7.5)
 
 
 def test_mr_like_t2_and_mr_with_bright_vessels_are_doubted():
-    assert check_contrast(view(head(), t1()))[0] is None
-    assert "may not be T1" in check_contrast(view(head(), 1.2 * (t1() > 0) - t1()))[0]
+    def code(mr: np.ndarray) -> str:
+        inputs = judged(head(), mr)
+        return check_contrast(inputs.scan, inputs.mr)[0].code
+
+    assert code(t1()) == "mr.plausible"
+    assert code(1.2 * (t1() > 0) - t1()) == "mr.not_t1"
     vessels = t1()
     vessels[20:24, 24:28, 20:24] = 2.5
-    assert "contrast agent" in check_contrast(view(head(), vessels))[0]
-    assert check_contrast(view(head())) == (None, {})
+    assert code(vessels) == "mr.enhanced"
 
 
 def test_depth_is_the_distance_to_what_is_not_in_a_mask():
@@ -146,11 +151,11 @@ def test_depth_is_the_distance_to_what_is_not_in_a_mask():
     assert found[mask] == pytest.approx(wanted[mask], abs=1e-3) and (found[~mask] <= 0).all()
 
 
-def test_small_head_is_told_and_not_judged_further():
+def test_small_head_is_a_finding_and_not_judged_further():
     r = radius(middle=(21.5, 25.5, 22.5)) * 3
-    warnings, facts = check_input(view(np.where(r < 1, 5000, 0).astype(np.float32)))
-    assert len(warnings) == 1 and "part of the head may be missing" in warnings[0]
-    assert "attenuation" not in facts
+    findings = appearance(judged(np.where(r < 1, 5000, 0).astype(np.float32)))
+    assert [finding.code for finding in warnings_of(findings)] == ["head.small"]
+    assert find(findings, "attenuation") is None
 
 
 # -- noise
@@ -184,17 +189,20 @@ def test_noise_is_inside_near_or_outside_of_the_training():
     extra = {KEY: noise_facts(samples())}
     rng = np.random.default_rng(2)
     low, high = extra[KEY]["range"]
-    verdicts = {level: judge_noise(level, None, extra) for level in (1.01 * low, 1.1 * high, 2 * high, low / 2)}
-    assert [facts["verdict"] for _, facts in verdicts.values()] == [INSIDE, NEAR, OUTSIDE, OUTSIDE]
-    assert [len(warnings) for warnings, _ in verdicts.values()] == [0, 0, 1, 1]
-    sentence = judge_noise(high, _features(1 / 40, rng), extra)[0][0]
-    assert "may have more noise than anything" in sentence and "about dose 1/" in sentence and "likely 1/" in sentence
-    sentence = judge_noise(2 * high, _features(1 / 40, rng), extra)[0][0]
-    assert "is noisier than anything" in sentence and "about dose 1/" in sentence
+    levels = (1.01 * low, 1.1 * high, 2 * high, low / 2)
+    found = [find(judge_noise(level, None, extra), "noise") for level in levels]
+    assert [finding.values["verdict"] for finding in found] == [INSIDE, NEAR, OUTSIDE, OUTSIDE]
+    assert [finding.is_warning for finding in found] == [False, False, True, True]
+    assert [finding.values.get("kind") for finding in found[2:]] == ["more", "less"]
+    by_texture = find(judge_noise(high, _features(1 / 40, rng), extra), "noise")
+    assert by_texture.code == "noise.texture_outside" and "dose 1/" in sentence(by_texture)
+    by_level = find(judge_noise(2 * high, _features(1 / 40, rng), extra), "noise")
+    assert by_level.code == "noise.outside" and "dose 1/" in sentence(by_level)
 
 
-def test_model_that_does_not_tell_its_noise_is_silent():
-    assert judge_noise(9.9, None, {}) == ([], {"level": 9.9})
+def test_model_that_does_not_name_its_noise_gives_no_warning():
+    (finding,) = judge_noise(9.9, None, {})
+    assert finding.values == {"level": 9.9} and not finding.is_warning
 
 
 def test_few_scans_give_a_range_but_no_fit_and_none_gives_nothing():
@@ -203,7 +211,8 @@ def test_few_scans_give_a_range_but_no_fit_and_none_gives_nothing():
 
 
 def test_texture_needs_enough_brain():
-    assert texture(np.ones((9, 9, 9)), np.ones((9, 9, 9), bool), (2.0,) * 3) is None
+    everywhere = Head(np.ones((9, 9, 9), bool), (slice(None),) * 3, 1.0)
+    assert texture(Scan.of_array(np.ones((9, 9, 9), np.float32), (2.0,) * 3, everywhere)) is None
 
 
 def test_emulated_dose_has_the_noise_of_that_dose():
@@ -217,5 +226,5 @@ def test_emulated_dose_has_the_noise_of_that_dose():
 def test_blank_ends_count_for_nothing_in_sitk_order():
     image = sitk.Image(8, 8, 8, sitk.sitkFloat32)
     image[3, 3, 2], image[3, 3, 5] = 1.0, 1.0
-    _, facts = check_blank_slices(View(image, None, None))
-    assert facts == {"count": 2, "axis": 3, "first": 4}
+    finding = check_blank_slices(sitk.GetArrayViewFromImage(image))
+    assert (finding.values["count"], finding.values["axis"], finding.values["first"]) == (2, 3, 4)

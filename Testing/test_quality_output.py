@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,22 +11,20 @@ import SimpleITK as sitk
 from conftest import as_image, head_array
 from scipy import ndimage
 
-from CSRDDenoiseLib.checks.unsupported import (
-    ADDED,
-    LOST_LIMIT,
-    NOT_JUDGED,
-    REMOVED,
-    Output,
-    brain_of,
-    check_output,
-    leftover_noise,
-    lost_structure,
-    unsupported,
-)
+from CSRDDenoiseLib.checks.leftover_noise import leftover_noise
+from CSRDDenoiseLib.checks.lost_structure import LOST_LIMIT, lost_structure
+from CSRDDenoiseLib.checks.output import judge_output
+from CSRDDenoiseLib.checks.pair import Output
+from CSRDDenoiseLib.checks.unsupported import ADDED, REMOVED, unsupported
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
+from CSRDDenoiseLib.findings import find, warnings_of
 from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.scan import Head, Scan
+from CSRDDenoiseLib.sentences import sentence
 from CSRDDenoiseLib.settings import DenoiseSettings
+from CSRDDenoiseLib.uncertainty import KEY
 
 STEP, SIDE = 3.0, 48
 STD_OF_FINE_NOISE = 0.15
@@ -54,42 +52,45 @@ def low(truth) -> np.ndarray:
 
 
 def output(low: np.ndarray, denoised: np.ndarray) -> Output:
-    return Output(low, denoised, np.ones(low.shape, bool), Grid.of(as_image(low, (STEP,) * 3)))
+    head = Head(np.ones(low.shape, bool), (slice(None),) * 3, 1.0)
+    return Output(Scan(low, Grid.of(as_image(low, (STEP,) * 3)), head), denoised)
 
 
 def test_the_truth_passes_every_check(low, truth):
-    warnings, facts, labels = check_output(output(low, truth))
-    assert warnings == [] and not labels.any()
-    assert facts["lost_structure"] < 0.05 and facts["leftover_noise"] < 0.05 and facts["unsupported"]["regions"] == 0
+    findings, labels = judge_output(output(low, truth))
+    assert warnings_of(findings) == () and not labels.any()
+    assert find(findings, "lost_structure").values["share"] < 0.05
+    assert find(findings, "leftover_noise").values["share"] < 0.05
+    assert find(findings, "unsupported").values["regions"] == 0
 
 
 def test_lost_structure_grows_with_smoothing(low, truth):
-    shares = []
-    for width in (0.0, 0.3, 0.6, 1.2):
-        smoothed = output(low, ndimage.gaussian_filter(truth, width) if width else truth)
-        shares.append(lost_structure(smoothed, brain_of(smoothed)))
+    widths = (0.0, 0.3, 0.6, 1.2)
+    smoothed = [output(low, ndimage.gaussian_filter(truth, width) if width else truth) for width in widths]
+    shares = [lost_structure(each) for each in smoothed]
     assert shares == sorted(shares) and shares[1] < LOST_LIMIT < shares[3]
-    assert "over-smoothed" in check_output(output(low, ndimage.gaussian_filter(truth, 2.0)))[0][0]
+    findings, _ = judge_output(output(low, ndimage.gaussian_filter(truth, 2.0)))
+    assert find(findings, "lost_structure").is_warning
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
 def test_leftover_noise_is_measured(low, truth, share):
     mixed = output(low, share * low + (1 - share) * truth)
-    found, level = leftover_noise(mixed, brain_of(mixed))
+    found, level = leftover_noise(mixed)
     assert found == pytest.approx(share, abs=0.05)
     assert level == pytest.approx(share * STD_OF_FINE_NOISE, abs=0.01)
-    told = [warning for warning in check_output(mixed)[0] if "Noise is left over" in warning]
-    assert len(told) == (share > 0.5)
+    assert find(judge_output(mixed)[0], "leftover_noise").is_warning == (share > 0.5)
 
 
 def test_structure_without_counts_is_marked_where_it_is(low, truth):
     extra = ball((16, 30, 26), 9)
-    warnings, facts, labels = check_output(output(low, truth + 0.5 * extra.astype(np.float32)))
+    findings, labels = judge_output(output(low, truth + 0.5 * extra.astype(np.float32)))
     assert (labels == ADDED)[extra > 0.9].mean() > 0.8
     assert labels[ball((16, 30, 26), 25) < 0.1].max() == 0
-    assert facts["unsupported"]["regions"] == 1 and facts["unsupported"]["removed_ml"] == 0
-    told = [float(number) for number in re.search(r"\((.*?)\) mm", warnings[0]).group(1).split(", ")]
-    assert told == pytest.approx(Grid.of(as_image(low, (STEP,) * 3)).point((26, 30, 16)), abs=2)
+    finding = find(findings, "unsupported")
+    assert finding.is_warning and finding.values["regions"] == 1 and finding.values["removed_ml"] == 0
+    place = Grid.of(as_image(low, (STEP,) * 3)).point((26, 30, 16))
+    assert finding.values["centre_mm"] == pytest.approx(list(place), abs=2)
 
 
 def test_lesion_that_is_taken_away_is_marked_as_removed(low, truth):
@@ -101,8 +102,8 @@ def test_lesion_that_is_taken_away_is_marked_as_removed(low, truth):
 def test_too_little_brain_is_not_judged():
     small = np.zeros((12, 12, 12), np.float32)
     small[4:8, 4:8, 4:8] = 1
-    warnings, facts, labels = check_output(output(small, small))
-    assert warnings == [] and facts == {"judged": False} and not labels.any()
+    findings, labels = judge_output(output(small, small))
+    assert [finding.code for finding in findings] == ["output.too_little"] and not labels.any()
 
 
 def test_a_run_tells_its_quality_and_writes_the_map(tmp_path, pet, zero_model_folder):
@@ -120,31 +121,34 @@ def test_map_that_could_not_be_judged_is_told_where_it_was_asked_for(tmp_path, p
     call = ["denoise", "--pet", tmp_path / "pet.nrrd", "--output", tmp_path / "out.nrrd", "--model", zero_model_folder]
     call = [str(part) for part in [*call, "--preset", "fast", "--progress", "none", "--overwrite"]]
     assert main(call) == 0
-    assert NOT_JUDGED not in capsys.readouterr().err
+    assert "map of unsupported" not in capsys.readouterr().err
     for option in ("--unsupported", "--support"):
         assert main([*call, option, str(tmp_path / "support.nrrd")]) == 0
-        assert f"Warning: {NOT_JUDGED}" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out_provenance.json").read_text())["warnings"][-1] == NOT_JUDGED
+        assert "Warning: The map of unsupported structure is empty" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out_provenance.json").read_text())
+    assert record["findings"][-1]["code"] == "output.not_judged"
 
 
-def test_calibrated_model_gives_the_error_to_expect(pet, model_folder):
-    from dataclasses import replace
-
-    from CSRDDenoiseLib.model.bundle import load_model
-    from CSRDDenoiseLib.uncertainty import KEY
-
+def test_calibration_holds_for_its_recipe_and_for_no_other(pet, model_folder):
     model = load_model(model_folder)
-    table = {"spread": [1e-6, 4e5], "error": [2e-6, 8e5], "smoothing_mm": 0.0}
-    doubled = replace(model, metadata=replace(model.metadata, extra={KEY: table}))
-    settings = DenoiseSettings(samples=2, steps=2)
+    settings = DenoiseSettings(samples=2, steps=2, precision="float32")
+    table = {"spread": [1e-5, 1e4], "error": [2e-5, 2e4], "smoothing_mm": 0.0}
+    recipes = ({**settings.recipe.as_dict(), KEY: table},)
+    doubled = replace(model, metadata=replace(model.metadata, recipes=recipes))
     plain, calibrated = (denoise(pet, None, settings, each) for each in (model, doubled))
     once, twice = (sitk.GetArrayFromImage(each.uncertainty) for each in (plain, calibrated))
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-3, atol=1e-3 * once.max())
-    assert plain.provenance["quality"]["uncertainty"] == {"calibrated": False}
+    assert find(plain.findings, "uncertainty").code == "uncertainty.spread"
     assert calibrated.provenance["quality"]["uncertainty"]["calibrated"] is True
+    other = replace(settings, samples=3)
+    spread, marked = (denoise(pet, None, other, each) for each in (model, doubled))
+    np.testing.assert_array_equal(*(sitk.GetArrayFromImage(each.uncertainty) for each in (spread, marked)))
+    finding = find(marked.findings, "uncertainty")
+    assert finding.code == "uncertainty.not_calibrated" and finding.values["calibrated"] is False
+    assert finding.values["fitted"]["samples"] == 2 and "samples 3" in sentence(finding)
 
 
 def test_a_head_too_small_is_not_judged_and_marked_nowhere(zero_model_folder):
     result = denoise(as_image(head_array()), None, FAST, zero_model_folder)
-    assert result.provenance["quality"]["output"] == {"judged": False}
+    assert find(result.findings, "output").code == "output.too_little"
     assert not sitk.GetArrayViewFromImage(result.support).any()

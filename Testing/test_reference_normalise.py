@@ -12,7 +12,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.snapshot import import_snapshot
 from CSRDDenoiseLib.prepare.reference_scheme import grid_lines, reference_range
 from CSRDDenoiseLib.prepare.scheme import SCHEMES, make_condition
-from CSRDDenoiseLib.scan import find_head, spread_positions
+from CSRDDenoiseLib.scan import Scan, spread_positions
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 
@@ -26,7 +26,7 @@ def test_pet_runs_from_minimum_to_maximum():
 def reference_mr(mr):
     pet = np.zeros((40, 40, 40), np.float32)
     pet[10:30, 10:30, 10:30] = 1
-    return SCHEMES["reference"].measure(pet, mr, find_head(pet, (2.0,) * 3), (2.0,) * 3).network_mr(mr)
+    return SCHEMES["reference"].measure(scan(pet), mr).network_mr(mr)
 
 
 def test_mr_runs_from_minimum_to_99th_percentile():
@@ -50,14 +50,18 @@ def test_positions_run_over_160_voxels_with_the_volume_in_the_middle():
         np.testing.assert_allclose(steps, 2 / 159, rtol=1e-3)
 
 
+def scan(array: np.ndarray) -> Scan:
+    return Scan.of_array(array, (2.0, 2.0, 2.0))
+
+
 def test_condition_scales_residuals_by_the_extent_of_the_pet(pet):
     array = sitk.GetArrayFromImage(pet) - 100.0
-    condition = make_condition("reference", array, array**2, (2.0, 2.0, 2.0))
+    condition = make_condition("reference", scan(array), array**2)
     assert condition.scale == pytest.approx(array.max() - array.min())
     assert (condition.channels[1].min(), condition.channels[1].max()) == (0.0, 1.0)
-    scaled = make_condition("reference", 1000 * array, array**2, (2.0, 2.0, 2.0))
+    scaled = make_condition("reference", scan(1000 * array), array**2)
     np.testing.assert_allclose(scaled.channels, condition.channels, atol=1e-6)
-    assert not make_condition("reference", array, None, (2.0, 2.0, 2.0)).channels[0].any()
+    assert not make_condition("reference", scan(array), None).channels[0].any()
 
 
 def test_an_imported_snapshot_denoises(tmp_path, pet, mr):

@@ -14,11 +14,11 @@ from torch import nn
 
 from CSRDDenoiseLib.errors import Cancelled, InputError, OutOfMemoryError
 from CSRDDenoiseLib.infer import tiling as volume
-from CSRDDenoiseLib.infer.samplers import karras_sigmas, sample_dpmpp_2m, sample_heun
+from CSRDDenoiseLib.infer.samplers import sample_dpmpp_2m, sample_heun
 from CSRDDenoiseLib.infer.sampling import noise_source, sample_residual
 from CSRDDenoiseLib.infer.tiling import Counter, VolumeDenoiser
 from CSRDDenoiseLib.model.bundle import Model
-from CSRDDenoiseLib.model.edm import Preconditioned
+from CSRDDenoiseLib.model.edm import Preconditioned, karras_sigmas
 from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.settings import DenoiseSettings
 

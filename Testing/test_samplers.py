@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from CSRDDenoiseLib.infer.samplers import Churn, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
+from CSRDDenoiseLib.infer.samplers import Churn, posterior_mean, sample_dpmpp_2m, sample_heun
+from CSRDDenoiseLib.model.edm import karras_sigmas
 
 MEAN, SPREAD = 0.3, 0.5
 
@@ -56,16 +57,15 @@ def test_is_of_second_order(sampler):
 
 @pytest.mark.parametrize("sampler, evaluations", [(sample_heun, 9), (sample_dpmpp_2m, 5)])
 def test_counts_of_evaluations_and_steps(sampler, evaluations):
-    calls, steps = [], []
+    calls = []
 
     def denoiser(x: torch.Tensor, sigma: float) -> torch.Tensor:
         calls.append(sigma)
         return gaussian_denoiser(x, sigma)
 
-    sampler(denoiser, start(), karras_sigmas(5, 0.02, 20.0), on_step=lambda done, of: steps.append((done, of)))
+    sampler(denoiser, start(), karras_sigmas(5, 0.02, 20.0))
     assert len(calls) == evaluations
     assert min(calls) >= 0.02 - 1e-12
-    assert steps == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
 def test_churn_keeps_the_distribution():
@@ -79,11 +79,11 @@ def test_churn_keeps_the_distribution():
     assert not torch.allclose(result, still)
 
 
-def test_churn_of_zero_or_out_of_range_changes_nothing():
+def test_churn_of_zero_changes_nothing():
     x, sigmas = start(), karras_sigmas(6, 0.02, 20.0)
     expected = sample_heun(gaussian_denoiser, x, sigmas)
-    for churn in (Churn(0.0, lambda: torch.ones_like(x)), Churn(9.0, lambda: torch.ones_like(x), sigma_min=99.0)):
-        assert torch.equal(sample_heun(gaussian_denoiser, x, sigmas, churn=churn), expected)
+    churn = Churn(0.0, lambda: torch.ones_like(x))
+    assert torch.equal(sample_heun(gaussian_denoiser, x, sigmas, churn=churn), expected)
 
 
 def test_posterior_mean_is_one_evaluation_at_sigma_max():

@@ -28,7 +28,7 @@ from CSRDDenoiseLib.research.training.noise_range import noise_range
 from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss, learning_rate_factor
 from CSRDDenoiseLib.research.training.patches import Batch, PatchSource, draw_lesions
 from CSRDDenoiseLib.research.training.split import load_or_make_split
-from CSRDDenoiseLib.scan import noise_level, spread_positions
+from CSRDDenoiseLib.scan import Scan, noise_level, spread_positions
 
 nibabel = pytest.importorskip("nibabel")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -389,7 +389,7 @@ def test_the_papers_recipe_trains_in_its_own_normalisation(config, tmp_path):
     ours = TrainingRun(replace(config, output=tmp_path / "ours", data=config.output))
     (theirs, mine), spacing = (run.pool.load(1, 1 / 8) for run in (paper, ours)), (config.model_spacing,) * 3
     scale = 5000.0  # any unit: the scheme takes what the PET's own range is
-    pipeline = make_condition("reference", scale * mine.low_dose, mine.mr, spacing)
+    pipeline = make_condition("reference", Scan.of_array(scale * mine.low_dose, spacing), mine.mr)
     low = theirs.terms.network_pet(theirs.low_dose)
     trained = np.stack([theirs.mr, low, *spread_positions(theirs.terms.lines)])
     np.testing.assert_allclose(trained, pipeline.channels, atol=2e-3)

@@ -122,11 +122,11 @@ def test_progress_rises_and_cancel_stops(worker, request_of, tmp_path):
 
 
 @pytest.mark.slow
-def test_calibration_and_devices(worker, tiny):
+def test_estimate_and_devices(worker, tiny):
     each = worker()
     each.send({"command": "info", "id": "i"})
     assert "cpu" in [device["name"] for device in each.answer("result", "error")["devices"]]
-    each.send({"command": "calibrate", "id": "c", "model": tiny, "device": "cpu"})
+    each.send({"command": "estimate", "id": "c", "model": tiny, "device": "cpu"})
     answer = each.answer("result", "error")
     assert answer["voxels_per_second"] > 0 and answer["bytes_per_voxel"] > 0
 

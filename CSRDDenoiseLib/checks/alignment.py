@@ -8,6 +8,7 @@ from typing import Any, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..findings import Finding, Severity
 from ..prepare.register import (
     COARSE,
     LEAST_PROMINENCE,
@@ -61,15 +62,14 @@ class Alignment:
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in values}
 
 
-def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[list[str], dict[str, Any]]:
-    """Compare the place of the head in PET and MR; return warnings and what belongs in the record.
-
-    Without a head in one of them there is nothing to compare, and both are empty.
-    """
+def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
+    """Compare the place of the head in PET and MR; without a head in one of them there is nothing to compare."""
     found = measure_alignment(pet, mr)
     if found is None:
-        return [], {}
-    return ([] if found.verdict == ALIGNED else [_sentence(found)]), found.as_dict()
+        return ()
+    severity = Severity.INFO if found.verdict == ALIGNED else Severity.WARNING
+    reason = {} if found.verdict == ALIGNED else {"reason": _reason(found)}
+    return (Finding(f"alignment.{found.verdict}", severity, {**found.as_dict(), **reason}),)
 
 
 def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
@@ -115,14 +115,8 @@ def _outline_overlap(pair: Pair) -> float:
     return 2 * float((pet & mr).sum()) / float(np.maximum(pet.sum() + mr.sum(), 1))
 
 
-def _sentence(found: Alignment) -> str:
-    mend = "register the MR to the PET first (--register, or 'Register MR to PET' in Slicer), or leave the MR out."
-    outlines = f"the outlines of the heads overlap by {found.outline_overlap:.0%}"
+def _reason(found: Alignment) -> str:
+    """Why the verdict is not ``aligned``: a name in ``sentences.PHRASES``."""
     if found.displacement_mm is None or found.prominence < LEAST_PROMINENCE:
-        why = f"PET and MR have too little in common to tell how far they are apart, and {outlines}"
-    elif found.displacement_mm < DOUBTFUL_MM:
-        why = outlines
-    else:
-        why = f"the MR seems to be off by about {found.offset_mm:.1f} mm and {found.angle_degrees:.1f} degrees"
-    told = {DOUBTFUL: "The alignment of PET and MR is doubtful", MISALIGNED: "PET and MR are misaligned"}
-    return f"{told[found.verdict]}: {why}; look at both, and {mend}"
+        return "nothing_in_common"
+    return "outlines" if found.displacement_mm < DOUBTFUL_MM else "offset"

@@ -13,16 +13,18 @@ of any other that was scanned and reconstructed in the same way, gives the scale
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import fft, ndimage
 
+from ..errors import InputError
+from ..findings import Finding, warning
 from ..prepare.align import to_model_grid
-from ..scan import bright_core, find_head, smooth
+from ..scan import Scan, smooth
+from .depth import depth_mm
 from .noise import SMALLEST_BRAIN_ML
-from .sanity import View, depth_mm
 
 CYCLES_PER_VOXEL, BAND_WIDTH = 0.45, 0.03
 # of the PET as it came, where its voxels are larger than the model's: more than 0.5, for detail across the diagonal
@@ -49,32 +51,30 @@ class CountNoise:
     head_ml: float
 
 
-def compare_counts(view: View, reference: sitk.Image, spacing_mm: float) -> tuple[list[str], Optional[float]]:
+def compare_counts(
+    scan: Scan, sides: Sequence[float], reference: sitk.Image, spacing_mm: float
+) -> tuple[tuple[Finding, ...], Optional[float]]:
     """Estimate the counts of a PET as a share of those of a full dose of the same scanner and protocol.
 
     Args:
-        view: the PET.
+        scan: the PET on the model's grid.
+        sides: of the PET's own voxels, mm.
         reference: the full dose, of any head, checked to be a volume.
         spacing_mm: voxel side of the model's grid.
 
     Returns:
         Warnings, and the share; None where the two cannot be compared.
     """
-    voxels = [sorted(image.GetSpacing()) for image in (view.pet, reference)]
-    if not np.allclose(*voxels, rtol=SPACING_TOLERANCE):
-        pet, other = (" x ".join(f"{side:.2f}" for side in sides) for sides in voxels)
-        return [
-            f"The full-dose reference has voxels of {other} mm and the PET of {pet} mm, so they are not of one "
-            "protocol and their noise was not compared. Give a full dose that was reconstructed like the PET."
-        ], None
+    reference_sides = reference.GetSpacing()
+    if not np.allclose(sorted(sides), sorted(reference_sides), rtol=SPACING_TOLERANCE):
+        voxels = {"pet_sides": sorted(sides), "reference_sides": sorted(reference_sides)}
+        return (warning("counts.other_protocol", **voxels),), None
     aligned = to_model_grid(reference, None, spacing_mm)
-    head = find_head(aligned.pet, aligned.grid.array_spacing)
-    full = head and count_noise(View(reference, aligned, head))
-    low = count_noise(view)
+    full = count_noise(Scan(aligned.pet, aligned.grid), min(reference_sides))
+    low = count_noise(scan, min(sides))
     if not full or not low:
-        which = "PET" if full else "full-dose reference"
-        return [f"The {which} shows too little noise or brain to compare its counts; the dose is not known."], None
-    return [], share_of_counts(low, full)
+        return (warning("counts.too_little", which="PET" if full else "full-dose reference"),), None
+    return (), share_of_counts(low, full)
 
 
 def share_of_counts(pet: CountNoise, reference: CountNoise) -> float:
@@ -82,37 +82,43 @@ def share_of_counts(pet: CountNoise, reference: CountNoise) -> float:
     return reference.power / pet.power * pet.head_ml / reference.head_ml
 
 
-def count_noise(view: View) -> Optional[CountNoise]:
-    """Measure the noise that counts leave in a PET; None where too little brain is seen, or no noise at all."""
-    core = bright_core(view.relative, view.head.mask, view.spacing, view.smoothed)
-    voxel_ml = float(np.prod(view.spacing)) / 1000
-    deep = depth_mm(core, view.spacing) > _DEEP_MM
-    if core.sum() * voxel_ml < SMALLEST_BRAIN_ML or not deep.any():
+def count_noise(scan: Scan, voxel_mm: float) -> Optional[CountNoise]:
+    """Measure the noise that counts leave in a PET; ``voxel_mm`` is the smallest side of its own voxels.
+
+    Returns:
+        The noise, or None where too little brain is seen, or no noise at all.
+    """
+    try:
+        core = scan.core
+    except InputError:
+        return None
+    deep = depth_mm(core, scan.spacing) > _DEEP_MM
+    if core.sum() * scan.voxel_ml < SMALLEST_BRAIN_ML or not deep.any():
         return None
     box = ndimage.find_objects(core.astype(np.uint8))[0]
-    detail = _finest_detail(view, core, box)
-    local = smooth(np.square(detail, out=detail), view.spacing, _LOCAL_MM)
-    power = float(np.quantile(local[deep[box]] / np.maximum(view.smoothed[deep], _LEAST_ACTIVITY), QUANTILE))
-    head_ml = float(view.relative[view.head.mask].sum(dtype=np.float64)) * voxel_ml
+    detail = _finest_detail(scan, box, voxel_mm)
+    local = smooth(np.square(detail, out=detail), scan.spacing, _LOCAL_MM)
+    power = float(np.quantile(local[deep[box]] / np.maximum(scan.smoothed[deep], _LEAST_ACTIVITY), QUANTILE))
+    head_ml = float(scan.relative[scan.head.mask].sum(dtype=np.float64)) * scan.voxel_ml
     return CountNoise(power, head_ml) if power > 0 and head_ml > 0 else None
 
 
-def _finest_detail(view: View, core: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+def _finest_detail(scan: Scan, box: tuple[slice, ...], voxel_mm: float) -> np.ndarray:
     """The PET's part near the finest detail, in the core's box; soft edges keep the rest from leaking there."""
-    step = float(np.mean(view.spacing))
-    middle = min(CYCLES_PER_VOXEL / step, CYCLES_PER_PET_VOXEL / min(view.pet.GetSpacing()))
-    margins = [int(_MARGIN_MM / step) for step in view.spacing]
-    fine = _with_margins(view.relative, box, margins)
-    coarse = smooth(fine, view.spacing, _WINDOW_MM)
+    step = float(np.mean(scan.spacing))
+    middle = min(CYCLES_PER_VOXEL / step, CYCLES_PER_PET_VOXEL / voxel_mm)
+    margins = [int(_MARGIN_MM / step) for step in scan.spacing]
+    fine = _with_margins(scan.relative, box, margins)
+    coarse = smooth(fine, scan.spacing, _WINDOW_MM)
     fine -= coarse
     del coarse
-    fine *= smooth(_with_margins(core, box, margins), view.spacing, _WINDOW_MM)
+    fine *= smooth(_with_margins(scan.core, box, margins), scan.spacing, _WINDOW_MM)
     inner = tuple(slice(n, size - n) for n, size in zip(margins, fine.shape))
     shape = tuple(fft.next_fast_len(size, real=True) for size in fine.shape)
     spectrum = fft.rfftn(fine, shape)
     del fine
-    z, y = (fft.fftfreq(n, side) for n, side in zip(shape, view.spacing[:2]))
-    in_plane = y[:, None] ** 2 + fft.rfftfreq(shape[2], view.spacing[2]) ** 2
+    z, y = (fft.fftfreq(n, side) for n, side in zip(shape, scan.spacing[:2]))
+    in_plane = y[:, None] ** 2 + fft.rfftfreq(shape[2], scan.spacing[2]) ** 2
     # plane by plane, because the frequencies would take as much memory as the spectrum
     for along, plane in zip(z, spectrum):
         plane *= np.exp(-0.5 * ((np.sqrt(along**2 + in_plane) - middle) * step / BAND_WIDTH) ** 2)

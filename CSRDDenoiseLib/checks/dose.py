@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any, Mapping, Optional
+
+from ..sentences import as_fraction
 
 REFERENCE, TYPICAL = "full-dose reference", "typical full dose of the training"
 """What a dose can be relative to."""
@@ -32,8 +33,3 @@ def dose_fact(quality: Mapping[str, Any]) -> Optional[tuple[str, str]]:
         return title, f"about {dose['estimate']:.2g}"
     low, high = (as_fraction(end) for end in dose["range"])
     return title, f"about {as_fraction(dose['estimate'])}, likely {high} to {low}"
-
-
-def as_fraction(dose: float) -> str:
-    """Return a dose as people say it, one over a whole number: ``1/10``."""
-    return str(Fraction(1, max(round(1 / dose), 1)))

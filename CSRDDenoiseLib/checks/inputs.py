@@ -1,40 +1,74 @@
-"""The checks of an input, put together: its noise, and whether it looks like what the method is for."""
+"""The checks of an input, put together: what the PET and the MR look like, and how noisy the PET is.
+
+The limits lie between simulated heads that have a fault and such that have none; how often each is found and how
+often it is found in vain is measured by the experiment ``signatures`` (docs/evaluation.md).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
 
+import numpy as np
 import SimpleITK as sitk
 
-from ..prepare.align import Aligned
-from ..scan import Head
+from ..findings import Finding
+from ..io.volume import units_of
+from ..scan import Scan
+from .attenuation import check_attenuation
+from .blank_slices import check_blank_slices
+from .contrast import check_contrast
 from .counts import compare_counts
-from .noise import judge_noise
-from .sanity import View, check_input
+from .cut import check_cut
+from .filtering import check_filtering
+from .head_size import SMALLEST_HEAD_ML, check_head_size
+from .noise import judge_noise, texture
+from .unit import check_unit
+from .voxels import check_voxels
 
 if TYPE_CHECKING:
     from ..model.bundle import ModelMetadata
 
 
-def judge_input(
-    pet: sitk.Image, aligned: Aligned, head: Head, metadata: ModelMetadata, reference: Optional[sitk.Image] = None
-) -> tuple[list[str], dict[str, Any]]:
-    """Judge noise and sanity of the input.
+@dataclass(frozen=True)
+class Judged:
+    """What is judged.
 
-    Args:
+    Attributes:
         pet: as it was read, checked to be a volume.
-        aligned: on the model's grid, the whole volume.
-        head: the head in it.
-        metadata: of the model.
+        scan: the same on the model's grid, the whole volume.
+        mr: (D, H, W) on that grid, or None.
         reference: a full dose of the same scanner and protocol, checked to be a volume, or None.
-
-    Returns:
-        Warnings, and facts under ``noise`` and ``input``.
     """
-    view = View(pet, aligned, head)
-    about_counts, share = [], None
-    if reference is not None:
-        about_counts, share = compare_counts(view, reference, metadata.voxel_spacing_mm)
-    about_noise, noise = judge_noise(view.level, view.texture, metadata.extra, share)
-    about_input, found = check_input(view)
-    return [*about_input, *about_counts, *about_noise], {"input": found, "noise": noise}
+
+    pet: sitk.Image
+    scan: Scan
+    mr: Optional[np.ndarray] = None
+    reference: Optional[sitk.Image] = None
+
+
+def judge_input(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
+    """Run every check of an input."""
+    features = texture(inputs.scan)
+    counts: tuple[Finding, ...] = ()
+    share: Optional[float] = None
+    if inputs.reference is not None:
+        sides = inputs.pet.GetSpacing()
+        counts, share = compare_counts(inputs.scan, sides, inputs.reference, metadata.voxel_spacing_mm)
+    noise = judge_noise(inputs.scan.noise_level, features, metadata.extra, share)
+    return (*check_appearance(inputs, features), *counts, *noise)
+
+
+def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Finding, ...]:
+    """Run the checks of what PET and MR look like; ``features`` of :func:`.noise.texture`."""
+    pet, scan = inputs.pet, inputs.scan
+    of_all = (
+        check_unit(units_of(pet), scan.brain_mean),
+        check_voxels(pet.GetSpacing()),
+        check_blank_slices(sitk.GetArrayViewFromImage(pet)),
+    )
+    size = check_head_size(scan)
+    if size.values["head_ml"] < SMALLEST_HEAD_ML:
+        return (*of_all, size)
+    about_mr = () if inputs.mr is None else check_contrast(scan, inputs.mr)
+    return (*of_all, size, check_cut(scan), *check_filtering(features), *check_attenuation(scan), *about_mr)

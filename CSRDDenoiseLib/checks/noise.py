@@ -16,8 +16,10 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 import numpy as np
 from scipy import fft, ndimage
 
-from ..scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, bright_core, smooth
-from .dose import REFERENCE, TYPICAL, as_fraction
+from ..findings import Finding, Severity, info
+from ..scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, smooth
+from ..sentences import as_fraction
+from .dose import REFERENCE, TYPICAL
 
 KEY = "noise_level_range"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
@@ -54,26 +56,17 @@ class NoiseSample:
     trained: bool
 
 
-def texture(
-    pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float], smoothed: Optional[np.ndarray] = None
-) -> Optional[np.ndarray]:
-    """Describe the noise of a normalised PET (D, H, W) by the power spectrum of the bright part of the brain.
-
-    Args:
-        pet: divided by the head's scale.
-        mask: the head.
-        spacing: voxel sides in mm, in the order of the axes.
-        smoothed: the PET smoothed by 8 mm, where it is at hand.
+def texture(scan: Scan) -> Optional[np.ndarray]:
+    """Describe the noise of a PET by the power spectrum of the bright part of the brain.
 
     Returns:
         The logarithm of the power in eight rings of spatial frequency (:data:`RINGS_PER_MM`), of the volume it was
         taken over, and the squared steps from ring to ring; None where too little brain is seen.
     """
-    core = bright_core(pet, mask, spacing, smoothed)
-    volume_ml = float(core.sum() * np.prod(spacing) / 1000)
+    volume_ml = float(scan.core.sum() * np.prod(scan.spacing) / 1000)
     if volume_ml < SMALLEST_BRAIN_ML:
         return None
-    count, total = _power_in_rings(_fine_detail(pet, core, spacing), spacing)
+    count, total = _power_in_rings(_fine_detail(scan.relative, scan.core, scan.spacing), scan.spacing)
     if not count.all() or not (total > 0).all():
         return None
     logs = np.log(total / count)
@@ -145,7 +138,7 @@ def noise_facts(samples: Iterable[NoiseSample]) -> dict[str, Any]:
 
 def judge_noise(
     level: float, features: Optional[np.ndarray], extra: Mapping[str, Any], share: Optional[float] = None
-) -> tuple[list[str], dict[str, Any]]:
+) -> tuple[Finding, ...]:
     """Compare the noise of a PET with a model's training data.
 
     Args:
@@ -155,26 +148,29 @@ def judge_noise(
         share: of the counts of a full-dose reference, where there is one.
 
     Returns:
-        Warnings, and facts: ``level``; ``dose`` where there is a reference or the model tells its training data, with
-        what it is ``relative_to``; and in the latter case ``verdict`` (inside, near, outside) and ``trained``.
+        Findings of ``noise``, with the ``level`` and, where the model names its training data, the ``verdict`` (inside,
+        near, outside) and what was ``trained``; and of ``dose``, where there is a reference or the model has a fit.
     """
-    facts: dict[str, Any] = {"level": round(level, 5)}
-    if share is not None:
-        facts["dose"] = {"estimate": round(share, 5), "relative_to": REFERENCE}
-    known = extra.get(KEY)
-    if not known:
-        return [], facts
-    facts["trained"] = known["range"]
-    (verdict, side), sure = _place(level, known["range"]), True
+    known = extra.get(KEY) or {}
     dose = estimate_dose(features, known.get("dose_fit"))
+    told: tuple[Finding, ...] = ()
+    if share is not None:
+        told = (info("dose.reference", estimate=round(share, 5), relative_to=REFERENCE),)
+    elif dose is not None:
+        told = (info("dose.typical", **_typical_dose(dose, known["dose_fit"])),)
+    if not known:
+        return (info("noise.measured", level=round(level, 5)), *told)
+    (verdict, side), code = _place(level, known["range"]), "noise.outside"
     if dose is not None:
-        fit = known["dose_fit"]
-        facts.setdefault("dose", _typical_dose(dose, fit))
-        by_dose, side_of_dose = _place(1 / dose, fit["answers"])
+        by_dose, side_of_dose = _place(1 / dose, known["dose_fit"]["answers"])
         if _ORDER.index(by_dose) > _ORDER.index(verdict):
-            verdict, side, sure = by_dose, side_of_dose, False
-    facts["verdict"] = verdict
-    return ([_sentence(side, sure, facts)] if verdict == OUTSIDE else []), facts
+            verdict, side, code = by_dose, side_of_dose, "noise.texture_outside"
+    measured = {"level": round(level, 5), "trained": known["range"], "verdict": verdict}
+    if verdict != OUTSIDE:
+        return (info(f"noise.{verdict}", **measured), *told)
+    low, high = known["range"]
+    values = {**measured, "low": low, "high": high, "kind": "more" if side > 0 else "less", **_dose_values(told)}
+    return (Finding(code, Severity.WARNING, values), *told)
 
 
 def estimate_dose(features: Optional[np.ndarray], fit: Optional[Mapping[str, Any]]) -> Optional[float]:
@@ -197,34 +193,16 @@ def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
     return (INSIDE if beyond <= 1 else NEAR if beyond <= NEAR_FACTOR else OUTSIDE), side
 
 
-def _sentence(side: int, sure: bool, facts: Mapping[str, Any]) -> str:
-    low, high = facts["trained"]
-    levels, about = f"noise level {facts['level']:.3g}, trained {low:.3g} to {high:.3g}", _dose_in_words(facts)
-    if not sure:
-        kind = "more" if side > 0 else "less"
-        return (
-            f"The PET may have {kind} noise than anything this model was trained on: the noise's texture looks so, "
-            f"though its size does not ({levels}); {about}. Look at the result with care."
-        )
-    kind = "noisier" if side > 0 else "less noisy"
-    return (
-        f"The PET is {kind} than anything this model was trained on{': ' if about else ''}{about} ({levels}). "
-        "The result is a guess beyond what was tested."
-    )
-
-
-def _dose_in_words(facts: Mapping[str, Any]) -> str:
-    dose = facts.get("dose")
-    if not dose:
-        return ""
-    about = f"about dose {as_fraction(dose['estimate'])}"
-    if dose["relative_to"] == REFERENCE:
-        return f"{about} of the full-dose reference"
-    low, high = (as_fraction(end) for end in dose["range"])
-    return (
-        f"{about}, likely {high} to {low}, if its full dose was typical of the training's "
-        "(--full-dose-reference tells it better)"
-    )
+def _dose_values(told: Sequence[Finding]) -> dict[str, Any]:
+    """What the sentence about the noise says of the dose."""
+    if not told:
+        return {"relative_to": "nothing"}
+    dose = told[0].values
+    values = {"relative_to": dose["relative_to"], "dose": dose["estimate"]}
+    if "range" in dose:
+        low, high = dose["range"]
+        values.update(largest_dose=high, smallest_dose=low)
+    return values
 
 
 def _fit(samples: Sequence[NoiseSample]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, tell the numbers of subjects that were left out in turn, and store the table."""
-    from ..model.bundle import add_extra, load_model
+    from ..model.bundle import add_recipe, load_model
     from ..research.evaluation.calibrate import calibrate_model, tell_scores
     from ..research.evaluation.study import check_doses
     from ..uncertainty import KEY
@@ -45,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args.model, settings.device)
     if not args.dry_run:
         check_folder(model.folder)
-    uncalibrated = {name: value for name, value in model.metadata.extra.items() if name != KEY}
-    model = replace(model, metadata=replace(model.metadata, extra=uncalibrated))
+    extra = {name: value for name, value in model.metadata.extra.items() if name != KEY}
+    model = replace(model, metadata=replace(model.metadata, recipes=(), extra=extra))
     table, scores = calibrate_model(model, args.subjects, args.doses, settings)
     print(tell_scores(scores))
     if not args.dry_run:
-        add_extra(model.folder, {KEY: table})
+        add_recipe(model.folder, settings.recipe, table)
         print(f"Stored in {model.folder}.")
     return 0

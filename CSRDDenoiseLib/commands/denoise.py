@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from ..checks.dose import dose_sentence
 from ..model.bundle import DEFAULT_MODEL
+from ..sentences import CLI, sentence
 from ..settings import DEFAULT_PRESET, ESTIMATES, PRECISIONS, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
 from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 
@@ -95,19 +95,14 @@ def _patch_size(text: str) -> Union[int, tuple[int, ...]]:
 
 def print_result(result: DenoiseResult, progress: str) -> None:
     """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
-    outputs, seconds = result.provenance["outputs"], result.provenance["seconds"]["total"]
+    outputs, seconds = result.record.outputs, result.record.seconds["total"]
     if progress == "json":
         print(json.dumps({"result": result.provenance}), flush=True)
         return
-    registration = result.provenance["quality"].get("registration", {})
-    if registration.get("applied"):
-        offset, angle = registration["offset_mm"], registration["angle_degrees"]
-        print(f"The MR was moved by {offset:.1f} mm and {angle:.1f} degrees to fit the PET.", file=sys.stderr)
-    dose = dose_sentence(result.provenance["quality"])
-    if dose:
-        print(dose, file=sys.stderr)
-    for warning in result.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+    for finding in result.findings:
+        text = sentence(finding, CLI)
+        if text:
+            print(f"Warning: {text}" if finding.is_warning else text, file=sys.stderr)
     print(f"Wrote {', '.join(outputs.values())} in {describe_seconds(seconds)}.", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ from typing import Optional, Sequence
 from .. import __version__
 from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, OutOfMemoryError, is_out_of_memory
 from ..extras import missing_package
+from ..sentences import CLI, error_sentence
 from .interrupts import heed_interrupts
 from .log import show_log
 from .streams import lost_output, steady_streams
@@ -91,7 +92,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _fail(error: CSRDError, args: argparse.Namespace) -> int:
-    return _tell(str(error), error.exit_code, args)
+    return _tell(error_sentence(error, CLI), error.exit_code, args)
 
 
 def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) -> int:

@@ -18,8 +18,8 @@ _INPUT_BYTES = 8
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What one device does with one model; the worker's answer to ``calibrate``.
+class DeviceSpeed:
+    """What one device does with one model; the worker's answer to ``estimate``.
 
     Attributes:
         voxel_spacing_mm: edge of the model's voxels.
@@ -42,29 +42,33 @@ class Calibration:
     bytes_for_evaluation: float
 
 
-def calibration_from(message: dict[str, Any]) -> Calibration:
-    """Return the calibration in a worker's answer."""
-    return Calibration(**{name: float(message[name]) for name in Calibration.__dataclass_fields__})
+def speed_from(message: dict[str, Any]) -> DeviceSpeed:
+    """Return the speed in a worker's answer."""
+    return DeviceSpeed(**{name: float(message[name]) for name in DeviceSpeed.__dataclass_fields__})
 
 
 def seconds_and_bytes(
-    calibration: Calibration, head_voxels: float, field_voxels: float, settings: DenoiseSettings
+    speed: DeviceSpeed, head_voxels: float, field_voxels: float, settings: DenoiseSettings
 ) -> tuple[float, float]:
     """Return the time and the memory of a run.
 
     Args:
-        calibration: of device and model.
+        speed: of device and model.
         head_voxels: the model's voxels in the box around the head, which is what is sampled.
         field_voxels: the model's voxels in the PET's whole field of view.
         settings: of the run.
     """
-    most = calibration.bytes_for_evaluation / calibration.bytes_per_voxel
+    most = speed.bytes_for_evaluation / speed.bytes_per_voxel
     patch = min(math.prod(settings.patch_sides) if settings.patch_sides else head_voxels, most, head_voxels)
     # patches overlap along each axis; a volume that fits is evaluated once
     repeated = 1.0 if patch >= head_voxels else (1.0 - settings.overlap) ** -3
-    sampling = head_voxels * repeated * settings.evaluations / calibration.voxels_per_second
-    seconds = sampling + calibration.seconds_per_field_voxel * field_voxels
-    sampling_bytes = calibration.bytes_per_state_voxel * head_voxels + calibration.bytes_per_voxel * patch
-    normalising_bytes = calibration.bytes_per_field_voxel * field_voxels
+    sampling = head_voxels * repeated * settings.evaluations / speed.voxels_per_second
+    seconds = sampling + speed.seconds_per_field_voxel * field_voxels
+    sampling_bytes = speed.bytes_per_state_voxel * head_voxels + speed.bytes_per_voxel * patch
+    normalising_bytes = speed.bytes_per_field_voxel * field_voxels
     most_bytes = max(sampling_bytes + _INPUT_BYTES * field_voxels, normalising_bytes)
-    return seconds, calibration.bytes_resident + LOADED_BYTES + most_bytes
+    return seconds, speed.bytes_resident + LOADED_BYTES + most_bytes
+
+
+# the panel's names, until it follows
+Calibration, calibration_from = DeviceSpeed, speed_from

@@ -1,27 +1,17 @@
-"""How much memory a network needs, how much there is, and the patches that fit.
-
-The need is not a table of constants: the network is run once on a small cube while the life of every tensor is
-tracked. The largest sum of living tensors is proportional to the number of voxels.
-"""
+"""How much memory there is, and the patches that fit."""
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import time
-import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..model.bundle import Model
-    from ..model.edm import Preconditioned
 
 GIB = 1 << 30
 PROCESS_LIMIT = 6 * GIB
@@ -33,38 +23,8 @@ STATE_VOLUMES = 14
 
 _LEAST_BUDGET = 256 << 20
 _SMALLEST_PATCH = 4
-_MEASURED_CUBES = (3, 4)
-# measured: what the C library holds beyond the living tensors
-_ALLOCATOR_OVERHEAD = 1.15
 
 Shape = tuple[int, int, int]
-
-
-def activation_bytes_per_voxel(network: nn.Module) -> float:
-    """Return the peak of living float32 tensors during one evaluation of a denoiser, in bytes per voxel of its input.
-
-    A saved model carries this number in its metadata.
-    """
-    from ..model.edm import Preconditioned
-
-    denoiser = Preconditioned(copy.deepcopy(network).cpu().float(), sigma_data=1.0).eval()
-    denoiser.to(memory_format=torch.channels_last_3d)
-    # of two cubes, because what does not grow with the volume, as rearranged weights, does not count
-    small, large = (count * network.multiple for count in _MEASURED_CUBES)
-    peaks = zip(_peaks_of_evaluation(denoiser, small), _peaks_of_evaluation(denoiser, large))
-    return _ALLOCATOR_OVERHEAD * max(after - before for before, after in peaks) / (large**3 - small**3)
-
-
-def _peaks_of_evaluation(denoiser: Preconditioned, side: int) -> tuple[int, int]:
-    """Return the bytes alive at most while a condition is prepared, and while the denoiser is evaluated."""
-    channels = (1, denoiser.model.in_channels - 1)
-    noisy, condition = (torch.zeros(1, count, side, side, side) for count in channels)
-    with torch.no_grad():
-        with _LivingTensors() as preparing:
-            prepared = denoiser.prepare(condition)
-        with _LivingTensors() as evaluating:
-            denoiser.denoise(noisy, torch.ones(1), prepared)
-    return preparing.peak, evaluating.peak
 
 
 def memory_budget(device: torch.device, voxels: int) -> int:
@@ -110,15 +70,6 @@ def smaller_patch(patch: Shape, shape: Shape, multiple: int, overlap: float) -> 
     return smaller if math.prod(smaller) < math.prod(patch) else None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out, on any device."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    message = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "not enough memory", "seems to be oom")
-    return isinstance(error, RuntimeError) and any(sign in message for sign in signs)
-
-
 def free_bytes() -> Optional[int]:
     """Return the memory this process can still take without swapping, or None where the system does not report it."""
     free = [size for size in (_free_of_machine(), _free_of_container()) if size is not None]
@@ -148,38 +99,6 @@ def measure_speed(model: Model, side: int) -> float:
             float(model.denoiser(noisy, sigma, condition).sum())
         seconds = time.perf_counter() - began
     return side**3 / seconds
-
-
-class _LivingTensors(TorchFunctionMode):
-    """Follows the storages of all tensors made while it is active; ``peak`` is the most bytes alive at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak = self._now = 0
-        self._owners: dict[int, int] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Optional[dict] = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, torch.Tensor):
-                self._follow(tensor)
-        return result
-
-    def _follow(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._owners:
-            self._owners[key] = 0
-            self._now += size
-            self.peak = max(self.peak, self._now)
-        self._owners[key] += 1
-        weakref.finalize(tensor, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self._owners[key] -= 1
-        if self._owners[key] == 0:
-            del self._owners[key]
-            self._now -= size
 
 
 def _side(size: int, windows: int, multiple: int, overlap: float) -> int:

@@ -17,9 +17,6 @@ from torch import Tensor
 Denoiser = Callable[[Tensor, float], Tensor]
 """D(x; sigma): what is left of ``x`` when its noise of standard deviation sigma is taken out; same shape as ``x``."""
 
-StepCallback = Callable[[int, int], None]
-"""Called with ``(steps done, steps in all)`` after each step; may raise to stop the run."""
-
 
 @dataclass(frozen=True)
 class Churn:
@@ -28,38 +25,19 @@ class Churn:
     Attributes:
         amount: S_churn; 0 adds none and makes the sampler deterministic.
         noise: returns unit normal noise of the state's shape; needed when ``amount`` is positive.
-        sigma_min: S_tmin, below which no noise is added.
-        sigma_max: S_tmax, above which no noise is added.
-        scale: S_noise, standard deviation of the added noise relative to what the theory asks for.
     """
 
     amount: float
     noise: Callable[[], Tensor]
-    sigma_min: float = 0.0
-    sigma_max: float = math.inf
-    scale: float = 1.0
 
 
-def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """Return the noise levels of Karras et al. 2022, eq. 5: (steps + 1,), float64, sigma_max to sigma_min, then 0."""
-    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return torch.cat([(high + ramp * (low - high)) ** rho, torch.zeros(1, dtype=torch.float64)])
-
-
-def sample_heun(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Sequence[float],
-    churn: Optional[Churn] = None,
-    on_step: Optional[StepCallback] = None,
-) -> Tensor:
+def sample_heun(denoiser: Denoiser, x: Tensor, sigmas: Sequence[float], churn: Optional[Churn] = None) -> Tensor:
     """Heun's second-order method: algorithm 1 of Karras et al. 2022, or algorithm 2 where ``churn`` is given.
 
     Evaluates the denoiser twice a step, once in a last step to sigma = 0.
     """
     levels = _as_floats(sigmas)
-    for step, (sigma, sigma_next) in enumerate(zip(levels, levels[1:])):
+    for sigma, sigma_next in zip(levels, levels[1:]):
         if churn is not None:
             x, sigma = _add_noise(x, sigma, churn, len(levels) - 1)
         slope = (x - denoiser(x, sigma)) / sigma
@@ -68,21 +46,17 @@ def sample_heun(
             slope = (slope + (euler - denoiser(euler, sigma_next)) / sigma_next) / 2
             euler = x + (sigma_next - sigma) * slope
         x = euler
-        if on_step is not None:
-            on_step(step + 1, len(levels) - 1)
     return x
 
 
-def sample_dpmpp_2m(
-    denoiser: Denoiser, x: Tensor, sigmas: Sequence[float], on_step: Optional[StepCallback] = None
-) -> Tensor:
+def sample_dpmpp_2m(denoiser: Denoiser, x: Tensor, sigmas: Sequence[float]) -> Tensor:
     """DPM-Solver++(2M) of Lu et al. 2022 (algorithm 2): second order, one evaluation a step.
 
     The linear part is solved exactly in lambda = -log sigma; D is extrapolated from this step and the one before.
     """
     levels = _as_floats(sigmas)
     before, width_before = None, 0.0
-    for step, (sigma, sigma_next) in enumerate(zip(levels, levels[1:])):
+    for sigma, sigma_next in zip(levels, levels[1:]):
         denoised = denoiser(x, sigma)
         if sigma_next == 0:
             x = denoised
@@ -93,26 +67,21 @@ def sample_dpmpp_2m(
                 towards = denoised + (denoised - before) * (width / (2 * width_before))
             x = torch.lerp(towards, x, sigma_next / sigma)
             before, width_before = denoised, width
-        if on_step is not None:
-            on_step(step + 1, len(levels) - 1)
     return x
 
 
-def posterior_mean(denoiser: Denoiser, x: Tensor, sigma_max: float, on_step: Optional[StepCallback] = None) -> Tensor:
+def posterior_mean(denoiser: Denoiser, x: Tensor, sigma_max: float) -> Tensor:
     """One evaluation at sigma_max, where the noise hides the residual and so D is E[residual | condition]."""
-    denoised = denoiser(x, float(sigma_max))
-    if on_step is not None:
-        on_step(1, 1)
-    return denoised
+    return denoiser(x, float(sigma_max))
 
 
 def _add_noise(x: Tensor, sigma: float, churn: Churn, steps: int) -> tuple[Tensor, float]:
     """Raise the noise level of ``x`` by the factor of algorithm 2, at most sqrt(2)."""
-    if churn.amount == 0 or not churn.sigma_min <= sigma <= churn.sigma_max:
+    if churn.amount == 0:
         return x, sigma
     raised = sigma * (1 + min(churn.amount / steps, math.sqrt(2) - 1))
     noise = churn.noise().to(x)
-    return x + noise * (churn.scale * math.sqrt(raised**2 - sigma**2)), raised
+    return x + noise * math.sqrt(raised**2 - sigma**2), raised
 
 
 def _as_floats(sigmas: Sequence[float]) -> list[float]:

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from ..devices import choose_device, precision_name
 from ..model.bundle import Model, ModelMetadata
+from ..model.edm import karras_sigmas
 from ..progress import Reporter
 from ..settings import DenoiseSettings
 from .memory import Shape
-from .samplers import Churn, Denoiser, karras_sigmas, posterior_mean, sample_dpmpp_2m, sample_heun
+from .randomness import START, generator, unit_noise
+from .samplers import Churn, Denoiser, posterior_mean, sample_dpmpp_2m, sample_heun
 from .tiling import Counter, VolumeDenoiser
 
 
@@ -35,6 +37,7 @@ class ResidualSamples:
         device: where it ran.
         precision: of the network's arithmetic.
         patch_size: (D, H, W) of the patches, None when the volume was evaluated in one piece.
+        patch: (D, H, W) that the network saw at once: of the patches, or of the whole padded volume.
     """
 
     mean: np.ndarray
@@ -44,6 +47,7 @@ class ResidualSamples:
     device: str
     precision: str
     patch_size: Optional[Shape]
+    patch: Shape
 
 
 def sample_residual(
@@ -75,6 +79,7 @@ def sample_residual(
         device=str(device),
         precision=precision_name(volume.precision),
         patch_size=volume.patch,
+        patch=volume.patch or volume.shape,
     )
 
 
@@ -122,10 +127,8 @@ def _with_first(denoiser: Denoiser, first: Tensor, sigma_max: float) -> Denoiser
 
 
 def noise_source(shape: Shape, seed: int, index: int) -> Callable[[], Tensor]:
-    """Return what draws unit normal noise (1, 1, D, H, W), always on the CPU, from (seed, sample index) alone."""
-    key = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
-    generator = torch.Generator("cpu").manual_seed(int(key[0]))
-    return lambda: torch.randn((1, 1, *shape), generator=generator)
+    """Return what draws unit normal noise (1, 1, D, H, W) for one draw, from (seed, index) alone."""
+    return unit_noise(shape, generator(seed, START, index))
 
 
 class RunningStatistics:

@@ -16,16 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..devices import arithmetic, choose_precision
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError, OutOfMemoryError, is_out_of_memory
+from ..model.activations import activation_bytes_per_voxel
 from ..model.bundle import Model
 from ..progress import Reporter
 from ..settings import DenoiseSettings
 from .memory import (
     Shape,
-    activation_bytes_per_voxel,
     choose_patch,
     free_bytes,
-    is_out_of_memory,
     memory_budget,
     smaller_patch,
 )
@@ -44,6 +43,7 @@ class VolumeDenoiser:
     Attributes:
         patch: (D, H, W) of the patches, None while the volume is evaluated in one piece.
         precision: of the network's arithmetic.
+        shape: (D, H, W) of the padded volume.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class VolumeDenoiser:
         self._size = head.shape
         self._margins = [_margins(size, self._multiple) for size in self._size]
         self._head = np.pad(head, self._margins)
-        self._shape: Shape = self._head.shape
+        self.shape: Shape = self._head.shape
         self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
         self._prepared = self._prepare(condition)
         self._lay_out(self._first_patch(settings.patch_sides))
@@ -81,7 +81,7 @@ class VolumeDenoiser:
 
         A processor's cores are busy with one volume, and so is a GPU with a volume cut into patches.
         """
-        return 1 if self.patch else min(most, self._batch_of(self._shape))
+        return 1 if self.patch else min(most, self._batch_of(self.shape))
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """Return D(x; sigma) for padded volumes x (N, 1, D, H, W), float32."""
@@ -107,30 +107,30 @@ class VolumeDenoiser:
 
     def _prepare(self, condition: Sequence[np.ndarray]) -> Tensor:
         """Prepare the condition for the padded volume, in blocks where memory asks for it."""
-        whole = tuple(slice(0, size) for size in self._shape)
+        whole = tuple(slice(0, size) for size in self.shape)
         if not hasattr(self._denoiser.model, "reach"):
             return self._denoiser.prepare(self._part(condition, whole))
-        block = choose_patch(self._shape, self._fitting_voxels(), self._multiple, overlap=0.0)
+        block = choose_patch(self.shape, self._fitting_voxels(), self._multiple, overlap=0.0)
         while True:
             try:
-                in_one = block == self._shape
+                in_one = block == self.shape
                 return self._prepared_block(condition, whole) if in_one else self._prepared_blocks(condition, block)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = smaller_patch(block, self._shape, self._multiple, overlap=0.0)
+                smaller = smaller_patch(block, self.shape, self._multiple, overlap=0.0)
                 if smaller is None:
                     raise self._out_of_memory(f"blocks of {_times(block)} voxels") from error
             block = smaller
 
     def _prepared_blocks(self, condition: Sequence[np.ndarray], block: Shape) -> Tensor:
         prepared = None
-        for start in product(*(range(0, size, side) for size, side in zip(self._shape, block))):
-            box = tuple(slice(low, min(low + side, size)) for low, side, size in zip(start, block, self._shape))
+        for start in product(*(range(0, size, side) for size, side in zip(self.shape, block))):
+            box = tuple(slice(low, min(low + side, size)) for low, side, size in zip(start, block, self.shape))
             part = self._prepared_block(condition, box)
             coarser = (box[0].stop - box[0].start) // part.shape[2]
             if prepared is None:
-                size = (*part.shape[:2], *(side // coarser for side in self._shape))
+                size = (*part.shape[:2], *(side // coarser for side in self.shape))
                 prepared = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last_3d)
             prepared[(..., *_coarse(box, coarser))] = part
         return prepared
@@ -138,7 +138,7 @@ class VolumeDenoiser:
     def _prepared_block(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
         """Prepare a block of the padded volume, seen with as much around it as the network looks at."""
         margin = math.ceil(self._denoiser.model.reach / self._multiple) * self._multiple
-        seen = [slice(max(s.start - margin, 0), min(s.stop + margin, size)) for s, size in zip(box, self._shape)]
+        seen = [slice(max(s.start - margin, 0), min(s.stop + margin, size)) for s, size in zip(box, self.shape)]
         with arithmetic(self._device, self.precision):
             prepared = self._denoiser.prepare(self._part(condition, seen))
         coarser = (seen[0].stop - seen[0].start) // prepared.shape[2]
@@ -172,7 +172,7 @@ class VolumeDenoiser:
 
     def _prepared_at(self, place: list[slice]) -> Tensor:
         """The prepared condition of one window, which may be coarser than its voxels."""
-        coarser = self._shape[0] // self._prepared.shape[2]
+        coarser = self.shape[0] // self._prepared.shape[2]
         return self._prepared[(..., *_coarse(place[2:], coarser))]
 
     def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
@@ -206,7 +206,7 @@ class VolumeDenoiser:
             skipped.extend(keep for keep in kept if not keep)
             return torch.ones_like(windows) * torch.tensor(kept, device=windows.device).view(-1, 1, 1, 1, 1)
 
-        coverage = self._blend(torch.empty((1, 1, *self._shape), device=self._device), survey)
+        coverage = self._blend(torch.empty((1, 1, *self.shape), device=self._device), survey)
         if skipped:
             # zero only where no evaluated window reaches, and there the blended value is zero too
             self._coverage = coverage.clamp_(min=torch.finfo(torch.float32).tiny)
@@ -221,15 +221,15 @@ class VolumeDenoiser:
                     f"use {below} or {below + self._multiple}."
                 )
         if sides is not None:
-            patch = tuple(min(side, size) for side, size in zip(sides, self._shape))
+            patch = tuple(min(side, size) for side, size in zip(sides, self.shape))
         else:
-            patch = choose_patch(self._shape, self._fitting_voxels(), self._multiple, self._overlap)
-        return None if patch == self._shape else patch
+            patch = choose_patch(self.shape, self._fitting_voxels(), self._multiple, self._overlap)
+        return None if patch == self.shape else patch
 
     def _shrink(self) -> None:
-        patch = smaller_patch(self.patch or self._shape, self._shape, self._multiple, self._overlap)
+        patch = smaller_patch(self.patch or self.shape, self.shape, self._multiple, self._overlap)
         if patch is None:
-            raise self._out_of_memory(f"patches of {_times(self.patch or self._shape)} voxels")
+            raise self._out_of_memory(f"patches of {_times(self.patch or self.shape)} voxels")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._lay_out(patch)

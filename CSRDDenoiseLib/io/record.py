@@ -7,19 +7,25 @@ import platform
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 import SimpleITK as sitk
 
 from .. import __version__
+from ..findings import Finding
 from ..progress import Reporter
+from ..sentences import sentences
+from ..settings import DenoiseSettings
 from .volume import units_of
 
 RECORD_FORMAT = 1
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors")
 _BLOCK = 1 << 20
+_OF_INPUT = ("unit", "voxels", "blank_slices", "cut", "filtering", "attenuation", "mr")
 
 
 class Stages:
@@ -48,25 +54,178 @@ class Stages:
         return {**self.seconds, "total": round(sum(self.seconds.values()), 3)}
 
 
-def describe_image(image: sitk.Image) -> dict[str, Any]:
-    """Return geometry, unit and range of an image as plain JSON types."""
+@dataclass(frozen=True)
+class ImageFacts:
+    """Geometry, unit and range of an image; mm, L-P-S."""
+
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+    pixel_type: str
+    units: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file that was read, or the files of a DICOM series one after another."""
+
+    path: str
+    files: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """One input of a run."""
+
+    image: ImageFacts
+    file: Optional[FileFacts] = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types."""
+        return _plain({**({} if self.file is None else asdict(self.file)), **asdict(self.image)})
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model was used."""
+
+    name: str
+    folder: str
+    weights_sha256: str
+    normalisation: str
+    voxel_spacing_mm: float
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the settings left open, as it was in the run: with it the run can be repeated.
+
+    Attributes:
+        device: where the network ran.
+        precision: of its arithmetic.
+        patch_size: (D, H, W) that the network saw at once.
+        in_one_piece: whether that was the whole volume.
+        evaluations: of the network over the whole volume.
+    """
+
+    device: str
+    precision: str
+    patch_size: tuple[int, ...]
+    in_one_piece: bool
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that is kept of a run.
+
+    Attributes:
+        inputs: by name; None for an MR that was not given.
+        model: which.
+        settings: as they were asked for.
+        resolved: what they left open.
+        unit: of the PET.
+        brain_mean: in that unit.
+        residual_scale: a residual of the network times this is a residual in the PET's unit.
+        mean_change: relative change of the brain mean that the network asked for.
+        findings: of all checks.
+        seconds: stage -> wall time.
+        outputs: name -> path.
+        created: when the run ended, UTC.
+    """
+
+    inputs: Mapping[str, Optional[InputFacts]]
+    model: ModelFacts
+    settings: DenoiseSettings
+    resolved: Resolved
+    unit: str
+    brain_mean: float
+    residual_scale: float
+    mean_change: float
+    findings: tuple[Finding, ...]
+    seconds: Mapping[str, float]
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON types; ``quality`` groups the findings' values by what they are about."""
+        resolved = self.resolved
+        return _plain(
+            {
+                "format": RECORD_FORMAT,
+                "created": self.created,
+                "inputs": {name: None if told is None else told.as_dict() for name, told in self.inputs.items()},
+                **({"outputs": self.outputs} if self.outputs else {}),
+                "units": self.unit,
+                "findings": [finding.as_dict() for finding in self.findings],
+                "warnings": sentences(self.findings),
+                "quality": quality_of(self.findings),
+                "model": asdict(self.model),
+                "settings": self.settings.as_dict(),
+                "resolved": asdict(resolved),
+                "seed": self.settings.seed,
+                "evaluations": resolved.evaluations,
+                "patch_size": None if resolved.in_one_piece else resolved.patch_size,
+                "device": resolved.device,
+                "precision": resolved.precision,
+                "scale_factor": self.brain_mean,
+                "residual_scale": self.residual_scale,
+                "mean_change_of_model": self.mean_change,
+                "seconds": self.seconds,
+                "peak_memory_bytes": peak_memory_bytes(),
+                "versions": versions(),
+            }
+        )
+
+
+def quality_of(findings: Iterable[Finding]) -> dict[str, Any]:
+    """Group the values of findings by what they are about, as records had them before findings were typed."""
+    areas: dict[str, Any] = {}
+    for finding in findings:
+        values, name = dict(finding.values), finding.check
+        if name in _OF_INPUT:
+            areas.setdefault("input", {})[name] = values
+        elif name == "head":
+            areas.setdefault("input", {})["head_ml"] = values["head_ml"]
+        elif name == "dose":
+            areas.setdefault("noise", {})["dose"] = values
+        elif name == "output":
+            areas.setdefault("output", {})["judged"] = False
+        elif name in ("lost_structure", "leftover_noise"):
+            output = areas.setdefault("output", {"judged": True})
+            output[name] = values["share"]
+            if "level" in values:
+                output["leftover_level"] = values["level"]
+        elif name == "unsupported":
+            areas.setdefault("output", {})[name] = values
+        elif name in ("noise", "alignment", "registration", "uncertainty"):
+            areas.setdefault(name, {}).update(values)
+    return areas
+
+
+def describe_image(image: sitk.Image) -> ImageFacts:
+    """Return geometry, unit and range of an image."""
     extremes = sitk.MinimumMaximumImageFilter()
     extremes.Execute(image)
-    return {
-        "size": list(image.GetSize()),
-        "spacing_mm": list(image.GetSpacing()),
-        "origin_mm": list(image.GetOrigin()),
-        "direction": list(image.GetDirection()),
-        "pixel_type": image.GetPixelIDTypeAsString(),
-        "units": units_of(image),
-        "minimum": extremes.GetMinimum(),
-        "maximum": extremes.GetMaximum(),
-    }
+    return ImageFacts(
+        image.GetSize(),
+        image.GetSpacing(),
+        image.GetOrigin(),
+        image.GetDirection(),
+        image.GetPixelIDTypeAsString(),
+        units_of(image),
+        extremes.GetMinimum(),
+        extremes.GetMaximum(),
+    )
 
 
-def describe_file(path: Path, files: Sequence[Path]) -> dict[str, Any]:
+def describe_file(path: Path, files: Sequence[Path]) -> FileFacts:
     """Return the path of an input and the SHA-256 of the files it was read from, one after another."""
-    return {"path": str(path.resolve()), "files": len(files), "sha256": _sha256(files)}
+    return FileFacts(str(path.resolve()), len(files), _sha256(files))
 
 
 def versions() -> dict[str, str]:
@@ -97,3 +256,12 @@ def _sha256(files: Sequence[Path]) -> str:
             while block := stream.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples, as it comes back from JSON."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value

@@ -19,10 +19,13 @@ from ..configuration import structure
 from ..errors import InputError, ModelError
 from ..limits import Between, Length, OneOf, check_limits
 from ..resources import MODELS, resource_folder
+from ..settings import Recipe
 from .contents import (
+    CALIBRATION,
     check_arguments,
     check_channels,
     check_extra,
+    check_recipes,
     check_weights,
     is_regular_file,
     read_json,
@@ -86,6 +89,8 @@ class ModelMetadata:
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
         bytes_per_voxel: memory one evaluation needs beside the weights, set by :func:`save_model`.
+        recipes: settings that the model was calibrated with (:class:`~CSRDDenoiseLib.settings.Recipe`), each with the
+            ``calibration`` that was fitted; the first is the one it is meant for.
         training: how it was trained, for the record.
         extra: anything else, for the record.
         format: version of this layout.
@@ -110,12 +115,13 @@ class ModelMetadata:
     channels: Annotated[tuple[str, ...], Length(1, 64)] = CHANNELS["noise-level"]
     weights_sha256: str = ""
     bytes_per_voxel: Annotated[float, Between(0, 1e6)] = 0.0
+    recipes: tuple[dict[str, Any], ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     format: Annotated[int, Between(1, FORMAT)] = FORMAT
 
     def __post_init__(self) -> None:
-        for name in ("spacing_range_mm", "dose_range", "channels"):
+        for name in ("spacing_range_mm", "dose_range", "channels", "recipes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_limits(self, f"Model '{_short(self.name)}'", ModelError)
         if not self.name.isprintable() or set("/\\:") & set(self.name):
@@ -132,6 +138,15 @@ class ModelMetadata:
         if self.channels != known:
             raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
         check_extra(self.extra, f"Model '{self.name}'")
+        check_recipes(self.recipes, f"Model '{self.name}'")
+
+    @property
+    def calibrated_recipes(self) -> tuple[dict[str, Any], ...]:
+        """The recipes; models of before they were kept have one, whose table stands in ``extra``."""
+        table = self.extra.get(CALIBRATION)
+        if self.recipes or not table or not {"steps", "samples"} <= set(table):
+            return self.recipes
+        return ({**Recipe("dpmpp", table["steps"], table["samples"]).as_dict(), CALIBRATION: table},)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON types (tuples become lists in the file)."""
@@ -243,7 +258,7 @@ def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMeta
     """
     from safetensors.torch import save
 
-    from ..infer.memory import activation_bytes_per_voxel
+    from .activations import activation_bytes_per_voxel
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -269,9 +284,28 @@ def add_extra(folder: Union[str, Path], extra: dict[str, Any]) -> None:
     """
     folder = Path(folder)
     metadata = read_metadata(folder)
+    _rewrite(folder, replace(metadata, extra={**metadata.extra, **extra}))
+
+
+def add_recipe(folder: Union[str, Path], recipe: Recipe, calibration: dict[str, Any]) -> None:
+    """Add a calibration to a model folder's metadata, in place of one for the same settings; the weights stay.
+
+    Raises:
+        ModelError: the metadata is damaged, incomplete, or of a newer format.
+    """
+    folder = Path(folder)
+    metadata = read_metadata(folder)
+    settings = recipe.as_dict()
+    others = [each for each in metadata.recipes if {**each, **settings} != each]
+    extra = {name: value for name, value in metadata.extra.items() if name != CALIBRATION}
+    recipes = (*others, {**settings, CALIBRATION: calibration})
+    _rewrite(folder, replace(metadata, recipes=recipes, extra=extra))
+
+
+def _rewrite(folder: Path, metadata: ModelMetadata) -> None:
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         staged = Path(staging) / METADATA_FILE
-        staged.write_text(_as_text(replace(metadata, extra={**metadata.extra, **extra})), encoding="utf-8")
+        staged.write_text(_as_text(metadata), encoding="utf-8")
         os.replace(staged, folder / METADATA_FILE)
 
 

@@ -11,11 +11,12 @@ import math
 import stat
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Mapping, Sequence
 
 from ..configuration import structure
 from ..errors import ModelError
 from ..limits import Between, Length, Rising, check_limits
+from ..settings import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -229,6 +230,21 @@ def check_extra(extra: Mapping[str, Any], where: str) -> None:
         _check_part(facts, _NoiseRange, f"{where}, '{NOISE_RANGE}'")
         if facts.get("dose_fit"):
             _check_part(facts["dose_fit"], _DoseFit, f"{where}, '{NOISE_RANGE}', 'dose_fit'")
+
+
+def check_recipes(recipes: Sequence[Any], where: str) -> None:
+    """Hold a model's recipes to their schema: settings, and the ``calibration`` that was fitted with them.
+
+    Raises:
+        ModelError: one is not what it must be.
+    """
+    for number, recipe in enumerate(recipes, 1):
+        place = f"{where}, recipe {number}"
+        if not isinstance(recipe, dict):
+            raise ModelError(f"{place} is {_line(repr(recipe))}; it must be an object.")
+        settings = {name: value for name, value in recipe.items() if name != CALIBRATION}
+        structure(settings, Recipe, place, ModelError)
+        _check_part(recipe.get(CALIBRATION), _Calibration, f"{place}, '{CALIBRATION}'")
 
 
 def _check_part(values: Any, kind: type, where: str) -> None:

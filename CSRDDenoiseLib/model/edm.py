@@ -50,11 +50,19 @@ class Preconditioned(nn.Module):
     def denoise(self, noisy: Tensor, sigma: Tensor, prepared: Tensor) -> Tensor:
         """Estimate the clean residual as :meth:`forward` does, for a condition from :meth:`prepare`."""
         sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1, 1)
-        total = (sigma**2 + self.sigma_data**2).sqrt()
-        c_in, c_noise = 1 / total, sigma.flatten().log() / 4
-        c_skip, c_out = self.sigma_data**2 / total**2, sigma * self.sigma_data / total
+        c_skip, c_out, c_in, c_noise = self.scalings(sigma)
         raw = self._evaluate(c_in * noisy, prepared, c_noise)
         return c_skip * noisy + c_out * raw.to(torch.float32)
+
+    def scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return c_skip, c_out, c_in in the shape of ``sigma``, and c_noise (N,) (Table 1, column "Ours")."""
+        total = (sigma**2 + self.sigma_data**2).sqrt()
+        c_in, c_noise = 1 / total, sigma.flatten().log() / 4
+        return self.sigma_data**2 / total**2, sigma * self.sigma_data / total, c_in, c_noise
+
+    def loss_weight(self, sigma: Tensor) -> Tensor:
+        """Return lambda(sigma) of the loss, in the shape of ``sigma``: 1 / c_out^2 (Table 1)."""
+        return loss_weight(sigma, self.sigma_data)
 
     def _evaluate(self, noisy: Tensor, prepared: Tensor, c_noise: Tensor) -> Tensor:
         if hasattr(self.model, "evaluate"):
@@ -65,3 +73,15 @@ class Preconditioned(nn.Module):
 def in_memory_format(module: ModuleType, memory_format: torch.memory_format = torch.channels_last_3d) -> ModuleType:
     """Lay the weights of 3D convolutions out, by default with the channels last, which runs fastest."""
     return module.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
+    """Return lambda(sigma) = (sigma^2 + sd^2) / (sigma sd)^2 of the loss (Karras et al. 2022, Table 1)."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
+    """Return the noise levels of Karras et al. 2022, eq. 5: (steps + 1,), float64, sigma_max to sigma_min, then 0."""
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return torch.cat([(high + ramp * (low - high)) ** rho, torch.zeros(1, dtype=torch.float64)])

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..findings import Finding, info, warning
 from ..io.grid import Grid
 from ..scan import find_head, smooth
 
@@ -156,7 +157,7 @@ def make_pair(pet: sitk.Image, mr: sitk.Image, level: Level) -> Optional[Pair]:
     head, mr_head = find_head(activity, grid.array_spacing), find_head(signal, mr_grid.array_spacing)
     if head is None or mr_head is None:
         return None
-    activity = smooth(activity / head.scale, grid.array_spacing, level.pet_smoothing_mm)
+    activity = smooth(activity / head.brain_mean, grid.array_spacing, level.pet_smoothing_mm)
     signal = np.clip(signal / np.quantile(signal[signal > 0], 0.99), 0, BRIGHTEST_MR)
     return Pair(
         pet=grid.image(np.sqrt(np.clip(activity, 0, BRIGHTEST_PET))),
@@ -289,27 +290,19 @@ def register(pet: sitk.Image, mr: sitk.Image, on_step: Callable[[int, int], None
 
 def register_mr(
     pet: sitk.Image, mr: sitk.Image, on_step: Callable[[int, int], None] = _ignore
-) -> tuple[sitk.Image, list[str], dict[str, Any]]:
+) -> tuple[sitk.Image, Finding]:
     """Move an MR to a PET.
 
     Returns:
-        The MR, moved if that was found to help; warnings, if it was not moved; and what belongs in the record.
+        The MR, moved if that was found to help; and the finding ``registration``: ``applied``, ``not_converged`` or
+        ``no_gain``, with the values of :meth:`Registration.as_dict`.
     """
     found = register(pet, mr, on_step)
-    facts = found.as_dict()
     if found.applied:
-        return moved(mr, found.motion), [], facts
+        return moved(mr, found.motion), info("registration.applied", **found.as_dict())
     if not found.converged:
-        told = (
-            "The registration of the MR to the PET did not converge, so the MR stays where it was; register them by "
-            "hand, or leave the MR out."
-        )
-    else:
-        told = (
-            "The registration found no better place for the MR (normalised mutual information "
-            f"{found.before:.3f} as it was, {found.after:.3f} at best), so the MR stays where it was."
-        )
-    return mr, [told], facts
+        return mr, warning("registration.not_converged", **found.as_dict())
+    return mr, warning("registration.no_gain", **found.as_dict())
 
 
 def _starts(pair: Pair) -> list[sitk.Euler3DTransform]:

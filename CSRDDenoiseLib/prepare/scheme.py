@@ -11,8 +11,8 @@ from typing import Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
-from ..errors import InputError, ModelError
-from ..scan import Head, find_head, head_lines, noise_level, spread_positions, top_of_mr
+from ..errors import ModelError
+from ..scan import Head, Scan, head_lines, spread_positions, top_of_mr
 from .bands import noise_bands
 from .reference_scheme import grid_lines, reference_mr_range, reference_range
 from .tissue import best_tissue_maps, tissue_maps
@@ -28,7 +28,7 @@ class Condition:
         channels: float32 (D, H, W) each, in the order that ``bundle.CHANNELS`` names: MR (zero where there is none),
             low-dose PET, position, and what else the scheme adds. What is constant along an axis is a view that takes
             no memory.
-        head: where the head is; ``head.scale`` is about the mean of the brain in the PET's unit.
+        head: where the head is; ``head.brain_mean`` is the mean of the brain in the PET's unit.
         scale: a residual of the network times this is a residual in the PET's unit.
     """
 
@@ -38,10 +38,8 @@ class Condition:
 
     def cropped(self) -> Condition:
         """Return the part inside the head's bounding box."""
-        box = self.head.box
-        whole = tuple(slice(0, part.stop - part.start) for part in box)
-        head = Head(self.head.mask[box], whole, self.head.scale)
-        return Condition(tuple(_part(channel, box) for channel in self.channels), head, self.scale)
+        parts = tuple(_part(channel, self.head.box) for channel in self.channels)
+        return Condition(parts, self.head.cropped(), self.scale)
 
     def without_channels(self) -> Condition:
         """Return head and scale alone, when the network has seen its channels."""
@@ -81,7 +79,7 @@ class Terms:
 
 
 Maps = Callable[[np.ndarray, Optional[np.ndarray], np.ndarray, Sequence[float]], np.ndarray]
-Measure = Callable[[np.ndarray, Optional[np.ndarray], Head, Sequence[float]], Terms]
+Measure = Callable[[Scan, Optional[np.ndarray]], Terms]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Scheme:
     """One way to normalise.
 
     Attributes:
-        measure: (PET, MR or None, head, spacing) -> terms.
+        measure: (scan, MR on its grid or None) -> terms.
         positions: whether there are channels for the position.
         maps: what makes tissue maps, the last channels, of the PET and the MR as the network sees them, the head and
             the spacing.
@@ -111,20 +109,18 @@ def scheme_of(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def make_condition(scheme: str, pet: np.ndarray, mr: Optional[np.ndarray], spacing: Sequence[float]) -> Condition:
-    """Normalise PET and MR (D, H, W) on the model's grid as the scheme named in a model's metadata says.
+def make_condition(scheme: str, scan: Scan, mr: Optional[np.ndarray]) -> Condition:
+    """Normalise a PET on the model's grid, and the MR (D, H, W) on it, as the scheme named in a model's metadata says.
 
     Raises:
         InputError: the PET shows no head.
         ModelError: the scheme is not known.
     """
-    rules, head = scheme_of(scheme), find_head(pet, spacing)
-    if head is None:
-        raise InputError("No head was found in the PET: nothing in it stands out from the background.")
-    terms = rules.measure(pet, mr, head, spacing)
+    rules, head, pet = scheme_of(scheme), scan.head, scan.pet
+    terms = rules.measure(scan, mr)
     network_mr = None if mr is None else terms.network_mr(mr)
     network_pet = terms.network_pet(pet)
-    maps = () if rules.maps is None else rules.maps(network_pet, network_mr, head.mask, spacing)
+    maps = () if rules.maps is None else rules.maps(network_pet, network_mr, head.mask, scan.spacing)
     positions = spread_positions(terms.lines) if rules.positions else ()
     mr_channel = _constant(0.0, pet.shape) if network_mr is None else network_mr
     channels = assemble(mr_channel, network_pet, positions, terms.constants, maps)
@@ -142,36 +138,34 @@ def assemble(
     return (mr, pet, *positions, *(_constant(value, pet.shape) for value in constants), *maps)
 
 
-def _noise_level(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
-    level = noise_level(np.asarray(pet / head.scale, np.float32), head.mask, spacing)
-    return _of_head(pet, mr, head, level, (float(np.log(level)),))
+def _noise_level(scan: Scan, mr: Optional[np.ndarray]) -> Terms:
+    return _of_head(scan, mr, scan.noise_level, (float(np.log(scan.noise_level)),))
 
 
-def _noise_bands(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
-    bands = noise_bands(np.asarray(pet / head.scale, np.float32), head.mask, spacing)
-    return _of_head(pet, mr, head, bands.unit, bands.constants)
+def _noise_bands(scan: Scan, mr: Optional[np.ndarray]) -> Terms:
+    bands = noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed)
+    return _of_head(scan, mr, bands.unit, bands.constants)
 
 
-def _tissue(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
-    return _of_head(pet, mr, head, 1.0, ())
+def _tissue(scan: Scan, mr: Optional[np.ndarray]) -> Terms:
+    return _of_head(scan, mr, 1.0, ())
 
 
 def _fixed_maps(pet: np.ndarray, mr: Optional[np.ndarray], mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     return tissue_maps(mr, mask, spacing)
 
 
-def _of_head(
-    pet: np.ndarray, mr: Optional[np.ndarray], head: Head, level: float, constants: tuple[float, ...]
-) -> Terms:
+def _of_head(scan: Scan, mr: Optional[np.ndarray], level: float, constants: tuple[float, ...]) -> Terms:
+    head = scan.head
     top = 0.0 if mr is None else top_of_mr(mr, head.mask)
-    lines = head_lines(pet.shape, head.box)
-    return Terms((0.0, head.scale), (0.0, top, MR_LIMIT), head.scale * level, constants, lines)
+    lines = head_lines(scan.pet.shape, head.box)
+    return Terms((0.0, head.brain_mean), (0.0, top, MR_LIMIT), head.brain_mean * level, constants, lines)
 
 
-def _reference(pet: np.ndarray, mr: Optional[np.ndarray], head: Head, spacing: Sequence[float]) -> Terms:
-    low, extent = reference_range(pet)
+def _reference(scan: Scan, mr: Optional[np.ndarray]) -> Terms:
+    low, extent = reference_range(scan.pet)
     mr_low, mr_extent = (0.0, 0.0) if mr is None else reference_mr_range(mr)
-    return Terms((low, extent), (mr_low, mr_extent, 1.0), extent, (), grid_lines(pet.shape))
+    return Terms((low, extent), (mr_low, mr_extent, 1.0), extent, (), grid_lines(scan.pet.shape))
 
 
 def _constant(value: float, shape: Sequence[int]) -> np.ndarray:

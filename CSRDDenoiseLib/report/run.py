@@ -173,7 +173,7 @@ class Run:
     @property
     def brain_mean(self) -> float:
         """Mean of the head's bright part, in the PET's unit; the largest value where no head is found."""
-        return float(np.abs(self.pet).max()) or 1.0 if self._found is None else self._found.scale
+        return float(np.abs(self.pet).max()) or 1.0 if self._found is None else self._found.brain_mean
 
     @cached_property
     def brain(self) -> np.ndarray:

@@ -52,8 +52,8 @@ def quality_case(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "psnr_db": psnr(sitk.GetArrayFromImage(result.denoised), truth, head.mask),
         "psnr_of_input_db": psnr(sitk.GetArrayFromImage(pet), truth, head.mask),
-        "seconds": result.provenance["seconds"]["total"],
-        "evaluations": result.provenance["evaluations"],
+        "seconds": result.record.seconds["total"],
+        "evaluations": result.record.resolved.evaluations,
     }
 
 

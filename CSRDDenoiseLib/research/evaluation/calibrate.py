@@ -66,7 +66,7 @@ def calibrate_model(
     if len(subjects) > 1:
         predicted = [_predict_without(scan.subject, scans, scan) for scan in scans]
         scores["after"] = _score(predicted, [scan.error for scan in scans])
-    told = {"subjects": len(subjects), "scans": len(scans), "steps": settings.steps, "samples": settings.samples}
+    told = {"subjects": len(subjects), "scans": len(scans)}
     measured = {name: {key: round(value, 4) for key, value in vars(score).items()} for name, score in scores.items()}
     return {**_fit(scans), **told, **measured}, scores
 
@@ -87,7 +87,7 @@ def _scans(
         for dose in [dose for dose in doses or study.low_doses if dose in study.low_doses]:
             result = denoise(study.low_doses[dose], study.mr, settings, model)
             assert result.uncertainty is not None  # the settings draw samples
-            unit = result.provenance["residual_scale"]
+            unit = result.record.residual_scale
             spread = study.array(result.uncertainty) / unit
             error = (study.array(result.denoised) - study.full_dose) / unit
             pooled = pooled_spread(spread, study.spacing)

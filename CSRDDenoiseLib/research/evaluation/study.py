@@ -106,7 +106,7 @@ def load_study(folder: Path) -> Study:
         mr=_read(folder, "t1"),
         box=head.box,
         spacing=spacing,
-        scale=head.scale,
+        scale=head.brain_mean,
         full_dose=cut(full),
         noise_free=noise_free,
         masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity")), spacing),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Sequence
 
+import numpy as np
+
 from ...checks.noise import NoiseSample, noise_facts, texture
-from ...scan import noise_level
+from ...scan import Head, Scan
 from ..simulation.subject import emulate_dose
 from .pool import Pool
 
@@ -28,7 +30,13 @@ def _samples(pool: Pool, phantoms: int, doses: Sequence[float]) -> Iterator[Nois
         example = pool.load(phantom, lowest)
         for dose in doses:
             pet = emulate_dose(example.full_dose, example.low_dose, lowest, dose)
-            features = texture(pet, example.mask, spacing)
+            scan = _scan(pet, example.mask, spacing)
+            features = texture(scan)
             if features is not None:
-                level = noise_level(pet, example.mask, spacing)
-                yield NoiseSample(phantom, dose, level, features, dose in pool.doses)
+                yield NoiseSample(phantom, dose, scan.noise_level, features, dose in pool.doses)
+
+
+def _scan(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> Scan:
+    """The scan of a PET that is relative to its brain mean already."""
+    depth, height, width = (slice(0, side) for side in mask.shape)
+    return Scan.of_array(pet, spacing, Head(mask, (depth, height, width), 1.0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...model.edm import loss_weight
 from ...scan import FWHM_PER_SIGMA
 from .patches import Batch
 
@@ -34,7 +35,7 @@ def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float, coarse:
         coarse: what counts less of the error of patches that see no noisy residual, from which the estimate comes.
     """
     sigma, shown = (values.reshape(-1, 1, 1, 1, 1) for values in (batch.sigma, batch.shown))
-    scale = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+    scale = loss_weight(sigma, sigma_data)
     noisy = shown * (batch.residual + sigma * batch.noise)
     error = denoiser(noisy, batch.sigma, batch.condition) - batch.residual
     if coarse.fwhm > 0:

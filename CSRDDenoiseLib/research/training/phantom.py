@@ -75,8 +75,8 @@ def make_phantom(
     head, cube = heads[0], (spacing,) * 3
     mr = normalise_mr(mr, head.mask)
     maps = tissue_maps(mr, head.mask, cube)
-    scales = [each.scale / head.scale for each in heads[1:]]
-    pets = [pet / head.scale for pet in (clean, full, *lows)]
+    scales = [each.brain_mean / head.brain_mean for each in heads[1:]]
+    pets = [pet / head.brain_mean for pet in (clean, full, *lows)]
     measured = [_measure(pets[0] / scale, low / scale, head.mask, spacing) for scale, low in zip(scales, pets[2:])]
     rows = (*pets[:2], mr, head.mask, _classes(subject, spacing), *maps, *pets[2:])
     volumes = np.stack([part[head.box].astype(np.float16) for part in rows])

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...prepare.bands import NoiseBands
 from ...prepare.scheme import SCHEMES, Scheme, Terms
-from ...scan import Head
+from ...scan import Head, Scan
 from ..simulation.anatomy import load_anatomy
 from ..simulation.subject import SimulationSettings, dose_name, nameable_dose, simulate_subject
 from .config import TrainingConfig
@@ -200,7 +200,8 @@ class Pool:
             # it looks at every voxel's value
             low = np.asarray(phantom.volumes[FIRST_LOW + number], np.float32) / phantom.facts["scales"][number]
             whole = Head(np.ones(shape, bool), tuple(slice(0, n) for n in shape), 1.0)
-            return scheme.measure(low, np.asarray(phantom.volumes[MR], np.float32), whole, (self.spacing,) * 3)
+            scan = Scan.of_array(low, (self.spacing,) * 3, whole)
+            return scheme.measure(scan, np.asarray(phantom.volumes[MR], np.float32))
         from ...prepare.scheme import MR_LIMIT
         from ...scan import head_lines
 

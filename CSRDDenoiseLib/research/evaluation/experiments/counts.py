@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
 from ....checks.counts import CountNoise, count_noise, share_of_counts
-from ....checks.noise import KEY, RIGHT_FACTOR, judge_noise
-from ....checks.sanity import View
+from ....checks.noise import KEY, RIGHT_FACTOR, judge_noise, texture
+from ....findings import Finding, find
 from ....io.grid import Grid
 from ....prepare.align import to_model_grid
-from ....scan import find_head
+from ....scan import Scan
 from ...simulation.subject import emulate_dose
 from ..study import Study
 from ..table import Table
@@ -40,7 +40,7 @@ class Scans:
     protocol: str
     full: Optional[CountNoise]
     low: Mapping[float, Optional[CountNoise]]
-    told: Mapping[float, Mapping[str, Any]]
+    told: Mapping[float, Optional[Finding]]
 
 
 def run(bench: Bench, doses: Sequence[Dose] = DOSES) -> Section:
@@ -69,27 +69,27 @@ def _measure(bench: Bench, study: Study, doses: Sequence[float]) -> Scans:
     grid, thinned = Grid.of(image).crop(study.box), study.array(image)
     spacing, extra = bench.model.metadata.voxel_spacing_mm, bench.model.metadata.extra
 
-    def view(dose: float) -> View:
-        scan = grid.image(emulate_dose(study.full_dose, thinned, float(lowest), dose).astype(np.float32))
-        aligned = to_model_grid(scan, None, spacing)
-        head = find_head(aligned.pet, aligned.grid.array_spacing)
-        assert head is not None  # a simulated subject has one
-        return View(scan, aligned, head)
+    def scan(dose: float) -> Scan:
+        pet = grid.image(emulate_dose(study.full_dose, thinned, float(lowest), dose).astype(np.float32))
+        aligned = to_model_grid(pet, None, spacing)
+        return Scan(aligned.pet, aligned.grid)
 
-    views = {dose: view(dose) for dose in doses}
-    told = {dose: judge_noise(each.level, each.texture, extra)[1] for dose, each in views.items() if extra.get(KEY)}
+    scans = {dose: scan(dose) for dose in doses}
+    found = {dose: judge_noise(each.noise_level, texture(each), extra) for dose, each in scans.items()}
+    told = {dose: find(findings, "dose") for dose, findings in found.items() if extra.get(KEY)}
     protocol = f"{study.facts.get('tracer')} {study.facts.get('scanner')}"
-    return Scans(study.name, protocol, count_noise(view(1.0)), {d: count_noise(v) for d, v in views.items()}, told)
+    low = {dose: count_noise(each, min(grid.spacing)) for dose, each in scans.items()}
+    return Scans(study.name, protocol, count_noise(scan(1.0), min(grid.spacing)), low, told)
 
 
 def _errors(measured: Sequence[Scans], doses: Sequence[float]) -> Iterator[tuple[str, float]]:
     """How each scan was judged, and the logarithm of the answer over the truth; for a range 0 inside of it, else 1."""
     for scans in measured:
         for dose in doses:
-            dose_told = scans.told.get(dose, {}).get("dose")
-            if dose_told:
-                least, most = dose_told["range"]
-                yield ALONE, float(np.log(dose_told["estimate"] / dose))
+            told = scans.told.get(dose)
+            if told:
+                least, most = told.values["range"]
+                yield ALONE, float(np.log(told.values["estimate"] / dose))
                 yield RANGE, float(not least <= dose <= most)
             for other in measured:
                 low = scans.low[dose]

@@ -11,33 +11,23 @@ from typing import Callable, Iterator, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from ....checks.noise import KEY, OUTSIDE, judge_noise
-from ....checks.sanity import (
-    Finding,
-    View,
-    check_attenuation,
-    check_blank_slices,
-    check_contrast,
-    check_cut,
-    check_filtering,
-    check_voxels,
-)
-from ....checks.unsupported import (
-    ADDED,
-    LEFTOVER_LEVEL,
-    LEFTOVER_LIMIT,
-    LOST_LIMIT,
-    REMOVED,
-    Output,
-    brain_of,
-    leftover_noise,
-    lost_structure,
-    unsupported,
-)
+from ....checks.attenuation import check_attenuation
+from ....checks.blank_slices import check_blank_slices
+from ....checks.contrast import check_contrast
+from ....checks.cut import check_cut
+from ....checks.filtering import check_filtering
+from ....checks.inputs import Judged
+from ....checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_noise
+from ....checks.lost_structure import LOST_LIMIT, lost_structure
+from ....checks.noise import KEY, OUTSIDE, judge_noise, texture
+from ....checks.pair import Output
+from ....checks.unsupported import ADDED, REMOVED, unsupported
+from ....checks.voxels import check_voxels
+from ....findings import Finding, find, warnings_of
 from ....io.grid import Grid, resample
 from ....io.read import read_volume
 from ....prepare.align import to_model_grid
-from ....scan import find_head, smooth
+from ....scan import Head, Scan, smooth
 from ...simulation.anatomy import CSF, GREY, WHITE
 from ...simulation.subject import emulate_dose
 from .. import faults
@@ -74,18 +64,18 @@ class Subject:
     spacing_mm: float
     rng: np.random.Generator
 
-    def view(self, pet: sitk.Image, mr: Optional[sitk.Image] = None) -> View:
+    def judged(self, pet: sitk.Image, mr: Optional[sitk.Image] = None) -> Judged:
         """What the checks of an input look at."""
         aligned = to_model_grid(pet, mr, self.spacing_mm)
-        head = find_head(aligned.pet, aligned.grid.array_spacing)
-        assert head is not None  # no fault takes the head away
-        return View(pet, aligned, head)
+        return Judged(pet, Scan(aligned.pet, aligned.grid), aligned.mr)
 
     def output(self, image: np.ndarray) -> Output:
         """What the checks of an output look at; ``image`` (D, H, W) in the head's box."""
         study, low = self.study, self.study.array(self.pet)
         grid = Grid.of(self.pet).crop(study.box)
-        return Output(low / study.scale, image / study.scale, study.masks.head, grid)
+        depth, height, width = (slice(0, side) for side in low.shape)
+        scan = Scan(low, grid, Head(study.masks.head, (depth, height, width), study.scale))
+        return Output(scan, image / study.scale)
 
     @property
     def has_t1(self) -> bool:
@@ -162,33 +152,56 @@ def _try_input(subject: Subject, right: Tally, wrong: Tally, cache: Optional[Pat
     depth, axis = study.box[0], int(rng.integers(3))
     first = int(rng.integers(depth.start + len(range(depth.start, depth.stop)) // 3, depth.stop - 10))
     contrast = str(rng.choice(list(faults.CONTRASTS)))
-    as_it_is = subject.view(pet, study.mr)
+    as_it_is = subject.judged(pet, study.mr)
 
     # two checks look at the PET alone and two at the MR alone: what they do not look at may stay
-    def with_pet(image: sitk.Image) -> View:
+    def with_pet(image: sitk.Image) -> Judged:
         return replace(as_it_is, pet=image)
 
-    def with_mr(image: sitk.Image) -> View:
-        values = sitk.GetArrayFromImage(resample(image, as_it_is.aligned.grid, sitk.sitkLinear))
-        return replace(as_it_is, aligned=replace(as_it_is.aligned, mr=values))
+    def with_mr(image: sitk.Image) -> Judged:
+        return replace(as_it_is, mr=sitk.GetArrayFromImage(resample(image, as_it_is.scan.grid, sitk.sitkLinear)))
 
-    checks: dict[str, tuple[Callable[[View], Finding], Callable[[], View]]] = {
-        "filtered": (check_filtering, lambda: subject.view(faults.filtered(pet, FILTER_MM))),
-        "partial head": (check_cut, lambda: subject.view(faults.cut(pet, study.box, axis, rng.uniform(0.2, 0.45)))),
+    checks: dict[str, tuple[Callable[[Judged], Sequence[Finding]], Callable[[], Judged]]] = {
+        "filtered": (_filtering, lambda: subject.judged(faults.filtered(pet, FILTER_MM))),
+        "partial head": (_cut, lambda: subject.judged(faults.cut(pet, study.box, axis, rng.uniform(0.2, 0.45)))),
         "zero-filled slices": (
-            check_blank_slices,
+            _blank,
             lambda: with_pet(faults.blanked(pet, first, int(rng.integers(1, 5)))),
         ),
-        "anisotropic voxels": (check_voxels, lambda: with_pet(faults.thick(pet, 3))),
-        "not attenuation-corrected": (check_attenuation, lambda: subject.view(_uncorrected(subject, cache))),
-        MR_CONTRAST: (check_contrast, lambda: with_mr(faults.other_contrast(study.mr, subject.tissue, contrast, rng))),
-        MR_ENHANCED: (check_contrast, lambda: with_mr(faults.enhanced(study.mr, subject.tissue, rng))),
+        "anisotropic voxels": (_voxels, lambda: with_pet(faults.thick(pet, 3))),
+        "not attenuation-corrected": (_attenuation, lambda: subject.judged(_uncorrected(subject, cache))),
+        MR_CONTRAST: (_contrast, lambda: with_mr(faults.other_contrast(study.mr, subject.tissue, contrast, rng))),
+        MR_ENHANCED: (_contrast, lambda: with_mr(faults.enhanced(study.mr, subject.tissue, rng))),
     }
     for name, (check, make) in checks.items():
-        if check is not check_contrast or subject.has_t1:
-            wrong.add(name, check(as_it_is)[0] is not None)
+        if check is not _contrast or subject.has_t1:
+            wrong.add(name, bool(warnings_of(check(as_it_is))))
         if name != MR_ENHANCED or subject.has_t1:
-            right.add(name, check(make())[0] is not None)
+            right.add(name, bool(warnings_of(check(make()))))
+
+
+def _filtering(judged: Judged) -> Sequence[Finding]:
+    return check_filtering(texture(judged.scan))
+
+
+def _cut(judged: Judged) -> Sequence[Finding]:
+    return (check_cut(judged.scan),)
+
+
+def _blank(judged: Judged) -> Sequence[Finding]:
+    return (check_blank_slices(sitk.GetArrayViewFromImage(judged.pet)),)
+
+
+def _voxels(judged: Judged) -> Sequence[Finding]:
+    return (check_voxels(judged.pet.GetSpacing()),)
+
+
+def _attenuation(judged: Judged) -> Sequence[Finding]:
+    return check_attenuation(judged.scan)
+
+
+def _contrast(judged: Judged) -> Sequence[Finding]:
+    return () if judged.mr is None else check_contrast(judged.scan, judged.mr)
 
 
 def _uncorrected(subject: Subject, cache: Optional[Path]) -> sitk.Image:
@@ -211,9 +224,9 @@ def _try_noise(subject: Subject, bench: Bench, right: Tally, wrong: Tally) -> No
     outside_doses = [low * share for share in OUTSIDE_SHARES]
     for dose in (*(dose for dose in DOSES if low <= dose <= high), *outside_doses):
         grid = Grid.of(subject.pet).crop(subject.study.box)
-        view = subject.view(grid.image(emulate_dose(full, thinned, subject.dose, dose).astype(np.float32)))
-        _, facts = judge_noise(view.level, view.texture, extra)
-        outside = facts["verdict"] == OUTSIDE
+        scan = subject.judged(grid.image(emulate_dose(full, thinned, subject.dose, dose).astype(np.float32))).scan
+        noise = find(judge_noise(scan.noise_level, texture(scan), extra), "noise")
+        outside = noise is not None and noise.values["verdict"] == OUTSIDE
         (right if dose in outside_doses else wrong).add("noise outside training", outside)
 
 
@@ -221,17 +234,16 @@ def _try_output(subject: Subject, right: Tally, wrong: Tally) -> None:
     full, low, spacing = subject.study.full_dose, subject.study.array(subject.pet), subject.study.spacing
     good = subject.output(full)
     smoothed, halfway = subject.output(smooth(full, spacing, OVER_SMOOTHED_MM)), subject.output((low + full) / 2)
-    brain = brain_of(good)
     for tally, over, left in ((right, smoothed, halfway), (wrong, good, good)):
-        tally.add("over-smoothing", lost_structure(over, brain) > LOST_LIMIT)
-        share, level = leftover_noise(left, brain)
+        tally.add("over-smoothing", lost_structure(over) > LOST_LIMIT)
+        share, level = leftover_noise(left)
         tally.add("leftover noise", share > LEFTOVER_LIMIT and level > LEFTOVER_LEVEL)
 
 
 def _try_support(subject: Subject, support: Tally) -> None:
     full, masks, dose = subject.study.full_dose, subject.study.masks, f"dose {as_fraction(subject.dose)}"
     good = subject.output(full)
-    brain, labels = brain_of(good), unsupported(good)
+    brain, labels = good.scan.brain, unsupported(good)
     support.add(f"nothing added, {dose}: whole head", bool(labels.any()))
     for pair in (*masks.hot, *masks.cold):
         support.add(f"PET-only lesion kept, {dose}", bool(labels[pair[0]].any()))

@@ -1,0 +1,38 @@
+"""Does the output keep what the counts show and no more? Checks of a denoised PET against the PET it was made from.
+
+The PET is signal plus noise. What a good denoiser takes away is noise, which has nothing to do with what it keeps; so
+
+- what is taken away, where it looks like a piece of what is kept at 5 to 12 mm, is lost structure (over-smoothing);
+- what is kept, where it looks like a piece of what is taken away at the size of voxels, is leftover noise;
+- what is taken away or added, averaged over 8 to 14 mm, where counts are many, must be small; where it is larger than
+  noise allows, structure was added or removed that the counts do not support.
+
+The full dose in place of the output passes all three: thinning adds noise that is independent of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..findings import Finding, info
+from .leftover_noise import check_leftover_noise
+from .lost_structure import check_lost_structure
+from .pair import Output
+from .unsupported import check_unsupported
+
+SMALLEST_BRAIN_ML = 100.0
+
+
+def judge_output(output: Output) -> tuple[tuple[Finding, ...], np.ndarray]:
+    """Run the three checks.
+
+    Returns:
+        Findings, and a label map uint8 (D, H, W): ``ADDED`` and ``REMOVED`` of :mod:`.unsupported` where the counts do
+        not support the output, else 0; 0 everywhere, with the finding ``output.too_little``, where too little brain is
+        seen to judge it.
+    """
+    if output.scan.brain.sum() * output.scan.voxel_ml < SMALLEST_BRAIN_ML:
+        finding = info("output.too_little", judged=False, limit_ml=SMALLEST_BRAIN_ML)
+        return (finding,), np.zeros(output.scan.pet.shape, np.uint8)
+    about, labels = check_unsupported(output)
+    return (check_lost_structure(output), check_leftover_noise(output), about), labels

@@ -1,0 +1,248 @@
+"""The stages of a run between reading and writing: prepare, restore, assess; each takes and returns typed values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from .checks.alignment import check_alignment
+from .checks.inputs import Judged, judge_input
+from .checks.mean import check_mean
+from .checks.output import judge_output
+from .checks.pair import Output
+from .checks.voxels import check_spacing
+from .findings import Finding, warning
+from .io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, Stages, describe_image
+from .io.volume import ReadVolume, units_of
+from .prepare.align import Aligned, to_model_grid
+from .prepare.register import register_mr
+from .prepare.scheme import make_condition
+from .progress import Reporter
+from .request import (
+    FileRequest,
+    check_gap,
+    check_mr,
+    check_overlap,
+    check_pet,
+    check_reference,
+    check_register,
+)
+from .restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_labels, restore_uncertainty
+from .scan import Scan
+from .settings import DenoiseSettings
+from .uncertainty import calibrate
+
+if TYPE_CHECKING:
+    from .infer.sampling import ResidualSamples
+    from .model.bundle import Model, ModelMetadata
+
+Images = Mapping[str, Optional[sitk.Image]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What does not change in a run: the model, the settings, and where stages are timed and reported."""
+
+    model: Model
+    settings: DenoiseSettings
+    stages: Stages
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Of the model."""
+        return self.model.metadata
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images that passed the checks, and what these found.
+
+    Attributes:
+        pet, mr, reference: as they were given.
+        placed_mr: the MR where it is to be used.
+        findings: so far.
+    """
+
+    pet: sitk.Image
+    mr: Optional[sitk.Image]
+    reference: Optional[sitk.Image]
+    placed_mr: Optional[sitk.Image] = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the network and everything after it need.
+
+    Attributes:
+        inputs: as they were read.
+        scan: the PET on the model's grid, in the head's box.
+        channels: the network's condition there, float32 (D, H, W) each.
+        scale: a residual of the network times this is a residual in the PET's unit.
+        findings: about the input.
+    """
+
+    inputs: Inputs
+    scan: Scan
+    channels: tuple[np.ndarray, ...]
+    scale: float
+    findings: tuple[Finding, ...]
+
+    def without_channels(self) -> Prepared:
+        """Return the rest, when the network has seen its channels."""
+        return replace(self, channels=())
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The result.
+
+    Attributes:
+        denoised, difference, uncertainty: on the PET's grid, in its unit.
+        residual: (D, H, W) on the model's grid, in the PET's unit.
+        change: relative change of the brain mean that the network asked for.
+        findings: about the uncertainty.
+    """
+
+    denoised: sitk.Image
+    difference: sitk.Image
+    uncertainty: Optional[sitk.Image]
+    residual: np.ndarray
+    change: float
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """What the checks of the output say: findings, and the map of unsupported structure on the PET's grid."""
+
+    findings: tuple[Finding, ...]
+    support: sitk.Image
+
+
+def prepare(images: Images, job: Job) -> Prepared:
+    """Check, align and normalise the inputs, and judge them.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    settings, metadata, stages = job.settings, job.metadata, job.stages
+    with stages.stage("align"):
+        inputs = _placed(_checked(images, settings, metadata), settings, stages.report)
+        aligned = to_model_grid(inputs.pet, inputs.placed_mr, metadata.voxel_spacing_mm)
+    with stages.stage("normalise"):
+        scan = Scan(aligned.pet, aligned.grid)
+        condition = make_condition(metadata.normalisation, scan, aligned.mr)
+        covered = _covered(inputs, aligned, scan)
+        judged = judge_input(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)
+        # from here on only the head's PET is asked for: what else was aligned is let go
+        channels = condition.cropped().channels
+        findings = (*inputs.findings, *covered, *judged)
+        return Prepared(inputs, scan.cropped(), channels, condition.scale, findings)
+
+
+def restore_run(prepared: Prepared, samples: ResidualSamples, job: Job) -> Restored:
+    """Bring the network's residual and its spread back to the PET's grid and unit."""
+    scan, pet = prepared.scan, prepared.inputs.pet
+    relative = samples.mean * prepared.scale / scan.brain_mean
+    kept = hold_structure(relative, scan.head.mask, scan.spacing)
+    held, change = hold_mean(kept, scan)
+    residual = held * scan.brain_mean
+    denoised, difference = restore(pet, residual, scan.grid)
+    error, findings = calibrate(samples.std, scan.spacing, job.metadata.calibrated_recipes, job.settings.recipe)
+    uncertainty = None if error is None else restore_uncertainty(pet, error * prepared.scale, scan.grid)
+    return Restored(denoised, difference, uncertainty, residual, change, findings)
+
+
+def assess(prepared: Prepared, restored: Restored) -> Assessed:
+    """Judge the result by the counts of the PET."""
+    scan = prepared.scan
+    output = Output(scan, (scan.pet + restored.residual) / scan.brain_mean)
+    findings, labels = judge_output(output)
+    support = restore_labels(prepared.inputs.pet, labels, scan.grid)
+    return Assessed((*findings, check_mean(restored.change, MEAN_LIMIT)), support)
+
+
+def make_record(
+    job: Job, prepared: Prepared, samples: ResidualSamples, change: float, findings: tuple[Finding, ...]
+) -> Record:
+    """Return the record of a run on images."""
+    inputs, metadata = prepared.inputs, job.metadata
+    given = {"pet": inputs.pet, "mr": inputs.mr, "full_dose_reference": inputs.reference}
+    described = {name: None if image is None else InputFacts(describe_image(image)) for name, image in given.items()}
+    return Record(
+        inputs={name: facts for name, facts in described.items() if facts or name == "mr"},
+        model=ModelFacts(
+            metadata.name,
+            str(job.model.folder),
+            metadata.weights_sha256,
+            metadata.normalisation,
+            metadata.voxel_spacing_mm,
+        ),
+        settings=job.settings,
+        resolved=Resolved(
+            samples.device, samples.precision, samples.patch, samples.patch_size is None, samples.evaluations
+        ),
+        unit=units_of(inputs.pet),
+        brain_mean=prepared.scan.brain_mean,
+        residual_scale=prepared.scale,
+        mean_change=change,
+        findings=findings,
+        seconds=job.stages.summary(),
+    )
+
+
+def record_of_files(
+    record: Record, request: FileRequest, volumes: Mapping[str, ReadVolume], files: Mapping[str, FileFacts]
+) -> Record:
+    """Return the record of a run on files, with these, what was noticed on reading them, and where outputs go."""
+    others = {name: InputFacts(describe_image(each.image)) for name, each in volumes.items()}
+    inputs = {**record.inputs, **{name: facts for name, facts in others.items() if name not in record.inputs}}
+    about_files = (finding for volume in volumes.values() for finding in volume.findings)
+    too_little = (finding for finding in record.findings if finding.code == "output.too_little" and request.support)
+    not_judged = (warning("output.not_judged", **finding.values) for finding in too_little)
+    return replace(
+        record,
+        inputs={name: facts and replace(facts, file=files.get(name)) for name, facts in inputs.items()},
+        outputs={name: str(path.resolve()) for name, path in request.outputs.items()},
+        findings=(*about_files, *record.findings, *not_judged),
+    )
+
+
+def _checked(images: Images, settings: DenoiseSettings, metadata: ModelMetadata) -> Inputs:
+    given = images["pet"]
+    if given is None:
+        raise TypeError("A PET is needed.")
+    pet, findings = check_pet(given, settings.nan_to_zero)
+    findings = (*findings, *check_spacing(pet.GetSpacing(), metadata.spacing_range_mm))
+    mr, reference = images.get("mr"), images.get("full_dose_reference")
+    if mr is not None:
+        mr, found = check_mr(mr, pet, settings.nan_to_zero)
+        findings = (*findings, *found)
+    if reference is not None:
+        reference, found = check_reference(reference, pet, settings.nan_to_zero)
+        findings = (*findings, *found)
+    return Inputs(pet, mr, reference, findings=findings)
+
+
+def _placed(inputs: Inputs, settings: DenoiseSettings, report: Reporter) -> Inputs:
+    """Return the inputs with the MR where it is to be used, registered if asked, and what was found about its place."""
+    check_register(settings, with_mr=inputs.mr is not None)
+    if inputs.mr is None:
+        return inputs
+    mr, findings = inputs.mr, inputs.findings
+    if settings.register:
+        mr, found = register_mr(inputs.pet, mr, partial(report, "align"))
+        findings = (*findings, found)
+    check_gap(inputs.pet, mr)
+    return replace(inputs, placed_mr=mr, findings=(*findings, *check_alignment(inputs.pet, mr)))
+
+
+def _covered(inputs: Inputs, aligned: Aligned, scan: Scan) -> tuple[Finding, ...]:
+    if inputs.placed_mr is None or aligned.covered is None:
+        return ()
+    return check_overlap(aligned.covered, scan.head.mask, inputs.pet, inputs.placed_mr)

@@ -1,0 +1,83 @@
+"""A scan works out head, brain mean, smoothed volume and noise once; everything that needs them shares it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import SPACING, head_array
+from scipy import ndimage
+
+from CSRDDenoiseLib import scan as scans
+from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, find_head, noise_level, smooth
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+
+def scan(array: np.ndarray) -> Scan:
+    return Scan.of_array(array, SPACING)
+
+
+def test_facts_are_those_of_the_functions():
+    array = np.pad(head_array(), 6)
+    one, head = scan(array), find_head(array, SPACING)
+    assert one.brain_mean == head.brain_mean and np.array_equal(one.head.mask, head.mask)
+    np.testing.assert_allclose(one.smoothed, smooth(array / head.brain_mean, SPACING, HEAD_SMOOTHING_MM), rtol=1e-4)
+    assert one.noise_level == pytest.approx(noise_level(array / head.brain_mean, head.mask, SPACING), rel=1e-4)
+    assert one.core.sum() < one.brain.sum() < one.head.mask.sum()
+
+
+def test_cropping_keeps_what_is_known():
+    whole = scan(np.pad(head_array(), 12))
+    names = ("relative", "smoothed", "brain", "core")
+    box, before = whole.head.box, [getattr(whole, name) for name in names]
+    level, part = whole.noise_level, whole.cropped()
+    for name, array in zip(names, before):
+        np.testing.assert_array_equal(getattr(part, name), array[box])
+    assert part.noise_level == level and part.brain_mean == whole.brain_mean
+    assert part.grid.point((0, 0, 0)) == pytest.approx(whole.grid.point([side.start for side in box[::-1]]))
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-3, 1e30])
+def test_units_do_not_matter(factor):
+    one, other = scan(head_array()), scan((head_array() * factor).astype(np.float32))
+    assert other.noise_level == pytest.approx(one.noise_level, rel=1e-3)
+    assert other.brain_mean == pytest.approx(factor * one.brain_mean, rel=1e-3)
+
+
+def test_nothing_that_stands_out_is_no_head():
+    with pytest.raises(InputError, match="No head"):
+        _ = scan(np.zeros((8, 8, 8), np.float32)).head
+
+
+def test_a_run_smooths_the_pet_by_8_mm_once(pet, mr, model_folder, monkeypatch):
+    array, count = sitk.GetArrayFromImage(pet), 0
+    sigma = HEAD_SMOOTHING_MM / FWHM_PER_SIGMA / SPACING[0]
+
+    def counted(volume, width, **options):
+        nonlocal count
+        if width == pytest.approx([sigma] * 3) and _looks_like(volume, array):
+            count += 1
+        return ndimage.gaussian_filter(volume, width, **options)
+
+    class Counting:
+        def __getattr__(self, name):
+            return counted if name == "gaussian_filter" else getattr(ndimage, name)
+
+    monkeypatch.setattr(scans, "ndimage", Counting())
+    settings = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32")
+    denoise(pet, mr, settings, load_model(model_folder))
+    assert count == 1
+
+
+def _looks_like(volume: np.ndarray, pet: np.ndarray) -> bool:
+    """Whether a volume is the PET, or its head's box, in another unit."""
+    if volume.dtype == bool or volume.ndim != 3 or not np.std(volume) > 0:
+        return False
+    for first in np.ndindex(*(1 + whole - part for whole, part in zip(pet.shape, volume.shape))):
+        part = pet[tuple(slice(start, start + side) for start, side in zip(first, volume.shape))]
+        if abs(np.corrcoef(part.ravel(), volume.ravel())[0, 1]) > 0.9999:
+            return True
+    return False
