@@ -149,10 +149,10 @@ def head_facts(pet: sitk.Image) -> Optional[HeadFacts]:
     head = find_head(aligned.pet, spacing)
     if head is None:
         return None
-    part = aligned.pet[head.box] / head.scale
+    part = aligned.pet[head.box] / head.brain_mean
     noise = noise_level(part, head.mask[head.box], spacing)
     volume = float(head.mask.sum() * np.prod(spacing) / 1000)
-    return HeadFacts(round(volume, 1), float(f"{head.scale:.5g}"), float(f"{noise:.4g}"))
+    return HeadFacts(round(volume, 1), float(f"{head.brain_mean:.5g}"), float(f"{noise:.4g}"))
 
 
 def axis_codes(grid: Grid) -> str:

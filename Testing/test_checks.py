@@ -12,8 +12,10 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array
 
+from CSRDDenoiseLib.checks.voxels import check_spacing
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.request import (
     FileRequest,
     check_gap,
@@ -21,8 +23,8 @@ from CSRDDenoiseLib.request import (
     check_pet,
     check_reference,
     check_request,
-    check_spacing,
 )
+from CSRDDenoiseLib.sentences import CLI, error_sentence
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 
 FAST = settings_from_preset("fast")
@@ -51,13 +53,14 @@ def with_value(value: float, share: float) -> sitk.Image:
 def test_pet_that_cannot_be_used(pet, words):
     with pytest.raises(InputError) as error:
         check_pet(pet, nan_to_zero=False)
-    assert all(word in str(error.value) for word in words), str(error.value)
+    message = error_sentence(error.value, CLI)
+    assert all(word in message for word in words), message
 
 
 def test_nan_is_repaired_on_request_and_told():
-    pet, warnings = check_pet(with_value(np.nan, 0.01), nan_to_zero=True)
+    pet, (finding,) = check_pet(with_value(np.nan, 0.01), nan_to_zero=True)
     assert np.isfinite(sitk.GetArrayFromImage(pet)).all()
-    assert len(warnings) == 1 and "175" in warnings[0]
+    assert finding.code == "values.replaced" and finding.values["count"] == 175
 
 
 def test_mr_that_is_the_pet(pet):
@@ -78,8 +81,8 @@ def test_mr_elsewhere_is_rejected_with_the_millimetres(pet):
 
 def test_mr_that_covers_a_part_of_the_head_warns(pet, zero_model_folder):
     shifted = as_image(head_array(seed=3), origin=(-20.0, 10.0, 5.0 + 28.0))
-    warnings = denoise(pet, shifted, FAST, zero_model_folder).warnings
-    assert any("covers only" in warning and "%" in warning for warning in warnings)
+    finding = find(denoise(pet, shifted, FAST, zero_model_folder).findings, "overlap.partial")
+    assert finding.is_warning and 0 < finding.values["covered"] < 0.5
 
 
 def test_mr_that_covers_none_of_the_head_is_refused(zero_model_folder):
@@ -90,8 +93,9 @@ def test_mr_that_covers_none_of_the_head_is_refused(zero_model_folder):
 
 
 def test_unusual_voxels_warn_with_the_range(pet):
-    assert check_spacing(pet, (1.0, 4.0)) == []
-    assert "2.00 x 2.00 x 2.00 mm; the model knows 2.5 to 4 mm" in check_spacing(pet, (2.5, 4.0))[0]
+    assert check_spacing(pet.GetSpacing(), (1.0, 4.0)) == ()
+    (finding,) = check_spacing(pet.GetSpacing(), (2.5, 4.0))
+    assert finding.values == {"sides": [2.0] * 3, "low": 2.5, "high": 4.0}
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ def refused(files: dict, settings: DenoiseSettings = FAST, **changes) -> str:
     with pytest.raises(InputError) as error:
         check_request(FileRequest(**{**files, **changes}), settings)
     assert sorted(folder.rglob("*")) == before
-    return str(error.value)
+    return error_sentence(error.value, CLI)
 
 
 def test_request_that_is_fine_passes(files):
