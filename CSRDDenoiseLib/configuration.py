@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import functools
 import math
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence, TypeVar, Union, get_args, get_origin
 
@@ -218,7 +217,8 @@ def number_of(text: str) -> float:
         ValueError: it is none, or its denominator is 0.
     """
     try:
-        return float(Fraction(text.replace(" ", ""))) if "/" in text else float(text)
+        top, slash, bottom = text.partition("/")
+        return float(top) / float(bottom) if slash else float(text)
     except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(f"'{text}' is no number") from error
 
