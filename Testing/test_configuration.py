@@ -105,6 +105,8 @@ def test_limits_hold_for_objects_made_in_code():
         Outer(Path("f"), share=3.0)
 
 
-@pytest.mark.parametrize(("text", "value"), [("1/8", 0.125), ("1 / 8", 0.125), ("1/1.6", 0.625), ("2e-3", 0.002), ("7", 7.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1/8", 0.125), ("1 / 8", 0.125), ("1/1.6", 0.625), ("2e-3", 0.002), ("7", 7.0)]
+)
 def test_numbers_as_people_write_them(text, value):
     assert number_of(text) == value
