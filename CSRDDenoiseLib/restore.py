@@ -6,6 +6,7 @@ from typing import Sequence
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from .io.grid import Grid, resample
 from .scan import Scan, robust_std, smooth
@@ -14,6 +15,8 @@ MEAN_LIMIT = 0.01
 STRUCTURE_MM = 9.0
 _STRUCTURE_LIMIT = 2.5
 _STRUCTURE_GAIN = 2.0
+_BROKEN_RESIDUAL = 20.0
+SMALLEST_ZEROS_ML = 1.0
 _KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
 
 
@@ -22,7 +25,8 @@ def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[flo
 
     What a filter removes, smoothed to the size of a lesion, should be as small as smoothed noise is everywhere. Where
     it is beyond 2.5 of its robust standard deviations it was signal; the excess (a soft threshold, as in wavelet
-    denoising, Donoho 1995) is returned twice, because the smoothing halves it at this size (twicing, Tukey 1977).
+    denoising, Donoho 1995) is returned twice, because the smoothing halves it at this size (twicing, Tukey 1977), but
+    never more than was taken at this size, so that no structure ends beyond the input.
 
     Args:
         residual: (D, H, W), any unit; the result scales with it.
@@ -32,7 +36,9 @@ def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[flo
     smoothed = smooth(residual, spacing, STRUCTURE_MM)
     limit = _STRUCTURE_LIMIT * robust_std(smoothed[mask])
     excess = smoothed - np.clip(smoothed, -limit, limit)
-    return residual - np.float32(_STRUCTURE_GAIN) * excess * mask
+    # never more than was taken at this size: the result may not end on the other side of the input
+    back = np.clip(np.float32(_STRUCTURE_GAIN) * excess, np.minimum(smoothed, 0), np.maximum(smoothed, 0))
+    return residual - back * mask
 
 
 def hold_mean(residual: np.ndarray, scan: Scan) -> tuple[np.ndarray, float]:
@@ -49,7 +55,12 @@ def hold_mean(residual: np.ndarray, scan: Scan) -> tuple[np.ndarray, float]:
     brain, smoothed = scan.brain, scan.smoothed
     if not brain.any():
         return residual, 0.0
-    change = float(residual[brain].mean(dtype=np.float64) / smoothed[brain].mean(dtype=np.float64))
+    asked = residual[brain]
+    # what the network does about a broken voxel is no change of the brain's mean
+    usual = np.abs(asked) <= _BROKEN_RESIDUAL * robust_std(asked.copy())
+    if not usual.any():
+        return residual, 0.0
+    change = float(asked[usual].mean(dtype=np.float64) / smoothed[brain][usual].mean(dtype=np.float64))
     excess = change - float(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT))
     return (residual - np.float32(excess) * smoothed if excess else residual), change
 
@@ -82,13 +93,29 @@ def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Ima
         grid: the head's part of the model's grid.
 
     Returns:
-        The denoised PET and the difference denoised - PET, on the PET's grid, in its pixel type.
+        The denoised PET and the difference denoised - PET, on the PET's grid, in its pixel type. A PET without negative
+        values stays so, and what a mask set to zero stays zero.
     """
     values = sitk.GetArrayFromImage(pet)
     denoised = values.copy()
     box, part = _onto(pet, residual, grid, sitk.sitkBSpline)
     denoised[box] += part
+    if values.min() >= 0:
+        np.maximum(denoised, 0, out=denoised)
+    zeros = masked_zeros(pet)
+    denoised[zeros] = 0
     return _like(pet, denoised), _like(pet, denoised - values)
+
+
+def masked_zeros(pet: sitk.Image) -> np.ndarray:
+    """Where a mask set the PET to zero, boolean (D, H, W): exact zeros that hang together over a millilitre or more."""
+    zeros = sitk.GetArrayViewFromImage(pet) == 0
+    parts, count = ndimage.label(zeros)
+    if not count:
+        return zeros
+    large = np.bincount(parts.ravel()) * float(np.prod(pet.GetSpacing())) / 1000 >= SMALLEST_ZEROS_ML
+    large[0] = False
+    return large[parts]
 
 
 def restore_uncertainty(pet: sitk.Image, std: np.ndarray, grid: Grid) -> sitk.Image:

@@ -27,6 +27,7 @@ NOISE_THRESHOLD = 0.7
 LEAST_NOISE_LEVEL = 0.005
 _SIGMA_PER_MEDIAN = 1.4826
 _SLAB = 48
+_USUAL_QUANTILE, _BROKEN_FACTOR = 0.999, 50.0
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,11 @@ def _calmed(pet: np.ndarray, spacing: Sequence[float]) -> Optional[_Calm]:
     peak = float(np.max(pet))
     if not np.isfinite(peak) or peak <= 0:
         return None
+    usual = float(np.quantile(pet, _USUAL_QUANTILE))
+    if usual > 0 and peak > _BROKEN_FACTOR * usual:
+        # single voxels that are no activity would shift every mean
+        peak = _BROKEN_FACTOR * usual
+        pet = np.minimum(pet, peak)
     relative = np.divide(pet, peak, out=np.empty(pet.shape, np.float32), dtype=np.float64, casting="same_kind")
     return _Calm(smooth(relative, spacing, HEAD_SMOOTHING_MM), peak)
 

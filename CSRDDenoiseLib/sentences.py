@@ -140,8 +140,8 @@ SENTENCES: Mapping[str, str] = {
     "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
     "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
-    "masked.zeros": "{share:.0%} of the PET outside the head is exactly zero, so the PET was masked; the result is "
-    "zero there too.",
+    "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; the result is zero there "
+    "too.",
     "fine_band.left": "Detail finer than the model's voxels of {model_mm:g} mm was not treated: the PET's voxels are "
     "{sides:sides} mm, and {left:.0%} of the noise of single voxels is left.",
 }

@@ -10,7 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checks.alignment import check_alignment
+from .checks.fine_band import check_fine_band
 from .checks.inputs import Judged, judge_input
+from .checks.masked import check_masked
 from .checks.mean import check_mean
 from .checks.output import judge_output
 from .checks.pair import Output
@@ -31,7 +33,7 @@ from .request import (
     check_reference,
     check_register,
 )
-from .restore import MEAN_LIMIT, hold_mean, hold_structure, restore, restore_labels, restore_uncertainty
+from .restore import MEAN_LIMIT, hold_mean, hold_structure, masked_zeros, restore, restore_labels, restore_uncertainty
 from .scan import Scan
 from .settings import DenoiseSettings
 from .uncertainty import calibrate
@@ -158,13 +160,18 @@ def restore_run(prepared: Prepared, samples: ResidualSamples, job: Job) -> Resto
     return Restored(denoised, difference, uncertainty, residual, change, findings)
 
 
-def assess(prepared: Prepared, restored: Restored) -> Assessed:
+def assess(prepared: Prepared, restored: Restored, model_mm: float) -> Assessed:
     """Judge the result by the counts of the PET."""
     scan = prepared.scan
     output = Output(scan, (scan.pet + restored.residual) / scan.brain_mean)
     findings, labels = judge_output(output)
     support = restore_labels(prepared.inputs.pet, labels, scan.grid)
-    return Assessed((*findings, check_mean(restored.change, MEAN_LIMIT)), support)
+    pet, volumes = prepared.inputs.pet, (prepared.inputs.pet, restored.denoised)
+    fine = check_fine_band(
+        *(sitk.GetArrayViewFromImage(each) for each in volumes), scan.brain_mean, pet.GetSpacing(), model_mm
+    )
+    about = (check_mean(restored.change, MEAN_LIMIT), *fine, *check_masked(masked_zeros(pet)))
+    return Assessed((*findings, *about), support)
 
 
 def make_record(

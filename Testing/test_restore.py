@@ -9,8 +9,16 @@ from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.align import to_model_grid
-from CSRDDenoiseLib.restore import MEAN_LIMIT, hold_mean, hold_structure, keep_coarse, restore, restore_uncertainty
-from CSRDDenoiseLib.scan import smooth
+from CSRDDenoiseLib.restore import (
+    MEAN_LIMIT,
+    hold_mean,
+    hold_structure,
+    keep_coarse,
+    masked_zeros,
+    restore,
+    restore_uncertainty,
+)
+from CSRDDenoiseLib.scan import Scan, smooth
 
 CENTRE = np.array([3.0, -2.0, 4.0])
 WIDTH_MM = 6.0
@@ -62,16 +70,50 @@ def test_uncertainty_is_never_negative_and_zero_outside():
 
 @pytest.mark.parametrize("change", [0.001, 0.009, -0.005, 0.05, -0.3])
 def test_mean_brain_activity_is_held(change):
-    smoothed = head_array() / 5000
-    mask = smoothed > 0
-    residual = np.where(mask, change * smoothed[smoothed > 0.4].mean(), 0).astype(np.float32)
-    held, wanted = hold_mean(residual, smoothed, mask)
-    brain = mask & (smoothed > 0.4)
+    scan = Scan.of_array(head_array(), (2.0,) * 3)
+    brain, smoothed = scan.brain, scan.smoothed
+    residual = np.where(scan.head.mask, change * smoothed[brain].mean(), 0).astype(np.float32)
+    held, wanted = hold_mean(residual, scan)
     assert wanted == pytest.approx(change, rel=1e-4)
     after = float(held[brain].mean() / smoothed[brain].mean())
     assert after == pytest.approx(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT), abs=1e-5)
     if abs(change) < MEAN_LIMIT:
         assert held is residual
+
+
+@pytest.mark.parametrize("times_brain", [1e4, 1e5])
+def test_a_broken_voxel_moves_neither_the_brain_mean_nor_the_mean_that_is_held(times_brain):
+    array = head_array((40, 44, 42))
+    broken = array.copy()
+    broken[20, 22, 30] = times_brain * 5000
+    whole, hit = (Scan.of_array(each, (2.0,) * 3) for each in (array, broken))
+    assert hit.brain_mean == pytest.approx(whole.brain_mean, rel=1e-2)
+    residual = np.random.default_rng(0).normal(0, 0.05, array.shape).astype(np.float32)
+    residual[20, 22, 30] = -times_brain
+    held, _ = hold_mean(residual, hit)
+    far = np.abs(np.indices(array.shape)[2] - 30) > 12
+    np.testing.assert_allclose(held[far], residual[far], atol=5e-3)
+
+
+@pytest.mark.parametrize("radius_mm", [4, 5, 7])
+def test_what_is_given_back_never_passes_the_input(radius_mm):
+    grid = np.meshgrid(*[np.arange(48)] * 3, indexing="ij")
+    sphere = (sum((g - 24) ** 2 for g in grid) <= (radius_mm / 2) ** 2).astype(np.float32)
+    noise = smooth(np.random.default_rng(0).standard_normal(sphere.shape).astype(np.float32), (2.0,) * 3, 5.0)
+    noise *= 0.02 / noise.std()
+    held = hold_structure(noise - 0.3 * sphere, np.ones(sphere.shape, bool), (2.0,) * 3)
+    assert -0.3 <= held[24, 24, 24] - noise[24, 24, 24] < 0.01
+
+
+def test_a_pet_without_negative_values_stays_so_and_masked_zeros_stay_zero():
+    array = np.pad(head_array(), 8)
+    pet = as_image(np.where(array > 0, array, 0).astype(np.float32))
+    grid = Grid.of(pet)
+    denoised, difference = (sitk.GetArrayFromImage(i) for i in restore(pet, np.full(array.shape, -50.0), grid))
+    assert denoised.min() == 0 and (denoised[array == 0] == 0).all() and (difference[array == 0] == 0).all()
+    added, _ = restore(pet, np.full(array.shape, 50.0, np.float32), grid)
+    assert (sitk.GetArrayFromImage(added)[masked_zeros(pet)] == 0).all()
+    assert masked_zeros(pet).mean() > 0.3 and not masked_zeros(pet)[array > 0].any()
 
 
 def test_a_lesion_is_given_back_and_noise_is_not():
@@ -84,7 +126,7 @@ def test_a_lesion_is_given_back_and_noise_is_not():
     taken = noise - 0.3 * lesion
     held = hold_structure(taken, mask, spacing)
     inside, outside = lesion > 0, smooth(lesion, spacing, 20.0) < 0.01
-    assert held[inside].mean() - noise[inside].mean() > -0.15
+    assert -0.17 < held[inside].mean() - noise[inside].mean() < 0
     assert np.sqrt(np.mean((held - noise)[outside] ** 2)) < 0.15 * noise[outside].std()
     np.testing.assert_allclose(hold_structure(1000 * taken, mask, spacing), 1000 * held, rtol=1e-4, atol=1e-3)
 

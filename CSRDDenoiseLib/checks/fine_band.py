@@ -1,0 +1,38 @@
+"""How much noise is left in detail finer than the model's voxels, which the model does not treat?"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from ..findings import Finding, info, warning
+from ..scan import BRAIN_THRESHOLD, robust_std
+
+LEFT_LIMIT = 0.5
+_FINER = 0.95
+
+
+def check_fine_band(
+    pet: np.ndarray, denoised: np.ndarray, brain_mean: float, sides: Sequence[float], model_mm: float
+) -> tuple[Finding, ...]:
+    """Compare the noise of single voxels before and after, where the PET's voxels are smaller than the model's.
+
+    Args:
+        pet, denoised: (D, H, W) on the PET's grid, in its unit.
+        brain_mean: in that unit.
+        sides: of the PET's voxels in mm.
+        model_mm: side of the model's voxels.
+    """
+    if min(sides) >= _FINER * model_mm:
+        return ()
+    # where the result, which has less noise to choose by, is as bright as brain
+    brain = denoised > BRAIN_THRESHOLD * brain_mean
+    before, after = (robust_std((volume - ndimage.uniform_filter(volume, 3))[brain]) for volume in (pet, denoised))
+    if before <= 0:
+        return ()
+    values = {"left": round(after / before, 3), "model_mm": model_mm, "sides": list(sides)}
+    return (
+        warning("fine_band.left", **values) if values["left"] > LEFT_LIMIT else info("fine_band.treated", **values),
+    )
