@@ -18,12 +18,12 @@ from .io.record import Record, Stages, describe_file
 from .io.write import all_or_nothing, record_path, write_image, write_record
 from .model.bundle import DEFAULT_MODEL, Model, load_model
 from .progress import ProgressCallback, Reporter, shares_of
-from .report.facts import facts_from_record
+from .report.facts import facts_of
 from .report.regions import check_labels
 from .report.report import report_page
 from .report.run import RunImages
 from .request import INPUT_NAMES, FileRequest, check_model, check_request, check_residual
-from .sentences import sentences
+from .sentences import PYTHON, sentences
 from .settings import DenoiseSettings
 from .stages import Images, Job, assess, make_record, prepare, record_of_files, restore_run
 
@@ -101,10 +101,12 @@ def denoise_files(
     settings: Optional[DenoiseSettings] = None,
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
+    edge: str = PYTHON,
 ) -> DenoiseResult:
     """Denoise files: invalid requests are rejected before the work, and outputs appear only when complete.
 
-    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``.
+    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``. The
+    report is worded for ``edge``, see :mod:`CSRDDenoiseLib.sentences`.
 
     Raises:
         InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.
@@ -132,7 +134,7 @@ def denoise_files(
             with stages.stage("report"):
                 images.pop("full_dose_reference", None)
                 shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **images)
-                page = report_page(shown, facts_from_record(replace(record, seconds=stages.summary()).as_dict()))
+                page = report_page(shown, facts_of(replace(record, seconds=stages.summary()), edge))
                 temporary[request.page].write_text(page, encoding="utf-8")
         result = replace(result, record=replace(record, seconds=stages.summary()))
         write_record(result.provenance, temporary[beside])

@@ -190,13 +190,13 @@ class Engine:
         report(Progress("report", 0, 1, 0.0, message="loading the libraries"))
         from .io.read import read_volume
         from .io.write import all_or_nothing
-        from .report.facts import facts_from_record
+        from .report.facts import facts_of_message
         from .report.report import check_unmoved, report_page
         from .report.run import RunImages
 
         names = ("pet", "denoised", "mr", "uncertainty", "labels")
         images = {name: read_volume(request[name], name) for name in names if request.get(name)}
-        facts = facts_from_record(request.get("provenance") or {})
+        facts = facts_of_message(request.get("provenance") or {})
         check_unmoved(images, facts)
         path = Path(request["output"])
         with all_or_nothing([path]) as temporary:

@@ -21,16 +21,18 @@ from CSRDDenoiseLib.checks.dose import REFERENCE, TYPICAL
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError
+from CSRDDenoiseLib.findings import Finding, info
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.register import moved
 from CSRDDenoiseLib.report.drawing import AFTER, BEFORE, INK
-from CSRDDenoiseLib.report.facts import facts_from_record
+from CSRDDenoiseLib.report.facts import facts_of_message
 from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.report.planes import mr_head, tissue_levels
 from CSRDDenoiseLib.report.regions import check_labels, labels_on, measure_regions
 from CSRDDenoiseLib.report.report import report_page
 from CSRDDenoiseLib.report.run import RunFacts, RunImages
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+from CSRDDenoiseLib.sentences import CLI, sentences
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -88,7 +90,9 @@ def test_page_shows_inputs_pictures_numbers_warnings_and_the_whole_record(page, 
     assert page.count("<svg") == 4
     assert "26 x 28 x 24" in page and "2 x 2 x 2 mm" in page and "LPS, not oblique" in page
     assert NOISE_NAME in page and "SD denoised" in page
-    for warning in record["warnings"]:
+    found = [Finding.from_dict(each) for each in record["findings"]]
+    assert sentences(found, CLI)
+    for warning in sentences(found, CLI):
         assert f"<li>{escape(warning)}</li>" in page
     shown = re.search(r"<details>.*<pre>(.*)</pre>", page, re.DOTALL).group(1)
     assert json.loads(unescape(shown))["model"] == record["model"]
@@ -137,18 +141,17 @@ def test_browser_test_can_fail(browser: Browser, tmp_path):
 @pytest.mark.parametrize("many", [False, True], ids=["usual", "many warnings"])
 def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many):
     """With the bundled head, whose pictures have real proportions; what it is denoised with does not matter."""
-    record = json.loads((run_folder / "out_provenance.json").read_text(encoding="utf-8"))
+    facts = facts_of_message(json.loads((run_folder / "out_provenance.json").read_text(encoding="utf-8")))
     pet, mr, labels = (sitk.ReadImage(str(SAMPLE / f"{n}.nii.gz")) for n in ("low_dose_1_10", "mr", "labels"))
     if many:
-        record["warnings"] = [
-            f"Warning {i} is a sentence of the usual length, with a number or two: {i}." for i in range(9)
-        ]
-        record["quality"] = {area: dict.fromkeys("abcdefgh", 1.25) for area in ("alignment", "noise", "support")}
+        warnings = (f"Warning {i} is a sentence of the usual length, with a number or two: {i}." for i in range(9))
+        checked = (info(f"{check}.found", **dict.fromkeys("abcdefgh", 1.25)) for check in ("alignment", "noise", "cut"))
+        facts = replace(facts, warnings=tuple(warnings), findings=tuple(checked))
     pet = sitk.Cast(pet, sitk.sitkFloat32)
-    record["quality"]["noise"]["dose"] = ALONE
+    facts = replace(facts, findings=(*facts.findings, info("dose.typical", **ALONE)))
     images = RunImages(pet, sitk.DiscreteGaussian(pet, [4.0] * 3), sitk.Abs(pet) * 0.05, mr, labels)
     path = tmp_path / "report.html"
-    path.write_text(report_page(images, facts_from_record(record)), encoding="utf-8")
+    path.write_text(report_page(images, facts), encoding="utf-8")
     if "CSRD_TEST_PICTURES" in os.environ:
         browser.picture(path, Path(os.environ["CSRD_TEST_PICTURES"]) / f"report-{'much' if many else 'usual'}.png")
     assert browser.print(path) == 2
@@ -188,10 +191,20 @@ def test_page_of_odd_volumes_does_not_fail(pet):
     ids=["with a reference", "alone", "not known"],
 )
 def test_dose_is_at_a_glance_with_what_it_is_relative_to(pet, dose, shown):
-    record = {"quality": {"noise": {"level": 0.1, **({"dose": dose} if dose else {})}}}
-    page = report_page(RunImages(pet, pet), facts_from_record(record))
+    findings = (info("noise.measured", level=0.1), *([info("dose.any", **dose)] if dose else []))
+    page = report_page(RunImages(pet, pet), RunFacts(findings=findings))
     (glance,) = re.findall(r'<dl class="glance">(.*)</dl>', page)
     assert f"<dt>Dose relative to the {shown}" in glance if shown else "Dose" not in glance
+
+
+@pytest.mark.parametrize(
+    "damage", [{}, {"inputs": None}, {"findings": [{"code": "x"}]}], ids=["empty", "inputs", "findings"]
+)
+def test_record_that_cannot_be_used_is_refused(run_folder, damage):
+    record = json.loads((run_folder / "out_provenance.json").read_text(encoding="utf-8"))
+    assert facts_of_message(record).pet_name == NAME
+    with pytest.raises(InputError, match="denoise the PET again"):
+        facts_of_message({**record, **damage} if damage else {})
 
 
 def test_same_run_same_page(pet, mr):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..extras import require
 from ..resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
+from ..sentences import CLI
 from .denoise import add_run_options, print_result, settings_from_args
 from .progress import progress_callback
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The output folder '{args.output}' cannot be made: {error.strerror}.") from error
-    result = denoise_files(request, settings, args.model, progress_callback(args.progress))
+    result = denoise_files(request, settings, args.model, progress_callback(args.progress), CLI)
     images = {
         "low dose 1/10": read_volume(data / LOW_DOSE),
         "denoised": result.denoised,

@@ -112,6 +112,6 @@ def run(args: argparse.Namespace) -> int:
     from ..denoise import FileRequest, denoise_files
 
     request = FileRequest(**{field.name: getattr(args, field.name) for field in fields(FileRequest)})
-    result = denoise_files(request, settings, args.model, progress_callback(args.progress))
+    result = denoise_files(request, settings, args.model, progress_callback(args.progress), CLI)
     print_result(result, args.progress)
     return 0

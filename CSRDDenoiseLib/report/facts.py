@@ -1,69 +1,115 @@
-"""From the record of a run to the typed facts of its report."""
+"""The facts of a report: from the typed record of a run, or from the message that the Slicer module keeps of one."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional
 
 import SimpleITK as sitk
 
-from ..findings import Finding, Severity
+from ..errors import InputError
+from ..findings import Finding, find
+from ..io import record as runs
 from ..request import INPUT_NAMES
+from ..sentences import PYTHON, SLICER, sentences
 from .run import InputFacts, RunFacts
 
 
-def facts_from_record(record: Mapping[str, Any]) -> RunFacts:
-    """Return the facts of a record; what it lacks stays empty."""
-    inputs = tuple(_input(name, values) for name, values in record.get("inputs", {}).items() if values)
-    model, quality = record.get("model", {}), record.get("quality", {})
-    settings = {name: value for name, value in record.get("settings", {}).items() if value is not None}
+def facts_of(record: runs.Record, edge: str = PYTHON) -> RunFacts:
+    """Return the facts of a record; warnings are worded for an edge of :mod:`CSRDDenoiseLib.sentences`."""
+    inputs = tuple(_input(name, each) for name, each in record.inputs.items() if each is not None)
     return RunFacts(
-        pet_name=next((each.name for each in inputs if each.title == INPUT_NAMES["pet"]), "PET"),
-        unit=str(record.get("units") or ""),
-        created=str(record.get("created", "")).replace("T", " ").replace("+00:00", " UTC"),
-        model=str(model.get("name", "")),
-        weights_sha256=str(model.get("weights_sha256", "")),
-        settings=settings,
-        device=f"{record.get('device', '')}, {record.get('precision', '')}",
-        seconds=float(record.get("seconds", {}).get("total", 0)),
-        versions=record.get("versions", {}),
+        pet_name=_pet_name(inputs),
+        unit=record.unit,
+        created=_readable_time(record.created),
+        model=record.model.name,
+        weights_sha256=record.model.weights_sha256,
+        settings=_without_none(record.settings.as_dict()),
+        device=f"{record.resolved.device}, {record.resolved.precision}",
+        seconds=record.seconds.get("total", 0.0),
+        versions=runs.versions(),
         inputs=inputs,
-        findings=tuple(_findings(quality)),
-        warnings=tuple(record.get("warnings", ())),
-        motion=_motion(quality.get("registration", {})),
-        record=json.dumps(record, indent=2, default=str),
+        findings=record.findings,
+        warnings=sentences(record.findings, edge),
+        motion=_motion(record.findings),
+        record=json.dumps(record.as_dict(), indent=2),
     )
 
 
-def _input(name: str, values: Mapping[str, Any]) -> InputFacts:
+def facts_of_message(message: Mapping[str, Any]) -> RunFacts:
+    """Return the facts of a run that is over from its record as the Slicer module keeps it, with the volumes' names.
+
+    Raises:
+        InputError: the message is no such record, or is of a version before findings were kept.
+    """
+    try:
+        inputs = tuple(_named_input(name, each) for name, each in message["inputs"].items() if each is not None)
+        findings = tuple(Finding.from_dict(each) for each in message["findings"])
+        return RunFacts(
+            pet_name=_pet_name(inputs),
+            unit=str(message["units"]),
+            created=_readable_time(str(message["created"])),
+            model=str(message["model"]["name"]),
+            weights_sha256=str(message["model"]["weights_sha256"]),
+            settings=_without_none(message["settings"]),
+            device=f"{message['device']}, {message['precision']}",
+            seconds=float(message["seconds"]["total"]),
+            versions=dict(message["versions"]),
+            inputs=inputs,
+            findings=findings,
+            warnings=sentences(findings, SLICER),
+            motion=_motion(findings),
+            record=json.dumps(message, indent=2),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"The record of the run is damaged or of an older version ({error!r}); denoise the PET again."
+        ) from error
+
+
+def _input(name: str, facts: runs.InputFacts) -> InputFacts:
+    image, title = asdict(facts.image), INPUT_NAMES[name]
+    known = Path(facts.file.path).name if facts.file else title
+    return InputFacts(title, known, unit=image.pop("units"), sha256=facts.file.sha256 if facts.file else "", **image)
+
+
+def _named_input(name: str, facts: Mapping[str, Any]) -> InputFacts:
     title = INPUT_NAMES[name]
     return InputFacts(
         title=title,
-        name=str(values.get("volume") or Path(str(values.get("path") or title)).name),
-        size=tuple(values["size"]),
-        spacing_mm=tuple(values["spacing_mm"]),
-        origin_mm=tuple(values["origin_mm"]),
-        direction=tuple(values["direction"]),
-        pixel_type=str(values["pixel_type"]),
-        unit=str(values.get("units", "")),
-        minimum=float(values["minimum"]),
-        maximum=float(values["maximum"]),
-        sha256=str(values.get("sha256") or ""),
+        name=str(facts.get("volume") or Path(str(facts.get("path") or title)).name),
+        size=tuple(facts["size"]),
+        spacing_mm=tuple(facts["spacing_mm"]),
+        origin_mm=tuple(facts["origin_mm"]),
+        direction=tuple(facts["direction"]),
+        pixel_type=str(facts["pixel_type"]),
+        unit=str(facts["units"]),
+        minimum=float(facts["minimum"]),
+        maximum=float(facts["maximum"]),
+        sha256=str(facts.get("sha256") or ""),
     )
 
 
-def _findings(quality: Mapping[str, Any]) -> Iterable[Finding]:
-    for check, values in quality.items():
-        if isinstance(values, Mapping):
-            verdict = values.get("verdict")
-            yield Finding(f"{check}.{verdict}" if verdict else check, Severity.INFO, values)
+def _pet_name(inputs: Iterable[InputFacts]) -> str:
+    return next((each.name for each in inputs if each.title == INPUT_NAMES["pet"]), INPUT_NAMES["pet"])
 
 
-def _motion(registration: Mapping[str, Any]) -> Optional[sitk.Euler3DTransform]:
-    if not registration.get("applied"):
+def _readable_time(created: str) -> str:
+    return created.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _motion(findings: Iterable[Finding]) -> Optional[sitk.Euler3DTransform]:
+    """The motion from points of the PET to points of the MR by which the run moved the MR, or None."""
+    applied = find(findings, "registration.applied")
+    if applied is None:
         return None
-    fitted, motion = registration["transform"], sitk.Euler3DTransform()
+    fitted, motion = applied.values["transform"], sitk.Euler3DTransform()
     motion.SetCenter(fitted["centre"])
     motion.SetParameters(fitted["parameters"])
     return motion

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import numpy as np
 
-from ..checks.dose import dose_fact
+from ..checks.dose import REFERENCE
 from ..findings import find
+from ..sentences import as_fraction
 from .curves import Curves, histogram_figure, profile_figure
 from .drawing import to_svg
 from .names import NOISE_DEFINITION, NOISE_NAME
@@ -30,6 +31,7 @@ SHOWN_DIGEST = 12
 # more columns of numbers do not fit half a page
 _MOST_INPUTS_IN_HALF = 3
 _GOOD_VERDICTS = ("aligned", "inside")
+_NO_VERDICT = "measured"
 
 
 # -- facts at a glance
@@ -53,8 +55,15 @@ def noise_verdict(run: Run) -> Optional[Fact]:
 
 def dose(run: Run) -> Optional[Fact]:
     """The estimated dose, and what it is relative to."""
-    fact = dose_fact({finding.check: finding.values for finding in run.facts.findings})
-    return None if fact is None else Fact(*fact)
+    finding = find(run.facts.findings, "dose")
+    if finding is None:
+        return None
+    values = finding.values
+    title = f"Dose relative to the {values['relative_to']}"
+    if values["relative_to"] == REFERENCE:
+        return Fact(title, f"about {values['estimate']:.2g}")
+    low, high = (as_fraction(end) for end in values["range"])
+    return Fact(title, f"about {as_fraction(values['estimate'])}, likely {high} to {low}")
 
 
 def noise_change(run: Run) -> Optional[Fact]:
@@ -81,7 +90,7 @@ def median_uncertainty(run: Run) -> Optional[Fact]:
 
 def _verdict(run: Run, check: str, name: str) -> Optional[Fact]:
     finding = find(run.facts.findings, check)
-    if finding is None or not finding.statement:
+    if finding is None or finding.statement == _NO_VERDICT:
         return None
     return Fact(name, finding.statement.replace("_", " "), finding.statement not in _GOOD_VERDICTS)
 
