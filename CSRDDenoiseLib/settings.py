@@ -163,3 +163,21 @@ def settings_from_preset(preset: str = DEFAULT_PRESET, **changes: Any) -> Denois
     if preset not in PRESETS:
         raise InputError(f"Preset '{preset}' is not known; choose one of {', '.join(PRESETS)}.")
     return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
+
+
+def settings_from_fields(values: Any) -> DenoiseSettings:
+    """Return the settings of a message or a record.
+
+    Raises:
+        InputError: a name is not known, or a value has the wrong type or is out of range.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"The settings are {values!r}; they must be an object of names and values.")
+    unknown = sorted(set(values) - set(DenoiseSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(DenoiseSettings.__dataclass_fields__)
+        raise InputError(f"The setting '{unknown[0]}' is not known; the settings are {known}.")
+    try:
+        return DenoiseSettings(**values)
+    except TypeError as error:
+        raise InputError(f"A setting has a value of the wrong type: {error}.") from error

@@ -37,7 +37,7 @@ from typing import Any, BinaryIO, Callable, Optional
 from .errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
 from .progress import Progress, ProgressCallback
 from .sentences import SLICER, error_sentence, sentences
-from .settings import DenoiseSettings
+from .settings import settings_from_fields
 
 SECONDS_TO_STOP = 2.0
 TIMED_SIDE = 48
@@ -141,24 +141,6 @@ def error_message(identity: Any, error: Exception) -> dict[str, Any]:
     return {"event": "error", "id": identity, "kind": kind, "message": message, "details": details}
 
 
-def settings_from_request(fields: Any) -> DenoiseSettings:
-    """Return the settings of a request.
-
-    Raises:
-        InputError: a name is not known, or a value has the wrong type or is out of range.
-    """
-    if not isinstance(fields, dict):
-        raise InputError(f"The settings are {fields!r}; they must be an object of names and values.")
-    unknown = sorted(set(fields) - set(DenoiseSettings.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(DenoiseSettings.__dataclass_fields__)
-        raise InputError(f"The setting '{unknown[0]}' is not known; the settings are {known}.")
-    try:
-        return DenoiseSettings(**fields)
-    except TypeError as error:
-        raise InputError(f"A setting has a value of the wrong type: {error}.") from error
-
-
 class Engine:
     """Does the work of each command; keeps the last model loaded, which is what makes the second run start at once."""
 
@@ -168,7 +150,7 @@ class Engine:
 
     def denoise(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Denoise files; answer with the record, the findings and the summary of what changed."""
-        settings = settings_from_request(request.get("settings", {}))
+        settings = settings_from_fields(request.get("settings", {}))
         _require_paths(request, "pet", "output")
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import FileRequest, denoise_files

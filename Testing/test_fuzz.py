@@ -25,8 +25,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read_volume
 from CSRDDenoiseLib.model.bundle import Model, load_model
-from CSRDDenoiseLib.settings import DenoiseSettings
-from CSRDDenoiseLib.worker import settings_from_request
+from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_fields
 
 CASES = {"geometry": 140, "damage": 110, "series": 50, "settings": 80, "run": 120}
 MOST_VOXELS, MOST_MODEL_VOXELS = 120_000, 60_000
@@ -239,7 +238,7 @@ ANYTHING = st.one_of(
 @given(chosen=st.dictionaries(st.sampled_from([each.name for each in fields(DenoiseSettings)]), ANYTHING, max_size=4))
 def test_any_settings_are_taken_or_refused_before_any_work(chosen):
     try:
-        found = settings_from_request(chosen)
+        found = settings_from_fields(chosen)
     except InputError as error:
         check_sentence(error)
         return

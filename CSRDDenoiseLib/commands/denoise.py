@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from ..errors import InputError
 from ..model.bundle import DEFAULT_MODEL
 from ..sentences import CLI, sentence
 from ..settings import DEFAULT_PRESET, ESTIMATES, PRECISIONS, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
@@ -27,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "a JSON record of the run is written beside it.",
     )
     files = parser.add_argument_group("files (NIfTI, NRRD, MetaImage; inputs also DICOM series folders)")
-    files.add_argument("--pet", type=Path, required=True, metavar="PATH", help="low-dose PET")
+    files.add_argument("--pet", type=Path, metavar="PATH", help="low-dose PET; needed without --replay")
     files.add_argument("--mr", type=Path, metavar="PATH", help="MR of the same head, aligned (see --register)")
     files.add_argument(
         "--full-dose-reference",
@@ -36,6 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="full-dose PET of the same scanner and protocol, of any head: the dose is estimated relative to it",
     )
     files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
+    files.add_argument(
+        "--replay",
+        type=Path,
+        metavar="RECORD",
+        help="run a record (NAME_provenance.json) again, with its inputs, model and settings; other options of these "
+        "are ignored",
+    )
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
     files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
     files.add_argument(
@@ -110,8 +118,17 @@ def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
     settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero, register=args.register)
     from ..denoise import FileRequest, denoise_files
+    from ..replay import check_inputs, load_same_model, read_replay
+    from ..request import INPUT_NAMES
 
-    request = FileRequest(**{field.name: getattr(args, field.name) for field in fields(FileRequest)})
-    result = denoise_files(request, settings, args.model, progress_callback(args.progress), CLI)
+    given, model = {field.name: getattr(args, field.name) for field in fields(FileRequest)}, args.model
+    if args.replay:
+        replay = read_replay(args.replay)
+        check_inputs(replay)
+        given.update({name: replay.inputs.get(name) for name in INPUT_NAMES})
+        settings, model = replay.settings, load_same_model(replay)
+    elif args.pet is None:
+        raise InputError("There is no PET; give one with --pet, or a record with --replay.")
+    result = denoise_files(FileRequest(**given), settings, model, progress_callback(args.progress), CLI)
     print_result(result, args.progress)
     return 0

@@ -1,0 +1,102 @@
+"""Run a record again: the same inputs, model and settings, with what was left open as it was resolved in the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Mapping
+
+from .errors import InputError
+from .io.read import read
+from .io.record import describe_file
+from .model.bundle import Model, load_model
+from .request import INPUT_NAMES
+from .settings import DenoiseSettings, settings_from_fields
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a record says how to repeat its run.
+
+    Attributes:
+        inputs: name -> path.
+        sha256: name -> checksum of the input's files.
+        model: name and folder of the model.
+        weights_sha256: checksum of its weights.
+        settings: with device, precision and patch size as they were in the run.
+    """
+
+    inputs: Mapping[str, Path]
+    sha256: Mapping[str, str]
+    model: tuple[str, str]
+    weights_sha256: str
+    settings: DenoiseSettings
+
+
+def read_replay(path: Path) -> Replay:
+    """Read a record of a run on files.
+
+    Raises:
+        InputError: it cannot be read, is no record, or is one of a run without files.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        inputs = {name: told for name, told in record["inputs"].items() if told}
+        resolved, model = record["resolved"], record["model"]
+        settings = settings_from_fields(record["settings"])
+        return Replay(
+            {name: Path(told["path"]) for name, told in inputs.items()},
+            {name: str(told["sha256"]) for name, told in inputs.items()},
+            (str(model["name"]), str(model["folder"])),
+            str(model["weights_sha256"]),
+            replace(
+                settings,
+                device=str(resolved["device"]),
+                precision=str(resolved["precision"]),
+                patch_size=tuple(resolved["patch_size"]),
+            ),
+        )
+    except OSError as error:
+        raise InputError(f"The record '{path}' cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"'{path}' is no record of a run on files that can be repeated: {_reason(error)}.") from error
+
+
+def check_inputs(replay: Replay) -> None:
+    """Refuse inputs that are not those of the run.
+
+    Raises:
+        InputError: one is missing, or its checksum differs.
+    """
+    for name, path in replay.inputs.items():
+        what = INPUT_NAMES.get(name, name)
+        found = describe_file(path, read(path, what).header.files).sha256
+        if found != replay.sha256[name]:
+            raise InputError(
+                f"The {what} '{path}' is not the one of the run: its SHA-256 starts with {found[:_SHOWN]}, that of the "
+                f"record with {replay.sha256[name][:_SHOWN]}."
+            )
+
+
+def load_same_model(replay: Replay) -> Model:
+    """Load the model of the run from its folder, or the bundled one of its name.
+
+    Raises:
+        InputError: there is none, or its weights differ.
+    """
+    name, folder = replay.model
+    model = load_model(folder if Path(folder).is_dir() else name, replay.settings.device)
+    found = model.metadata.weights_sha256
+    if found != replay.weights_sha256:
+        raise InputError(
+            f"The model '{name}' is not the one of the run: the SHA-256 of its weights starts with {found[:_SHOWN]}, "
+            f"that of the record with {replay.weights_sha256[:_SHOWN]}."
+        )
+    return model
+
+
+def _reason(error: Any) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200].rstrip(".")

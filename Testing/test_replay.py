@@ -1,0 +1,58 @@
+"""A record can be run again: the same bytes, or a sentence about what is not the same."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.denoise import FileRequest, denoise_files
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+
+@pytest.fixture
+def ran(tmp_path, pet, mr, model_folder):
+    for name, image in (("pet", pet), ("mr", mr)):
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+    settings = DenoiseSettings(steps=2, samples=2, seed=5, patch_size=(16, 16, 20), device="cpu", precision="float32")
+    names = ("pet.nii.gz", "out.nii.gz", "mr.nii.gz", "difference.nii.gz", "uncertainty.nii.gz")
+    denoise_files(FileRequest(*(tmp_path / name for name in names)), settings, str(model_folder))
+    return tmp_path
+
+
+def replay(folder, *more: str) -> int:
+    words = ["denoise", "--replay", folder / "out_provenance.json", "--output", folder / "again.nii.gz"]
+    words += ["--uncertainty", folder / "again_u.nii.gz", "--difference", folder / "again_d.nii.gz"]
+    return main([str(word) for word in (*words, "--progress", "none", *more)])
+
+
+def test_replay_makes_the_same_bytes_also_where_auto_would_choose_otherwise(ran):
+    record = json.loads((ran / "out_provenance.json").read_text())
+    assert record["resolved"]["patch_size"] == [16, 16, 20] and record["resolved"]["precision"] == "float32"
+    record["settings"].update(precision="auto", patch_size=None, device="auto")
+    (ran / "out_provenance.json").write_text(json.dumps(record))
+    assert replay(ran) == 0
+    for first, second in (("out", "again"), ("difference", "again_d"), ("uncertainty", "again_u")):
+        assert (ran / f"{first}.nii.gz").read_bytes() == (ran / f"{second}.nii.gz").read_bytes()
+
+
+def test_other_inputs_and_other_weights_are_refused(ran, pet, capsys):
+    record = json.loads((ran / "out_provenance.json").read_text())
+    content = (ran / "pet.nii.gz").read_bytes()
+    sitk.WriteImage(pet + np.float32(1.0).item(), str(ran / "pet.nii.gz"))
+    assert replay(ran) == 2 and "not the one of the run" in capsys.readouterr().err
+    (ran / "pet.nii.gz").write_bytes(content)
+    record["model"]["weights_sha256"] = "0" * 64
+    (ran / "out_provenance.json").write_text(json.dumps(record))
+    assert replay(ran) == 2 and "000000000000" in capsys.readouterr().err
+    (ran / "out_provenance.json").write_text("{}")
+    assert replay(ran) == 2 and "no record" in capsys.readouterr().err
+    assert not (ran / "again.nii.gz").exists()
+
+
+def test_without_a_pet_or_a_record_there_is_nothing_to_do(tmp_path, capsys):
+    assert main(["denoise", "--output", str(tmp_path / "out.nii.gz")]) == 2
+    assert "--pet" in capsys.readouterr().err
