@@ -129,7 +129,7 @@ def _sequence_hook(converter: Any, kind: Any) -> Any:
             try:
                 done.append(converter.structure(each, item))
             except Exception as error:
-                error.__notes__ = [IterableValidationNote("", index, item)]  # type: ignore[attr-defined]
+                error.__notes__ = [IterableValidationNote("", index, item)]
                 wrong.append(error)
         if wrong:
             raise IterableValidationError("", wrong, kind)
@@ -168,7 +168,7 @@ def _mapping_hook(converter: Any, kind: Any) -> Any:
             try:
                 done[key] = each if item is Any else converter.structure(each, item)
             except Exception as error:
-                error.__notes__ = [IterableValidationNote("", key, item)]  # type: ignore[attr-defined]
+                error.__notes__ = [IterableValidationNote("", key, item)]
                 wrong.append(error)
         if wrong:
             raise IterableValidationError("", wrong, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import string
 from fractions import Fraction
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from .errors import CSRDError
 from .findings import Finding
@@ -217,7 +217,7 @@ class _Template(string.Formatter):
         if format_spec == "phrase":
             return self.format(PHRASES[value])
         if format_spec in _SPECIFICATIONS:
-            return _SPECIFICATIONS[format_spec](value)
+            return str(_SPECIFICATIONS[format_spec](value))
         return format(value, format_spec)
 
 
@@ -237,4 +237,10 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in recipe.items())
 
 
-_SPECIFICATIONS = {"fraction": as_fraction, "sides": _sides, "areas": _areas, "point": _point, "recipe": _recipe}
+_SPECIFICATIONS: Mapping[str, Callable[[Any], str]] = {
+    "fraction": as_fraction,
+    "sides": _sides,
+    "areas": _areas,
+    "point": _point,
+    "recipe": _recipe,
+}

@@ -69,6 +69,7 @@ class DDPMpp3d(nn.Module):
         embedding = model_channels * channel_mult_emb
         self.multiple = 2 ** (len(widths) - 1)
         self.noise_channels = model_channels * channel_mult_noise
+        self.map_noise: nn.Module
         if embedding_type == "fourier":
             self.map_noise = FourierEmbedding(self.noise_channels)
         else:
@@ -116,7 +117,8 @@ class DDPMpp3d(nn.Module):
         """Evaluate the raw network F; ``noise_level`` is c_noise of the preconditioning, shape (N,)."""
         embedding = self.map_noise(noise_level).to(self.map_layer0.weight.dtype)
         embedding = F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
-        skips, shown = [], x
+        skips: list[Tensor] = []
+        shown = x
         for layer in self.enc.values():
             if isinstance(layer, FilteredDown):
                 x = skips[-1] = shown = (x + layer(shown)) * _RESIDUAL_SCALE
@@ -203,6 +205,8 @@ class ResamplingConv3d(nn.Conv3d):
 class FilteredDown(nn.Conv3d):
     """A convolution of 3^3 voxels and a low-pass filter at every second voxel: what the residual encoder adds."""
 
+    resample_filter: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, taps: Sequence[float]):
         super().__init__(in_channels, out_channels, 3)
         self.register_buffer("resample_filter", _filter(taps))
@@ -229,6 +233,8 @@ class PositionalEmbedding(nn.Module):
 
 class FourierEmbedding(nn.Module):
     """The embedding of NCSN++: sines, then cosines, of random frequencies that belong to the weights."""
+
+    freqs: Tensor
 
     def __init__(self, channels: int, scale: float = 16.0):
         super().__init__()

@@ -40,8 +40,8 @@ class Aligned:
 
     def crop(self, box: Sequence[slice]) -> Aligned:
         """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""
-        parts = (None if array is None else array[tuple(box)].copy() for array in (self.pet, self.mr, self.covered))
-        return Aligned(self.grid.crop(box), *parts)
+        mr, covered = (None if array is None else array[tuple(box)].copy() for array in (self.mr, self.covered))
+        return Aligned(self.grid.crop(box), self.pet[tuple(box)].copy(), mr, covered)
 
 
 def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:
@@ -77,7 +77,7 @@ def _antialias(image: sitk.Image, spacing: Sequence[float]) -> sitk.Image:
     variance = np.where((new <= old) | _is_near(old, new), 0.0, (new**2 - old**2) / 12)
     if not variance.any():
         return image
-    return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=[1e-3] * 3)
+    return sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64, maximumError=1e-3)
 
 
 def _is_near(spacing: np.ndarray, wanted: Union[float, np.ndarray]) -> np.ndarray:

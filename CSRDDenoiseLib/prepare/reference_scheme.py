@@ -17,7 +17,7 @@ GRID = 160
 def reference_range(pet: np.ndarray) -> tuple[float, float]:
     """Return minimum and extent (maximum - minimum, positive) of a low-dose PET, any shape."""
     low, high = float(pet.min()), float(pet.max())
-    return low, max(high - low, np.finfo(np.float32).tiny)
+    return low, max(high - low, float(np.finfo(np.float32).tiny))
 
 
 def reference_mr_range(mr: np.ndarray) -> tuple[float, float]:

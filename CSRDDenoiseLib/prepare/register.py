@@ -270,16 +270,18 @@ def register(pet: sitk.Image, mr: sitk.Image, on_step: Callable[[int, int], None
     """
     levels = (ROUGH, COARSE, FINE)
     on_step(0, len(levels))
-    pair = make_pair(pet, mr, ROUGH)
-    if pair is None:
+    rough = make_pair(pet, mr, ROUGH)
+    if rough is None:
         return _failed(sitk.Euler3DTransform())
+    pair = rough
     searches = [search for search in (best_motion(pair, ROUGH, start) for start in _starts(pair)) if search]
     best = max(searches, key=lambda search: search.information, default=None)
     for done, level in enumerate(levels[1:], 1):
-        if best is None:
+        finer = make_pair(pet, mr, level)
+        if best is None or finer is None:
             return _failed(no_motion(pair))
         on_step(done, len(levels))
-        pair = make_pair(pet, mr, level)
+        pair = finer
         best = best_motion(pair, level, best.motion)
     if best is None:
         return _failed(no_motion(pair))

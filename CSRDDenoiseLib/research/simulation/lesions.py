@@ -82,7 +82,7 @@ def add_white_matter_lesions(mr: np.ndarray, anatomy: Anatomy, rng: np.random.Ge
     mr, white = mr.copy(), np.flatnonzero(anatomy.tissue == WHITE)
     factor = rng.uniform(0.5, 0.85) if rng.random() < 0.7 else rng.uniform(1.15, 1.6)
     for place in white[rng.integers(white.size, size=int(rng.integers(0, 21)))] if white.size else ():
-        centre = np.unravel_index(int(place), mr.shape)
+        centre = [int(index) for index in np.unravel_index(int(place), mr.shape)]
         spot = draw_blob(mr.shape, centre, rng.uniform(1.5, 5.0) / anatomy.spacing, rng)
         mr[spot & (anatomy.tissue == WHITE)] *= factor
     return mr

@@ -112,8 +112,8 @@ class PatchSource:
             v[..., ::-1] if mirrored else v for v in ((target - low) / terms.unit, weight, mr, pet, *maps)
         )
         condition = assemble(mr, pet, positions, terms.constants, maps)
-        as_array = (np.stack(channels).astype(np.float32) for channels in ([residual], condition, [weight]))
-        return tuple(as_array)
+        stacked = [np.stack(channels).astype(np.float32) for channels in ([residual], condition, [weight])]
+        return stacked[0], stacked[1], stacked[2]
 
     def _example(self, phantom: int, dose: float) -> Example:
         key = (phantom, dose)
@@ -167,7 +167,7 @@ def _cut(volumes: np.ndarray, rows: list[int], start: list[int], side: int) -> n
     target = tuple(slice(low - s, high - s) for (low, high), s in zip(spans, start))
     source = tuple(slice(*span) for span in spans)
     for cube, row in zip(cubes, rows):
-        cube[target] = volumes[(row, *source)]
+        cube[target] = volumes[row][source]
     return cubes
 
 

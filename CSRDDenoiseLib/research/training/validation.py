@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble
 from ...scan import spread_positions
 from ..metrics import psnr
@@ -18,7 +19,7 @@ from .pool import Example, Pool
 
 
 def validate(
-    denoiser: nn.Module, pool: Pool, phantoms: int, sigma_max: float, mean_from: str
+    denoiser: Preconditioned, pool: Pool, phantoms: int, sigma_max: float, mean_from: str
 ) -> dict[str, dict[str, float]]:
     """Score the posterior mean, and the low-dose PET itself (``input``), by dose; means over phantoms.
 
@@ -50,13 +51,13 @@ def validate(
 
 
 @torch.no_grad()
-def estimate_residual(denoiser: nn.Module, example: Example, start: torch.Tensor, sigma_max: float) -> np.ndarray:
+def estimate_residual(denoiser: Preconditioned, example: Example, start: torch.Tensor, sigma_max: float) -> np.ndarray:
     """Posterior mean of the residual of a whole head, D at sigma_max of ``start``: (D, H, W)."""
     shape, device = example.mask.shape, next(denoiser.parameters()).device
     padding = [amount for n in reversed(shape) for amount in (0, -n % denoiser.model.multiple)]
     terms, low = example.terms, example.terms.network_pet(example.low_dose)
     positions = spread_positions(terms.lines)
-    condition = np.stack(assemble(example.mr, low, positions, terms.constants, example.maps))
+    condition = np.stack(assemble(example.mr, low, positions, terms.constants, tuple(example.maps)))
     noisy, channels = (
         nn.functional.pad(x[None], padding).to(device) for x in (start[None], torch.from_numpy(condition))
     )
