@@ -41,7 +41,7 @@ class Head:
     """
 
     mask: np.ndarray
-    box: tuple[slice, slice, slice]
+    box: tuple[slice, ...]
     brain_mean: float
 
     @property
@@ -93,7 +93,9 @@ class Scan:
         Raises:
             InputError: the PET shows none.
         """
-        found = self.known_head or (self._calm and _head_in(self._calm, self.spacing))
+        found = self.known_head
+        if found is None and self._calm is not None:
+            found = _head_in(self._calm, self.spacing)
         if found is None:
             raise InputError("No head was found in the PET: nothing in it stands out from the background.")
         return found
@@ -289,7 +291,9 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
     if count == 0:
         return mask
     # plane by plane, because counting makes 64-bit integers of the labels
-    sizes = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
+    sizes = np.zeros(count + 1, int)
+    for plane in labels:
+        sizes += np.bincount(plane.ravel(), minlength=count + 1)
     sizes[0] = 0
     return labels == int(sizes.argmax())
 

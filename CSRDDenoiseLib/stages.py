@@ -166,10 +166,9 @@ def assess(prepared: Prepared, restored: Restored, model_mm: float) -> Assessed:
     output = Output(scan, (scan.pet + restored.residual) / scan.brain_mean)
     findings, labels = judge_output(output)
     support = restore_labels(prepared.inputs.pet, labels, scan.grid)
-    pet, volumes = prepared.inputs.pet, (prepared.inputs.pet, restored.denoised)
-    fine = check_fine_band(
-        *(sitk.GetArrayViewFromImage(each) for each in volumes), scan.brain_mean, pet.GetSpacing(), model_mm
-    )
+    pet = prepared.inputs.pet
+    before, after = (sitk.GetArrayViewFromImage(each) for each in (pet, restored.denoised))
+    fine = check_fine_band(before, after, scan.brain_mean, pet.GetSpacing(), model_mm)
     about = (check_mean(restored.change, MEAN_LIMIT), *fine, *check_masked(masked_zeros(pet)))
     return Assessed((*findings, *about), support)
 

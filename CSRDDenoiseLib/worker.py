@@ -157,7 +157,8 @@ class Engine:
         from .report.summary import summarise_change
 
         names = ("pet", "mr", "full_dose_reference", "output", "difference", "uncertainty", "support")
-        files = FileRequest(**{name: request.get(name) for name in names}, overwrite=True)
+        paths: dict[str, Any] = {name: request.get(name) for name in names}
+        files = FileRequest(**paths, overwrite=True)
         result = denoise_files(files, settings, self._loaded(request, settings.device), report)
         return {
             "provenance": result.provenance,

@@ -32,7 +32,6 @@ def check_fine_band(
     before, after = (robust_std((volume - ndimage.uniform_filter(volume, 3))[brain]) for volume in (pet, denoised))
     if before <= 0:
         return ()
-    values = {"left": round(after / before, 3), "model_mm": model_mm, "sides": list(sides)}
-    return (
-        warning("fine_band.left", **values) if values["left"] > LEFT_LIMIT else info("fine_band.treated", **values),
-    )
+    left = round(after / before, 3)
+    report, code = (warning, "fine_band.left") if left > LEFT_LIMIT else (info, "fine_band.treated")
+    return (report(code, left=left, model_mm=model_mm, sides=list(sides)),)

@@ -35,9 +35,9 @@ def memory_budget(device: torch.device, voxels: int) -> int:
         free -= torch.cuda.memory_allocated(device)
         return max(int(SHARE_OF_FREE * free) - state, _LEAST_BUDGET)
     limit = PROCESS_LIMIT - resident_bytes()
-    free = free_bytes()
-    if free is not None:
-        limit = min(limit, int(SHARE_OF_FREE * free))
+    here = free_bytes()
+    if here is not None:
+        limit = min(limit, int(SHARE_OF_FREE * here))
     return max(limit - state, _LEAST_BUDGET)
 
 
@@ -60,7 +60,8 @@ def choose_patch(shape: Shape, most_voxels: float, multiple: int, overlap: float
         if patch[longest] <= _SMALLEST_PATCH * multiple:
             break
         windows[longest] += 1
-        patch = tuple(_side(size, count, multiple, overlap) for size, count in zip(shape, windows))
+        depth, height, width = (_side(size, count, multiple, overlap) for size, count in zip(shape, windows))
+        patch = depth, height, width
     return patch
 
 

@@ -74,7 +74,7 @@ class VolumeDenoiser:
     def crop(self, volume: Tensor) -> Tensor:
         """Undo :meth:`pad`, and drop the channel: (N, 1, D, H, W) -> (N, D, H, W)."""
         box = [slice(low, low + size) for (low, _), size in zip(self._margins, self._size)]
-        return volume[(slice(None), 0, *box)]
+        return _in_space(volume[:, 0], box)
 
     def draws_at_once(self, most: int) -> int:
         """Return how many draws to carry through the sampler as one batch: what fits on CUDA, else one.
@@ -124,7 +124,7 @@ class VolumeDenoiser:
             block = smaller
 
     def _prepared_blocks(self, condition: Sequence[np.ndarray], block: Shape) -> Tensor:
-        prepared = None
+        prepared: Optional[Tensor] = None
         for start in product(*(range(0, size, side) for size, side in zip(self.shape, block))):
             box = tuple(slice(low, min(low + side, size)) for low, side, size in zip(start, block, self.shape))
             part = self._prepared_block(condition, box)
@@ -132,7 +132,8 @@ class VolumeDenoiser:
             if prepared is None:
                 size = (*part.shape[:2], *(side // coarser for side in self.shape))
                 prepared = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last_3d)
-            prepared[(..., *_coarse(box, coarser))] = part
+            _in_space(prepared, _coarse(box, coarser)).copy_(part)
+        assert prepared is not None  # there is at least one block
         return prepared
 
     def _prepared_block(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
@@ -143,7 +144,7 @@ class VolumeDenoiser:
             prepared = self._denoiser.prepare(self._part(condition, seen))
         coarser = (seen[0].stop - seen[0].start) // prepared.shape[2]
         inner = [slice(part.start - more.start, part.stop - more.start) for part, more in zip(box, seen)]
-        return prepared[(..., *_coarse(inner, coarser))]
+        return _in_space(prepared, _coarse(inner, coarser))
 
     def _part(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
         """The condition (1, C, D, H, W) in a box of the padded volume, on the device."""
@@ -173,32 +174,35 @@ class VolumeDenoiser:
     def _prepared_at(self, place: list[slice]) -> Tensor:
         """The prepared condition of one window, which may be coarser than its voxels."""
         coarser = self.shape[0] // self._prepared.shape[2]
-        return self._prepared[(..., *_coarse(place[2:], coarser))]
+        return _in_space(self._prepared, _coarse(place[2:], coarser))
 
     def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
         # imported here because a volume in one piece must not wait for it
         from monai.inferers.utils import sliding_window_inference
 
-        return sliding_window_inference(
+        blended = sliding_window_inference(
             x,
-            self.patch,
+            self.patch or self.shape,
             self._batch,
             predictor,
             overlap=self._window_overlap,
             roi_weight_map=self._weights,
             with_coord=True,
         )
+        assert isinstance(blended, Tensor)  # as the predictor returns one
+        return blended
 
     def _lay_out(self, patch: Optional[Shape]) -> None:
         """Take this patch: find the windows with head, and the share of each voxel's blending weight that they hold."""
-        self.patch, self._coverage, self._windows = patch, None, set()
+        self.patch, self._coverage = patch, None
+        self._windows: set[tuple[int, ...]] = set()
         if patch is None:
             self._counter.lay_out(windows=1)
             return
         self._batch = self._batch_of(patch)
         self._weights = gaussian_weights(patch).to(self._device)
         self._window_overlap = [_quantised_overlap(side, self._overlap, self._multiple) for side in patch]
-        skipped = []
+        skipped: list[bool] = []
 
         def survey(windows: Tensor, where: list[list[slice]]) -> Tensor:
             kept = [bool(self._head[tuple(place[2:])].any()) for place in where]
@@ -221,7 +225,8 @@ class VolumeDenoiser:
                     f"use {below} or {below + self._multiple}."
                 )
         if sides is not None:
-            patch = tuple(min(side, size) for side, size in zip(sides, self.shape))
+            depth, height, width = (min(side, size) for side, size in zip(sides, self.shape))
+            patch = depth, height, width
         else:
             patch = choose_patch(self.shape, self._fitting_voxels(), self._multiple, self._overlap)
         return None if patch == self.shape else patch
@@ -297,6 +302,12 @@ def _padded(volume: Tensor, margins: Sequence[tuple[int, int]]) -> Tensor:
     """Add zeros before and after each of the last three axes."""
     padding = [side for pair in reversed(margins) for side in pair]
     return F.pad(volume, padding) if any(padding) else volume
+
+
+def _in_space(tensor: Tensor, box: Sequence[slice]) -> Tensor:
+    """A view of what lies in a box of the last three axes."""
+    depth, height, width = box
+    return tensor[..., depth, height, width]
 
 
 def _coarse(box: Sequence[slice], coarser: int) -> tuple[slice, ...]:

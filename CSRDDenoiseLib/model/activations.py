@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .edm import Preconditioned
+from .edm import Preconditioned, in_memory_format
 
 _MEASURED_CUBES = (3, 4)
 # measured: what the C library holds beyond the living tensors
@@ -25,9 +25,9 @@ def activation_bytes_per_voxel(network: nn.Module) -> float:
     proportional to the number of voxels.
     """
     denoiser = Preconditioned(copy.deepcopy(network).cpu().float(), sigma_data=1.0).eval()
-    denoiser.to(memory_format=torch.channels_last_3d)
+    in_memory_format(denoiser)
     # of two cubes, because what does not grow with the volume, as rearranged weights, does not count
-    small, large = (count * network.multiple for count in _MEASURED_CUBES)
+    small, large = (count * denoiser.model.multiple for count in _MEASURED_CUBES)
     peaks = zip(_peaks_of_evaluation(denoiser, small), _peaks_of_evaluation(denoiser, large))
     return _ALLOCATOR_OVERHEAD * max(after - before for before, after in peaks) / (large**3 - small**3)
 

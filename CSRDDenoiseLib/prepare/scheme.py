@@ -120,7 +120,7 @@ def make_condition(scheme: str, scan: Scan, mr: Optional[np.ndarray]) -> Conditi
     terms = rules.measure(scan, mr)
     network_mr = None if mr is None else terms.network_mr(mr)
     network_pet = terms.network_pet(pet)
-    maps = () if rules.maps is None else rules.maps(network_pet, network_mr, head.mask, scan.spacing)
+    maps = () if rules.maps is None else tuple(rules.maps(network_pet, network_mr, head.mask, scan.spacing))
     positions = spread_positions(terms.lines) if rules.positions else ()
     mr_channel = _constant(0.0, pet.shape) if network_mr is None else network_mr
     channels = assemble(mr_channel, network_pet, positions, terms.constants, maps)

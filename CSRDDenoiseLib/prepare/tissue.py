@@ -109,8 +109,8 @@ def _left_over(pet: np.ndarray, maps: np.ndarray, mask: np.ndarray) -> float:
 
     from ..model.details import tissue_regression
 
-    volumes = (torch.from_numpy(np.ascontiguousarray(x, np.float32))[None] for x in (pet[None], maps))
-    fitted = tissue_regression(*volumes, _BOX)[0, 0].numpy()
+    volume, classes = (torch.from_numpy(np.ascontiguousarray(x, np.float32))[None] for x in (pet[None], maps))
+    fitted = tissue_regression(volume, classes, _BOX)[0, 0].numpy()
     return float(np.mean((pet - fitted)[mask] ** 2, dtype=np.float64))
 
 

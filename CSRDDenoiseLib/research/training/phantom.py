@@ -64,21 +64,23 @@ def make_phantom(
     Raises:
         ValueError: there is no head in a PET.
     """
+    if subject.noise_free is None:
+        raise ValueError(f"The phantom of seed {subject.facts['seed']} was simulated without its noise-free PET.")
     pets = [subject.noise_free, subject.full_dose, *(subject.low_doses[dose] for dose in doses)]
     clean, full, *lows = (to_spacing(pet, subject.spacing, spacing) for pet in pets)
     mr = to_spacing(subject.t1, subject.spacing, spacing, order=1)
     if displaced is not None and displaced.random() < 0.5:
         mr = _displace(mr, spacing, displaced)
-    heads = [find_head(pet, (spacing,) * 3) for pet in (full, *lows)]
-    if any(head is None for head in heads):
+    heads = [head for head in (find_head(pet, (spacing,) * 3) for pet in (full, *lows)) if head is not None]
+    if len(heads) < 1 + len(lows):
         raise ValueError(f"No head was found in a PET of the phantom of seed {subject.facts['seed']}.")
     head, cube = heads[0], (spacing,) * 3
     mr = normalise_mr(mr, head.mask)
     maps = tissue_maps(mr, head.mask, cube)
     scales = [each.brain_mean / head.brain_mean for each in heads[1:]]
-    pets = [pet / head.brain_mean for pet in (clean, full, *lows)]
-    measured = [_measure(pets[0] / scale, low / scale, head.mask, spacing) for scale, low in zip(scales, pets[2:])]
-    rows = (*pets[:2], mr, head.mask, _classes(subject, spacing), *maps, *pets[2:])
+    clean, full, *lows = (pet / head.brain_mean for pet in (clean, full, *lows))
+    measured = [_measure(clean / scale, low / scale, head.mask, spacing) for scale, low in zip(scales, lows)]
+    rows = (clean, full, mr, head.mask, _classes(subject, spacing), *maps, *lows)
     volumes = np.stack([part[head.box].astype(np.float16) for part in rows])
     about = {"scales": scales, "noise": [noise for noise, _ in measured], "bands": [rows for _, rows in measured]}
     return Phantom(volumes, tuple(doses), {**subject.facts, **about, "doses": list(doses)})
