@@ -45,7 +45,7 @@ class FileRequest:
         overwrite: replace outputs that exist.
         report: folder of the quality report, made if need be, or None; needs matplotlib.
         labels: label map whose regions the report measures, or None.
-        full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is told
+        full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
     """
 

@@ -80,9 +80,9 @@ def calibrate(
         return None, (info("uncertainty.none", calibrated=False),)
     fitting = next((each[KEY] for each in recipes if recipe_of(each) == used), None)
     if fitting is not None:
-        told = {name: value for name, value in fitting.items() if name not in ("spread", "error")}
+        facts = {name: value for name, value in fitting.items() if name not in ("spread", "error")}
         error = predict_error(pooled_spread(spread, spacing, fitting["smoothing_mm"]), fitting)
-        return error, (info("uncertainty.calibrated", calibrated=True, **told),)
+        return error, (info("uncertainty.calibrated", calibrated=True, **facts),)
     if not recipes:
         return spread, (info("uncertainty.spread", calibrated=False),)
     fitted = {"fitted": recipe_of(recipes[0]).as_dict(), "used": used.as_dict()}

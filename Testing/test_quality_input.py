@@ -116,7 +116,7 @@ def test_long_voxels_are_a_finding():
 
 
 def test_unit_of_the_file_is_believed_and_strange_values_are_a_finding():
-    assert check_unit("Bq/mL", 1e12).values == {"told": "Bq/mL"}
+    assert check_unit("Bq/mL", 1e12).values == {"stated": "Bq/mL"}
     assert check_unit("unknown", 5e9).is_warning
     assert check_unit("unknown", 5.0).values["looks_like"] == "SUV"
 

@@ -38,7 +38,7 @@ class Alignment:
 
     Attributes:
         verdict: ``aligned``, ``doubtful`` or ``misaligned``.
-        offset_mm: how far the centre of the head is off; None where the images have too little in common to tell.
+        offset_mm: how far the centre of the head is off; None where the images have too little in common.
         angle_degrees: by which the MR is turned, about any axis.
         displacement_mm: how far the head is off on average; the verdict rests on it.
         outline_overlap: Dice coefficient of the heads' outlines as they lie, 0 to 1.

@@ -1,7 +1,7 @@
 """How many counts a PET has against a full dose of the same scanner and protocol, from the noise of both.
 
-A dose is a share of a full dose, and nothing in one image tells counts and dose apart. A full dose of the same head, or
-of any other that was scanned and reconstructed in the same way, gives the scale:
+A dose is a share of a full dose, and one image alone does not separate counts from dose. A full dose of the same head,
+or of any other that was scanned and reconstructed in the same way, gives the scale:
 
 - Noise without structure: the power near 0.45 cycles a voxel, about the finest detail the grid holds, where there is
   least structure. What there is stands at edges; so the power is averaged over 10 mm, and the lowest quarter of the

@@ -5,7 +5,7 @@ a linear fit to the power spectrum of the brain. Both are compared with the same
 stand in the model's metadata (:func:`noise_facts`); a model without them has nothing to compare with and is silent.
 
 A dose is a share of a full dose, and full doses differ from scanner to scanner: without a full dose to compare with
-(``counts.py``) what is told is a range, relative to the full-dose scans the model was trained on.
+(``counts.py``) the estimate is a range, relative to the full-dose scans the model was trained on.
 """
 
 from __future__ import annotations
@@ -153,13 +153,13 @@ def judge_noise(
     """
     known = extra.get(KEY) or {}
     dose = estimate_dose(features, known.get("dose_fit"))
-    told: tuple[Finding, ...] = ()
+    doses: tuple[Finding, ...] = ()
     if share is not None:
-        told = (info("dose.reference", estimate=round(share, 5), relative_to=REFERENCE),)
+        doses = (info("dose.reference", estimate=round(share, 5), relative_to=REFERENCE),)
     elif dose is not None:
-        told = (info("dose.typical", **_typical_dose(dose, known["dose_fit"])),)
+        doses = (info("dose.typical", **_typical_dose(dose, known["dose_fit"])),)
     if not known:
-        return (info("noise.measured", level=round(level, 5)), *told)
+        return (info("noise.measured", level=round(level, 5)), *doses)
     (verdict, side), code = _place(level, known["range"]), "noise.outside"
     if dose is not None:
         by_dose, side_of_dose = _place(1 / dose, known["dose_fit"]["answers"])
@@ -167,10 +167,10 @@ def judge_noise(
             verdict, side, code = by_dose, side_of_dose, "noise.texture_outside"
     measured = {"level": round(level, 5), "trained": known["range"], "verdict": verdict}
     if verdict != OUTSIDE:
-        return (info(f"noise.{verdict}", **measured), *told)
+        return (info(f"noise.{verdict}", **measured), *doses)
     low, high = known["range"]
-    values = {**measured, "low": low, "high": high, "kind": "more" if side > 0 else "less", **_dose_values(told)}
-    return (Finding(code, Severity.WARNING, values), *told)
+    values = {**measured, "low": low, "high": high, "kind": "more" if side > 0 else "less", **_dose_values(doses)}
+    return (Finding(code, Severity.WARNING, values), *doses)
 
 
 def estimate_dose(features: Optional[np.ndarray], fit: Optional[Mapping[str, Any]]) -> Optional[float]:
@@ -182,8 +182,8 @@ def estimate_dose(features: Optional[np.ndarray], fit: Optional[Mapping[str, Any
 
 def _typical_dose(dose: float, fit: Mapping[str, Any]) -> dict[str, Any]:
     low, high = dose / fit["factor"], min(dose * fit["factor"], 1.0)
-    told = {"estimate": round(dose, 5), "relative_to": TYPICAL, "range": _rounded((low, high))}
-    return {**told, "right": fit["right"], "factor": fit["factor"]}
+    doses = {"estimate": round(dose, 5), "relative_to": TYPICAL, "range": _rounded((low, high))}
+    return {**doses, "right": fit["right"], "factor": fit["factor"]}
 
 
 def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
@@ -193,11 +193,11 @@ def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
     return (INSIDE if beyond <= 1 else NEAR if beyond <= NEAR_FACTOR else OUTSIDE), side
 
 
-def _dose_values(told: Sequence[Finding]) -> dict[str, Any]:
+def _dose_values(doses: Sequence[Finding]) -> dict[str, Any]:
     """What the sentence about the noise says of the dose."""
-    if not told:
+    if not doses:
         return {"relative_to": "nothing"}
-    dose = told[0].values
+    dose = doses[0].values
     values = {"relative_to": dose["relative_to"], "dose": dose["estimate"]}
     if "range" in dose:
         low, high = dose["range"]

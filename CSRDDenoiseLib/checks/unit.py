@@ -13,9 +13,9 @@ _GUESSES = {"SUV": SUV_RANGE, "Bq/mL": BQ_PER_ML_RANGE}
 def check_unit(unit: str, brain_mean: float) -> Finding:
     """Compare the unit of the file, or "unknown", with the brain mean."""
     if unit != _UNKNOWN:
-        return info("unit.told", told=unit)
+        return info("unit.stated", stated=unit)
     looks_like = next((name for name, (low, high) in _GUESSES.items() if low <= brain_mean <= high), None)
     mean = float(f"{brain_mean:.4g}")
     if looks_like:
-        return info("unit.guessed", told=unit, looks_like=looks_like, brain_mean=mean)
-    return warning("unit.unclear", told=unit, looks_like="neither SUV nor Bq/mL", brain_mean=mean)
+        return info("unit.guessed", stated=unit, looks_like=looks_like, brain_mean=mean)
+    return warning("unit.unclear", stated=unit, looks_like="neither SUV nor Bq/mL", brain_mean=mean)

@@ -19,18 +19,18 @@ DESCRIPTION = (
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser("calibrate", help="make the uncertainty tell the error", description=DESCRIPTION)
+    parser = subparsers.add_parser("calibrate", help="calibrate the uncertainty to the error", description=DESCRIPTION)
     parser.add_argument("model", type=Path, metavar="FOLDER", help="the model; its metadata.json is changed")
     parser.add_argument("--subjects", nargs="+", type=Path, required=True, metavar="FOLDER", help="simulated subjects")
     parser.add_argument("--doses", nargs="+", type=dose, metavar="1/N", help="default: those of the first subject")
     parser.add_argument("--preset", choices=[name for name, each in PRESETS.items() if each.has_uncertainty])
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--dry-run", action="store_true", help="tell the numbers, and leave the model as it is")
+    parser.add_argument("--dry-run", action="store_true", help="print the numbers without changing the model")
     parser.set_defaults(run=run, preset=DEFAULT_PRESET)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate, tell the numbers of subjects that were left out in turn, and store the table."""
+    """Calibrate, print the leave-one-subject-out numbers, and store the table."""
     from ..model.bundle import add_recipe, load_model
     from ..research.evaluation.calibrate import calibrate_model, tell_scores
     from ..research.evaluation.study import check_doses

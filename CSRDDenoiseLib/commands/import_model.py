@@ -26,14 +26,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=number(0.5, 10),
         default=2.0,
         metavar="MM",
-        help="voxel edge of the images it was trained on, which a snapshot does not tell (default: %(default)s)",
+        help="voxel edge of the images it was trained on, which a snapshot does not hold (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the model of a folder that exists")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import the snapshot and tell what it is."""
+    """Import the snapshot and print what it is."""
     from ..model.snapshot import import_snapshot
 
     if not args.snapshot.is_file():

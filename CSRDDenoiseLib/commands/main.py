@@ -26,7 +26,7 @@ COMMANDS = {
     "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
     "train": ("train", "train a model"),
     "evaluate": ("evaluate", "compare a model with filters"),
-    "calibrate": ("calibrate", "make a model's uncertainty tell the error"),
+    "calibrate": ("calibrate", "calibrate a model's uncertainty to its error"),
     "readers": ("readers", "design a reader study, analyse it, compute its power"),
     "benchmark": ("benchmark", "time a run and measure its memory"),
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),

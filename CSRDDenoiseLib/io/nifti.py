@@ -183,9 +183,9 @@ def _frames(image: Any, path: Path, what: str, sidecar: Mapping[str, Any]) -> tu
         count = len(image.get_data_dtype().names or ()) or int(np.prod(extra[1:]))
         raise InputError(f"The {what} '{path}' has {count} values per voxel ({times(image.shape)}); one is needed.")
     count = int(extra[0]) if extra else 1
-    told = sidecar_frames(sidecar, count)
-    if told:
-        return told
+    stated = sidecar_frames(sidecar, count)
+    if stated:
+        return stated
     step, begin = _time_step(image)
     if count == 1 or step is None:
         return (Frame(),) * count

@@ -76,7 +76,7 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
 
 
 def check_readable(path: Path, what: str) -> None:
-    """Refuse a path that is not there, or that may not be read; the two are told apart."""
+    """Reject a path that does not exist or may not be read, with an error for each."""
     try:
         path.stat()
         if path.is_dir():

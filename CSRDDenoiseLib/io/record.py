@@ -1,4 +1,4 @@
-"""The record of a run: enough to tell what was done to which data, and to do it again."""
+"""The record of a run: what was done to which data, enough to repeat it."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Record:
             {
                 "format": RECORD_FORMAT,
                 "created": self.created,
-                "inputs": {name: None if told is None else told.as_dict() for name, told in self.inputs.items()},
+                "inputs": {name: None if each is None else each.as_dict() for name, each in self.inputs.items()},
                 **({"outputs": self.outputs} if self.outputs else {}),
                 "units": self.unit,
                 "findings": [finding.as_dict() for finding in self.findings],
@@ -240,7 +240,7 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_bytes() -> Optional[int]:
-    """Return the largest resident memory of this process so far, or None where the system does not tell."""
+    """Return the largest resident memory of this process so far, or None where the system does not report it."""
     try:
         import resource
     except ImportError:

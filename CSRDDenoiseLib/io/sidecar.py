@@ -43,9 +43,9 @@ def sidecar_unit(entries: Mapping[str, Any]) -> str:
 
 def modality_of(path: Path, entries: Mapping[str, Any]) -> str:
     """Return the DICOM modality by the sidecar (``Modality``) or by the suffix of a BIDS name, or "unknown"."""
-    told = entries.get("Modality")
-    if isinstance(told, str) and told:
-        return told
+    stated = entries.get("Modality")
+    if isinstance(stated, str) and stated:
+        return stated
     _, underscore, suffix = stem_of(path).rpartition("_")
     return _MODALITY_OF_SUFFIX.get(suffix.lower(), UNKNOWN) if underscore else UNKNOWN
 

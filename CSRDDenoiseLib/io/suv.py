@@ -215,18 +215,18 @@ def _injection(tags: Tags) -> _Injection:
     if dose < LARGEST_MBQ:
         dose *= 1e6
         notes.append("RadionuclideTotalDose taken as MBq")
-    half_life, told = _half_life(drug)
-    return _Injection(dose, _weight(tags), half_life, (*notes, *told))
+    half_life, remarks = _half_life(drug)
+    return _Injection(dose, _weight(tags), half_life, (*notes, *remarks))
 
 
 def _half_life(drug: Tags) -> tuple[float, list[str]]:
     nuclide = _nuclide(drug)
-    known, told = HALF_LIFE_S.get(nuclide), drug.number("RadionuclideHalfLife")
-    if told and told > 0 and (known is None or abs(told / known - 1) <= SAME_HALF_LIFE):
-        return told, []
+    known, stated = HALF_LIFE_S.get(nuclide), drug.number("RadionuclideHalfLife")
+    if stated and stated > 0 and (known is None or abs(stated / known - 1) <= SAME_HALF_LIFE):
+        return stated, []
     if known is None:
         raise _UnknownError("RadionuclideHalfLife (0018,1075) is missing")
-    return known, [f"half-life of {nuclide} instead of RadionuclideHalfLife {told or 'none'}"]
+    return known, [f"half-life of {nuclide} instead of RadionuclideHalfLife {stated or 'none'}"]
 
 
 def _nuclide(drug: Tags) -> str:
@@ -240,19 +240,19 @@ def _nuclide(drug: Tags) -> str:
 
 
 def _correction(tags: Tags) -> str:
-    told = tags.text("DecayCorrection")
-    if told in ("START", "ADMIN", "NONE"):
-        return told
+    stated = tags.text("DecayCorrection")
+    if stated in ("START", "ADMIN", "NONE"):
+        return stated
     if tags.text("DecayCorrected") in ("YES", "NO"):
         return "START" if tags.text("DecayCorrected") == "YES" else "NONE"
-    raise _UnknownError(f"DecayCorrection (0054,1102) is {told or 'missing'}")
+    raise _UnknownError(f"DecayCorrection (0054,1102) is {stated or 'missing'}")
 
 
 def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> datetime:
     """Return the time that the values are corrected to (QIBA): the series', unless it was made after the scan."""
-    told = full_date_time(tags.text("DecayCorrectionDateTime"))
-    if told:
-        return told
+    stated = full_date_time(tags.text("DecayCorrectionDateTime"))
+    if stated:
+        return stated
     begins = [when for each in series if (when := acquisition_time(each))]
     begin = date_time(tags.text("SeriesDate") or tags.text("StudyDate"), tags.text("SeriesTime"))
     if begin and (not begins or begin <= min(begins)):

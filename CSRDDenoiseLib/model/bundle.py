@@ -84,7 +84,7 @@ class ModelMetadata:
         mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
             trained to give it without any.
         target: what PET plus residual estimates, ``full-dose`` or ``noise-free``.
-        draws: whether there are draws, from which to tell the uncertainty; else every run gives the one estimate.
+        draws: whether the model can draw samples for the uncertainty; else every run gives the one estimate.
         mr_optional: trained with MR dropout, so that it may run without MR.
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.

@@ -1,6 +1,6 @@
 """What is fine in a low-dose PET: its differences from local means and from MR-guided filters, and their size.
 
-A network that is shown these learns how much of them is noise, instead of first learning to tell them from the signal.
+With these as input a network learns how much of them is noise, instead of first separating them from the signal.
 """
 
 from __future__ import annotations

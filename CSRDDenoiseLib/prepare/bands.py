@@ -45,7 +45,7 @@ class NoiseBands:
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """What the network is told: logarithms of the unit, and of ``fine`` and ``mid`` relative to ``level``."""
+        """The network's noise inputs: logarithms of the unit, and of ``fine`` and ``mid`` relative to ``level``."""
         return (float(np.log(self.unit)), *self.ratios)
 
 

@@ -235,7 +235,7 @@ def prominence(pair: Pair, motion: sitk.Euler3DTransform) -> float:
 
 
 def size_of(motion: np.ndarray, points: np.ndarray) -> Size:
-    """Tell how far a motion, as a matrix (4, 4), moves points (n, 3) of the head in mm."""
+    """Return how far a motion, as a matrix (4, 4), moves points (n, 3) of the head in mm."""
     angle = math.degrees(math.acos(float(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1))))
     moves = points @ motion[:3, :3].T + motion[:3, 3] - points
     return Size(float(np.linalg.norm(moves.mean(0))), angle, float(np.linalg.norm(moves, axis=1).mean()))

@@ -47,20 +47,20 @@ def limits(result: Result) -> list[str]:
 
 def _preference(each: Preference) -> str:
     share, interval = percent(each.share.value), f"{percent(each.share.low)} to {percent(each.share.high)}"
-    told = f"{each.first} was preferred to {each.second} in {share} of the answers (95 % interval {interval})."
+    text = f"{each.first} was preferred to {each.second} in {share} of the answers (95 % interval {interval})."
     if each.p_holm >= LEVEL:
-        return f"{told} This shows no preference (p = {p_text(each.p_holm)}, Holm)."
+        return f"{text} This shows no preference (p = {p_text(each.p_holm)}, Holm)."
     better = each.first if each.share.value > 0.5 else each.second
-    return f"{told} This shows a preference for {better} (p = {p_text(each.p_holm)}, Holm)."
+    return f"{text} This shows a preference for {better} (p = {p_text(each.p_holm)}, Holm)."
 
 
 def _rating(each: RatingComparison) -> str:
     higher, lower = (each.first, each.second) if each.difference.value > 0 else (each.second, each.first)
     size = abs(each.difference.value)
-    told = f"{higher} was rated {size:.2f} points above {lower} for {each.scale} (p = {p_text(each.p_holm)}, Holm)."
+    text = f"{higher} was rated {size:.2f} points above {lower} for {each.scale} (p = {p_text(each.p_holm)}, Holm)."
     if each.difference.p >= LEVEL:
-        return f"{told} This holds for these readers; it is not shown for others (p = {p_text(each.difference.p)})."
-    return told
+        return f"{text} This holds for these readers; it is not shown for others (p = {p_text(each.difference.p)})."
+    return text
 
 
 def _roc(roc: Roc, margin: float) -> list[str]:
@@ -69,13 +69,13 @@ def _roc(roc: Roc, margin: float) -> list[str]:
         first, second, found = roc.methods[each.first], roc.methods[each.second], each.best
         interval = f"{found.low:+.3f} to {found.high:+.3f}"
         verdict = "This shows a difference" if found.p < LEVEL else "This shows no difference"
-        told = f"The ROC area of {second} minus that of {first} is {found.value:+.3f} (95 % interval {interval}). "
-        told += f"{verdict} (p = {p_text(found.p)})."
+        text = f"The ROC area of {second} minus that of {first} is {found.value:+.3f} (95 % interval {interval}). "
+        text += f"{verdict} (p = {p_text(found.p)})."
         if each.first == 0:
             p, shown = roc.noninferior[second]
             state = "is shown to be" if shown else "is not shown to be"
-            told += f" {second} {state} non-inferior to {first} at a margin of {margin:g} (one-sided p = {p_text(p)})."
-        said.append(told)
+            text += f" {second} {state} non-inferior to {first} at a margin of {margin:g} (one-sided p = {p_text(p)})."
+        said.append(text)
     return said
 
 

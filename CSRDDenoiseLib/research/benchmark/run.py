@@ -168,11 +168,11 @@ def _paper_table(results: dict[str, Any]) -> Table:
             rows.append((size, f"not measured: {paper['skipped']}", *[""] * (len(header) - 2)))
             continue
         one = paper["evaluation_seconds"]
-        told = (size, f"{one:.2f}", f"{paper['evaluations'] * one:.0f}", _gib(paper["peak_bytes"]))
+        measured = (size, f"{one:.2f}", f"{paper['evaluations'] * one:.0f}", _gib(paper["peak_bytes"]))
         for preset, run in entry["runs"].items():
             clocks = ("seconds", "processor_seconds")
             faster = (run.get(f"times_faster_in_{clock}") for clock in clocks)
-            rows.append((*told, preset, *("" if times is None else f"{times:.0f}" for times in faster)))
+            rows.append((*measured, preset, *("" if times is None else f"{times:.0f}" for times in faster)))
     caption = "The paper's setting: same weights, float32, contiguous, whole volume, Heun 100 steps"
     return Table(caption, header, tuple(rows))
 

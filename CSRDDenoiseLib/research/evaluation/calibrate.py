@@ -33,7 +33,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a standard deviation tells the error: expected calibration error, and coverage of one deviation."""
+    """Agreement of a standard deviation with the error: expected calibration error, and coverage of one deviation."""
 
     calibration_error: float
     coverage: float
@@ -66,9 +66,9 @@ def calibrate_model(
     if len(subjects) > 1:
         predicted = [_predict_without(scan.subject, scans, scan) for scan in scans]
         scores["after"] = _score(predicted, [scan.error for scan in scans])
-    told = {"subjects": len(subjects), "scans": len(scans)}
+    counted = {"subjects": len(subjects), "scans": len(scans)}
     measured = {name: {key: round(value, 4) for key, value in vars(score).items()} for name, score in scores.items()}
-    return {**_fit(scans), **told, **measured}, scores
+    return {**_fit(scans), **counted, **measured}, scores
 
 
 def tell_scores(scores: dict[str, Score]) -> str:

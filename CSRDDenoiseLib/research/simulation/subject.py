@@ -127,7 +127,7 @@ def dose_name(dose: float) -> str:
 
 
 def nameable_dose(dose: float) -> float:
-    """The nearest dose fraction that :func:`dose_name` tells in full."""
+    """The nearest dose fraction that :func:`dose_name` writes exactly."""
     return float(Fraction(dose).limit_denominator(_LARGEST_DENOMINATOR))
 
 

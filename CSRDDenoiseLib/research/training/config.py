@@ -39,9 +39,9 @@ class TrainingConfig:
         coarse_weight: share of the coarse error that counts.
         sigma_data: standard deviation of the residual; None measures it on the pool.
         sigma_range: smallest and largest noise level of a sampler, as multiples of sigma_data; the largest is far
-            above the residual, so that the noisy residual tells nothing, and the smallest far below its own noise.
+            above the residual, so that the noisy residual holds no information, and the smallest far below its noise.
         start_from: a model of this architecture whose weights and sigma_data to begin with: the name of a bundled one,
-            or a folder, told with a slash.
+            or a folder, written with a slash.
         doses: dose fractions to train on; beside a ``dose_range`` only those of validation.
         dose_range: smallest and largest dose fraction; every phantom then has its own, as many as ``doses``, spread
             over the range on a logarithmic scale.
@@ -145,7 +145,7 @@ class TrainingConfig:
 
     @property
     def mean_from(self) -> str:
-        """What the network is shown for the posterior mean, as a model's metadata tells it."""
+        """The network's input for the posterior mean, as in a model's metadata."""
         return "zero" if self.prior_share > 0 else "noise"
 
     def as_dict(self) -> dict[str, Any]:

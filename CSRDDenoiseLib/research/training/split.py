@@ -36,8 +36,8 @@ def load_or_make_split(
         _check_parts(split, needed, f"The split '{path}'")
         return split
     split = draw_split(subjects, shares, seed)
-    told = ", ".join(f"{share:g}" for share in shares)
-    _check_parts(split, needed, f"The split of {len(subjects)} subjects with the shares {told}")
+    given = ", ".join(f"{share:g}" for share in shares)
+    _check_parts(split, needed, f"The split of {len(subjects)} subjects with the shares {given}")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(split, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Alignment: how surely the check tells an MR that is out of place, and how well the registration puts it back."""
+"""Alignment: detection of a misplaced MR, and error of the registration."""
 
 from __future__ import annotations
 
@@ -135,12 +135,12 @@ def _check_table(checks: dict[str, list[Found]], doses: Sequence[Dose]) -> Table
 
 
 def _check_row(title: str, found: Sequence[Found], verdicts: Sequence[str]) -> tuple[str, ...]:
-    told = [each.verdict for each in found]
+    verdicts_found = [each.verdict for each in found]
     errors = [abs(each.estimated_mm - each.true_mm) for each in found if each.estimated_mm is not None]
     return (
         title,
         f"{np.mean([each.true_mm for each in found]):.1f}",
-        *(f"{told.count(verdict) / len(told):.0%}" for verdict in verdicts),
+        *(f"{verdicts_found.count(verdict) / len(verdicts_found):.0%}" for verdict in verdicts),
         f"{np.mean(errors):.1f}, at most {max(errors):.1f}" if errors else "",
         str(len(found)),
         f"{np.mean([each.seconds for each in found]):.1f}",
@@ -155,7 +155,7 @@ def _registration_table(restored: Sequence[tuple[Size, bool, float]], dose: Dose
         ("within 1.5 mm and 1.5 degrees", f"{np.mean(good):.0%}"),
         ("error (mm)", _spread([size.displacement_mm for size, _, _ in restored])),
         ("error (degrees)", _spread([size.degrees for size, _, _ in restored])),
-        ("not used, and told so", f"{np.mean([not applied for _, applied, _ in restored]):.0%}"),
+        ("not used, with a warning", f"{np.mean([not applied for _, applied, _ in restored]):.0%}"),
         ("seconds", _spread(seconds)),
         ("n", str(len(restored))),
     )

@@ -117,7 +117,7 @@ def mean_score(measurements: Sequence[Measurement], score: str, **where: str) ->
 
 
 def over_subjects(measurements: Sequence[Measurement]) -> str:
-    """The sample size, as captions tell it."""
+    """The sample size, for captions."""
     return f"mean over n = {len({m.subject for m in measurements})} subjects"
 
 

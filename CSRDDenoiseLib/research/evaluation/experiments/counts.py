@@ -1,4 +1,4 @@
-"""Counts: how well the dose of a scan is told, without a full dose to compare with, and with one."""
+"""Counts: error of the dose estimate of a scan, without a full-dose reference and with one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .bench import Bench, Dose, Section, as_fraction
 logger = logging.getLogger(__name__)
 
 DOSES = ("1/2", "1/4", "1/8", "1/16", "1/40")
-ALONE, RANGE, OWN, OTHER = "without a reference", "... in the range told", "the head's own full dose", "another head's"
+ALONE, RANGE, OWN, OTHER = "without a reference", "... in its range", "the head's own full dose", "another head's"
 TEXT = (
     "A scan's dose as a share of its full dose, right where the answer is within a factor 1.5. Without a reference the "
-    "model's fit to its training answers, and it tells a range; else the noise of a full dose of the same scanner, "
+    "model's fit to its training answers, and it gives a range; else the noise of a full dose of the same scanner, "
     "protocol and tracer is compared with, of the same head or of another subject's (those that share scanner and "
     "tracer). Every scan has the full dose's expected counts, whatever the head's size. Doses are made of the lowest "
     "one the subject has and its full dose."
@@ -34,13 +34,13 @@ TEXT = (
 
 @dataclass(frozen=True)
 class Scans:
-    """What is measured of one subject: the noise of its full dose, and by dose the noise and what is told of it."""
+    """What is measured of one subject: the noise of its full dose, and by dose the noise and the dose estimate."""
 
     name: str
     protocol: str
     full: Optional[CountNoise]
     low: Mapping[float, Optional[CountNoise]]
-    told: Mapping[float, Optional[Finding]]
+    estimated: Mapping[float, Optional[Finding]]
 
 
 def run(bench: Bench, doses: Sequence[Dose] = DOSES) -> Section:
@@ -76,20 +76,20 @@ def _measure(bench: Bench, study: Study, doses: Sequence[float]) -> Scans:
 
     scans = {dose: scan(dose) for dose in doses}
     found = {dose: judge_noise(each.noise_level, texture(each), extra) for dose, each in scans.items()}
-    told = {dose: find(findings, "dose") for dose, findings in found.items() if extra.get(KEY)}
+    found_dose = {dose: find(findings, "dose") for dose, findings in found.items() if extra.get(KEY)}
     protocol = f"{study.facts.get('tracer')} {study.facts.get('scanner')}"
     low = {dose: count_noise(each, min(grid.spacing)) for dose, each in scans.items()}
-    return Scans(study.name, protocol, count_noise(scan(1.0), min(grid.spacing)), low, told)
+    return Scans(study.name, protocol, count_noise(scan(1.0), min(grid.spacing)), low, found_dose)
 
 
 def _errors(measured: Sequence[Scans], doses: Sequence[float]) -> Iterator[tuple[str, float]]:
     """How each scan was judged, and the logarithm of the answer over the truth; for a range 0 inside of it, else 1."""
     for scans in measured:
         for dose in doses:
-            told = scans.told.get(dose)
-            if told:
-                least, most = told.values["range"]
-                yield ALONE, float(np.log(told.values["estimate"] / dose))
+            found_dose = scans.estimated.get(dose)
+            if found_dose:
+                least, most = found_dose.values["range"]
+                yield ALONE, float(np.log(found_dose.values["estimate"] / dose))
                 yield RANGE, float(not least <= dose <= most)
             for other in measured:
                 low = scans.low[dose]

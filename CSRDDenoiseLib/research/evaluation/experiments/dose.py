@@ -47,7 +47,7 @@ def run(
 
 
 def our_methods(bench: Bench, samples: int) -> dict[str, Method]:
-    """The ways to run the model that the model card tells of: posterior mean, one draw, and the mean of draws."""
+    """The ways to run the model in the model card: posterior mean, one draw, and the mean of draws."""
     methods = {MINE: ours(bench.model, bench.settings(sampler="mean", steps=1, samples=1))}
     for count in sorted({1, samples}) if samples else ():
         name = "Ours, one draw" if count == 1 else f"Ours, mean of {count} draws"

@@ -27,7 +27,7 @@ TEXT = (
 
 
 def run(bench: Bench, dose: Dose = "1/10", facts: Sequence[str] = FACTS) -> Section:
-    """Run the posterior mean and the tuned Gaussian, and tell the gain for each group of subjects.
+    """Run the posterior mean and the tuned Gaussian, and report the gain for each group of subjects.
 
     Args:
         bench: subjects and model.

@@ -97,7 +97,7 @@ class Tally:
         self.found[name] += bool(found)
         self.tried[name] += 1
 
-    def told(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """ "27 of 28 (96 %)"; empty where nothing was tried."""
         found, tried = self.found[name], self.tried[name]
         return f"{found} of {tried} ({100 * found / tried:.0f} %)" if tried else ""
@@ -129,10 +129,10 @@ def run(
         _try_support(subject, support)
         logger.info(f"{subject.study.name}, dose {subject.dose:.3g}: done")
     names = list(dict.fromkeys([*right.tried, *wrong.tried]))
-    rows = tuple((name, right.told(name), wrong.told(name)) for name in names)
+    rows = tuple((name, right.text(name), wrong.text(name)) for name in names)
     tables = (
         Table("Faults: with a warning", ("fault", "where it is", "where it is not (false alarm)"), rows),
-        Table("Support by counts: marked", ("case", "marked"), tuple((n, support.told(n)) for n in support.tried)),
+        Table("Unsupported structure: marked", ("case", "marked"), tuple((n, support.text(n)) for n in support.tried)),
     )
     return Section("Signatures", TEXT, tables, (), ())
 
