@@ -10,7 +10,7 @@ EXTRAS = {
     "skimage": ("scikit-image", "evaluate"),
     "matplotlib": ("matplotlib", "report"),
     "yaml": ("pyyaml", "evaluate"),
-    "bm4d": ("bm4d", "evaluate"),
+    "bm4d": ("bm4d", "bm4d"),
     "statsmodels": ("statsmodels", "readers"),
     "sklearn": ("scikit-learn", "readers"),
     "distributed": ("distributed", "cluster"),

@@ -24,6 +24,8 @@ def case() -> Case:
 
 @pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
 def test_tuned_baseline_beats_its_input_and_keeps_activity(method, case):
+    if method.name == "BM4D":
+        pytest.importorskip("bm4d")
     best = tune(method, case)
     assert best.image.shape == case.pet.shape
     assert psnr(best.image, case.reference, case.mask) > psnr(case.pet, case.reference, case.mask) + 1

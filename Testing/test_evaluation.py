@@ -314,7 +314,7 @@ def test_configurations_of_the_repository_fit_the_experiments_and_the_training_r
     for experiment, options in values["experiments"].items():
         inspect.signature(EXPERIMENTS[experiment]).bind(None, **(options or {}))
     baselines = values["experiments"]["dose"]["baselines"]
-    assert sorted(baselines) == sorted(entry.name for entry in BASELINES)
+    assert sorted(baselines) == sorted(entry.name for entry in BASELINES if entry.name != "BM4D")
     trained = {(CONFIGS / yaml.safe_load(path.read_text())["output"]).resolve() for path in CONFIGS.glob("train-*")}
     others = values.get("comparison_models", {}).values()
     assert {(CONFIGS / other.pop("model")).resolve().parent for other in others} <= trained

@@ -18,10 +18,12 @@ from scipy import ndimage
 
 from ...configuration import unknown_key
 from ...errors import InputError
-from ...scan import smooth
+from ...extras import require
+from ...scan import find_head, normalise_mr, smooth
 from ..metrics import psnr
 
 GUIDED_RADIUS_MM = 2.5
+TISSUE_WINDOW_MM = 6.0
 DIFFUSION_STEPS = 10
 
 Filter = Callable[[np.ndarray, Sequence[float], float, Optional[np.ndarray]], np.ndarray]
@@ -98,6 +100,43 @@ def mr_guided(pet: np.ndarray, spacing: Sequence[float], epsilon: float, mr: Opt
     return mean(slope) * guide + mean(mean_pet - slope * mean_guide)
 
 
+def tissue_fit(
+    pet: np.ndarray, spacing: Sequence[float], fwhm_mm: float, mr: Optional[np.ndarray] = None
+) -> np.ndarray:
+    """Regression of the PET on tissue classes of the MR in windows of about 5 mm (:mod:`prepare.tissue`).
+
+    ``fwhm_mm`` is the scale below which the PET itself is kept: 0 gives the PET, infinity the bare regression.
+    """
+    import torch
+
+    from ...model.details import tissue_regression
+    from ...prepare.tissue import best_tissue_maps
+    from ...restore import keep_coarse
+
+    head = find_head(pet, spacing)
+    if mr is None or head is None:
+        raise ValueError("The tissue regression needs an MR, and a head in the PET.")
+    maps = best_tissue_maps(pet, normalise_mr(mr, head.mask), head.mask, spacing)
+    size = 2 * max(round(TISSUE_WINDOW_MM / float(np.mean(spacing)) / 2), 0) + 1
+    volume, classes = (torch.from_numpy(np.ascontiguousarray(each, np.float32))[None] for each in (pet[None], maps))
+    fitted = tissue_regression(volume, classes, max(size, 3))[0, 0].numpy()
+    return pet + keep_coarse(fitted - pet, spacing, fwhm_mm)
+
+
+def block_matching(
+    pet: np.ndarray, spacing: Sequence[float], std: float, mr: Optional[np.ndarray] = None
+) -> np.ndarray:
+    """BM4D (Maggioni et al. 2013) with white noise of standard deviation ``std``, as a share of the brain mean.
+
+    Raises:
+        InputError: the package bm4d, whose licence is not for commercial use, is not installed.
+    """
+    require("bm4d")
+    import bm4d
+
+    return np.asarray(bm4d.bm4d(pet.astype(np.float64), std), np.float32)
+
+
 BASELINES = (
     Baseline("Gaussian", "FWHM mm", tuple(np.arange(0, 12.1, 0.5).tolist()), gaussian),
     Baseline("Median", "width voxels", (1, 3, 5), median),
@@ -105,6 +144,8 @@ BASELINES = (
     Baseline("Total variation", "weight", (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45), total_variation),
     Baseline("Anisotropic diffusion", "conductance", (0.5, 1, 2, 4, 8), anisotropic_diffusion),
     Baseline("MR-guided filter", "epsilon", (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), mr_guided),
+    Baseline("Tissue regression", "kept below mm", (2, 4, 6, 8, 12, float("inf")), tissue_fit),
+    Baseline("BM4D", "std / brain mean", (0.03, 0.06, 0.1, 0.2, 0.3), block_matching),
 )
 
 
@@ -134,11 +175,12 @@ class Case:
 
 def tune(method: Baseline, case: Case) -> Tuned:
     """Apply a baseline with every value of its grid and return the one whose PSNR against the answer is best."""
-    tried = [_apply(method, value, case) for value in method.grid]
+    tried = [apply(method, value, case) for value in method.grid]
     return max(tried, key=lambda result: psnr(result.image, case.reference, case.mask))
 
 
-def _apply(method: Baseline, value: float, case: Case) -> Tuned:
+def apply(method: Baseline, value: float, case: Case) -> Tuned:
+    """Apply a baseline with one value of its parameter."""
     began = time.perf_counter()
     normalised = (case.pet / case.scale).astype(np.float32)
     filtered = method.apply(normalised, case.spacing, value, case.mr) * case.scale

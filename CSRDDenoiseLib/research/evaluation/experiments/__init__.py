@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from . import alignment, cost, counts, dose, modality, noise, protocol, signatures, trust
+from . import alignment, contrast, cost, counts, dose, modality, noise, protocol, signatures, trust
 from .bench import Bench, ComparisonModel, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
@@ -14,6 +14,7 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "cost": cost.run,
     "protocol": protocol.run,
     "trust": trust.run,
+    "contrast": contrast.run,
     "alignment": alignment.run,
     "signatures": signatures.run,
     "counts": counts.run,
