@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from .images import centre_of, read_case, unequal_means, window_of, write_blind
 from .key import Key, TrialKey, write_key
 from .plan import PlanOptions, Showing, plan_readings
 from .scales import LESION
-from .study import IMAGES, STUDY_FILE, Reading, Scale, Study, Trial, sha256, write_checksums
+from .study import IMAGES, STUDY_FILE, Reading, Scale, Study, Trial, sha256, write_checksums, write_study
 from .table import Case
 
 SUFFIX = ".nii"
@@ -88,7 +87,7 @@ def design(
         (target / IMAGES).mkdir()
         shown, warnings = _write_images(cases, target / IMAGES, names)
         study, trials = _study(readings, shown, options, names)
-        (target / STUDY_FILE).write_text(json.dumps(study.as_dict(), indent=1) + "\n", encoding="utf-8")
+        write_study(study, target)
         write_checksums(target)
         images = {file: (name, method) for name, each in shown.items() for method, file in each.files.items()}
         truth = {case.name: case.lesion for case in cases if case.lesion is not None}

@@ -118,6 +118,11 @@ def read_study(folder: Path) -> Study:
         raise InputError(f"The study '{folder / STUDY_FILE}' is damaged ({error!r}). Take a fresh copy.") from error
 
 
+def write_study(study: Study, folder: Path) -> None:
+    """Write the study file into a folder."""
+    (folder / STUDY_FILE).write_text(json.dumps(study.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+
 def read_json(path: Path, what: str) -> Mapping[str, Any]:
     """Read a JSON file of this package's format.
 

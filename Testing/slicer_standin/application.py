@@ -16,7 +16,7 @@ from .api import names_of
 from .pythonqt import Proxy, wrap
 from .widgets import CUSTOM_WIDGETS
 
-COLOUR_TABLES = ("DivergingBlueRed", "Inferno")
+COLOUR_TABLES = ("DivergingBlueRed", "Inferno", "InvertedGrey")
 
 
 class SliceWidget:

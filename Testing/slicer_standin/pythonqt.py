@@ -204,6 +204,7 @@ QT_CLASSES = {
         "qt.QComboBox": QtWidgets.QComboBox,
         "qt.QFileDialog": QtWidgets.QFileDialog,
         "qt.QIcon": QtGui.QIcon,
+        "qt.QKeySequence": QtGui.QKeySequence,
         "qt.QLabel": QtWidgets.QLabel,
         "qt.QPlainTextEdit": QtWidgets.QPlainTextEdit,
         "qt.QProcess": QtCore.QProcess,
