@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
@@ -142,6 +143,9 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
             _remove_leftovers(target)
         yield temporary
         for path, written in temporary.items():
+            if written.is_dir() and targets[path].is_dir():
+                # empty, by the check before the work; Windows renames onto no folder
+                targets[path].rmdir()
             os.replace(written, targets[path])
     except (OSError, RuntimeError) as error:
         places = ", ".join(sorted({str(target.parent) for target in targets.values()}))
@@ -149,8 +153,7 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
         raise InputError(f"The results cannot be written to {places}: {reason}. Nothing was written.") from error
     finally:
         for written in temporary.values():
-            with suppress(OSError):
-                written.unlink()
+            _remove(written)
         for folder in missing:
             # refused, and rightly so, when there is a result in it
             with suppress(OSError):
@@ -177,8 +180,16 @@ def _remove_leftovers(target: Path) -> None:
     for left in target.parent.glob(f".*.partial.{glob.escape(ending)}"):
         number = left.name.split(".")[1]
         if number.isdigit() and not _is_running(int(number)):
-            with suppress(OSError):
-                left.unlink()
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a temporary file or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def _is_running(number: int) -> bool:

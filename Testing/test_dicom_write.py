@@ -1,0 +1,120 @@
+"""DICOM output: archives accept it, values and places are the same, and SUV still follows from its header."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import dicom_series as series
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_series import save, write_series
+
+from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.read import read
+from CSRDDenoiseLib.io.suv import in_suv, volume_suv
+
+DATA = Path(__file__).parent / "data"
+DERIVED = Derived("denoised", "Denoised by csrd-denoise 0.2, model brain")
+
+
+def derived_series(source: Path, folder: Path, change=None, **options) -> Path:
+    volume = read(source, "PET", **options)
+    array = sitk.GetArrayFromImage(volume.image) * 0.9
+    image = Grid.of(volume.image).image(change(array).astype(np.float32) if change else array.astype(np.float32))
+    folder.mkdir()
+    write_dicom(image, folder, source, volume, DERIVED)
+    return folder
+
+
+def headers(folder: Path) -> list[pydicom.Dataset]:
+    return [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_values_and_places_are_read_back(tmp_path, negative):
+    source = write_series(tmp_path / "pet")
+    folder = derived_series(source, tmp_path / "out", (lambda array: array - 1000) if negative else None)
+    before, after = read(source, "PET"), read(folder, "PET")
+    expected = sitk.GetArrayFromImage(before.image) * np.float32(0.9) - (1000 if negative else 0)
+    steps = np.array([float(data.RescaleSlope) for data in headers(folder)]).reshape(-1, 1, 1)
+    assert (np.abs(sitk.GetArrayFromImage(after.image) - expected) <= 0.51 * steps + 1e-6 * np.abs(expected)).all()
+    np.testing.assert_allclose(Grid.of(after.image).corners(), Grid.of(before.image).corners(), atol=1e-6)
+    assert (after.unit, after.header.frames) == (before.unit, before.header.frames)
+    assert volume_suv(after).factor == volume_suv(before).factor
+    assert after.findings == ()
+
+
+def test_header_is_new_where_it_must_be_and_kept_elsewhere(tmp_path):
+    source = write_series(tmp_path / "pet")
+    made = headers(derived_series(source, tmp_path / "out"))
+    sources = {str(pydicom.dcmread(path).SOPInstanceUID): pydicom.dcmread(path) for path in source.iterdir()}
+    assert len({data.SOPInstanceUID for data in made}) == 6 and len({data.SeriesInstanceUID for data in made}) == 1
+    for data in made:
+        reference = data.SourceImageSequence[0]
+        original = sources[reference.ReferencedSOPInstanceUID]
+        assert data.ImagePositionPatient == original.ImagePositionPatient
+        assert reference.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
+        for name in ("PatientID", "StudyInstanceUID", "SeriesTime", "AcquisitionTime", "DecayCorrection", "Units"):
+            assert data[name].value == original[name].value
+        assert data.SeriesInstanceUID != original.SeriesInstanceUID and data.SOPInstanceUID not in sources
+        assert list(data.ImageType) == ["DERIVED", "PRIMARY"] and data.SeriesDescription == "Brain denoised"
+        assert "model brain" in data.DerivationDescription
+        assert data.ContributingEquipmentSequence[0].ManufacturerModelName == "csrd-denoise"
+
+
+def test_one_frame_of_a_dynamic_and_an_enhanced_study(tmp_path):
+    source = write_series(tmp_path / "pet", frames=2)
+    np.testing.assert_allclose(
+        sitk.GetArrayFromImage(read(derived_series(source, tmp_path / "a", frame=1), "PET").image),
+        0.9 * series.values(1),
+        atol=0.4,
+    )
+    source = save(series.enhanced(), tmp_path / "enhanced.dcm")
+    again = read(derived_series(source, tmp_path / "b"), "PET")
+    np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), 0.9 * series.values(), atol=0.4)
+
+
+def test_suv_is_said_to_be_suv(tmp_path):
+    source = write_series(tmp_path / "pet")
+    volume = read(source, "PET")
+    (tmp_path / "out").mkdir()
+    write_dicom(in_suv(volume.image, volume_suv(volume)), tmp_path / "out", source, volume, DERIVED)
+    again = read(tmp_path / "out", "PET")
+    assert volume_suv(again).factor == 1 and again.unit == "g/mL (SUV)"
+
+
+def test_compressed_and_inverted_source(tmp_path):
+    def change(data, _index):
+        data.PhotometricInterpretation, data.WindowCenter, data.WindowWidth = "MONOCHROME1", 100, 50
+
+    made = headers(derived_series(write_series(tmp_path / "pet", change), tmp_path / "out"))
+    assert all(data.PhotometricInterpretation == "MONOCHROME2" and "WindowCenter" not in data for data in made)
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="the Debian package dicom3tools is not installed")
+@pytest.mark.parametrize("name", ["suv/DRO_0_0.tar.xz", "suv/DRO_2_4.tar.xz", "cases/monochrome1.tar.gz", "own"])
+def test_dciodvfy_finds_no_error_that_the_source_did_not_have(tmp_path, name):
+    source = tmp_path / "pet"
+    if name == "own":
+        write_series(source)
+    else:
+        with tarfile.open(DATA / name) as archive:
+            archive.extractall(source, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(source)
+    folder = derived_series(source, tmp_path / "out")
+    before = {error for path in list(source.rglob("*.dcm"))[:3] for error in complaints(path)}
+    after = {error for path in sorted(folder.iterdir())[:3] for error in complaints(path)}
+    assert not after - before, after - before
+
+
+def complaints(path: Path) -> set[str]:
+    run = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace")
+    assert "PETImage" in run.stdout + run.stderr
+    lines = (run.stdout + run.stderr).splitlines()
+    return {re.sub(r"<[^>]*>", "", line).strip() for line in lines if line.startswith("Error")}
