@@ -13,9 +13,10 @@ from typing import Any, Optional, Union
 import SimpleITK as sitk
 
 from .findings import Finding
+from .io.outputs import Target, write_output
 from .io.read import read
 from .io.record import Record, Stages, describe_file
-from .io.write import all_or_nothing, record_path, write_image, write_record
+from .io.write import all_or_nothing, record_path, write_record
 from .model.bundle import DEFAULT_MODEL, Model, load_model
 from .progress import ProgressCallback, Reporter, shares_of
 from .report.facts import facts_of
@@ -121,6 +122,8 @@ def denoise_files(
         volumes = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
         images = {name: volume.image for name, volume in volumes.items()}
         files = {name: describe_file(path, volumes[name].header.files) for name, path in request.inputs.items()}
+        target = Target(request.pet, volumes["pet"], request.output_unit, loaded.metadata.name)
+        target.check()
         if "labels" in images:
             check_labels(images["labels"], images["pet"])
     result = _run(images, settings, loaded, stages)
@@ -129,7 +132,7 @@ def denoise_files(
     with all_or_nothing([*request.outputs.values(), beside]) as temporary:
         with stages.stage("write"):
             for name, path in request.volumes.items():
-                write_image(getattr(result, name), temporary[path], volumes["pet"], describes=name == "denoised")
+                write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)
         if request.page:
             with stages.stage("report"):
                 images.pop("full_dose_reference", None)

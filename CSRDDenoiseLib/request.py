@@ -6,6 +6,7 @@ Every function raises :class:`InputError`, one sentence with the numbers, or ret
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -15,8 +16,9 @@ import SimpleITK as sitk
 from .errors import InputError, ModelError
 from .findings import Finding, warning
 from .io.grid import Grid
-from .io.read import check_readable
-from .io.write import check_output_folder, check_output_path, output_suffix, record_path, sidecar_path
+from .io.outputs import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, check_format, is_dicom_folder
+from .io.read import check_readable, is_dicom_path
+from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
 from .report.drawing import require_matplotlib
 from .settings import DenoiseSettings
 
@@ -47,6 +49,9 @@ class FileRequest:
         labels: label map whose regions the report measures, or None.
         full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
+        output_unit: "same" as the PET's, or "suv" (body weight).
+        format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and
+            the PET is DICOM.
     """
 
     pet: Path
@@ -59,6 +64,8 @@ class FileRequest:
     labels: Optional[Path] = None
     support: Optional[Path] = None
     full_dose_reference: Optional[Path] = None
+    output_unit: str = SAME
+    format: Optional[str] = None
 
     def __post_init__(self) -> None:
         for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "report"):
@@ -84,6 +91,12 @@ class FileRequest:
         """Name -> path of everything that is written beside the record."""
         return {**self.volumes, **({"report": self.page} if self.page else {})}
 
+    @cached_property
+    def dicom(self) -> frozenset[str]:
+        """Names of the volumes that are written as DICOM series."""
+        is_dicom = is_dicom_path(self.pet)
+        return frozenset(name for name, path in self.volumes.items() if is_dicom_folder(path, is_dicom))
+
     @property
     def page(self) -> Optional[Path]:
         """Where the report goes, named after the denoised PET: ``denoised.nii.gz`` -> ``FOLDER/denoised.html``."""
@@ -96,8 +109,13 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
         check_readable(path, INPUT_NAMES[name])
     if request.mr and _same(request.pet, request.mr):
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
-    for path in request.volumes.values():
-        output_suffix(path)
+    if request.output_unit not in OUTPUT_UNITS or request.format not in (None, *OUTPUT_FORMATS):
+        raise InputError(
+            f"The output unit '{request.output_unit}' or the format '{request.format}' is not known: units are "
+            f"{', '.join(OUTPUT_UNITS)}, formats {', '.join(OUTPUT_FORMATS)} or none."
+        )
+    for name, path in request.volumes.items():
+        check_format(path, name, is_dicom_path(request.pet), request.format is not None)
     check_register(settings, with_mr=request.mr is not None)
     if request.uncertainty:
         check_uncertainty(settings)
@@ -234,14 +252,15 @@ def _check_outputs(request: FileRequest) -> None:
     guarded = [*request.inputs.values(), *(path for path in beside if path.exists())]
     seen: dict[Path, str] = {}
     for name, path in outputs.items():
-        check_output_path(path, name)
+        is_folder = name in request.dicom
+        check_output_path(path, name, is_folder)
         place = path.resolve()
         if place in seen:
             raise InputError(f"The {name} and the {seen[place]} would both go to '{path}'; give each its own path.")
         seen[place] = name
         if any(_same(path, other) for other in guarded):
             raise InputError(f"The {name} would overwrite an input, '{path}'; give another path.")
-        if path.exists() and not request.overwrite:
+        if path.exists() and not request.overwrite and not is_folder:
             raise InputError(
                 f"The {name} '{path}' exists already; choose another name, or have it replaced.", hint="overwrite"
             )

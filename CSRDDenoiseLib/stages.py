@@ -215,6 +215,7 @@ def record_of_files(
         record,
         inputs={name: facts and replace(facts, file=files.get(name)) for name, facts in inputs.items()},
         outputs={name: str(path.resolve()) for name, path in request.outputs.items()},
+        output_unit=request.output_unit,
         findings=(*about_files, *record.findings, *not_judged),
     )
 

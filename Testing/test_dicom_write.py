@@ -118,3 +118,77 @@ def complaints(path: Path) -> set[str]:
     assert "PETImage" in run.stdout + run.stderr
     lines = (run.stdout + run.stderr).splitlines()
     return {re.sub(r"<[^>]*>", "", line).strip() for line in lines if line.startswith("Error")}
+
+
+# -- whole runs
+
+
+@pytest.fixture(scope="module")
+def pet_series(tmp_path_factory) -> Path:
+    """The simulated example as a DICOM series, with an injection."""
+    folder = tmp_path_factory.mktemp("series")
+    with tarfile.open(DATA / "cases" / "monochrome1.tar.gz") as archive:
+        archive.extractall(folder, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(folder)
+    for path in folder.rglob("*.dcm"):
+        data = pydicom.dcmread(path)
+        data.RadiopharmaceuticalInformationSequence = [series.injection()]
+        data.SeriesDate, data.SeriesTime, data.DecayCorrection, data.PatientWeight = "20250101", "110000", "START", 70
+        data.AcquisitionDate, data.AcquisitionTime = "20250101", "110000"
+        data.save_as(path)
+    return folder
+
+
+def run(pet: Path, model: Path, **request):
+    from CSRDDenoiseLib.denoise import denoise_files
+    from CSRDDenoiseLib.request import FileRequest
+    from CSRDDenoiseLib.settings import settings_from_preset
+
+    return denoise_files(FileRequest(pet, **request), settings_from_preset("fast", device="cpu"), model)
+
+
+def test_run_from_dicom_to_dicom(pet_series, model_folder, tmp_path):
+    result = run(pet_series, model_folder, output=tmp_path / "out", difference=tmp_path / "change")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "change", "out_provenance.json"}
+    for name, image in (("out", result.denoised), ("change", result.difference)):
+        volume = read(tmp_path / name, "PET")
+        expected = sitk.GetArrayFromImage(image)
+        step = np.abs(expected).max() / 32767
+        np.testing.assert_allclose(sitk.GetArrayFromImage(volume.image), expected, atol=step)
+        assert volume.unit == "Bq/mL"
+    numbers = {int(headers(tmp_path / name)[0].SeriesNumber) for name in ("out", "change")}
+    assert len(numbers) == 2
+    assert volume_suv(read(tmp_path / "out", "PET")).factor == volume_suv(read(pet_series, "PET")).factor
+
+
+def test_run_in_suv(pet_series, model_folder, tmp_path):
+    result = run(pet_series, model_folder, output=tmp_path / "out.nii.gz", output_unit="suv")
+    factor = volume_suv(read(pet_series, "PET")).factor
+    expected = sitk.GetArrayFromImage(result.denoised) * factor
+    found = sitk.GetArrayFromImage(read(tmp_path / "out.nii.gz", "PET").image)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+REFERENCE = DATA / "cases" / "reference" / "pet.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("pet", "request_", "words"),
+    [
+        (REFERENCE, {"output": "out.nii.gz", "output_unit": "suv"}, "SUV"),
+        (REFERENCE, {"output": "out", "format": "dicom"}, "does not end"),
+        (REFERENCE, {"output": "out.nii", "format": "dicom"}, "no DICOM series"),
+        (None, {"output": "out.nii", "format": "dicom"}, "names a file"),
+        (None, {"output": "full"}, "not empty"),
+        (None, {"output": "out", "support": "labels"}, "not written as DICOM"),
+        (None, {"output": "out", "output_unit": "kBq"}, "not known"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(pet_series, model_folder, tmp_path, pet, request_, words):
+    from CSRDDenoiseLib.errors import InputError
+
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    paths = {name: value if name in ("output_unit", "format") else tmp_path / value for name, value in request_.items()}
+    with pytest.raises(InputError, match=words):
+        run(pet or pet_series, model_folder, **paths)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..denoise import DenoiseResult
 
 
+OUTPUT_UNITS, SAME, OUTPUT_FORMATS = ("same", "suv"), "same", ("dicom",)
+"""As in ``io.outputs``, which loads SimpleITK."""
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
@@ -56,6 +60,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     files.add_argument("--report", type=Path, metavar="FOLDER", help="folder for a quality report, one HTML page")
     files.add_argument("--labels", type=Path, metavar="PATH", help="label map whose regions the report measures")
+    files.add_argument(
+        "--output-unit",
+        choices=OUTPUT_UNITS,
+        default=SAME,
+        help="unit of the outputs, suv by body weight; default: same",
+    )
+    files.add_argument(
+        "--format",
+        choices=OUTPUT_FORMATS,
+        help="write DICOM series to folders; default where the PET is DICOM and the output has no suffix",
+    )
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     files.add_argument("--register", action="store_true", help="register the MR rigidly to the PET")
     files.add_argument("--nan-to-zero", action="store_true", help="replace NaN and infinity in the inputs by zero")

@@ -90,8 +90,13 @@ def check_readable(path: Path, what: str) -> None:
         raise InputError(f"The {what} '{path}' cannot be read: {reason}.") from error
 
 
+def is_dicom_path(path: Path) -> bool:
+    """Whether a path that can be read is a DICOM folder or file."""
+    return path.is_dir() or path.name.upper() == INDEX or is_dicom_file(path)
+
+
 def _read(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
-    if path.is_dir() or path.name.upper() == INDEX or is_dicom_file(path):
+    if is_dicom_path(path):
         return read_dicom(path, what, frame)
     sidecar, findings = read_sidecar(path, what)
     is_nifti = bool(suffix_of(path))
@@ -106,7 +111,7 @@ def read_frames(path: Path, what: str = "volume") -> Iterator[ReadVolume]:
         InputError: as :func:`read`.
     """
     check_readable(path, what)
-    if path.is_dir() or path.name.upper() == INDEX or is_dicom_file(path):
+    if is_dicom_path(path):
         series = open_dicom(path, what)
         for index in range(len(series.frames)):
             yield dicom_frame(series, index)

@@ -135,6 +135,7 @@ class Record:
         findings: of all checks.
         seconds: stage -> wall time.
         outputs: name -> path.
+        output_unit: "same" as the PET's, or "suv".
         created: when the run ended, UTC.
     """
 
@@ -149,6 +150,7 @@ class Record:
     findings: tuple[Finding, ...]
     seconds: Mapping[str, float]
     outputs: Mapping[str, str] = field(default_factory=dict)
+    output_unit: str = "same"
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
     def as_dict(self) -> dict[str, Any]:
@@ -159,7 +161,7 @@ class Record:
                 "format": RECORD_FORMAT,
                 "created": self.created,
                 "inputs": {name: None if each is None else each.as_dict() for name, each in self.inputs.items()},
-                **({"outputs": self.outputs} if self.outputs else {}),
+                **({"outputs": self.outputs, "output_unit": self.output_unit} if self.outputs else {}),
                 "units": self.unit,
                 "findings": [finding.as_dict() for finding in self.findings],
                 "warnings": sentences(self.findings),

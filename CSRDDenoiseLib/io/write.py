@@ -77,12 +77,13 @@ def read_record(path: Path) -> dict[str, Any]:
     raise InputError(f"The image '{path}' has no record beside it ('{record_path(path).name}').")
 
 
-def check_output_path(path: Path, name: str) -> None:
+def check_output_path(path: Path, name: str, is_folder: bool = False) -> None:
     """Refuse a path that no file can be written to: too long, in no folder, a folder itself, or not permitted.
 
     Args:
         path: where a file is to go.
         name: how messages call it.
+        is_folder: whether it is to be a folder.
 
     Raises:
         InputError: it cannot be written.
@@ -94,7 +95,7 @@ def check_output_path(path: Path, name: str) -> None:
             "shorter one."
         )
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_folder:
             raise InputError(f"The {name} '{path}' is a folder; give a file name.")
         os.lstat(path)
     except FileNotFoundError:

@@ -1,0 +1,113 @@
+"""One output volume of a run: the unit and the format that were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Mapping
+
+import SimpleITK as sitk
+
+from .. import __version__
+from ..errors import InputError
+from .dicom_write import Derived, write_dicom
+from .suv import SUV_UNIT, in_suv, volume_suv
+from .volume import ReadVolume
+from .write import output_suffix, write_image
+
+SAME, SUV = "same", "suv"
+OUTPUT_UNITS = (SAME, SUV)
+DICOM = "dicom"
+OUTPUT_FORMATS = (DICOM,)
+SUFFIXES: Mapping[str, str] = {
+    "denoised": "denoised",
+    "difference": "difference (denoised - PET)",
+    "uncertainty": "uncertainty of denoised (SD)",
+}
+"""Output -> what is appended to the series description."""
+_LABELS = "support"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the outputs of a run have in common.
+
+    Attributes:
+        source: path of the PET.
+        like: the PET as it was read.
+        unit: "same" or "suv".
+        model: name of the model.
+    """
+
+    source: Path
+    like: ReadVolume
+    unit: str = SAME
+    model: str = ""
+
+    def check(self) -> None:
+        """Refuse SUV where the factor is unknown.
+
+        Raises:
+            InputError: naming what is missing.
+        """
+        suv = volume_suv(self.like)
+        if self.unit == SUV and suv.factors is None:
+            raise InputError(f"The output cannot be in SUV: {suv.source}. Leave the unit as it is.")
+
+
+def check_format(path: Path, name: str, is_dicom: bool, asked: bool) -> None:
+    """Refuse an output whose name or kind does not go with its format.
+
+    Args:
+        path: of the output.
+        name: "denoised", "difference", "uncertainty" or "support".
+        is_dicom: whether the PET is DICOM.
+        asked: whether DICOM was asked for.
+
+    Raises:
+        InputError: no image suffix, or DICOM where it cannot be.
+    """
+    if not is_dicom_folder(path, is_dicom):
+        output_suffix(path)
+        if asked and name == "denoised":
+            reason = "the PET is no DICOM series" if not is_dicom else f"'{path.name}' names a file"
+            raise InputError(f"DICOM output needs a DICOM PET and a folder as the output, and {reason}.")
+        return
+    if name == _LABELS:
+        raise InputError(f"The map '{path}' is not written as DICOM; give a name that ends in .nii.gz or .nrrd.")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"The output folder '{path}' is not empty; give a new one for the DICOM series.")
+
+
+def is_dicom_folder(path: Path, is_dicom: bool) -> bool:
+    """Whether an output goes to a folder as DICOM: its name has no image suffix, and the PET is DICOM."""
+    try:
+        output_suffix(path)
+    except InputError:
+        return is_dicom and (not path.suffix or path.is_dir())
+    return False
+
+
+def write_output(image: sitk.Image, path: Path, name: str, target: Target, as_dicom: bool) -> None:
+    """Write one volume of a run.
+
+    Args:
+        image: on the PET's grid and in its unit.
+        path: where to; a folder that does not exist yet for DICOM.
+        name: "denoised", "difference", "uncertainty" or "support".
+        target: what the outputs have in common.
+        as_dicom: as a DICOM series.
+
+    Raises:
+        OSError, RuntimeError: it could not be written.
+    """
+    like = target.like
+    if target.unit == SUV and name != _LABELS:
+        image, like = in_suv(image, volume_suv(like)), replace(like, unit=SUV_UNIT)
+    if not as_dicom:
+        write_image(image, path, like, describes=name == "denoised")
+        return
+    path.mkdir()
+    model = f", model {target.model}" if target.model else ""
+    method = f"PET denoised by csrd-denoise {__version__}{model}; this series: {SUFFIXES[name]}. For research only."
+    write_dicom(image, path, target.source, target.like, Derived(SUFFIXES[name], method, list(SUFFIXES).index(name)))
