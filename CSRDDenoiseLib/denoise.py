@@ -156,7 +156,7 @@ def _run(images: Images, settings: DenoiseSettings, model: Model, stages: Stages
     with stages.stage("restore"):
         restored = restore_run(prepared, samples, job)
         assessed = assess(prepared, restored, model.metadata.voxel_spacing_mm)
-    findings = (*prepared.findings, *restored.findings, *assessed.findings)
+    findings = (*prepared.findings, *samples.findings, *restored.findings, *assessed.findings)
     record = make_record(job, prepared, samples, restored.change, findings)
     return DenoiseResult(restored.denoised, restored.difference, restored.uncertainty, assessed.support, record)
 

@@ -99,6 +99,12 @@ def arithmetic(device: torch.device, precision: torch.dtype) -> AbstractContextM
     return torch.autocast(device.type, dtype=precision)
 
 
+def lacks_operation(error: BaseException) -> bool:
+    """Whether an exception of torch means that a device has no such operation; backends have several words for it."""
+    words = ("not supported on", "not implemented for", "not currently implemented for", "could not run 'aten::")
+    return isinstance(error, NotImplementedError) or any(word in str(error).lower() for word in words)
+
+
 def precision_name(precision: torch.dtype) -> str:
     """Return ``float32`` for ``torch.float32``, and so on."""
     return str(precision).split(".")[-1]

@@ -138,6 +138,7 @@ SENTENCES: Mapping[str, str] = {
     "unsupported.found": "The PET's counts do not support the result in {regions} place(s): structure of "
     "{added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, "
     "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
+    "device.fallback": "The device {device} cannot compute this network ({reason}), so the run was made on the CPU.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
     "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
     "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; the result is zero there "

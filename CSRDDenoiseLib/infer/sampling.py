@@ -6,15 +6,17 @@ for the whole volume from the seed alone, whatever the patches, the batch or the
 
 from __future__ import annotations
 
+import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..devices import choose_device, precision_name
+from ..devices import choose_device, lacks_operation, precision_name
+from ..findings import Finding, warning
 from ..model.bundle import Model, ModelMetadata
 from ..model.edm import karras_sigmas
 from ..progress import Reporter
@@ -38,6 +40,7 @@ class ResidualSamples:
         precision: of the network's arithmetic.
         patch_size: (D, H, W) of the patches, None when the volume was evaluated in one piece.
         patch: (D, H, W) that the network saw at once: of the patches, or of the whole padded volume.
+        findings: what the run met.
     """
 
     mean: np.ndarray
@@ -48,12 +51,16 @@ class ResidualSamples:
     precision: str
     patch_size: Optional[Shape]
     patch: Shape
+    findings: tuple[Finding, ...] = ()
 
 
 def sample_residual(
     model: Model, condition: Sequence[np.ndarray], head: np.ndarray, settings: DenoiseSettings, report: Reporter
 ) -> ResidualSamples:
     """Draw the residual (full dose - low dose) given the condition.
+
+    With the device ``auto``, an accelerator that lacks an operation of the network (3D convolutions on old MPS) gives
+    way to the CPU, and a finding says so.
 
     Args:
         model: the score model.
@@ -66,8 +73,29 @@ def sample_residual(
         InputError: the device is not there, or the patch size does not suit the network.
         OutOfMemoryError: not even the smallest patches fit.
     """
-    began = time.perf_counter()
     device = choose_device(settings.device)
+    try:
+        return _sample_on(device, model, condition, head, settings, report)
+    except (NotImplementedError, RuntimeError) as error:
+        if settings.device != "auto" or device.type == "cpu" or not lacks_operation(error):
+            raise
+        reason = str(error).strip().splitlines()[0][:200].rstrip(".")
+    cpu = torch.device("cpu")
+    # the caller's model stays where it is
+    moved = replace(model, denoiser=copy.deepcopy(model.denoiser).to(cpu))
+    samples = _sample_on(cpu, moved, condition, head, settings, report)
+    return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
+
+
+def _sample_on(
+    device: torch.device,
+    model: Model,
+    condition: Sequence[np.ndarray],
+    head: np.ndarray,
+    settings: DenoiseSettings,
+    report: Reporter,
+) -> ResidualSamples:
+    began = time.perf_counter()
     volume = VolumeDenoiser(model, condition, head, settings, device, Counter(report, settings.evaluations))
     with torch.inference_mode():
         mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings)
