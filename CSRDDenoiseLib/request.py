@@ -14,12 +14,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError, ModelError
+from .extras import require
 from .findings import Finding, warning
 from .io.grid import Grid
 from .io.outputs import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, check_format, is_dicom_folder
 from .io.read import check_readable, is_dicom_path
 from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
-from .report.drawing import require_matplotlib
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     if request.uncertainty:
         check_uncertainty(settings)
     if request.report:
-        require_matplotlib()
+        require("matplotlib")
     elif request.labels:
         raise InputError("The label map is for the report; ask for one, or leave the labels out.", hint="report")
     _check_outputs(request)

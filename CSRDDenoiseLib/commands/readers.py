@@ -132,6 +132,7 @@ def run_page(args: argparse.Namespace) -> int:
 
 def run_analyse(args: argparse.Namespace) -> int:
     """Analyse a study and print what it shows."""
+    from ..extras import require
     from ..readers.analysis.analyse import Options, analyse
     from ..readers.analysis.join import check_key
     from ..readers.answers import read_answers
@@ -139,9 +140,8 @@ def run_analyse(args: argparse.Namespace) -> int:
     from ..readers.report.words import findings, limits
     from ..readers.report.write import write_report
     from ..readers.study import read_study
-    from ..report.drawing import require_matplotlib
 
-    require_matplotlib()
+    require("matplotlib")
     study = read_study(args.study)
     key = read_key(args.key or key_path_of(args.study))
     check_key(args.study, study, key)

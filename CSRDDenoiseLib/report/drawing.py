@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
-
-from ..errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,19 +18,6 @@ FONT_POINTS = 8.5
 PICTURE_DPI = 150
 # what a page calls these colours, so that a drawing follows its light or dark theme (see page.html.j2)
 _THEME = {BEFORE: "var(--before)", AFTER: "var(--accent)", INK: "var(--ink)", GRID: "var(--line)"}
-
-
-def require_matplotlib() -> None:
-    """Raise a sentence where the package that draws is missing.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError(
-            "The report needs the Python package matplotlib, which is not installed; install it "
-            "(pip install matplotlib), or do without the report."
-        )
 
 
 def new_figure(width: float, height: float) -> Figure:

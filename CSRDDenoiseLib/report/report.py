@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..extras import require
 from ..request import INPUT_NAMES
-from .drawing import require_matplotlib
 from .layout import facts_of, sections_of
 from .page import Page, render
 from .run import Run, RunFacts, RunImages
@@ -31,7 +31,7 @@ def report_page(images: RunImages, facts: RunFacts) -> str:
     Raises:
         InputError: matplotlib is not installed.
     """
-    require_matplotlib()
+    require("matplotlib")
     return render(page_of(Run(images, facts)))
 
 
