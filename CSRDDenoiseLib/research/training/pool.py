@@ -31,7 +31,7 @@ from .phantom import (
 from .split import PARTS
 
 _SEEDS_PER_PART = 1_000_000
-_BANDED = "noise-bands"
+_FAMILIES = {"train": "training", "validation": "validation", "test": "report"}
 
 
 @dataclass(frozen=True)
@@ -212,11 +212,11 @@ class Pool:
 
 
 def pool_of(config: TrainingConfig, part: str, subjects: Sequence[str] = ()) -> Pool:
-    """The pool of a run's ``train`` or ``validation`` phantoms; only to simulate does it need the part's subjects."""
+    """The pool of a run's ``train``, ``validation`` or ``test`` phantoms; only to simulate it needs the subjects."""
     training = part == "train"
     settings = {}
     if config.scanners == "families":
-        settings = {"families": "training" if training else "validation", "varied": training}
+        settings = {"families": _FAMILIES[part], "varied": training}
     return Pool(
         config.data_folder / ("pool" if training else f"pool-{part}"),
         config.anatomy,
