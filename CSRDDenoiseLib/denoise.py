@@ -26,7 +26,7 @@ from .report.run import RunImages
 from .request import INPUT_NAMES, FileRequest, check_model, check_request, check_residual
 from .sentences import PYTHON, sentences
 from .settings import DenoiseSettings
-from .stages import Images, Job, assess, make_record, prepare, record_of_files, restore_run
+from .stages import Images, Job, assess, choose_keeping, make_record, prepare, record_of_files, restore_run
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
 
@@ -43,6 +43,8 @@ class DenoiseResult:
         uncertainty: standard deviation to expect, from the spread of the samples and, where the model has one for these
             settings, its calibration; None with one sample or the posterior mean.
         support: label map, 1 where structure was added and 2 where it was removed that the PET's counts do not support.
+        bare: the model's estimate alone, nothing of the measurement kept at coarse scales: from it and the PET the
+            result for any ``keep_above_mm`` follows (:func:`CSRDDenoiseLib.restore.keep_above`).
         record: inputs, model, settings, findings, versions and times.
     """
 
@@ -50,6 +52,7 @@ class DenoiseResult:
     difference: sitk.Image
     uncertainty: Optional[sitk.Image]
     support: sitk.Image
+    bare: sitk.Image
     record: Record
 
     @property
@@ -147,18 +150,24 @@ def denoise_files(
 def _run(images: Images, settings: DenoiseSettings, model: Model, stages: Stages) -> DenoiseResult:
     from .infer.sampling import sample_residual
 
+    if not model.metadata.draws:
+        # every draw would be the same
+        settings = replace(settings, sampler="mean", steps=1, samples=1)
     job = Job(model, settings, stages)
     prepared = prepare(images, job)
+    keeping = choose_keeping(prepared, job)
     with stages.stage("sample"):
-        samples = sample_residual(model, prepared.channels, prepared.scan.head.mask, settings, stages.report)
+        samples = sample_residual(model, prepared.channels, prepared.scan.head.mask, settings, stages.report, keeping)
         check_residual(samples.mean, model.metadata)
         prepared = prepared.without_channels()
     with stages.stage("restore"):
-        restored = restore_run(prepared, samples, job)
+        restored = restore_run(prepared, samples, keeping, job)
         assessed = assess(prepared, restored, model.metadata.voxel_spacing_mm)
     findings = (*prepared.findings, *samples.findings, *restored.findings, *assessed.findings)
     record = make_record(job, prepared, samples, restored.change, findings)
-    return DenoiseResult(restored.denoised, restored.difference, restored.uncertainty, assessed.support, record)
+    return DenoiseResult(
+        restored.denoised, restored.difference, restored.uncertainty, assessed.support, restored.bare, record
+    )
 
 
 def _loaded(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:

@@ -47,6 +47,7 @@ class FileRequest:
         overwrite: replace outputs that exist.
         report: folder of the quality report, made if need be, or None; needs matplotlib.
         labels: label map whose regions the report measures, or None.
+        bare: where the model's bare estimate goes, from which the result for any ``keep_above_mm`` follows, or None.
         full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
         output_unit: "same" as the PET's, or "suv" (body weight).
@@ -66,9 +67,10 @@ class FileRequest:
     full_dose_reference: Optional[Path] = None
     output_unit: str = SAME
     format: Optional[str] = None
+    bare: Optional[Path] = None
 
     def __post_init__(self) -> None:
-        for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "report"):
+        for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
 
@@ -82,7 +84,7 @@ class FileRequest:
         """Name -> path of the volumes that are asked for."""
         named = {
             "denoised": self.output,
-            **{name: getattr(self, name) for name in ("difference", "uncertainty", "support")},
+            **{name: getattr(self, name) for name in ("difference", "uncertainty", "support", "bare")},
         }
         return {name: path for name, path in named.items() if path}
 

@@ -2,67 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import math
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from .findings import Finding, info
 from .io.grid import Grid, resample
 from .scan import Scan, robust_std, smooth
 
 MEAN_LIMIT = 0.01
-STRUCTURE_MM = 9.0
-_STRUCTURE_LIMIT = 2.5
-_STRUCTURE_GAIN = 2.0
 _BROKEN_RESIDUAL = 20.0
 SMALLEST_ZEROS_ML = 1.0
+DEFAULT_KEEP_MM = 8.0
 _KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
 
 
-def hold_structure(residual: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Give back what the residual would take from structures that are too large and too strong to be noise.
+@dataclass(frozen=True)
+class Keeping:
+    """What a result keeps of the measured PET; linear, so it applies to an estimate and to each draw alike.
 
-    What a filter removes, smoothed to the size of a lesion, should be as small as smoothed noise is everywhere. Where
-    it is beyond 2.5 of its robust standard deviations it was signal; the excess (a soft threshold, as in wavelet
-    denoising, Donoho 1995) is returned twice, because the smoothing halves it at this size (twicing, Tukey 1977), but
-    never more than was taken at this size, so that no structure ends beyond the input.
-
-    Args:
-        residual: (D, H, W), any unit; the result scales with it.
-        mask: boolean (D, H, W), the head.
+    Attributes:
+        fwhm_mm: what is coarser than this stays as it was measured; see :func:`keep_coarse`.
+        share: of the PET at every frequency: the dose, where a full dose is predicted from a noise-free estimate.
         spacing: voxel sides in mm, in the order of the axes.
+        chosen: the width was asked for; else it is the model's.
+        mask: boolean (D, H, W), the head, or None. With it, what the network does about a broken voxel, beyond 20
+            robust standard deviations of the head's residual, is not spread over its neighbours.
     """
-    smoothed = smooth(residual, spacing, STRUCTURE_MM)
-    limit = _STRUCTURE_LIMIT * robust_std(smoothed[mask])
-    excess = smoothed - np.clip(smoothed, -limit, limit)
-    # never more than was taken at this size: the result may not end on the other side of the input
-    back = np.clip(np.float32(_STRUCTURE_GAIN) * excess, np.minimum(smoothed, 0), np.maximum(smoothed, 0))
-    return residual - back * mask
+
+    fwhm_mm: float
+    share: float
+    spacing: tuple[float, ...]
+    chosen: bool = False
+    mask: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
+
+    def __call__(self, residual: np.ndarray) -> np.ndarray:
+        """Return what is left of a residual (D, H, W), estimate - PET, any unit."""
+        usual = residual
+        if self.mask is not None:
+            limit = _BROKEN_RESIDUAL * robust_std(residual[self.mask])
+            usual = np.clip(residual, -limit, limit)
+        kept = keep_coarse(usual, self.spacing, self.fwhm_mm)
+        if self.fwhm_mm > 0 and usual is not residual:
+            kept = kept + (residual - usual)
+        return np.float32(1 - self.share) * kept if self.share else kept
+
+    @property
+    def finding(self) -> Finding:
+        """What is kept, for the record."""
+        everything, nothing = self.fwhm_mm == 0, math.isinf(self.fwhm_mm)
+        code = "keep.everything" if everything else "keep.nothing" if nothing else "keep.coarse"
+        width = None if nothing else round(self.fwhm_mm, 2)
+        return info(code, above_mm=width, dose=self.share or None, chosen=self.chosen)
 
 
-def hold_mean(residual: np.ndarray, scan: Scan) -> tuple[np.ndarray, float]:
-    """Keep mean brain activity within 1 %: the counts of a whole brain fix it better than any network can.
+def default_keep_mm(rule: Mapping[str, Any], bands: Sequence[float]) -> float:
+    """Return the width that a model keeps the measurement above, by the noise of the PET.
 
     Args:
-        residual: (D, H, W), relative to the brain mean.
-        scan: the low-dose PET.
-
-    Returns:
-        The residual, less a multiple of the smoothed PET where the mean would change by more than 1 %; and the
-        relative change that the network asked for.
+        rule: ``weights`` of 1 and of the logarithms of the noise unit, fine / level and mid / level, which give that of
+            the width in mm, and ``range_mm``; empty for a model without a rule, which gives 8 mm.
+        bands: those logarithms (``NoiseBands.constants``).
     """
-    brain, smoothed = scan.brain, scan.smoothed
+    if not rule:
+        return DEFAULT_KEEP_MM
+    low, high = rule["range_mm"]
+    return float(np.clip(np.exp(np.dot(rule["weights"], (1.0, *bands))), low, high))
+
+
+def mean_change(residual: np.ndarray, scan: Scan) -> float:
+    """Relative change of the mean brain activity by a residual (D, H, W) in the PET's unit; 0 without a brain."""
+    brain = scan.brain
     if not brain.any():
-        return residual, 0.0
+        return 0.0
     asked = residual[brain]
     # what the network does about a broken voxel is no change of the brain's mean
     usual = np.abs(asked) <= _BROKEN_RESIDUAL * robust_std(asked.copy())
     if not usual.any():
-        return residual, 0.0
-    change = float(asked[usual].mean(dtype=np.float64) / smoothed[brain][usual].mean(dtype=np.float64))
-    excess = change - float(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT))
-    return (residual - np.float32(excess) * smoothed if excess else residual), change
+        return 0.0
+    mean = float(scan.smoothed[brain][usual].mean(dtype=np.float64)) * scan.brain_mean
+    return float(asked[usual].mean(dtype=np.float64)) / mean
 
 
 def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
@@ -84,6 +107,17 @@ def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) 
     return residual - smooth(residual, spacing, fwhm_mm)
 
 
+def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
+    """Combine a PET and a model's bare estimate of it, on one grid, as a run with ``keep_above_mm`` does.
+
+    The Gaussian is that of the PET's grid, so the result is that of a run up to interpolation.
+    """
+    values = sitk.GetArrayFromImage(pet)
+    residual = sitk.GetArrayFromImage(bare) - values
+    kept = keep_coarse(residual, Grid.of(pet).array_spacing, fwhm_mm).astype(values.dtype)
+    return _like(pet, _possible(pet, values + kept))
+
+
 def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
     """Add a residual to the PET it was computed for.
 
@@ -100,11 +134,16 @@ def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Ima
     denoised = values.copy()
     box, part = _onto(pet, residual, grid, sitk.sitkBSpline)
     denoised[box] += part
-    if values.min() >= 0:
-        np.maximum(denoised, 0, out=denoised)
-    zeros = masked_zeros(pet)
-    denoised[zeros] = 0
+    denoised = _possible(pet, denoised)
     return _like(pet, denoised), _like(pet, denoised - values)
+
+
+def _possible(pet: sitk.Image, denoised: np.ndarray) -> np.ndarray:
+    """Change an array in place to what can be: not negative where no voxel of the PET is, zero where it was masked."""
+    if sitk.GetArrayViewFromImage(pet).min() >= 0:
+        np.maximum(denoised, 0, out=denoised)
+    denoised[masked_zeros(pet)] = 0
+    return denoised
 
 
 def masked_zeros(pet: sitk.Image) -> np.ndarray:

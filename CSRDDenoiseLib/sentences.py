@@ -126,8 +126,10 @@ SENTENCES: Mapping[str, str] = {
     "{high:.3g}{relative_to:phrase}). Look at the result with care.",
     "dose.reference": "The PET has about {estimate:.2g} of the counts of the full-dose reference.",
     # what the result looks like
-    "mean.held": "The model would have changed mean brain activity by {change:+.1%}; the change was held at "
-    "{limit:.0%}. The input may be unlike what the model was trained on.",
+    "keep.everything": "The result is the PET as it was measured: everything of it was kept.",
+    "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed.",
+    "mean.changed": "The model alone changes mean brain activity by {change:+.1%}, more than {limit:.0%}; the result "
+    "changes it by {left:+.2%}. The input may be unlike what the model was trained on.",
     "output.not_judged": "The map of unsupported structure is empty because the PET shows less than {limit_ml:g} mL of "
     "brain, too little to judge the result by its counts.",
     "lost_structure.found": "The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the "

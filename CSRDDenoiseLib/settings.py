@@ -13,6 +13,7 @@ from .errors import InputError
 SAMPLERS = ("dpmpp", "heun", "mean")
 ESTIMATES = ("mean", "samples")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+INFINITE = "inf"
 MAX_OVERLAP = 0.9
 MAX_STEPS, MAX_SAMPLES = 1000, 1_000_000
 _KINDS = {"str": (str, "a text"), "int": (Integral, "a whole number"), "float": (Real, "a finite number")}
@@ -30,6 +31,7 @@ class Recipe:
     samples: int
     estimate: str = "mean"
     churn: float = 0.0
+    keep_above_mm: Optional[Union[float, str]] = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""
@@ -49,6 +51,11 @@ class DenoiseSettings:
             (which is every draw's first step too, and made once), the uncertainty being the draws' spread about it; or
             ``samples``, the draws' own mean, as in the paper.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
+        keep_above_mm: what is coarser than this (FWHM of a Gaussian, mm) stays as it was measured; 0 returns the input,
+            infinity the bare estimate, None what the model was selected with, by the noise of the PET.
+        dose: fraction of the full dose that the PET was taken at, where it is known: the result of a model of the
+            noise-free image then is the full dose to expect, with the share of its noise that the PET has; None gives
+            the noise-free image.
         overlap: share of a patch's side that it has in common with its neighbour, 0 to 0.9.
         patch_size: side of cubic patches, or their (D, H, W), in voxels of the model's grid; None takes the whole
             volume when it fits memory, and the largest patches that do otherwise.
@@ -65,6 +72,8 @@ class DenoiseSettings:
     samples: int = 2
     estimate: str = "mean"
     churn: float = 0.0
+    keep_above_mm: Optional[float] = None
+    dose: Optional[float] = None
     overlap: float = 0.25
     patch_size: Optional[Union[int, tuple[int, int, int]]] = None
     seed: int = 0
@@ -76,6 +85,8 @@ class DenoiseSettings:
     def __post_init__(self) -> None:
         if isinstance(self.patch_size, list):
             object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        if self.keep_above_mm == INFINITE:
+            object.__setattr__(self, "keep_above_mm", math.inf)
         self._check_types()
         if self.sampler not in SAMPLERS:
             raise InputError(f"Sampler '{self.sampler}' is not known; choose one of {', '.join(SAMPLERS)}.")
@@ -91,6 +102,10 @@ class DenoiseSettings:
             raise InputError(f"The patch size is {self.patch_size}; it must be a positive number of voxels.")
         if self.precision not in PRECISIONS:
             raise InputError(f"Precision '{self.precision}' is not known; choose one of {', '.join(PRECISIONS)}.")
+        if self.keep_above_mm is not None and self.keep_above_mm < 0:
+            raise InputError(f"What to keep begins at {self.keep_above_mm:g} mm; it must be 0 or more.")
+        if self.dose is not None and not 0 < self.dose < 1:
+            raise InputError(f"The dose is {self.dose:g}; it must be a fraction of the full dose, between 0 and 1.")
         if self.churn < 0:
             raise InputError(f"The churn is {self.churn:g}; it must be 0 or more.")
         if not 0 <= self.seed < 2**63:
@@ -105,8 +120,11 @@ class DenoiseSettings:
             )
         for each in fields(self):
             value, name = getattr(self, each.name), str(each.type)
-            if each.name == "patch_size":
+            if each.name == "patch_size" or (value is None and name.startswith("Optional")):
                 continue
+            if each.name == "keep_above_mm" and value == math.inf:
+                continue
+            name = name.replace("Optional[", "").rstrip("]")
             kind, words = _KINDS.get(name, (bool, "true or false"))
             good = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
             if not good or (kind is Real and not math.isfinite(value)):
@@ -121,7 +139,8 @@ class DenoiseSettings:
     @property
     def recipe(self) -> Recipe:
         """What the spread of the draws depends on."""
-        return Recipe(self.sampler, self.steps, self.samples, self.estimate, float(self.churn))
+        keep = _plain_number(self.keep_above_mm)
+        return Recipe(self.sampler, self.steps, self.samples, self.estimate, float(self.churn), keep)
 
     @property
     def evaluations(self) -> int:
@@ -137,8 +156,12 @@ class DenoiseSettings:
         return self.sampler != "mean" and (self.samples > 1 or self.estimate == "mean")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON types."""
-        return asdict(self)
+        """Return the settings as plain JSON types, which have no infinity: it is the text ``inf``."""
+        return {**asdict(self), "keep_above_mm": _plain_number(self.keep_above_mm)}
+
+
+def _plain_number(value: Optional[float]) -> Optional[Union[float, str]]:
+    return INFINITE if value == math.inf else value
 
 
 def _are_sides(value: Any) -> bool:

@@ -21,6 +21,7 @@ from .findings import Finding, warning
 from .io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, Stages, describe_image
 from .io.volume import ReadVolume, units_of
 from .prepare.align import Aligned, to_model_grid
+from .prepare.bands import noise_bands
 from .prepare.register import register_mr
 from .prepare.scheme import make_condition
 from .progress import Reporter
@@ -33,7 +34,16 @@ from .request import (
     check_reference,
     check_register,
 )
-from .restore import MEAN_LIMIT, hold_mean, hold_structure, masked_zeros, restore, restore_labels, restore_uncertainty
+from .restore import (
+    MEAN_LIMIT,
+    Keeping,
+    default_keep_mm,
+    masked_zeros,
+    mean_change,
+    restore,
+    restore_labels,
+    restore_uncertainty,
+)
 from .scan import Scan
 from .settings import DenoiseSettings
 from .uncertainty import calibrate
@@ -105,14 +115,16 @@ class Restored:
 
     Attributes:
         denoised, difference, uncertainty: on the PET's grid, in its unit.
+        bare: PET and estimate of the model without what is kept of the measurement, as ``denoised``.
         residual: (D, H, W) on the model's grid, in the PET's unit.
-        change: relative change of the brain mean that the network asked for.
-        findings: about the uncertainty.
+        change: relative change of the brain mean by the bare estimate.
+        findings: about what was kept, and the uncertainty.
     """
 
     denoised: sitk.Image
     difference: sitk.Image
     uncertainty: Optional[sitk.Image]
+    bare: sitk.Image
     residual: np.ndarray
     change: float
     findings: tuple[Finding, ...]
@@ -147,17 +159,28 @@ def prepare(images: Images, job: Job) -> Prepared:
         return Prepared(inputs, scan.cropped(), channels, condition.scale, findings)
 
 
-def restore_run(prepared: Prepared, samples: ResidualSamples, job: Job) -> Restored:
+def choose_keeping(prepared: Prepared, job: Job) -> Keeping:
+    """Decide what the result keeps of the measurement: as was asked for, or by the model's rule and the PET's noise."""
+    settings, metadata, scan = job.settings, job.metadata, prepared.scan
+    share = settings.dose if settings.dose and metadata.target == "noise-free" else 0.0
+    if settings.keep_above_mm is not None:
+        return Keeping(settings.keep_above_mm, share, scan.spacing, chosen=True, mask=scan.head.mask)
+    bands = noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed).constants if metadata.keep else ()
+    return Keeping(default_keep_mm(metadata.keep, bands), share, scan.spacing, mask=scan.head.mask)
+
+
+def restore_run(prepared: Prepared, samples: ResidualSamples, keeping: Keeping, job: Job) -> Restored:
     """Bring the network's residual and its spread back to the PET's grid and unit."""
     scan, pet = prepared.scan, prepared.inputs.pet
-    relative = samples.mean * prepared.scale / scan.brain_mean
-    kept = hold_structure(relative, scan.head.mask, scan.spacing)
-    held, change = hold_mean(kept, scan)
-    residual = held * scan.brain_mean
+    estimated = samples.mean * np.float32(prepared.scale)
+    residual = keeping(estimated)
     denoised, difference = restore(pet, residual, scan.grid)
+    bare, _ = restore(pet, replace(keeping, fwhm_mm=float("inf"))(estimated), scan.grid)
+    change = mean_change(estimated, scan)
     error, findings = calibrate(samples.std, scan.spacing, job.metadata.calibrated_recipes, job.settings.recipe)
     uncertainty = None if error is None else restore_uncertainty(pet, error * prepared.scale, scan.grid)
-    return Restored(denoised, difference, uncertainty, residual, change, findings)
+    mean = check_mean(change, mean_change(residual, scan), MEAN_LIMIT)
+    return Restored(denoised, difference, uncertainty, bare, residual, change, (keeping.finding, *findings, mean))
 
 
 def assess(prepared: Prepared, restored: Restored, model_mm: float) -> Assessed:
@@ -169,7 +192,7 @@ def assess(prepared: Prepared, restored: Restored, model_mm: float) -> Assessed:
     pet = prepared.inputs.pet
     before, after = (sitk.GetArrayViewFromImage(each) for each in (pet, restored.denoised))
     fine = check_fine_band(before, after, scan.brain_mean, pet.GetSpacing(), model_mm)
-    about = (check_mean(restored.change, MEAN_LIMIT), *fine, *check_masked(masked_zeros(pet)))
+    about = (*fine, *check_masked(masked_zeros(pet)))
     return Assessed((*findings, *about), support)
 
 

@@ -7,7 +7,7 @@ Requests (``id`` is chosen by the caller and comes back with every answer):
 
 =============  =======================================================================================
 ``denoise``    ``pet``, ``output`` (paths), optional ``mr``, ``full_dose_reference``, ``difference``,
-               ``uncertainty``, ``support`` (paths), ``model`` (name or folder), ``settings`` (fields of
+               ``uncertainty``, ``support``, ``bare`` (paths), ``model`` (name or folder), ``settings`` (fields of
                :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
 ``report``     ``pet``, ``denoised``, ``output`` (paths), ``provenance`` (the record of the run), optional ``mr``,
                ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
@@ -156,7 +156,7 @@ class Engine:
         from .denoise import FileRequest, denoise_files
         from .report.summary import summarise_change
 
-        names = ("pet", "mr", "full_dose_reference", "output", "difference", "uncertainty", "support")
+        names = ("pet", "mr", "full_dose_reference", "output", "difference", "uncertainty", "support", "bare")
         paths: dict[str, Any] = {name: request.get(name) for name in names}
         files = FileRequest(**paths, overwrite=True)
         result = denoise_files(files, settings, self._loaded(request, settings.device), report)

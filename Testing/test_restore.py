@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
+from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.restore import (
-    MEAN_LIMIT,
-    hold_mean,
-    hold_structure,
+    Keeping,
+    default_keep_mm,
+    keep_above,
     keep_coarse,
     masked_zeros,
+    mean_change,
     restore,
     restore_uncertainty,
 )
 from CSRDDenoiseLib.scan import Scan, smooth
+from CSRDDenoiseLib.settings import DenoiseSettings
 
 CENTRE = np.array([3.0, -2.0, 4.0])
 WIDTH_MM = 6.0
@@ -68,41 +76,31 @@ def test_uncertainty_is_never_negative_and_zero_outside():
     assert restored.sum() == pytest.approx(std.sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("change", [0.001, 0.009, -0.005, 0.05, -0.3])
-def test_mean_brain_activity_is_held(change):
-    scan = Scan.of_array(head_array(), (2.0,) * 3)
-    brain, smoothed = scan.brain, scan.smoothed
-    residual = np.where(scan.head.mask, change * smoothed[brain].mean(), 0).astype(np.float32)
-    held, wanted = hold_mean(residual, scan)
-    assert wanted == pytest.approx(change, rel=1e-4)
-    after = float(held[brain].mean() / smoothed[brain].mean())
-    assert after == pytest.approx(np.clip(change, -MEAN_LIMIT, MEAN_LIMIT), abs=1e-5)
-    if abs(change) < MEAN_LIMIT:
-        assert held is residual
-
-
 @pytest.mark.parametrize("times_brain", [1e4, 1e5])
-def test_a_broken_voxel_moves_neither_the_brain_mean_nor_the_mean_that_is_held(times_brain):
+def test_a_broken_voxel_moves_neither_the_brain_mean_nor_what_is_around_it(times_brain):
     array = head_array((40, 44, 42))
     broken = array.copy()
     broken[20, 22, 30] = times_brain * 5000
     whole, hit = (Scan.of_array(each, (2.0,) * 3) for each in (array, broken))
     assert hit.brain_mean == pytest.approx(whole.brain_mean, rel=1e-2)
     residual = np.random.default_rng(0).normal(0, 0.05, array.shape).astype(np.float32)
+    plain = Keeping(8.0, 0.0, hit.spacing, mask=hit.head.mask)(residual)
     residual[20, 22, 30] = -times_brain
-    held, _ = hold_mean(residual, hit)
-    far = np.abs(np.indices(array.shape)[2] - 30) > 12
-    np.testing.assert_allclose(held[far], residual[far], atol=5e-3)
+    assert abs(mean_change(residual * hit.brain_mean, hit)) < 0.01
+    kept = Keeping(8.0, 0.0, hit.spacing, mask=hit.head.mask)(residual)
+    others = np.ones(array.shape, bool)
+    others[20, 22, 30] = False
+    np.testing.assert_allclose(kept[others], plain[others], atol=0.05)
+    assert kept[20, 22, 30] == pytest.approx(-times_brain, rel=1e-3)
 
 
-@pytest.mark.parametrize("radius_mm", [4, 5, 7])
-def test_what_is_given_back_never_passes_the_input(radius_mm):
-    grid = np.meshgrid(*[np.arange(48)] * 3, indexing="ij")
-    sphere = (sum((g - 24) ** 2 for g in grid) <= (radius_mm / 2) ** 2).astype(np.float32)
-    noise = smooth(np.random.default_rng(0).standard_normal(sphere.shape).astype(np.float32), (2.0,) * 3, 5.0)
-    noise *= 0.02 / noise.std()
-    held = hold_structure(noise - 0.3 * sphere, np.ones(sphere.shape, bool), (2.0,) * 3)
-    assert -0.3 <= held[24, 24, 24] - noise[24, 24, 24] < 0.01
+@pytest.mark.parametrize("change", [0.001, -0.005, 0.05, -0.3])
+def test_the_change_of_the_brain_mean_is_measured_and_not_kept(change):
+    scan = Scan.of_array(head_array((40, 44, 42)), (2.0,) * 3)
+    residual = np.where(scan.head.mask, change * scan.smoothed[scan.brain].mean() * scan.brain_mean, 0)
+    assert mean_change(residual.astype(np.float32), scan) == pytest.approx(change, rel=1e-4)
+    left = mean_change(keep_coarse(residual.astype(np.float32), scan.spacing, 8.0), scan)
+    assert abs(left) < 0.1 * abs(change)
 
 
 def test_a_pet_without_negative_values_stays_so_and_masked_zeros_stay_zero():
@@ -114,21 +112,6 @@ def test_a_pet_without_negative_values_stays_so_and_masked_zeros_stay_zero():
     added, _ = restore(pet, np.full(array.shape, 50.0, np.float32), grid)
     assert (sitk.GetArrayFromImage(added)[masked_zeros(pet)] == 0).all()
     assert masked_zeros(pet).mean() > 0.3 and not masked_zeros(pet)[array > 0].any()
-
-
-def test_a_lesion_is_given_back_and_noise_is_not():
-    rng = np.random.default_rng(0)
-    grid = np.meshgrid(*[np.arange(48)] * 3, indexing="ij")
-    lesion = (sum((g - 24) ** 2 for g in grid) < 4**2).astype(np.float32)
-    mask, spacing = np.ones(lesion.shape, bool), (2.0,) * 3
-    noise = smooth(rng.standard_normal(lesion.shape).astype(np.float32), spacing, 5.0)
-    noise *= 0.1 / noise.std()
-    taken = noise - 0.3 * lesion
-    held = hold_structure(taken, mask, spacing)
-    inside, outside = lesion > 0, smooth(lesion, spacing, 20.0) < 0.01
-    assert -0.17 < held[inside].mean() - noise[inside].mean() < 0
-    assert np.sqrt(np.mean((held - noise)[outside] ** 2)) < 0.15 * noise[outside].std()
-    np.testing.assert_allclose(hold_structure(1000 * taken, mask, spacing), 1000 * held, rtol=1e-4, atol=1e-3)
 
 
 def test_the_result_keeps_the_measurement_at_coarse_scales():
@@ -150,3 +133,74 @@ def test_keeping_is_linear_and_its_ends_are_the_input_and_the_estimate():
     np.testing.assert_array_equal(keep_coarse(residual, spacing, 0.0), 0)
     twice = keep_coarse(2 * residual, spacing, 6.0)
     np.testing.assert_allclose(twice, 2 * keep_coarse(residual, spacing, 6.0), atol=1e-5)
+
+
+def test_what_is_kept_of_a_known_dose_is_its_share_at_every_frequency():
+    residual = np.random.default_rng(5).standard_normal((20, 20, 20)).astype(np.float32)
+    spacing = (2.0, 2.0, 2.0)
+    bare = Keeping(float("inf"), 0.1, spacing)
+    np.testing.assert_allclose(bare(residual), 0.9 * residual, rtol=1e-6)
+    both = Keeping(6.0, 0.1, spacing)
+    np.testing.assert_allclose(both(residual), 0.9 * keep_coarse(residual, spacing, 6.0), rtol=1e-5, atol=1e-7)
+    assert bare.finding.code == "keep.nothing" and bare.finding.values["above_mm"] is None
+    assert both.finding.values == {"above_mm": 6.0, "dose": 0.1, "chosen": False}
+
+
+def test_the_default_width_follows_the_noise_within_its_range():
+    rule = {"weights": [3.0, 0.5, 0.0, -0.2], "range_mm": [3.0, 12.0]}
+    widths = [default_keep_mm(rule, (np.log(unit), 0.0, -1.0)) for unit in (0.001, 0.05, 0.1, 10.0)]
+    assert widths[0] == 3.0 and widths[-1] == 12.0
+    assert widths[2] / widths[1] == pytest.approx(2**0.5)
+    assert default_keep_mm({}, ()) == 8.0
+
+
+def test_the_result_for_any_width_follows_from_the_bare_estimate(pet, mr, tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")
+    runs = {width: denoise(pet, mr, replace(settings, keep_above_mm=width), folder) for width in (0.0, 8.0, np.inf)}
+    before, bare = (sitk.GetArrayFromImage(image) for image in (pet, runs[8.0].bare))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(runs[0.0].denoised), before)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(runs[np.inf].denoised), bare, rtol=1e-6)
+    ours = sitk.GetArrayFromImage(keep_above(pet, runs[8.0].bare, 8.0))
+    theirs = sitk.GetArrayFromImage(runs[8.0].denoised)
+    assert np.std(ours - theirs) < 0.15 * np.std(theirs - before) and np.std(theirs - before) > 0
+    assert np.std(bare - theirs) > 0.1 * np.std(bare - before)
+    codes = {width: find(run.findings, "keep").code for width, run in runs.items()}
+    assert codes == {0.0: "keep.everything", 8.0: "keep.coarse", np.inf: "keep.nothing"}
+    assert runs[np.inf].provenance["settings"]["keep_above_mm"] == "inf"
+    assert DenoiseSettings(**runs[np.inf].provenance["settings"]).keep_above_mm == np.inf
+
+
+def test_a_known_dose_leaves_its_share_of_the_noise_of_a_noise_free_model_alone(pet, mr, tmp_path):
+    settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32", keep_above_mm=9.0)
+    changes = {}
+    for target in ("noise-free", "full-dose"):
+        folder = save_tiny_model(tmp_path / target, target=target)
+        for dose in (None, 0.25):
+            result = denoise(pet, mr, replace(settings, dose=dose), folder)
+            changes[target, dose] = sitk.GetArrayFromImage(result.difference)
+    np.testing.assert_allclose(
+        changes["noise-free", 0.25],
+        0.75 * changes["noise-free", None],
+        atol=1e-4 * abs(changes["noise-free", None]).max(),
+    )
+    np.testing.assert_array_equal(changes["full-dose", 0.25], changes["full-dose", None])
+
+
+def test_draws_are_of_results(pet, mr, tmp_path):
+    folder = save_tiny_model(tmp_path / "tiny")
+    settings = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32", keep_above_mm=np.inf)
+    for estimate in ("mean", "samples"):
+        chosen = replace(settings, estimate=estimate)
+        bare, kept, none = (
+            sitk.GetArrayFromImage(denoise(pet, mr, replace(chosen, keep_above_mm=width), folder).uncertainty)
+            for width in (np.inf, 6.0, 0.0)
+        )
+        assert bare.max() > 0 and not none.any()
+        assert 0.2 * bare[bare > 0].mean() < kept[bare > 0].mean() < 1.05 * bare[bare > 0].mean()
+
+
+@pytest.mark.parametrize("values", [{"keep_above_mm": -1.0}, {"dose": 1.5}, {"dose": 0.0}, {"keep_above_mm": "much"}])
+def test_impossible_choices_are_refused(values):
+    with pytest.raises(InputError):
+        DenoiseSettings(**values)

@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "are ignored",
     )
     files.add_argument("--difference", type=Path, metavar="PATH", help="denoised - PET")
+    files.add_argument("--bare", type=Path, metavar="PATH", help="bare estimate of the model (see --keep-above)")
     files.add_argument("--uncertainty", type=Path, metavar="PATH", help="spread of the samples")
     files.add_argument(
         "--unsupported",
@@ -89,6 +90,20 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quality.add_argument(
         "--estimate", choices=ESTIMATES, help="the denoised PET: the posterior mean (default), or the samples' mean"
     )
+    quality.add_argument(
+        "--keep-above",
+        dest="keep_above_mm",
+        type=float,
+        metavar="MM",
+        help="keep the PET as measured where it is coarser than this; 0: the input, inf: the bare estimate; "
+        "default: by the noise, as the model was selected",
+    )
+    quality.add_argument(
+        "--dose",
+        type=_fraction,
+        metavar="1/10",
+        help="dose fraction of the PET, where it is known: predict the full dose, not the noise-free image",
+    )
     quality.add_argument("--overlap", type=float, metavar="F", help="overlap of patches, 0 to 0.9")
     quality.add_argument(
         "--patch-size",
@@ -106,8 +121,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
     """Return the preset with the options that were given on top."""
-    names = ("sampler", "steps", "samples", "estimate", "overlap", "patch_size", "seed", "device", "precision")
+    sampling = ("sampler", "steps", "samples", "estimate", "keep_above_mm", "dose")
+    names = (*sampling, "overlap", "patch_size", "seed", "device", "precision")
     return settings_from_preset(args.preset, **{name: getattr(args, name) for name in names})
+
+
+def _fraction(text: str) -> float:
+    """Return ``1/10`` or ``0.1`` as a number."""
+    top, _, bottom = text.partition("/")
+    try:
+        return float(top) / float(bottom or 1)
+    except ZeroDivisionError as error:
+        raise ValueError(text) from error
 
 
 def _patch_size(text: str) -> Union[int, tuple[int, ...]]:

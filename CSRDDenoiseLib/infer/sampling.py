@@ -26,6 +26,8 @@ from .randomness import START, generator, unit_noise
 from .samplers import Churn, Denoiser, posterior_mean, sample_dpmpp_2m, sample_heun
 from .tiling import Counter, VolumeDenoiser
 
+Kept = Callable[[np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True)
 class ResidualSamples:
@@ -55,7 +57,12 @@ class ResidualSamples:
 
 
 def sample_residual(
-    model: Model, condition: Sequence[np.ndarray], head: np.ndarray, settings: DenoiseSettings, report: Reporter
+    model: Model,
+    condition: Sequence[np.ndarray],
+    head: np.ndarray,
+    settings: DenoiseSettings,
+    report: Reporter,
+    kept: Kept = lambda residual: residual,
 ) -> ResidualSamples:
     """Draw the residual (full dose - low dose) given the condition.
 
@@ -68,6 +75,7 @@ def sample_residual(
         head: boolean (D, H, W); patches without any of it are not evaluated.
         settings: sampler, steps, samples, patches, seed, device.
         report: called after every patch as stage ``sample``; may raise to cancel, also within a step.
+        kept: linear, from a residual (D, H, W) to what of it the result has; the spread is that of the results.
 
     Raises:
         InputError: the device is not there, or the patch size does not suit the network.
@@ -98,7 +106,7 @@ def _sample_on(
     began = time.perf_counter()
     volume = VolumeDenoiser(model, condition, head, settings, device, Counter(report, settings.evaluations))
     with torch.inference_mode():
-        mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings)
+        mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings, kept)
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
@@ -112,7 +120,7 @@ def _sample_on(
 
 
 def _mean_and_spread(
-    volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, settings: DenoiseSettings
+    volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, settings: DenoiseSettings, kept: Kept
 ) -> tuple[Tensor, Optional[Tensor]]:
     """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
 
@@ -128,17 +136,18 @@ def _mean_and_spread(
             yield from volume.crop(_sample(denoiser, noise() * metadata.sigma_max, metadata, settings, noise)).cpu()
 
     if settings.sampler != "mean" and settings.estimate == "samples":
-        statistics = RunningStatistics()
+        statistics, total = RunningStatistics(), torch.zeros(shape)
         for draw in draws(volume):
-            statistics.add(draw)
-        return statistics.mean, statistics.std()
+            total += draw
+            statistics.add(torch.from_numpy(kept(draw.numpy())))
+        return total / settings.samples, statistics.std()
     estimate = _posterior_mean(volume, shape, metadata, settings.seed)
     mean = volume.crop(estimate)[0].cpu()
     if settings.sampler == "mean":
         return mean, None
     squares = torch.zeros_like(mean)
     for draw in draws(_with_first(volume, estimate, metadata.sigma_max)):
-        squares += (draw - mean).square_()
+        squares += torch.from_numpy(kept((draw - mean).numpy())).square()
     return mean, (squares / settings.samples).sqrt_()
 
 

@@ -131,7 +131,7 @@ class Record:
         unit: of the PET.
         brain_mean: in that unit.
         residual_scale: a residual of the network times this is a residual in the PET's unit.
-        mean_change: relative change of the brain mean that the network asked for.
+        mean_change: relative change of the brain mean by the model's bare estimate.
         findings: of all checks.
         seconds: stage -> wall time.
         outputs: name -> path.
@@ -204,7 +204,7 @@ def quality_of(findings: Iterable[Finding]) -> dict[str, Any]:
                 output["leftover_level"] = values["level"]
         elif name == "unsupported":
             areas.setdefault("output", {})[name] = values
-        elif name in ("noise", "alignment", "registration", "uncertainty"):
+        elif name in ("noise", "alignment", "registration", "uncertainty", "keep"):
             areas.setdefault(name, {}).update(values)
     return areas
 

@@ -25,6 +25,7 @@ from .contents import (
     check_arguments,
     check_channels,
     check_extra,
+    check_keep,
     check_recipes,
     check_weights,
     is_regular_file,
@@ -89,6 +90,7 @@ class ModelMetadata:
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
         bytes_per_voxel: memory one evaluation needs beside the weights, set by :func:`save_model`.
+        keep: what the result keeps of the measured PET, a rule of :func:`CSRDDenoiseLib.restore.default_keep_mm`.
         recipes: settings that the model was calibrated with (:class:`~CSRDDenoiseLib.settings.Recipe`), each with the
             ``calibration`` that was fitted; the first is the one it is meant for.
         training: how it was trained, for the record.
@@ -115,6 +117,7 @@ class ModelMetadata:
     channels: Annotated[tuple[str, ...], Length(1, 64)] = CHANNELS["noise-level"]
     weights_sha256: str = ""
     bytes_per_voxel: Annotated[float, Between(0, 1e6)] = 0.0
+    keep: dict[str, Any] = field(default_factory=dict)
     recipes: tuple[dict[str, Any], ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +141,7 @@ class ModelMetadata:
         if self.channels != known:
             raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
         check_extra(self.extra, f"Model '{self.name}'")
+        check_keep(self.keep, f"Model '{self.name}'")
         check_recipes(self.recipes, f"Model '{self.name}'")
 
     @property

@@ -79,6 +79,17 @@ class _Calibration:
 
 
 @dataclass(frozen=True)
+class _Keep:
+    """The rule of :func:`CSRDDenoiseLib.restore.default_keep_mm`."""
+
+    weights: Annotated[tuple[float, float, float, float], Between(-100, 100)]
+    range_mm: Annotated[tuple[float, float], Between(0, 1000), Rising()]
+
+    def __post_init__(self) -> None:
+        check_limits(self, "the rule", ModelError)
+
+
+@dataclass(frozen=True)
 class _NoiseRange:
     """The parts of a noise range that every version has."""
 
@@ -215,6 +226,16 @@ def check_arguments(kind: str, arguments: Mapping[str, Any]) -> None:
         else:
             continue
         raise ModelError(f"The architecture {kind} cannot be built: '{name}' is {_line(repr(value))}; it {wrong}.")
+
+
+def check_keep(rule: Mapping[str, Any], where: str) -> None:
+    """Hold the rule of what a result keeps of the measurement to its schema; an empty one is none.
+
+    Raises:
+        ModelError: a part is missing, of the wrong type, or beyond its limits.
+    """
+    if rule:
+        _check_part(rule, _Keep, f"{where}, 'keep'")
 
 
 def check_extra(extra: Mapping[str, Any], where: str) -> None:
