@@ -83,7 +83,7 @@ def sample_residual(
     """
     device = choose_device(settings.device)
     try:
-        return _sample_on(device, model, condition, head, settings, report)
+        return _sample_on(device, model, condition, head, settings, report, kept)
     except (NotImplementedError, RuntimeError) as error:
         if settings.device != "auto" or device.type == "cpu" or not lacks_operation(error):
             raise
@@ -91,7 +91,7 @@ def sample_residual(
     cpu = torch.device("cpu")
     # the caller's model stays where it is
     moved = replace(model, denoiser=copy.deepcopy(model.denoiser).to(cpu))
-    samples = _sample_on(cpu, moved, condition, head, settings, report)
+    samples = _sample_on(cpu, moved, condition, head, settings, report, kept)
     return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
 
 
@@ -102,6 +102,7 @@ def _sample_on(
     head: np.ndarray,
     settings: DenoiseSettings,
     report: Reporter,
+    kept: Kept,
 ) -> ResidualSamples:
     began = time.perf_counter()
     volume = VolumeDenoiser(model, condition, head, settings, device, Counter(report, settings.evaluations))
