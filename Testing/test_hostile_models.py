@@ -169,6 +169,27 @@ def test_a_calibration_that_could_give_a_wrong_uncertainty_is_refused(folder, ta
     assert_refused(folder, "calibration")
 
 
+RECIPE = {"sampler": "dpmpp", "steps": 3, "samples": 2, "estimate": "mean", "churn": 0.0}
+
+
+@pytest.mark.parametrize(
+    "recipes",
+    [
+        3,
+        {"sampler": "dpmpp"},
+        ["dpmpp"],
+        [{**RECIPE, "calibration": {**TABLE, "error": [0.1, -0.3]}}],
+        [{**RECIPE, "calibration": {**TABLE, "smoothing_mm": 1e9}}],
+        [{**RECIPE, "steps": "three", "calibration": TABLE}],
+        [{**RECIPE, "surprise": 1, "calibration": TABLE}],
+        [{"calibration": TABLE}],
+    ],
+)
+def test_a_recipe_is_held_to_the_same_schema(folder, recipes):
+    change(folder, recipes=recipes)
+    assert_refused(folder, "recipe")
+
+
 @pytest.mark.parametrize(
     "facts",
     [
