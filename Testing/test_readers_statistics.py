@@ -18,9 +18,10 @@ from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers
 from CSRDDenoiseLib.readers.analysis.bradley_terry import bradley_terry
 from CSRDDenoiseLib.readers.analysis.crossed import crossed_mean
 from CSRDDenoiseLib.readers.analysis.mrmc import noninferiority, obuchowski_rockette
-from CSRDDenoiseLib.readers.analysis.preference import share_of
+from CSRDDenoiseLib.readers.analysis.preference import Preference, share_of
 from CSRDDenoiseLib.readers.analysis.ratings import odds_ratio, signed_rank
 from CSRDDenoiseLib.readers.analysis.roc import areas
+from CSRDDenoiseLib.readers.power import Plan, power, simulate_preferences
 
 DATA = Path(__file__).with_name("data") / "van_dyke.tsv"
 
@@ -115,6 +116,16 @@ def test_a_unanimous_preference_has_an_interval():
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(0.025**0.1)
     assert found.p == pytest.approx(2 * 0.5**10)
+
+
+def test_the_detectable_share_is_one_that_is_found_in_four_of_five_studies():
+    plan = Plan(share=0.6, simulations=1)
+    rng = np.random.default_rng(6)
+    for share in (0.55, 0.9):
+        scores = simulate_preferences(share, 4, 40, plan.components, rng)
+        wins = int(scores.sum())
+        found = Preference("a", "b", wins, 0, 160 - wins, 40, share_of(scores), {})
+        assert power(Plan(share=found.detectable, simulations=300), 4, 40).power == pytest.approx(0.8, abs=0.2)
 
 
 def test_bradley_terry_recovers_scores():

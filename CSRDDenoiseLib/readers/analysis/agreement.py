@@ -1,4 +1,4 @@
-"""Agreement of a reader with herself and of readers with each other: weighted kappa and intraclass correlation."""
+"""Agreement of a reader with their own repeats and of readers with each other: weighted kappa and intraclass correlation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Agreement:
 
     Attributes:
         scale: its name.
-        who: ``"R1"`` with herself (repeats), or ``"R1, R2"`` with each other.
+        who: ``"R1"`` with their own repeats, or ``"R1, R2"`` with each other.
         pairs: number of pairs of answers.
         equal: share of equal answers.
         kappa: quadratically weighted for ratings, plain for preferences; None where one category alone was used.
@@ -133,5 +133,5 @@ def _agreement(scale: str, who: str, both: np.ndarray, choices: int) -> list[Agr
     with np.errstate(invalid="ignore", divide="ignore"):
         result = cohens_kappa(table, wt="quadratic" if choices > SAME else None)
     return [
-        Agreement(scale, who, len(both), equal, float(result.kappa), float(result.kappa_low), float(result.kappa_upp))
+        Agreement(scale, who, len(both), equal, float(result.kappa), float(result.kappa_low), min(float(result.kappa_upp), 1.0))
     ]

@@ -117,6 +117,8 @@ def analyse(study: Study, key: Key, answers: Sequence[Answers], options: Options
     rows = join(study, key, answers)
     pairs = study.kind == PREFERENCE
     names = tuple(scale.name for scale in study.scales)
+    # more confidence in a lesion is no better or worse; the truth decides, in the ROC analysis
+    qualities = tuple(name for name in names if name != LESION)
     scales = [(scale.name, len(scale.labels)) for scale in study.scales]
     scores, added = bradley_terry(rows, methods) if pairs else ([], False)
     correlations = () if pairs else (agreement.icc(rows, name) for name in names)
@@ -130,7 +132,7 @@ def analyse(study: Study, key: Key, answers: Sequence[Answers], options: Options
             tuple(scores),
             added,
             left_share(rows) if pairs else (0, 0),
-            () if pairs else tuple(compare_ratings(rows, names, methods)),
+            () if pairs else tuple(compare_ratings(rows, qualities, methods)),
             tuple(agreement.within_readers(rows, scales)),
             tuple(agreement.between_readers(rows, scales)),
             tuple(each for each in correlations if each is not None),

@@ -79,7 +79,7 @@ def curves(roc: Roc) -> Figure:
     """Draw the ROC curve of every reader and method, and the mean of the readers of each method."""
     from sklearn.metrics import roc_curve
 
-    figure = new_figure(4.2, 4.2)
+    figure = new_figure(WIDTH_INCHES, 3.6)
     axes = figure.subplots()
     plain_axes(axes, "false-positive fraction", "true-positive fraction")
     axes.plot([0, 1], [0, 1], color=BEFORE, linewidth=0.7, linestyle=":")
@@ -93,7 +93,15 @@ def curves(roc: Roc) -> Figure:
         label = f"{method}: {roc.area[place].mean():.3f}"
         axes.plot(np.insert(grid, 0, 0), np.insert(mean, 0, 0), color=colour, linewidth=2.0, label=label)
     axes.set_aspect("equal")
-    axes.legend(loc="lower right", fontsize=FONT_POINTS, frameon=False, title="mean area", title_fontsize=FONT_POINTS)
+    axes.legend(
+        loc="center left",
+        bbox_to_anchor=(1.04, 0.5),
+        frameon=False,
+        fontsize=FONT_POINTS,
+        title="mean area",
+        title_fontsize=FONT_POINTS,
+        labelcolor=INK,
+    )
     return figure
 
 

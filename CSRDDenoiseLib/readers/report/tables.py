@@ -25,7 +25,7 @@ class Table:
 def tables(result: Result) -> list[Table]:
     """Return every table of a result that has rows."""
     made = [_readers(result), _preference(result), _by_reader(result), _scores(result), _ratings(result)]
-    made += [_agreement("within", "Each reader with herself (repeats)", result.within)]
+    made += [_agreement("within", "Each reader and their own repeats", result.within)]
     made += [_agreement("between", "Readers with each other", result.between), _correlation(result)]
     if result.roc is not None:
         made += [_areas(result.roc), _differences(result.roc, result.margin), _single(result.roc)]
@@ -161,12 +161,14 @@ def _differences(roc: Roc, margin: float) -> Table:
     rows = []
     for each in roc.analysis.comparisons:
         name = roc.methods[each.second]
-        p, shown = roc.noninferior.get(name, (float("nan"), False)) if each.first == 0 else (float("nan"), False)
-        judged = f"{'shown' if shown else 'not shown'} (p = {p_text(p)})" if each.first == 0 else "not asked"
+        judged = "not asked"
+        if each.first == 0:
+            p, is_shown = roc.noninferior[name]
+            judged = f"{'shown' if is_shown else 'not shown'} (p = {p_text(p)})"
         for who, difference in (("other readers", each.random_readers), ("these readers", each.fixed_readers)):
             if difference is not None:
-                shown = judged if difference is each.best else "not asked"
-                rows.append((f"{name} - {roc.methods[each.first]}", who, *_difference(difference, 4), shown))
+                told = judged if difference is each.best else "not asked"
+                rows.append((f"{name} - {roc.methods[each.first]}", who, *_difference(difference, 4), told))
     header = ("methods", "holds for", "difference", "95 % interval", "p", f"non-inferior, margin {margin:g}")
     analysis = roc.analysis
     caption = "ROC area, Obuchowski-Rockette with Hillis' degrees of freedom"

@@ -88,10 +88,9 @@ def _of_readers(count: int) -> str:
 
 
 def _detectable_share(each: Preference) -> str:
-    found = min(0.5 + each.share.detectable, 1.0)
     return (
         f"{each.first} against {each.second}: with {each.cases} cases and this scatter, a true share of "
-        f"{percent(found)} is found in 80 % of such studies; one nearer to 50 % is often missed."
+        f"{percent(each.detectable)} is found in 80 % of such studies; one nearer to 50 % is often missed."
     )
 
 

@@ -20,7 +20,7 @@ from .words import findings, limits
 
 PAGE = "report.html"
 METHODS = (
-    "Training cases are left out everywhere, repeats everywhere but in a reader's agreement with herself.",
+    "Training cases are left out everywhere, repeats everywhere but in a reader's own agreement.",
     "Comparisons use the cases that every reader answered for both methods.",
     "Preferences and differences of ratings: two-way analysis of variance with readers and cases random, degrees of "
     "freedom after Satterthwaite as in Hillis (2007). With one reader: cases random alone.",
@@ -30,7 +30,8 @@ METHODS = (
     "Agreement: Cohen's kappa, weighted by squares for ratings (statsmodels); ICC(2,1) of Shrout and Fleiss (1979) "
     "with the limits of McGraw and Wong (1996).",
     "ROC: empirical areas, jackknife covariances over cases, Obuchowski and Rockette (1995) with the degrees of "
-    "freedom of Hillis (2007). Non-inferiority: lower limit of the two-sided 95 % interval above minus the margin.",
+    "freedom of Hillis (2007). Non-inferiority: lower limit of the two-sided 95 % interval above minus the margin. "
+    "Comparisons of ROC areas are not corrected for their number; the F test covers all methods at once.",
 )
 
 
