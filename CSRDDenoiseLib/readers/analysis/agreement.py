@@ -1,4 +1,4 @@
-"""Agreement of a reader with their own repeats and of readers with each other: weighted kappa and intraclass correlation."""
+"""Agreement of readers with their own repeats and with each other: weighted kappa and intraclass correlation."""
 
 from __future__ import annotations
 
@@ -132,6 +132,5 @@ def _agreement(scale: str, who: str, both: np.ndarray, choices: int) -> list[Agr
     # without any disagreement the test statistic divides by zero; it is not used
     with np.errstate(invalid="ignore", divide="ignore"):
         result = cohens_kappa(table, wt="quadratic" if choices > SAME else None)
-    return [
-        Agreement(scale, who, len(both), equal, float(result.kappa), float(result.kappa_low), min(float(result.kappa_upp), 1.0))
-    ]
+    low, high = float(result.kappa_low), min(float(result.kappa_upp), 1.0)
+    return [Agreement(scale, who, len(both), equal, float(result.kappa), low, high)]
