@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 
 import dicom_series as series
 import numpy as np
@@ -10,6 +12,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_series import SHAPE, one_slice, save, values, write_series
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
@@ -291,3 +296,72 @@ def test_slice_cut_short_is_refused(tmp_path):
 
 def test_public_function_gives_the_image(tmp_path):
     assert read_volume(write_series(tmp_path), "PET").GetSize() == SHAPE[::-1]
+
+
+def implicit(path):
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    data.is_little_endian, data.is_implicit_VR = True, True
+    pydicom.dcmwrite(path, data)
+
+
+def bare(path):
+    """The tags alone, without the head of a file, as some archives hand them out."""
+    data, stream = pydicom.dcmread(path), DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, True
+    write_dataset(stream, data)
+    path.with_suffix("").write_bytes(stream.getvalue())
+    path.unlink()
+
+
+def run_lengths(path):
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless)
+    data.save_as(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*will be removed")
+@pytest.mark.parametrize("change", [implicit, bare, run_lengths])
+def test_encodings(tmp_path, change):
+    for path in list(write_series(tmp_path).iterdir()):
+        change(path)
+    np.testing.assert_allclose(array(read(tmp_path, "PET")), values(), rtol=FLOAT32)
+
+
+def test_bits_above_the_stored_ones_are_no_values(tmp_path):
+    def change(data, index):
+        data.BitsStored, data.HighBit = 12, 11
+        data.PixelData = (series.stored_values()[index] & 0x0FFF | 0xF000).astype("<u2").tobytes()
+
+    expected = (series.stored_values() & 0x0FFF) * series.slopes()[:, None, None]
+    np.testing.assert_allclose(array(read(write_series(tmp_path, change), "PET")), expected, rtol=FLOAT32)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_folder_that_is_not_utf8(tmp_path):
+    folder = write_series(tmp_path / os.fsdecode(b"caf\xe9"))
+    np.testing.assert_allclose(array(read(folder, "PET")), values(), rtol=FLOAT32)
+
+
+def test_multi_frame_nm_by_its_detector(tmp_path):
+    data = series.enhanced()
+    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence
+    data.SOPClassUID, data.Modality = "1.2.840.10008.5.1.4.1.1.20", "NM"
+    data.PixelSpacing, data.SpacingBetweenSlices = [2, 2.5], 3
+    detector = pydicom.Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [-10, -20, 7], [1, 0, 0, 0, 1, 0]
+    data.DetectorInformationSequence = [detector]
+    volume = read(save(data, tmp_path / "nm.dcm"), "PET")
+    np.testing.assert_array_equal(array(volume), series.stored_values()[[2, 0, 5, 1, 4, 3]])
+    assert volume.image.GetSpacing() == pytest.approx((2.5, 2, 3)) and find(volume.findings, "modality.unusual")
+
+
+def test_sagittal_slices_lie_where_itk_puts_them(tmp_path):
+    def change(data, index):
+        data.ImageOrientationPatient, data.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [30 - 3 * index, -20, 7]
+
+    image = read(write_series(tmp_path, change), "PET").image
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path))
+    itk = sitk.ReadImage(names, sitk.sitkFloat32)
+    assert image.GetDirection() == itk.GetDirection() and image.GetOrigin() == itk.GetOrigin()
+    np.testing.assert_allclose(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(itk), rtol=FLOAT32)

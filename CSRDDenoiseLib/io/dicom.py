@@ -15,6 +15,7 @@ from typing import Optional, Sequence
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ..errors import InputError
 from ..findings import Finding, warning
@@ -264,6 +265,9 @@ def _stored(tags: Tags, name: str, place: str) -> np.ndarray:
     try:
         with quiet():
             dataset = pydicom.dcmread(tags.path, force=True)
+            if "TransferSyntaxUID" not in dataset.file_meta:
+                # a file without its head, as some archives hand out; pydicom has found the encoding of its tags
+                dataset.file_meta.TransferSyntaxUID = _bare_syntax(dataset)
             try:
                 stored = dataset.pixel_array
             except (NotImplementedError, RuntimeError):
@@ -279,6 +283,11 @@ def _stored(tags: Tags, name: str, place: str) -> np.ndarray:
     if stored.shape[-2:] != wanted or stored.ndim != (3 if tags.count > 1 else 2):
         raise InputError(f"{place} has a slice of another size than its header says, '{name}' {stored.shape}.")
     return stored
+
+
+def _bare_syntax(dataset: pydicom.Dataset) -> UID:
+    is_implicit = dataset.original_encoding[0] if hasattr(dataset, "original_encoding") else dataset.is_implicit_VR
+    return ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
 
 
 def _decoded_by_itk(dataset: pydicom.Dataset) -> np.ndarray:
