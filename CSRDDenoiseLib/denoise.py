@@ -5,17 +5,15 @@ read -> prepare (align, normalise) -> infer (sample) -> restore -> assess -> rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import SimpleITK as sitk
 
-from .findings import Finding
 from .io.outputs import Target, write_output
 from .io.read import read
-from .io.record import Record, Stages, describe_file
+from .io.record import Stages, describe_file
 from .io.write import all_or_nothing, record_path, write_record
 from .model.bundle import DEFAULT_MODEL, Model, load_model
 from .progress import ProgressCallback, Reporter, shares_of
@@ -24,51 +22,14 @@ from .report.regions import check_labels
 from .report.report import report_page
 from .report.run import RunImages
 from .request import INPUT_NAMES, FileRequest, check_model, check_request, check_residual
-from .sentences import PYTHON, sentences
+from .result import DenoiseResult
+from .sentences import PYTHON
 from .settings import DenoiseSettings
 from .stages import Images, Job, assess, choose_keeping, make_record, prepare, record_of_files, restore_run
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
 
 ModelChoice = Union[str, Path, Model]
-
-
-@dataclass(frozen=True)
-class DenoiseResult:
-    """What a run gives, on the PET's own grid and in its unit.
-
-    Attributes:
-        denoised: the denoised PET.
-        difference: denoised - PET.
-        uncertainty: standard deviation to expect, from the spread of the samples and, where the model has one for these
-            settings, its calibration; None with one sample or the posterior mean.
-        support: label map, 1 where structure was added and 2 where it was removed that the PET's counts do not support.
-        bare: the model's estimate alone, nothing of the measurement kept at coarse scales: from it and the PET the
-            result for any ``keep_above_mm`` follows (:func:`CSRDDenoiseLib.restore.keep_above`).
-        record: inputs, model, settings, findings, versions and times.
-    """
-
-    denoised: sitk.Image
-    difference: sitk.Image
-    uncertainty: Optional[sitk.Image]
-    support: sitk.Image
-    bare: sitk.Image
-    record: Record
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the checks noticed."""
-        return self.record.findings
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """The warnings among the findings, as sentences."""
-        return sentences(self.findings)
-
-    @cached_property
-    def provenance(self) -> dict[str, Any]:
-        """The record as plain JSON types."""
-        return self.record.as_dict()
 
 
 def denoise(

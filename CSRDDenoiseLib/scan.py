@@ -17,10 +17,9 @@ from scipy import ndimage
 
 from .errors import InputError
 from .io.grid import Grid
+from .thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_THRESHOLD
 
 HEAD_SMOOTHING_MM = 8.0
-HEAD_THRESHOLD = 0.12
-BRAIN_THRESHOLD = 0.4
 HEAD_MARGIN_MM = 12.0
 FWHM_PER_SIGMA = 2.3548200450309493
 NOISE_THRESHOLD = 0.7
@@ -43,11 +42,6 @@ class Head:
     mask: np.ndarray
     box: tuple[slice, ...]
     brain_mean: float
-
-    @property
-    def scale(self) -> float:
-        """The brain mean, by its former name."""
-        return self.brain_mean
 
     def cropped(self) -> Head:
         """Return the head in its own bounding box."""
@@ -193,12 +187,12 @@ def _calmed(pet: np.ndarray, spacing: Sequence[float]) -> Optional[_Calm]:
 
 
 def _foreground(smoothed: np.ndarray) -> np.ndarray:
-    return smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, 0.99))
+    return smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, BRIGHT_QUANTILE))
 
 
 def _head_in(calm: _Calm, spacing: Sequence[float]) -> Optional[Head]:
     smoothed = calm.smoothed
-    if float(np.quantile(smoothed, 0.99)) <= 0:
+    if float(np.quantile(smoothed, BRIGHT_QUANTILE)) <= 0:
         return None
     mask = _largest_component(_foreground(smoothed))
     if not mask.any():

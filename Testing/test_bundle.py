@@ -88,6 +88,13 @@ def test_unreadable_metadata_is_refused(folder, text):
         read_metadata(folder)
 
 
+def test_metadata_with_a_field_of_before_is_read(folder):
+    metadata = read_metadata(folder)
+    path = folder / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "position": "head-box"}))
+    assert read_metadata(folder) == metadata
+
+
 def test_models_are_found_by_name_and_by_path(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "resource_folder", lambda: tmp_path)
     save_tiny_model(tmp_path / "Models" / "bundled")

@@ -77,7 +77,6 @@ def assert_refused(folder: Path, word: str = "") -> None:
         ({"dose_range": None}, "dose_range"),
         ({"normalisation": "none"}, "normalisation"),
         ({"normalisation": 1}, "normalisation"),
-        ({"position": 7}, "position"),
         ({"mean_from": "air"}, "mean_from"),
         ({"mr_optional": "yes"}, "mr_optional"),
         ({"channels": None}, "channels"),

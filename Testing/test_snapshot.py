@@ -71,7 +71,7 @@ def test_every_layout_gives_the_same_model(tmp_path, layout):
     model = load_model(tmp_path / "model")
     assert_same_weights(model.denoiser.model, NETWORK)
     assert model.metadata.architecture["channel_mult"] == [1, 2]
-    assert (metadata.normalisation, metadata.position, metadata.voxel_spacing_mm) == ("reference", "grid-160", 1.5)
+    assert (metadata.normalisation, metadata.voxel_spacing_mm) == ("reference", 1.5)
     assert (metadata.sigma_data, metadata.sigma_min, metadata.sigma_max, metadata.rho) == (0.5, 0.002, 80.0, 7.0)
     assert not metadata.mr_optional
     channels = torch.randn(1, 6, 8, 8, 8)

@@ -7,7 +7,8 @@ from typing import Sequence
 import numpy as np
 
 from ..findings import Finding, info, warning
-from ..scan import BRAIN_THRESHOLD, FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, smooth
+from ..scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, smooth
+from ..thresholds import BRAIN_THRESHOLD
 
 CUT_AREA_CM2 = 6.0
 _BLANK = 0.02

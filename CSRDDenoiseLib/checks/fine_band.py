@@ -8,7 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..findings import Finding, info, warning
-from ..scan import BRAIN_THRESHOLD, robust_std
+from ..scan import robust_std
+from ..thresholds import BRAIN_THRESHOLD
 
 LEFT_LIMIT = 0.5
 _FINER = 0.95

@@ -6,9 +6,9 @@ from typing import Sequence
 
 import numpy as np
 
-HEAD_LEVEL = 0.1
+from ..thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
+
 COARSE_VOXELS = 64
-_BRIGHT_QUANTILE = 0.99
 
 
 def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: float) -> int:
@@ -21,7 +21,7 @@ def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: 
     """
     strides = [max(1, size // COARSE_VOXELS) for size in values.shape]
     coarse = values[:: strides[0], :: strides[1], :: strides[2]]
-    bright = coarse > HEAD_LEVEL * float(np.quantile(coarse, _BRIGHT_QUANTILE))
+    bright = coarse > HEAD_THRESHOLD * float(np.quantile(coarse, BRIGHT_QUANTILE))
     voxels = 1.0
     for axis, (stride, step) in enumerate(zip(strides, spacing)):
         places = np.flatnonzero(bright.any(axis=tuple(other for other in range(3) if other != axis)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Callable, Optional, Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 import torch
@@ -98,7 +98,7 @@ class VolumeDenoiser:
             if self.patch is None:
                 self._counter.check()
                 return self._evaluate(x, sigma, self._prepared.expand(len(x), -1, -1, -1, -1))
-            blended = self._blend(x, lambda window, where: self._evaluate_windows(window, sigma, where))
+            blended = self._blend(x, sigma)
             return blended if self._coverage is None else blended.div_(self._coverage)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -163,7 +163,7 @@ class VolumeDenoiser:
 
     def _evaluate_windows(self, windows: Tensor, sigma: float, where: list[list[slice]]) -> Tensor:
         """Evaluate the windows that have head in them; the others are zero."""
-        chosen = [row for row, place in enumerate(where) if _start(place) in self._windows]
+        chosen = [row for row, place in enumerate(where) if _start(place[2:]) in self._windows]
         self._counter.check(len(chosen))
         denoised = torch.zeros_like(windows)
         if chosen:
@@ -176,15 +176,14 @@ class VolumeDenoiser:
         coarser = self.shape[0] // self._prepared.shape[2]
         return _in_space(self._prepared, _coarse(place[2:], coarser))
 
-    def _blend(self, x: Tensor, predictor: Callable[[Tensor, list[list[slice]]], Tensor]) -> Tensor:
-        # imported here because a volume in one piece must not wait for it
+    def _blend(self, x: Tensor, sigma: float) -> Tensor:
         from monai.inferers.utils import sliding_window_inference
 
         blended = sliding_window_inference(
             x,
             self.patch or self.shape,
             self._batch,
-            predictor,
+            lambda windows, where: self._evaluate_windows(windows, sigma, where),
             overlap=self._window_overlap,
             roi_weight_map=self._weights,
             with_coord=True,
@@ -199,22 +198,28 @@ class VolumeDenoiser:
         if patch is None:
             self._counter.lay_out(windows=1)
             return
+        # imported here because a volume in one piece must not wait for it
+        from monai.data.utils import dense_patch_slices
+
         self._batch = self._batch_of(patch)
         self._weights = gaussian_weights(patch).to(self._device)
-        self._window_overlap = [_quantised_overlap(side, self._overlap, self._multiple) for side in patch]
-        skipped: list[bool] = []
-
-        def survey(windows: Tensor, where: list[list[slice]]) -> Tensor:
-            kept = [bool(self._head[tuple(place[2:])].any()) for place in where]
-            self._windows.update(_start(place) for place, keep in zip(where, kept) if keep)
-            skipped.extend(keep for keep in kept if not keep)
-            return torch.ones_like(windows) * torch.tensor(kept, device=windows.device).view(-1, 1, 1, 1, 1)
-
-        coverage = self._blend(torch.empty((1, 1, *self.shape), device=self._device), survey)
-        if skipped:
+        intervals = [_interval(side, self._overlap, self._multiple) for side in patch]
+        self._window_overlap = [_overlap_of(interval, side) for interval, side in zip(intervals, patch)]
+        windows = dense_patch_slices(self.shape, patch, intervals)
+        kept = [window for window in windows if self._head[window].any()]
+        self._windows = {_start(window) for window in kept}
+        if len(kept) < len(windows):
+            coverage = self._summed_weights(kept).div_(self._summed_weights(windows))
             # zero only where no evaluated window reaches, and there the blended value is zero too
             self._coverage = coverage.clamp_(min=torch.finfo(torch.float32).tiny)
-        self._counter.lay_out(windows=max(len(self._windows), 1))
+        self._counter.lay_out(windows=max(len(kept), 1))
+
+    def _summed_weights(self, windows: Sequence[Box]) -> Tensor:
+        """Sum of the blending weights of windows, in their order, (1, 1, D, H, W)."""
+        total = torch.zeros((1, 1, *self.shape), device=self._device)
+        for window in windows:
+            _in_space(total, window).add_(self._weights)
+        return total
 
     def _first_patch(self, sides: Optional[Shape]) -> Optional[Shape]:
         for side in sides or ():
@@ -315,15 +320,19 @@ def _coarse(box: Sequence[slice], coarser: int) -> tuple[slice, ...]:
     return tuple(slice(part.start // coarser, part.stop // coarser) for part in box)
 
 
-def _quantised_overlap(side: int, overlap: float, multiple: int) -> float:
-    """Return the overlap, at least the one asked for, at which windows start at multiples of what the network needs."""
-    interval = max(int(side * (1 - overlap)) // multiple, 1) * multiple
+def _interval(side: int, overlap: float, multiple: int) -> int:
+    """Voxels between windows of this side: multiples of what the network needs, overlapping by the share or more."""
+    return max(int(side * (1 - overlap)) // multiple, 1) * multiple
+
+
+def _overlap_of(interval: int, side: int) -> float:
+    """Return the overlap from which MONAI works out this interval."""
     # half a voxel more, so that rounding cannot turn the interval into one voxel less
     return max(1 - (interval + 0.5) / side, 0.0)
 
 
-def _start(place: list[slice]) -> tuple[int, ...]:
-    return tuple(part.start for part in place[2:])
+def _start(box: Box) -> tuple[int, ...]:
+    return tuple(int(part.start) for part in box)
 
 
 def _times(shape: Shape) -> str:

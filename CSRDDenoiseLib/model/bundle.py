@@ -51,6 +51,7 @@ CHANNELS = {
 }
 """Normalisation scheme -> the condition's channels in order."""
 TARGETS = ("full-dose", "noise-free")
+_FORMER_FIELDS = ("position",)
 
 ARCHITECTURES = {
     "ResidualUNet3d": "network",
@@ -78,7 +79,6 @@ class ModelMetadata:
         sigma_max: largest noise level of a sampler, normalised units.
         rho: spacing of the noise levels between them (Karras et al. 2022, eq. 5).
         normalisation: name of the scheme that turns PET and MR into network input.
-        position: name of the coordinate system of the position channels.
         voxel_spacing_mm: edge of the cubic voxels the network works on.
         spacing_range_mm: smallest and largest PET voxel edge the model was trained for.
         dose_range: smallest and largest dose fraction of the training data.
@@ -106,7 +106,6 @@ class ModelMetadata:
     sigma_max: _Level
     rho: Annotated[float, Between(1, 100)] = 7.0
     normalisation: Annotated[str, OneOf(tuple(CHANNELS))] = "noise-level"
-    position: Annotated[str, Length(1, 64)] = "head-box"
     voxel_spacing_mm: Annotated[float, _Millimetres] = 2.0
     spacing_range_mm: Annotated[tuple[float, float], Between(0.1, 50)] = (1.0, 4.0)
     dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
@@ -210,6 +209,8 @@ def read_metadata(folder: Path) -> ModelMetadata:
         )
     if version is None:
         raise ModelError(f"{path} is damaged or incomplete: it has no format. Get the model again.")
+    for name in _FORMER_FIELDS:
+        values.pop(name, None)
     return structure(values, ModelMetadata, f"{path} is damaged or incomplete", ModelError)
 
 

@@ -84,7 +84,6 @@ def import_snapshot(path: Path, folder: Path, name: str, voxel_spacing_mm: float
         rho=RHO,
         normalisation="reference",
         channels=_CONDITION,
-        position="grid-160",
         voxel_spacing_mm=voxel_spacing_mm,
         dose_range=DOSE_RANGE,
         mr_optional=False,

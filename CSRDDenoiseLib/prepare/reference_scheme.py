@@ -1,4 +1,4 @@
-"""The published model's normalisation (scheme ``reference``, position ``grid-160``), for imported snapshots.
+"""The published model's normalisation (scheme ``reference``), for imported snapshots.
 
 Facts of the published training: MR by its 0th and 99th percentile, clipped to 0..1; PET by the minimum and maximum of
 the low-dose volume; position from -1 to 1 over an axis of 160 voxels, the volume in its middle. All are those of the

@@ -13,7 +13,8 @@ from ..findings import Finding
 from ..io.grid import Grid, resample
 from ..prepare.align import ORIENTATION
 from ..prepare.register import moved
-from ..scan import BRAIN_THRESHOLD, HEAD_SMOOTHING_MM, Head, find_head, smooth
+from ..scan import HEAD_SMOOTHING_MM, Head, find_head, smooth
+from ..thresholds import BRAIN_THRESHOLD
 from .regions import labels_on
 from .summary import ChangeSummary, summarise_change
 

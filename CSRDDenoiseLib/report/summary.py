@@ -8,11 +8,11 @@ from typing import Any, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_THRESHOLD
+
 REFERENCE_SIDE_MM = 20.0
 COARSE_SPACING_MM = 4.0
 SMALLEST_TO_SMOOTH = 4
-HEAD_LEVEL = 0.1
-BRAIN_LEVEL = 0.5
 HISTOGRAM_BINS = 80
 WINDOW_QUANTILE = 0.995
 LEAST_SHARE = 1e-3
@@ -60,7 +60,7 @@ def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSumm
     change = sitk.GetArrayViewFromImage(difference)
     pet = sitk.Cast(denoised, sitk.sitkFloat32) - sitk.Cast(difference, sitk.sitkFloat32)
     before = sitk.GetArrayViewFromImage(pet)
-    head = before > HEAD_LEVEL * float(np.quantile(before, 0.99))
+    head = before > HEAD_THRESHOLD * float(np.quantile(before, BRIGHT_QUANTILE))
     inside = change[head] if head.any() else change.ravel()
     window = float(np.quantile(np.abs(inside), WINDOW_QUANTILE)) or 1.0
     counts, edges = np.histogram(np.clip(inside, -window, window), bins=HISTOGRAM_BINS, range=(-window, window))
@@ -92,7 +92,7 @@ def reference_region(pet: sitk.Image) -> Optional[tuple[slice, slice, slice]]:
     mean = sitk.GetArrayFromImage(sitk.BoxMean(coarse, radius))
     spread = sitk.GetArrayFromImage(sitk.BoxSigma(coarse, radius))
     inside = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))
-    level = BRAIN_LEVEL * float(np.quantile(mean, 0.99))
+    level = BRAIN_THRESHOLD * float(np.quantile(mean, BRIGHT_QUANTILE))
     bright = np.zeros(mean.shape, bool)
     bright[inside] = mean[inside] > max(level, 0.0)
     if not bright.any():

@@ -65,14 +65,15 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
     denoise(*synthetic_head((_WARM_UP_SIDE,) * 3, spacing), settings_from_preset("fast", device=settings.device), model)
     pet, mr = synthetic_head(request["size"], spacing)
     watch = StageWatch()
-    record = denoise(pet, mr, settings, model, watch).provenance
+    record = denoise(pet, mr, settings, model, watch).record
+    resolved = record.resolved
     busy, peaks = watch.processor_seconds, watch.peak_bytes
     return {
-        "device": record["device"],
-        "precision": record["precision"],
-        "patch_size": record["patch_size"],
-        "evaluations": record["evaluations"],
-        "seconds": record["seconds"],
+        "device": resolved.device,
+        "precision": resolved.precision,
+        "patch_size": None if resolved.in_one_piece else list(resolved.patch_size),
+        "evaluations": resolved.evaluations,
+        "seconds": dict(record.seconds),
         "processor_seconds": {**busy, "total": sum(busy.values())},
         "peak_bytes": {**peaks, "total": max(filter(None, peaks.values()), default=peak_memory_bytes())},
     }

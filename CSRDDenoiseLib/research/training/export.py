@@ -17,7 +17,6 @@ from .pool import pool_of
 from .split import load_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
-_POSITIONS = {"noise-bands": "head-box", "noise-level": "head-box", "reference": "grid-160"}
 
 
 def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
@@ -53,7 +52,6 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         sigma_min=config.sigma_range[0] * state.sigma_data,
         sigma_max=config.sigma_range[1] * state.sigma_data,
         normalisation=config.normalisation,
-        position=_POSITIONS[config.normalisation],
         channels=CHANNELS[config.normalisation],
         mean_from=config.mean_from,
         target=config.target,

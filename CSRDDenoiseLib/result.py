@@ -1,0 +1,51 @@
+"""What a run returns: images on the PET's own grid, and the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Optional
+
+import SimpleITK as sitk
+
+from .findings import Finding
+from .io.record import Record
+from .sentences import sentences
+
+
+@dataclass(frozen=True)
+class DenoiseResult:
+    """What a run gives, on the PET's own grid and in its unit.
+
+    Attributes:
+        denoised: the denoised PET.
+        difference: denoised - PET.
+        uncertainty: standard deviation to expect, from the spread of the samples and, where the model has one for these
+            settings, its calibration; None with one sample or the posterior mean.
+        support: label map, 1 where structure was added and 2 where it was removed that the PET's counts do not support.
+        bare: the model's estimate alone, nothing of the measurement kept at coarse scales: from it and the PET the
+            result for any ``keep_above_mm`` follows (:func:`CSRDDenoiseLib.restore.keep_above`).
+        record: inputs, model, settings, findings, versions and times.
+    """
+
+    denoised: sitk.Image
+    difference: sitk.Image
+    uncertainty: Optional[sitk.Image]
+    support: sitk.Image
+    bare: sitk.Image
+    record: Record
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks noticed."""
+        return self.record.findings
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings among the findings, as sentences."""
+        return sentences(self.findings)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """The record as plain JSON types."""
+        return self.record.as_dict()

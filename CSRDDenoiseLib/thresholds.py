@@ -1,0 +1,9 @@
+"""What counts as head and as brain in a PET, relative to its bright part; a light module, so that the panel may ask."""
+
+HEAD_THRESHOLD = 0.12
+"""Of the bright level (:data:`BRIGHT_QUANTILE`): more is head, less is air."""
+
+BRAIN_THRESHOLD = 0.4
+"""Of the bright level of the head, or of the brain mean: more is brain."""
+
+BRIGHT_QUANTILE = 0.99
