@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Optional, Union
 
+from .configuration import unknown_key
 from .errors import InputError
 
 SAMPLERS = ("dpmpp", "heun", "mean")
@@ -196,10 +197,10 @@ def settings_from_fields(values: Any) -> DenoiseSettings:
     """
     if not isinstance(values, dict):
         raise InputError(f"The settings are {values!r}; they must be an object of names and values.")
-    unknown = sorted(set(values) - set(DenoiseSettings.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(DenoiseSettings.__dataclass_fields__)
-        raise InputError(f"The setting '{unknown[0]}' is not known; the settings are {known}.")
+    known = list(DenoiseSettings.__dataclass_fields__)
+    unknown = next((name for name in values if name not in known), None)
+    if unknown is not None:
+        raise InputError(unknown_key(str(unknown), known, "The settings"))
     try:
         return DenoiseSettings(**values)
     except TypeError as error:

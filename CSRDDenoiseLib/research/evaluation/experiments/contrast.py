@@ -124,7 +124,7 @@ def _follow(
         return
     calm = calm_brain(study)
     spread = robust_std(smooth(study.full_dose - study.noise_free, study.spacing, _BLOB_MM)[calm])
-    method = ours(bench.model, bench.settings(sampler="mean", steps=1, samples=1))
+    method = ours(bench.model, bench.settings(sampler="mean", steps=1, samples=1, keep_above_mm=float("inf")))
     for dose in (*(dose for dose in doses if dose in study.low_doses), FULL_DOSE):
         pet = study.full_dose if dose == FULL_DOSE else study.array(study.low_doses[dose])
         curves = {name: _filtered(name, pet, study, calm) for name in filters}
