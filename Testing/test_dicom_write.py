@@ -78,6 +78,8 @@ def test_one_frame_of_a_dynamic_and_an_enhanced_study(tmp_path):
     )
     source = save(series.enhanced(), tmp_path / "enhanced.dcm")
     again = read(derived_series(source, tmp_path / "b"), "PET")
+    assert volume_suv(again).factor == pytest.approx(volume_suv(read(source, "PET")).factor)
+    assert headers(tmp_path / "b")[0].ActualFrameDuration == 60000 and headers(tmp_path / "b")[0].NumberOfSlices == 6
     np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), 0.9 * series.values(), atol=0.4)
 
 

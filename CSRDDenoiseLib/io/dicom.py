@@ -113,7 +113,7 @@ def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
         orientation="ImageOrientationPatient",
         frames=study.frames,
         frame=index,
-        decay_correction=_decay_correction(first),
+        decay_correction=decay_correction(first),
         suv=suv_from_dicom([each.tags for each in stack], study.tags, code),
     )
     unit = unit_words(code)
@@ -319,7 +319,8 @@ def _unit_code(one: Slice, place: str) -> str:
     return _UCUM_UNITS.get(value.lower(), value)
 
 
-def _decay_correction(tags: Tags) -> Optional[str]:
+def decay_correction(tags: Tags) -> Optional[str]:
+    """Return how decay was corrected: START, ADMIN or NONE, or None where no tag says so."""
     correction = tags.text("DecayCorrection")
     if correction:
         return correction

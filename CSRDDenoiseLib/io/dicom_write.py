@@ -20,8 +20,8 @@ from pydicom.valuerep import format_number_as_ds
 
 from .. import __version__
 from ..errors import InputError
-from .dicom import open_dicom, read_dicom
-from .dicom_frames import Slice
+from .dicom import decay_correction, open_dicom, read_dicom
+from .dicom_frames import Slice, acquisition_time, duration_s
 from .dicom_tags import quiet
 from .grid import Grid
 from .suv import SUV_UNIT
@@ -46,7 +46,6 @@ _DROPPED = (
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "OriginalAttributesSequence", "RescaleType"),
     *("SourceImageSequence", "ReferencedImageSequence", "DerivationImageSequence", "DigitalSignaturesSequence"),
 )
-_PER_FRAME = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 _HALF_STEP = 0.51
 
 
@@ -88,7 +87,7 @@ def write_dicom(image: sitk.Image, folder: Path, source: Path, like: ReadVolume,
     series, now = generate_uid(), datetime.now()
     steps: list[float] = []
     for index, (one, plane) in enumerate(zip(stack, values)):
-        data = _header(one, index, derived, series, now)
+        data = _header(one, index, len(stack), derived, series, now)
         if unit == SUV_UNIT:
             data.Units, data.SUVType = "GML", "BW"
         steps.append(_add_pixels(data, plane, has_negative))
@@ -100,7 +99,7 @@ def _has_unit(image: sitk.Image) -> bool:
     return image.HasMetaDataKey("0054|1001")
 
 
-def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime) -> Dataset:
+def _header(one: Slice, index: int, count: int, derived: Derived, series: str, now: datetime) -> Dataset:
     with quiet():
         data = pydicom.dcmread(one.tags.path, stop_before_pixels=True, force=True)
     source = (str(data.SOPClassUID), str(data.SOPInstanceUID))
@@ -113,6 +112,8 @@ def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime
     data.ImagePositionPatient = [format_number_as_ds(float(value)) for value in one.position]
     data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
+    if one.tags.count > 1:
+        _fill_from_groups(data, one, count)
     data.SeriesDescription = _shortened(
         str(data.get("SeriesDescription", "")), f" {derived.suffix}", LONGEST_LO
     ).strip()
@@ -123,6 +124,20 @@ def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime
     data.SourceImageSequence = [_reference(*source, frame=None if one.tags.count == 1 else one.tags.index + 1)]
     data.ContributingEquipmentSequence = [*(data.get("ContributingEquipmentSequence") or []), _equipment(now)]
     return data
+
+
+def _fill_from_groups(data: Dataset, one: Slice, count: int) -> None:
+    """Give a classic slice what an enhanced file keeps in its functional groups: times, thickness, number of slices."""
+    begin, length, thickness = acquisition_time(one.tags), duration_s(one.tags), one.tags.number("SliceThickness")
+    if begin:
+        data.AcquisitionDate, data.AcquisitionTime = begin.strftime("%Y%m%d"), begin.strftime("%H%M%S.%f")
+    if length is not None:
+        data.ActualFrameDuration = round(length * 1000)
+    if thickness is not None:
+        data.SliceThickness = format_number_as_ds(thickness)
+    data.NumberOfSlices = count
+    if "DecayCorrection" not in data and decay_correction(one.tags):
+        data.DecayCorrection = decay_correction(one.tags)
 
 
 def _reference(sop_class: str, instance: str, frame: Optional[int]) -> Dataset:
