@@ -24,7 +24,7 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import packages, volumes, wording, worker_process  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule import readiness, volumes, wording, worker_process  # noqa: E402 (needs the stand-in)
 from CSRDDenoiseModule.volumes import Outputs  # noqa: E402
 
 from CSRDDenoiseLib.errors import CSRDError  # noqa: E402
@@ -118,6 +118,7 @@ def test_deleted_node_leaves_nothing_selected(ui, logic_of, scene, role):
 
 
 def test_legends_are_drawn_and_the_whole_head_is_in_view(ui, logic_of, scene, pair, small_model):
+    manager().setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     choose(ui, logic_of, pair, small_model)
     run_to_end(ui)
     for view, role in (("CSRDDifference", "difference"), ("CSRDUncertainty", "uncertainty")):
@@ -178,9 +179,9 @@ class Extensions:
 
 @pytest.fixture
 def no_torch(monkeypatch):
-    real = packages.importlib.util.find_spec
+    real = readiness.importlib.util.find_spec
     gone = {"torch", "PyTorchUtils"}
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
     SLICER.util.standin.shown.clear()
 
 
@@ -206,12 +207,12 @@ def test_slicer_without_a_manager_of_extensions_explains(ui, logic_of, pair, sma
 
 
 def test_no_estimate_while_packages_are_missing(ui, logic_of, pair, small_model, no_torch):
-    from CSRDDenoiseModule import models
+    from CSRDDenoiseModule import readiness
 
     from CSRDDenoiseLib.infer.cost import Calibration
 
     measured = Calibration(**{name: 1e6 for name in Calibration.__dataclass_fields__})
-    models.keep_calibration("cpu", small_model, measured)
+    readiness.keep_calibration("cpu", small_model, measured)
     choose(ui, logic_of, pair, small_model)
     assert "torch is not installed" in ui.estimateLabel.text and "About" not in ui.estimateLabel.text
     assert not logic_of.worker.running
@@ -431,8 +432,8 @@ def test_packages_come_with_slicers_own_progress_where_it_has_one(monkeypatch):
     import types
 
     gone, calls = {"monai"}, []
-    real = packages.importlib.util.find_spec
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
+    real = readiness.importlib.util.find_spec
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
 
     def pip_install(requirements, constraints=None, show_progress=True, requester=None, **_options):
         assert threading.current_thread() is threading.main_thread() and Path(constraints).is_file()
@@ -442,18 +443,18 @@ def test_packages_come_with_slicers_own_progress_where_it_has_one(monkeypatch):
     module = types.ModuleType("slicer.packaging")
     module.pip_install = pip_install
     monkeypatch.setitem(sys.modules, "slicer.packaging", module)
-    assert packages.install_packages()
+    assert readiness.install_packages()
     assert calls == [(["monai>=1.3"], True, "CSRDDenoise")]
 
 
 def test_packages_are_never_installed_in_a_thread(monkeypatch):
-    real = packages.importlib.util.find_spec
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name == "monai" else real(name))
+    real = readiness.importlib.util.find_spec
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None if name == "monai" else real(name))
     errors = []
 
     def run():
         try:
-            packages.install_packages()
+            readiness.install_packages()
         except RuntimeError as error:
             errors.append(error)
 

@@ -142,7 +142,7 @@ def test_requirements_are_those_of_the_library():
     listed_there = project.split("\ndependencies = [")[1].split("\n]")[0]
     wanted = dict(re.findall(r'^    "([\w-]+)>=([\d.]+)",$', listed_there, re.MULTILINE))
     text = (MODULE / "Resources/requirements.txt").read_text(encoding="utf-8")
-    packages = (MODULE / "CSRDDenoiseModule/packages.py").read_text(encoding="utf-8")
+    packages = (MODULE / "CSRDDenoiseModule/readiness.py").read_text(encoding="utf-8")
     ours = dict(re.findall(r"^([\w-]+)>=([\d.]+)$", text, re.MULTILINE))
     bundled = {"numpy", "SimpleITK"}
     torch = re.search(r'TORCH_MINIMUM = "(.*?)"', packages).group(1)

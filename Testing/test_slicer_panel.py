@@ -134,7 +134,7 @@ def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model,
 @pytest.mark.slow
 def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_model, tmp_path):
     """Written to look at, to the folder that CSRD_TEST_PICTURES names; the guide shows it."""
-    from CSRDDenoiseModule import models
+    from CSRDDenoiseModule import readiness
 
     from CSRDDenoise import load_sample
     from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
@@ -143,7 +143,7 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
     ui.petSelector.setCurrentNode(pet)
     ui.mrSelector.setCurrentNode(mr)
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("fast"))
-    trained = DEFAULT_MODEL in models.model_choices()
+    trained = DEFAULT_MODEL in readiness.model_choices()
     if not trained:
         ENTRY.widgetRepresentation().self().panel.importModel(small_model)
     assert wait_until(lambda: "GiB of memory" in ui.estimateLabel.text)
@@ -272,11 +272,11 @@ def test_warnings_stand_under_the_selectors(ui, pair):
 
 
 def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair, small_model, monkeypatch):
-    from CSRDDenoiseModule import packages
+    from CSRDDenoiseModule import readiness
 
-    real = packages.importlib.util.find_spec
+    real = readiness.importlib.util.find_spec
     gone = {"monai", "torch"}
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
     choose(ui, logic_of, pair, small_model)
     click(ui.applyButton)
     assert "extension 'PyTorch', which is not installed" in ui.statusLabel.text
@@ -290,17 +290,17 @@ def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair
     monkeypatch.setattr(SLICER.util.standin, "answers", True)
     asked = []
     monkeypatch.setattr(SLICER.util, "pip_install", lambda arguments: (asked.append(arguments), gone.clear()))
-    assert packages.install_packages()
+    assert readiness.install_packages()
     assert asked[0][:2] == ["monai>=1.3", "--constraint"]
     assert not any("torch" in argument for argument in asked[0])
 
 
 def test_too_old_package_is_told_and_not_replaced(monkeypatch):
-    from CSRDDenoiseModule import packages
+    from CSRDDenoiseModule import readiness
 
-    monkeypatch.setattr(packages, "_version", lambda name: "0.9.1" if name == "monai" else "99.0")
-    with pytest.raises(packages.PackagesMissing, match=r"monai 0\.9\.1 is installed, but CSRDDenoise needs 1\.3"):
-        packages.missing_packages()
+    monkeypatch.setattr(readiness, "_version", lambda name: "0.9.1" if name == "monai" else "99.0")
+    with pytest.raises(readiness.PackagesMissing, match=r"monai 0\.9\.1 is installed, but CSRDDenoise needs 1\.3"):
+        readiness.missing_packages()
 
 
 def test_imported_model_is_checked_chosen_and_remembered(ui, logic_of, small_model, tmp_path, monkeypatch):
@@ -376,12 +376,12 @@ def test_sample_data_is_offered(scene):
 
 @pytest.mark.slow
 def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch):
-    from CSRDDenoiseModule import models
+    from CSRDDenoiseModule import readiness
     from CSRDDenoiseModule.logic import CSRDDenoiseLogic
 
     from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 
-    if DEFAULT_MODEL not in models.model_choices():
+    if DEFAULT_MODEL not in readiness.model_choices():
         start = CSRDDenoiseLogic.start
         monkeypatch.setattr(
             CSRDDenoiseLogic,

@@ -17,15 +17,21 @@ from CSRDDenoiseLib.findings import Finding, info, warning
 from CSRDDenoiseLib.sentences import SLICER, sentences
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
-from .packages import require_packages
 from .parameters import CSRDDenoiseParameterNode, apply_defaults
+from .readiness import require_packages
+from .views import show_results
 from .volumes import (
     BYTES_A_STEP,
+    FINDINGS,
     MR_REFERENCE,
     PET_REFERENCE,
+    PROVENANCE,
+    SUMMARY,
     Outputs,
     Volume,
     check_outputs,
+    has_record,
+    kept,
     make_transform,
     make_volumes,
     part_of,
@@ -34,7 +40,6 @@ from .volumes import (
 )
 from .worker_process import RUNNING, Job, RunFiles, WorkerProcess
 
-PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 VOLUMES = ("output", "difference", "uncertainty", "support")
 Inputs = dict[str, Optional[Volume]]
 
@@ -283,24 +288,6 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})
 
 
-def has_record(denoised: Optional[Volume]) -> bool:
-    """Return whether a volume is a result of this module whose PET is still in the scene."""
-    if denoised is None:
-        return False
-    return bool(denoised.GetAttribute(PROVENANCE)) and denoised.GetNodeReference(PET_REFERENCE) is not None
-
-
-def kept(denoised: Volume, name: str) -> Any:
-    """Return what is kept with a result under an attribute's name, None if there is nothing."""
-    text = denoised.GetAttribute(name)
-    return json.loads(text) if text else None
-
-
-def kept_findings(denoised: Volume) -> "tuple[Finding, ...]":
-    """Return the findings kept with a result."""
-    return tuple(Finding.from_dict(each) for each in kept(denoised, FINDINGS) or ())
-
-
 def _report_path(denoised: Volume) -> Path:
     return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', denoised.GetName())}.html"
 
@@ -339,7 +326,7 @@ def _collect(
     paths: dict[str, Optional[Path]] = {
         name: files.path(name) if files.path(name).exists() else None for name in VOLUMES
     }
-    nodes = make_volumes(paths, outputs, pet, mr)
+    nodes = make_volumes(paths, outputs, pet, mr, show_results)
     denoised = nodes["output"]
     provenance = _scene_record(message["provenance"], inputs, nodes, sources)
     findings = _findings(message)

@@ -10,20 +10,12 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
 
-from . import models, wording
-from .logic import FINDINGS, SUMMARY, DenoisedVolumes, has_record, kept, kept_findings
-from .packages import PackagesMissing, install_packages
-from .parameters import (
-    INPUTS,
-    RESULTS,
-    CSRDDenoiseParameterNode,
-    Lists,
-    apply_defaults,
-    keep_defaults,
-    settings_of,
-)
-from .views import Comparison, Shown
-from .volumes import PET_REFERENCE, Outputs, Volume, is_free_for, part_of, unit_of
+from . import readiness, wording
+from .batch import Batch, BatchTable
+from .logic import DenoisedVolumes
+from .parameters import INPUTS, RESULTS, CSRDDenoiseParameterNode, Lists, apply_defaults, keep_defaults, settings_of
+from .views import Results
+from .volumes import Outputs, Volume, has_record, is_free_for
 
 SETTINGS_WIDGETS = {
     "settings.registerMr": "registerCheckBox",
@@ -70,9 +62,11 @@ class Panel:
         self._job = None
         self._details = ""
         self._logged: set[str] = set()
-        self._comparison = Comparison()
-        self._lists = Lists(ui, models.model_choices)
-        self._questions = models.Questions(logic.ask, self._lists.fillDevices, self.log)
+        self._results = Results(ui)
+        self._batch = Batch(self._start, self.onProgress, self._refreshResults, self.onBatchFinished)
+        self._table = BatchTable(ui, self._batch, self._pair, self._say)
+        self._lists = Lists(ui, readiness.model_choices)
+        self._questions = readiness.Questions(logic.ask, self._lists.fillDevices, self.log)
         logic.onWorkerMessage = self.onWorkerMessage
         self._connect()
         self._showRunning(False)
@@ -92,7 +86,8 @@ class Panel:
     def close(self) -> None:
         """The scene closes: everything under way ends. The choices stay connected and go back to their defaults."""
         self.logic.close()
-        self._comparison.leave()
+        self._results.leave()
+        self._batch.clear()
         self._questions.forget()
 
     def startAgain(self, parameters: CSRDDenoiseParameterNode) -> None:
@@ -149,11 +144,11 @@ class Panel:
         self._lists.show(parameters)
         pet, mr = parameters.pet, parameters.mr
         warnings = wording.mr_warnings(pet, mr)
-        if pet is not None and mr is None and models.needs_mr(parameters.model):
+        if pet is not None and mr is None and readiness.needs_mr(parameters.model):
             warnings = [_("The chosen model needs an MR.")]
         self.ui.petInfoLabel.text = wording.described(pet, wording.pet_warnings(pet))
         self.ui.mrInfoLabel.text = wording.described(mr, warnings)
-        self.ui.modelCardLabel.text = models.card(parameters.model)
+        self.ui.modelCardLabel.text = readiness.card(parameters.model)
         mayAsk = self.entered and not self.logic.busy
         self.ui.estimateLabel.text = self._questions.estimate(parameters, mayAsk)
         self._refreshApply()
@@ -178,19 +173,9 @@ class Panel:
 
     def _refreshResults(self) -> None:
         denoised = None if self._parameters is None else self._parameters.denoised
-        there = denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None
-        for button in (self.ui.compareButton, self.ui.toggleButton, self.ui.fadeSlider):
-            button.setEnabled(there)
+        self._results.refresh(denoised)
         self.ui.reportButton.enabled = has_record(denoised) and not self.logic.busy
-        numbers, findings = [], []
-        if denoised is not None:
-            numbers = wording.summary_rows(kept(denoised, SUMMARY) or {}, unit_of(denoised))
-            findings = wording.finding_rows(kept_findings(denoised))
-            if not findings and denoised.GetAttribute(FINDINGS):
-                findings = [("", _("The checks of this run noticed nothing."))]
-        _fillTable(self.ui.resultsTable, numbers)
-        _fillTable(self.ui.findingsTable, findings)
-        self.ui.findingsTable.resizeRowsToContents()
+        self._table.refresh(self.logic.busy)
 
     def _showRunning(self, running: bool) -> None:
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
@@ -223,7 +208,7 @@ class Panel:
         if self.logic.busy:
             self._say(_("Cancelling..."))
             self.ui.applyButton.enabled = False
-            self._job.cancel()
+            (self._batch if self._batch.running else self._job).cancel()
             return
         try:
             self._run()
@@ -233,33 +218,68 @@ class Panel:
     def _run(self) -> None:
         parameters = self._parameters
         self._logged.clear()
-        if not install_packages():
+        if not readiness.install_packages():
             self._say(_("The packages were not installed, so nothing was done. Press Apply to be asked again."))
             return
-        settings = settings_of(parameters)
+        outputs = Outputs(
+            parameters.denoised,
+            parameters.difference,
+            parameters.uncertainty,
+            parameters.makeUncertainty,
+            parameters.support,
+            parameters.makeSupport,
+        )
+        self._start(parameters.pet, parameters.mr, self.onProgress, self.onFinished, self.onError, outputs)
+        self._say(_("Writing the volumes for the denoising process..."))
+        self.log(_("Settings: {settings}").format(settings=settings_of(parameters).as_dict()))
+
+    def _start(
+        self,
+        pet: Volume,
+        mr: Optional[Volume],
+        onProgress: Any,
+        onFinished: Any,
+        onError: Any,
+        outputs: Optional[Outputs] = None,
+    ) -> Any:
+        """Start a run with the settings of the panel; without outputs they are made."""
+        parameters = self._parameters
         keep_defaults(parameters)
         self.ui.progressBar.value = 0
         self._job = self.logic.start(
-            parameters.pet,
-            parameters.mr,
+            pet,
+            mr,
             model=parameters.model,
-            outputs=Outputs(
-                parameters.denoised,
-                parameters.difference,
-                parameters.uncertainty,
-                parameters.makeUncertainty,
-                parameters.support,
-                parameters.makeSupport,
-            ),
-            onProgress=self.onProgress,
-            onFinished=self.onFinished,
-            onError=self.onError,
+            outputs=outputs or Outputs(None, None, None, parameters.makeUncertainty, None, parameters.makeSupport),
             fullDoseReferenceVolume=parameters.fullDoseReference,
-            **settings.as_dict(),
+            onProgress=onProgress,
+            onFinished=onFinished,
+            onError=onError,
+            **settings_of(parameters).as_dict(),
         )
         self._showRunning(True)
-        self._say(_("Writing the volumes for the denoising process..."))
-        self.log(_("Settings: {settings}").format(settings=settings.as_dict()))
+        return self._job
+
+    def _pair(self) -> "tuple[Optional[Volume], Optional[Volume]]":
+        parameters = self._parameters
+        return (None, None) if parameters is None else (parameters.pet, parameters.mr)
+
+    def onRunPairs(self, *_arguments: Any) -> None:
+        """Run the pairs of the table, or stop them."""
+        if self._batch.running:
+            self._batch.cancel()
+            return
+        try:
+            if readiness.install_packages():
+                self._batch.run()
+        except CSRDError as error:
+            self.onError(error)
+
+    def onBatchFinished(self) -> None:
+        """The table is done."""
+        done = sum(entry.result is not None for entry in self._batch.entries)
+        self._end(_("{done} of {count} pairs are denoised.").format(done=done, count=len(self._batch.entries)))
+        self._endIdleWorker()
 
     def onImportModel(self, *_arguments: Any) -> None:
         """Ask for a model folder and choose it."""
@@ -270,7 +290,7 @@ class Panel:
     def importModel(self, folder: str) -> None:
         """Offer the model in a folder and choose it, or say why it cannot be used."""
         try:
-            value = models.import_model(folder)
+            value = readiness.import_model(folder)
         except CSRDError as error:
             self._say(str(error))
             return
@@ -281,22 +301,11 @@ class Panel:
     def onCompare(self, *_arguments: Any) -> None:
         """Show the results side by side, with the PET that they were made from."""
         denoised = None if self._parameters is None else self._parameters.denoised
-        if denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None:
+        if denoised is not None:
             self._show(denoised)
 
     def _show(self, denoised: Volume) -> None:
-        parts = (part_of(getattr(self._parameters, name), denoised) for name in RESULTS[1:])
-        pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
-        self._comparison.show(Shown(pet, denoised, *parts, summary))
-        self.ui.fadeSlider.value = 0.0
-
-    def onFade(self, opacity: float) -> None:
-        """The slider between PET and denoised was moved."""
-        self._comparison.fade(opacity)
-
-    def onToggle(self, *_arguments: Any) -> None:
-        """Switch the first view between PET and denoised."""
-        self.ui.fadeSlider.value = 0.0 if self.ui.fadeSlider.value > 0.5 else 1.0
+        self._results.compare(denoised, *(getattr(self._parameters, name) for name in RESULTS[1:]))
 
     def onReport(self, *_arguments: Any) -> None:
         """Draw the report of the result and open it."""
@@ -356,7 +365,7 @@ class Panel:
 
     def onError(self, error: Exception) -> None:
         """A run failed or was cancelled; the scene is as it was before."""
-        details = "" if isinstance(error, (Cancelled, PackagesMissing)) else getattr(error, "details", "")
+        details = "" if isinstance(error, (Cancelled, readiness.PackagesMissing)) else getattr(error, "details", "")
         self._end(str(error), details)
         self.log(details)
         self._endIdleWorker()
@@ -387,13 +396,4 @@ class Panel:
         ui.detailsButton.clicked.connect(self.onDetails)
         ui.copyLogButton.clicked.connect(self.onCopyLog)
         ui.importModelButton.clicked.connect(self.onImportModel)
-        ui.toggleButton.clicked.connect(self.onToggle)
-        ui.fadeSlider.valueChanged.connect(self.onFade)
-
-
-def _fillTable(table: Any, rows: "list[tuple[str, str]]") -> None:
-    table.setRowCount(len(rows))
-    for row, cells in enumerate(rows):
-        for column, text in enumerate(cells):
-            table.setItem(row, column, qt.QTableWidgetItem(text))
-    table.resizeColumnsToContents()
+        ui.runPairsButton.clicked.connect(self.onRunPairs)

@@ -1,11 +1,17 @@
-"""How results are shown: colours, the comparison layout with its legends and its histogram."""
+"""How results are shown: colours, the comparison layout with legends and histogram, numbers and findings."""
 
 from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
+import qt
 import slicer
 from slicer.i18n import tr as _
+
+from CSRDDenoiseLib.findings import Finding
+
+from .volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, kept, part_of, unit_of
+from .wording import finding_rows, summary_rows
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
@@ -37,8 +43,6 @@ _LAYOUT = """<layout type="vertical" split="true">{rows}
   <property name="viewlabel" action="default">H</property>
  </view></item>
 </layout>"""
-
-Volume = slicer.vtkMRMLScalarVolumeNode
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,49 @@ class Comparison:
         if not node.IsLayoutDescription(identity):
             node.AddLayoutDescription(identity, layout_description(list(shown.in_views), wide))
         manager.setLayout(identity)
+
+
+class Results:
+    """The part of the panel that shows a result: its numbers, what the checks found, and the comparison.
+
+    Args:
+        ui: the widgets by their object names.
+    """
+
+    def __init__(self, ui: Any):
+        self._ui = ui
+        self._comparison = Comparison()
+        ui.toggleButton.clicked.connect(self.onToggle)
+        ui.fadeSlider.valueChanged.connect(self._comparison.fade)
+
+    def refresh(self, denoised: Optional[Volume]) -> None:
+        """Show the numbers and the findings kept with a result."""
+        there = denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None
+        for widget in (self._ui.compareButton, self._ui.toggleButton, self._ui.fadeSlider):
+            widget.setEnabled(there)
+        findings = None if denoised is None else kept(denoised, FINDINGS)
+        rows = finding_rows(Finding.from_dict(each) for each in findings or ())
+        if findings is not None and not rows:
+            rows = [("", _("The checks of this run noticed nothing."))]
+        _fill(self._ui.findingsTable, rows)
+        self._ui.findingsTable.resizeRowsToContents()
+        numbers = {} if denoised is None else kept(denoised, SUMMARY) or {}
+        _fill(self._ui.resultsTable, summary_rows(numbers, unit_of(denoised)) if numbers else [])
+
+    def compare(self, denoised: Volume, *maps: Optional[Volume]) -> None:
+        """Show a result side by side with the PET that it was made from; maps of other results are left out."""
+        pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
+        if pet is not None:
+            self._comparison.show(Shown(pet, denoised, *(part_of(node, denoised) for node in maps), summary))
+            self._ui.fadeSlider.value = 0.0
+
+    def leave(self) -> None:
+        """Go back to the layout of before the comparison."""
+        self._comparison.leave()
+
+    def onToggle(self, *_arguments: Any) -> None:
+        """Switch the first view between PET and denoised."""
+        self._ui.fadeSlider.value = 0.0 if self._ui.fadeSlider.value > 0.5 else 1.0
 
 
 def is_comparison(layout: int) -> bool:
@@ -262,6 +309,14 @@ def _show_histogram(summary: "dict[str, Any]") -> None:
         view.SetPlotChartNodeID(chart.GetID())
     # without this the plot stays empty when the same nodes are filled again
     chart.Modified()
+
+
+def _fill(table: Any, rows: "list[tuple[str, str]]") -> None:
+    table.setRowCount(len(rows))
+    for row, cells in enumerate(rows):
+        for column, text in enumerate(cells):
+            table.setItem(row, column, qt.QTableWidgetItem(text))
+    table.resizeColumnsToContents()
 
 
 def _support_colours() -> slicer.vtkMRMLColorTableNode:

@@ -1,10 +1,11 @@
 """Between volume nodes and the worker's files: inputs written in steps, results made all or none."""
 
+import json
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Iterator, Optional
 
 import numpy as np
 import slicer
@@ -14,10 +15,9 @@ from vtk.util import numpy_support
 
 from CSRDDenoiseLib.errors import InputError
 
-from .views import show_results
-
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
+PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 AXIS_TOLERANCE = 1e-4
 BYTES_A_STEP = 8 << 20
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -221,8 +221,25 @@ def part_of(node: Optional[Volume], denoised: Volume) -> Optional[Volume]:
     return node if node is not None and node.GetNodeReference(RESULT_REFERENCE) is denoised else None
 
 
+def has_record(denoised: Optional[Volume]) -> bool:
+    """Return whether a volume is a result of this module whose PET is still in the scene."""
+    if denoised is None:
+        return False
+    return bool(denoised.GetAttribute(PROVENANCE)) and denoised.GetNodeReference(PET_REFERENCE) is not None
+
+
+def kept(denoised: Volume, name: str) -> Any:
+    """Return what is kept with a result under an attribute's name, None if there is nothing."""
+    text = denoised.GetAttribute(name)
+    return json.loads(text) if text else None
+
+
 def make_volumes(
-    paths: "dict[str, Optional[Path]]", outputs: Outputs, pet: Volume, mr: Optional[Volume]
+    paths: "dict[str, Optional[Path]]",
+    outputs: Outputs,
+    pet: Volume,
+    mr: Optional[Volume],
+    show: "Callable[[dict[str, Optional[Volume]], Volume], None]",
 ) -> "dict[str, Optional[Volume]]":
     """Make or fill the volumes of a run.
 
@@ -231,6 +248,7 @@ def make_volumes(
 
     Args:
         paths: file of each of ``output``, ``difference``, ``uncertainty``, ``support``, or None for none.
+        show: gives the nodes their displays, beside the PET's.
     """
     arrays = {kind: read_array(path) for kind, path in paths.items() if path is not None}
     made = []
@@ -247,7 +265,7 @@ def make_volumes(
             # labels have neither the PET's quantity nor its unit
             (_place_beside if kind == "support" else _copy_meaning)(pet, node)
             nodes[kind] = node
-        show_results(nodes, pet)
+        show(nodes, pet)
         _refer(nodes, pet, mr)
     except Exception:
         for node in made:

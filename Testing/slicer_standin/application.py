@@ -26,7 +26,7 @@ class SliceWidget:
     that was made visible before stays undrawn until it changes, or the view's volume does.
     """
 
-    SIZE = (400, 300)
+    SIZE, UNREALISED_SIZE = (400, 300), (100, 30)
 
     def __init__(self, name, scene, application_logic):
         self._scene, self._drawn, self._observers = scene, set(), {}
@@ -34,16 +34,25 @@ class SliceWidget:
         self._logic.SetMRMLApplicationLogic(application_logic)
         self._logic.SetMRMLScene(scene)
         self._logic.AddSliceNode(name)
-        self.realised = False
+        self.realised = self._listening = False
 
     def sliceLogic(self):
         return self._logic
 
+    def begin(self):
+        """Come into a layout: without a size yet, and with nothing drawn."""
+        self.realised = False
+        self._drawn.clear()
+        self._logic.GetSliceNode().SetDimensions(*self.UNREALISED_SIZE, 1)
+
     def realise(self):
         """Give the view its size, and let it hear of legends from now on."""
+        if self.realised:
+            return
         self._logic.GetSliceNode().SetDimensions(*self.SIZE, 1)
-        if not self.realised:
-            self.realised = True
+        self.realised = True
+        if not self._listening:
+            self._listening = True
             for legend in self._scene.GetNodesByClass("vtkMRMLColorLegendDisplayNode"):
                 self._observe(legend)
 
@@ -62,6 +71,8 @@ class SliceWidget:
     def _observe(self, legend):
         def draw(*_):
             displayed, background = legend.GetDisplayableNode(), self._logic.GetSliceCompositeNode()
+            if not self.realised:
+                return
             if (
                 displayed is not None
                 and legend.GetVisibility()
@@ -97,9 +108,10 @@ class LayoutManager:
         return wrap(self._viewport)
 
     def setLayout(self, identity):
+        before = self.sliceViewNames()
         self._logic.GetLayoutNode().SetViewArrangement(identity)
-        for name in self.sliceViewNames():
-            self._slice(name)
+        for name in set(self.sliceViewNames()) - set(before):
+            self._slice(name).begin()
 
     def sliceViewNames(self):
         found = [

@@ -1,0 +1,237 @@
+"""Several PETs at once: a queue of PET and MR pairs that runs in the background, and its table in the panel."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
+
+from .volumes import Volume
+from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING
+
+WAITING = "waiting"
+COLUMNS = ("pet", "mr")
+
+
+@dataclass
+class Entry:
+    """One pair of the queue.
+
+    Attributes:
+        pet, mr: what is denoised, and with which MR, or None.
+        state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
+        about: how far it is, or why it failed.
+        result: the :class:`~.logic.DenoisedVolumes` once finished.
+    """
+
+    pet: Volume
+    mr: Optional[Volume]
+    state: str = WAITING
+    about: str = ""
+    result: Any = None
+
+
+class Batch:
+    """Runs the entries one after the other; one that fails does not stop the others.
+
+    Args:
+        start: starts a run, ``start(pet, mr, onProgress, onFinished, onError)`` -> :class:`~.worker_process.Job`.
+        onProgress: receives the progress of the entry under way.
+        onChanged: hears of every change of an entry.
+        onFinished: hears of the end.
+    """
+
+    def __init__(
+        self,
+        start: Callable[..., Any],
+        onProgress: "Callable[[dict[str, Any]], None]",
+        onChanged: Callable[[], None],
+        onFinished: Callable[[], None],
+    ):
+        self.entries: list[Entry] = []
+        self._start, self._onProgress = start, onProgress
+        self._onChanged, self._onFinished = onChanged, onFinished
+        self._job: Any = None
+        self._current: Optional[Entry] = None
+
+    @property
+    def running(self) -> bool:
+        """Whether an entry is under way."""
+        return self._current is not None
+
+    def add(self, pet: Volume, mr: Optional[Volume]) -> None:
+        """Add a pair; one that waits already is not added again."""
+        if not any(entry.pet is pet and entry.mr is mr and entry.state == WAITING for entry in self.entries):
+            self.entries.append(Entry(pet, mr))
+            self._onChanged()
+
+    def clear(self) -> None:
+        """Forget every entry that is not under way."""
+        self.entries = [entry for entry in self.entries if entry is self._current]
+        self._onChanged()
+
+    def run(self) -> None:
+        """Run what waits."""
+        if not self.running:
+            self._next()
+
+    def cancel(self) -> None:
+        """Stop the entry under way, and let the others be."""
+        for entry in self.entries:
+            if entry.state == WAITING:
+                entry.state = CANCELLED
+        if self._job is not None:
+            self._job.cancel()
+        self._onChanged()
+
+    def _next(self) -> None:
+        entry = next((entry for entry in self.entries if entry.state == WAITING), None)
+        self._current, self._job = entry, None
+        if entry is None:
+            self._onFinished()
+            return
+        entry.state, entry.about = RUNNING, ""
+        self._onChanged()
+        if not slicer.mrmlScene.IsNodePresent(entry.pet):
+            self._end(FAILED, _("The PET was removed from the scene."))
+            return
+        try:
+            self._job = self._start(entry.pet, entry.mr, self._progress, self._finished, self._failed)
+        except CSRDError as error:
+            self._failed(error)
+
+    def _progress(self, progress: "dict[str, Any]") -> None:
+        self._current.about = f"{100 * progress['fraction']:.0f} %"
+        self._onProgress(progress)
+        self._onChanged()
+
+    def _finished(self, result: Any) -> None:
+        self._current.result = result
+        warnings = len(result.warnings)
+        self._end(FINISHED, _("{count} warning(s)").format(count=warnings) if warnings else "")
+
+    def _failed(self, error: Exception) -> None:
+        self._end(CANCELLED if isinstance(error, Cancelled) else FAILED, str(error))
+
+    def _end(self, state: str, about: str) -> None:
+        self._current.state, self._current.about = state, about
+        self._onChanged()
+        # the job ends after its handlers: the next one begins when Slicer comes back to its events
+        qt.QTimer.singleShot(0, self._next)
+
+
+def read_table(path: Path) -> "list[tuple[Path, Optional[Path]]]":
+    """Read a TSV file with the columns ``pet`` and ``mr``; paths may be relative to the file, an MR may be left out.
+
+    Raises:
+        InputError: the file cannot be read, a column or a value is missing, or a volume does not exist.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"The table '{path}' cannot be read: {error}.") from error
+    pairs = []
+    for number, row in enumerate(rows, start=2):
+        pet, mr = ((row.get(name) or "").strip() for name in COLUMNS)
+        if not pet:
+            raise InputError(f"Line {number} of '{path.name}' has no PET; the columns are 'pet' and 'mr', tab between.")
+        found = tuple(path.parent / name if name and name != "n/a" else None for name in (pet, mr))
+        gone = next((str(each) for each in found if each is not None and not each.exists()), None)
+        if gone is not None:
+            raise InputError(f"Line {number} of '{path.name}' names '{gone}', which does not exist.")
+        pairs.append(found)
+    if not pairs:
+        raise InputError(f"The table '{path}' has no line below its header.")
+    return pairs
+
+
+def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
+    """Load the volumes of a table, each file once.
+
+    Raises:
+        InputError: see :func:`read_table`; or a file is no volume that Slicer can read.
+    """
+    loaded: dict[Path, Volume] = {}
+    for file in dict.fromkeys(file for pair in read_table(path) for file in pair if file is not None):
+        name = file.name.split(".")[0]
+        try:
+            loaded[file] = slicer.util.loadVolume(str(file), {"name": name, "show": False})
+        except RuntimeError as error:
+            raise InputError(f"'{file}' cannot be loaded as a volume: {error}") from error
+    return [(loaded[pet], loaded.get(mr)) for pet, mr in read_table(path)]
+
+
+class BatchTable:
+    """The table of the queue and its buttons.
+
+    Args:
+        ui: the widgets by their object names.
+        batch: the queue.
+        chosen: returns the PET and the MR that the panel shows.
+        say: shows one sentence.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        batch: Batch,
+        chosen: "Callable[[], tuple[Optional[Volume], Optional[Volume]]]",
+        say: Callable[[str], None],
+    ):
+        self._ui, self._batch, self._chosen, self._say = ui, batch, chosen, say
+        ui.addPairButton.clicked.connect(self.onAdd)
+        ui.loadPairsButton.clicked.connect(self.onLoad)
+        ui.clearPairsButton.clicked.connect(self.onClear)
+        ui.pairsTable.setHorizontalHeaderLabels([_("PET"), _("MR"), _("State"), ""])
+        self.refresh()
+
+    def onAdd(self, *_arguments: Any) -> None:
+        """Add the pair that is chosen above."""
+        pet, mr = self._chosen()
+        if pet is not None:
+            self._batch.add(pet, mr)
+
+    def onClear(self, *_arguments: Any) -> None:
+        """Empty the table."""
+        self._batch.clear()
+
+    def onLoad(self, *_arguments: Any) -> None:
+        """Ask for a table and add its pairs."""
+        name = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Table of pairs"), "", "TSV (*.tsv *.txt)")
+        if name:
+            self.load(Path(str(name)))
+
+    def load(self, path: Path) -> None:
+        """Add the pairs of a table, or say why they cannot be."""
+        try:
+            for pet, mr in load_table(path):
+                self._batch.add(pet, mr)
+        except InputError as error:
+            self._say(str(error))
+
+    def refresh(self, busy: bool = False) -> None:
+        """Show the entries as they are now; ``busy`` while any run is under way."""
+        titles = {
+            WAITING: _("waiting"),
+            RUNNING: _("running"),
+            FINISHED: _("done"),
+            FAILED: _("failed"),
+            CANCELLED: _("cancelled"),
+        }
+        table = self._ui.pairsTable
+        table.setRowCount(len(self._batch.entries))
+        for row, entry in enumerate(self._batch.entries):
+            mr = entry.mr.GetName() if entry.mr is not None else _("none")
+            for column, text in enumerate((entry.pet.GetName(), mr, titles[entry.state], entry.about)):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+        waiting = any(entry.state == WAITING for entry in self._batch.entries)
+        self._ui.runPairsButton.setEnabled(self._batch.running or (waiting and not busy))
+        self._ui.runPairsButton.text = _("Cancel all") if self._batch.running else _("Denoise all")
+        self._ui.addPairButton.setEnabled(self._chosen()[0] is not None)

@@ -1,0 +1,100 @@
+"""Several PETs at once, by clicks: a table of pairs that runs in the background, one failure stopping no other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from slicer_helpers import SLICER, add_head, add_volume, choose, click, wait_until
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule import batch, volumes  # noqa: E402 (needs the stand-in)
+
+from CSRDDenoiseLib.errors import InputError  # noqa: E402
+
+
+def states(ui) -> list[str]:
+    return [ui.pairsTable.item(row, 2).text() for row in range(ui.pairsTable.rowCount)]
+
+
+def add(ui, pet, mr) -> None:
+    ui.petSelector.setCurrentNode(pet)
+    ui.mrSelector.setCurrentNode(mr)
+    click(ui.addPairButton)
+
+
+@pytest.fixture
+def table(area, ui, logic_of, pair, small_model):
+    """The panel with the table open and a quick model chosen."""
+    ui.batchCollapsibleButton.collapsed = False
+    choose(ui, logic_of, pair, small_model)
+    SLICER.app.processEvents()
+    return ui
+
+
+def test_table_runs_every_pair_and_one_failure_stops_no_other(table, logic_of, scene, pair):
+    empty = add_volume("empty PET", np.zeros((8, 8, 8), np.float32))
+    other = add_head("PET other", seed=3)
+    assert not table.runPairsButton.isEnabled()
+    for pet, mr in (pair, (empty, None), (other, None)):
+        add(table, pet, mr)
+    assert states(table) == ["waiting"] * 3
+    click(table.runPairsButton)
+    assert table.runPairsButton.text == "Cancel all" and table.applyButton.text == "Cancel"
+    assert wait_until(lambda: table.runPairsButton.text == "Denoise all" and table.applyButton.text == "Apply")
+    assert states(table) == ["done", "failed", "done"]
+    assert table.pairsTable.item(1, 3).text()
+    assert table.statusLabel.text.startswith("2 of 3 pairs")
+    for pet, mr in (pair, (other, None)):
+        (result,) = [
+            node
+            for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if node.GetNodeReference("CSRDDenoise.PET") is pet and node.GetName().endswith("denoised")
+        ]
+        assert result.GetNodeReference("CSRDDenoise.MR") is mr
+
+
+def test_cancel_stops_what_runs_and_what_waits(table, logic_of, scene, pair, slow_model):
+    logic_of.getParameterNode().model = slow_model
+    logic_of.getParameterNode().settings.steps = 200
+    add(table, *pair)
+    add(table, add_head("PET other", seed=3), None)
+    click(table.runPairsButton)
+    assert wait_until(lambda: "Sampling" in table.statusLabel.text)
+    click(table.runPairsButton)
+    assert wait_until(lambda: table.applyButton.text == "Apply" and table.pairsTable.item(0, 2).text() != "running")
+    assert states(table) == ["cancelled", "cancelled"]
+    click(table.clearPairsButton)
+    assert table.pairsTable.rowCount == 0
+
+
+def test_pairs_come_from_a_table_in_a_file(table, scene, pair, tmp_path, monkeypatch):
+    import qt
+
+    for node, name in zip(pair, ("pet", "mr")):
+        volumes.write_volume(node, tmp_path / f"{name}.nrrd")
+    (tmp_path / "pairs.tsv").write_text("pet\tmr\npet.nrrd\tmr.nrrd\npet.nrrd\tn/a\n", encoding="utf-8")
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(tmp_path / "pairs.tsv"), raising=False)
+    before = len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+    click(table.loadPairsButton)
+    assert [[table.pairsTable.item(row, column).text() for column in (0, 1)] for row in (0, 1)] == [
+        ["pet", "mr"],
+        ["pet", "none"],
+    ]
+    assert len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pet\tmr\n\tx.nii\n", "Line 2"),
+        ("pet\tmr\ngone.nii\t\n", "does not exist"),
+        ("pet\tmr\n", "no line"),
+        ("mr\n x\n", "Line 2"),
+    ],
+)
+def test_table_that_cannot_be_used_is_refused_before_anything_is_loaded(scene, tmp_path, text, words):
+    (tmp_path / "t.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        batch.load_table(tmp_path / "t.tsv")
+    assert not SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")
