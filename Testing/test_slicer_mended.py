@@ -209,10 +209,10 @@ def test_slicer_without_a_manager_of_extensions_explains(ui, logic_of, pair, sma
 def test_no_estimate_while_packages_are_missing(ui, logic_of, pair, small_model, no_torch):
     from CSRDDenoiseModule import readiness
 
-    from CSRDDenoiseLib.infer.cost import Calibration
+    from CSRDDenoiseLib.infer.cost import DeviceSpeed
 
-    measured = Calibration(**{name: 1e6 for name in Calibration.__dataclass_fields__})
-    readiness.keep_calibration("cpu", small_model, measured)
+    measured = DeviceSpeed(**{name: 1e6 for name in DeviceSpeed.__dataclass_fields__})
+    readiness.keep_speed("cpu", small_model, measured)
     choose(ui, logic_of, pair, small_model)
     assert "torch is not installed" in ui.estimateLabel.text and "About" not in ui.estimateLabel.text
     assert not logic_of.worker.running
@@ -499,3 +499,13 @@ def test_large_volume_is_written_in_many_steps(scene, tmp_path):
     node = add_volume("large", np.zeros((40, 512, 512), np.float32))
     assert sum(1 for _step in volumes.writing(node, tmp_path / "v.nrrd")) == 5
     assert sitk.ReadImage(str(tmp_path / "v.nrrd")).GetSize() == (512, 512, 40)
+
+
+def test_precision_is_chosen_kept_in_the_scene_and_recorded(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    assert [ui.precisionComboBox.itemData(index) for index in range(4)] == ["auto", "float32", "bfloat16", "float16"]
+    pick(ui.precisionComboBox, "float32")
+    assert logic_of.getParameterNode().settings.precision == "float32"
+    run_to_end(ui)
+    record = json.loads(ui.denoisedSelector.currentNode().GetAttribute("CSRDDenoise.Provenance"))
+    assert record["settings"]["precision"] == "float32"

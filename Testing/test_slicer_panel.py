@@ -237,7 +237,7 @@ def test_estimate_appears_and_is_kept(ui, logic_of, pair, small_model):
     assert "Measuring" in ui.estimateLabel.text
     assert wait_until(lambda: "GiB of memory" in ui.estimateLabel.text)
     assert wait_until(lambda: ui.deviceComboBox.findData("cpu") > 0)
-    assert any("Calibration" in key for key in qt.QSettings().allKeys())
+    assert any("Speed" in key for key in qt.QSettings().allKeys())
 
 
 @pytest.mark.slow

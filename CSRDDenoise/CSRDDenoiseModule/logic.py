@@ -13,7 +13,7 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from CSRDDenoiseLib.errors import CSRDError, InputError
-from CSRDDenoiseLib.findings import Finding, info, warning
+from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.sentences import SLICER, sentences
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
@@ -329,7 +329,7 @@ def _collect(
     nodes = make_volumes(paths, outputs, pet, mr, show_results)
     denoised = nodes["output"]
     provenance = _scene_record(message["provenance"], inputs, nodes, sources)
-    findings = _findings(message)
+    findings = tuple(Finding.from_dict(each) for each in message["findings"])
     for name, content in ((PROVENANCE, provenance), (SUMMARY, message["summary"])):
         denoised.SetAttribute(name, json.dumps(content))
     denoised.SetAttribute(FINDINGS, json.dumps([finding.as_dict() for finding in findings]))
@@ -339,28 +339,18 @@ def _collect(
         uncertaintyVolume=nodes["uncertainty"],
         supportVolume=nodes["support"],
         provenance=provenance,
-        registrationTransform=_transform(provenance, denoised, mr),
+        registrationTransform=_transform(findings, denoised, mr),
         summary=message["summary"],
-        warnings=tuple(message.get("warnings", ())) or sentences(findings, SLICER),
+        warnings=sentences(findings, SLICER),
         findings=findings,
     )
 
 
-def _findings(message: "dict[str, Any]") -> "tuple[Finding, ...]":
-    if "findings" in message:
-        return tuple(Finding.from_dict(each) for each in message["findings"])
-    dose = message["provenance"]["quality"].get("noise", {}).get("dose", {})
-    about = (info("dose.reference", **dose),) if dose.get("relative_to") == "full-dose reference" else ()
-    return (*(warning("text", text=text) for text in message["warnings"]), *about)
-
-
 def _transform(
-    provenance: "dict[str, Any]", denoised: Volume, mr: Optional[Volume]
+    findings: "Iterable[Finding]", denoised: Volume, mr: Optional[Volume]
 ) -> Optional[slicer.vtkMRMLLinearTransformNode]:
-    registration = provenance["quality"].get("registration")
-    if not registration or not registration["applied"]:
-        return None
-    return make_transform(registration["mr_to_pet_lps"], denoised, mr)
+    moved = find(findings, "registration.applied")
+    return None if moved is None else make_transform(moved.values["mr_to_pet_lps"], denoised, mr)
 
 
 def _scene_record(

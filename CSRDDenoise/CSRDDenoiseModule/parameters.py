@@ -14,13 +14,14 @@ from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 from CSRDDenoiseLib.settings import (
     DEFAULT_PRESET,
     MAX_OVERLAP,
+    PRECISIONS,
     PRESETS,
     SAMPLERS,
     DenoiseSettings,
     settings_from_preset,
 )
 
-from .wording import device_title, preset_title, sampler_title
+from .wording import device_title, precision_title, preset_title, sampler_title
 
 CUSTOM_PRESET = "custom"
 AUTOMATIC = "auto"
@@ -43,6 +44,7 @@ class RunSettings:
     overlap: Annotated[float, WithinRange(0.0, MAX_OVERLAP)] = _DEFAULT.overlap
     seed: Annotated[int, WithinRange(0, 2147483647)] = _DEFAULT.seed
     device: str = AUTOMATIC
+    precision: str = AUTOMATIC
     registerMr: bool = False
 
 
@@ -78,6 +80,7 @@ def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
         patch_size=chosen.patchSize or None,
         seed=chosen.seed,
         device=chosen.device,
+        precision=chosen.precision,
         register=chosen.registerMr,
     )
 
@@ -157,7 +160,9 @@ class Lists:
         ui.presetComboBox.currentIndexChanged.connect(self.onPresetChosen)
         ui.modelComboBox.currentIndexChanged.connect(self.onModelChosen)
         ui.samplerComboBox.currentIndexChanged.connect(self.onSamplerChosen)
+        self._fill(ui.precisionComboBox, {name: precision_title(name) for name in PRECISIONS})
         ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
+        ui.precisionComboBox.currentIndexChanged.connect(self.onPrecisionChosen)
 
     def fillModels(self) -> None:
         """Offer the models there are now."""
@@ -179,6 +184,7 @@ class Lists:
             _select(self._ui.presetComboBox, preset_of(parameters))
             _select(self._ui.samplerComboBox, chosen.sampler)
             _select(self._ui.deviceComboBox, chosen.device)
+            _select(self._ui.precisionComboBox, chosen.precision)
         finally:
             self._updating = False
         # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
@@ -213,6 +219,12 @@ class Lists:
         value = self._chosen(self._ui.deviceComboBox)
         if value is not None:
             self._parameters.settings.device = value
+
+    def onPrecisionChosen(self, *_arguments: Any) -> None:
+        """A precision was chosen."""
+        value = self._chosen(self._ui.precisionComboBox)
+        if value is not None:
+            self._parameters.settings.precision = value
 
     def _chosen(self, combo: qt.QComboBox) -> Optional[str]:
         """Return the value that the user chose in a list, or None while the program itself changes it."""

@@ -20,7 +20,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import CSRDError, InputError
-from CSRDDenoiseLib.infer.cost import Calibration, calibration_from, seconds_and_bytes
+from CSRDDenoiseLib.infer.cost import DeviceSpeed, seconds_and_bytes, speed_from
 from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, ModelMetadata, find_model, list_models, read_metadata
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -44,8 +44,8 @@ PINNED = ("torch", "torchvision", "numpy", "scipy", "SimpleITK")
 REQUIREMENTS_FILE = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 TITLE = "CSRDDenoise"
 IMPORTED_KEY = "CSRDDenoise/ImportedModels"
-CALIBRATION_GROUP = "CSRDDenoise/Calibration"
-INFO, CALIBRATE = "info", "calibrate"
+SPEED_GROUP = "CSRDDenoise/Speed"
+INFO, ESTIMATE = "info", "estimate"
 
 
 # Python packages
@@ -286,28 +286,28 @@ def needs_mr(value: str) -> bool:
 # The speed of this computer
 
 
-def keep_calibration(device: str, model: str, calibration: Calibration) -> None:
-    """Keep a calibration in Slicer's settings."""
-    qt.QSettings().setValue(_key(device, model), json.dumps(asdict(calibration)))
+def keep_speed(device: str, model: str, speed: DeviceSpeed) -> None:
+    """Keep the speed of a device with a model in Slicer's settings."""
+    qt.QSettings().setValue(_key(device, model), json.dumps(asdict(speed)))
 
 
-def kept_calibration(device: str, model: str) -> Optional[Calibration]:
-    """Return the calibration kept for a device and a model, or None."""
+def kept_speed(device: str, model: str) -> Optional[DeviceSpeed]:
+    """Return the speed kept for a device and a model, or None."""
     text = qt.QSettings().value(_key(device, model))
     if not text:
         return None
     try:
-        return Calibration(**json.loads(text))
+        return DeviceSpeed(**json.loads(text))
     except (TypeError, ValueError):
         return None
 
 
-def estimate_sentence(calibration: Calibration, pet: slicer.vtkMRMLScalarVolumeNode, settings: DenoiseSettings) -> str:
+def estimate_sentence(speed: DeviceSpeed, pet: slicer.vtkMRMLScalarVolumeNode, settings: DenoiseSettings) -> str:
     """Return time and memory of a run as the panel shows them."""
     values, spacing = slicer.util.arrayFromVolume(pet), pet.GetSpacing()[::-1]
-    head = head_voxels(values, spacing, calibration.voxel_spacing_mm)
-    field = field_voxels(values.shape, spacing, calibration.voxel_spacing_mm)
-    return estimate_text(*seconds_and_bytes(calibration, head, field, settings))
+    head = head_voxels(values, spacing, speed.voxel_spacing_mm)
+    field = field_voxels(values.shape, spacing, speed.voxel_spacing_mm)
+    return estimate_text(*seconds_and_bytes(speed, head, field, settings))
 
 
 class Questions:
@@ -360,8 +360,8 @@ class Questions:
         self._problem = ""
         if message["id"] == INFO:
             self._onDevices(message["devices"])
-        elif message["id"] == CALIBRATE:
-            keep_calibration(message["device"], message["model"], calibration_from(message))
+        elif message["id"] == ESTIMATE:
+            keep_speed(message["device"], message["model"], speed_from(message))
         return True
 
     def forget(self) -> None:
@@ -370,14 +370,14 @@ class Questions:
 
     def _estimate(self, parameters: CSRDDenoiseParameterNode, mayAsk: bool) -> str:
         device, model = parameters.settings.device, parameters.model or DEFAULT_MODEL
-        calibration = kept_calibration(device, model)
+        speed = kept_speed(device, model)
         if mayAsk:
             self._ask({"command": INFO})
-            if calibration is None:
-                self._ask({"command": CALIBRATE, "device": device, "model": model})
-        if calibration is None:
+            if speed is None:
+                self._ask({"command": ESTIMATE, "device": device, "model": model})
+        if speed is None:
             return self._problem or _("Measuring the speed of this computer...")
-        return estimate_sentence(calibration, parameters.pet, settings_of(parameters))
+        return estimate_sentence(speed, parameters.pet, settings_of(parameters))
 
     def _ask(self, request: "dict[str, str]") -> None:
         """Send the worker a question, once."""
@@ -394,4 +394,4 @@ def _doses(metadata: ModelMetadata) -> str:
 
 def _key(device: str, model: str) -> str:
     # a slash in a folder's path would open a further group
-    return f"{CALIBRATION_GROUP}/{device}/{model.replace('/', '|')}"
+    return f"{SPEED_GROUP}/{device}/{model.replace('/', '|')}"

@@ -6,8 +6,9 @@ from typing import Any, Iterable, Mapping, Optional
 import slicer
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.findings import Finding
+from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.infer.extent import gap_mm
+from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.sentences import SLICER, sentence
 
 from .volumes import unit_of, world_bounds
@@ -28,6 +29,12 @@ def sampler_title(name: str) -> str:
     """Return the title of a sampler."""
     titles = {"dpmpp": _("DPM-Solver++ (2M)"), "heun": _("Heun (EDM)"), "mean": _("Posterior mean")}
     return titles.get(name, name)
+
+
+def precision_title(name: str) -> str:
+    """Return the title of a precision."""
+    titles = {"auto": _("Automatic"), "float32": _("32 bit"), "bfloat16": _("16 bit (bfloat16)")}
+    return {**titles, "float16": _("16 bit (float16)")}.get(name, name)
 
 
 def stage_title(name: str) -> str:
@@ -163,17 +170,15 @@ def result_text(result: Any) -> str:
     """
     done = _("Done in {time}.").format(time=duration(result.provenance.get("seconds", {}).get("total", 0)))
     empty = result.supportVolume is not None and result.supportVolume.GetImageData().GetScalarRange()[1] == 0
-    nothing = _("Unsupported structure: nothing found.") if empty and not _not_judged(result) else ""
+    judged = find(result.findings, "output.not_judged") is None
+    nothing = _("Unsupported structure: nothing found.") if empty and judged else ""
     return " ".join(filter(None, [done, _move_sentence(result), nothing]))
 
 
 def finding_rows(findings: Iterable[Finding]) -> "list[tuple[str, str]]":
     """Return findings as rows of a list, severity and sentence; warnings first, those without a sentence left out."""
     ordered = sorted(findings, key=lambda finding: not finding.is_warning)
-    rows = [
-        (severity_title(finding.severity.value), finding.values.get("text") or sentence(finding, SLICER))
-        for finding in ordered
-    ]
+    rows = [(severity_title(finding.severity.value), sentence(finding, SLICER)) for finding in ordered]
     return [row for row in rows if row[1]]
 
 
@@ -190,26 +195,19 @@ def summary_rows(summary: "Mapping[str, Any]", unit: str) -> "list[tuple[str, st
     if before is not None and after is not None:
         centre = ", ".join(f"{value:.0f}" for value in summary["reference_centre_ras"])
         rows += [
-            (_("Noise in a flat cube of 20 mm"), f"{before:.1f} → {after:.1f} %"),
+            (NOISE_NAME, f"{before:.1f} → {after:.1f} %"),
             (_("The cube lies at"), _("R, A, S = {centre} mm").format(centre=centre)),
         ]
     return rows
 
 
-def _not_judged(result: Any) -> bool:
-    return any(
-        finding.code == "output.not_judged" or "is empty because" in finding.values.get("text", "")
-        for finding in result.findings
-    )
-
-
 def _move_sentence(result: Any) -> str:
-    if result.registrationTransform is None:
+    found = find(result.findings, "registration.applied")
+    if found is None or result.registrationTransform is None:
         return ""
     moved = _("The MR was moved by {mm:.1f} mm and {degrees:.1f} degrees; see the transform '{name}'.")
-    facts = result.provenance["quality"]["registration"]
     name = result.registrationTransform.GetName()
-    return moved.format(mm=facts["offset_mm"], degrees=facts["angle_degrees"], name=name)
+    return moved.format(mm=found.values["offset_mm"], degrees=found.values["angle_degrees"], name=name)
 
 
 def _volume_warnings(volume: slicer.vtkMRMLScalarVolumeNode) -> "list[str]":
