@@ -62,8 +62,10 @@ def packaged(variable: str) -> set[str]:
     text = (LIBRARY / "CMakeLists.txt").read_text(encoding="utf-8")
     globs = re.search(rf"GLOB_RECURSE {variable}.*?CONFIGURE_DEPENDS(.*?)\)", text, re.DOTALL).group(1).split()
     excluded = re.findall(rf'FILTER {variable} EXCLUDE REGEX "(.*?)"', text)
+    appended = re.findall(rf"APPEND {variable}\s+(.*?)\)", text, re.DOTALL)
     found = {name for name in files(LIBRARY, LIBRARY) if any(fnmatch.fnmatch(name, pattern) for pattern in globs)}
-    return {name for name in found if not any(re.search(pattern, name) for pattern in excluded)}
+    kept = {name for name in found if not any(re.search(pattern, name) for pattern in excluded)}
+    return kept | {name for names in appended for name in names.split()}
 
 
 def test_every_file_of_the_library_is_packaged_but_what_only_training_needs():

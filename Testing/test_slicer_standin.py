@@ -1,12 +1,15 @@
-"""The stand-in is honest: it offers no name that a real Slicer 5.6.2 lacks, and fails where that fails."""
+"""The stand-in is honest: it offers no name that a real Slicer 5.6.2 or 5.12 lacks, and fails where those fail."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
 import typing
+from pathlib import Path
 
 import pytest
-from PySide6 import QtCore
+from PySide6 import QtCore, QtGui, QtWidgets
 from slicer_helpers import SLICER, add_head, wait_until
 from slicer_standin import api, application, pythonqt, scripted, widgets
 
@@ -14,7 +17,7 @@ pytest_plugins = ["slicer_fixtures"]
 
 import ctk  # noqa: E402 (the stand-in)
 import qt  # noqa: E402
-from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper  # noqa: E402
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack  # noqa: E402
 
 WIDGETS = {
     "slicer.qMRMLWidget": widgets.QMRMLWidget,
@@ -165,3 +168,61 @@ def test_volumes_appear_in_the_subject_hierarchy_at_once(scene):
 def test_scripted_classes_have_slicers_names():
     assert public(scripted.ScriptedLoadableModuleWidget) <= {"resourcePath", "setup", "cleanup", "onReload"}
     assert public(scripted.ScriptedLoadableModuleLogic) <= {"getParameterNode", "createParameterNode"}
+
+
+QT_MODULES = (QtWidgets, QtGui, QtCore)
+
+
+@pytest.mark.parametrize("record", [name for name in api.today()["removed"] if name.startswith("qt.")])
+def test_names_recorded_as_removed_are_neither_in_qt_6_nor_here(record):
+    name = record.split(".")[1]
+    qt_class = next(getattr(module, name) for module in QT_MODULES if hasattr(module, name))
+    for attribute in api.today()["removed"][record]:
+        assert attribute in api.recorded(record) and not hasattr(qt_class, attribute), attribute
+        assert attribute not in api.kinds_of(record)
+
+
+def test_names_recorded_as_added_are_in_todays_slicer_core():
+    import slicer_core  # noqa: F401 (the wheel that brings slicer/util.py)
+
+    source = Path(importlib.util.find_spec("slicer").submodule_search_locations[0]) / "util.py"
+    defined = {node.name for node in ast.parse(source.read_text(encoding="utf-8")).body if hasattr(node, "name")}
+    assert set(api.today()["added"]["slicer.util"]) <= defined - api.names_of("slicer.util")
+
+
+def test_node_that_goes_takes_its_row_and_qt_jumps_to_the_next(scene):
+    selector = SLICER.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(scene)
+    nodes = [add_head(name) for name in "abc"]
+    selector.setCurrentNode(nodes[1])
+    scene.RemoveNode(nodes[1])
+    assert selector.currentNode() is nodes[2]
+
+
+@parameterPack
+class Pack:
+    count: typing.Annotated[int, WithinRange(1, 9)] = 4
+    name: str = "a"
+
+
+@parameterNodeWrapper
+class Packed:
+    pack: Pack
+
+
+def test_parameter_pack_is_kept_member_by_member(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    parameters = Packed(node)
+    assert node.GetParameter("pack.count") == "4"
+    parameters.pack.count = 7
+    assert (node.GetParameter("pack.count"), parameters.pack.count) == ("7", 7)
+    with pytest.raises(ValueError, match="within range"):
+        parameters.pack.count = 10
+    with pytest.raises(AttributeError):
+        parameters.pack.nothing = 1
+    spin = qt.QSpinBox()
+    parameters.connectParametersToGui({"pack.count": spin})
+    spin.value = 2
+    assert parameters.pack.count == 2
