@@ -316,7 +316,8 @@ def _fill(table: Any, rows: "list[tuple[str, str]]") -> None:
     for row, cells in enumerate(rows):
         for column, text in enumerate(cells):
             table.setItem(row, column, qt.QTableWidgetItem(text))
-    table.resizeColumnsToContents()
+    # the last column takes what is left, and long texts wrap in it
+    table.resizeColumnToContents(0)
 
 
 def _support_colours() -> slicer.vtkMRMLColorTableNode:
