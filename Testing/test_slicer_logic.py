@@ -165,7 +165,7 @@ def test_labels_of_the_worker_come_as_they_are(pair, tmp_path):
     for kind, path in paths.items():
         if path is not None:
             sitk.WriteImage(sitk.GetImageFromArray(arrays[kind]), str(path))
-    node = make_volumes(paths, Outputs(makeSupport=True), pet, None)["support"]
+    node = make_volumes(paths, Outputs(makeSupport=True), pet, None, lambda *_: None)["support"]
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), labels)
 
 
