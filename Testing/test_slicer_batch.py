@@ -98,3 +98,57 @@ def test_table_that_cannot_be_used_is_refused_before_anything_is_loaded(scene, t
     with pytest.raises(InputError, match=words):
         batch.load_table(tmp_path / "t.tsv")
     assert not SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+
+
+@pytest.fixture
+def dynamic(scene):
+    """A sequence of three frames of different activity, 60 s apart, with a browser and its proxy."""
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic PET")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("s")
+    for number, factor in enumerate((1.0, 0.6, 1.4)):
+        frame = add_head("frame", seed=number)
+        SLICER.util.updateVolumeFromArray(frame, SLICER.util.arrayFromVolume(frame) * np.float32(factor))
+        sequence.SetDataNodeAtValue(frame, str(60 * number))
+        scene.RemoveNode(frame)
+    proxy = add_head("PET shown")
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(proxy, sequence, False)
+    return sequence, browser, browser.GetProxyNode(sequence)
+
+
+def test_all_frames_of_a_dynamic_pet_go_into_sequences_of_its_browser(table, logic_of, scene, dynamic, small_model):
+    sequence, browser, proxy = dynamic
+    table.mrSelector.setCurrentNode(None)
+    assert not table.addFramesButton.isEnabled()
+    table.petSelector.setCurrentNode(proxy)
+    assert table.addFramesButton.isEnabled()
+    scalar_volumes = len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+    click(table.addFramesButton)
+    assert states(table) == ["waiting"] * 3
+    click(table.runPairsButton)
+    assert wait_until(lambda: table.applyButton.text == "Apply" and "waiting" not in states(table))
+    assert states(table) == ["done"] * 3
+    made = {node.GetName(): node for node in SLICER.util.getNodesByClass("vtkMRMLSequenceNode")}
+    denoised, difference = made["Dynamic PET denoised"], made["Dynamic PET difference"]
+    assert browser.IsSynchronizedSequenceNode(denoised) and denoised.GetIndexUnit() == "s"
+    assert [denoised.GetNthIndexValue(index) for index in range(3)] == ["0", "60", "120"]
+    for index in range(3):
+        pet, result, change = (
+            SLICER.util.arrayFromVolume(each.GetNthDataNode(index)) for each in (sequence, denoised, difference)
+        )
+        np.testing.assert_allclose(result, pet + change, rtol=1e-4, atol=0.5)
+        assert np.abs(change).max() > 0
+        assert denoised.GetNthDataNode(index).GetAttribute("CSRDDenoise.Provenance")
+    # neither frames nor single results stay in the scene
+    assert len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == scalar_volumes
+
+
+def test_frames_that_are_not_run_leave_nothing(table, scene, dynamic):
+    table.petSelector.setCurrentNode(dynamic[2])
+    before = len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+    click(table.addFramesButton)
+    assert len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == before + 3
+    click(table.clearPairsButton)
+    assert len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == before

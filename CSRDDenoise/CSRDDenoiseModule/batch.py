@@ -1,7 +1,8 @@
-"""Several PETs at once: a queue of PET and MR pairs that runs in the background, and its table in the panel."""
+"""Several PETs at once: a queue of pairs, or of the frames of a dynamic PET, in the background, and its table."""
 
 import csv
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -11,7 +12,8 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
-from .volumes import Volume
+from .parameters import RESULTS
+from .volumes import Volume, remove_volume
 from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING
 
 WAITING = "waiting"
@@ -27,10 +29,12 @@ class Entry:
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
         result: the :class:`~.logic.DenoisedVolumes` once finished.
+        take: receives the result, or None; for a frame of a sequence, whose results go into sequences too.
     """
 
     pet: Volume
     mr: Optional[Volume]
+    take: "Optional[Callable[[Any], None]]" = None
     state: str = WAITING
     about: str = ""
     result: Any = None
@@ -64,14 +68,17 @@ class Batch:
         """Whether an entry is under way."""
         return self._current is not None
 
-    def add(self, pet: Volume, mr: Optional[Volume]) -> None:
+    def add(self, pet: Volume, mr: Optional[Volume], take: "Optional[Callable[[Any], None]]" = None) -> None:
         """Add a pair; one that waits already is not added again."""
         if not any(entry.pet is pet and entry.mr is mr and entry.state == WAITING for entry in self.entries):
-            self.entries.append(Entry(pet, mr))
+            self.entries.append(Entry(pet, mr, take))
             self._onChanged()
 
     def clear(self) -> None:
         """Forget every entry that is not under way."""
+        for entry in self.entries:
+            if entry is not self._current and entry.state == WAITING and entry.take is not None:
+                entry.take(None)
         self.entries = [entry for entry in self.entries if entry is self._current]
         self._onChanged()
 
@@ -120,9 +127,72 @@ class Batch:
 
     def _end(self, state: str, about: str) -> None:
         self._current.state, self._current.about = state, about
+        if self._current.take is not None:
+            self._current.take(self._current.result)
         self._onChanged()
         # the job ends after its handlers: the next one begins when Slicer comes back to its events
         qt.QTimer.singleShot(0, self._next)
+
+
+class Frames:
+    """The frames of a dynamic PET as entries of a queue; the results go into sequences of the same browser.
+
+    Args:
+        pet: the volume that shows one frame of a sequence (a proxy of a sequence browser).
+
+    Raises:
+        InputError: it does not.
+    """
+
+    def __init__(self, pet: Volume):
+        self._pet = pet
+        self._browser = browser_of(pet)
+        if self._browser is None:
+            raise InputError(f"The volume '{pet.GetName()}' is no frame of a sequence.")
+        self._sequence = self._browser.GetSequenceNode(pet)
+        self._made: dict[str, Any] = {}
+
+    def add_to(self, batch: Batch, mr: Optional[Volume]) -> None:
+        """Add every frame to a queue. A frame shares its voxels with the sequence; nothing is copied."""
+        for index in range(self._sequence.GetNumberOfDataNodes()):
+            frame = self._sequence.GetNthDataNode(index)
+            name = _("{pet} frame {number}").format(pet=self._pet.GetName(), number=index + 1)
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+            node.SetHideFromEditors(True)
+            node.SetAndObserveImageData(frame.GetImageData())
+            node.CopyOrientation(frame)
+            node.SetVoxelValueUnits(frame.GetVoxelValueUnits() or self._pet.GetVoxelValueUnits())
+            node.SetVoxelValueQuantity(frame.GetVoxelValueQuantity() or self._pet.GetVoxelValueQuantity())
+            node.SetAndObserveTransformNodeID(self._pet.GetTransformNodeID())
+            batch.add(node, mr, partial(self._take, index, node))
+
+    def _take(self, index: int, frame: Volume, result: Any) -> None:
+        value = self._sequence.GetNthIndexValue(index)
+        for kind in RESULTS if result is not None else ():
+            node = getattr(result, f"{kind}Volume")
+            if node is not None:
+                self._sequence_of(kind).SetDataNodeAtValue(node, value)
+                remove_volume(node)
+        remove_volume(frame)
+
+    def _sequence_of(self, kind: str) -> Any:
+        if kind not in self._made:
+            name = slicer.mrmlScene.GenerateUniqueName(f"{self._sequence.GetName()} {kind}")
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+            node.SetIndexName(self._sequence.GetIndexName())
+            node.SetIndexUnit(self._sequence.GetIndexUnit())
+            node.SetIndexType(self._sequence.GetIndexType())
+            self._browser.AddSynchronizedSequenceNode(node)
+            self._made[kind] = node
+        return self._made[kind]
+
+
+def browser_of(volume: Optional[Volume]) -> Any:
+    """Return the sequence browser whose frame a volume shows, or None."""
+    if volume is None:
+        return None
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+    return next((browser for browser in browsers if browser.IsProxyNodeID(volume.GetID())), None)
 
 
 def read_table(path: Path) -> "list[tuple[Path, Optional[Path]]]":
@@ -188,6 +258,7 @@ class BatchTable:
         ui.addPairButton.clicked.connect(self.onAdd)
         ui.loadPairsButton.clicked.connect(self.onLoad)
         ui.clearPairsButton.clicked.connect(self.onClear)
+        ui.addFramesButton.clicked.connect(self.onAddFrames)
         ui.pairsTable.setHorizontalHeaderLabels([_("PET"), _("MR"), _("State"), ""])
         self.refresh()
 
@@ -196,6 +267,14 @@ class BatchTable:
         pet, mr = self._chosen()
         if pet is not None:
             self._batch.add(pet, mr)
+
+    def onAddFrames(self, *_arguments: Any) -> None:
+        """Add every frame of the sequence that the PET shows one frame of."""
+        pet, mr = self._chosen()
+        try:
+            Frames(pet).add_to(self._batch, mr)
+        except InputError as error:
+            self._say(str(error))
 
     def onClear(self, *_arguments: Any) -> None:
         """Empty the table."""
@@ -235,3 +314,4 @@ class BatchTable:
         self._ui.runPairsButton.setEnabled(self._batch.running or (waiting and not busy))
         self._ui.runPairsButton.text = _("Cancel all") if self._batch.running else _("Denoise all")
         self._ui.addPairButton.setEnabled(self._chosen()[0] is not None)
+        self._ui.addFramesButton.setEnabled(browser_of(self._chosen()[0]) is not None)

@@ -213,7 +213,9 @@ def _move_sentence(result: Any) -> str:
 def _volume_warnings(volume: slicer.vtkMRMLScalarVolumeNode) -> "list[str]":
     warnings = []
     if _in_sequence(volume):
-        warnings.append(_("It is one frame of a sequence (4D); only the frame shown now is used."))
+        warnings.append(
+            _("It is one frame of a sequence (4D); Apply uses the frame shown now. 'Several at once' takes all frames.")
+        )
     transform = volume.GetParentTransformNode()
     if transform is not None:
         hardened = _("Its transform '{name}' is not hardened; it is applied to a copy for the run.")

@@ -287,6 +287,7 @@ def make_scene():
     """Return the application's scene with what Slicer puts there at its start."""
     scene = slicer.vtkMRMLScene()
     scene.RegisterNodeClass(slicer.vtkMRMLSequenceBrowserNode())
+    scene.RegisterNodeClass(slicer.vtkMRMLSequenceNode())
     scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
 
