@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,10 @@ import slicer_standin
 from conftest import head_array
 
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+
+# temporary folders of runs are counted: those of tests that run at the same time lie elsewhere
+tempfile.tempdir = tempfile.mkdtemp(prefix="slicer-tests-")
+atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_FILE = ROOT / "CSRDDenoise" / "CSRDDenoise.py"
