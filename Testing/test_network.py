@@ -8,7 +8,7 @@ from tiny_model import TINY, tiny_network
 
 from CSRDDenoiseLib.model.details import pet_details
 from CSRDDenoiseLib.model.edm import Preconditioned
-from CSRDDenoiseLib.model.network import ResidualUNet3d, fold
+from CSRDDenoiseLib.model.network import ResidualUNet3d, space_to_depth
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def channels(*shape: int) -> torch.Tensor:
     return values
 
 
-def test_the_entry_is_a_convolution_of_folded_voxels(network):
+def test_the_entry_is_a_convolution_after_space_to_depth(network):
     x = channels(16, 24, 20)
     details = [
         torch.exp(-x[:, 6:]) * detail for detail in pet_details(x[:, 2:3], x[:, 1:2], (3, 7), network.guide_sizes)
     ]
-    expected = network.entry(fold(torch.cat([x, *details], dim=1)))
+    expected = network.entry(space_to_depth(torch.cat([x, *details], dim=1)))
     zero = torch.zeros_like(x[:, :1])
-    noisy = network.entry(fold(torch.cat([x[:, :1], zero.expand(-1, 11, -1, -1, -1)], dim=1)))
+    noisy = network.entry(space_to_depth(torch.cat([x[:, :1], zero.expand(-1, 11, -1, -1, -1)], dim=1)))
     noisy = noisy - network.entry.bias.view(1, -1, 1, 1, 1)
     torch.testing.assert_close(network.prepare(x[:, 1:]) + noisy, expected, rtol=1e-4, atol=1e-4)
 

@@ -102,7 +102,7 @@ def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model,
     counted = sum(series.GetTableNode().GetTable().GetColumn(1).GetValue(row) for row in range(80))
     assert counted == sum(json.loads(results[0].GetAttribute("CSRDDenoise.Summary"))["histogram_counts"])
     assert ui.resultsTable.rowCount >= 3
-    assert ui.resultsTable.item(2, 0).text() == "Total activity"
+    assert ui.resultsTable.item(2, 0).text() == "Change of total activity"
     legend = SLICER.modules.colors.logic().GetColorLegendDisplayNode(results[1])
     assert legend.GetVisibility() and legend.GetTitleText() == "denoised - PET"
     # save, close, load

@@ -189,14 +189,15 @@ def summary_rows(summary: "Mapping[str, Any]", unit: str) -> "list[tuple[str, st
     rows = [
         (_("Mean difference in the head"), f"{summary['mean_change']:+.5g} {unit}".strip()),
         (_("Largest difference"), f"{summary['max_change']:.5g} {unit}".strip()),
-        (_("Total activity"), f"{summary['total_change_percent']:+.2f} %"),
     ]
+    if summary["total_change_percent"] is not None:
+        rows.append((_("Change of total activity"), f"{summary['total_change_percent']:+.2f} %"))
     before, after = summary.get("noise_before_percent"), summary.get("noise_after_percent")
     if before is not None and after is not None:
         centre = ", ".join(f"{value:.0f}" for value in summary["reference_centre_ras"])
         rows += [
             (NOISE_NAME, f"{before:.1f} → {after:.1f} %"),
-            (_("The cube lies at"), _("R, A, S = {centre} mm").format(centre=centre)),
+            (_("Centre of the cube"), _("R, A, S = {centre} mm").format(centre=centre)),
         ]
     return rows
 

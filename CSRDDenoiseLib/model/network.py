@@ -1,4 +1,4 @@
-"""Our default score network: a 3D residual U-Net on folded voxels, cheap per voxel and the same everywhere."""
+"""Our default score network: a 3D residual U-Net after space-to-depth, cheap per voxel and shift-invariant."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch.nn import functional as F
 
 from .details import details_reach, pet_details, tissue_reach, tissue_regression
 
-FOLD = 2
+BLOCK = 2
 MR, LOW_DOSE, LOG_NOISE_LEVEL, TISSUE = 0, 1, 5, slice(8, None)
 
 
 class ResidualUNet3d(nn.Module):
-    """A 3D U-Net whose finest level works on 2 x 2 x 2 voxels folded into channels.
+    """A 3D U-Net whose finest level works on 2 x 2 x 2 voxels as channels (space-to-depth).
 
     Four choices shape it:
 
-    * voxels are folded into channels at the entry and unfolded at the exit (as FFDNet does in 2D, Zhang et al. 2018),
+    * space-to-depth at the entry and its inverse at the exit (as FFDNet does in 2D, Zhang et al. 2018),
       so that every convolution runs on an eighth of the voxels with wide, efficient channels;
     * normalisation is over the channels of each voxel (as in ConvNeXt), never over space, and there is no attention:
       what the network computes for a voxel depends on its surroundings only, not on where a patch was cut, and a
@@ -58,19 +58,19 @@ class ResidualUNet3d(nn.Module):
     ):
         super().__init__()
         self.in_channels = in_channels
-        self.multiple = FOLD * 2 ** (len(widths) - 1)
+        self.multiple = BLOCK * 2 ** (len(widths) - 1)
         self.detail_sizes, self.guide_sizes, self.detail_gain = tuple(detail_sizes), tuple(guide_sizes), detail_gain
         self.tissue_sizes = tuple(tissue_sizes)
         reach = max(details_reach(detail_sizes, guide_sizes), *(tissue_reach(size) for size in tissue_sizes), 0)
-        self.reach = reach + 2 * FOLD - 1
+        self.reach = reach + 2 * BLOCK - 1
         self.embedding = NoiseEmbedding(embedding)
         details = len(detail_sizes) + len(guide_sizes) + 1 + len(tissue_sizes)
-        self.entry = nn.Conv3d((in_channels + details) * FOLD**3, widths[0], 3, padding=1)
+        self.entry = nn.Conv3d((in_channels + details) * BLOCK**3, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths, blocks))
         self.shrink = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.grow = nn.ModuleList(nn.Conv3d(b, a * 8, 1) for a, b in zip(widths, widths[1:]))
         self.up = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths[:-1], blocks))
-        self.exit = nn.Conv3d(widths[0], FOLD**3, 3, padding=1)
+        self.exit = nn.Conv3d(widths[0], BLOCK**3, 3, padding=1)
         start_at_zero(self.exit)
 
     def forward(self, channels: Tensor, c_noise: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ class ResidualUNet3d(nn.Module):
             x = level_blocks(x, embedding)
             skips.append(x)
         for level in reversed(range(len(self.up))):
-            x = skips[level] + _channels_last(unfold(self.grow[level](x)))
+            x = skips[level] + _channels_last(depth_to_space(self.grow[level](x)))
             x = self.up[level](x, embedding)
-        return unfold(self.exit(x))
+        return depth_to_space(self.exit(x))
 
     def _with_details(self, condition: Tensor) -> Tensor:
         mr, low_dose, log_noise = (condition[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
@@ -109,14 +109,14 @@ class ResidualUNet3d(nn.Module):
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
         """The entry of ``part`` of the input channels; its bias goes with the condition.
 
-        A convolution of folded voxels is one of voxels as they are, with taps twice as dense and a stride of 2; that
-        form needs no folding, and is several times faster where there are few channels.
+        A convolution after space-to-depth is one of the voxels themselves, with taps twice as dense and a stride of 2;
+        that form needs no rearrangement and is several times faster where there are few channels.
         """
         # the name is taken over, so that what was rearranged can be freed
         channels = _channels_last(channels)
-        taps = _channels_last(unfold(self.entry.weight)[:, part])
+        taps = _channels_last(depth_to_space(self.entry.weight)[:, part])
         bias = self.entry.bias if part.start else None
-        return F.conv3d(channels, taps, bias, stride=FOLD, padding=FOLD)
+        return F.conv3d(channels, taps, bias, stride=BLOCK, padding=BLOCK)
 
 
 class ResidualBlock(nn.Module):
@@ -178,18 +178,18 @@ def start_at_zero(layer: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
-def fold(x: Tensor) -> Tensor:
+def space_to_depth(x: Tensor) -> Tensor:
     """(N, C, D, H, W) -> (N, 8 C, D/2, H/2, W/2): each 2 x 2 x 2 neighbourhood becomes channels."""
     n, c, d, h, w = x.shape
-    x = x.reshape(n, c, d // FOLD, FOLD, h // FOLD, FOLD, w // FOLD, FOLD)
-    return x.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, FOLD**3 * c, d // FOLD, h // FOLD, w // FOLD)
+    x = x.reshape(n, c, d // BLOCK, BLOCK, h // BLOCK, BLOCK, w // BLOCK, BLOCK)
+    return x.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, BLOCK**3 * c, d // BLOCK, h // BLOCK, w // BLOCK)
 
 
-def unfold(x: Tensor) -> Tensor:
-    """The inverse of :func:`fold`: (N, 8 C, D, H, W) -> (N, C, 2D, 2H, 2W)."""
+def depth_to_space(x: Tensor) -> Tensor:
+    """The inverse of :func:`space_to_depth`: (N, 8 C, D, H, W) -> (N, C, 2D, 2H, 2W)."""
     n, c, d, h, w = x.shape
-    x = x.reshape(n, FOLD, FOLD, FOLD, c // FOLD**3, d, h, w)
-    return x.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(n, c // FOLD**3, d * FOLD, h * FOLD, w * FOLD)
+    x = x.reshape(n, BLOCK, BLOCK, BLOCK, c // BLOCK**3, d, h, w)
+    return x.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(n, c // BLOCK**3, d * BLOCK, h * BLOCK, w * BLOCK)
 
 
 def _blocks(width: int, count: int, embedding: int) -> Level:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .network import FOLD, NoiseEmbedding, fold, unfold
+from .network import BLOCK, NoiseEmbedding, depth_to_space, space_to_depth
 
 _MLP_RATIO = 4
 
@@ -42,21 +42,21 @@ class DiffusionTransformer3d(nn.Module):
         embedding: int = 128,
     ):
         super().__init__()
-        self.in_channels, self.multiple = in_channels, FOLD * window
+        self.in_channels, self.multiple = in_channels, BLOCK * window
         self.embedding = NoiseEmbedding(embedding)
-        self.entry = nn.Linear(in_channels * FOLD**3, width)
+        self.entry = nn.Linear(in_channels * BLOCK**3, width)
         shifts = [index % 2 * window // 2 for index in range(blocks)]
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, window, shift, embedding) for shift in shifts)
         self.norm = nn.LayerNorm(width)
-        self.exit = _zero(nn.Linear(width, FOLD**3))
+        self.exit = _zero(nn.Linear(width, BLOCK**3))
 
     def forward(self, channels: Tensor, c_noise: Tensor) -> Tensor:
         """Return F, (N, 1, D, H, W), for channels (N, C, D, H, W) and noise condition c_noise (N,)."""
         embedding = self.embedding(c_noise)
-        tokens = self.entry(fold(channels).movedim(1, -1))
+        tokens = self.entry(space_to_depth(channels).movedim(1, -1))
         for block in self.blocks:
             tokens = block(tokens, embedding)
-        return unfold(self.exit(self.norm(tokens)).movedim(-1, 1))
+        return depth_to_space(self.exit(self.norm(tokens)).movedim(-1, 1))
 
 
 class TransformerBlock(nn.Module):

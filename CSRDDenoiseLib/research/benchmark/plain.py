@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from ...model.bundle import Model
 from ...model.edm import Preconditioned, in_memory_format
-from ...model.network import FOLD, ResidualUNet3d, fold
+from ...model.network import BLOCK, ResidualUNet3d, space_to_depth
 
 
 class PlainResidualUNet3d(ResidualUNet3d):
     """:class:`ResidualUNet3d` whose entry applies space-to-depth first, as its definition says."""
 
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
-        weight = self.entry.weight.unflatten(1, (FOLD**3, -1))[:, :, part].flatten(1, 2)
-        return F.conv3d(fold(channels), weight, self.entry.bias if part.start else None, padding=1)
+        weight = self.entry.weight.unflatten(1, (BLOCK**3, -1))[:, :, part].flatten(1, 2)
+        return F.conv3d(space_to_depth(channels), weight, self.entry.bias if part.start else None, padding=1)
 
 
 def plain_denoiser(model: Model) -> Preconditioned:
