@@ -180,7 +180,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         outputs = outputs or Outputs()
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
         check_outputs(outputs, inputs.values())
-        files, sources = RunFiles(), {}
+        files = RunFiles()
+        sources: dict[str, Any] = {}
         request = {"command": "denoise", "model": model or None, "settings": settings.as_dict()}
         return self._begin(
             files,

@@ -1,7 +1,7 @@
 """The choices of the panel, kept in the scene, what a user chose last as defaults, and the lists that show them."""
 
 import json
-from typing import Annotated, Any, Callable, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
 
 import qt
 import slicer
@@ -64,6 +64,12 @@ class CSRDDenoiseParameterNode:
     model: str = ""
     settings: RunSettings
 
+    if TYPE_CHECKING:  # what the wrapper adds
+
+        def __init__(self, node: Any = None) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
 
 def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
     """Return the settings of a run as the panel shows them.
@@ -93,7 +99,7 @@ def apply_preset(parameters: CSRDDenoiseParameterNode, preset: str) -> None:
         parameters.settings.steps = wanted.steps
         parameters.settings.samples = wanted.samples
         parameters.settings.overlap = wanted.overlap
-        parameters.settings.patchSize = wanted.patch_size or 0
+        parameters.settings.patchSize = wanted.patch_size if isinstance(wanted.patch_size, int) else 0
         parameters.makeUncertainty = wanted.has_uncertainty
 
 

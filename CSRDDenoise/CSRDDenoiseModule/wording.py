@@ -108,8 +108,8 @@ def mr_warnings(
         return [*warnings, _("This is the PET itself; choose the MR, or none.")]
     if modality_of(mr) == "PT":
         warnings.append(_("This looks like a PET; choose the MR here."))
-    boxes = [world_bounds(node) for node in (pet, mr) if node is not None]
-    gap = gap_mm(*boxes) if len(boxes) == 2 and all(box is not None for box in boxes) else 0.0
+    first, second = (None if node is None else world_bounds(node) for node in (pet, mr))
+    gap = 0.0 if first is None or second is None else gap_mm(first, second)
     if gap > 0:
         apart = _("It does not overlap the PET: they are {gap:.0f} mm apart. Tick 'Register MR to PET'.")
         warnings.append(apart.format(gap=gap))

@@ -336,6 +336,6 @@ def _error_of(message: dict[str, Any], cancelling: bool) -> tuple[Exception, str
     if cancelling or message.get("kind") == errors.Cancelled.__name__:
         return errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED
     kind = getattr(errors, str(message.get("kind")), errors.CSRDError)
-    error = kind(message.get("message", "The run failed."))
+    error: Any = kind(message.get("message", "The run failed."))
     error.details = message.get("details", "")
     return error, FAILED

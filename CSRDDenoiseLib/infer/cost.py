@@ -68,7 +68,3 @@ def seconds_and_bytes(
     normalising_bytes = speed.bytes_per_field_voxel * field_voxels
     most_bytes = max(sampling_bytes + _INPUT_BYTES * field_voxels, normalising_bytes)
     return seconds, speed.bytes_resident + LOADED_BYTES + most_bytes
-
-
-# the panel's names, until it follows
-Calibration, calibration_from = DeviceSpeed, speed_from

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
 
@@ -35,7 +36,7 @@ def field_voxels(shape: Sequence[int], spacing: Sequence[float], voxel_spacing_m
     return int(np.prod([max(count * step / voxel_spacing_mm, 1.0) for count, step in zip(shape, spacing)]))
 
 
-def gap_mm(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+def gap_mm(one: ArrayLike, other: ArrayLike) -> float:
     """Return how far two boxes, [low corner, high corner] in mm each, are apart; 0 where they touch or overlap."""
     (low, high), (other_low, other_high) = np.asarray(one, float), np.asarray(other, float)
     apart = np.maximum(np.maximum(other_low - high, low - other_high), 0.0)
