@@ -86,7 +86,7 @@ class DenoiseSettings:
     def __post_init__(self) -> None:
         if isinstance(self.patch_size, list):
             object.__setattr__(self, "patch_size", tuple(self.patch_size))
-        if self.keep_above_mm == INFINITE:
+        if self.keep_above_mm == INFINITE:  # type: ignore[comparison-overlap]  # as a record has it
             object.__setattr__(self, "keep_above_mm", math.inf)
         self._check_types()
         if self.sampler not in SAMPLERS:

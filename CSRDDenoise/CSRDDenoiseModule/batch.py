@@ -206,12 +206,12 @@ def read_table(path: Path) -> "list[tuple[Path, Optional[Path]]]":
             rows = list(csv.DictReader(stream, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The table '{path}' cannot be read: {error}.") from error
-    pairs = []
+    pairs: list[tuple[Path, Optional[Path]]] = []
     for number, row in enumerate(rows, start=2):
         pet, mr = ((row.get(name) or "").strip() for name in COLUMNS)
         if not pet:
             raise InputError(f"Line {number} of '{path.name}' has no PET; the columns are 'pet' and 'mr', tab between.")
-        found = tuple(path.parent / name if name and name != "n/a" else None for name in (pet, mr))
+        found = path.parent / pet, (path.parent / mr if mr and mr != "n/a" else None)
         gone = next((str(each) for each in found if each is not None and not each.exists()), None)
         if gone is not None:
             raise InputError(f"Line {number} of '{path.name}' names '{gone}', which does not exist.")

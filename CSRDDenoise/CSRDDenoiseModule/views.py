@@ -153,7 +153,8 @@ class Results:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
         pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
         if pet is not None:
-            self._comparison.show(Shown(pet, denoised, *(part_of(node, denoised) for node in maps), summary))
+            difference, uncertainty, support = (part_of(node, denoised) for node in maps)
+            self._comparison.show(Shown(pet, denoised, difference, uncertainty, support, summary))
             self._ui.fadeSlider.value = 0.0
 
     def leave(self) -> None:

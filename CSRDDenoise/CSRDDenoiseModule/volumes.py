@@ -26,7 +26,7 @@ _DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{prop
 _UNITS_KEY, _SUV_TYPE_KEY = "0054|1001", "0054|1006"
 _SUV = re.compile(r"\{SUV(\w*)\}g/ml", re.IGNORECASE)
 
-Volume = slicer.vtkMRMLScalarVolumeNode
+Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
 
 
 # Nodes to files: the user's nodes are read and never changed
