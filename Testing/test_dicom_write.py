@@ -148,6 +148,7 @@ def run(pet: Path, model: Path, **request):
     return denoise_files(FileRequest(pet, **request), settings_from_preset("fast", device="cpu"), model)
 
 
+@pytest.mark.slow
 def test_run_from_dicom_to_dicom(pet_series, model_folder, tmp_path):
     result = run(pet_series, model_folder, output=tmp_path / "out", difference=tmp_path / "change")
     assert {path.name for path in tmp_path.iterdir()} == {"out", "change", "out_provenance.json"}
@@ -162,6 +163,7 @@ def test_run_from_dicom_to_dicom(pet_series, model_folder, tmp_path):
     assert volume_suv(read(tmp_path / "out", "PET")).factor == volume_suv(read(pet_series, "PET")).factor
 
 
+@pytest.mark.slow
 def test_run_in_suv(pet_series, model_folder, tmp_path):
     result = run(pet_series, model_folder, output=tmp_path / "out.nii.gz", output_unit="suv")
     factor = volume_suv(read(pet_series, "PET")).factor
