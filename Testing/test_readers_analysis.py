@@ -229,6 +229,7 @@ def pairs(tmp_path):
     return study, key, folder, answer_all(study, key, folder, rule)
 
 
+@pytest.mark.slow
 def test_report_of_pairs(pairs, tmp_path, capsys):
     _, _, folder, paths = pairs
     output = tmp_path / "report"
@@ -246,6 +247,7 @@ def test_report_of_pairs(pairs, tmp_path, capsys):
     assert len(kappas) == 1 + 3
 
 
+@pytest.mark.slow
 def test_report_of_ratings(tmp_path, capsys):
     table = write_table(tmp_path, cases=10, methods=("low", "denoised"))
     study, key, folder = make_study(tmp_path, table, ("noise", "lesion"), readers=3)

@@ -94,8 +94,8 @@ def _first_answers(rows: pd.DataFrame, chosen: Sequence[bool]) -> pd.DataFrame:
 
 def _table(chosen: pd.DataFrame, values: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     """Return values as readers x cases, with every reader there is, so that one without an answer is missed."""
-    table = pd.crosstab(chosen["reader"], chosen["case"], values=values, aggfunc="mean")
-    return table.reindex(sorted(set(rows["reader"]))) if len(chosen) else table
+    table = values.groupby([chosen["reader"], chosen["case"]]).mean().unstack()
+    return table.reindex(sorted(set(rows["reader"]))) if len(chosen) else pd.DataFrame()
 
 
 def _won(pairs: pd.DataFrame, method: str) -> pd.Series:
