@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ pytest.importorskip(
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
 
 
@@ -47,3 +50,23 @@ def test_a_breach_is_detected(module, line, tmp_path):
         file.write(f"\n{line}\n")
     result = lint(tmp_path)
     assert result.returncode == 1 and "BROKEN" in result.stdout, result.stdout + result.stderr
+
+
+def drawn() -> list[str]:
+    """The modules of the library in the order of the picture, top first."""
+    picture = re.search(r"^    CSRDDenoiseLib/.*?(?=^    Testing)", ARCHITECTURE, re.M | re.S).group()
+    return [name.replace(".py", "").rstrip("/") for name in re.findall(r"^      ([\w.]+/?) ", picture, re.M)]
+
+
+def test_the_picture_is_the_folder():
+    present = {path.stem for path in (ROOT / "CSRDDenoiseLib").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert sorted(drawn()) == sorted(present - {"__init__", "__main__", "__pycache__"})
+
+
+def test_the_picture_is_the_contract():
+    contract = configparser.ConfigParser()
+    contract.read(ROOT / ".importlinter", encoding="utf-8")
+    layers = contract["importlinter:contract:layers"]["layers"].split("\n")
+    place = {name: row for row, layer in enumerate(layers) for name in re.findall(r"\w+", layer)}
+    rows = [place[name] for name in drawn()]
+    assert rows == sorted(rows)
