@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments import check_folder, number
 from .interrupts import keeping
+
+if TYPE_CHECKING:
+    from ..research.training.config import TrainingConfig
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,6 +26,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call goes on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--export-only", action="store_true", help="only write the model of the last checkpoint")
+    parser.add_argument(
+        "--score",
+        choices=("validation", "test"),
+        help="train nothing: score OUTPUT/model (or --model) on phantoms of the scanner families for validation, which "
+        "also gives its rule for --keep-above, or on those for the report; writes OUTPUT/scores-PART.json",
+    )
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="to score; default: OUTPUT/model")
+    parser.add_argument(
+        "--phantoms", default="8", metavar="N|I,J,K", help="to score: how many, or their numbers (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     check_values(config)
     check_folder(config.output)
+    if args.score:
+        return _score(config, args)
     if not args.export_only:
         with keeping(lambda: _kept(config.output)):
             run_ = TrainingRun(config, str(choose_device(args.device)))
@@ -47,6 +64,31 @@ def run(args: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         raise InputError(str(error)) from error
     print(f"Model '{metadata.name}' after {metadata.training['steps']} steps: {config.output / 'model'}")
+    return 0
+
+
+def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
+    """Score a model and write the scores; on validation its rule for what to keep goes into the model's metadata."""
+    from ..model.bundle import load_model, set_keep
+    from ..research.training.pool import pool_of
+    from ..research.training.scoring import keep_rule, score_pool, summarise, write_rows
+    from ..research.training.split import load_split
+
+    folder = args.model or str(config.output / "model")
+    model = load_model(folder)
+    pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
+    numbers = [int(each) for each in args.phantoms.split(",")] if "," in args.phantoms else range(int(args.phantoms))
+    rows = []
+    for phantom in numbers:
+        pool.simulate(phantom)
+        rows += score_pool(model, pool, [phantom])
+        print(json.dumps(summarise(rows[-len(pool.doses_of(phantom)) :], model.metadata.keep)), flush=True)
+    rule = keep_rule(rows) if args.score == "validation" else model.metadata.keep
+    path = config.output / f"scores-{args.score}.json"
+    write_rows(rows, rule, path)
+    if args.score == "validation":
+        set_keep(model.folder, rule)
+    print(f"Scores of {len(rows)} scans: {path}")
     return 0
 
 

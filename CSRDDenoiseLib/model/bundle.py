@@ -307,6 +307,15 @@ def add_recipe(folder: Union[str, Path], recipe: Recipe, calibration: dict[str, 
     _rewrite(folder, replace(metadata, recipes=recipes, extra=extra))
 
 
+def set_keep(folder: Union[str, Path], rule: dict[str, Any]) -> None:
+    """Set what results of a model folder keep of the measured PET (``keep`` of the metadata); the weights stay.
+
+    Raises:
+        ModelError: the metadata is damaged, incomplete, or of a newer format.
+    """
+    _rewrite(Path(folder), replace(read_metadata(Path(folder)), keep=rule))
+
+
 def _rewrite(folder: Path, metadata: ModelMetadata) -> None:
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         staged = Path(staging) / METADATA_FILE
