@@ -57,6 +57,7 @@ ARCHITECTURES = {
     "ResidualUNet3d": "network",
     "DDPMpp3d": "ddpmpp",
     "MultiViewUNet2d": "multiview",
+    "PairedUNet3d": "paired",
     "DiffusionTransformer3d": "transformer",
     "TissueRegression": "regression",
 }

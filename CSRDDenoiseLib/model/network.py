@@ -82,7 +82,11 @@ class ResidualUNet3d(nn.Module):
 
         It is the same at every noise level, so a sampler asks for it once.
         """
-        return self._enter(self._with_details(condition), slice(1, None))
+        return self.prepare_detailed(self.with_details(condition))
+
+    def prepare_detailed(self, detailed: Tensor) -> Tensor:
+        """Return what :meth:`prepare` does, for a condition from :meth:`with_details`."""
+        return self._enter(detailed, slice(1, None))
 
     def evaluate(self, noisy: Tensor, prepared: Tensor, c_noise: Tensor) -> Tensor:
         """Return F, (N, 1, D, H, W), for the scaled noisy residual (N, 1, D, H, W) and a prepared condition."""
@@ -98,7 +102,8 @@ class ResidualUNet3d(nn.Module):
             x = self.up[level](x, embedding)
         return depth_to_space(self.exit(x))
 
-    def _with_details(self, condition: Tensor) -> Tensor:
+    def with_details(self, condition: Tensor) -> Tensor:
+        """Return the condition (N, C - 1, D, H, W) and the PET's details behind it, the same for all weights."""
         mr, low_dose, log_noise = (condition[:, index : index + 1] for index in (MR, LOW_DOSE, LOG_NOISE_LEVEL))
         details = pet_details(low_dose, mr, self.detail_sizes, self.guide_sizes)
         maps = condition[:, TISSUE]

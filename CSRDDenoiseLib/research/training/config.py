@@ -42,6 +42,9 @@ class TrainingConfig:
             above the residual, so that the noisy residual holds no information, and the smallest far below its noise.
         start_from: a model of this architecture whose weights and sigma_data to begin with: the name of a bundled one,
             or a folder, written with a slash.
+        mean_model: a model of this architecture that gives the posterior mean, told as ``start_from``; the run then is
+            for the draws alone, at noise levels up to ``switch_sigma``, and its model is the pair of both.
+        switch_sigma: noise level from which on the posterior mean's network is used, as a multiple of sigma_data.
         doses: dose fractions to train on; beside a ``dose_range`` only those of validation.
         dose_range: smallest and largest dose fraction; every phantom then has its own, as many as ``doses``, spread
             over the range on a logarithmic scale.
@@ -87,6 +90,8 @@ class TrainingConfig:
     sigma_data: Optional[float] = None
     sigma_range: tuple[float, float] = (0.02, 40.0)
     start_from: Optional[str] = None
+    mean_model: Optional[str] = None
+    switch_sigma: float = 5.0
     doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
     dose_range: Optional[tuple[float, float]] = None
     unseen_doses: tuple[float, ...] = (1 / 10,)
@@ -146,7 +151,7 @@ class TrainingConfig:
     @property
     def mean_from(self) -> str:
         """The network's input for the posterior mean, as in a model's metadata."""
-        return "zero" if self.prior_share > 0 else "noise"
+        return "zero" if self.prior_share > 0 or self.mean_model else "noise"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
@@ -163,7 +168,7 @@ def load_config(path: Path) -> TrainingConfig:
     config = structure(read_yaml(path), TrainingConfig, where, text=True)
     folders = {name: getattr(config, name) for name in ("anatomy", "output", "data", "split")}
     placed = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
-    if "/" in (config.start_from or ""):
-        # a name without a slash is that of a bundled model
-        return replace(config, **placed, start_from=str((path.parent / str(config.start_from)).resolve()))
-    return replace(config, **placed)
+    # a name without a slash is that of a bundled model
+    models = {name: str(getattr(config, name)) for name in ("start_from", "mean_model")}
+    folders_of_models = {name: str((path.parent / text).resolve()) for name, text in models.items() if "/" in text}
+    return replace(config, **placed, **folders_of_models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import torch
 
 from ...checks.noise import KEY as NOISE_KEY
-from ...model.bundle import CHANNELS, ModelMetadata, build_network, save_model
+from ...errors import InputError
+from ...model.bundle import CHANNELS, ModelMetadata, build_network, load_model, save_model
 from .checkpoint import TrainingState, check_finite, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
@@ -34,8 +36,11 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     if saved is None:
         raise FileNotFoundError(f"There is no checkpoint in '{config.output}' yet.")
     state = TrainingState(**saved["state"])
-    network = build_network(config.architecture)
+    architecture = dict(config.architecture)
     weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
+    if config.mean_model is not None:
+        architecture, weights = _paired(config, state.sigma_data, weights)
+    network = build_network(architecture)
     network.load_state_dict(weights)
     # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
     network = network.half()
@@ -47,7 +52,7 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     metadata = ModelMetadata(
         name=config.name,
         description=f"Brain PET with MR, trained on simulated PET of dose {doses} (several tracers and scanners).",
-        architecture=dict(config.architecture),
+        architecture=architecture,
         sigma_data=state.sigma_data,
         sigma_min=config.sigma_range[0] * state.sigma_data,
         sigma_max=config.sigma_range[1] * state.sigma_data,
@@ -64,6 +69,21 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     )
     save_model(folder, network, metadata)
     return metadata
+
+
+def _paired(config: TrainingConfig, sigma_data: float, draws: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Architecture and weights of a run for draws together with the model of the posterior mean.
+
+    Raises:
+        InputError: that model is of another architecture or sigma_data.
+    """
+    mean = load_model(str(config.mean_model))
+    if mean.metadata.architecture != config.architecture or mean.metadata.sigma_data != sigma_data:
+        raise InputError(f"The model '{config.mean_model}' for the mean has another architecture or sigma_data.")
+    switch = round(math.log(config.switch_sigma * sigma_data) / 4, 6)
+    architecture = {**config.architecture, "type": "PairedUNet3d", "switch": switch}
+    parts = {"mean": mean.denoiser.model.state_dict(), "draws": draws}
+    return architecture, {f"{part}.{name}": value for part, each in parts.items() for name, value in each.items()}
 
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from .pool import Pool, pool_of, residual_rms
 from .readiness import anatomies, check_network, claim_pool
 from .simulators import Simulators
 from .split import load_or_make_split
-from .validation import validate
+from .validation import validate, validate_draws
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +196,9 @@ class TrainingRun:
         wanted = self.config.validation_phantoms
         for phantom in range(wanted):
             self.validation_pool.simulate(phantom)
+        if self.config.mean_model:
+            self._log(event="validation", draws=validate_draws(self.average, self.validation_pool, wanted))
+            return
         scores = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
         self._log(event="validation", **scores)
 

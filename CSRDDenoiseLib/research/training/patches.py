@@ -77,7 +77,8 @@ class PatchSource:
     def _sigmas(self, rng: np.random.Generator, count: int) -> Tensor:
         centre = np.log(self.config.sigma_centre * self.sigma_data)
         drawn = np.exp(rng.normal(centre, self.config.sigma_spread, count))
-        return torch.from_numpy(np.minimum(drawn, self.sigma_max).astype(np.float32))
+        most = self.sigma_max if self.config.mean_model is None else self.config.switch_sigma * self.sigma_data
+        return torch.from_numpy(np.minimum(drawn, most).astype(np.float32))
 
     def _patch(self, rng: np.random.Generator, phantoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         config, phantom = self.config, int(rng.integers(phantoms))

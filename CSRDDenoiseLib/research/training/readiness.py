@@ -111,8 +111,9 @@ def check_network(config: TrainingConfig) -> None:
         )
     if config.patch % network.multiple:
         raise InputError(f"The setting 'patch' is {config.patch}; it must be a multiple of {network.multiple}.")
-    if config.start_from is not None:
-        read_metadata(find_model(config.start_from))
+    for model in (config.start_from, config.mean_model):
+        if model is not None:
+            read_metadata(find_model(model))
 
 
 def claim_pool(pool: Pool, rank: int = 0) -> None:

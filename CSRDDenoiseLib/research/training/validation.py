@@ -51,6 +51,28 @@ def validate(
 
 
 @torch.no_grad()
+def validate_draws(denoiser: Preconditioned, pool: Pool, phantoms: int) -> dict[str, float]:
+    """Root mean square error of D in the head at noise levels below the posterior mean's, relative to sigma_data.
+
+    The first dose of each phantom, at sigma of 0.1, 0.3, 1 and 3 times sigma_data; the noise is fixed by the phantom.
+    """
+    errors: dict[str, list[float]] = {}
+    for phantom in range(phantoms):
+        example = pool.load(phantom, pool.doses_of(phantom)[0])
+        residual, noise = (
+            example.residual,
+            torch.randn(example.mask.shape, generator=torch.Generator().manual_seed(phantom)),
+        )
+        for level in (0.1, 0.3, 1.0, 3.0):
+            sigma = level * denoiser.sigma_data
+            noisy = torch.from_numpy(residual) + sigma * noise
+            given = estimate_residual(denoiser, example, noisy, sigma) / np.float32(example.terms.unit)
+            error = float(np.sqrt(np.mean((given - residual)[example.mask] ** 2))) / denoiser.sigma_data
+            errors.setdefault(f"{level:g}", []).append(error)
+    return {name: round(float(np.mean(values)), 4) for name, values in errors.items()}
+
+
+@torch.no_grad()
 def estimate_residual(denoiser: Preconditioned, example: Example, start: torch.Tensor, sigma_max: float) -> np.ndarray:
     """Posterior mean of the residual of a whole head, D at sigma_max of ``start``: (D, H, W)."""
     shape, device = example.mask.shape, next(denoiser.parameters()).device
