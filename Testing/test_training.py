@@ -300,6 +300,26 @@ def test_the_recipe_of_the_bundled_model_trains_and_its_model_denoises_to_noise_
 
 
 @pytest.mark.slow
+def test_a_run_for_the_draws_is_exported_with_the_model_of_the_mean(banded, tmp_path):
+    first = replace(banded, doses=(1 / 4, 1 / 8), steps=1, output=tmp_path / "mean", data=tmp_path / "data")
+    TrainingRun(first).run()
+    export_model(first, tmp_path / "mean-model")
+    second = replace(first, output=tmp_path / "draws", mean_model=str(tmp_path / "mean-model"), prior_share=0.0)
+    second = replace(second, sigma_data=load_model(tmp_path / "mean-model").metadata.sigma_data)
+    run = TrainingRun(second)
+    run.run()
+    last = json.loads((second.output / "log.jsonl").read_text().splitlines()[-1])
+    assert set(last["draws"]) == {"0.1", "0.3", "1", "3"}
+    batches = [run.source.batch(step, 1) for step in range(40)]
+    assert max(float(batch.sigma.max()) for batch in batches) <= 5.001 * run.state.sigma_data
+    metadata = export_model(second, tmp_path / "pair")
+    pair, mean = load_model(tmp_path / "pair"), load_model(tmp_path / "mean-model")
+    assert metadata.architecture["type"] == "PairedUNet3d" and metadata.mean_from == "zero"
+    for one, other in zip(pair.denoiser.model.mean.parameters(), mean.denoiser.model.parameters()):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.slow
 def test_a_patch_with_more_noise_is_told_so_and_its_residual_leads_to_noise_free(banded):
     run = TrainingRun(replace(banded, lesions=0, mr_dropout=0.0))
     run._wait_for_pool()
