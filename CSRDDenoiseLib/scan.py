@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from .errors import InputError
 from .io.grid import Grid
-from .thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_THRESHOLD
+from .thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_LENGTH_MM, HEAD_THRESHOLD, LONGEST_HEAD_MM
 
 HEAD_SMOOTHING_MM = 8.0
 HEAD_MARGIN_MM = 12.0
@@ -37,16 +37,18 @@ class Head:
         mask: boolean (D, H, W), the head with a margin; air is False.
         box: three slices, the bounding box of ``mask``.
         brain_mean: mean of the smoothed PET over its bright part, in the PET's unit; dividing by it normalises.
+        body_mm: length of the body that the head was taken from, from the vertex down; 0 where it was all head.
     """
 
     mask: np.ndarray
     box: tuple[slice, ...]
     brain_mean: float
+    body_mm: float = 0.0
 
     def cropped(self) -> Head:
         """Return the head in its own bounding box."""
         whole = tuple(slice(0, part.stop - part.start) for part in self.box)
-        return Head(self.mask[self.box].copy(), whole, self.brain_mean)
+        return Head(self.mask[self.box].copy(), whole, self.brain_mean, self.body_mm)
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,13 @@ class Scan:
         pet: (D, H, W) in the PET's unit.
         grid: where it lies.
         known_head: the head, where it is known already.
+        whole_field: take all that stands out, however long it is, instead of its head.
     """
 
     pet: np.ndarray
     grid: Grid
     known_head: Optional[Head] = None
+    whole_field: bool = False
 
     @classmethod
     def of_array(cls, pet: np.ndarray, spacing: Sequence[float], head: Optional[Head] = None) -> Scan:
@@ -89,7 +93,7 @@ class Scan:
         """
         found = self.known_head
         if found is None and self._calm is not None:
-            found = _head_in(self._calm, self.spacing)
+            found = _head_in(self._calm, self.spacing, self.whole_field)
         if found is None:
             raise InputError("No head was found in the PET: nothing in it stands out from the background.")
         return found
@@ -166,6 +170,8 @@ def smooth(volume: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.n
 def find_head(pet: np.ndarray, spacing: Sequence[float]) -> Optional[Head]:
     """Find the head in a PET volume from the PET alone; every threshold is relative, so units do not matter.
 
+    Of a body longer than :data:`~CSRDDenoiseLib.thresholds.LONGEST_HEAD_MM` it is the uppermost part.
+
     Returns:
         The head, or None when nothing in the volume stands out.
     """
@@ -190,18 +196,30 @@ def _foreground(smoothed: np.ndarray) -> np.ndarray:
     return smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, BRIGHT_QUANTILE))
 
 
-def _head_in(calm: _Calm, spacing: Sequence[float]) -> Optional[Head]:
+def _head_in(calm: _Calm, spacing: Sequence[float], whole_field: bool = False) -> Optional[Head]:
     smoothed = calm.smoothed
     if float(np.quantile(smoothed, BRIGHT_QUANTILE)) <= 0:
         return None
     mask = _largest_component(_foreground(smoothed))
     if not mask.any():
         return None
+    body_mm = 0.0 if whole_field else _too_long_mm(mask, spacing)
+    if body_mm:
+        top = int(np.flatnonzero(mask.any(axis=(1, 2)))[-1]) + 1
+        mask[: max(top - round(HEAD_LENGTH_MM / spacing[0]), 0)] = False
     level = float(np.quantile(smoothed[mask], 0.95))
     brain = mask & (smoothed > BRAIN_THRESHOLD * level)
     brain_mean = float(smoothed[brain].mean(dtype=np.float64)) * calm.peak
     mask = _grow(mask, spacing, HEAD_MARGIN_MM)
-    return Head(mask=mask, box=ndimage.find_objects(mask.astype(np.uint8))[0], brain_mean=brain_mean)
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return Head(mask=mask, box=box, brain_mean=brain_mean, body_mm=body_mm)
+
+
+def _too_long_mm(mask: np.ndarray, spacing: Sequence[float]) -> float:
+    """Length of what stands out along z, in mm, where it is longer than a head; else 0."""
+    planes = np.flatnonzero(mask.any(axis=(1, 2)))
+    length = float((planes[-1] - planes[0] + 1) * spacing[0])
+    return length if length > LONGEST_HEAD_MM else 0.0
 
 
 def measure_normalising(side: int) -> float:

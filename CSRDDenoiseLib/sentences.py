@@ -48,6 +48,11 @@ HINTS: Mapping[str, Mapping[str, str]] = {
         SLICER: "choose the device 'cpu'",
         PYTHON: "set device='cpu'",
     },
+    "whole_field": {
+        CLI: "use --whole-field",
+        SLICER: "pass whole_field=True from the Python console",
+        PYTHON: "set whole_field=True",
+    },
     "precision": {
         CLI: "use --precision auto",
         SLICER: "choose the precision 'automatic'",
@@ -103,6 +108,8 @@ SENTENCES: Mapping[str, str] = {
     "first of them is number {first}: data are missing there. Export the PET again.",
     "cut.edges": "The head is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
     "cut the result is less certain, and the brain mean is taken from what is left.",
+    "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, were "
+    "denoised, and the rest is unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.",
     "head.small": "Only {head_ml:.0f} mL stand out in the PET, less than any head of the training ({limit_ml:.0f} mL "
     "and more): part of the head may be missing.",
     "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at "

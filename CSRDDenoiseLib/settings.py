@@ -66,6 +66,7 @@ class DenoiseSettings:
             the device computes faster in it and float32 elsewhere.
         nan_to_zero: replace NaN and infinity in the PET by zero instead of refusing it.
         register: move the MR rigidly to where it fits the PET best before it is used.
+        whole_field: denoise all that stands out in the PET; otherwise only the head of a longer body.
     """
 
     sampler: str = "dpmpp"
@@ -82,6 +83,7 @@ class DenoiseSettings:
     precision: str = "auto"
     nan_to_zero: bool = False
     register: bool = False
+    whole_field: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.patch_size, list):

@@ -149,7 +149,7 @@ def prepare(images: Images, job: Job) -> Prepared:
         inputs = _placed(_checked(images, settings, metadata), settings, stages.report)
         aligned = to_model_grid(inputs.pet, inputs.placed_mr, metadata.voxel_spacing_mm)
     with stages.stage("normalise"):
-        scan = Scan(aligned.pet, aligned.grid)
+        scan = Scan(aligned.pet, aligned.grid, whole_field=settings.whole_field)
         condition = make_condition(metadata.normalisation, scan, aligned.mr)
         covered = _covered(inputs, aligned, scan)
         judged = judge_input(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)

@@ -7,3 +7,9 @@ BRAIN_THRESHOLD = 0.4
 """Of the bright level of the head, or of the brain mean: more is brain."""
 
 BRIGHT_QUANTILE = 0.99
+
+LONGEST_HEAD_MM = 330.0
+"""From the vertex down; what is longer is head and trunk, or a whole body."""
+
+HEAD_LENGTH_MM = 250.0
+"""What is taken for the head of a longer body: from the vertex to the neck."""

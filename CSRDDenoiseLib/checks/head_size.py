@@ -1,11 +1,19 @@
-"""Is what stands out in the PET as large as a head?"""
+"""Is what stands out in the PET as large as a head, and no longer than one?"""
 
 from __future__ import annotations
 
 from ..findings import Finding, info, warning
 from ..scan import Scan
+from ..thresholds import HEAD_LENGTH_MM
 
 SMALLEST_HEAD_ML = 500.0
+
+
+def check_field(scan: Scan) -> tuple[Finding, ...]:
+    """Report that only the head of a longer body was taken."""
+    if not scan.head.body_mm:
+        return ()
+    return (warning("field.long", body_mm=round(scan.head.body_mm), head_mm=HEAD_LENGTH_MM),)
 
 
 def check_head_size(scan: Scan) -> Finding:

@@ -21,7 +21,7 @@ from .contrast import check_contrast
 from .counts import compare_counts
 from .cut import check_cut
 from .filtering import check_filtering
-from .head_size import SMALLEST_HEAD_ML, check_head_size
+from .head_size import SMALLEST_HEAD_ML, check_field, check_head_size
 from .noise import judge_noise, texture
 from .unit import check_unit
 from .voxels import check_voxels
@@ -66,6 +66,7 @@ def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Fi
         check_unit(units_of(pet), scan.brain_mean),
         check_voxels(pet.GetSpacing()),
         check_blank_slices(sitk.GetArrayViewFromImage(pet)),
+        *check_field(scan),
     )
     size = check_head_size(scan)
     if size.values["head_ml"] < SMALLEST_HEAD_ML:

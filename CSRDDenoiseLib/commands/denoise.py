@@ -74,6 +74,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     files.add_argument("--register", action="store_true", help="register the MR rigidly to the PET")
+    files.add_argument(
+        "--whole-field", action="store_true", help="denoise all of a field of view that is longer than a head"
+    )
     files.add_argument("--nan-to-zero", action="store_true", help="replace NaN and infinity in the inputs by zero")
     add_run_options(parser)
     parser.set_defaults(run=run)
@@ -156,7 +159,8 @@ def print_result(result: DenoiseResult, progress: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
-    settings = replace(settings_from_args(args), nan_to_zero=args.nan_to_zero, register=args.register)
+    flags = {name: getattr(args, name) for name in ("nan_to_zero", "register", "whole_field")}
+    settings = replace(settings_from_args(args), **flags)
     from ..denoise import FileRequest, denoise_files
     from ..replay import check_inputs, load_same_model, read_replay
     from ..request import INPUT_NAMES

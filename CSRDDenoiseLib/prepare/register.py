@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from ..findings import Finding, info, warning
 from ..io.grid import Grid
 from ..scan import find_head, smooth
+from ..thresholds import LONGEST_HEAD_MM
 
 SEED = 1
 BINS = 32
@@ -151,7 +152,7 @@ def _ignore(_done: int, _of: int) -> None:
 
 def make_pair(pet: sitk.Image, mr: sitk.Image, level: Level) -> Optional[Pair]:
     """Make PET and MR comparable; None when one of them shows no head."""
-    coarse_pet, coarse_mr = _shrink(pet, level.spacing_mm), _shrink(mr, level.spacing_mm)
+    coarse_pet, coarse_mr = (_shrink(_upright(image), level.spacing_mm) for image in (pet, mr))
     grid, mr_grid = Grid.of(coarse_pet), Grid.of(coarse_mr)
     activity, signal = (sitk.GetArrayFromImage(image) for image in (coarse_pet, coarse_mr))
     head, mr_head = find_head(activity, grid.array_spacing), find_head(signal, mr_grid.array_spacing)
@@ -337,6 +338,12 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _upright(image: sitk.Image) -> sitk.Image:
+    """A field of view longer than a head with z to superior, where the head is looked for; any other as it is."""
+    longest = max(count * step for count, step in zip(image.GetSize(), image.GetSpacing()))
+    return sitk.DICOMOrient(image, "LPS") if longest > LONGEST_HEAD_MM else image
 
 
 def _shrink(image: sitk.Image, spacing_mm: float) -> sitk.Image:

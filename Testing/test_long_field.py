@@ -1,0 +1,58 @@
+"""A PET from head to trunk: the head is found, the rest is left alone, and the user is warned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import as_image
+
+from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.scan import Scan, find_head
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+SPACING_MM = 6.0
+
+
+def body(trunk_mm: float) -> np.ndarray:
+    """A head of 180 mm above a neck and a trunk that takes up less, (D, H, W), z to superior, noisy."""
+    planes = int((250 + trunk_mm) / SPACING_MM)
+    z = (planes - 1 - np.arange(planes)) * SPACING_MM  # from the vertex down
+    y, x = (np.abs(np.arange(44) - 21.5) * SPACING_MM for _ in range(2))
+    radius = np.hypot(y[:, None], x[None])
+    activity = np.zeros((planes, 44, 44), np.float32)
+    for plane, depth in enumerate(z):
+        if depth < 180:
+            activity[plane][radius < 80 * np.sqrt(max(1 - ((depth - 90) / 95) ** 2, 0))] = 5000
+        elif depth < 250:
+            activity[plane][radius < 50] = 1500
+        else:
+            activity[plane][radius < 120] = 1500
+    noise = np.random.default_rng(0).normal(1, 0.1, activity.shape)
+    return (activity * noise.clip(0)).astype(np.float32)
+
+
+def test_head_of_a_body_is_its_upper_part():
+    head, alone = (find_head(body(trunk), (SPACING_MM,) * 3) for trunk in (600.0, 30.0))
+    assert head.body_mm == pytest.approx(850, abs=2 * SPACING_MM)
+    assert alone.body_mm == 0
+    assert head.brain_mean == pytest.approx(alone.brain_mean, rel=0.05)
+    top = body(600.0).shape[0]
+    assert head.box[0].start >= top - (250 + 12) / SPACING_MM - 2
+
+
+def test_whole_field_takes_the_body():
+    scan = Scan(body(600.0), Scan.of_array(body(600.0), (SPACING_MM,) * 3).grid, whole_field=True)
+    assert scan.head.body_mm == 0
+    assert scan.head.mask[:20].any()
+
+
+def test_trunk_is_left_alone_and_the_user_is_warned(model_folder):
+    pet = as_image(body(360.0), (SPACING_MM,) * 3)
+    settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")
+    result = denoise(pet, None, settings, model_folder)
+    change = sitk.GetArrayFromImage(result.difference)
+    assert not change[: int(300 / SPACING_MM)].any()
+    assert change[-int(180 / SPACING_MM) :].any()
+    (found,) = (finding for finding in result.findings if finding.code == "field.long")
+    assert found.values["body_mm"] == pytest.approx(610, abs=2 * SPACING_MM)
