@@ -11,6 +11,8 @@ Requests (``id`` is chosen by the caller and comes back with every answer):
                :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
 ``report``     ``pet``, ``denoised``, ``output`` (paths), ``provenance`` (the record of the run), optional ``mr``,
                ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
+``keep``       ``pet``, ``bare``, ``output``, ``difference`` (paths), ``keep_above_mm``: recompute a result for another
+               width, without the model
 ``estimate``   ``model``, ``device``: time one evaluation of the network
 ``info``       devices and versions
 ``cancel``     stop the request of that ``id``
@@ -43,7 +45,7 @@ SECONDS_TO_STOP = 2.0
 TIMED_SIDE = 48
 # finding the head is about half of what a run does before and after sampling, files included
 SHARE_OF_NORMALISING = 0.5
-WORK = ("denoise", "report", "estimate", "info")
+WORK = ("denoise", "keep", "report", "estimate", "info")
 CANCEL = "cancel"
 # a panel of before the rename
 _FORMER_NAMES = {"calibrate": "estimate"}
@@ -185,6 +187,28 @@ class Engine:
         with all_or_nothing([path]) as temporary:
             temporary[path].write_text(report_page(RunImages(**images), facts), encoding="utf-8")
         return {"path": str(path)}
+
+    def keep(self, request: dict[str, Any], _report: ProgressCallback) -> dict[str, Any]:
+        """Combine a PET and the model's bare estimate for another ``keep_above_mm``; answer with what changed."""
+        _require_paths(request, "pet", "bare", "output", "difference")
+        import SimpleITK as sitk
+
+        from .io.read import read_volume
+        from .report.summary import summarise_change
+        from .restore import Keeping, keep_above
+
+        width = float(request.get("keep_above_mm", 0.0))
+        pet, bare = (read_volume(request[name], name) for name in ("pet", "bare"))
+        denoised = keep_above(pet, bare, width)
+        difference = denoised - pet
+        # read once by the one who asked, from the folder that goes with it: compressing would take the longest
+        for name, image in (("output", denoised), ("difference", difference)):
+            sitk.WriteImage(image, request[name], False)
+        return {
+            "keep_above_mm": width,
+            "finding": Keeping(width, 0.0, pet.GetSpacing(), chosen=True).finding.as_dict(),
+            "summary": summarise_change(denoised, difference).as_dict(),
+        }
 
     def estimate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""

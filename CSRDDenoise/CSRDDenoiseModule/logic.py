@@ -1,13 +1,12 @@
 """The work of the module without its panel: volumes in, volumes out, from the Python console in one call."""
 
-import hashlib
 import json
 import logging
 import re
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Optional
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
@@ -21,7 +20,7 @@ from .parameters import CSRDDenoiseParameterNode, apply_defaults
 from .readiness import require_packages
 from .views import show_results
 from .volumes import (
-    BYTES_A_STEP,
+    ESTIMATE_REFERENCE,
     FINDINGS,
     MR_REFERENCE,
     PET_REFERENCE,
@@ -30,17 +29,18 @@ from .volumes import (
     Outputs,
     Volume,
     check_outputs,
+    fill_node,
     has_record,
     kept,
     make_transform,
     make_volumes,
     part_of,
-    source_file,
+    read_array,
     writing,
 )
-from .worker_process import RUNNING, Job, RunFiles, WorkerProcess
+from .worker_process import RUNNING, Job, RunFiles, WorkerProcess, describing
 
-VOLUMES = ("output", "difference", "uncertainty", "support")
+VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
 Inputs = dict[str, Optional[Volume]]
 
 
@@ -189,7 +189,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             inputs,
             lambda message: _collect(message, files, outputs, inputs, sources),
             (onProgress, onFinished, onError),
-            _describing(inputs, sources),
+            describing(inputs, sources),
         )
 
     def writeReport(
@@ -239,6 +239,32 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         }
         callbacks = (onProgress, onFinished, onError)
         return self._begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
+
+    def startKeep(
+        self,
+        denoisedVolume: Volume,
+        keepAboveMm: float,
+        differenceVolume: Optional[Volume] = None,
+        onFinished: Optional[Callable[[Volume], None]] = None,
+        onError: Optional[Callable[[Exception], None]] = None,
+    ) -> Job:
+        """Recompute a result so that what is coarser than ``keepAboveMm`` stays as it was measured; return at once.
+
+        The model is not asked again. 0 gives the PET back. The width goes into the record and the findings.
+        """
+        estimate, pet = (denoisedVolume.GetNodeReference(name) for name in (ESTIMATE_REFERENCE, PET_REFERENCE))
+        if estimate is None or pet is None:
+            raise InputError(f"The model's estimate for '{denoisedVolume.GetName()}' is gone; denoise the PET again.")
+        files, results = RunFiles(), {"output": denoisedVolume, "difference": differenceVolume}
+        request = {"command": "keep", "keep_above_mm": keepAboveMm}
+        request.update({kind: str(files.path(kind)) for kind in results})
+        return self._begin(
+            files,
+            request,
+            {"pet": pet, "bare": estimate},
+            lambda message: _collect_kept(message, files, results, pet),
+            (None, onFinished, onError),
+        )
 
     def ask(self, request: dict[str, Any]) -> None:
         """Send the worker a request that is no run, such as ``info``; the answer goes to ``onWorkerMessage``."""
@@ -299,20 +325,6 @@ def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) 
     return {kind: str(files.path(kind)) for kind in VOLUMES if wanted.get(kind, True)}
 
 
-def _describing(inputs: Inputs, sources: "dict[str, dict[str, Any]]") -> "Iterator[None]":
-    """Find the files that hold the inputs and their SHA-256, in steps of some milliseconds, for the record."""
-    for name, node in inputs.items():
-        path = None if node is None else source_file(node)
-        if path is None:
-            continue
-        digest = hashlib.sha256()
-        with path.open("rb") as stream:
-            while block := stream.read(BYTES_A_STEP):
-                digest.update(block)
-                yield
-        sources[name] = {"path": str(path.resolve()), "files": 1, "sha256": digest.hexdigest()}
-
-
 def _collect(
     message: "dict[str, Any]",
     files: RunFiles,
@@ -345,6 +357,23 @@ def _collect(
         warnings=sentences(findings, SLICER),
         findings=findings,
     )
+
+
+def _collect_kept(
+    message: "dict[str, Any]", files: RunFiles, results: "dict[str, Optional[Volume]]", pet: Volume
+) -> Volume:
+    """Fill the volumes of a result that was recomputed."""
+    denoised = results["output"]
+    for kind, node in results.items():
+        if node is not None:
+            fill_node(node, read_array(files.path(kind)), pet)
+    others = [each for each in kept(denoised, FINDINGS) or [] if not each["code"].startswith("keep.")]
+    record = kept(denoised, PROVENANCE)
+    record["settings"]["keep_above_mm"] = message["keep_above_mm"]
+    contents = {SUMMARY: message["summary"], FINDINGS: [*others, message["finding"]], PROVENANCE: record}
+    for name, content in contents.items():
+        denoised.SetAttribute(name, json.dumps(content))
+    return denoised
 
 
 def _transform(

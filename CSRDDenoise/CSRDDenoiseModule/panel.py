@@ -40,6 +40,7 @@ class LogicProtocol(Protocol):
     def getParameterNode(self) -> CSRDDenoiseParameterNode: ...
     def start(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
     def startReport(self, denoisedVolume: Any, uncertaintyVolume: Any = None, **options: Any) -> Any: ...
+    def startKeep(self, denoisedVolume: Any, keepAboveMm: float, **options: Any) -> Any: ...
     def ask(self, request: "dict[str, Any]") -> None: ...
     def close(self) -> None: ...
 
@@ -62,7 +63,7 @@ class Panel:
         self._job = None
         self._details = ""
         self._logged: set[str] = set()
-        self._results = Results(ui)
+        self._results = Results(ui, logic, self._say)
         self._batch = Batch(self._start, self.onProgress, self._refreshResults, self.onBatchFinished)
         self._table = BatchTable(ui, self._batch, self._pair, self._say)
         self._lists = Lists(ui, readiness.model_choices)
@@ -173,7 +174,7 @@ class Panel:
 
     def _refreshResults(self) -> None:
         denoised = None if self._parameters is None else self._parameters.denoised
-        self._results.refresh(denoised)
+        self._results.refresh(denoised, None if denoised is None else self._parameters.difference)
         self.ui.reportButton.enabled = has_record(denoised) and not self.logic.busy
         self._table.refresh(self.logic.busy)
 
@@ -205,10 +206,11 @@ class Panel:
 
     def onApply(self, *_arguments: Any) -> None:
         """Apply was pressed, which is Cancel while a run is under way."""
-        if self.logic.busy:
+        job = self._batch if self._batch.running else self._job
+        if self.logic.busy and job is not None:
             self._say(_("Cancelling..."))
             self.ui.applyButton.enabled = False
-            (self._batch if self._batch.running else self._job).cancel()
+            job.cancel()
             return
         try:
             self._run()
@@ -349,10 +351,8 @@ class Panel:
         """A run ended well: show its volumes."""
         parameters = self._parameters or self.logic.getParameterNode()
         with slicer.util.NodeModify(parameters.parameterNode):
-            parameters.denoised = result.denoisedVolume
-            parameters.difference = result.differenceVolume
-            parameters.uncertainty = result.uncertaintyVolume
-            parameters.support = result.supportVolume
+            for name in RESULTS:
+                setattr(parameters, name, getattr(result, f"{name}Volume"))
         self._end(wording.result_text(result))
         self._show(result.denoisedVolume)
         self._endIdleWorker()

@@ -1,7 +1,7 @@
 """How results are shown: colours, the comparison layout with legends and histogram, numbers and findings."""
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import qt
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.findings import Finding
 
-from .volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, kept, part_of, unit_of
+from .volumes import ESTIMATE_REFERENCE, FINDINGS, PET_REFERENCE, SUMMARY, Volume, kept, part_of, unit_of
 from .wording import finding_rows, summary_rows
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
@@ -23,6 +23,7 @@ WIDE_OFFSET = 100
 PLOT_VIEW = "CSRDHistogram"
 PET_VIEW = "CSRDPet"
 LABEL_OPACITY = 0.5
+KEEP_DELAY_MILLISECONDS = 250
 COLUMN_WIDTH = 460
 """Width in pixels that Slicer asks for one slice view with its controller."""
 
@@ -127,20 +128,32 @@ class Results:
 
     Args:
         ui: the widgets by their object names.
+        logic: recomputes a result for another width.
+        say: shows one sentence.
     """
 
-    def __init__(self, ui: Any):
-        self._ui = ui
+    def __init__(self, ui: Any, logic: Any, say: "Callable[[str], None]"):
+        self._ui, self._logic, self._say = ui, logic, say
+        self._denoised: Optional[Volume] = None
+        self._difference: Optional[Volume] = None
         self._comparison = Comparison()
+        # one recomputation for a movement of the slider, not one for each of its steps
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(KEEP_DELAY_MILLISECONDS)
+        self._timer.timeout.connect(self.onKeepSettled)
+        ui.keepSlider.valueChanged.connect(self.onKeepMoved)
         ui.toggleButton.clicked.connect(self.onToggle)
         ui.fadeSlider.valueChanged.connect(self._comparison.fade)
 
-    def refresh(self, denoised: Optional[Volume]) -> None:
+    def refresh(self, denoised: Optional[Volume], difference: Optional[Volume]) -> None:
         """Show the numbers and the findings kept with a result."""
+        self._denoised, self._difference = denoised, difference
         there = denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None
         for widget in (self._ui.compareButton, self._ui.toggleButton, self._ui.fadeSlider):
             widget.setEnabled(there)
         findings = None if denoised is None else kept(denoised, FINDINGS)
+        self._showKept(there, findings or [])
         rows = finding_rows(Finding.from_dict(each) for each in findings or ())
         if findings is not None and not rows:
             rows = [("", _("The checks of this run noticed nothing."))]
@@ -148,6 +161,34 @@ class Results:
         self._ui.findingsTable.resizeRowsToContents()
         numbers = {} if denoised is None else kept(denoised, SUMMARY) or {}
         _fill(self._ui.resultsTable, summary_rows(numbers, unit_of(denoised)) if numbers else [])
+
+    def onKeepMoved(self, _value: float) -> None:
+        """The width above which the measurement is kept was changed: wait until the slider rests."""
+        self._timer.start()
+
+    def onKeepSettled(self) -> None:
+        """Recompute the result, or wait for the end of what is under way."""
+        if self._denoised is None or self._denoised.GetNodeReference(ESTIMATE_REFERENCE) is None:
+            return
+        if self._logic.busy:
+            self._timer.start()
+            return
+        denoised, difference = self._denoised, part_of(self._difference, self._denoised)
+        self._logic.startKeep(
+            denoised,
+            self._ui.keepSlider.value,
+            difference,
+            onFinished=lambda _result: self.refresh(denoised, difference),
+            onError=lambda error: self._say(str(error)),
+        )
+
+    def _showKept(self, there: bool, findings: "list[dict[str, Any]]") -> None:
+        self._ui.keepSlider.setEnabled(there and self._denoised.GetNodeReference(ESTIMATE_REFERENCE) is not None)
+        widths = [each["values"].get("above_mm") for each in findings if each["code"] == "keep.coarse"]
+        if widths and widths[0] is not None and not self._timer.isActive():
+            self._ui.keepSlider.blockSignals(True)
+            self._ui.keepSlider.value = widths[0]
+            self._ui.keepSlider.blockSignals(False)
 
     def compare(self, denoised: Volume, *maps: Optional[Volume]) -> None:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
@@ -182,8 +223,8 @@ def layout_description(views: "list[str]", wide: bool) -> str:
 
 def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
     """Give new results displays: the PET's for the denoised volume, colours of their own for the maps."""
-    for node in nodes.values():
-        if node is not None and node.GetDisplayNode() is None:
+    for kind, node in nodes.items():
+        if kind != "bare" and node is not None and node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
     set_windows(Shown(pet, nodes["output"], nodes["difference"], nodes["uncertainty"], nodes["support"], {}))
     if nodes["support"] is not None:

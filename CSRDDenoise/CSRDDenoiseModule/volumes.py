@@ -16,7 +16,7 @@ from vtk.util import numpy_support
 from CSRDDenoiseLib.errors import InputError
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
-TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
+TRANSFORM_REFERENCE, ESTIMATE_REFERENCE = "CSRDDenoise.Registration", "CSRDDenoise.Estimate"
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 AXIS_TOLERANCE = 1e-4
 BYTES_A_STEP = 8 << 20
@@ -194,6 +194,7 @@ class Outputs:
             "difference": self.differenceVolume,
             "uncertainty": self.uncertaintyVolume,
             "support": self.supportVolume,
+            "bare": self.denoisedVolume and self.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE),
         }
 
 
@@ -204,7 +205,7 @@ def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> Non
         InputError: a volume is chosen twice.
     """
     taken = list(inputs)
-    for node in outputs.chosen.values():
+    for node in list(outputs.chosen.values())[:-1]:
         if node is not None and node in taken:
             raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
         taken.append(node)
@@ -247,7 +248,7 @@ def make_volumes(
     earlier run of the same denoised volume that are not made anew stay in the scene and no longer belong to it.
 
     Args:
-        paths: file of each of ``output``, ``difference``, ``uncertainty``, ``support``, or None for none.
+        paths: file of each of ``output``, ``difference``, ``uncertainty``, ``support``, ``bare``, or None for none.
         show: gives the nodes their displays, beside the PET's.
     """
     arrays = {kind: read_array(path) for kind, path in paths.items() if path is not None}
@@ -260,6 +261,8 @@ def make_volumes(
                 name = slicer.mrmlScene.GenerateUniqueName(_output_name(pet.GetName(), kind))
                 class_name = "vtkMRMLLabelMapVolumeNode" if kind == "support" else "vtkMRMLScalarVolumeNode"
                 node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+                # the model's bare estimate is kept for "Keep measured above", not to be looked at
+                node.SetHideFromEditors(kind == "bare")
                 made.append(node)
             fill_node(node, array, pet)
             # labels have neither the PET's quantity nor its unit
@@ -336,6 +339,7 @@ def _output_name(pet_name: str, kind: str) -> str:
         "difference": _("{pet} difference"),
         "uncertainty": _("{pet} uncertainty"),
         "support": _("{pet} unsupported structure"),
+        "bare": _("{pet} estimate"),
     }
     return names[kind].format(pet=pet_name)
 
@@ -345,6 +349,8 @@ def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volum
         if node is not None:
             node.SetNodeReferenceID(PET_REFERENCE, pet.GetID())
             node.SetNodeReferenceID(MR_REFERENCE, mr.GetID() if mr is not None else None)
+    if nodes["bare"] is not None:
+        nodes["output"].SetNodeReferenceID(ESTIMATE_REFERENCE, nodes["bare"].GetID())
     for kind in ("difference", "uncertainty", "support"):
         if nodes[kind] is not None:
             nodes[kind].SetNodeReferenceID(RESULT_REFERENCE, nodes["output"].GetID())

@@ -1,5 +1,6 @@
 """The worker process as Slicer sees it, and a job for it: started without blocking, cancelled or ended for sure."""
 
+import hashlib
 import json
 import logging
 import os
@@ -16,6 +17,8 @@ import slicer
 import CSRDDenoiseLib
 from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
+
+from .volumes import BYTES_A_STEP, Volume, source_file
 
 MODULE = "CSRDDenoiseLib.worker"
 LIBRARY_ROOT = Path(CSRDDenoiseLib.__file__).resolve().parents[1]
@@ -195,6 +198,20 @@ class RunFiles:
     def remove(self) -> None:
         """Remove the folder and everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def describing(inputs: "dict[str, Optional[Volume]]", sources: "dict[str, dict[str, Any]]") -> "Iterator[None]":
+    """Find the files that hold the inputs and their SHA-256, in steps of some milliseconds, for the record."""
+    for name, node in inputs.items():
+        path = None if node is None else source_file(node)
+        if path is None:
+            continue
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while block := stream.read(BYTES_A_STEP):
+                digest.update(block)
+                yield
+        sources[name] = {"path": str(path.resolve()), "files": 1, "sha256": digest.hexdigest()}
 
 
 class Job:
