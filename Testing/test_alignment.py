@@ -177,6 +177,7 @@ def test_same_registration_to_the_last_bit(example, landmarks):
     assert one == other
 
 
+@pytest.mark.slow
 def test_registration_that_fails_says_so_and_leaves_the_mr(example):
     pet, mr = example
     noise = noise_like(mr)
@@ -231,6 +232,7 @@ def test_misalignment_reaches_warnings_and_record(example, landmarks, coarse_mod
     assert "registration" not in off.provenance["quality"]
 
 
+@pytest.mark.slow
 def test_registered_run_is_like_that_of_the_aligned_mr(example, landmarks, coarse_model):
     pet, mr = example
     off = moved(mr, motion_of(landmarks, (300, 15, -10), 12))
@@ -282,12 +284,12 @@ def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_
 # -- the experiment
 
 
-def test_experiment_counts_verdicts_and_measures_the_registration(example, coarse_model, tmp_path):
+def test_experiment_counts_verdicts_and_measures_the_registration(example, coarse_model, tmp_path, caplog):
     folder = write_study(tmp_path / "subject")
     for name, image in zip(("low_dose_1_10", "t1"), example):
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
-    said = []
-    bench = Bench((folder,), load_model(coarse_model), "cpu", said.append)
+    caplog.set_level("INFO")
+    bench = Bench((folder,), load_model(coarse_model), "cpu")
     offsets = ((0, 0), (10, 5))
     section = EXPERIMENTS["alignment"](bench, doses=["1/10"], offsets=offsets, registrations=1)
     checks, registration = section.tables
@@ -295,4 +297,4 @@ def test_experiment_counts_verdicts_and_measures_the_registration(example, coars
     assert [row[2:5] for row in checks.rows] == [("100%", "0%", "0%"), ("0%", "0%", "100%")]
     assert [float(row[1]) for row in checks.rows] == pytest.approx([0, 11], abs=1.5)
     assert ("within 1.5 mm and 1.5 degrees", "100%") in registration.rows
-    assert said == ["subject: 2 checks, 1 registrations"]
+    assert "subject: 2 checks, 1 registrations" in caplog.messages

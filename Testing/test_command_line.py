@@ -49,6 +49,7 @@ def assert_complete(folder: Path) -> None:
 # -- nowhere to print to
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_reader_of_the_progress_may_leave(words, tmp_path):
     with subprocess.Popen(

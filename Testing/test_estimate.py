@@ -35,6 +35,7 @@ print(json.dumps([run["peak_bytes"]["total"], estimated]))
 """
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a run is read from /proc")
 @pytest.mark.parametrize("preset, side", [("fast", 112), ("balanced", 64)])

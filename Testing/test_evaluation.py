@@ -164,6 +164,7 @@ def test_csv_keeps_every_measurement():
 # -- figure
 
 
+@pytest.mark.slow
 def test_figure_shows_every_volume_in_three_planes(study, tmp_path):
     low, full = study.array(study.low_doses[Fraction(1, 10)]), study.full_dose
     volumes = {"PET": low, "difference": full - low, "uncertainty": np.abs(low), "full dose": full}

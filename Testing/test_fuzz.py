@@ -162,6 +162,7 @@ def test_any_volume_is_read_as_it_lies_or_refused(place, volume, suffix):
     np.testing.assert_allclose(ends, volume.corners(), atol=0.05)
 
 
+@pytest.mark.slow
 @cases("damage")
 @given(
     volume=volumes(most_voxels=4000),

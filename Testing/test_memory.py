@@ -43,6 +43,7 @@ print((int(peak.split()[1]) * 1024 - before) / side**3, activation_bytes_per_vox
 """
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is read from /proc")
 @pytest.mark.parametrize(

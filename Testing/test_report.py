@@ -157,6 +157,7 @@ def test_page_prints_to_two_sheets(browser: Browser, tmp_path, run_folder, many)
     assert browser.print(path) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", [("mr",), ("uncertainty",), ("labels",), ("mr", "uncertainty", "labels")])
 def test_page_without_what_there_is_not(left_out, pet, mr):
     images = {"pet": pet, "denoised": pet, "uncertainty": sitk.Abs(pet), "mr": mr, "labels": label_image()}
@@ -207,6 +208,7 @@ def test_record_that_cannot_be_used_is_refused(run_folder, damage):
         facts_of_message({**record, **damage} if damage else {})
 
 
+@pytest.mark.slow
 def test_same_run_same_page(pet, mr):
     images = RunImages(pet, sitk.DiscreteGaussian(pet), None, mr)
     assert report_page(images, RunFacts(unit="Bq/mL")) == report_page(images, RunFacts(unit="Bq/mL"))
@@ -282,6 +284,7 @@ def test_cancelled_run_leaves_no_report_and_no_folder(request_with_report, model
     assert {path.name for path in request_with_report.output.parent.iterdir()} == {"pet.nrrd", "mr.nrrd"}
 
 
+@pytest.mark.slow
 def test_report_that_exists_is_kept_and_a_file_is_no_folder(request_with_report, model_folder):
     request_with_report.report.write_text("mine")
     with pytest.raises(InputError, match="is a file; give a folder"):

@@ -332,4 +332,6 @@ def test_the_command_imports_and_guards_its_output(tmp_path, capsys):
     assert main([*command, "--overwrite", "--name", "paper", "--spacing", "1.2"]) == 0
     assert load_model(tmp_path / "authors").metadata.voxel_spacing_mm == 1.2
     assert main(["import-model", str(tmp_path / "none.pkl"), "--output", str(tmp_path / "b")]) == 2
-    assert main([*command, "--overwrite", "--spacing", "0"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--overwrite", "--spacing", "0"])
+    assert ended.value.code == 2

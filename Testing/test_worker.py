@@ -77,6 +77,7 @@ def request_of(tmp_path, pet, mr, tiny):
     return make
 
 
+@pytest.mark.slow
 def test_nonsense_is_answered_and_survived_and_then_it_works(worker, request_of, tmp_path):
     each = worker()
     assert each.answer("ready")["pid"] == each.process.pid
@@ -111,6 +112,7 @@ def test_nonsense_is_answered_and_survived_and_then_it_works(worker, request_of,
     assert each.answer("nothing more")["code"] == 0
 
 
+@pytest.mark.slow
 def test_progress_rises_and_cancel_stops(worker, request_of, tmp_path):
     each = worker()
     each.send(request_of(settings={"steps": 100, "samples": 50}))
