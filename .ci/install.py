@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
-EXTRAS = "train,evaluate,readers,cluster,test"
+EXTRAS = "train,evaluate,dicom,readers,cluster,test"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH_MISSING = (
     f"No CPU build of torch was found: pip's configured index offers only the CUDA build, and {TORCH_CPU_INDEX} could "

@@ -119,6 +119,8 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     for name, path in request.volumes.items():
         check_format(path, name, is_dicom_path(request.pet), request.format is not None)
     check_register(settings, with_mr=request.mr is not None)
+    if "support" in request.dicom:
+        require("highdicom")
     if request.uncertainty:
         check_uncertainty(settings)
     if request.report:

@@ -21,6 +21,9 @@ from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.suv import in_suv, volume_suv
 
 DATA = Path(__file__).parent / "data"
+needs_dciodvfy = pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="the Debian package dicom3tools is not installed"
+)
 DERIVED = Derived("denoised", "Denoised by csrd-denoise 0.2, model brain")
 
 
@@ -100,7 +103,7 @@ def test_compressed_and_inverted_source(tmp_path):
     assert all(data.PhotometricInterpretation == "MONOCHROME2" and "WindowCenter" not in data for data in made)
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="the Debian package dicom3tools is not installed")
+@needs_dciodvfy
 @pytest.mark.parametrize("name", ["suv/DRO_0_0.tar.xz", "suv/DRO_2_4.tar.xz", "cases/monochrome1.tar.gz", "own"])
 def test_dciodvfy_finds_no_error_that_the_source_did_not_have(tmp_path, name):
     source = tmp_path / "pet"
@@ -115,11 +118,105 @@ def test_dciodvfy_finds_no_error_that_the_source_did_not_have(tmp_path, name):
     assert not after - before, after - before
 
 
-def complaints(path: Path) -> set[str]:
+def complaints(path: Path, iod: str = "PETImage") -> set[str]:
     run = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace")
-    assert "PETImage" in run.stdout + run.stderr
+    assert iod in run.stdout + run.stderr
     lines = (run.stdout + run.stderr).splitlines()
-    return {re.sub(r"<[^>]*>", "", line).strip() for line in lines if line.startswith("Error")}
+    # the modules of classic and enhanced objects differ, the elements do not
+    return {re.sub(r" Module=<.*", "", line).strip() for line in lines if line.startswith("Error")}
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("shift", [0, 1000])
+def test_dciodvfy_on_an_enhanced_source(tmp_path, shift):
+    source = save(series.enhanced(), tmp_path / "enhanced.dcm")
+    folder = derived_series(source, tmp_path / "out", lambda array: array - shift)
+    after = {error for path in folder.iterdir() for error in complaints(path)}
+    assert not after - complaints(source, "EnhancedPETImage")
+    first = headers(folder)[0]
+    # half of a minute, less the decay within it
+    assert first.FrameReferenceTime == pytest.approx(29970, abs=20)
+    decay = np.log(2) / 6586.2 * 60
+    assert first.DecayFactor == pytest.approx(decay / (1 - np.exp(-decay)), rel=1e-9)
+
+
+def test_an_enhanced_source_without_classic_tags(tmp_path):
+    data = series.enhanced()
+    del data.Units, data.DecayCorrection, data.CorrectedImage, data.AcquisitionDate, data.ActualFrameDuration
+    data.DecayCorrected, data.AttenuationCorrected, data.DecayCorrectionDateTime = "YES", "YES", "20250101110000"
+    for index, groups in enumerate(data.PerFrameFunctionalGroupsSequence):
+        slope = groups.PixelValueTransformationSequence[0].RescaleSlope
+        unit = series._item(CodeValue="Bq/ml", CodingSchemeDesignator="UCUM", CodeMeaning="Bq/ml")
+        groups.RealWorldValueMappingSequence = series._item(
+            RealWorldValueSlope=float(slope), RealWorldValueIntercept=0.0, MeasurementUnitsCodeSequence=unit
+        )
+        groups.FrameContentSequence[0].DimensionIndexValues = [index + 1]
+    source = save(data, tmp_path / "enhanced.dcm")
+    before, after = read(source, "PET"), read(derived_series(source, tmp_path / "out"), "PET")
+    first = headers(tmp_path / "out")[0]
+    assert (first.Units, first.DecayCorrection, list(first.CorrectedImage)) == ("BQML", "START", ["DECY", "ATTN"])
+    assert (after.unit, after.header.frames[0].duration_s) == ("Bq/mL", 60)
+    assert volume_suv(after).factor == pytest.approx(volume_suv(before).factor)
+
+
+# -- the map of unsupported structure
+
+
+@pytest.fixture(params=["classic", "enhanced", "tilted"])
+def any_source(request, tmp_path) -> Path:
+    if request.param == "enhanced":
+        return save(series.enhanced(), tmp_path / "enhanced.dcm")
+
+    def tilt(data, _index):
+        turn = np.array([[0.8, 0.0, 0.6], [0.0, -1.0, 0.0], [0.6, 0.0, -0.8]])
+        data.ImageOrientationPatient = [*turn[0], *turn[1]]
+        data.ImagePositionPatient = [round(float(each), 6) for each in turn.T @ np.array(data.ImagePositionPatient)]
+        data.FrameOfReferenceUID = "1.2.3"
+
+    return write_series(tmp_path / "pet", tilt if request.param == "tilted" else None)
+
+
+def labels_of(source: Path, empty: bool = False) -> sitk.Image:
+    volume = read(source, "PET")
+    labels = np.zeros(volume.image.GetSize()[::-1], np.uint8)
+    if not empty:
+        labels[1, 2:4, 3], labels[4, 5, 6:9] = 1, 2
+    return Grid.of(volume.image).image(labels)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_labels_are_read_back_in_the_same_study_and_place(tmp_path, any_source, empty):
+    pytest.importorskip("highdicom")
+    from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels
+
+    labels = labels_of(any_source, empty)
+    (tmp_path / "out").mkdir()
+    write_labels(labels, tmp_path / "out", any_source, read(any_source, "PET"), DERIVED)
+    (made,) = headers(tmp_path / "out")
+    found, grid = read_labels(tmp_path / "out" / "SEG.dcm")
+    np.testing.assert_array_equal(found, sitk.GetArrayFromImage(labels))
+    np.testing.assert_allclose(grid.corners(), Grid.of(labels).corners(), atol=1e-3)
+    original = pydicom.dcmread(any_source if any_source.is_file() else sorted(any_source.iterdir())[0])
+    assert (made.StudyInstanceUID, made.PatientID) == (original.StudyInstanceUID, original.PatientID)
+    assert made.get("FrameOfReferenceUID") == original.get("FrameOfReferenceUID", made.FrameOfReferenceUID)
+    assert made.SeriesInstanceUID != original.SeriesInstanceUID and made.Modality == "SEG"
+    assert str(original.SOPInstanceUID) in str(made.ReferencedSeriesSequence)
+    if shutil.which("dciodvfy"):
+        source_errors = complaints(any_source if any_source.is_file() else sorted(any_source.iterdir())[0], "Image")
+        assert not complaints(tmp_path / "out" / "SEG.dcm", "Segmentation") - source_errors
+
+
+def test_one_frame_of_a_dynamic_series_has_its_own_labels(tmp_path):
+    pytest.importorskip("highdicom")
+    from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels
+
+    source = write_series(tmp_path / "pet", frames=2)
+    volume = read(source, "PET", frame=1)
+    labels = np.zeros(volume.image.GetSize()[::-1], np.uint8)
+    labels[2, 3, 4] = 2
+    (tmp_path / "out").mkdir()
+    write_labels(Grid.of(volume.image).image(labels), tmp_path / "out", source, volume, DERIVED)
+    np.testing.assert_array_equal(read_labels(tmp_path / "out" / "SEG.dcm")[0], labels)
 
 
 # -- whole runs
@@ -136,6 +233,7 @@ def pet_series(tmp_path_factory) -> Path:
         data.RadiopharmaceuticalInformationSequence = [series.injection()]
         data.SeriesDate, data.SeriesTime, data.DecayCorrection, data.PatientWeight = "20250101", "110000", "START", 70
         data.AcquisitionDate, data.AcquisitionTime = "20250101", "110000"
+        data.FrameOfReferenceUID = "1.2.3.4"
         data.save_as(path)
     return folder
 
@@ -145,22 +243,34 @@ def run(pet: Path, model: Path, **request):
     from CSRDDenoiseLib.request import FileRequest
     from CSRDDenoiseLib.settings import settings_from_preset
 
-    return denoise_files(FileRequest(pet, **request), settings_from_preset("fast", device="cpu"), model)
+    sampler = {"sampler": "dpmpp", "steps": 2, "samples": 2} if "uncertainty" in request else {}
+    return denoise_files(FileRequest(pet, **request), settings_from_preset("fast", device="cpu", **sampler), model)
 
 
 @pytest.mark.slow
 def test_run_from_dicom_to_dicom(pet_series, model_folder, tmp_path):
-    result = run(pet_series, model_folder, output=tmp_path / "out", difference=tmp_path / "change")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "change", "out_provenance.json"}
-    for name, image in (("out", result.denoised), ("change", result.difference)):
+    pytest.importorskip("highdicom")
+    from CSRDDenoiseLib.io.dicom_labels import read_labels
+
+    names = ("denoised", "difference", "uncertainty", "bare", "support")
+    places = {name: tmp_path / name for name in names[1:]}
+    result = run(pet_series, model_folder, output=tmp_path / "denoised", format="dicom", **places)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "denoised_provenance.json"}
+    for name in names[:-1]:
         volume = read(tmp_path / name, "PET")
-        expected = sitk.GetArrayFromImage(image)
-        step = np.abs(expected).max() / 32767
-        np.testing.assert_allclose(sitk.GetArrayFromImage(volume.image), expected, atol=step)
+        expected = sitk.GetArrayFromImage(getattr(result, name))
+        steps = np.array([float(data.RescaleSlope) for data in headers(tmp_path / name)]).reshape(-1, 1, 1)
+        found = sitk.GetArrayFromImage(volume.image)
+        assert (np.abs(found - expected) <= 0.51 * steps + 1e-6 * np.abs(expected)).all()
         assert volume.unit == "Bq/mL"
-    numbers = {int(headers(tmp_path / name)[0].SeriesNumber) for name in ("out", "change")}
-    assert len(numbers) == 2
-    assert volume_suv(read(tmp_path / "out", "PET")).factor == volume_suv(read(pet_series, "PET")).factor
+    found, grid = read_labels(tmp_path / "support" / "SEG.dcm")
+    np.testing.assert_array_equal(found, sitk.GetArrayFromImage(result.support))
+    np.testing.assert_allclose(grid.corners(), Grid.of(result.denoised).corners(), atol=1e-3)
+    assert sitk.GetArrayFromImage(read(tmp_path / "difference", "PET").image).min() < 0
+    first = [headers(tmp_path / name)[0] for name in names]
+    assert len({int(data.SeriesNumber) for data in first}) == len({data.SeriesInstanceUID for data in first}) == 5
+    assert len({data.StudyInstanceUID for data in first}) == len({data.FrameOfReferenceUID for data in first}) == 1
+    assert volume_suv(read(tmp_path / "denoised", "PET")).factor == volume_suv(read(pet_series, "PET")).factor
 
 
 @pytest.mark.slow
@@ -183,7 +293,6 @@ REFERENCE = DATA / "cases" / "reference" / "pet.nii.gz"
         (REFERENCE, {"output": "out.nii", "format": "dicom"}, "no DICOM series"),
         (None, {"output": "out.nii", "format": "dicom"}, "names a file"),
         (None, {"output": "full"}, "not empty"),
-        (None, {"output": "out", "support": "labels"}, "not written as DICOM"),
         (None, {"output": "out", "output_unit": "kBq"}, "not known"),
     ],
 )
@@ -196,3 +305,12 @@ def test_what_cannot_be_written_is_refused_before_the_work(pet_series, model_fol
     with pytest.raises(InputError, match=words):
         run(pet or pet_series, model_folder, **paths)
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_labels_without_highdicom_are_refused_before_the_work(pet_series, model_folder, tmp_path, monkeypatch):
+    from CSRDDenoiseLib.errors import InputError
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=re.escape("csrd-denoise[dicom]")):
+        run(pet_series, model_folder, output=tmp_path / "out", support=tmp_path / "labels")
+    assert not list(tmp_path.iterdir())

@@ -105,7 +105,7 @@ def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
     stack, first = study.volumes[index], study.tags[0]
     step, found = check_stack(stack, study.place, study.what, len(study.frames))
     image = _grid(stack, step).image(_pixels(stack, study.place))
-    code = _unit_code(stack[0], study.place)
+    code = unit_code(stack[0])
     header = Header(
         format="DICOM" if first.count == 1 else "DICOM multi-frame",
         files=tuple(dict.fromkeys(each.tags.path for each in stack)),
@@ -305,7 +305,7 @@ def _decoded_by_itk(dataset: pydicom.Dataset) -> np.ndarray:
     return stored[0] if stored.ndim == 3 and len(stored) == 1 else stored
 
 
-def _unit_code(one: Slice, place: str) -> str:
+def unit_code(one: Slice) -> str:
     """Return the unit's code: of the tag Units, or of a real-world mapping of the same slope (enhanced PET)."""
     code = one.tags.text("Units")
     mapping = one.tags.item("RealWorldValueMappingSequence")

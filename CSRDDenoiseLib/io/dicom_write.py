@@ -20,8 +20,9 @@ from pydicom.valuerep import format_number_as_ds
 
 from .. import __version__
 from ..errors import InputError
-from .dicom import decay_correction, open_dicom, read_dicom
-from .dicom_frames import Slice, acquisition_time, duration_s
+from .dicom import open_dicom, read_dicom, unit_code
+from .dicom_enhanced import fill_from_groups
+from .dicom_frames import Slice
 from .dicom_tags import quiet
 from .grid import Grid
 from .suv import SUV_UNIT
@@ -113,7 +114,7 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
     if one.tags.count > 1:
-        _fill_from_groups(data, one, count)
+        fill_from_groups(data, one, count, unit_code(one))
     data.SeriesDescription = _shortened(
         str(data.get("SeriesDescription", "")), f" {derived.suffix}", LONGEST_LO
     ).strip()
@@ -124,20 +125,6 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.SourceImageSequence = [_reference(*source, frame=None if one.tags.count == 1 else one.tags.index + 1)]
     data.ContributingEquipmentSequence = [*(data.get("ContributingEquipmentSequence") or []), _equipment(now)]
     return data
-
-
-def _fill_from_groups(data: Dataset, one: Slice, count: int) -> None:
-    """Give a classic slice what an enhanced file keeps in its functional groups: times, thickness, number of slices."""
-    begin, length, thickness = acquisition_time(one.tags), duration_s(one.tags), one.tags.number("SliceThickness")
-    if begin:
-        data.AcquisitionDate, data.AcquisitionTime = begin.strftime("%Y%m%d"), begin.strftime("%H%M%S.%f")
-    if length is not None:
-        data.ActualFrameDuration = round(length * 1000)
-    if thickness is not None:
-        data.SliceThickness = format_number_as_ds(thickness)
-    data.NumberOfSlices = count
-    if "DecayCorrection" not in data and decay_correction(one.tags):
-        data.DecayCorrection = decay_correction(one.tags)
 
 
 def _reference(sop_class: str, instance: str, frame: Optional[int]) -> Dataset:
@@ -189,11 +176,13 @@ def _save(data: Any, path: Path) -> None:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta, data.preamble = meta, bytes(128)
-    if int(pydicom.__version__.partition(".")[0]) < 3:
-        # later ones take it from the file meta information
-        data.is_little_endian, data.is_implicit_VR = True, False
     with quiet():
-        pydicom.dcmwrite(path, data)
+        if int(pydicom.__version__.partition(".")[0]) < 3:
+            # later ones take it from the file meta information
+            data.is_little_endian, data.is_implicit_VR = True, False
+            data.save_as(path, write_like_original=False)
+        else:
+            data.save_as(path, enforce_file_format=True)
 
 
 def _check(image: sitk.Image, folder: Path, steps: Sequence[float]) -> None:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import InputError
+from .dicom_labels import write_labels
 from .dicom_write import Derived, write_dicom
 from .suv import SUV_UNIT, in_suv, volume_suv
 from .volume import ReadVolume
@@ -23,6 +24,8 @@ SUFFIXES: Mapping[str, str] = {
     "denoised": "denoised",
     "difference": "difference (denoised - PET)",
     "uncertainty": "uncertainty of denoised (SD)",
+    "support": "structure without support by the counts",
+    "bare": "bare estimate of the model",
 }
 """Output -> what is appended to the series description."""
 _LABELS = "support"
@@ -60,7 +63,7 @@ def check_format(path: Path, name: str, is_dicom: bool, asked: bool) -> None:
 
     Args:
         path: of the output.
-        name: "denoised", "difference", "uncertainty" or "support".
+        name: "denoised", "difference", "uncertainty", "support" or "bare".
         is_dicom: whether the PET is DICOM.
         asked: whether DICOM was asked for.
 
@@ -73,8 +76,6 @@ def check_format(path: Path, name: str, is_dicom: bool, asked: bool) -> None:
             reason = "the PET is no DICOM series" if not is_dicom else f"'{path.name}' names a file"
             raise InputError(f"DICOM output needs a DICOM PET and a folder as the output, and {reason}.")
         return
-    if name == _LABELS:
-        raise InputError(f"The map '{path}' is not written as DICOM; give a name that ends in .nii.gz or .nrrd.")
     if path.is_dir() and any(path.iterdir()):
         raise InputError(f"The output folder '{path}' is not empty; give a new one for the DICOM series.")
 
@@ -94,7 +95,7 @@ def write_output(image: sitk.Image, path: Path, name: str, target: Target, as_di
     Args:
         image: on the PET's grid and in its unit.
         path: where to; a folder that does not exist yet for DICOM.
-        name: "denoised", "difference", "uncertainty" or "support".
+        name: "denoised", "difference", "uncertainty", "support" or "bare".
         target: what the outputs have in common.
         as_dicom: as a DICOM series.
 
@@ -110,4 +111,5 @@ def write_output(image: sitk.Image, path: Path, name: str, target: Target, as_di
     path.mkdir()
     model = f", model {target.model}" if target.model else ""
     method = f"PET denoised by csrd-denoise {__version__}{model}; this series: {SUFFIXES[name]}. For research only."
-    write_dicom(image, path, target.source, target.like, Derived(SUFFIXES[name], method, list(SUFFIXES).index(name)))
+    write = write_labels if name == _LABELS else write_dicom
+    write(image, path, target.source, target.like, Derived(SUFFIXES[name], method, list(SUFFIXES).index(name)))

@@ -276,10 +276,11 @@ def _middle(tags: Tags, injection: _Injection) -> datetime:
         raise _UnknownError("AcquisitionTime (0008,0032) is missing")
     if length is None:
         raise _UnknownError("ActualFrameDuration (0018,1242) is missing")
-    return begin + timedelta(seconds=_mean_time(length, injection.half_life_s))
+    return begin + timedelta(seconds=mean_time(length, injection.half_life_s))
 
 
-def _mean_time(length: float, half_life: float) -> float:
+def mean_time(length: float, half_life: float) -> float:
+    """Return the seconds from a frame's begin to the time of its mean activity."""
     decay = math.log(2) / half_life * length
     return length / 2 if decay < 1e-9 else math.log(decay / -math.expm1(-decay)) / decay * length
 
@@ -349,7 +350,7 @@ def _sidecar_reference(entries: Mapping[str, Any], frame: Frame, injection: _Inj
         raise _UnknownError("ImageDecayCorrected is missing from the sidecar")
     if frame.start_s is None or frame.duration_s is None:
         raise _UnknownError("FrameTimesStart and FrameDuration are missing from the sidecar")
-    return frame.start_s + _mean_time(frame.duration_s, injection.half_life_s)
+    return frame.start_s + mean_time(frame.duration_s, injection.half_life_s)
 
 
 def volume_suv(volume: ReadVolume) -> Suv:
