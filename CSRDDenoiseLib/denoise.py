@@ -11,6 +11,7 @@ from typing import Optional, Union
 
 import SimpleITK as sitk
 
+from .errors import InputError
 from .io.outputs import Target, write_output
 from .io.read import read
 from .io.record import Stages, describe_file
@@ -25,7 +26,7 @@ from .request import INPUT_NAMES, FileRequest, check_model, check_request, check
 from .result import DenoiseResult
 from .sentences import PYTHON
 from .settings import DenoiseSettings
-from .stages import Images, Job, assess, choose_keeping, make_record, prepare, record_of_files, restore_run
+from .stages import Job, Prepared, assess, choose_keeping, make_record, prepare, record_of_files, restore_run
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
 
@@ -58,7 +59,8 @@ def denoise(
     settings = settings or DenoiseSettings()
     stages = Stages(Reporter(progress, shares_of(settings.evaluations)))
     images = {"pet": pet, "mr": mr, "full_dose_reference": full_dose_reference}
-    return _run(images, settings, _loaded(model, settings, with_mr=mr is not None), stages)
+    job = job_of(load_checked(model, settings, with_mr=mr is not None), settings, stages)
+    return denoise_prepared(prepare(images, job), job)
 
 
 def denoise_files(
@@ -78,11 +80,13 @@ def denoise_files(
         Cancelled: ``progress`` returned False; nothing is written.
     """
     settings = settings or DenoiseSettings()
+    if request.frames:
+        raise InputError("Frames are chosen from a dynamic PET, which denoise_dynamic takes.")
     check_request(request, settings)
     shares = shares_of(settings.evaluations, files=True, report=request.page is not None)
     stages = Stages(Reporter(progress, shares))
     with stages.stage("read"):
-        loaded = _loaded(model, settings, with_mr=request.mr is not None)
+        loaded = load_checked(model, settings, with_mr=request.mr is not None)
         volumes = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
         images = {name: volume.image for name, volume in volumes.items()}
         files = {name: describe_file(path, volumes[name].header.files) for name, path in request.inputs.items()}
@@ -90,7 +94,8 @@ def denoise_files(
         target.check()
         if "labels" in images:
             check_labels(images["labels"], images["pet"])
-    result = _run(images, settings, loaded, stages)
+    job = job_of(loaded, settings, stages)
+    result = denoise_prepared(prepare(images, job), job)
     record = record_of_files(result.record, request, volumes, files)
     beside = record_path(request.output)
     with all_or_nothing([*request.outputs.values(), beside]) as temporary:
@@ -108,14 +113,23 @@ def denoise_files(
     return result
 
 
-def _run(images: Images, settings: DenoiseSettings, model: Model, stages: Stages) -> DenoiseResult:
+def job_of(model: Model, settings: DenoiseSettings, stages: Stages) -> Job:
+    """Return a run's job, with one sample of a model whose draws are all the same."""
+    if not model.metadata.draws:
+        settings = replace(settings, sampler="mean", steps=1, samples=1)
+    return Job(model, settings, stages)
+
+
+def denoise_prepared(prepared: Prepared, job: Job) -> DenoiseResult:
+    """Do everything after the preparation: sample, restore, assess, record.
+
+    Raises:
+        ModelError: the network gave no numbers.
+        Cancelled: the callback returned False.
+    """
     from .infer.sampling import sample_residual
 
-    if not model.metadata.draws:
-        # every draw would be the same
-        settings = replace(settings, sampler="mean", steps=1, samples=1)
-    job = Job(model, settings, stages)
-    prepared = prepare(images, job)
+    model, settings, stages = job.model, job.settings, job.stages
     keeping = choose_keeping(prepared, job)
     with stages.stage("sample"):
         samples = sample_residual(model, prepared.channels, prepared.scan.head.mask, settings, stages.report, keeping)
@@ -131,7 +145,8 @@ def _run(images: Images, settings: DenoiseSettings, model: Model, stages: Stages
     )
 
 
-def _loaded(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
+def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
+    """Return a loaded model that can run with, or without, an MR."""
     loaded = model if isinstance(model, Model) else load_model(model, settings.device)
     check_model(loaded.metadata, with_mr)
     return loaded

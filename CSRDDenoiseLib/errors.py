@@ -29,6 +29,10 @@ class InputError(CSRDError):
     exit_code = 2
 
 
+class TooFewCounts(InputError):
+    """A time frame shows no head."""
+
+
 class ModelError(InputError):
     """A model folder is unknown, damaged, or written by a newer version."""
 

@@ -46,15 +46,15 @@ class Reporter:
             before += share
         self._began = time.monotonic()
 
-    def __call__(self, stage: str, step: int, of: int, message: str = "") -> None:
-        """Report that ``step`` of ``of`` steps of ``stage`` are done.
+    def __call__(self, stage: str, step: int, of: int, message: str = "", part: float = 0.0) -> None:
+        """Report that ``step`` of ``of`` steps of ``stage`` are done, and ``part`` of a step beside.
 
         Raises:
             Cancelled: the callback returned False.
         """
         if self._callback is None:
             return
-        fraction = self._start[stage] + self._share[stage] * step / max(of, 1)
+        fraction = self._start[stage] + self._share[stage] * (step + part) / max(of, 1)
         spent = time.monotonic() - self._began
         eta = spent * (1 - fraction) / fraction if fraction > 0.02 else None
         if self._callback(Progress(stage, step, of, round(fraction, 4), eta, message)) is False:

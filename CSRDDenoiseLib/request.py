@@ -50,6 +50,7 @@ class FileRequest:
         bare: where the model's bare estimate goes, from which the result for any ``keep_above_mm`` follows, or None.
         full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
+        frames: time frames of a dynamic PET that are denoised, from 1 ("5-", "3-8", "2,4"), or None for all.
         output_unit: "same" as the PET's, or "suv" (body weight).
         format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and
             the PET is DICOM.
@@ -68,6 +69,7 @@ class FileRequest:
     output_unit: str = SAME
     format: Optional[str] = None
     bare: Optional[Path] = None
+    frames: Optional[str] = None
 
     def __post_init__(self) -> None:
         for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report"):
@@ -109,7 +111,7 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     """Refuse a request that cannot end well, from its paths alone."""
     for name, path in request.inputs.items():
         check_readable(path, INPUT_NAMES[name])
-    if request.mr and _same(request.pet, request.mr):
+    if request.mr and is_same(request.pet, request.mr):
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
     if request.output_unit not in OUTPUT_UNITS or request.format not in (None, *OUTPUT_FORMATS):
         raise InputError(
@@ -262,7 +264,7 @@ def _check_outputs(request: FileRequest) -> None:
         if place in seen:
             raise InputError(f"The {name} and the {seen[place]} would both go to '{path}'; give each its own path.")
         seen[place] = name
-        if any(_same(path, other) for other in guarded):
+        if any(is_same(path, other) for other in guarded):
             raise InputError(f"The {name} would overwrite an input, '{path}'; give another path.")
         if path.exists() and not request.overwrite and not is_folder:
             raise InputError(
@@ -273,7 +275,8 @@ def _check_outputs(request: FileRequest) -> None:
         check_output_folder(folder.parent if folder == request.report and not folder.exists() else folder)
 
 
-def _same(one: Path, other: Path) -> bool:
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 

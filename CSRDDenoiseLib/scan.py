@@ -15,7 +15,7 @@ from typing import Optional, Sequence
 import numpy as np
 from scipy import ndimage
 
-from .errors import InputError
+from .errors import TooFewCounts
 from .io.grid import Grid
 from .thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_LENGTH_MM, HEAD_THRESHOLD, LONGEST_HEAD_MM
 
@@ -95,7 +95,7 @@ class Scan:
         if found is None and self._calm is not None:
             found = _head_in(self._calm, self.spacing, self.whole_field)
         if found is None:
-            raise InputError("No head was found in the PET: nothing in it stands out from the background.")
+            raise TooFewCounts("No head was found in the PET: nothing in it stands out from the background.")
         return found
 
     @property

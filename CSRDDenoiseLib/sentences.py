@@ -152,6 +152,12 @@ SENTENCES: Mapping[str, str] = {
     "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
     "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; the result is zero there "
     "too.",
+    # time frames
+    "frames.unchanged": "{count} frame(s) pass through unchanged ({frames}): {reason:phrase}.",
+    "frames.not_chosen": "{count} frame(s) were not chosen and pass through unchanged ({frames}).",
+    "motion.between_frames": "The head moves by up to {largest_mm:.1f} mm between the frames (frame {frame} against "
+    "the late frames; more than {limit_mm:g} mm in {frames}). The MR fits the late frames only; correct the motion of "
+    "the PET first.",
     "fine_band.left": "Detail finer than the model's voxels of {model_mm:g} mm was not treated: the PET's voxels are "
     "{sides:sides} mm, and {left:.0%} of the noise of single voxels is left.",
 }
@@ -164,6 +170,9 @@ PHRASES: Mapping[str, str] = {
     "the heads overlap by {outline_overlap:.0%}",
     "more": "noisier",
     "less": "less noisy",
+    "too_few_counts": "they show too few counts for a head",
+    "noise_outside": "their noise lies outside of what this model was trained on",
+    "unusable": "{detail}",
     "nothing": "",
     "full-dose reference": "; about dose {dose:fraction} of the full-dose reference",
     "typical full dose of the training": "; about dose {dose:fraction}, likely {largest_dose:fraction} to "

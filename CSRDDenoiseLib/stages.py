@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Mapping, Optional
 
 import numpy as np
@@ -17,6 +17,7 @@ from .checks.mean import check_mean
 from .checks.output import judge_output
 from .checks.pair import Output
 from .checks.voxels import check_spacing
+from .errors import TooFewCounts
 from .findings import Finding, warning
 from .io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, Stages, describe_image
 from .io.volume import ReadVolume, units_of
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from .model.bundle import Model, ModelMetadata
 
 Images = Mapping[str, Optional[sitk.Image]]
+SMALLEST_LIKENESS = 0.3
+"""Correlation of a smoothed frame with the late frames, head and air; noise alone has about 0, a head 0.6 and more."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,20 @@ class Inputs:
     reference: Optional[sitk.Image]
     placed_mr: Optional[sitk.Image] = None
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Inputs where they are to be used, and on the model's grid."""
+
+    inputs: Inputs
+    aligned: Aligned
+    whole_field: bool = False
+
+    @cached_property
+    def scan(self) -> Scan:
+        """The PET on the model's grid, the whole volume."""
+        return Scan(self.aligned.pet, self.aligned.grid, whole_field=self.whole_field)
 
 
 @dataclass(frozen=True)
@@ -144,12 +161,52 @@ def prepare(images: Images, job: Job) -> Prepared:
     Raises:
         InputError: an input cannot be used.
     """
+    placed = place(images, job)
+    return _normalised(placed.inputs, placed.aligned, placed.scan, job)
+
+
+def place(images: Images, job: Job) -> Placed:
+    """Check the inputs, register the MR if asked, and bring all to the model's grid.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
     settings, metadata, stages = job.settings, job.metadata, job.stages
     with stages.stage("align"):
         inputs = _placed(_checked(images, settings, metadata), settings, stages.report)
         aligned = to_model_grid(inputs.pet, inputs.placed_mr, metadata.voxel_spacing_mm)
-    with stages.stage("normalise"):
-        scan = Scan(aligned.pet, aligned.grid, whole_field=settings.whole_field)
+        return Placed(inputs, aligned, settings.whole_field)
+
+
+def prepare_frame(pet: sitk.Image, study: Placed, job: Job) -> Prepared:
+    """Prepare one time frame of a dynamic study as :func:`prepare` does, with the MR where the study has it.
+
+    Raises:
+        InputError: the frame cannot be used.
+    """
+    with job.stages.stage("align"):
+        pet, findings = check_pet(pet, job.settings.nan_to_zero)
+        inputs = replace(study.inputs, pet=pet, findings=findings)
+        alone = to_model_grid(pet, None, job.metadata.voxel_spacing_mm)
+        aligned = replace(alone, mr=study.aligned.mr, covered=study.aligned.covered)
+    scan = Scan(aligned.pet, aligned.grid, whole_field=job.settings.whole_field)
+    likeness = _correlation(scan.smoothed, study.scan.smoothed)
+    if likeness < SMALLEST_LIKENESS:
+        raise TooFewCounts(
+            f"No head stands out in the frame: smoothed, it correlates with the late frames by {likeness:.2f}, and "
+            f"{SMALLEST_LIKENESS:g} is needed."
+        )
+    return _normalised(inputs, aligned, scan, job)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    return float(np.vdot(a, b) / max(float(np.linalg.norm(a)) * float(np.linalg.norm(b)), 1e-30))
+
+
+def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job) -> Prepared:
+    metadata = job.metadata
+    with job.stages.stage("normalise"):
         condition = make_condition(metadata.normalisation, scan, aligned.mr)
         covered = _covered(inputs, aligned, scan)
         judged = judge_input(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)

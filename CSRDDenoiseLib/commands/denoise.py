@@ -17,6 +17,7 @@ from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 
 if TYPE_CHECKING:
     from ..denoise import DenoiseResult
+    from ..dynamic import DynamicResult
 
 
 OUTPUT_UNITS, SAME, OUTPUT_FORMATS = ("same", "suv"), "same", ("dicom",)
@@ -71,6 +72,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--format",
         choices=OUTPUT_FORMATS,
         help="write DICOM series to folders; default where the PET is DICOM and the output has no suffix",
+    )
+    files.add_argument(
+        "--frames",
+        metavar="5-",
+        help="time frames of a dynamic PET that are denoised, from 1 (5-, 3-8, 2,4); the others pass through; "
+        "default: all",
     )
     files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     files.add_argument("--register", action="store_true", help="register the MR rigidly to the PET")
@@ -157,11 +164,27 @@ def print_result(result: DenoiseResult, progress: str) -> None:
     print(f"Wrote {', '.join(outputs.values())} in {describe_seconds(seconds)}.", file=sys.stderr)
 
 
+def print_dynamic(result: DynamicResult, progress: str) -> None:
+    """Print the end of a run on a dynamic PET, as :func:`print_result` does."""
+    if progress == "json":
+        print(json.dumps({"result": result.provenance}), flush=True)
+        return
+    for text in result.sentences(CLI):
+        print(f"Warning: {text}", file=sys.stderr)
+    done, seconds = sum(outcome.record is not None for outcome in result.frames), result.seconds["total"]
+    print(
+        f"Wrote {', '.join(result.outputs.values())} in {describe_seconds(seconds)}; {done} of {len(result.frames)} "
+        "frames were denoised.",
+        file=sys.stderr,
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
     flags = {name: getattr(args, name) for name in ("nan_to_zero", "register", "whole_field")}
     settings = replace(settings_from_args(args), **flags)
     from ..denoise import FileRequest, denoise_files
+    from ..dynamic import denoise_dynamic, is_dynamic
     from ..replay import check_inputs, load_same_model, read_replay
     from ..request import INPUT_NAMES
 
@@ -173,6 +196,9 @@ def run(args: argparse.Namespace) -> int:
         settings, model = replay.settings, load_same_model(replay)
     elif args.pet is None:
         raise InputError("There is no PET; give one with --pet, or a record with --replay.")
-    result = denoise_files(FileRequest(**given), settings, model, progress_callback(args.progress), CLI)
-    print_result(result, args.progress)
+    request, progress = FileRequest(**given), progress_callback(args.progress)
+    if request.frames or is_dynamic(request.pet):
+        print_dynamic(denoise_dynamic(request, settings, model, progress), args.progress)
+    else:
+        print_result(denoise_files(request, settings, model, progress, CLI), args.progress)
     return 0

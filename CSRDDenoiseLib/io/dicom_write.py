@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 import pydicom
@@ -20,7 +20,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from .. import __version__
 from ..errors import InputError
-from .dicom import open_dicom, read_dicom, unit_code
+from .dicom import DicomStudy, open_dicom, read_dicom, unit_code
 from .dicom_enhanced import fill_from_groups
 from .dicom_frames import Slice
 from .dicom_tags import quiet
@@ -58,20 +58,26 @@ class Derived:
         suffix: appended to the series description, for instance "denoised".
         description: how it was made, with model and version (at most 1024 characters).
         number: which of several series of one run, from 0; keeps the series numbers apart.
+        series: Series Instance UID, where the image is one time frame of several; a new one without.
+        before: instances of the series that come before.
     """
 
     suffix: str
     description: str
     number: int = 0
+    series: str = ""
+    before: int = 0
 
 
-def write_dicom(image: sitk.Image, folder: Path, source: Path, like: ReadVolume, derived: Derived) -> None:
+def write_dicom(
+    image: sitk.Image, folder: Path, source: Union[Path, DicomStudy], like: ReadVolume, derived: Derived
+) -> None:
     """Write an image as a DICOM series and read it back.
 
     Args:
         image: scalar 3D on the grid of the input, in its unit or in SUV.
         folder: an existing empty folder.
-        source: the input series.
+        source: the input series, or its headers where they were read already.
         like: the input as it was read.
         derived: what the series is.
 
@@ -79,20 +85,20 @@ def write_dicom(image: sitk.Image, folder: Path, source: Path, like: ReadVolume,
         InputError: the input is no DICOM series, or the image is not on its slices.
         OSError: what was written reads back differently.
     """
-    study = open_dicom(source, "PET")
+    study = source if isinstance(source, DicomStudy) else open_dicom(source, "PET")
     stack = study.volumes[like.header.frame]
     if Grid.of(image).size != Grid.of(like.image).size:
         raise InputError(f"The image has {image.GetSize()} voxels and the series {like.image.GetSize()}.")
     values = sitk.GetArrayFromImage(image).astype(np.float64)
     has_negative, unit = bool((values < 0).any()), image.GetMetaData("0054|1001") if _has_unit(image) else ""
-    series, now = generate_uid(), datetime.now()
+    series, now = derived.series or generate_uid(), datetime.now()
     steps: list[float] = []
     for index, (one, plane) in enumerate(zip(stack, values)):
         data = _header(one, index, len(stack), derived, series, now)
         if unit == SUV_UNIT:
             data.Units, data.SUVType = "GML", "BW"
         steps.append(_add_pixels(data, plane, has_negative))
-        _save(data, folder / f"IM{index + 1:04d}.dcm")
+        _save(data, folder / f"IM{derived.before + index + 1:04d}.dcm")
     _check(image, folder, steps)
 
 
@@ -108,7 +114,8 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
         if keyword in data:
             delattr(data, keyword)
     data.SOPClassUID, data.SOPInstanceUID = PositronEmissionTomographyImageStorage, generate_uid()
-    data.SeriesInstanceUID, data.InstanceNumber, data.ImageIndex = series, index + 1, index + 1
+    data.SeriesInstanceUID, data.InstanceNumber = series, derived.before + index + 1
+    data.ImageIndex = data.InstanceNumber
     data.ImageType = ["DERIVED", "PRIMARY"]
     data.ImagePositionPatient = [format_number_as_ds(float(value)) for value in one.position]
     data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]

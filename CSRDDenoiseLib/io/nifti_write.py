@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, BinaryIO, Iterator, Optional, cast
 
 import nibabel
 import numpy as np
@@ -29,23 +30,34 @@ def write_nifti(image: sitk.Image, path: Path, like: Optional[ReadVolume], descr
     With a NIfTI input both forms, their codes, the units and the times are kept, and the texts and the intent if
     ``describes``; else both forms are the image's own (code 1, scanner).
     """
+    with nifti_stream(path) as stream:
+        nifti_image(image, like, describes).to_stream(stream)
+    return read_nifti(path, "result", None, {}).image
+
+
+def nifti_image(image: sitk.Image, like: Optional[ReadVolume], describes: bool) -> Any:
+    """Return nibabel's image of what :func:`write_nifti` writes."""
     header = _output_header(image, like, describes)
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     values = array_to_xyz(image)
-    if like is None or like.header.nifti is None:
-        made = kind(values, Grid.of(image).affine, header)
-        for set_form in (made.set_sform, made.set_qform):
-            set_form(made.affine, 1, update_affine=False)
-    else:
-        made = kind(values, None, header)
+    if like is not None and like.header.nifti is not None:
+        return kind(values, None, header)
+    made = kind(values, Grid.of(image).affine, header)
+    for set_form in (made.set_sform, made.set_qform):
+        set_form(made.affine, 1, update_affine=False)
+    return made
+
+
+@contextmanager
+def nifti_stream(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing, compressed if it is named so."""
     with path.open("wb") as stream:
-        if path.name.lower().endswith(".gz"):
-            # neither name nor time inside: the same result gives the same file
-            with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=_LEVEL, mtime=0) as packed:
-                made.to_stream(packed)
-        else:
-            made.to_stream(stream)
-    return read_nifti(path, "result", None, {}).image
+        if not path.name.lower().endswith(".gz"):
+            yield stream
+            return
+        # neither name nor time inside: the same result gives the same file
+        with gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=_LEVEL, mtime=0) as packed:
+            yield cast(BinaryIO, packed)
 
 
 def _output_header(image: sitk.Image, like: Optional[ReadVolume], describes: bool) -> Any:

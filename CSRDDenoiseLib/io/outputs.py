@@ -109,7 +109,12 @@ def write_output(image: sitk.Image, path: Path, name: str, target: Target, as_di
         write_image(image, path, like, describes=name == "denoised")
         return
     path.mkdir()
-    model = f", model {target.model}" if target.model else ""
-    method = f"PET denoised by csrd-denoise {__version__}{model}; this series: {SUFFIXES[name]}. For research only."
     write = write_labels if name == _LABELS else write_dicom
-    write(image, path, target.source, target.like, Derived(SUFFIXES[name], method, list(SUFFIXES).index(name)))
+    write(image, path, target.source, target.like, derived_series(name, target.model))
+
+
+def derived_series(name: str, model: str) -> Derived:
+    """Return what the series of an output is; ``name`` as in :func:`write_output`, ``model`` its name or empty."""
+    by = f", model {model}" if model else ""
+    method = f"PET denoised by csrd-denoise {__version__}{by}; this series: {SUFFIXES[name]}. For research only."
+    return Derived(SUFFIXES[name], method, list(SUFFIXES).index(name))

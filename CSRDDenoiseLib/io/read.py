@@ -101,7 +101,7 @@ def _read(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
     sidecar, findings = read_sidecar(path, what)
     is_nifti = bool(suffix_of(path))
     volume = read_nifti(path, what, frame, sidecar) if is_nifti else _read_by_itk(path, what, frame)
-    return _with_sidecar(volume, sidecar, findings, what)
+    return with_sidecar(volume, sidecar, findings, what)
 
 
 def read_frames(path: Path, what: str = "volume") -> Iterator[ReadVolume]:
@@ -120,7 +120,7 @@ def read_frames(path: Path, what: str = "volume") -> Iterator[ReadVolume]:
     if suffix_of(path):
         study = open_nifti(path, what, sidecar)
         for index in range(len(study.frames)):
-            yield _with_sidecar(nifti_frame(study, index), sidecar, findings, what)
+            yield with_sidecar(nifti_frame(study, index), sidecar, findings, what)
         return
     first = read(path, what, 0)
     yield first
@@ -128,9 +128,10 @@ def read_frames(path: Path, what: str = "volume") -> Iterator[ReadVolume]:
         yield read(path, what, index)
 
 
-def _with_sidecar(
+def with_sidecar(
     volume: ReadVolume, sidecar: Mapping[str, Any], findings: tuple[Finding, ...], what: str
 ) -> ReadVolume:
+    """Return a volume with what its BIDS sidecar says of it, and what was noticed about that file."""
     header, unit = volume.header, sidecar_unit(sidecar)
     frames = sidecar_frames(sidecar, len(header.frames)) or header.frames
     modality = modality_of(header.files[0], sidecar)

@@ -1,0 +1,267 @@
+"""Dynamic PET: every time frame denoised by the same pipeline, with the MR placed once, on the mean of late frames.
+
+open -> mean of late frames -> place the MR -> for each frame: read, prepare, infer, restore, assess -> write
+
+One frame is in memory at a time. Frames that are not chosen, show no head, or whose noise lies outside of what the
+model was trained on are passed through unchanged and named.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Callable, Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import __version__
+from .denoise import ModelChoice, denoise_prepared, job_of, load_checked
+from .dynamic_result import DENOISED, NOT_CHOSEN, UNCHANGED, DynamicResult, FrameOutcome
+from .errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
+from .findings import find
+from .io.frame_file import FrameStore, FrameWriter, write_sidecar
+from .io.grid import Grid
+from .io.nifti import SINGLE_FILE_NIFTI
+from .io.outputs import Target
+from .io.read import read
+from .io.record import FileFacts, InputFacts, Stages, describe_file, describe_image
+from .io.study import Study, is_dynamic, open_study
+from .io.volume import ReadVolume
+from .io.write import all_or_nothing, record_path, sidecar_path, write_record
+from .model.bundle import DEFAULT_MODEL, Model
+from .prepare.frames import chosen_frames, late_frames, mean_frame
+from .prepare.motion import frame_motion
+from .progress import Progress, ProgressCallback, Reporter, shares_of
+from .request import FileRequest, check_request, is_same
+from .settings import DenoiseSettings
+from .stages import Images, Job, Placed, place, prepare_frame
+
+__all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
+
+_NOISE_OUTSIDE = "noise.outside"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is common to all frames.
+
+    Attributes:
+        study: the PET.
+        placed: the mean of late frames with the MR in its place.
+        model: which.
+        settings: of a frame, without the registration, which is done.
+        late: mean of the late frames.
+    """
+
+    study: Study
+    placed: Placed
+    model: Model
+    settings: DenoiseSettings
+    late: sitk.Image
+
+
+def denoise_dynamic(
+    request: FileRequest,
+    settings: Optional[DenoiseSettings] = None,
+    model: ModelChoice = DEFAULT_MODEL,
+    progress: Optional[ProgressCallback] = None,
+) -> DynamicResult:
+    """Denoise a dynamic PET, frame by frame; outputs appear only when complete.
+
+    The outputs are 4D NIfTI files with a BIDS sidecar, or DICOM series, on the frames of the input. The record goes
+    beside the denoised volume. Frame i (from 0) is sampled with ``settings.seed + i``.
+
+    Args:
+        request: the files; ``request.frames`` chooses the frames that are denoised.
+        settings: as for :func:`CSRDDenoiseLib.denoise.denoise`; the MR is registered once.
+        model: name of a bundled model, a model folder, or a model already loaded.
+        progress: receives the reports; returning False cancels.
+
+    Raises:
+        InputError: invalid requests, or no frame that can be denoised. Nothing is written then.
+        Cancelled: ``progress`` returned False; nothing is written.
+    """
+    settings = settings or DenoiseSettings()
+    _check(request, settings)
+    study = open_study(request.pet)
+    if len(study.frames) < 2:
+        raise InputError(f"The PET '{request.pet}' is static, with one time frame; leave the choice of frames out.")
+    chosen = chosen_frames(request.frames, len(study.frames))
+    stages = Stages(Reporter(progress, _shares(len(study.frames), settings)))
+    with stages.stage("read"):
+        loaded = load_checked(model, settings, with_mr=request.mr is not None)
+        first = study.read(0)
+        writer = FrameWriter(study, Target(request.pet, first, request.output_unit, loaded.metadata.name))
+        writer.target.check()
+        mr = read(request.mr, "MR") if request.mr else None
+        late = late_frames(study.frames)
+        mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
+    placed = place({"pet": mean, "mr": mr.image if mr else None}, Job(loaded, settings, stages))
+    run = _Run(study, placed, loaded, replace(settings, register=False), mean)
+    with ExitStack() as open_files:
+        stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
+        for store in stores.values():
+            open_files.callback(store.close)
+        outcomes = _denoise_frames(run, chosen, stages, lambda volume, images: _append(volume, images, stores, writer))
+        result = DynamicResult(
+            tuple(outcomes),
+            late,
+            (*first.findings, *(mr.findings if mr else ()), *placed.inputs.findings),
+            _inputs(placed),
+            _files(request, study, mr),
+            {name: str(path.resolve()) for name, path in request.outputs.items()},
+        )
+        return _write(request, result, stores, writer, stages)
+
+
+def _denoise_frames(
+    run: _Run, chosen: tuple[int, ...], stages: Stages, put: Callable[[ReadVolume, Images], None]
+) -> list[FrameOutcome]:
+    """Treat one frame after another and hand its outputs on; refuse a study none of whose frames can be denoised."""
+    outcomes, count = [], len(run.study.frames)
+    with stages.stage("frames"):
+        for index in range(count):
+            stages.report("frames", index, count, _name(index, count))
+            volume = run.study.read(index)
+            if index in chosen:
+                outcome, images = _one_frame(run, volume, _callback(stages.report, index, count))
+            else:
+                outcome, images = FrameOutcome(index, run.study.frames[index], NOT_CHOSEN), {}
+            put(volume, images)
+            outcomes.append(outcome)
+    if not any(outcome.record for outcome in outcomes):
+        details = {outcome.detail for outcome in outcomes if outcome.detail}
+        raise InputError(f"None of the {len(chosen)} chosen frames can be denoised. {' '.join(sorted(details)[:3])}")
+    return outcomes
+
+
+def _one_frame(
+    run: _Run, volume: ReadVolume, callback: ProgressCallback
+) -> tuple[FrameOutcome, dict[str, Optional[sitk.Image]]]:
+    """Denoise a frame; without images where it is to be passed through."""
+    index = volume.header.frame
+    settings = replace(run.settings, seed=(run.settings.seed + index) % 2**63)
+    outcome = FrameOutcome(index, run.study.frames[index], UNCHANGED)
+    stages = Stages(Reporter(callback, shares_of(settings.evaluations)))
+    job = job_of(run.model, settings, stages)
+    try:
+        prepared = prepare_frame(volume.image, run.placed, job)
+    except TooFewCounts as error:
+        return replace(outcome, reason="too_few_counts", detail=str(error)), {}
+    except (ModelError, OutOfMemoryError):
+        raise
+    except InputError as error:
+        return replace(outcome, reason="unusable", detail=str(error)), {}
+    motion = frame_motion(prepared.inputs.pet, run.late)
+    outcome = replace(outcome, motion_mm=motion.displacement_mm if motion else None)
+    if find(prepared.findings, _NOISE_OUTSIDE):
+        return replace(outcome, reason="noise_outside", detail="The noise lies outside of the trained range."), {}
+    result = denoise_prepared(prepared, job)
+    images = {name: getattr(result, name) for name in ("denoised", "difference", "uncertainty", "support", "bare")}
+    return replace(outcome, status=DENOISED, seed=settings.seed, record=result.record), images
+
+
+def _append(volume: ReadVolume, images: Images, stores: Mapping[str, FrameStore], writer: FrameWriter) -> None:
+    for name, store in stores.items():
+        image = images.get(name)
+        store.append(writer.in_unit(_unchanged(volume.image, name) if image is None else image, name, volume))
+
+
+def _unchanged(pet: sitk.Image, name: str) -> sitk.Image:
+    """Return an output of a frame that passes through: the PET, no difference, an unknown uncertainty, no map."""
+    if name in ("denoised", "bare"):
+        return pet
+    values = sitk.GetArrayViewFromImage(pet)
+    if name == "support":
+        return Grid.of(pet).image(np.zeros(values.shape, np.uint8))
+    return Grid.of(pet).image(np.full_like(values, np.nan if name == "uncertainty" else 0))
+
+
+def _write(
+    request: FileRequest, result: DynamicResult, stores: Mapping[str, FrameStore], writer: FrameWriter, stages: Stages
+) -> DynamicResult:
+    beside, sidecars = record_path(request.output), _sidecars(request)
+    own = {
+        "Version": __version__,
+        "Model": writer.target.model,
+        "FramesDenoised": [index + 1 for index in result.frames_with(DENOISED)],
+        "Provenance": beside.name,
+    }
+    with all_or_nothing([*request.volumes.values(), *sidecars.values(), beside]) as temporary:
+        with stages.stage("write"):
+            for done, (name, path) in enumerate(request.volumes.items()):
+                stages.report("write", done, len(stores))
+                writer.write(stores[name], temporary[path], name, name in request.dicom)
+            for name, path in sidecars.items():
+                write_sidecar(writer.sidecar(name, own), temporary[path])
+        result = replace(result, seconds=stages.summary())
+        write_record(result.provenance, temporary[beside])
+    return result
+
+
+def _check(request: FileRequest, settings: DenoiseSettings) -> None:
+    check_request(request, settings)
+    refused = {
+        "report": request.report,
+        "label map": request.labels,
+        "full-dose reference": request.full_dose_reference,
+    }
+    for name, path in refused.items():
+        if path:
+            raise InputError(f"A {name} goes with a static PET, and this one is dynamic; leave it out.")
+    for name, path in request.volumes.items():
+        if name == "support" and name in request.dicom:
+            raise InputError(f"The map '{path}' of a dynamic PET is written as .nii or .nii.gz; choose one of these.")
+        if name not in request.dicom and not path.name.lower().endswith(SINGLE_FILE_NIFTI):
+            raise InputError(
+                f"The {name} '{path}' of a dynamic PET is written as .nii or .nii.gz; choose one of these."
+            )
+    for path in _sidecars(request).values():
+        if any(is_same(path, sidecar_path(given)) for given in request.inputs.values()):
+            raise InputError(f"The sidecar '{path}' would overwrite that of an input; give another output.")
+        if path.exists() and not request.overwrite:
+            raise InputError(f"The sidecar '{path}' exists already; choose another output, or have it replaced.")
+
+
+def _sidecars(request: FileRequest) -> dict[str, Path]:
+    return {name: sidecar_path(path) for name, path in request.volumes.items() if name not in request.dicom}
+
+
+def _finite(image: sitk.Image, settings: DenoiseSettings) -> sitk.Image:
+    if not settings.nan_to_zero:
+        return image
+    repaired = Grid.of(image).image(np.nan_to_num(sitk.GetArrayFromImage(image), posinf=0.0, neginf=0.0))
+    for key in image.GetMetaDataKeys():
+        repaired.SetMetaData(key, image.GetMetaData(key))
+    return repaired
+
+
+def _shares(count: int, settings: DenoiseSettings) -> dict[str, float]:
+    one = shares_of(settings.evaluations, files=True)
+    frame = sum(one.values()) - one["write"]
+    return {"read": one["read"], "align": one["align"], "frames": count * frame, "write": count * one["write"]}
+
+
+def _name(index: int, count: int) -> str:
+    return f"frame {index + 1} of {count}"
+
+
+def _callback(report: Reporter, index: int, count: int) -> ProgressCallback:
+    """Return what turns the progress of one frame into that of the run; cancelling raises inside."""
+
+    def on_progress(progress: Progress) -> None:
+        report("frames", index, count, f"{_name(index, count)}: {progress.stage}", part=progress.fraction)
+
+    return on_progress
+
+
+def _inputs(placed: Placed) -> dict[str, InputFacts]:
+    given = {"pet": placed.inputs.pet, "mr": placed.inputs.mr}
+    return {name: InputFacts(describe_image(image)) for name, image in given.items() if image is not None}
+
+
+def _files(request: FileRequest, study: Study, mr: Optional[ReadVolume]) -> dict[str, FileFacts]:
+    files = {"pet": describe_file(request.pet, study.files)}
+    return {**files, "mr": describe_file(request.mr, mr.header.files)} if request.mr and mr else files

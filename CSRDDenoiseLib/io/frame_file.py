@@ -1,0 +1,173 @@
+"""Output of several time frames: collected frame by frame on the disk, then written as one 4D NIfTI or DICOM series.
+
+Until the end the frames lie in a file without a name in the output's folder, so nothing is left of a killed process,
+and the memory in use does not depend on the number of frames.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+from nibabel import Nifti1Header
+from pydicom.uid import generate_uid
+
+from ..errors import InputError
+from .dicom_write import write_dicom
+from .grid import Grid
+from .nifti_write import nifti_image, nifti_stream
+from .outputs import SUV, Target, derived_series
+from .study import Study
+from .suv import SUV_UNIT, in_suv, volume_suv
+from .volume import ReadVolume, with_unit
+
+OWN_KEY = "CSRDDenoise"
+_LABELS = "support"
+_BIDS_SUV = "g/mL"
+
+
+class FrameStore:
+    """The frames of one output, in a nameless file.
+
+    Args:
+        folder: where the file lies, on the disk that the output goes to.
+    """
+
+    def __init__(self, folder: Path):
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._type: Optional[np.dtype] = None
+        self._shape: tuple[int, ...] = ()
+        self.count = 0
+
+    def append(self, image: sitk.Image) -> None:
+        """Add a frame; all have the type and the size of the first.
+
+        Raises:
+            InputError: it could not be written, or has another size.
+        """
+        values = sitk.GetArrayViewFromImage(image)
+        self._type, self._shape = self._type or values.dtype, self._shape or values.shape
+        if values.shape != self._shape:
+            raise InputError(f"Frame {self.count + 1} has {values.shape} voxels and the first has {self._shape}.")
+        try:
+            self._file.write(np.ascontiguousarray(values, self._type).data)
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"The results cannot be written: {error.strerror}. Nothing was written.") from error
+        self.count += 1
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Give each frame (D, H, W) again."""
+        self._file.seek(0)
+        size = int(np.prod(self._shape)) * np.dtype(self._type).itemsize
+        for _ in range(self.count):
+            yield np.frombuffer(self._file.read(size), self._type).reshape(self._shape)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class FrameWriter:
+    """Writes the outputs of a dynamic run.
+
+    Attributes:
+        study: the PET.
+        target: what the outputs have in common; ``like`` is the first frame.
+    """
+
+    study: Study
+    target: Target
+
+    def in_unit(self, image: sitk.Image, name: str, volume: ReadVolume) -> sitk.Image:
+        """Return a frame of an output in the unit that is asked for; ``volume`` is the frame as it was read."""
+        wanted = self.target.unit == SUV and name != _LABELS
+        return in_suv(image, volume_suv(volume)) if wanted else image
+
+    def write(self, store: FrameStore, path: Path, name: str, as_dicom: bool) -> None:
+        """Write all frames of an output.
+
+        Raises:
+            OSError, RuntimeError: it could not be written.
+        """
+        like = self.target.like
+        if self.target.unit == SUV and name != _LABELS:
+            like = replace(like, unit=SUV_UNIT)
+        if as_dicom:
+            self._write_dicom(store, path, name, like.unit)
+        else:
+            _write_nifti(store, path, like, describes=name == "denoised", step_s=_even_step(self.study))
+
+    def sidecar(self, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entries of an output's BIDS sidecar: the PET's, its times and unit, and ``own`` under our key."""
+        entries: dict[str, Any] = dict(self.study.sidecar)
+        if self.study.has_times:
+            entries["FrameTimesStart"] = [frame.start_s for frame in self.study.frames]
+            entries["FrameDuration"] = [frame.duration_s for frame in self.study.frames]
+        if self.target.unit == SUV:
+            entries["Units"] = _BIDS_SUV
+        elif "Units" not in entries and self.target.like.unit != "unknown":
+            entries["Units"] = self.target.like.unit
+        return {**entries, OWN_KEY: {"Output": name, **own}}
+
+    def _write_dicom(self, store: FrameStore, folder: Path, name: str, unit: str) -> None:
+        like, derived = self.target.like, replace(derived_series(name, self.target.model), series=generate_uid())
+        grid, before = Grid.of(like.image), 0
+        folder.mkdir()
+        for index, values in enumerate(store.frames()):
+            part = folder / "frame"
+            part.mkdir()
+            of_frame = replace(like, header=replace(like.header, frame=index))
+            # 16-bit integers know no NaN
+            image = with_unit(grid.image(np.nan_to_num(values)), unit)
+            write_dicom(image, part, self.study.dicom or self.study.path, of_frame, replace(derived, before=before))
+            for file in part.iterdir():
+                os.replace(file, folder / file.name)
+            part.rmdir()
+            before += len(values)
+
+
+def write_sidecar(entries: Mapping[str, Any], path: Path) -> None:
+    """Write a BIDS sidecar."""
+    path.write_text(json.dumps(entries, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _write_nifti(store: FrameStore, path: Path, like: ReadVolume, describes: bool, step_s: Optional[float]) -> None:
+    header = _header(store, like, describes, step_s)
+    with nifti_stream(path) as stream:
+        header.write_to(stream)
+        for values in store.frames():
+            stream.write(values.data)
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rb") as stream:
+        stream.read(int(header.get_data_offset()))
+        same = all(stream.read(values.nbytes) == values.tobytes() for values in store.frames())
+        if not same or stream.read(1):
+            raise OSError("what was written reads back differently, as from a full disk")
+
+
+def _header(store: FrameStore, like: ReadVolume, describes: bool, step_s: Optional[float]) -> Nifti1Header:
+    """Return the header of the input around all frames: forms, codes, units and times are kept."""
+    first = Grid.of(like.image).image(next(store.frames()))
+    image = nifti_image(first, like, describes)
+    image.update_header()
+    header = image.header
+    header.set_data_shape((*first.GetSize(), store.count))
+    # a header of three dimensions has let the time step go
+    source = like.header.nifti
+    header["pixdim"][4] = (step_s or 0.0) if source is None else source["pixdim"][4]
+    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
+    return header
+
+
+def _even_step(study: Study) -> Optional[float]:
+    durations = {frame.duration_s for frame in study.frames}
+    return durations.pop() if len(durations) == 1 else None

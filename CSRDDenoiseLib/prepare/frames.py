@@ -1,0 +1,75 @@
+"""Time frames: which are chosen, which are late, and their mean."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Optional, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..io.grid import Grid
+from ..io.volume import Frame
+
+_PART = re.compile(r"(\d+)(?:(-)(\d*))?")
+
+
+def chosen_frames(text: Optional[str], count: int) -> tuple[int, ...]:
+    """Return the frames (from 0) that a text names, ``5-``, ``3-8`` or ``2,4`` (from 1); all without one.
+
+    Raises:
+        InputError: it names none, or some that there are not.
+    """
+    if text is None:
+        return tuple(range(count))
+    chosen: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        found = _PART.fullmatch(part)
+        if not found:
+            raise InputError(f"The frames '{text}' are not understood; write for instance 5-, 3-8 or 2,4.")
+        first = int(found.group(1))
+        last = first if not found.group(2) else int(found.group(3) or count)
+        if not 1 <= first <= last <= count:
+            raise InputError(f"The frames '{part}' are not among 1 to {count}, the frames of the PET.")
+        chosen.update(range(first - 1, last))
+    return tuple(sorted(chosen))
+
+
+def named_frames(indices: Sequence[int]) -> str:
+    """Return frames (from 0) as a person names them, from 1: ``1-3, 7``."""
+    runs: list[list[int]] = []
+    for index in sorted(indices):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ", ".join(f"{a + 1}" if a == b else f"{a + 1}-{b + 1}" for a, b in runs)
+
+
+def late_frames(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """Return the frames that begin in the second half of the study, by time where it is known, else by number."""
+    starts, last = [frame.start_s for frame in frames], frames[-1]
+    known = [start for start in starts if start is not None]
+    if len(known) < len(frames):
+        return tuple(range(len(frames) // 2, len(frames)))
+    middle = (known[0] + known[-1] + (last.duration_s or 0.0)) / 2
+    return tuple(index for index, start in enumerate(known) if start >= middle) or (len(frames) - 1,)
+
+
+def mean_frame(read: Callable[[int], sitk.Image], indices: Sequence[int], frames: Sequence[Frame]) -> sitk.Image:
+    """Return the mean of frames, weighted by their durations where these are known; one frame is held at a time."""
+    durations = [frames[index].duration_s for index in indices]
+    weights = [float(each) for each in durations if each and each > 0]
+    if len(weights) < len(indices):
+        weights = [1.0] * len(indices)
+    first = read(indices[0])
+    total = sitk.GetArrayFromImage(first).astype(np.float64) * weights[0]
+    for index, weight in zip(indices[1:], weights[1:]):
+        # the view does not keep its image alive
+        image = read(index)
+        total += sitk.GetArrayViewFromImage(image) * weight
+    mean = Grid.of(first).image((total / sum(weights)).astype(np.float32))
+    for key in first.GetMetaDataKeys():
+        mean.SetMetaData(key, first.GetMetaData(key))
+    return mean

@@ -1,0 +1,41 @@
+"""Motion of the head between time frames: found by rigid registration of coarse frames, reported and not corrected."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import SimpleITK as sitk
+
+from .register import (
+    COARSE,
+    LEAST_PROMINENCE,
+    Size,
+    best_motion,
+    head_points,
+    make_pair,
+    matrix,
+    no_motion,
+    prominence,
+    size_of,
+)
+
+MOTION_LIMIT_MM = 3.0
+
+
+def frame_motion(frame: sitk.Image, late: sitk.Image) -> Optional[Size]:
+    """Measure how far the head in a frame lies from that in the late frames.
+
+    Args:
+        frame: one time frame, as noisy as it comes.
+        late: mean of the late frames.
+
+    Returns:
+        The rigid motion between them, or None where none was found with certainty.
+    """
+    pair = make_pair(frame, late, COARSE)
+    if pair is None:
+        return None
+    search = best_motion(pair, COARSE, no_motion(pair))
+    if search is None or not search.converged or prominence(pair, search.motion) <= LEAST_PROMINENCE:
+        return None
+    return size_of(matrix(search.motion), head_points(pair))
