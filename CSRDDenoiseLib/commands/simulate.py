@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--draws", type=count(1), default=1, help="subjects to draw from every anatomy (default: 1)")
     parser.add_argument("--split", type=Path, help="split.json of a training run: take the subjects of --part from it")
     parser.add_argument("--part", default="test", choices=("train", "validation", "test"))
-    parser.add_argument("--tracer", choices=("fdg", "amyloid", "random"), help="default: drawn")
+    parser.add_argument("--tracer", choices=("fdg", "amyloid", "random", "tau", "dopamine"), help="default: drawn")
     parser.add_argument("--doses", default="1/4,1/6,1/8,1/10", help="dose fractions (default: %(default)s)")
     parser.add_argument("--spacing", type=number(0.5, 10), help="voxel side in mm (default: drawn)")
     parser.add_argument(
@@ -60,6 +60,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "resolution_mm, counts, background, iterations, post_filter_mm ... (repeat for more)",
     )
     parser.add_argument("--resume", action="store_true", help="leave out subjects that are complete in --output")
+    parser.add_argument(
+        "--families",
+        choices=("training", "validation", "report"),
+        help="draw scanners from the families of this part (research/simulation/families.json), not the usual ones",
+    )
     parser.add_argument("--noise-free", action="store_true", help="also reconstruct the expected counts")
     parser.add_argument("--seed", type=count(0), default=0, help="of the first subject; the next ones count on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -152,7 +157,9 @@ def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
         scanner = None
         if args.spacing or fixed:
             scanner = replace(draw_scanner(np.random.default_rng((seed, 1)), args.spacing or 0.0), **fixed)
-        return SimulationSettings(doses=doses, tracer=args.tracer, scanner=scanner, noise_free=args.noise_free)
+        return SimulationSettings(
+            doses=doses, tracer=args.tracer, scanner=scanner, noise_free=args.noise_free, families=args.families
+        )
 
     return draw
 

@@ -1,4 +1,7 @@
-"""Fit a model's calibration to simulated subjects, whose full dose is known, and say how good it is on others."""
+"""Fit a model's calibration to simulated subjects, whose truth is known, and say how good it is on others.
+
+The error is that to the model's target: the full dose, or the noise-free image.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,10 @@ def _scans(
             assert result.uncertainty is not None  # the settings draw samples
             unit = result.record.residual_scale
             spread = study.array(result.uncertainty) / unit
-            error = (study.array(result.denoised) - study.full_dose) / unit
+            aim = study.full_dose
+            if model.metadata.target == "noise-free" and study.noise_free is not None:
+                aim = study.noise_free
+            error = (study.array(result.denoised) - aim) / unit
             pooled = pooled_spread(spread, study.spacing)
             inside = np.flatnonzero(study.masks.head & (pooled > 0))
             chosen = inside[:: max(inside.size // VOXELS_PER_SCAN, 1)]

@@ -90,7 +90,12 @@ def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[
     settings = {
         key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output", "data", "split")
     }
+    # other models by the names of their folders, whose places mean nothing elsewhere
+    others = {key: Path(str(settings[key])).name for key in ("start_from", "mean_model") if settings.get(key)}
+    settings.update(others)
+    mean = {"mean": load_model(config.mean_model).metadata.training} if config.mean_model else {}
     return {
+        **mean,
         "steps": state.step,
         "hours": round(state.seconds / 3600, 2),
         "phantoms": state.phantoms,
