@@ -126,6 +126,15 @@ def test_the_result_keeps_the_measurement_at_coarse_scales():
     np.testing.assert_allclose(fine[inside], wave[inside], atol=0.05)
 
 
+@pytest.mark.parametrize("radius_mm", [4, 5, 7])
+@pytest.mark.parametrize("width_mm", [4.0, 8.0, 16.0])
+def test_what_is_given_back_never_passes_the_input(radius_mm, width_mm):
+    grid = np.meshgrid(*[np.arange(48)] * 3, indexing="ij")
+    sphere = (sum((g - 24) ** 2 for g in grid) <= (radius_mm / 2) ** 2).astype(np.float32)
+    kept = keep_coarse(-0.3 * sphere, (2.0,) * 3, width_mm)
+    assert -0.3 < kept[24, 24, 24] < 0, "between the estimate, which lacks the sphere, and the input"
+
+
 def test_keeping_is_linear_and_its_ends_are_the_input_and_the_estimate():
     residual = np.random.default_rng(4).standard_normal((12, 12, 12)).astype(np.float32)
     spacing = (2.0, 2.0, 2.0)
