@@ -25,7 +25,7 @@ class PairedUNet3d(nn.Module):
         in_channels, multiple, reach: as of each network.
     """
 
-    def __init__(self, switch: float, **arguments: Any):
+    def __init__(self, switch: float = 0.4, **arguments: Any):
         super().__init__()
         self.switch = switch
         self.mean, self.draws = ResidualUNet3d(**arguments), ResidualUNet3d(**arguments)
