@@ -265,6 +265,7 @@ def test_register_without_an_mr_is_refused(example, coarse_model):
         denoise(example[0], None, DenoiseSettings(register=True, device="cpu"), coarse_model)
 
 
+@pytest.mark.slow
 def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_path, capsys):
     pet, mr = example
     for name, image in (("pet", pet), ("mr", moved(mr, motion_of(landmarks, (10, 0, 0), 5)))):

@@ -179,6 +179,7 @@ def test_uncertainty_of_one_sample(files, tmp_path, settings, word):
     assert word in refused(files, settings, uncertainty=tmp_path / "std.nii.gz")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX")
 def test_disk_full_is_reported_and_leaves_nothing(tmp_path):
     script = """

@@ -12,6 +12,8 @@ from CSRDDenoiseModule import batch, volumes  # noqa: E402 (needs the stand-in)
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def states(ui) -> list[str]:
     return [ui.pairsTable.item(row, 2).text() for row in range(ui.pairsTable.rowCount)]

@@ -14,6 +14,8 @@ from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE  # noqa: E402 (needs th
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def kept(node, name):
     return json.loads(node.GetAttribute(f"CSRDDenoise.{name}"))

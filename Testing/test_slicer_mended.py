@@ -29,6 +29,8 @@ from CSRDDenoiseModule.volumes import Outputs  # noqa: E402
 
 from CSRDDenoiseLib.errors import CSRDError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 VIEWS = ("CSRDPet", "CSRDDenoised", "CSRDDifference", "CSRDUncertainty")
 

@@ -30,6 +30,8 @@ pytest_plugins = ["slicer_fixtures"]
 import CSRDDenoisePanelTest  # noqa: E402 (needs the stand-in)
 import qt  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 VOLUMES = ("pet", "mr", "fullDoseReference", "denoised", "difference", "uncertainty", "support")
 INPUTS = tuple(f"{name}Selector" for name in VOLUMES)
 CHOICES = ("modelComboBox", "presetComboBox", "samplerComboBox", "stepsSpinBox", "samplesSpinBox", "patchSizeSpinBox")
@@ -52,7 +54,6 @@ def test_every_documented_object_is_there_with_a_tooltip(ui):
         assert getattr(ui, name).toolTip, f"{name} has no tooltip"
 
 
-@pytest.mark.slow
 def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model, tmp_path):
     pet = pair[0]
     # nothing chosen
@@ -131,7 +132,6 @@ def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model,
     assert composite.GetBackgroundVolumeID() == ui.denoisedSelector.currentNodeID
 
 
-@pytest.mark.slow
 def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_model, tmp_path):
     """Written to look at, to the folder that CSRD_TEST_PICTURES names; the guide shows it."""
     from CSRDDenoiseModule import readiness
@@ -162,7 +162,6 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
     assert path.stat().st_size > 20_000
 
 
-@pytest.mark.slow
 def test_checkbox_registers_the_mr_and_the_status_tells_of_it(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model, sampler="mean")
     assert not logic_of.getParameterNode().settings.registerMr
@@ -179,7 +178,6 @@ def test_checkbox_registers_the_mr_and_the_status_tells_of_it(ui, logic_of, scen
     assert f"moved by {registration['offset_mm']:.1f} mm" in ui.statusLabel.text
 
 
-@pytest.mark.slow
 def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     assert not logic_of.getParameterNode().makeSupport and not ui.supportSelector.isEnabled()
@@ -200,7 +198,6 @@ def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_o
     assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
 
 
-@pytest.mark.slow
 def test_full_dose_reference_is_chosen_and_the_status_tells_the_dose(ui, logic_of, scene, coarse_model):
     pair = add_example("low_dose_1_10"), None
     choose(ui, logic_of, pair, coarse_model, sampler="mean")
@@ -233,7 +230,6 @@ def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of
     assert ui.presetComboBox.currentText == "Custom"
 
 
-@pytest.mark.slow
 def test_estimate_appears_and_is_kept(ui, logic_of, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     assert "Measuring" in ui.estimateLabel.text
@@ -242,7 +238,6 @@ def test_estimate_appears_and_is_kept(ui, logic_of, pair, small_model):
     assert any("Speed" in key for key in qt.QSettings().allKeys())
 
 
-@pytest.mark.slow
 def test_errors_are_one_sentence_with_details_behind_a_button(ui, logic_of, pair, slow_model, tmp_path):
     choose(ui, logic_of, pair, str(tmp_path / "gone"))
     click(ui.applyButton)
@@ -315,7 +310,6 @@ def test_imported_model_is_checked_chosen_and_remembered(ui, logic_of, small_mod
     assert ui.modelComboBox.currentText == "tiny (imported)"
 
 
-@pytest.mark.slow
 def test_leaving_the_module_lets_a_run_end_and_then_the_worker(area, ui, logic_of, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     click(ui.applyButton)
@@ -326,7 +320,6 @@ def test_leaving_the_module_lets_a_run_end_and_then_the_worker(area, ui, logic_o
     assert not logic_of.worker.running
 
 
-@pytest.mark.slow
 def test_closing_the_scene_stops_a_run(ui, logic_of, pair, slow_model, scene):
     choose(ui, logic_of, pair, slow_model, steps=200, samples=8)
     click(ui.applyButton)
@@ -376,7 +369,6 @@ def test_sample_data_is_offered(scene):
         assert not Path(node.GetStorageNode().GetFileName()).is_relative_to(ROOT)
 
 
-@pytest.mark.slow
 def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch):
     from CSRDDenoiseModule import readiness
     from CSRDDenoiseModule.logic import CSRDDenoiseLogic

@@ -165,6 +165,7 @@ def test_gradients_that_are_not_finite_never_reach_a_model(config, tmp_path, mon
     assert all(bool(value.isfinite().all()) for value in load_model(tmp_path / "model").denoiser.parameters())
 
 
+@pytest.mark.slow
 def test_a_single_step_that_is_not_finite_is_left_out(config, monkeypatch):
     honest, seen = loop.denoising_loss, []
 
@@ -193,6 +194,7 @@ def test_weights_that_half_precision_cannot_hold_are_not_exported(config, tmp_pa
 # -- the pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "word"),
     [({"model_spacing": 5.0}, "model_spacing"), ({"seed": 3}, "first_seed"), ({"split": "other"}, "subjects")],
