@@ -164,8 +164,8 @@ def test_registration_recovers_a_large_offset(example, landmarks, seed):
 def test_registration_finds_an_mr_in_another_place_turned_and_with_other_axes(example, landmarks):
     pet, mr = example
     far = sitk.DICOMOrient(moved(mr, motion_of(landmarks, (400, -300, 200), 10)), "RSA")
-    placed, warnings, _facts = register_mr(pet, far)
-    assert warnings == []
+    placed, finding = register_mr(pet, far)
+    assert finding.code == "registration.applied"
     np.testing.assert_array_equal(sitk.GetArrayViewFromImage(placed), sitk.GetArrayViewFromImage(far))
     assert measure_alignment(pet, placed).verdict == "aligned"
 
@@ -190,7 +190,7 @@ def test_record_of_a_registration_is_json_and_moves_the_mr(example, landmarks):
     pet, mr = example
     motion = motion_of(landmarks, (6, -5, 4), 7)
     out_of_place = moved(mr, motion)
-    facts = json.loads(json.dumps(register_mr(pet, out_of_place)[2]))
+    facts = json.loads(json.dumps(register_mr(pet, out_of_place)[1].as_dict()))["values"]
     back = np.array(facts["mr_to_pet_lps"])
     np.testing.assert_allclose(back[:3, :3] @ back[:3, :3].T, np.eye(3), atol=1e-9)
     assert size_of(back @ np.linalg.inv(matrix(motion)), landmarks).displacement_mm < 1.5
