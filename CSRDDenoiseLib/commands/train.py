@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .arguments import check_folder, number
 from .interrupts import keeping
@@ -78,7 +78,7 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     model = load_model(folder)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
     numbers = [int(each) for each in args.phantoms.split(",")] if "," in args.phantoms else range(int(args.phantoms))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for phantom in numbers:
         pool.simulate(phantom)
         rows += score_pool(model, pool, [phantom])

@@ -167,8 +167,10 @@ def load_config(path: Path) -> TrainingConfig:
     where = f"The training configuration '{path}'"
     config = structure(read_yaml(path), TrainingConfig, where, text=True)
     folders = {name: getattr(config, name) for name in ("anatomy", "output", "data", "split")}
-    placed = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
+    placed: dict[str, Any] = {
+        name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None
+    }
     # a name without a slash is that of a bundled model
     models = {name: str(getattr(config, name)) for name in ("start_from", "mean_model")}
-    folders_of_models = {name: str((path.parent / text).resolve()) for name, text in models.items() if "/" in text}
-    return replace(config, **placed, **folders_of_models)
+    placed.update({name: str((path.parent / text).resolve()) for name, text in models.items() if "/" in text})
+    return replace(config, **placed)
