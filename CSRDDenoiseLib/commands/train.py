@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .arguments import check_folder, number
 from .interrupts import keeping
 
 if TYPE_CHECKING:
     from ..research.training.config import TrainingConfig
+    from ..research.training.scoring import Row
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -78,7 +79,7 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     model = load_model(folder)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
     numbers = [int(each) for each in args.phantoms.split(",")] if "," in args.phantoms else range(int(args.phantoms))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for phantom in numbers:
         pool.simulate(phantom)
         rows += score_pool(model, pool, [phantom])
