@@ -18,7 +18,7 @@ from .findings import Finding
 from .io.dicom_files import list_series
 from .io.grid import Grid
 from .io.read import read_frames
-from .io.suv import volume_suv
+from .io.suv import describe_suv, volume_suv
 from .io.volume import ReadVolume
 from .model.bundle import list_models, read_metadata
 from .prepare.align import to_model_grid
@@ -189,12 +189,7 @@ def text_lines(inspection: Inspection) -> Iterator[str]:
 
 def suv_line(inspection: Inspection) -> str:
     """Return the body-weight SUV in words: the factor and its source, or why it is unknown."""
-    suv = volume_suv(inspection.first)
-    if suv.factors is None or inspection.suv_maximum is None:
-        return f"SUV unknown: {suv.source}"
-    low, high = min(suv.factors), max(suv.factors)
-    factor = f"{low:.5g}" if low == high else f"{low:.5g} to {high:.5g}, by slice"
-    return f"SUV (body weight) = value x {factor}, up to {inspection.suv_maximum:.4g} ({suv.source})"
+    return describe_suv(volume_suv(inspection.first), inspection.suv_maximum)
 
 
 def head_line(inspection: Inspection) -> str:

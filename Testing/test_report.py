@@ -23,14 +23,16 @@ from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.findings import Finding, info
 from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.volume import Suv
 from CSRDDenoiseLib.prepare.register import moved
 from CSRDDenoiseLib.report.drawing import AFTER, BEFORE, INK
 from CSRDDenoiseLib.report.facts import facts_of_message
 from CSRDDenoiseLib.report.names import NOISE_NAME
+from CSRDDenoiseLib.report.parts import measurements
 from CSRDDenoiseLib.report.planes import mr_head, tissue_levels
 from CSRDDenoiseLib.report.regions import check_labels, labels_on, measure_regions
 from CSRDDenoiseLib.report.report import report_page
-from CSRDDenoiseLib.report.run import RunFacts, RunImages
+from CSRDDenoiseLib.report.run import InputFacts, Run, RunFacts, RunImages
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.sentences import CLI, sentences
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -180,6 +182,53 @@ def test_page_without_what_there_is_not(left_out, pet, mr):
 )
 def test_page_of_odd_volumes_does_not_fail(pet):
     assert report_page(RunImages(pet, pet, pet, pet), RunFacts()).count("<svg") == 4
+
+
+SUV_CASES = {
+    "known": (Suv((0.002,), "by hand"), "Bq/mL", 0.002),
+    "by slice": (Suv((0.002,) * 24, "by hand"), "Bq/mL", 0.002),
+    "unknown": (Suv(None, "PatientWeight is missing"), "Bq/mL", None),
+    "suv already": (Suv((1.0,), "the unit"), "g/mL (SUV)", None),
+    "no header": (None, "Bq/mL", None),
+}
+
+
+@pytest.mark.parametrize(("suv", "unit", "factor"), SUV_CASES.values(), ids=SUV_CASES)
+def test_suv_is_beside_the_unit_where_it_is_known(suv, unit, factor):
+    pet = as_image(head_array())
+    denoised = sitk.Multiply(pet, 0.9)
+    geometry = (pet.GetSize(), pet.GetSpacing(), pet.GetOrigin(), pet.GetDirection())
+    given = InputFacts("PET", "pet", *geometry, "float", unit, 0.0, float(head_array().max()), suv=suv)
+    run = Run(RunImages(pet, denoised), RunFacts(unit=unit, inputs=(given,)))
+    rows = {row.cells[0]: row.cells[1:] for row in measurements(run).rows}
+    if factor is None:
+        assert not any("SUV " in cell for row in rows.values() for cell in row)
+        return
+    for shown, array in zip(rows["Maximum"], (head_array(), head_array() * 0.9)):
+        found = re.search(r"\(SUV ([-\d.]+)\)", shown)
+        assert found and float(found[1]) == pytest.approx(array.max() * factor, rel=1e-3)
+    assert ("SUV" in rows["Largest difference"][1]) == (len(suv.factors) == 1)
+
+
+def test_factor_goes_from_a_sidecar_through_the_record_to_the_page(tmp_path, pet, model_folder):
+    entries = {
+        **{"Units": "Bq/mL", "InjectedRadioactivity": 200, "InjectedRadioactivityUnits": "MBq", "BodyWeight": 80},
+        **{"TracerRadionuclide": "F18", "InjectionStart": 0, "ImageDecayCorrected": True},
+        **{"ImageDecayCorrectionTime": 0, "FrameTimesStart": [0], "FrameDuration": [600]},
+    }
+    sidecar = tmp_path / "sub-01_pet.json"
+    sidecar.write_text(json.dumps(entries))
+    sitk.WriteImage(pet, str(tmp_path / "sub-01_pet.nii.gz"))
+    output = tmp_path / "sub-01_desc-denoised_pet.nii.gz"
+    request = FileRequest(tmp_path / "sub-01_pet.nii.gz", output, report=tmp_path / "report")
+    result = denoise_files(request, DenoiseSettings(sampler="mean", device="cpu"), model_folder)
+    # weight in g over dose in Bq
+    assert result.provenance["inputs"]["pet"]["suv_factor"] == pytest.approx(80e3 / 200e6)
+    assert "value x 0.0004" in (tmp_path / "report" / "sub-01_desc-denoised_pet.html").read_text(encoding="utf-8")
+    written = json.loads((tmp_path / "sub-01_desc-denoised_pet_provenance.json").read_text())
+    assert facts_of_message(written).inputs[0].suv.factors == (pytest.approx(0.0004),)
+    # the names that BIDS keeps its own metadata under stay as they are, or free
+    assert json.loads(sidecar.read_text()) == entries and not output.with_name("sub-01_desc-denoised_pet.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ def written(path: Path, image: sitk.Image = IMAGE, **options) -> Path:
     return path
 
 
+EXTENSIONS = (("comment", b"made by the scanner"), ("afni", b"<AFNI_attributes/>"))
+
+
 def pet_file(path: Path, kind=nibabel.Nifti1Image, sform_code=4, qform_code=1) -> Path:
     affine = np.array([[-2, 0, 0, 30], [0, 2.5, 0, -40], [0, 0, 3, 50], [0, 0, 0, 1.0]])
     image = kind(head_array().T, affine)
@@ -47,6 +50,7 @@ def pet_file(path: Path, kind=nibabel.Nifti1Image, sform_code=4, qform_code=1) -
     header.set_xyzt_units("mm", "msec")
     header["descrip"], header["intent_name"], header["aux_file"] = b"FBP 5mm", b"FDG", b"study"
     header["toffset"] = 7
+    header.extensions.extend(nibabel.nifti1.Nifti1Extension(code, text) for code, text in EXTENSIONS)
     nibabel.save(image, path)
     return path
 
@@ -60,6 +64,9 @@ def test_forms_codes_units_and_texts_are_kept(tmp_path, kind, codes):
     assert type(after) is type(before)
     for name in ("sform_code", "qform_code", "xyzt_units", "descrip", "intent_name", "aux_file", "toffset"):
         assert after[name] == before[name], name
+    # padded to a multiple of 16 bytes in the file
+    kept = [(each.get_code(), each.get_content().rstrip(b"\0")) for each in after.extensions]
+    assert kept == [(6, EXTENSIONS[0][1]), (4, EXTENSIONS[1][1])]
     np.testing.assert_array_equal(after.get_sform(), before.get_sform())
     np.testing.assert_allclose(after.get_qform(), before.get_qform(), atol=1e-5)
     again = read(path, "PET")
@@ -70,6 +77,7 @@ def test_forms_codes_units_and_texts_are_kept(tmp_path, kind, codes):
 def test_a_map_does_not_take_the_meaning_of_the_pet(tmp_path):
     volume = read(pet_file(tmp_path / "pet.nii"), "PET")
     header = nibabel.load(written(tmp_path / "std.nii", volume.image, like=volume, describes=False)).header
+    assert not header.extensions
     assert not header["descrip"].item() and not header["intent_name"].item() and header["sform_code"] == 4
 
 

@@ -27,8 +27,8 @@ _KEPT_WITH_MEANING = ("descrip", "aux_file", "intent_code", "intent_name", "inte
 def write_nifti(image: sitk.Image, path: Path, like: Optional[ReadVolume], describes: bool) -> sitk.Image:
     """Write an image and return it as it reads back; see :func:`CSRDDenoiseLib.io.write.write_image`.
 
-    With a NIfTI input both forms, their codes, the units and the times are kept, and the texts and the intent if
-    ``describes``; else both forms are the image's own (code 1, scanner).
+    With a NIfTI input both forms, their codes, the units and the times are kept, and the texts, the intent and the
+    header extensions if ``describes``; else both forms are the image's own (code 1, scanner).
     """
     with nifti_stream(path) as stream:
         nifti_image(image, like, describes).to_stream(stream)
@@ -70,6 +70,8 @@ def _output_header(image: sitk.Image, like: Optional[ReadVolume], describes: boo
         names = _KEPT + (_KEPT_WITH_MEANING if describes else ())
         for name in names:
             header[name] = source[name]
+        if describes:
+            header.extensions.extend(getattr(source, "extensions", ()))
         ignored = like is not None and any(each.code == "units.length_ignored" for each in like.findings)
         if ignored or units_of_header(source)[0] == "unknown":
             header.set_xyzt_units("mm", units_of_header(source)[1])

@@ -20,7 +20,7 @@ from ..findings import Finding
 from ..progress import Reporter
 from ..sentences import sentences
 from ..settings import DenoiseSettings
-from .volume import units_of
+from .volume import Suv, units_of
 
 RECORD_FORMAT = 1
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors")
@@ -79,14 +79,22 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class InputFacts:
-    """One input of a run."""
+    """One input of a run.
+
+    Attributes:
+        image: geometry, unit and range.
+        file: where it was read from, or None.
+        suv: how a PET becomes body-weight SUV, or why it cannot; None where no header was read.
+    """
 
     image: ImageFacts
     file: Optional[FileFacts] = None
+    suv: Optional[Suv] = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as plain JSON types."""
-        return _plain({**({} if self.file is None else asdict(self.file)), **asdict(self.image)})
+        suv = {} if self.suv is None else {"suv_factor": self.suv.factor, "suv_source": self.suv.source}
+        return _plain({**({} if self.file is None else asdict(self.file)), **asdict(self.image), **suv})
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,16 @@ def in_suv(image: sitk.Image, suv: Suv) -> sitk.Image:
     return with_unit(Grid.of(image).image(scaled.astype(values.dtype)), SUV_UNIT)
 
 
+def describe_suv(suv: Suv, maximum: Optional[float] = None) -> str:
+    """Return the body-weight SUV in words: the factor, the largest SUV and the source, or why it is unknown."""
+    if suv.factors is None:
+        return f"SUV unknown: {suv.source}"
+    low, high = min(suv.factors), max(suv.factors)
+    factor = f"{low:.5g}" if low == high else f"{low:.5g} to {high:.5g}, by slice"
+    largest = "" if maximum is None else f", up to {maximum:.4g}"
+    return f"SUV (body weight) = value x {factor}{largest} ({suv.source})"
+
+
 def suv_of_unit(unit: str) -> Suv:
     """Return what a unit alone says."""
     if unit.lower() in SUV_UNITS:

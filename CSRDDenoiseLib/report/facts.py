@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..findings import Finding, find
 from ..io import record as runs
+from ..io.volume import Suv
 from ..request import INPUT_NAMES
 from ..sentences import PYTHON, SLICER, sentences
 from .run import InputFacts, RunFacts
@@ -72,7 +73,8 @@ def facts_of_message(message: Mapping[str, Any]) -> RunFacts:
 def _input(name: str, facts: runs.InputFacts) -> InputFacts:
     image, title = asdict(facts.image), INPUT_NAMES[name]
     known = Path(facts.file.path).name if facts.file else title
-    return InputFacts(title, known, unit=image.pop("units"), sha256=facts.file.sha256 if facts.file else "", **image)
+    digest = facts.file.sha256 if facts.file else ""
+    return InputFacts(title, known, unit=image.pop("units"), sha256=digest, suv=facts.suv, **image)
 
 
 def _named_input(name: str, facts: Mapping[str, Any]) -> InputFacts:
@@ -89,7 +91,16 @@ def _named_input(name: str, facts: Mapping[str, Any]) -> InputFacts:
         minimum=float(facts["minimum"]),
         maximum=float(facts["maximum"]),
         sha256=str(facts.get("sha256") or ""),
+        suv=_suv(facts),
     )
+
+
+def _suv(facts: Mapping[str, Any]) -> Optional[Suv]:
+    if "suv_source" not in facts:
+        return None
+    factor = facts.get("suv_factor")
+    values = None if factor is None else tuple(map(float, factor if isinstance(factor, (list, tuple)) else [factor]))
+    return Suv(values, str(facts["suv_source"]))
 
 
 def _pet_name(inputs: Iterable[InputFacts]) -> str:

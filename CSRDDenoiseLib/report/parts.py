@@ -180,14 +180,24 @@ def measurements(run: Run) -> Table:
     summary, unit = run.summary, run.unit
 
     def of_both(measure: Callable[[np.ndarray], Any]) -> tuple[str, ...]:
-        return tuple(number(float(measure(volume)), unit=unit) for volume in (run.pet, run.denoised))
+        plain = [number(float(measure(volume)), unit=unit) for volume in (run.pet, run.denoised)]
+        if run.in_suv is None:
+            return tuple(plain)
+        return tuple(f"{text} (SUV {number(float(measure(volume)))})" for text, volume in zip(plain, run.in_suv))
+
+    def change(value: float, digits: int = 4) -> str:
+        text, suv = number(value, digits, unit), run.suv
+        # a change has no SUV of its own where every slice has another factor
+        if suv is None or suv.factors is None or len(suv.factors) > 1:
+            return text
+        return f"{text} (SUV {number(value * suv.factors[0], digits)})"
 
     rows = [
         (NOISE_NAME, percent(summary.noise_before_percent), percent(summary.noise_after_percent)),
         ("Mean in the head", *of_both(lambda volume: volume[run.head].mean())),
         ("Maximum", *of_both(np.max)),
-        ("Mean difference in the head", "", number(summary.mean_change, 3, unit)),
-        ("Largest difference", "", number(summary.max_change, unit=unit)),
+        ("Mean difference in the head", "", change(summary.mean_change, 3)),
+        ("Largest difference", "", change(summary.max_change)),
         ("Change of total activity", "", percent(summary.total_change_percent, "+.2f")),
     ]
     caption = f"Noise: {NOISE_DEFINITION}."

@@ -11,6 +11,8 @@ import SimpleITK as sitk
 
 from ..findings import Finding
 from ..io.grid import Grid, resample
+from ..io.suv import SUV_UNITS, in_suv
+from ..io.volume import Suv
 from ..prepare.align import ORIENTATION
 from ..prepare.register import moved
 from ..scan import HEAD_SMOOTHING_MM, Head, find_head, smooth
@@ -51,6 +53,7 @@ class InputFacts:
         pixel_type, unit: of the voxels.
         minimum, maximum: of the values.
         sha256: of the file, or nothing.
+        suv: how the values become SUV, or why they cannot; None where no header was read.
     """
 
     title: str
@@ -64,6 +67,7 @@ class InputFacts:
     minimum: float
     maximum: float
     sha256: str = ""
+    suv: Optional[Suv] = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,22 @@ class Run:
         """Boolean: the bright part of the head, or all of the head where nothing is bright."""
         bright = self.head & (smooth(self.pet, self.spacing, HEAD_SMOOTHING_MM) > BRAIN_THRESHOLD * self.brain_mean)
         return bright if bright.any() else self.head
+
+    @cached_property
+    def suv(self) -> Optional[Suv]:
+        """How the PET becomes SUV, or None where that is not known, or where the PET is in SUV."""
+        pet = next((each for each in self.facts.inputs if each.suv is not None), None)
+        suv = None if pet is None else pet.suv
+        if suv is None or suv.factors is None or self.unit.lower() in SUV_UNITS:
+            return None
+        return suv if len(suv.factors) in (1, self.images.pet.GetSize()[2]) else None
+
+    @cached_property
+    def in_suv(self) -> Optional[tuple[np.ndarray, np.ndarray]]:
+        """PET and result in SUV, or None where that is not known."""
+        if self.suv is None:
+            return None
+        return _array(in_suv(self.images.pet, self.suv)), _array(in_suv(self.images.denoised, self.suv))
 
     @cached_property
     def summary(self) -> ChangeSummary:
