@@ -289,14 +289,16 @@ def record_of_files(
     """Return the record of a run on files, with these, what was noticed on reading them, and where outputs go."""
     others = {name: InputFacts(describe_image(each.image)) for name, each in volumes.items()}
     inputs = {**record.inputs, **{name: facts for name, facts in others.items() if name not in record.inputs}}
-    beside = {name: {"file": files.get(name)} for name in inputs}
-    beside["pet"]["suv"] = volume_suv(volumes["pet"])
+    suv = {"pet": volume_suv(volumes["pet"])}
     about_files = (finding for volume in volumes.values() for finding in volume.findings)
     too_little = (finding for finding in record.findings if finding.code == "output.too_little" and request.support)
     not_judged = (warning("output.not_judged", **finding.values) for finding in too_little)
+    read_from = {
+        name: facts and replace(facts, file=files.get(name), suv=suv.get(name)) for name, facts in inputs.items()
+    }
     return replace(
         record,
-        inputs={name: facts and replace(facts, **beside[name]) for name, facts in inputs.items()},
+        inputs=read_from,
         outputs={name: str(path.resolve()) for name, path in request.outputs.items()},
         output_unit=request.output_unit,
         findings=(*about_files, *record.findings, *not_judged),

@@ -105,10 +105,10 @@ _GEOMETRY: Mapping[str, Callable[[InputFacts], str]] = {
     "Voxel size": lambda each: _times(each.spacing_mm, ".3g") + " mm",
     "Values": lambda each: f"{number(each.minimum)} to {number(each.maximum)}",
     "Unit": lambda each: each.unit,
-    "SUV": lambda each: "" if each.suv is None else describe_suv(each.suv).removeprefix("SUV "),
     "Axes": _axes,
     "Extent": _extent,
     "Origin": lambda each: ", ".join(f"{value:.1f}" for value in each.origin_mm) + " mm (L, P, S)",
     "Voxel type": lambda each: each.pixel_type,
+    "SUV": lambda each: "" if each.suv is None else describe_suv(each.suv).removeprefix("SUV "),
     "SHA-256": _digest,
 }
