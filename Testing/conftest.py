@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
+from CSRDDenoiseLib.research.training.config import TrainingConfig
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -71,3 +74,46 @@ def zero_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "zero"
     save_model(folder, build_network(TINY), tiny_metadata(name="zero", sigma_data=1e-4, sigma_max=2.0))
     return folder
+
+
+@pytest.fixture(scope="session")
+def anatomy_folder(tmp_path_factory):
+    """Five label maps of nested balls, 5 mm voxels, as FreeSurfer labels."""
+    nibabel = pytest.importorskip("nibabel")
+    folder = tmp_path_factory.mktemp("anatomy")
+    (folder / "synthseg").mkdir()
+    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (26, 30, 24)], indexing="ij"))
+    for number in range(5):
+        r = np.sqrt((axes**2).sum(0)) * (1 + 0.03 * number)
+        labels = np.select([r < 5, r < 8, r < 9, r < 11], [2, 3, 24, 511], 0).astype(np.int16)
+        image = nibabel.Nifti1Image(labels, np.diag([5.0, 5.0, 5.0, 1.0]))
+        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def training_config(anatomy_folder, tmp_path):
+    return TrainingConfig(
+        name="tiny",
+        anatomy=anatomy_folder,
+        output=tmp_path / "run",
+        architecture={"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16},
+        doses=(1 / 4, 1 / 8),
+        unseen_doses=(),
+        subjects=(0.6, 0.2, 0.2),
+        pool_size=2,
+        pool_start=2,
+        validation_phantoms=1,
+        simulators=0,
+        model_spacing=5.0,
+        patch=16,
+        steps=6,
+    )
+
+
+@pytest.fixture
+def banded(training_config):
+    """The recipe of the bundled model, small: one phantom of a family for training."""
+    architecture = {**training_config.architecture, "in_channels": 12, "tissue_sizes": [3]}
+    recipe = {"normalisation": "noise-bands", "target": "noise-free", "noise_scale": 2.0, "lesions": 24}
+    return replace(training_config, architecture=architecture, doses=(1 / 4,), pool_size=1, pool_start=1, **recipe)

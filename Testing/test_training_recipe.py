@@ -1,0 +1,104 @@
+"""The recipe of the bundled model: its patches, lesions, loss, and the run for the draws."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.prepare.bands import noise_bands
+from CSRDDenoiseLib.research.training.export import export_model
+from CSRDDenoiseLib.research.training.loop import TrainingRun
+from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss
+from CSRDDenoiseLib.research.training.patches import Batch, PatchSource, draw_lesions
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_bundled_model_trains_and_its_model_denoises_to_noise_free(banded, tmp_path):
+    config = replace(banded, keep_mm=8.0, doses=(1 / 4, 1 / 8), steps=2)
+    TrainingRun(config).run()
+    lines = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
+    assert {"psnr", "psnr_full", "calm"} <= set(lines[-1]) and np.isfinite(lines[0]["loss"])
+    metadata = export_model(config, tmp_path / "model")
+    assert (metadata.target, metadata.normalisation) == ("noise-free", "noise-bands")
+    assert load_model(tmp_path / "model").denoiser.model.in_channels == 1 + len(metadata.channels)
+
+
+@pytest.mark.slow
+def test_a_run_for_the_draws_is_exported_with_the_model_of_the_mean(banded, tmp_path):
+    first = replace(banded, doses=(1 / 4, 1 / 8), steps=1, output=tmp_path / "mean", data=tmp_path / "data")
+    TrainingRun(first).run()
+    export_model(first, tmp_path / "mean-model")
+    second = replace(first, output=tmp_path / "draws", mean_model=str(tmp_path / "mean-model"), prior_share=0.0)
+    second = replace(second, sigma_data=load_model(tmp_path / "mean-model").metadata.sigma_data)
+    run = TrainingRun(second)
+    run.run()
+    last = json.loads((second.output / "log.jsonl").read_text().splitlines()[-1])
+    assert set(last["draws"]) == {"0.1", "0.3", "1", "3"}
+    batches = [run.source.batch(step, 1) for step in range(40)]
+    assert max(float(batch.sigma.max()) for batch in batches) <= 5.001 * run.state.sigma_data
+    metadata = export_model(second, tmp_path / "pair")
+    pair, mean = load_model(tmp_path / "pair"), load_model(tmp_path / "mean-model")
+    assert metadata.architecture["type"] == "PairedUNet3d" and metadata.mean_from == "zero"
+    for one, other in zip(pair.denoiser.model.mean.parameters(), mean.denoiser.model.parameters()):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.slow
+def test_a_patch_with_more_noise_is_told_so_and_its_residual_leads_to_noise_free(banded):
+    run = TrainingRun(replace(banded, lesions=0, mr_dropout=0.0))
+    run._wait_for_pool()
+    example = run.pool.load(0, 1 / 4)
+    for scale in (0.5, 1.0, 2.0):
+        pet = example.noise_free + scale * (example.low_dose - example.noise_free)
+        bands = noise_bands(pet, example.mask, (5.0,) * 3)
+        assert example.terms_at(scale).constants == pytest.approx(bands.constants, abs=0.05)
+    source = PatchSource(run.pool, run.config, 0.9, 40.0)
+    batch = source.batch(1, 1)
+    unit = batch.condition[:, 5:6].exp()
+    clean = batch.condition[:, 1:2] + unit * batch.residual
+    again = PatchSource(run.pool, replace(run.config, noise_scale=1.0), 0.9, 40.0).batch(1, 1)
+    assert len(torch.unique(batch.condition[:, 5])) == 2, "each patch has noise of its own"
+    known = again.condition[:, 1:2] + again.condition[:, 5:6].exp() * again.residual
+    torch.testing.assert_close(clean, known, rtol=0, atol=2e-3)
+
+
+def test_lesions_change_the_pet_alone_and_weigh_more(banded):
+    run = TrainingRun(replace(banded, lesion_share=1.0, mr_dropout=0.0, prior_share=1.0))
+    run._wait_for_pool()
+    with_lesions, without = (
+        PatchSource(run.pool, replace(run.config, lesions=lesions), 0.9, 40.0).batch(3, 1) for lesions in (24, 0)
+    )
+    weights = with_lesions.weight[without.weight > 0] / without.weight[without.weight > 0].median()
+    assert float(weights.max()) == pytest.approx(9 * float(weights[weights > 0].min()), rel=1e-3)
+    assert len(torch.unique(with_lesions.weight)) > len(torch.unique(without.weight))
+
+
+def test_lesions_have_their_radius_and_contrast():
+    factor, inside = draw_lesions(48, 1, 0.0, 2.0, np.random.default_rng(5))
+    assert factor.min() >= 0.1 and factor.max() <= 2.8
+    assert set(np.unique(np.round(factor[inside & ~ndimage.binary_dilation(~inside, iterations=2)], 4))) != {1.0}
+    np.testing.assert_array_equal(factor[~ndimage.binary_dilation(inside, iterations=2)], 1)
+    blurred, _ = draw_lesions(48, 1, 8.0, 2.0, np.random.default_rng(5))
+    assert abs(blurred - 1).max() < abs(factor - 1).max()
+    assert (blurred - 1).sum() == pytest.approx((factor - 1).sum(), rel=0.05)
+
+
+def test_what_the_result_takes_from_the_measurement_counts_less():
+    residual = torch.zeros(1, 1, 24, 24, 24)
+    batch = Batch(residual, residual, residual + 1, torch.tensor([4.0]), residual, torch.zeros(1))
+
+    def loss(error, coarse, shown=0.0):
+        seen = replace(batch, shown=torch.tensor([shown]))
+        return float(denoising_loss(lambda noisy, sigma, condition: error, seen, 1.0, coarse))
+
+    flat, fine = residual + 1, (torch.arange(24) % 2 * 2 - 1).float().expand_as(residual)
+    half = Coarse(4.0, 0.5)
+    assert loss(flat, half) == pytest.approx(0.25 * loss(flat, Coarse()), rel=1e-5)
+    assert loss(fine, half) == pytest.approx(loss(fine, Coarse()), rel=0.05)
+    assert loss(flat, half, shown=1.0) == pytest.approx(loss(flat, Coarse()), rel=1e-5)
