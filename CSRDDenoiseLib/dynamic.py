@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -67,6 +67,7 @@ def denoise_dynamic(
     settings: Optional[DenoiseSettings] = None,
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
+    entries: Optional[Mapping[str, Any]] = None,
 ) -> DynamicResult:
     """Denoise a dynamic PET, frame by frame; outputs appear only when complete.
 
@@ -78,6 +79,7 @@ def denoise_dynamic(
         settings: as for :func:`CSRDDenoiseLib.denoise.denoise`; the MR is registered once.
         model: name of a bundled model, a model folder, or a model already loaded.
         progress: receives the reports; returning False cancels.
+        entries: further ones of the sidecars.
 
     Raises:
         InputError: invalid requests, or no frame that can be denoised. Nothing is written then.
@@ -93,7 +95,8 @@ def denoise_dynamic(
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
         first = study.read(0)
-        writer = FrameWriter(study, Target(request.pet, first, request.output_unit, loaded.metadata.name))
+        target = Target(request.pet, first, request.output_unit, loaded.metadata.name)
+        writer = FrameWriter(study, target, entries or {})
         writer.target.check()
         mr = read(request.mr, "MR") if request.mr else None
         late = late_frames(study.frames)

@@ -17,6 +17,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array
 
+from CSRDDenoiseLib import stages
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise, denoise_files
 from CSRDDenoiseLib.dynamic import FileRequest, denoise_dynamic
@@ -148,6 +149,20 @@ def test_each_frame_is_what_the_pipeline_makes_of_it_alone(tmp_path, model, mr):
     record = json.loads((tmp_path / "out_provenance.json").read_text())
     assert [each["status"] for each in record["frames"]] == ["denoised"] * 4 and record["late_frames"] == [3, 4]
     assert len(record["inputs"]["pet"]["sha256"]) == 64
+
+
+def test_mr_is_registered_once_to_the_late_frames(tmp_path, model, mr, monkeypatch):
+    path, seen = plain_study(tmp_path / "pet.nii"), []
+    original = stages.register_mr
+    monkeypatch.setattr(stages, "register_mr", lambda pet, *rest: (seen.append(pet), original(pet, *rest))[1])
+    sitk.WriteImage(mr, str(tmp_path / "mr.nii"))
+    request = FileRequest(path, tmp_path / "out.nii", mr=tmp_path / "mr.nii")
+    result = denoise_dynamic(request, replace(MEAN, register=True), model)
+    late = np.mean(values(path)[2:], axis=0)
+    assert len(seen) == 1
+    np.testing.assert_allclose(sitk.GetArrayFromImage(seen[0]), late, rtol=1e-5)
+    assert any(finding.check == "registration" for finding in result.findings)
+    assert len(result.frames_with("denoised")) == 4
 
 
 def test_samples_of_frames_are_independent(tmp_path, model):

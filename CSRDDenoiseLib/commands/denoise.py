@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Union
 
 from ..errors import InputError
 from ..model.bundle import DEFAULT_MODEL
-from ..sentences import CLI, sentence
+from ..sentences import CLI, error_sentence, sentence
 from ..settings import DEFAULT_PRESET, ESTIMATES, PRECISIONS, PRESETS, SAMPLERS, DenoiseSettings, settings_from_preset
 from .progress import PROGRESS_KINDS, describe_seconds, progress_callback
 
 if TYPE_CHECKING:
+    from ..bids import BidsPet
     from ..denoise import DenoiseResult
     from ..dynamic import DynamicResult
 
@@ -41,7 +42,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="PATH",
         help="full-dose PET of the same scanner and protocol, of any head: the dose is estimated relative to it",
     )
-    files.add_argument("--output", type=Path, required=True, metavar="PATH", help="denoised PET")
+    files.add_argument("--output", type=Path, metavar="PATH", help="denoised PET; needed without --bids")
+    files.add_argument(
+        "--bids",
+        type=Path,
+        metavar="ROOT",
+        help="denoise every PET of a raw BIDS dataset, its T1w registered to it, into ROOT/derivatives/csrd-denoise",
+    )
+    files.add_argument("--participant-label", nargs="+", default=[], metavar="LABEL", help="of --bids; default: all")
     files.add_argument(
         "--replay",
         type=Path,
@@ -86,7 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     files.add_argument("--nan-to-zero", action="store_true", help="replace NaN and infinity in the inputs by zero")
     add_run_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, fail=parser.error)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -179,10 +187,41 @@ def print_dynamic(result: DynamicResult, progress: str) -> None:
     )
 
 
+def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
+    """Denoise a BIDS dataset; return 2 where a PET of it could not be denoised."""
+    from ..bids import denoise_bids
+    from ..dynamic import DynamicResult
+
+    single = ("pet", "mr", "output", "replay", "report", "labels", "frames", "full_dose_reference", "format")
+    given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
+    if given or args.output_unit != SAME:
+        option = given[0].replace("_", "-") if given else "output-unit"
+        raise InputError(f"The option --{option} is for a single PET; --bids finds its inputs and names its outputs.")
+
+    def show(pet: BidsPet, result: Union[DenoiseResult, DynamicResult, InputError]) -> None:
+        print(f"{pet.pet.name}, {pet.mr.name if pet.mr else 'no T1w'}:", file=sys.stderr)
+        if isinstance(result, InputError):
+            if args.progress == "json":
+                print(json.dumps({"pet": str(pet.pet), "error": error_sentence(result, CLI)}), flush=True)
+            print(f"Not denoised: {error_sentence(result, CLI)}", file=sys.stderr)
+        elif isinstance(result, DynamicResult):
+            print_dynamic(result, args.progress)
+        else:
+            print_result(result, args.progress)
+
+    progress = progress_callback(args.progress)
+    failed = denoise_bids(args.bids, args.participant_label, settings, args.model, progress, args.overwrite, show)
+    return 2 if failed else 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
     flags = {name: getattr(args, name) for name in ("nan_to_zero", "register", "whole_field")}
     settings = replace(settings_from_args(args), **flags)
+    if args.bids:
+        return _run_bids(args, settings)
+    if args.output is None:
+        args.fail("the following arguments are required: --output (or --bids)")
     from ..denoise import FileRequest, denoise_files
     from ..dynamic import denoise_dynamic, is_dynamic
     from ..replay import check_inputs, load_same_model, read_replay

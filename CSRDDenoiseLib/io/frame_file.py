@@ -10,7 +10,7 @@ import gzip
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
@@ -82,10 +82,12 @@ class FrameWriter:
     Attributes:
         study: the PET.
         target: what the outputs have in common; ``like`` is the first frame.
+        entries: further ones of every sidecar.
     """
 
     study: Study
     target: Target
+    entries: Mapping[str, Any] = field(default_factory=dict)
 
     def in_unit(self, image: sitk.Image, name: str, volume: ReadVolume) -> sitk.Image:
         """Return a frame of an output in the unit that is asked for; ``volume`` is the frame as it was read."""
@@ -116,7 +118,7 @@ class FrameWriter:
             entries["Units"] = _BIDS_SUV
         elif "Units" not in entries and self.target.like.unit != "unknown":
             entries["Units"] = self.target.like.unit
-        return {**entries, OWN_KEY: {"Output": name, **own}}
+        return {**entries, **self.entries, OWN_KEY: {"Output": name, **own}}
 
     def _write_dicom(self, store: FrameStore, folder: Path, name: str, unit: str) -> None:
         like, derived = self.target.like, replace(derived_series(name, self.target.model), series=generate_uid())

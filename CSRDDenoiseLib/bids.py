@@ -1,0 +1,200 @@
+"""BIDS: every PET of a raw dataset denoised into ``derivatives/csrd-denoise``; names are data in ``bids_outputs.json``.
+
+BIDS specification: PET, "Common data types and metadata" (derivatives), "Dataset description".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Optional, Sequence, Union
+
+from . import __version__
+from .denoise import ModelChoice, denoise_files, load_checked
+from .dynamic import DynamicResult, denoise_dynamic, is_dynamic
+from .errors import InputError
+from .io.frame_file import FrameWriter, write_sidecar
+from .io.outputs import Target
+from .io.sidecar import stem_of
+from .io.study import open_study
+from .io.write import all_or_nothing, record_path, sidecar_path
+from .model.bundle import DEFAULT_MODEL, Model
+from .progress import ProgressCallback
+from .request import FileRequest
+from .result import DenoiseResult
+from .sentences import CLI
+from .settings import DenoiseSettings
+
+SPEC: Any = json.loads(Path(__file__).with_name("bids_outputs.json").read_text(encoding="utf-8"))
+_SUFFIX = "_pet"
+
+Result = Union[DenoiseResult, DynamicResult]
+
+
+@dataclass(frozen=True)
+class BidsPet:
+    """One PET of a dataset, and the T1w of the same participant, of the same session where there is one.
+
+    Attributes:
+        root: of the raw dataset.
+        pet: the file.
+        mr: the file, or None.
+    """
+
+    root: Path
+    pet: Path
+    mr: Optional[Path]
+
+    def request(self, settings: DenoiseSettings, overwrite: bool = False) -> FileRequest:
+        """Return what is read and written; the uncertainty only where the settings give one."""
+        folder = derivatives_of(self.root) / self.pet.parent.relative_to(self.root)
+        stem = stem_of(self.pet)[: -len(_SUFFIX)]
+        paths = {name: folder / f"{stem}{ending}" for name, ending in SPEC["outputs"].items()}
+        return FileRequest(
+            self.pet,
+            paths["denoised"],
+            self.mr,
+            difference=paths["difference"],
+            uncertainty=paths["uncertainty"] if settings.has_uncertainty else None,
+            overwrite=overwrite,
+        )
+
+
+def derivatives_of(root: Path) -> Path:
+    """Return the folder of the outputs."""
+    return root / "derivatives" / SPEC["pipeline"]
+
+
+def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ...]:
+    """Find the PETs of a raw dataset, in the order of their names.
+
+    Args:
+        root: of the dataset.
+        participants: labels, with or without ``sub-``; none for all.
+
+    Raises:
+        InputError: no such folder or participant, or no PET.
+    """
+    if not root.is_dir():
+        raise InputError(f"The BIDS dataset '{root}' is no folder; give the root of the raw dataset.")
+    present = sorted(folder.name[4:] for folder in root.glob("sub-*") if folder.is_dir())
+    labels = [label[4:] if label.startswith("sub-") else label for label in participants] or present
+    missing = [label for label in labels if label not in present]
+    if missing:
+        raise InputError(f"The BIDS dataset '{root}' has no sub-{missing[0]}; it has {len(present)} participants.")
+    found = [_pet_of(root, label, path) for label in labels for path in _matches(root, SPEC["pet"], label)]
+    if not found:
+        raise InputError(
+            f"The BIDS dataset '{root}' has no PET (sub-*/[ses-*/]pet/*_pet.nii.gz) of these participants."
+        )
+    return tuple(found)
+
+
+def denoise_bids(
+    root: Path,
+    participants: Sequence[str] = (),
+    settings: Optional[DenoiseSettings] = None,
+    model: ModelChoice = DEFAULT_MODEL,
+    progress: Optional[ProgressCallback] = None,
+    overwrite: bool = False,
+    done: Callable[[BidsPet, Union[Result, InputError]], None] = lambda _pet, _result: None,
+) -> tuple[BidsPet, ...]:
+    """Denoise the PETs of a raw dataset, static and dynamic, each with its T1w registered to it.
+
+    Args:
+        root: of the dataset.
+        participants: labels; none for all.
+        settings: of every run; the MR is registered in any case.
+        model: which.
+        progress: receives the reports of each run in turn; returning False cancels.
+        overwrite: replace outputs that exist.
+        done: receives each PET with its result, or with the error of one that could not be denoised.
+
+    Returns:
+        The PETs that could not be denoised.
+
+    Raises:
+        InputError: as :func:`find_pets`; the model cannot be used.
+        Cancelled: ``progress`` returned False; what is complete stays.
+    """
+    settings, failed = settings or DenoiseSettings(), []
+    pets = find_pets(root.resolve(), participants)
+    loaded = load_checked(model, settings, with_mr=any(pet.mr for pet in pets))
+    _describe(root.resolve())
+    for pet in pets:
+        try:
+            result = _denoise(pet, settings, loaded, progress, overwrite)
+        except InputError as error:
+            failed.append(pet)
+            done(pet, error)
+        else:
+            done(pet, result)
+    return tuple(failed)
+
+
+def _denoise(
+    pet: BidsPet, settings: DenoiseSettings, model: Model, progress: Optional[ProgressCallback], overwrite: bool
+) -> Result:
+    request = pet.request(settings, overwrite)
+    request.output.parent.mkdir(parents=True, exist_ok=True)
+    settings = replace(settings, register=pet.mr is not None)
+    if is_dynamic(pet.pet):
+        return denoise_dynamic(request, settings, model, progress, _sources(pet))
+    sidecars = {name: sidecar_path(path) for name, path in request.volumes.items()}
+    existing = [path for path in sidecars.values() if path.exists()]
+    if existing and not overwrite:
+        raise InputError(f"The sidecar '{existing[0]}' exists already; choose to replace it.", hint="overwrite")
+    result = denoise_files(request, settings, model, progress, CLI)
+    study = open_study(pet.pet)
+    writer = FrameWriter(study, Target(pet.pet, study.read(0), model=model.metadata.name), _sources(pet))
+    own = {"Version": __version__, "Model": model.metadata.name, "Provenance": record_path(request.output).name}
+    with all_or_nothing(sidecars.values()) as temporary:
+        for name, path in sidecars.items():
+            write_sidecar(writer.sidecar(name, own), temporary[path])
+    return result
+
+
+def _sources(pet: BidsPet) -> dict[str, Any]:
+    """Return the BIDS URIs of the inputs."""
+    return {"Sources": [f"bids:raw:{path.relative_to(pet.root).as_posix()}" for path in (pet.pet, pet.mr) if path]}
+
+
+def _describe(root: Path) -> None:
+    """Write what the derivatives are, and which files BIDS does not know."""
+    folder = derivatives_of(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        raw = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raw = {}
+    source = {"DOI": raw["DatasetDOI"]} if raw.get("DatasetDOI") else {"URL": "../.."}
+    entries = {
+        "Name": f"{SPEC['pipeline']}: denoised PET of {raw.get('Name') or root.name}",
+        "BIDSVersion": SPEC["bids_version"],
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": SPEC["pipeline"], "Version": __version__}],
+        "SourceDatasets": [source],
+        "DatasetLinks": {"raw": "../.."},
+    }
+    described, ignored = folder / "dataset_description.json", folder / ".bidsignore"
+    with all_or_nothing([described, ignored]) as temporary:
+        write_sidecar(entries, temporary[described])
+        temporary[ignored].write_text("".join(f"{line}\n" for line in SPEC["ignored"]), encoding="utf-8")
+
+
+def _pet_of(root: Path, label: str, path: Path) -> BidsPet:
+    session = path.parent.parent.name
+    place = f"{session}/" if session.startswith("ses-") else ""
+    return BidsPet(root, path, next(iter(_matches(root, SPEC["mr"], label, place)), None))
+
+
+def _matches(root: Path, patterns: Sequence[str], label: str, session: str = "") -> list[Path]:
+    """Return the files of the patterns, those of an earlier pattern first."""
+    found = [
+        path
+        for pattern in patterns
+        for path in sorted(root.glob(f"{pattern.format(participant=label, session=session)}.*"))
+        if path.name.endswith(tuple(SPEC["extensions"]))
+    ]
+    return list(dict.fromkeys(found))
