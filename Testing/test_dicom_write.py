@@ -140,10 +140,30 @@ def test_dciodvfy_on_an_enhanced_source(tmp_path, shift):
     assert first.DecayFactor == pytest.approx(decay / (1 - np.exp(-decay)), rel=1e-9)
 
 
-def test_an_enhanced_source_without_classic_tags(tmp_path):
+GENERAL = {
+    **dict.fromkeys(
+        ("PatientBirthDate", "ReferringPhysicianName", "AccessionNumber", "PositionReferenceIndicator"), ""
+    ),
+    **{
+        "StudyID": "1",
+        "SeriesNumber": 3,
+        "FrameOfReferenceUID": "1.2.3",
+        "Manufacturer": "X",
+        "BodyPartExamined": "BRAIN",
+    },
+    **{"CountsSource": "EMISSION", "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "TableMotion": "STATIC"},
+    **{"PixelPresentation": "MONOCHROME", "VolumetricProperties": "VOLUME", "PresentationLUTShape": "IDENTITY"},
+}
+"""What every enhanced PET has, and what only an enhanced one has."""
+
+
+@pytest.mark.parametrize(("corrected_to", "correction"), [("20250101110000", "START"), ("20250101100000", "ADMIN")])
+def test_an_enhanced_source_without_classic_tags(tmp_path, corrected_to, correction):
     data = series.enhanced()
+    for keyword, value in GENERAL.items():
+        setattr(data, keyword, value)
     del data.Units, data.DecayCorrection, data.CorrectedImage, data.AcquisitionDate, data.ActualFrameDuration
-    data.DecayCorrected, data.AttenuationCorrected, data.DecayCorrectionDateTime = "YES", "YES", "20250101110000"
+    data.DecayCorrected, data.AttenuationCorrected, data.DecayCorrectionDateTime = "YES", "YES", corrected_to
     for index, groups in enumerate(data.PerFrameFunctionalGroupsSequence):
         slope = groups.PixelValueTransformationSequence[0].RescaleSlope
         unit = series._item(CodeValue="Bq/ml", CodingSchemeDesignator="UCUM", CodeMeaning="Bq/ml")
@@ -154,9 +174,14 @@ def test_an_enhanced_source_without_classic_tags(tmp_path):
     source = save(data, tmp_path / "enhanced.dcm")
     before, after = read(source, "PET"), read(derived_series(source, tmp_path / "out"), "PET")
     first = headers(tmp_path / "out")[0]
-    assert (first.Units, first.DecayCorrection, list(first.CorrectedImage)) == ("BQML", "START", ["DECY", "ATTN"])
+    assert (first.Units, first.DecayCorrection, list(first.CorrectedImage)) == ("BQML", correction, ["DECY", "ATTN"])
     assert (after.unit, after.header.frames[0].duration_s) == ("Bq/mL", 60)
     assert volume_suv(after).factor == pytest.approx(volume_suv(before).factor)
+    assert first.FrameReferenceTime == pytest.approx(29984, abs=1)
+    seconds = 29.984 + (3600 if correction == "ADMIN" else 0)
+    assert first.DecayFactor == pytest.approx(2 ** (seconds / 6586.2), rel=1e-6)
+    if shutil.which("dciodvfy"):
+        assert not complaints(tmp_path / "out" / "IM0001.dcm")
 
 
 # -- the map of unsupported structure

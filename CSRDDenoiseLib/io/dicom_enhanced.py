@@ -5,6 +5,7 @@ Copied or computed where the enhanced header says it; left empty where the stand
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Mapping, Optional
 
 from pydicom.dataset import Dataset
@@ -12,7 +13,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from .dicom import decay_correction
 from .dicom_frames import Slice, acquisition_time, duration_s
-from .dicom_tags import full_date_time
+from .dicom_tags import date_time, full_date_time
 from .suv import mean_time
 
 _CORRECTIONS: Mapping[str, str] = {
@@ -51,8 +52,9 @@ def fill_from_groups(data: Dataset, one: Slice, count: int, unit_code: str) -> N
     data.NumberOfSlices = count
     if unit_code and "Units" not in data:
         data.Units = unit_code
-    if "DecayCorrection" not in data and decay_correction(tags):
-        data.DecayCorrection = decay_correction(tags)
+    correction = _correction(one)
+    if "DecayCorrection" not in data and correction:
+        data.DecayCorrection = correction
     thickness = tags.number("SliceThickness")
     if thickness is not None:
         data.SliceThickness = format_number_as_ds(thickness)
@@ -79,30 +81,34 @@ def _fill_times(data: Dataset, one: Slice) -> None:
         data.AcquisitionDate, data.AcquisitionTime = begin.strftime("%Y%m%d"), begin.strftime("%H%M%S.%f")
     if length is not None:
         data.ActualFrameDuration = round(length * 1000)
-    middle = _reference_ms(one)
-    if "FrameReferenceTime" not in data and middle is not None:
-        data.FrameReferenceTime = format_number_as_ds(middle)
-    factor = tags.number("DecayFactor") or _decay_factor(data, one)
+    life = _half_life(one)
+    if begin is None or length is None:
+        return
+    middle = begin + timedelta(seconds=mean_time(length, life) if life else length / 2)
+    corrected_to = _stated_reference(one) or begin
+    if "FrameReferenceTime" not in data:
+        # counted from the series' begin, which is what START corrects to
+        series = date_time(str(data.get("SeriesDate", "")), str(data.get("SeriesTime", "")))
+        zero = corrected_to if data.get("DecayCorrection") == "START" else series or begin
+        data.FrameReferenceTime = format_number_as_ds((middle - zero).total_seconds() * 1000)
+    factor = tags.number("DecayFactor")
+    if factor is None and life and data.get("DecayCorrection") in ("START", "ADMIN"):
+        factor = 2 ** ((middle - corrected_to).total_seconds() / life)
     if factor is not None:
         data.DecayFactor = format_number_as_ds(factor)
 
 
-def _reference_ms(one: Slice) -> Optional[float]:
-    """Return the time of the frame's mean activity in ms after the reference of the decay correction (C.8.9.4.1.3)."""
-    tags = one.tags
-    begin, length, life = acquisition_time(tags), duration_s(tags), _half_life(one)
-    start = full_date_time(tags.text("DecayCorrectionDateTime")) or begin
-    if begin is None or start is None or length is None:
-        return None
-    return 1000 * ((begin - start).total_seconds() + (mean_time(length, life) if life else length / 2))
+def _correction(one: Slice) -> Optional[str]:
+    """Return how decay was corrected; an enhanced file gives only the time that it was corrected to."""
+    stated, drug = _stated_reference(one), one.tags.item("RadiopharmaceuticalInformationSequence")
+    injected = None if drug is None else full_date_time(str(drug.get("RadiopharmaceuticalStartDateTime", "")))
+    if stated is not None and stated == injected and one.tags.text("DecayCorrected") == "YES":
+        return "ADMIN"
+    return decay_correction(one.tags)
 
 
-def _decay_factor(data: Dataset, one: Slice) -> Optional[float]:
-    """Return the factor by which the frame was corrected, where it is corrected to the start of the scan."""
-    life, middle = _half_life(one), _reference_ms(one)
-    if data.get("DecayCorrection") != "START" or not life or middle is None:
-        return None
-    return float(2 ** (middle / 1000 / life))
+def _stated_reference(one: Slice) -> Optional[datetime]:
+    return full_date_time(one.tags.text("DecayCorrectionDateTime"))
 
 
 def _half_life(one: Slice) -> Optional[float]:
