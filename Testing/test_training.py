@@ -316,4 +316,4 @@ def test_the_configurations_of_the_repository_can_be_read_and_built(name):
     runs = (CONFIGS.parent / "runs").resolve()
     assert config.split_file == runs / "data" / "split.json", "all share one split"
     assert config.dose_range or config.data == runs / "data", "those with the same doses share one pool"
-    assert config.start_from in (None, str(runs / "brain-0.1" / "model"))
+    assert config.start_from in (None, *(str(runs / name / "model") for name in ("brain", "brain-0.1")))
