@@ -180,7 +180,7 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.parametrize("kib", [4, 8, 16])
+@pytest.mark.parametrize("kib", [4, 8, 12])
 def test_full_disk_is_reported_and_nothing_is_left_on_it(kib, tmp_path, model_folder, capsys):
     folder = inputs_of(tmp_path / "data")
     before = digest(folder / "pet.nii.gz")
