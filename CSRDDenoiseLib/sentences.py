@@ -106,7 +106,7 @@ SENTENCES: Mapping[str, str] = {
     "was trained on cubes, so detail along the long side is less certain.",
     "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the "
     "first of them is number {first}: data are missing there. Export the PET again.",
-    "cut.edges": "The head is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
+    "cut.edges": "The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
     "cut the result is less certain, and the brain mean is taken from what is left.",
     "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, were "
     "denoised, and the rest is unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.",
@@ -115,9 +115,9 @@ SENTENCES: Mapping[str, str] = {
     "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at "
     "most {limit_mm:g} mm in scans as they are reconstructed for this model. Use the PET before filtering, if there is "
     "one.",
-    "attenuation.doubtful": "The PET may lack attenuation correction: the rim of the head has {rim_share:.0%} and the "
-    "shell below it {shell_share:.0%} of the activity at its centre, a hot rim and a cold centre. Check the "
-    "reconstruction.",
+    "attenuation.doubtful": "The PET may lack attenuation correction: the brain grows cold towards its centre "
+    "as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has "
+    "{rim_share:.0%} of the activity at the centre). Check the reconstruction.",
     "mr.not_t1": "The MR may not be T1-weighted: the deep brain is {depth_contrast:+.0%} brighter than the cortex, and "
     "{limit:.0%} or more is usual for T1. The model was trained mostly on T1.",
     "mr.enhanced": "The MR may be taken after contrast agent: its brightest spots in the brain are {tail:.2f} times as "
@@ -131,6 +131,9 @@ SENTENCES: Mapping[str, str] = {
     "noise.texture_outside": "The texture of the PET's noise is like that of {kind:phrase} scans than this model was "
     "trained on, though its level is not (noise level {level:.3g}, trained {low:.3g} to "
     "{high:.3g}{relative_to:phrase}). Look at the result with care.",
+    "noise.level_outside": "The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise "
+    "level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its "
+    "reconstruction, filter or voxels differ from the training's; look at the result with care.",
     "dose.reference": "The PET has about {estimate:.2g} of the counts of the full-dose reference.",
     # what the result looks like
     "keep.everything": "The result is the PET as it was measured: everything of it was kept.",

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from conftest import as_image
 from scipy import ndimage
 
-from CSRDDenoiseLib.checks.attenuation import check_attenuation
+from CSRDDenoiseLib.checks.attenuation import attenuation_left, check_attenuation
 from CSRDDenoiseLib.checks.blank_slices import check_blank_slices
 from CSRDDenoiseLib.checks.contrast import check_contrast
 from CSRDDenoiseLib.checks.cut import check_cut
@@ -77,12 +77,13 @@ def test_head_without_faults_gets_no_warning():
     assert {"head.volume", "cut.none", "attenuation.plausible", "mr.plausible"} <= {each.code for each in findings}
 
 
-def test_rim_and_centre_out_of_balance_is_a_finding():
-    r = radius()
-    rim = judged(np.where(r < 1, 5000 * (0.3 + 0.7 * r), 0).astype(np.float32)).scan
-    (finding,) = check_attenuation(rim)
-    assert finding.code == "attenuation.doubtful" and finding.values["rim"] > finding.values["centre"]
-    assert check_attenuation(judged(head()).scan)[0].code == "attenuation.plausible"
+def test_cold_centre_as_without_attenuation_correction_is_a_finding():
+    r, pet = radius(), head()
+    pet[r > 0.8] *= 4
+    (finding,) = check_attenuation(judged((pet * attenuation_left(r < 1, STEP)).astype(np.float32)).scan)
+    assert finding.code == "attenuation.doubtful" and finding.values["cup"] == pytest.approx(1, abs=0.4)
+    (finding,) = check_attenuation(judged(pet).scan)
+    assert finding.code == "attenuation.plausible" and finding.values["cup"] == pytest.approx(0, abs=0.2)
 
 
 def test_blank_slices_are_counted_along_any_axis():

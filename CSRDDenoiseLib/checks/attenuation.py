@@ -1,33 +1,99 @@
-"""Is the rim of the head hot and its middle cold, as without correction for attenuation?"""
+"""Does the brain grow cold towards its centre as it would without correction for attenuation?
+
+Without the correction, a point shows its activity times the mean over all lines through it of exp(-mu L), L the length
+of the line in the head (mu of water at 511 keV, 0.0096 / mm; Zaidi and Hasegawa, J Nucl Med 2003). The outline of the
+head is enough to compute that factor. The scalp, the neck and the face take up what they like; only the inside of the
+brain is compared with it, and the brightness of the scalp counts half.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Optional
+
 import numpy as np
+from scipy import ndimage
 
 from ..findings import Finding, info, warning
 from ..scan import Scan
-from .depth import depth_mm, without_holes
+from .depth import depth_mm, outline_of_head, upper_planes
+from .limits import UNCORRECTED_SCORE
 
-UNCORRECTED_SCORE = 0.5
-_DEPTHS = (0.0, 0.2, 0.4, 0.7, 1.0)
+MU_WATER_PER_MM = 0.0096
+_SIDE_MM = 6.0
+_ANGLES = 12
+_TOP_MM = 110.0
+_RIM_MM, _INSIDE_MM, _CENTRE_SHARE = 8.0, 28.0, 0.75
+_BINS, _FEWEST_VOXELS = 6, 120
+_LEAST_ACTIVITY, _RIM_WEIGHT = 0.02, 0.5
+
+
+@dataclass(frozen=True)
+class _Coarse:
+    """The upper head on coarse cubes, (D, H, W) each: activity, outline, depth in mm, and what attenuation leaves."""
+
+    activity: np.ndarray
+    head: np.ndarray
+    depth: np.ndarray
+    left: np.ndarray
 
 
 def check_attenuation(scan: Scan) -> tuple[Finding, ...]:
-    """Score the head; nothing where it is too small to have a rim.
+    """Score the head; nothing where it is too small to have an inside.
 
-    The score is rim times shell over the square of the centre, each a median of the smoothed PET at a share of the
-    head's depth: 0 to 20 %, 40 to 70 % and more than 70 %.
+    The score is ``cup`` plus half the logarithm of rim over centre. ``cup`` is the slope of the logarithm of the
+    activity (its median at equal attenuation, 28 mm and more below the head's outline) over the logarithm of what
+    attenuation without correction would leave: about 0 where attenuation is corrected, 1 and more where it is not.
     """
-    smoothed = scan.smoothed
-    depth = depth_mm(without_holes(scan.foreground()), scan.spacing)
-    depth /= max(float(depth.max()), 1e-3)
-    zones = (smoothed[(depth > low) & (depth <= high)] for low, high in zip(_DEPTHS, _DEPTHS[1:]))
-    rim, _, shell, centre = (float(np.median(zone)) if zone.size else np.nan for zone in zones)
-    score = rim * shell / max(centre, 1e-3) ** 2
-    if not np.isfinite(score):
+    coarse = _coarse(scan)
+    if coarse is None:
         return ()
-    measured = {"rim": round(rim, 3), "centre": round(centre, 3), "score": round(score, 3)}
+    inside = coarse.head & (coarse.depth >= _INSIDE_MM)
+    zones = coarse.depth < _RIM_MM, coarse.depth > _CENTRE_SHARE * float(coarse.depth.max())
+    if inside.sum() < _FEWEST_VOXELS:
+        return ()
+    rim, centre = (max(float(np.median(coarse.activity[coarse.head & zone])), _LEAST_ACTIVITY) for zone in zones)
+    cup = _slope(coarse.left[inside], coarse.activity[inside])
+    score = cup + _RIM_WEIGHT * float(np.log(rim / centre))
+    numbers = {"rim": rim, "centre": centre, "cup": cup, "score": score}
+    measured = {name: round(value, 3) for name, value in numbers.items()}
     if score <= UNCORRECTED_SCORE:
         return (info("attenuation.plausible", **measured),)
-    shares = {"rim_share": rim / max(centre, 1e-3), "shell_share": shell / max(centre, 1e-3)}
-    return (warning("attenuation.doubtful", **measured, **{name: round(share, 3) for name, share in shares.items()}),)
+    return (warning("attenuation.doubtful", **measured, limit=UNCORRECTED_SCORE, rim_share=round(rim / centre, 3)),)
+
+
+def _coarse(scan: Scan) -> Optional[_Coarse]:
+    shares = [step / _SIDE_MM for step in scan.spacing]
+    head = ndimage.zoom(outline_of_head(scan).astype(np.float32), shares, order=1) > 0.5
+    if not head.any():
+        return None
+    activity = ndimage.zoom(scan.smoothed, shares, order=1)
+    sides = (_SIDE_MM,) * 3
+    # a head at the edge of the image has its outline there
+    depth = depth_mm(np.pad(head, 1), sides)[1:-1, 1:-1, 1:-1]
+    left = attenuation_left(head, _SIDE_MM)
+    upper = upper_planes(head, sides, _TOP_MM)
+    return _Coarse(activity[upper], head[upper], depth[upper], left[upper])
+
+
+def attenuation_left(head: np.ndarray, side_mm: float) -> np.ndarray:
+    """Mean over the lines through each voxel, in its own plane, of exp(-mu L); ``head`` boolean (D, H, W), cubes."""
+    size = int(np.ceil(np.hypot(*head.shape[1:]))) + 2
+    room = [((size - n) // 2, size - n - (size - n) // 2) for n in head.shape[1:]]
+    square = np.pad(head.astype(np.float32), ((0, 0), *room))
+    total = np.zeros_like(square)
+    for angle in np.arange(_ANGLES) * 180 / _ANGLES:
+        turned = ndimage.rotate(square, angle, axes=(1, 2), reshape=False, order=1)
+        lines = np.exp(-MU_WATER_PER_MM * side_mm * turned.sum(axis=2, keepdims=True))
+        along = np.broadcast_to(lines, turned.shape)
+        total += ndimage.rotate(along, -angle, axes=(1, 2), reshape=False, order=1, mode="nearest")
+    inner = tuple(slice(before, size - after) for before, after in room)
+    return total[(slice(None), *inner)] / _ANGLES
+
+
+def _slope(left: np.ndarray, activity: np.ndarray) -> float:
+    x, y = np.log(left), np.log(np.maximum(activity, _LEAST_ACTIVITY))
+    bins = np.digitize(x, np.quantile(x, np.linspace(0, 1, _BINS + 1))[1:-1])
+    rows = [(x[bins == number].mean(), np.median(y[bins == number])) for number in np.unique(bins)]
+    means, medians = zip(*rows)
+    return float(np.polyfit(means, medians, 1)[0]) if len(rows) > 1 else 0.0

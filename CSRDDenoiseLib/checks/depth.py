@@ -1,4 +1,4 @@
-"""How deep voxels lie inside a mask."""
+"""The outline of the head in a PET, and how deep voxels lie inside it or inside another mask."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ from typing import Sequence
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
+
+from ..scan import Scan
+
+
+def outline_of_head(scan: Scan) -> np.ndarray:
+    """What stands out from the background, its largest part, with what it encloses; boolean (D, H, W)."""
+    mask = without_holes(scan.foreground())
+    labels, count = ndimage.label(mask)
+    return mask if count <= 1 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+
+
+def upper_planes(mask: np.ndarray, spacing: Sequence[float], height_mm: float) -> slice:
+    """Return the planes of a mask (D, H, W) from its top to so far below it; none where it is empty."""
+    planes = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not planes.size:
+        return slice(0, 0)
+    top = int(planes[-1])
+    return slice(max(top - int(height_mm / spacing[0]), 0), top + 1)
 
 
 def without_holes(mask: np.ndarray) -> np.ndarray:

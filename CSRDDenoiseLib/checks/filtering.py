@@ -7,9 +7,8 @@ from typing import Optional
 import numpy as np
 
 from ..findings import Finding, info, warning
+from .limits import FILTERED_MM
 from .noise import blur_fwhm_mm
-
-FILTERED_MM = 7.5
 
 
 def check_filtering(features: Optional[np.ndarray]) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ A dose is a share of a full dose, and full doses differ from scanner to scanner:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -148,8 +149,9 @@ def judge_noise(
         share: of the counts of a full-dose reference, where there is one.
 
     Returns:
-        Findings of ``noise``, with the ``level`` and, where the model names its training data, the ``verdict`` (inside,
-        near, outside) and what was ``trained``; and of ``dose``, where there is a reference or the model has a fit.
+        Findings of ``noise`` (``level_outside`` where the level is outside and the dose is not), with the ``level``
+        and, where the model names its training data, the ``verdict`` (inside, near, outside) and what was ``trained``;
+        and of ``dose``, where there is a reference or the model has a fit.
     """
     known = extra.get(KEY) or {}
     dose = estimate_dose(features, known.get("dose_fit"))
@@ -170,6 +172,8 @@ def judge_noise(
         return (info(f"noise.{verdict}", **measured), *doses)
     low, high = known["range"]
     values = {**measured, "low": low, "high": high, "kind": "more" if side > 0 else "less", **_dose_values(doses)}
+    if code == "noise.outside" and _was_trained(values.get("dose"), known["levels"]):
+        code = "noise.level_outside"
     return (Finding(code, Severity.WARNING, values), *doses)
 
 
@@ -191,6 +195,12 @@ def _place(value: float, span: Sequence[float]) -> tuple[str, int]:
     side = 1 if value > high else -1 if value < low else 0
     beyond = max(value / high, low / value)
     return (INSIDE if beyond <= 1 else NEAR if beyond <= NEAR_FACTOR else OUTSIDE), side
+
+
+def _was_trained(dose: Optional[float], levels: Mapping[str, Any]) -> bool:
+    """Whether a dose lies among the trained ones, the keys of their noise levels."""
+    doses = [float(Fraction(name)) for name in levels]
+    return dose is not None and bool(doses) and min(doses) <= dose <= max(doses)
 
 
 def _dose_values(doses: Sequence[Finding]) -> dict[str, Any]:

@@ -57,9 +57,14 @@ def thick(pet: sitk.Image, factor: int) -> sitk.Image:
 
 def other_contrast(mr: sitk.Image, tissue: np.ndarray, contrast: str, rng: np.random.Generator) -> sitk.Image:
     """Make an MR of another contrast (:data:`CONTRASTS`) from the tissue classes (D, H, W)."""
+    return Grid.of(mr).image(contrast_of(tissue, contrast, rng))
+
+
+def contrast_of(tissue: np.ndarray, contrast: str, rng: np.random.Generator) -> np.ndarray:
+    """Return an MR (D, H, W), float32, of a contrast of :data:`CONTRASTS` from tissue classes."""
     texture = 1 + 0.05 * rng.standard_normal(tissue.shape)
     values = np.array(CONTRASTS[contrast])[tissue] * texture
-    return Grid.of(mr).image(ndimage.gaussian_filter(values, 0.6).astype(np.float32))
+    return ndimage.gaussian_filter(values, 0.6).astype(np.float32)
 
 
 def enhanced(mr: sitk.Image, tissue: np.ndarray, rng: np.random.Generator) -> sitk.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from . import alignment, contrast, cost, counts, dose, modality, noise, protocol, signatures, trust
+from . import alignment, contrast, cost, counts, dose, heads, modality, noise, protocol, signatures, trust
 from .bench import Bench, ComparisonModel, Section
 
 EXPERIMENTS: dict[str, Callable[..., Section]] = {
@@ -18,6 +18,7 @@ EXPERIMENTS: dict[str, Callable[..., Section]] = {
     "alignment": alignment.run,
     "signatures": signatures.run,
     "counts": counts.run,
+    "heads": heads.run,
 }
 
 __all__ = ["EXPERIMENTS", "Bench", "ComparisonModel", "Section"]

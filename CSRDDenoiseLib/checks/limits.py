@@ -1,0 +1,23 @@
+"""The limits of the checks of an input, in one place; the experiment ``heads`` measures what each costs and finds."""
+
+UNCORRECTED_SCORE = 0.7
+"""Attenuation: score of a PET (:func:`.attenuation.check_attenuation`); 0 where attenuation is corrected, 2 if not."""
+
+CUT_AREA_CM2 = 66.0
+"""Cut: bright area at an edge; a scalp that takes up much leaves up to 50 there in all but few heads, and a brain
+without a tenth of it 57 and more."""
+
+BRAIN_HEIGHT_MM = 126.0
+"""Cut: from the top of the head; an edge further down cuts the neck and, mostly, less than a tenth of the brain."""
+
+BRAIN_SIDES_MM = 100.0
+"""Cut: from the top of the head; below it an edge at the front, the back or a side cuts the face and no brain."""
+
+T1_DEPTH_CONTRAST = 0.12
+"""MR: deep brain minus cortex over the median of both; a T1 has more."""
+
+ENHANCED_TAIL = 1.42
+"""MR: brightest spots over bright tissue; a T1 without contrast agent has less."""
+
+FILTERED_MM = 7.5
+"""Filtering: width of the finest detail; scans as they are reconstructed have less."""

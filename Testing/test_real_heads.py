@@ -1,0 +1,129 @@
+"""Real-looking heads: scalp, neck and face that take up much, a field of view round the brain, a T1 with a bias."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from CSRDDenoiseLib.checks.attenuation import attenuation_left, check_attenuation
+from CSRDDenoiseLib.checks.contrast import check_contrast
+from CSRDDenoiseLib.checks.cut import check_cut
+from CSRDDenoiseLib.checks.depth import depth_mm, without_holes
+from CSRDDenoiseLib.checks.noise import INSIDE, KEY, OUTSIDE, judge_noise
+from CSRDDenoiseLib.research.evaluation.faults import CONTRASTS, contrast_of
+from CSRDDenoiseLib.research.simulation.anatomy import BRAIN
+from CSRDDenoiseLib.scan import Scan
+from CSRDDenoiseLib.sentences import sentence
+
+SIDE_MM = 6.0
+HEADS = np.load(Path(__file__).parent / "data" / "heads.npz")
+T1 = (0.0, 0.6, 0.1, 0.3, 0.7, 1.0, 0.95)
+both = pytest.mark.parametrize("head", ["a", "b"])
+
+
+def scan(array: np.ndarray, side_mm: float = SIDE_MM) -> Scan:
+    return Scan.of_array(array.astype(np.float32), (side_mm,) * 3)
+
+
+def former_score(of: Scan) -> float:
+    """What was compared with 0.5: rim x shell over the square of the centre, whatever takes up there."""
+    depth = depth_mm(without_holes(of.foreground()), of.spacing)
+    zones = ((0.0, 0.2), (0.4, 0.7), (0.7, 1.0))
+    share = depth / depth.max()
+    rim, shell, centre = (np.median(of.smoothed[(share > low) & (share <= high)]) for low, high in zones)
+    return float(rim * shell / centre**2)
+
+
+# -- attenuation
+
+
+@both
+def test_hot_scalp_is_no_lack_of_attenuation_correction(head):
+    pet = scan(HEADS[f"pet_{head}"])
+    assert former_score(pet) > 0.5, "the head raised the false alarm"
+    assert check_attenuation(pet)[0].code == "attenuation.plausible"
+
+
+@both
+def test_lack_of_attenuation_correction_is_found_under_a_hot_scalp(head):
+    (finding,) = check_attenuation(scan(HEADS[f"uncorrected_{head}"]))
+    assert finding.code == "attenuation.doubtful" and finding.values["score"] > 1
+    assert "attenuation" in sentence(finding)
+
+
+def test_mean_of_real_controls_is_no_lack_of_attenuation_correction():
+    pet = scan(np.pad(HEADS["pet_template"], 4), 3.0)
+    assert check_attenuation(pet)[0].code == "attenuation.plausible"
+
+
+def test_attenuation_is_that_of_the_lines_through_a_disc():
+    y, x = np.indices((41, 41)) - 20
+    disc = (np.hypot(y, x) <= 16)[None]
+    left = attenuation_left(disc, 5.0)[0]
+    assert left[20, 20] == pytest.approx(np.exp(-0.0096 * 165), rel=0.05), "every line through the middle is a diameter"
+    assert left[20, 20] < left[20, 28] < left[20, 34]
+
+
+# -- cut off
+
+
+@both
+def test_neck_and_face_may_leave_the_field_of_view(head):
+    pet, brain = HEADS[f"pet_{head}"], np.isin(HEADS[f"tissue_{head}"], BRAIN)
+    z, y, x = ndimage.find_objects(brain.astype(np.uint8))[0]
+    assert check_cut(scan(pet)).code == "cut.none"
+    assert check_cut(scan(pet[z.start :, y.start - 2 : y.stop + 2, x.start - 2 : x.stop + 2])).code == "cut.none"
+
+
+@both
+@pytest.mark.parametrize(("end", "axis"), [("bottom", 0), ("top", 0), ("front", 1), ("left", 2)])
+def test_brain_that_is_cut_off_is_found_at_its_edge(head, end, axis):
+    pet, brain = HEADS[f"pet_{head}"], np.isin(HEADS[f"tissue_{head}"], BRAIN)
+    share = np.cumsum(brain.sum(axis=tuple({0, 1, 2} - {axis}))) / brain.sum()
+    low, high = (int(np.searchsorted(share, part)) for part in (0.2, 0.8))
+    kept = slice(low, None) if end in ("bottom", "front") else slice(0, high)
+    finding = check_cut(scan(pet[tuple(kept if each == axis else slice(None) for each in range(3))]))
+    assert finding.is_warning and end in finding.values["edges_cm2"]
+
+
+# -- the MR
+
+
+def t1_with_bias(tissue: np.ndarray, strength: float) -> np.ndarray:
+    """A T1 whose cortex is brightened by the coils around it."""
+    depth = depth_mm(tissue > 0, (SIDE_MM,) * 3)
+    values = np.array(T1)[tissue] * np.exp(-strength * np.clip(depth, 0, 60) / 60)
+    return ndimage.gaussian_filter(values, 0.5).astype(np.float32)
+
+
+@pytest.mark.parametrize(("head", "strength"), [("a", 0.3), ("b", 0.6)])
+def test_t1_with_a_bias_field_is_plausible(head, strength):
+    pet = scan(HEADS[f"pet_{head}"])
+    (finding,) = check_contrast(pet, t1_with_bias(HEADS[f"tissue_{head}"], strength))
+    assert finding.code == "mr.plausible" and finding.values["depth_contrast"] < 0.2, "the former limit"
+
+
+@both
+@pytest.mark.parametrize("contrast", sorted(CONTRASTS))
+def test_other_contrasts_are_doubted(head, contrast):
+    mr = contrast_of(HEADS[f"tissue_{head}"], contrast, np.random.default_rng(0))
+    (finding,) = check_contrast(scan(HEADS[f"pet_{head}"]), mr)
+    assert finding.code == "mr.not_t1"
+
+
+# -- noise
+
+
+@both
+def test_level_outside_does_not_contradict_a_dose_inside(head):
+    level = scan(HEADS[f"pet_{head}"]).noise_level
+    fit = {"weights": [0.0], "offset": float(np.log(11)), "answers": [1.0, 20.0], "right": 0.5, "factor": 2.0}
+    known = {"levels": {"1/4": [0, 0, 0], "1/20": [0, 0, 0]}, "range": [2 * level, 9 * level], "dose_fit": fit}
+    finding = judge_noise(level, np.zeros(1), {KEY: known})[0]
+    assert finding.code == "noise.level_outside" and finding.values["verdict"] == OUTSIDE and finding.is_warning
+    assert "1/11" in sentence(finding) and "anything" not in sentence(finding)
+    inside = judge_noise(3 * level, np.zeros(1), {KEY: known})[0]
+    assert inside.values["verdict"] == INSIDE and not inside.is_warning
