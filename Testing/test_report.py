@@ -222,12 +222,14 @@ def test_factor_goes_from_a_sidecar_through_the_record_to_the_page(tmp_path, pet
     sidecar.write_text(json.dumps(entries))
     sitk.WriteImage(pet, str(tmp_path / "sub-01_pet.nii.gz"))
     output = tmp_path / "sub-01_desc-denoised_pet.nii.gz"
-    request = FileRequest(tmp_path / "sub-01_pet.nii.gz", output, report=tmp_path / "report")
-    result = denoise_files(request, DenoiseSettings(sampler="mean", device="cpu"), model_folder)
-    # weight in g over dose in Bq
-    assert result.provenance["inputs"]["pet"]["suv_factor"] == pytest.approx(80e3 / 200e6)
-    assert "value x 0.0004" in (tmp_path / "report" / "sub-01_desc-denoised_pet.html").read_text(encoding="utf-8")
+    files = {"pet": tmp_path / "sub-01_pet.nii.gz", "output": output, "report": tmp_path / "report"}
+    options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    sampler = ["--sampler", "mean", "--device", "cpu", "--progress", "none"]
+    assert main(["denoise", *options, *sampler, "--model", str(model_folder)]) == 0
     written = json.loads((tmp_path / "sub-01_desc-denoised_pet_provenance.json").read_text())
+    # weight in g over dose in Bq
+    assert written["inputs"]["pet"]["suv_factor"] == pytest.approx(80e3 / 200e6)
+    assert "value x 0.0004" in (tmp_path / "report" / "sub-01_desc-denoised_pet.html").read_text(encoding="utf-8")
     assert facts_of_message(written).inputs[0].suv.factors == (pytest.approx(0.0004),)
     # the names that BIDS keeps its own metadata under stay as they are, or free
     assert json.loads(sidecar.read_text()) == entries and not output.with_name("sub-01_desc-denoised_pet.json").exists()
