@@ -231,6 +231,28 @@ def test_labels_are_read_back_in_the_same_study_and_place(tmp_path, any_source, 
         assert not complaints(tmp_path / "out" / "SEG.dcm", "Segmentation") - source_errors
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "expected"),
+    [
+        ("PatientSex", "U", ""),
+        ("SeriesNumber", -5000, 1),
+        ("PatientName", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"),
+    ],
+)
+def test_labels_of_a_header_that_highdicom_refuses(tmp_path, keyword, value, expected):
+    pytest.importorskip("highdicom")
+    from CSRDDenoiseLib.io.dicom_labels import write_labels
+
+    def change(data, _index):
+        data.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+        setattr(data, keyword, value)
+
+    source = write_series(tmp_path / "pet", change)
+    (tmp_path / "out").mkdir()
+    write_labels(labels_of(source), tmp_path / "out", source, read(source, "PET"), DERIVED)
+    assert headers(tmp_path / "out")[0][keyword].value == expected
+
+
 def test_one_frame_of_a_dynamic_series_has_its_own_labels(tmp_path):
     pytest.importorskip("highdicom")
     from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels

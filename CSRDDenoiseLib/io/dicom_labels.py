@@ -42,6 +42,7 @@ _EMPTY = (
     *("StudyTime", "ReferringPhysicianName"),
 )
 """Tags of type 2 that highdicom asks of a source, and that may be empty."""
+_SEXES = ("M", "F", "O", "")
 _SAME_PLACE_MM = 1e-3
 
 
@@ -58,7 +59,7 @@ def write_labels(
         derived: what the series is.
 
     Raises:
-        InputError: highdicom is not installed, or the labels are not on the slices of the input.
+        InputError: highdicom is not installed or refuses the header, or the labels are not on the slices of the input.
         OSError: what was written reads back differently.
     """
     study = source if isinstance(source, DicomStudy) else open_dicom(source, "PET")
@@ -66,7 +67,14 @@ def write_labels(
     if labels.GetSize() != grid.size:
         raise InputError(f"The map has {labels.GetSize()} voxels and the series {grid.size}.")
     values = sitk.GetArrayFromImage(labels).astype(np.uint8)
-    segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived)
+    try:
+        segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived)
+    # highdicom refuses headers that break the standard, each in its own way
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The map cannot be written as DICOM, because of the header of the PET: {error}. Give a name that ends in "
+            ".nii.gz or .nrrd."
+        ) from error
     with quiet():
         segmentation.save_as(folder / FILE_NAME)
     _check(values, grid, folder / FILE_NAME)
@@ -78,9 +86,14 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
     for path in dict.fromkeys(one.tags.path for one in stack):
         with quiet():
             data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            data.decode()
+        # highdicom knows some character sets, and this one holds them all
+        data.SpecificCharacterSet = "ISO_IR 192"
         for keyword in _EMPTY:
             if keyword not in data:
                 setattr(data, keyword, "")
+        if data.PatientSex not in _SEXES:
+            data.PatientSex = ""
         if not data.get("SliceThickness"):
             data.SliceThickness = step
         if not data.get("FrameOfReferenceUID"):
@@ -103,7 +116,7 @@ def _segmentation(values: np.ndarray, grid: Grid, sources: list[Dataset], derive
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_segment(number) for number in SEGMENTS],
             series_instance_uid=generate_uid(),
-            series_number=int(first.get("SeriesNumber") or 0) + SERIES_STEP + derived.number,
+            series_number=max(1, int(first.get("SeriesNumber") or 0) + SERIES_STEP + derived.number),
             sop_instance_uid=generate_uid(),
             instance_number=1,
             manufacturer=MANUFACTURER,
