@@ -13,6 +13,7 @@ from pathlib import Path
 import dicom_series
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array
@@ -264,6 +265,13 @@ def test_dicom_series_comes_back_with_its_frames(tmp_path, enhanced, monkeypatch
         expected = alone(other.image, index, model)
         np.testing.assert_allclose(sitk.GetArrayFromImage(one.image), expected, atol=expected.max() / 32767)
     assert [outcome.status for outcome in result.frames] == ["denoised"] * 3
+    headers = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert (
+        len({data.SeriesInstanceUID for data in headers}) == 1 and len({data.SOPInstanceUID for data in headers}) == 18
+    )
+    assert [data.ImageIndex for data in headers] == list(range(1, 19))
+    if enhanced:
+        assert headers[0].SeriesType[0] == "DYNAMIC" and headers[0].NumberOfTimeSlices == 3
 
 
 def test_requests_that_cannot_end_well(tmp_path, model, pet):

@@ -60,6 +60,7 @@ class Derived:
         number: which of several series of one run, from 0; keeps the series numbers apart.
         series: Series Instance UID, where the image is one time frame of several; a new one without.
         before: instances of the series that come before.
+        frames: time frames of the series.
     """
 
     suffix: str
@@ -67,6 +68,7 @@ class Derived:
     number: int = 0
     series: str = ""
     before: int = 0
+    frames: int = 1
 
 
 def write_dicom(
@@ -122,6 +124,9 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
     if one.tags.count > 1:
         fill_from_groups(data, one, count, unit_code(one))
+    if derived.frames > 1 and str(data.get("SeriesType", ["STATIC"])[0]) == "STATIC":
+        # an enhanced file has no such tags
+        data.SeriesType, data.NumberOfTimeSlices = ["DYNAMIC", "IMAGE"], derived.frames
     data.SeriesDescription = _shortened(
         str(data.get("SeriesDescription", "")), f" {derived.suffix}", LONGEST_LO
     ).strip()

@@ -121,7 +121,8 @@ class FrameWriter:
         return {**entries, **self.entries, OWN_KEY: {"Output": name, **own}}
 
     def _write_dicom(self, store: FrameStore, folder: Path, name: str, unit: str) -> None:
-        like, derived = self.target.like, replace(derived_series(name, self.target.model), series=generate_uid())
+        like, derived = self.target.like, derived_series(name, self.target.model)
+        derived = replace(derived, series=generate_uid(), frames=store.count)
         grid, before = Grid.of(like.image), 0
         folder.mkdir()
         for index, values in enumerate(store.frames()):
