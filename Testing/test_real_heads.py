@@ -13,6 +13,7 @@ from CSRDDenoiseLib.checks.contrast import check_contrast
 from CSRDDenoiseLib.checks.cut import check_cut
 from CSRDDenoiseLib.checks.depth import depth_mm, without_holes
 from CSRDDenoiseLib.checks.noise import INSIDE, KEY, OUTSIDE, judge_noise
+from CSRDDenoiseLib.research.evaluation.experiments.heads import run as run_heads
 from CSRDDenoiseLib.research.evaluation.faults import CONTRASTS, contrast_of
 from CSRDDenoiseLib.research.simulation.anatomy import BRAIN
 from CSRDDenoiseLib.scan import Scan
@@ -127,3 +128,14 @@ def test_level_outside_does_not_contradict_a_dose_inside(head):
     assert "1/11" in sentence(finding) and "anything" not in sentence(finding)
     inside = judge_noise(3 * level, np.zeros(1), {KEY: known})[0]
     assert inside.values["verdict"] == INSIDE and not inside.is_warning
+
+
+# -- the experiment
+
+
+def test_experiment_tries_every_fault_on_every_head(anatomy_folder):
+    section = run_heads(None, str(anatomy_folder), heads=2)
+    rows = {name: (found, in_vain) for name, found, in_vain in section.tables[0].rows}
+    assert {cell.split()[2] for row in rows.values() for cell in row if cell} == {"2"}
+    assert {f"brain cut off: {end}" for end in ("bottom", "top", "front", "back", "right", "left")} <= set(rows)
+    assert rows["not attenuation-corrected"][0] and rows["not attenuation-corrected"][1]
