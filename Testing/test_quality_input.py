@@ -79,7 +79,7 @@ def test_head_without_faults_gets_no_warning():
 
 def test_cold_centre_as_without_attenuation_correction_is_a_finding():
     r, pet = radius(), head()
-    pet[r > 0.8] *= 4
+    pet[r > 0.8] *= 7
     (finding,) = check_attenuation(judged((pet * attenuation_left(r < 1, STEP)).astype(np.float32)).scan)
     assert finding.code == "attenuation.doubtful" and finding.values["cup"] == pytest.approx(1, abs=0.4)
     (finding,) = check_attenuation(judged(pet).scan)
