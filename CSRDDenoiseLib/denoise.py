@@ -26,7 +26,7 @@ from .request import INPUT_NAMES, FileRequest, check_model, check_request, check
 from .result import DenoiseResult
 from .sentences import PYTHON
 from .settings import DenoiseSettings
-from .stages import Job, Prepared, assess, choose_keeping, make_record, prepare, record_of_files, restore_run
+from .stages import Job, Prepared, assess, choose_keeping, job_of, make_record, prepare, record_of_files, restore_run
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
 
@@ -111,13 +111,6 @@ def denoise_files(
         result = replace(result, record=replace(record, seconds=stages.summary()))
         write_record(result.provenance, temporary[beside])
     return result
-
-
-def job_of(model: Model, settings: DenoiseSettings, stages: Stages) -> Job:
-    """Return a run's job, with one sample of a model whose draws are all the same."""
-    if not model.metadata.draws:
-        settings = replace(settings, sampler="mean", steps=1, samples=1)
-    return Job(model, settings, stages)
 
 
 def denoise_prepared(prepared: Prepared, job: Job) -> DenoiseResult:

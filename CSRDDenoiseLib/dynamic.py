@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import __version__
-from .denoise import ModelChoice, denoise_prepared, job_of, load_checked
+from .denoise import ModelChoice, denoise_prepared, load_checked
 from .dynamic_result import DENOISED, NOT_CHOSEN, UNCHANGED, DynamicResult, FrameOutcome
 from .errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
 from .findings import find
@@ -36,7 +36,7 @@ from .prepare.motion import frame_motion
 from .progress import Progress, ProgressCallback, Reporter, shares_of
 from .request import FileRequest, check_request, is_same
 from .settings import DenoiseSettings
-from .stages import Images, Job, Placed, place, prepare_frame
+from .stages import Images, Job, Placed, job_of, place, prepare_frame
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
 

@@ -73,6 +73,13 @@ class Job:
         return self.model.metadata
 
 
+def job_of(model: Model, settings: DenoiseSettings, stages: Stages) -> Job:
+    """Return a run's job, with one sample of a model whose draws are all the same."""
+    if not model.metadata.draws:
+        settings = replace(settings, sampler="mean", steps=1, samples=1)
+    return Job(model, settings, stages)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Images that passed the checks, and what these found.
