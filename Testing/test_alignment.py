@@ -181,9 +181,9 @@ def test_same_registration_to_the_last_bit(example, landmarks):
 def test_registration_that_fails_says_so_and_leaves_the_mr(example):
     pet, mr = example
     noise = noise_like(mr)
-    placed, (warning,), facts = register_mr(pet, noise)
+    placed, finding = register_mr(pet, noise)
     assert placed is noise
-    assert "did not converge" in warning and facts["applied"] is facts["converged"] is False
+    assert finding.is_warning and finding.values["applied"] is finding.values["converged"] is False
 
 
 def test_record_of_a_registration_is_json_and_moves_the_mr(example, landmarks):

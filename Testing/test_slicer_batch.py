@@ -144,7 +144,8 @@ def test_all_frames_of_a_dynamic_pet_go_into_sequences_of_its_browser(table, log
         assert np.abs(change).max() > 0
         assert denoised.GetNthDataNode(index).GetAttribute("CSRDDenoise.Provenance")
     # neither frames nor single results stay in the scene
-    assert len(SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == scalar_volumes
+    volumes = {node.GetName() for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
+    assert len(volumes) == scalar_volumes, volumes
 
 
 def test_frames_that_are_not_run_leave_nothing(table, scene, dynamic):

@@ -12,8 +12,6 @@ pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE  # noqa: E402 (needs the stand-in)
 
-from CSRDDenoiseLib.errors import InputError  # noqa: E402
-
 pytestmark = pytest.mark.slow
 
 
@@ -81,5 +79,7 @@ def test_zero_gives_the_pet_back(logic, scene, small_model):
 def test_result_without_its_estimate_is_refused(logic, scene, small_model):
     result = logic.denoise(add_head("PET"), None, model=small_model, preset="fast", device="cpu")
     scene.RemoveNode(result.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE))
-    with pytest.raises(InputError, match="denoise the PET again"):
+    # by name: a test of reloading in the same process makes the class anew
+    with pytest.raises(Exception, match="denoise the PET again") as refused:
         logic.startKeep(result.denoisedVolume, 5.0)
+    assert type(refused.value).__name__ == "InputError"

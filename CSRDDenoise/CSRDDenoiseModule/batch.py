@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
 from .parameters import RESULTS
-from .volumes import Volume, remove_volume
+from .volumes import ESTIMATE_REFERENCE, Volume, remove_volume
 from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING
 
 WAITING = "waiting"
@@ -168,12 +168,15 @@ class Frames:
 
     def _take(self, index: int, frame: Volume, result: Any) -> None:
         value = self._sequence.GetNthIndexValue(index)
+        # a frame in a sequence has no slider, so the estimate that it needs does not stay either
+        estimate = result and result.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE)
         for kind in RESULTS if result is not None else ():
             node = getattr(result, f"{kind}Volume")
             if node is not None:
                 self._sequence_of(kind).SetDataNodeAtValue(node, value)
                 remove_volume(node)
-        remove_volume(frame)
+        for node in filter(None, (estimate, frame)):
+            remove_volume(node)
 
     def _sequence_of(self, kind: str) -> Any:
         if kind not in self._made:

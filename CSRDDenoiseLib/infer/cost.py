@@ -11,7 +11,7 @@ from ..settings import DenoiseSettings
 BYTES_PER_FIELD_VOXEL = 110.0
 """At its peak, normalising holds this much for every voxel of the field of view (measured, see docs/performance.md)."""
 
-LOADED_BYTES = 100 << 20
+LOADED_BYTES = 20 << 20
 """What the libraries that the first run loads, and the gaps that tensors leave, add to the process (measured)."""
 
 _INPUT_BYTES = 8
