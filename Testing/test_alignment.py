@@ -94,6 +94,7 @@ def test_verdict_and_estimated_offset(example, landmarks, shift, degrees, verdic
     assert 1 < found.nmi <= found.nmi_best + 1e-3 < 2
 
 
+@pytest.mark.slow
 def test_aligned_pair_gets_no_warning_and_a_misaligned_one_gets_numbers(example, landmarks):
     pet, mr = example
     (finding,) = check_alignment(pet, mr)
@@ -170,6 +171,7 @@ def test_registration_finds_an_mr_in_another_place_turned_and_with_other_axes(ex
     assert measure_alignment(pet, placed).verdict == "aligned"
 
 
+@pytest.mark.slow
 def test_same_registration_to_the_last_bit(example, landmarks):
     pet, mr = example
     out_of_place = moved(mr, motion_of(landmarks, (5, 4, 3), 4))
@@ -221,6 +223,7 @@ def test_any_geometry_gets_a_verdict_or_none_and_no_crash(seed):
 # -- in a run
 
 
+@pytest.mark.slow
 def test_misalignment_reaches_warnings_and_record(example, landmarks, coarse_model):
     pet, mr = example
     aligned = denoise(pet, mr, FAST, coarse_model)
@@ -285,6 +288,7 @@ def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_
 # -- the experiment
 
 
+@pytest.mark.slow
 def test_experiment_counts_verdicts_and_measures_the_registration(example, coarse_model, tmp_path, caplog):
     folder = write_study(tmp_path / "subject")
     for name, image in zip(("low_dose_1_10", "t1"), example):

@@ -55,6 +55,7 @@ def test_pets_are_found_with_the_t1w_of_their_session_first(dataset):
             find_pets(root, labels)
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_dataset(dataset, model_folder, capsys):
     schema = pytest.importorskip("bidsschematools.schema", reason="names are checked against the BIDS schema")
     from bidsschematools.rules import regexify_filename_rules

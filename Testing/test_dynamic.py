@@ -31,6 +31,8 @@ from CSRDDenoiseLib.prepare.frames import chosen_frames, late_frames, mean_frame
 from CSRDDenoiseLib.prepare.motion import frame_motion
 from CSRDDenoiseLib.settings import DenoiseSettings
 
+pytestmark = pytest.mark.slow
+
 MEAN = DenoiseSettings(sampler="mean", samples=1, device="cpu", precision="float32", keep_above_mm=6.0)
 DURATIONS = (10.0,) * 4 + (20.0,) * 4 + (60.0,) * 4 + (300.0,) * 12
 """Seconds, 24 frames."""

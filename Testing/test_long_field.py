@@ -47,6 +47,7 @@ def test_whole_field_takes_the_body():
     assert scan.head.mask[:20].any()
 
 
+@pytest.mark.slow
 def test_trunk_is_left_alone_and_the_user_is_warned(model_folder):
     pet = as_image(body(360.0), (SPACING_MM,) * 3)
     settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")

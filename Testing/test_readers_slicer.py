@@ -26,6 +26,8 @@ import slicer_standin  # noqa: E402
 from CSRDDenoiseLib.readers.answers import answers_name, read_answers  # noqa: E402
 from CSRDDenoiseLib.readers.study import PREFERENCE, read_study  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 MODULE = ROOT / "CSRDReaderStudy"
 ENTRY = slicer_standin.load_module(MODULE / "CSRDReaderStudy.py")
 

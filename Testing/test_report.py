@@ -123,6 +123,7 @@ def test_colours_of_drawings_are_those_of_the_theme(page):
         assert len(re.findall(rf"--{name}: #", page)) == 2, "one value in the light theme, one in the dark"
 
 
+@pytest.mark.slow
 def test_browser_shows_every_picture_without_an_error(browser: Browser, run_folder):
     for width in (1200, 480):
         shown = browser.open(run_folder / "reports" / "out.html", width)
@@ -131,6 +132,7 @@ def test_browser_shows_every_picture_without_an_error(browser: Browser, run_fold
         assert shown.too_wide <= 0
 
 
+@pytest.mark.slow
 def test_browser_test_can_fail(browser: Browser, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text('<html><body><img src="none.png"><script>nothing()</script></body></html>')

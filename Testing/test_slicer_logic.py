@@ -34,6 +34,8 @@ from CSRDDenoiseModule.volumes import Outputs, make_volumes  # noqa: E402 (the s
 from CSRDDenoiseLib.checks.dose import REFERENCE  # noqa: E402
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 SLOW = {"sampler": "heun", "steps": 200, "samples": 8, "device": "cpu"}
 

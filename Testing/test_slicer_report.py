@@ -10,6 +10,8 @@ import pytest
 from PySide6 import QtCore, QtTest
 from slicer_helpers import ENTRY, SLICER, add_head, add_transform, add_volume, ijk_to_ras, oblique, wait_until
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["slicer_fixtures"]
 
 

@@ -97,6 +97,7 @@ def test_bfloat16_arithmetic_around_it_changes_nothing():
     np.testing.assert_array_equal(inside, fitted(pet, maps, 3))
 
 
+@pytest.mark.slow
 def test_the_best_resolution_is_found_without_noise():
     mr, _, head = scan()
     for resolution in (3.0, 7.0):

@@ -28,6 +28,8 @@ from CSRDDenoiseLib.research.training.patches import PatchSource
 from CSRDDenoiseLib.research.training.split import load_or_make_split
 from CSRDDenoiseLib.scan import Scan, noise_level, spread_positions
 
+pytestmark = pytest.mark.slow
+
 nibabel = pytest.importorskip("nibabel")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

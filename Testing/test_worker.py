@@ -133,6 +133,7 @@ def test_estimate_and_devices(worker, tiny):
     assert answer["voxels_per_second"] > 0 and answer["bytes_per_voxel"] > 0
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_caller_goes_away_during_a_run(worker, request_of):
     each = worker()
     each.send(request_of(settings={"steps": 1000, "samples": 100}))
