@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from CSRDDenoiseLib.measures import bias, psnr
 from CSRDDenoiseLib.research.evaluation.baselines import BASELINES, Case, baseline, mr_guided, tune
-from CSRDDenoiseLib.research.metrics import bias, psnr
 
 SPACING = (2.0, 2.0, 2.0)
 

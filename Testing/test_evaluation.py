@@ -18,10 +18,10 @@ from PIL import Image
 from study_folder import DOSES, write_study
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib import measures
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.report.planes import write_comparison
-from CSRDDenoiseLib.research import metrics
 from CSRDDenoiseLib.research.evaluation.baselines import BASELINES
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.research.evaluation.measure import Measurement, measure
@@ -66,9 +66,9 @@ def test_study_knows_its_doses_and_where_to_measure(study):
 
 
 def test_lesions_of_a_study_have_the_contrast_they_were_given(study):
-    assert metrics.contrast(study.noise_free, *study.masks.hot[0]) == pytest.approx(1.5, abs=0.01)
-    assert metrics.contrast(study.noise_free, *study.masks.cold[0]) == pytest.approx(-0.7, abs=0.01)
-    assert metrics.contrast(study.noise_free, *study.masks.mr_only[0]) == pytest.approx(0, abs=0.01)
+    assert measures.contrast(study.noise_free, *study.masks.hot[0]) == pytest.approx(1.5, abs=0.01)
+    assert measures.contrast(study.noise_free, *study.masks.cold[0]) == pytest.approx(-0.7, abs=0.01)
+    assert measures.contrast(study.noise_free, *study.masks.mr_only[0]) == pytest.approx(0, abs=0.01)
 
 
 def test_folder_without_low_doses_is_refused(tmp_path):
@@ -105,21 +105,21 @@ def test_perfect_method_gets_perfect_scores(study):
 @pytest.mark.parametrize("towards", [0.1, -0.1])
 def test_imprint_is_positive_when_the_pet_changes_towards_the_mr(study, towards):
     pairs, mr = study.masks.mr_only, study.array(study.mr)
-    (inside, _), sign = pairs[0], np.sign(metrics.contrast(mr, *pairs[0]))
+    (inside, _), sign = pairs[0], np.sign(measures.contrast(mr, *pairs[0]))
     assert sign != 0
     changed = study.full_dose * (1 + towards * sign * inside)
-    expected = towards * (1 + metrics.contrast(study.full_dose, *pairs[0]))
-    assert metrics.imprint(changed, study.full_dose, mr, pairs) == pytest.approx(expected, rel=1e-4)
-    assert metrics.leakage(changed, study.full_dose, pairs) == pytest.approx(abs(expected), rel=1e-4)
-    assert metrics.imprint(changed, study.full_dose, mr, ()) is None
+    expected = towards * (1 + measures.contrast(study.full_dose, *pairs[0]))
+    assert measures.imprint(changed, study.full_dose, mr, pairs) == pytest.approx(expected, rel=1e-4)
+    assert measures.leakage(changed, study.full_dose, pairs) == pytest.approx(abs(expected), rel=1e-4)
+    assert measures.imprint(changed, study.full_dose, mr, ()) is None
 
 
 def test_texture_distance_separates_smooth_from_noisy(study):
     mask = study.masks.brain
     blurred = tuned("Gaussian")(study, Fraction(1, 10)).image
     noisy = study.array(study.low_doses[Fraction(1, 10)])
-    assert metrics.texture_distance(noisy, study.full_dose, mask) > 0.05
-    assert metrics.texture_distance(blurred, study.full_dose, mask) > 0.05
+    assert measures.texture_distance(noisy, study.full_dose, mask) > 0.05
+    assert measures.texture_distance(blurred, study.full_dose, mask) > 0.05
 
 
 # -- tables

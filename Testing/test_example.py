@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read_volume
-from CSRDDenoiseLib.research.metrics import psnr
+from CSRDDenoiseLib.measures import psnr
 from CSRDDenoiseLib.resources import resource_folder
 from CSRDDenoiseLib.scan import find_head, smooth
 from CSRDDenoiseLib.settings import settings_from_preset

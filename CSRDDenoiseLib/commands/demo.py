@@ -73,10 +73,10 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
     """Write the picture; return the table before and after."""
     import SimpleITK as sitk
 
+    from .. import measures
     from ..io.grid import Grid
     from ..prepare.align import ORIENTATION
     from ..report.planes import write_comparison
-    from ..research import metrics
     from ..scan import find_head
 
     oriented = {name: sitk.DICOMOrient(image, ORIENTATION) for name, image in images.items()}
@@ -86,9 +86,9 @@ def _compare(images: dict[str, sitk.Image], figure: Path) -> str:
     assert head is not None  # the bundled example shows one
     lines, notes = [f"{'':16}{'PSNR (dB)':>10}{'SSIM':>8}{'bias (%)':>10}"], {}
     for name in ("low dose 1/10", "denoised"):
-        psnr = metrics.psnr(arrays[name], full, head.mask)
-        ssim = metrics.ssim(arrays[name], full, head.mask)
-        bias = 100 * metrics.bias(arrays[name], full, head.mask)
+        psnr = measures.psnr(arrays[name], full, head.mask)
+        ssim = measures.ssim(arrays[name], full, head.mask)
+        bias = 100 * measures.bias(arrays[name], full, head.mask)
         lines.append(f"{name:16}{psnr:10.2f}{ssim:8.4f}{bias:+10.2f}")
         notes[name] = f"{psnr:.1f} dB"
     write_comparison(arrays, figure, spacing, notes=notes)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ...denoise import denoise
 from ...io.grid import Grid
 from ...io.read import read_volume
+from ...measures import psnr
 from ...model.bundle import Model, load_model
 from ...resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
 from ...scan import find_head
 from ...settings import DenoiseSettings, settings_from_preset
-from ..metrics import psnr
 from .plain import plain_denoiser
 
 PAPER_STEPS = 100

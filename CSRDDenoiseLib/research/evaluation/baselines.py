@@ -19,8 +19,8 @@ from scipy import ndimage
 from ...configuration import unknown_key
 from ...errors import InputError
 from ...extras import require
+from ...measures import psnr
 from ...scan import find_head, normalise_mr, smooth
-from ..metrics import psnr
 
 GUIDED_RADIUS_MM = 2.5
 TISSUE_WINDOW_MM = 6.0

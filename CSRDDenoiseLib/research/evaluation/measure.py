@@ -8,8 +8,8 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
+from ... import measures
 from ...uncertainty import calibration_error
-from .. import metrics
 from .methods import Method, Outcome
 from .study import Study
 
@@ -57,7 +57,7 @@ def measure(study: Study, doses: Optional[Sequence[Fraction]], methods: Mapping[
             outcome = method(study, dose)
             yield _record(study, dose, name, score(study, outcome), outcome)
         if study.noise_free is not None:
-            limit = metrics.ceiling_psnr(study.noise_free, study.full_dose, study.masks.head, float(dose))
+            limit = measures.ceiling_psnr(study.noise_free, study.full_dose, study.masks.head, float(dose))
             yield _record(study, dose, CEILING, {"psnr": limit}, Outcome(study.full_dose, 0.0))
 
 
@@ -65,25 +65,25 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
     """Return every metric that the study allows, against the full dose (``truth_nrmse``: the noise-free image)."""
     image, full, masks = outcome.image, study.full_dose, study.masks
     scores = {
-        "psnr": metrics.psnr(image, full, masks.head),
-        "ssim": metrics.ssim(image, full, masks.head),
-        "nrmse": metrics.nrmse(image, full, masks.head),
-        "mae": metrics.mae(image, full, masks.head),
-        "hot_contrast": metrics.contrast_recovery(image, full, masks.hot),
-        "cold_contrast": metrics.contrast_recovery(image, full, masks.cold),
-        "bias": metrics.bias(image, full, masks.brain),
-        "total_bias": metrics.bias(image, full, masks.head),
-        "white_matter_noise": metrics.coefficient_of_variation(image, masks.white_matter),
-        "region_error": metrics.region_error(image, full, masks.regions, masks.brain),
-        "texture": metrics.texture_distance(image, full, masks.brain),
-        "leakage": metrics.leakage(image, full, masks.mr_only),
-        "imprint": metrics.imprint(image, full, study.array(study.mr), masks.mr_only),
+        "psnr": measures.psnr(image, full, masks.head),
+        "ssim": measures.ssim(image, full, masks.head),
+        "nrmse": measures.nrmse(image, full, masks.head),
+        "mae": measures.mae(image, full, masks.head),
+        "hot_contrast": measures.contrast_recovery(image, full, masks.hot),
+        "cold_contrast": measures.contrast_recovery(image, full, masks.cold),
+        "bias": measures.bias(image, full, masks.brain),
+        "total_bias": measures.bias(image, full, masks.head),
+        "white_matter_noise": measures.coefficient_of_variation(image, masks.white_matter),
+        "region_error": measures.region_error(image, full, masks.regions, masks.brain),
+        "texture": measures.texture_distance(image, full, masks.brain),
+        "leakage": measures.leakage(image, full, masks.mr_only),
+        "imprint": measures.imprint(image, full, study.array(study.mr), masks.mr_only),
     }
     if study.noise_free is not None:
-        scores["truth_nrmse"] = metrics.nrmse(image, study.noise_free, masks.head)
+        scores["truth_nrmse"] = measures.nrmse(image, study.noise_free, masks.head)
     if outcome.std is not None:
         for sigmas in COVERAGE_SIGMAS:
-            scores[f"coverage_{sigmas:g}"] = metrics.coverage(image, outcome.std, full, masks.brain, sigmas)
+            scores[f"coverage_{sigmas:g}"] = measures.coverage(image, outcome.std, full, masks.brain, sigmas)
         error = (image - full)[masks.brain]
         scores["calibration_error"] = calibration_error(outcome.std[masks.brain], error)
     return {name: float(value) for name, value in scores.items() if value is not None and np.isfinite(value)}

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from ...errors import InputError
 from ...io.read import read_volume
+from ...measures import contrast, shell
 from ...scan import Head, find_head
-from ..metrics import contrast, shell
 from ..simulation.anatomy import BRAIN, COLD_LABEL, HOT_LABEL, MR_ONLY_LABEL, WHITE
 
 LABELS_PER_KIND = 1000

@@ -9,10 +9,10 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from ...measures import psnr
 from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble
 from ...scan import spread_positions
-from ..metrics import psnr
 from ..simulation.anatomy import CSF, GREY, WHITE
 from .phantom import CLASSES, HOT
 from .pool import Example, Pool

@@ -15,9 +15,9 @@ from typing import Iterator, Mapping, Sequence
 import numpy as np
 from scipy import ndimage
 
+from .... import measures
 from ....restore import keep_coarse
 from ....scan import robust_std, smooth
-from ... import metrics
 from ...training.curves import KEPT_MM, Point, error_at
 from ..baselines import Case, baseline
 from ..baselines import apply as apply_filter
@@ -106,13 +106,13 @@ def point(image: np.ndarray, pet: np.ndarray, study: Study, calm: np.ndarray) ->
     """Contrast kept, error in calm brain, and PSNR of an image (D, H, W) made of ``pet``."""
     truth, head = study.noise_free, study.masks.head
     assert truth is not None
-    error = 100 * metrics.mean_squared_error(image, truth, calm) ** 0.5 / float(truth[calm].mean(dtype=np.float64))
-    kept = metrics.contrast_recovery(image, pet, study.masks.hot)
+    error = 100 * measures.mean_squared_error(image, truth, calm) ** 0.5 / float(truth[calm].mean(dtype=np.float64))
+    kept = measures.contrast_recovery(image, pet, study.masks.hot)
     return Point(
         float("nan") if kept is None else kept,
         error,
-        metrics.psnr(image, truth, head),
-        metrics.psnr(image, study.full_dose, head),
+        measures.psnr(image, truth, head),
+        measures.psnr(image, study.full_dose, head),
     )
 
 
