@@ -1,7 +1,8 @@
 """Findings: what a run notices about its input and its result, as a code and plain values; no sentences, no libraries.
 
 A check returns findings. One of severity ``INFO`` carries what was measured where all is well, one of severity
-``WARNING`` what the user should know. :mod:`CSRDDenoiseLib.sentences` turns them into text where it is shown.
+``WARNING`` what the user should know. Only where many inputs are judged at once, as in a table of scans, is there
+``ERROR``: the work does not start. :mod:`CSRDDenoiseLib.sentences` turns them into text where it is shown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ class Severity(str, Enum):
 
     INFO = "info"
     WARNING = "warning"
+    ERROR = "error"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ def info(code: str, **values: Any) -> Finding:
 def warning(code: str, **values: Any) -> Finding:
     """Return a finding that the user should know."""
     return Finding(code, Severity.WARNING, values)
+
+
+def error(code: str, **values: Any) -> Finding:
+    """Return a finding that stands in the way of the work."""
+    return Finding(code, Severity.ERROR, values)
+
+
+def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the errors among findings, in their order."""
+    return tuple(finding for finding in findings if finding.severity is Severity.ERROR)
 
 
 def warnings_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:

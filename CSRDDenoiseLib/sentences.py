@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from .errors import CSRDError
 from .findings import Finding
+from .table_sentences import TABLE_SENTENCES
 
 CLI, SLICER, PYTHON = "cli", "slicer", "python"
 EDGES = (CLI, SLICER, PYTHON)
@@ -62,6 +63,7 @@ HINTS: Mapping[str, Mapping[str, str]] = {
 """Option -> edge -> what the user does there, an imperative without a full stop."""
 
 SENTENCES: Mapping[str, str] = {
+    **TABLE_SENTENCES,
     # how a file was read
     "orientation.forms_disagree": "The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; "
     "the sform (code {sform_code}) was followed, and the qform (code {qform_code}) was not. Check the place.",
@@ -176,6 +178,8 @@ PHRASES: Mapping[str, str] = {
     "too_few_counts": "they show too few counts for a head",
     "noise_outside": "their noise lies outside of what this model was trained on",
     "unusable": "{detail}",
+    "did_you_mean": "; '{nearest}' may be meant",
+    "known_are": "; known are {known}",
     "nothing": "",
     "full-dose reference": "; about dose {dose:fraction} of the full-dose reference",
     "typical full dose of the training": "; about dose {dose:fraction}, likely {largest_dose:fraction} to "

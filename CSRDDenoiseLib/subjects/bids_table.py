@@ -1,0 +1,117 @@
+"""The table of scans from a raw BIDS dataset: its PETs told apart by the entities of their names.
+
+BIDS specification: "Filename format" (entities), PET (``rec-``, ``acq-``, ``trc-``, ``run-``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from pathlib import Path
+from typing import Iterator, Mapping, Optional, Sequence
+
+from ..bids import BidsPet, find_pets
+from ..errors import InputError
+from ..findings import Finding, error
+from ..io.sidecar import stem_of
+from .table import Row, Table, judge_rows, parse_dose
+
+_PLACE = ("sub", "ses")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Which PETs of a dataset are one series.
+
+    Attributes:
+        entities: entity -> value that the name must have; ``*`` and ``?`` stand for any text.
+        dose: counts over those of the full dose, None where it is not known.
+    """
+
+    entities: Mapping[str, str]
+    dose: Optional[Fraction] = None
+
+    @classmethod
+    def of(cls, text: str) -> Series:
+        """Return the series of ``rec-low``, ``acq-low,rec-osem`` or ``rec-low=1/4``.
+
+        Raises:
+            InputError: it is none.
+        """
+        names, _, dose = text.partition("=")
+        pairs = [part.strip().partition("-") for part in names.split(",")]
+        try:
+            if not all(key.isalnum() and value for key, _, value in pairs):
+                raise ValueError(names)
+            return cls({key: value for key, _, value in pairs}, parse_dose(dose) if dose else None)
+        except ValueError:
+            raise InputError(
+                f"'{text}' names no series of a BIDS dataset; write entities and, if it is known, the dose, as in "
+                "rec-low or acq-low,rec-osem=1/4."
+            ) from None
+
+    def has(self, path: Path) -> bool:
+        """Whether a file's name has these entities."""
+        names = entities_of(path)
+        return all(fnmatchcase(names.get(key, ""), value) for key, value in self.entities.items())
+
+    def __str__(self) -> str:
+        return ",".join(f"{key}-{value}" for key, value in self.entities.items())
+
+
+def entities_of(path: Path) -> dict[str, str]:
+    """Return the entities of a BIDS name, ``sub-01_rec-low_pet.nii.gz`` -> ``{"sub": "01", "rec": "low"}``."""
+    parts = (part.partition("-") for part in stem_of(path).split("_"))
+    return {key: value for key, dash, value in parts if dash}
+
+
+def read_bids(root: Path, low: Sequence[Series], full: Series, participants: Sequence[str] = ()) -> Table:
+    """Return a row for every PET of the low series, with the full dose of its session.
+
+    Where a session has several full doses, the one whose other entities are those of the low dose is taken.
+
+    Args:
+        root: of the raw dataset.
+        low: one series or more, each with its dose where it is known.
+        full: the series of full doses.
+        participants: labels; none for all.
+
+    Raises:
+        InputError: as :func:`CSRDDenoiseLib.bids.find_pets`.
+    """
+    pets = find_pets(root, participants)
+    rows: list[Row] = []
+    findings: list[Finding] = []
+    for series in low:
+        found = [pet for pet in pets if series.has(pet.pet)]
+        if not found:
+            findings.append(error("bids.no_low", filter=str(series), example=pets[0].pet.name))
+        for pet in found:
+            fulls = list(_fulls_of(pet, pets, series, full))
+            if len(fulls) != 1:
+                findings.append(error("bids.no_full", filter=str(full), low=pet.pet.name, count=len(fulls)))
+            rows.append(_row(pet, series, fulls[0].pet if len(fulls) == 1 else None))
+    return Table(root, tuple(rows), (*findings, *judge_rows(rows)))
+
+
+def _fulls_of(pet: BidsPet, pets: Sequence[BidsPet], series: Series, full: Series) -> Iterator[BidsPet]:
+    same = [other for other in pets if other.pet.parent == pet.pet.parent and full.has(other.pet)]
+    left_out = {*series.entities, *full.entities, *_PLACE}
+
+    def others(path: Path) -> dict[str, str]:
+        return {key: value for key, value in entities_of(path).items() if key not in left_out}
+
+    alike = [other for other in same if others(other.pet) == others(pet.pet)]
+    return iter(alike or same)
+
+
+def _row(pet: BidsPet, series: Series, full: Optional[Path]) -> Row:
+    names = entities_of(pet.pet)
+    return Row(
+        names.get("sub", ""), pet.pet, full, pet.mr, series.dose, session=names.get("ses", ""), replicate=_repeat(names)
+    )
+
+
+def _repeat(names: Mapping[str, str]) -> str:
+    return names.get("run", "")
