@@ -16,7 +16,7 @@ from .dynamic import DynamicResult, denoise_dynamic, is_dynamic
 from .errors import InputError
 from .io.frame_file import FrameWriter, write_sidecar
 from .io.outputs import Target
-from .io.sidecar import stem_of
+from .io.sidecar import read_sidecar, stem_of
 from .io.study import open_study
 from .io.write import all_or_nothing, record_path, sidecar_path
 from .model.bundle import DEFAULT_MODEL, Model
@@ -46,7 +46,7 @@ class BidsPet:
     pet: Path
     mr: Optional[Path]
 
-    def request(self, settings: DenoiseSettings, overwrite: bool = False) -> FileRequest:
+    def request(self, settings: DenoiseSettings, overwrite: bool = False, frames: Optional[str] = None) -> FileRequest:
         """Return what is read and written; the uncertainty only where the settings give one."""
         folder = derivatives_of(self.root) / self.pet.parent.relative_to(self.root)
         stem = stem_of(self.pet)[: -len(_SUFFIX)]
@@ -58,6 +58,7 @@ class BidsPet:
             difference=paths["difference"],
             uncertainty=paths["uncertainty"] if settings.has_uncertainty else None,
             overwrite=overwrite,
+            frames=frames,
         )
 
 
@@ -98,6 +99,7 @@ def denoise_bids(
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
     overwrite: bool = False,
+    frames: Optional[str] = None,
     done: Callable[[BidsPet, Union[Result, InputError]], None] = lambda _pet, _result: None,
 ) -> tuple[BidsPet, ...]:
     """Denoise the PETs of a raw dataset, static and dynamic, each with its T1w registered to it.
@@ -109,6 +111,7 @@ def denoise_bids(
         model: which.
         progress: receives the reports of each run in turn; returning False cancels.
         overwrite: replace outputs that exist.
+        frames: time frames of every dynamic PET that are denoised ("5-"), None for all; a static PET is denoised.
         done: receives each PET with its result, or with the error of one that could not be denoised.
 
     Returns:
@@ -124,7 +127,7 @@ def denoise_bids(
     _describe(root.resolve())
     for pet in pets:
         try:
-            result = _denoise(pet, settings, loaded, progress, overwrite)
+            result = _denoise(pet, settings, loaded, progress, overwrite, frames)
         except InputError as error:
             failed.append(pet)
             done(pet, error)
@@ -134,20 +137,25 @@ def denoise_bids(
 
 
 def _denoise(
-    pet: BidsPet, settings: DenoiseSettings, model: Model, progress: Optional[ProgressCallback], overwrite: bool
+    pet: BidsPet,
+    settings: DenoiseSettings,
+    model: Model,
+    progress: Optional[ProgressCallback],
+    overwrite: bool,
+    frames: Optional[str],
 ) -> Result:
-    request = pet.request(settings, overwrite)
+    settings, dynamic = replace(settings, register=pet.mr is not None), is_dynamic(pet.pet)
+    request = pet.request(settings, overwrite, frames if dynamic else None)
     request.output.parent.mkdir(parents=True, exist_ok=True)
-    settings = replace(settings, register=pet.mr is not None)
-    if is_dynamic(pet.pet):
-        return denoise_dynamic(request, settings, model, progress, _sources(pet))
+    if dynamic:
+        return denoise_dynamic(request, settings, model, progress, _entries(pet))
     sidecars = {name: sidecar_path(path) for name, path in request.volumes.items()}
     existing = [path for path in sidecars.values() if path.exists()]
     if existing and not overwrite:
         raise InputError(f"The sidecar '{existing[0]}' exists already; choose to replace it.", hint="overwrite")
     result = denoise_files(request, settings, model, progress, CLI)
     study = open_study(pet.pet)
-    writer = FrameWriter(study, Target(pet.pet, study.read(0), model=model.metadata.name), _sources(pet))
+    writer = FrameWriter(study, Target(pet.pet, study.read(0), model=model.metadata.name), _entries(pet))
     own = {"Version": __version__, "Model": model.metadata.name, "Provenance": record_path(request.output).name}
     with all_or_nothing(sidecars.values()) as temporary:
         for name, path in sidecars.items():
@@ -155,9 +163,11 @@ def _denoise(
     return result
 
 
-def _sources(pet: BidsPet) -> dict[str, Any]:
-    """Return the BIDS URIs of the inputs."""
-    return {"Sources": [f"bids:raw:{path.relative_to(pet.root).as_posix()}" for path in (pet.pet, pet.mr) if path]}
+def _entries(pet: BidsPet) -> dict[str, Any]:
+    """Return what the sidecars of derivatives need: BIDS URIs of the inputs, and whether the PET was stripped."""
+    stripped = read_sidecar(pet.pet, "PET")[0].get("SkullStripped") is True
+    sources = [f"bids:raw:{path.relative_to(pet.root).as_posix()}" for path in (pet.pet, pet.mr) if path]
+    return {"Sources": sources, "SkullStripped": stripped}
 
 
 def _describe(root: Path) -> None:
@@ -173,14 +183,15 @@ def _describe(root: Path) -> None:
         "Name": f"{SPEC['pipeline']}: denoised PET of {raw.get('Name') or root.name}",
         "BIDSVersion": SPEC["bids_version"],
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": SPEC["pipeline"], "Version": __version__}],
+        "GeneratedBy": [{"Name": SPEC["pipeline"], "Version": __version__, "CodeURL": SPEC["code"]}],
         "SourceDatasets": [source],
         "DatasetLinks": {"raw": "../.."},
     }
-    described, ignored = folder / "dataset_description.json", folder / ".bidsignore"
-    with all_or_nothing([described, ignored]) as temporary:
+    described, ignored, about = (folder / name for name in ("dataset_description.json", ".bidsignore", "README.md"))
+    with all_or_nothing([described, ignored, about]) as temporary:
         write_sidecar(entries, temporary[described])
-        temporary[ignored].write_text("".join(f"{line}\n" for line in SPEC["ignored"]), encoding="utf-8")
+        for path, lines in ((ignored, SPEC["ignored"]), (about, SPEC["readme"])):
+            temporary[path].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _pet_of(root: Path, label: str, path: Path) -> BidsPet:

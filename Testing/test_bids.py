@@ -1,51 +1,46 @@
-"""BIDS: PET and T1w are found, derivatives carry the raw metadata, and their names are those of the schema."""
+"""BIDS: PET and T1w are found, sidecars are inherited, derivatives carry the raw metadata, and the validator agrees."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
-import SimpleITK as sitk
-from conftest import head_array
+from bids_dataset import INJECTION, SHARED, write_dataset, write_json, write_pet
 
 from CSRDDenoiseLib.bids import derivatives_of, find_pets
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.io.read import read
+from CSRDDenoiseLib.io.sidecar import read_sidecar
+from CSRDDenoiseLib.io.suv import volume_suv
 
-RAW = {"Units": "Bq/mL", "TracerName": "FDG", "FrameTimesStart": [0], "FrameDuration": [600]}
-
-
-def write_pet(path: Path, frames: int = 1) -> None:
-    """A PET with its sidecar."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.stack([head_array(seed=index).T for index in range(frames)], -1)
-    nibabel.save(nibabel.Nifti1Image(values if frames > 1 else values[..., 0], np.diag([-2.0, -2.0, 2.0, 1.0])), path)
-    times = {"FrameTimesStart": [60 * index for index in range(frames)], "FrameDuration": [60] * frames}
-    path.with_name(path.name.replace(".nii.gz", ".json")).write_text(
-        json.dumps(RAW if frames == 1 else {**RAW, **times})
-    )
+FIRST, SECOND = (f"sub-01/pet/sub-01_trc-FDG_run-{run}_pet" for run in (1, 2))
+STATIC, DYNAMIC = "sub-02/ses-a/pet/sub-02_ses-a_trc-FDG_rec-acdyn_pet", "sub-02/ses-b/pet/sub-02_ses-b_trc-FDG_pet"
 
 
 @pytest.fixture
 def dataset(tmp_path, mr) -> Path:
-    root = tmp_path / "data set"
-    write_pet(root / "sub-01/pet/sub-01_trc-FDG_pet.nii.gz")
-    write_pet(root / "sub-02/ses-b/pet/sub-02_ses-b_pet.nii.gz", frames=2)
-    for place in ("sub-01/anat/sub-01_T1w.nii.gz", "sub-02/ses-a/anat/sub-02_ses-a_T1w.nii.gz"):
-        (root / place).parent.mkdir(parents=True)
-        sitk.WriteImage(mr, str(root / place))
-    (root / "dataset_description.json").write_text(json.dumps({"Name": "Raw", "BIDSVersion": "1.8.0"}))
-    return root
+    return write_dataset(tmp_path / "data set", mr)
+
+
+def sidecar(root: Path, name: str, output: str = "denoised") -> dict[str, Any]:
+    """The sidecar of an output."""
+    path = derivatives_of(root) / f"{name[:-4]}_desc-{output}_pet.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_pets_are_found_with_the_t1w_of_their_session_first(dataset):
-    first, second = find_pets(dataset)
-    assert first.mr.name == "sub-01_T1w.nii.gz" and second.mr.name == "sub-02_ses-a_T1w.nii.gz"
-    nearer = dataset / "sub-02/ses-b/anat/sub-02_ses-b_T1w.nii"
+    pets = find_pets(dataset)
+    assert [pet.pet.relative_to(dataset).as_posix()[:-7] for pet in pets] == [FIRST, SECOND, STATIC, DYNAMIC]
+    assert [pet.mr.name for pet in pets] == ["sub-01_T1w.nii.gz"] * 2 + ["sub-02_ses-b_T1w.nii.gz"] * 2
+    nearer = dataset / "sub-02/ses-a/anat/sub-02_ses-a_T1w.nii"
     nearer.parent.mkdir()
     nearer.touch()
     assert find_pets(dataset, ["sub-02"])[0].mr == nearer
@@ -55,49 +50,95 @@ def test_pets_are_found_with_the_t1w_of_their_session_first(dataset):
             find_pets(root, labels)
 
 
+def test_sidecars_higher_up_are_inherited(dataset):
+    path = dataset / f"{DYNAMIC}.nii.gz"
+    volume = read(path, "PET", 1)
+    assert volume.unit == "Bq/mL" and volume.header.frames[2].start_s == 120
+    assert volume_suv(volume).factor == pytest.approx(70 * 1000 / 368.08e6)
+    # what lies nearer wins, entry by entry; another session's, tracer's or suffix's does not apply
+    write_json(dataset / "sub-02/ses-b/sub-02_ses-b_pet.json", {"Units": "kBq/mL"})
+    for other in ("sub-02/ses-b/sub-02_ses-a_pet.json", "trc-PIB_pet.json", "T1w.json", "sub-02/ses-b/pet/pet.jsn"):
+        write_json(dataset / other, {"Units": "counts"})
+    assert read(path, "PET", 0).unit == "kBq/mL"
+    entries, findings = read_sidecar(path, "PET")
+    assert entries.items() >= {**SHARED, **INJECTION, "Units": "kBq/mL", "FrameDuration": [60] * 3}.items()
+    assert not findings
+
+
+def test_a_damaged_sidecar_higher_up_is_reported_and_the_others_hold(dataset):
+    (dataset / "pet.json").write_text("{")
+    entries, findings = read_sidecar(dataset / f"{DYNAMIC}.nii.gz", "PET")
+    assert [finding.values["file"] for finding in findings] == ["pet.json"] and entries["BodyWeight"] == 70
+
+
+def test_outside_of_a_dataset_only_the_own_sidecar_is_read(tmp_path):
+    write_json(tmp_path / "pet.json", SHARED)
+    path = write_pet(tmp_path / "sub-01_pet.nii.gz")
+    assert set(read_sidecar(path, "PET")[0]) == {"FrameTimesStart", "FrameDuration"}
+
+
 @pytest.mark.slow
 def test_derivatives_of_a_dataset(dataset, model_folder, capsys):
-    schema = pytest.importorskip("bidsschematools.schema", reason="names are checked against the BIDS schema")
-    from bidsschematools.rules import regexify_filename_rules
-
-    command = ["denoise", "--bids", str(dataset), "--model", str(model_folder), "--device", "cpu"]
+    command = ["denoise", "--bids", str(dataset), "--model", str(model_folder), "--device", "cpu", "--frames", "2-"]
     command += ["--sampler", "dpmpp", "--steps", "2", "--samples", "2"]
     raw = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
     assert main(command) == 0, capsys.readouterr().err
     assert all(path.read_bytes() == before for path, before in raw.items())
     folder = derivatives_of(dataset)
-    entries = json.loads((folder / "sub-01/pet/sub-01_trc-FDG_desc-denoised_pet.json").read_text())
-    assert entries.items() >= RAW.items() and entries["CSRDDenoise"]["Model"] == "tiny"
-    assert entries["Sources"] == [
-        "bids:raw:sub-01/pet/sub-01_trc-FDG_pet.nii.gz",
-        "bids:raw:sub-01/anat/sub-01_T1w.nii.gz",
-    ]
-    dynamic = folder / "sub-02/ses-b/pet/sub-02_ses-b_desc-denoised_pet.nii.gz"
-    assert nibabel.load(dynamic).shape[3] == 2
-    assert json.loads(dynamic.with_name(dynamic.name.replace(".nii.gz", ".json")).read_text())["FrameDuration"] == [
-        60,
-        60,
-    ]
+    for name, times in ((SECOND, 1), (DYNAMIC, 3)):
+        entries = sidecar(dataset, name, "difference")
+        assert entries.items() >= {**SHARED, **INJECTION, "FrameDuration": [60] * times, "SkullStripped": False}.items()
+        assert entries["CSRDDenoise"]["Model"] == "tiny" and "difference" in entries["Description"]
+    assert sidecar(dataset, FIRST)["Sources"] == [f"bids:raw:{FIRST}.nii.gz", "bids:raw:sub-01/anat/sub-01_T1w.nii.gz"]
+    # a static PET has no frames to choose from
+    assert sidecar(dataset, DYNAMIC)["CSRDDenoise"]["FramesDenoised"] == [2, 3]
+    assert (folder / f"{FIRST[:-4]}_desc-uncertainty_pet.nii.gz").is_file()
+    before = np.asanyarray(nibabel.load(dataset / f"{DYNAMIC}.nii.gz").dataobj)
+    after = np.asanyarray(nibabel.load(folder / f"{DYNAMIC[:-4]}_desc-denoised_pet.nii.gz").dataobj)
+    assert [np.array_equal(before[..., n], after[..., n]) for n in range(3)] == [True, False, False]
     described = json.loads((folder / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative" and described["GeneratedBy"][0]["Name"] == "csrd-denoise"
+    assert not errors_of_validator(dataset) and not errors_of_validator(folder)
+    check_names(folder)
+    assert main(command) == 2 and "exists already" in capsys.readouterr().err
+
+
+def errors_of_validator(root: Path) -> list[str]:
+    """What the schema validator of BIDS (bids-validator-deno of PyPI, Python 3.10 and later) calls an error."""
+    pytest.importorskip("bids_validator_deno", reason="derivatives are checked by the validator of BIDS")
+    command = [sys.executable, "-c", "from bids_validator_deno import cli; cli()", str(root), "--format", "json"]
+    run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    issues = json.loads(run.stdout)["issues"]["issues"]
+    assert issues, "a dataset without authors has at least one warning"
+    return [f"{each['code']} {each['location']}" for each in issues if each["severity"] == "error"]
+
+
+def test_the_validator_finds_what_is_wrong(dataset):
+    (dataset / "sub-01/pet/sub-01_odd.txt").write_text("x")
+    assert [error.split()[0] for error in errors_of_validator(dataset)] == ["NOT_INCLUDED"]
+
+
+def check_names(folder: Path) -> None:
+    """Check the names against the schema, which is at hand where the validator's binary is not."""
+    schema = pytest.importorskip("bidsschematools.schema", reason="names are checked against the BIDS schema")
+    from bidsschematools.rules import regexify_filename_rules
+
     known = schema.load_schema()
     rules = regexify_filename_rules(known.rules.files.deriv, known, level=2)
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("sub-*") if path.is_file()]
     names = [name for name in names if not name.endswith("_provenance.json")]
-    assert len(names) == 12
+    assert len(names) == 24
     for name in names:
         assert any(re.match(rule["regex"], name) for rule in rules), name
-    assert main(command) == 2 and "exists already" in capsys.readouterr().err
 
 
 def test_a_pet_that_cannot_be_denoised_does_not_stop_the_others(dataset, model_folder, capsys):
-    broken = dataset / "sub-01/pet/sub-01_trc-FDG_pet.nii.gz"
-    broken.write_bytes(b"no image")
+    (dataset / f"{FIRST}.nii.gz").write_bytes(b"no image")
     command = ["denoise", "--bids", str(dataset), "--model", str(model_folder), "--device", "cpu", "--sampler", "mean"]
-    assert main([*command, "--participant-label", "01", "02"]) == 2
-    assert "sub-01_trc-FDG_pet.nii.gz" in capsys.readouterr().err
-    assert not list(derivatives_of(dataset).rglob("sub-01*desc*"))
-    assert (derivatives_of(dataset) / "sub-02/ses-b/pet/sub-02_ses-b_desc-difference_pet.nii.gz").is_file()
+    assert main([*command, "--participant-label", "01"]) == 2
+    assert Path(FIRST).name in capsys.readouterr().err
+    assert not list(derivatives_of(dataset).rglob("*run-1*desc*"))
+    assert (derivatives_of(dataset) / f"{SECOND[:-4]}_desc-difference_pet.nii.gz").is_file()
 
 
 def test_options_of_a_single_pet_are_refused(dataset, capsys):

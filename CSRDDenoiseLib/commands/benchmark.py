@@ -6,9 +6,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any, Optional
 
 from ..io.write import all_or_nothing
 from ..model.bundle import DEFAULT_MODEL
+from ..research.benchmark.dynamic import FramesConfig, frames_table, run_frames
 from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchmark, spread_of_time_per_voxel, tables
 from ..research.evaluation.table import to_markdown
 from ..settings import PRESETS
@@ -33,6 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     parser.add_argument(
+        "--frames",
+        type=count(2, 1000),
+        metavar="N",
+        help="instead: a dynamic study of N frames against one of its frames, from files to files, as ratios",
+    )
+    parser.add_argument(
         "--quality",
         action="store_true",
         help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
@@ -45,15 +53,23 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, write the numbers; 1 where a measurement failed."""
     if args.output:
         check_file(args.output)
+    if args.frames:
+        results = run_frames(FramesConfig(args.frames, args.size, args.preset, args.model, args.device))
+        print(to_markdown(frames_table(results)))
+        return _finish(results, args.output)
     results = run_benchmark(BenchmarkConfig(args.size, args.preset, args.model, args.device, args.quality))
     print("\n".join(to_markdown(table) for table in tables(results)))
     for preset in args.preset:
         spread = spread_of_time_per_voxel(results, preset)
         if spread is not None:
             print(f"{preset}: the time per voxel differs by {spread:.0%} between sizes.")
-    if args.output:
-        with all_or_nothing([args.output]) as temporary:
-            temporary[args.output].write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return _finish(results, args.output)
+
+
+def _finish(results: dict[str, Any], output: Optional[Path]) -> int:
+    if output:
+        with all_or_nothing([output]) as temporary:
+            temporary[output].write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     failed = failures(results)
     for what in failed:
         print(f"Failed: {what}", file=sys.stderr)

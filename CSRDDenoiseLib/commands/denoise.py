@@ -192,7 +192,7 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
     from ..bids import denoise_bids
     from ..dynamic import DynamicResult
 
-    single = ("pet", "mr", "output", "replay", "report", "labels", "frames", "full_dose_reference", "format")
+    single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format")
     given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
     if given or args.output_unit != SAME:
         option = given[0].replace("_", "-") if given else "output-unit"
@@ -210,7 +210,8 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
             print_result(result, args.progress)
 
     progress = progress_callback(args.progress)
-    failed = denoise_bids(args.bids, args.participant_label, settings, args.model, progress, args.overwrite, show)
+    labels, frames = args.participant_label, args.frames
+    failed = denoise_bids(args.bids, labels, settings, args.model, progress, args.overwrite, frames, show)
     return 2 if failed else 0
 
 

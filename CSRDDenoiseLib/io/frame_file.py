@@ -118,7 +118,8 @@ class FrameWriter:
             entries["Units"] = _BIDS_SUV
         elif "Units" not in entries and self.target.like.unit != "unknown":
             entries["Units"] = self.target.like.unit
-        return {**entries, **self.entries, OWN_KEY: {"Output": name, **own}}
+        described = {"Description": derived_series(name, self.target.model).description}
+        return {**entries, **described, **self.entries, OWN_KEY: {"Output": name, **own}}
 
     def _write_dicom(self, store: FrameStore, folder: Path, name: str, unit: str) -> None:
         like, derived = self.target.like, derived_series(name, self.target.model)

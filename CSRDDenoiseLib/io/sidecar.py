@@ -1,4 +1,8 @@
-"""BIDS sidecars: the JSON file of a volume's own name with its unit, times and injection (BIDS, PET)."""
+"""BIDS sidecars: JSON files with the unit, the times and the injection of a volume (BIDS, PET).
+
+The file of the volume's own name and, in a BIDS dataset, those that it inherits from folders above (BIDS, "The
+Inheritance Principle"): same suffix, no entity that the volume has not; the nearer one wins, entry by entry.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +28,50 @@ def stem_of(path: Path) -> str:
 
 
 def read_sidecar(path: Path, what: str) -> tuple[Mapping[str, Any], tuple[Finding, ...]]:
-    """Return the entries of a volume's sidecar, empty without one, and what was noticed."""
-    sidecar = path.with_name(f"{stem_of(path)}.json")
-    try:
-        if not sidecar.is_file() or sidecar.stat().st_size > _LARGEST_BYTES:
-            return {}, ()
-        entries = json.loads(sidecar.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}, (warning("sidecar.unreadable", what=what, file=sidecar.name),)
-    return (entries if isinstance(entries, dict) else {}), ()
+    """Return the entries of a volume's sidecars, empty without one, and what was noticed."""
+    entries: dict[str, Any] = {}
+    unreadable = []
+    for sidecar in sidecars_of(path):
+        try:
+            if sidecar.is_file() and sidecar.stat().st_size <= _LARGEST_BYTES:
+                found = json.loads(sidecar.read_text(encoding="utf-8-sig"))
+                entries.update(found if isinstance(found, dict) else {})
+        except (OSError, ValueError, RecursionError):
+            unreadable.append(warning("sidecar.unreadable", what=what, file=sidecar.name))
+    return entries, tuple(unreadable)
+
+
+def sidecars_of(path: Path) -> list[Path]:
+    """Return the sidecars that apply to a volume, the farthest first and the one of its own name last."""
+    own, place = path.with_name(f"{stem_of(path)}.json"), path.absolute()
+    root, entities = _dataset_root(place), _entities(stem_of(path))
+    if root is None:
+        return [own]
+    folders = [folder for folder in reversed(place.parents) if folder == root or root in folder.parents]
+    above = [
+        each
+        for folder in folders
+        for each in sorted(folder.glob(f"*{entities[-1]}.json"), key=lambda each: (each.name.count("_"), each.name))
+        if each.stem != own.stem and _applies(_entities(each.stem), entities)
+    ]
+    return [*above, own]
+
+
+def _entities(stem: str) -> list[str]:
+    """Return the parts of a BIDS name; the suffix is the last."""
+    return stem.split("_")
+
+
+def _applies(above: list[str], entities: list[str]) -> bool:
+    return above[-1] == entities[-1] and set(above) <= set(entities)
+
+
+def _dataset_root(place: Path) -> Optional[Path]:
+    """Return the root of the BIDS dataset that a file of a subject's folder lies in, or None."""
+    subject = _entities(place.name)[0]
+    if not subject.startswith("sub-"):
+        return None
+    return next((folder.parent for folder in place.parents if folder.name == subject), None)
 
 
 def sidecar_unit(entries: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """One measurement in a process of its own, so that its peak of memory is its own.
 
-``python -m CSRDDenoiseLib.research.benchmark.case REQUEST`` takes a JSON object (``kind``, ``size``, ``preset``,
-``model``, ``device``) and prints one.
+``python -m CSRDDenoiseLib.research.benchmark.case REQUEST`` takes a JSON object (``kind``, ``size`` or ``folder``,
+``preset``, ``model``, ``device``) and prints one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import math
 import sys
 import time
-from pathlib import Path
 from typing import Any, Optional
 
 import torch
@@ -22,9 +21,11 @@ from ...io.record import peak_memory_bytes
 from ...model.bundle import Model, load_model
 from ...progress import Progress
 from ...settings import settings_from_preset
+from .dynamic import frame_case, study_case
 from .head import synthetic_head
 from .plain import plain_denoiser
 from .probe import probe_network
+from .process import forget_peak, peak_since
 from .quality import quality_case
 
 PAPER_EVALUATIONS = 199
@@ -52,8 +53,8 @@ class StageWatch:
         """Start a measurement at the first report of a stage, and update it at every later one."""
         if progress.stage != self._stage:
             self._stage, self._began = progress.stage, time.process_time()
-            _forget_peak()
-        self.peak_bytes[self._stage] = _peak_since()
+            forget_peak()
+        self.peak_bytes[self._stage] = peak_since()
         self.processor_seconds[self._stage] = time.process_time() - self._began
 
 
@@ -91,7 +92,7 @@ def paper_case(request: dict[str, Any]) -> dict[str, Any]:
     with torch.inference_mode():
         for sides in ([_WARM_UP_SIDE] * 3, shape):
             noisy, condition = (torch.zeros((1, count, *sides), device=device) for count in (1, channels))
-            _forget_peak()
+            forget_peak()
             began, busy = time.perf_counter(), time.process_time()
             float(plain(noisy, levels, condition).sum())
             seconds, busy = time.perf_counter() - began, time.process_time() - busy
@@ -99,7 +100,7 @@ def paper_case(request: dict[str, Any]) -> dict[str, Any]:
         "evaluation_seconds": seconds,
         "processor_seconds": busy,
         "evaluations": PAPER_EVALUATIONS,
-        "peak_bytes": _peak_since(),
+        "peak_bytes": peak_since(),
     }
 
 
@@ -110,7 +111,10 @@ def network_case(request: dict[str, Any]) -> dict[str, Any]:
     return probe_network(model, max(min(request["size"]) // multiple, 1) * multiple)
 
 
-CASES = {"run": run_case, "paper": paper_case, "network": network_case, "quality": quality_case}
+CASES = {
+    **{"run": run_case, "paper": paper_case, "network": network_case, "quality": quality_case},
+    **{"frame": frame_case, "study": study_case},
+}
 
 
 def _check_room(model: Model, voxels: int) -> None:
@@ -119,22 +123,6 @@ def _check_room(model: Model, voxels: int) -> None:
     need = _PLAIN_OVERHEAD * model.metadata.bytes_per_voxel * voxels
     if free is not None and need > free:
         raise OutOfMemoryError(f"it needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free")
-
-
-def _forget_peak() -> None:
-    """Make the system count the peak of resident memory from here on."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _peak_since() -> Optional[int]:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def main() -> None:

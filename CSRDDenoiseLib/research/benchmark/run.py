@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import platform
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
@@ -15,8 +11,7 @@ from ...infer.memory import GIB
 from ...io.record import versions
 from ...model.bundle import DEFAULT_MODEL, find_model, read_metadata
 from ..evaluation.table import Table
-
-logger = logging.getLogger(__name__)
+from .process import measure
 
 STAGES = ("align", "normalise", "sample", "restore")
 PROBE_SIDE = 96
@@ -101,20 +96,7 @@ def spread_of_time_per_voxel(results: dict[str, Any], preset: str) -> Optional[f
 
 
 def _measure(config: BenchmarkConfig, kind: str, **request: Any) -> dict[str, Any]:
-    request = {"kind": kind, "model": config.model, "device": config.device, **request}
-    command = [sys.executable, "-m", f"{__package__}.case", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode < 0:
-        reason = f"the system ended it (signal {-done.returncode}), as it does when memory runs out"
-        answer: dict[str, Any] = {"skipped": reason}
-    elif done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        answer = {"skipped": f"it failed: {reason}", "failed": True}
-    else:
-        answer = json.loads(done.stdout.splitlines()[-1])
-    what = " ".join([_told(request["size"]) if "size" in request else kind, request.get("preset", kind) or PAPER])
-    logger.info("%s: %s", what, answer.get("skipped", "done"))
-    return answer
+    return measure({"kind": kind, "model": config.model, "device": config.device, **request})
 
 
 def _compare(runs: dict[str, dict[str, Any]], paper: dict[str, Any]) -> None:
