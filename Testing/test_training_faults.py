@@ -18,7 +18,7 @@ from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
-from CSRDDenoiseLib.research.training.split import PARTS
+from CSRDDenoiseLib.research.training.split import PARTS, load_split
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -91,7 +91,7 @@ def test_few_anatomies_and_the_default_shares_are_refused_before_the_first_step(
     with pytest.raises(InputError, match=r"split of 4 subjects .*0\.78, 0\.08, 0\.14 leaves none for 'validation'"):
         TrainingRun(few)
     assert not few.split_file.exists()
-    assert TrainingRun(replace(few, validation_phantoms=0)).split["train"]
+    assert TrainingRun(replace(few, validation_phantoms=0)).pool.subjects
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"train": 3, "validation": [], "test": []}'])
@@ -203,7 +203,8 @@ def test_a_pool_of_other_settings_is_never_used_in_silence(config, tmp_path, cha
     run = TrainingRun(config)
     run.run()
     if "split" in changes:
-        other = {**run.split, "train": run.split["train"][::-1] + run.split["test"], "test": []}
+        split = load_split(config.split_file)
+        other = {**split, "train": split["train"][::-1] + split["test"], "test": []}
         (tmp_path / "other.json").write_text(json.dumps(other))
         changes = {"split": tmp_path / "other.json"}
     with pytest.raises(InputError, match=rf"was simulated with {word} .*another folder 'data'"):

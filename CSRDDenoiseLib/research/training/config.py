@@ -42,6 +42,10 @@ class TrainingConfig:
             above the residual, so that the noisy residual holds no information, and the smallest far below its noise.
         start_from: a model of this architecture whose weights and sigma_data to begin with: the name of a bundled one,
             or a folder, written with a slash.
+        pull: how strongly the weights are drawn to those of ``start_from``: every step shrinks their distance by the
+            share learning rate times ``pull``, in place of the decay of the weights themselves (L2-SP, Li, Grandvalet
+            and Davoine 2018); 0 for none.
+        train_only: beginnings of the names of the parameters that are trained; empty trains all.
         mean_model: a model of this architecture that gives the posterior mean, told as ``start_from``; the run then is
             for the draws alone, at noise levels up to ``switch_sigma``, and its model is the pair of both.
         switch_sigma: noise level from which on the posterior mean's network is used, as a multiple of sigma_data.
@@ -90,6 +94,8 @@ class TrainingConfig:
     sigma_data: Optional[float] = None
     sigma_range: tuple[float, float] = (0.02, 40.0)
     start_from: Optional[str] = None
+    pull: float = 0.0
+    train_only: tuple[str, ...] = ()
     mean_model: Optional[str] = None
     switch_sigma: float = 5.0
     doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
@@ -126,6 +132,8 @@ class TrainingConfig:
                 raise InputError(f"The {name} is '{getattr(self, name)}'; known are {', '.join(known)}.")
         if self.noise_scale != 1 and (self.normalisation, self.target) != ("noise-bands", "noise-free"):
             raise InputError("A noise_scale other than 1 needs normalisation noise-bands and target noise-free.")
+        if self.pull > 0 and self.start_from is None:
+            raise InputError("A pull draws the weights to those of a model; name it as start_from.")
         ends = self.dose_range
         if ends is not None and not (len(ends) == 2 and 0 < ends[0] < ends[1] < 1):
             raise InputError(

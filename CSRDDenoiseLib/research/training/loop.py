@@ -21,7 +21,7 @@ from ...model.bundle import build_network, load_model
 from ...model.edm import Preconditioned, in_memory_format
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
-from .objective import Coarse, denoising_loss, learning_rate_factor, update_average
+from .objective import Coarse, denoising_loss, learning_rate_factor, pull_towards, update_average
 from .patches import Batch, PatchSource
 from .pool import Pool, pool_of, residual_rms
 from .readiness import anatomies, check_network, claim_pool
@@ -43,23 +43,21 @@ class TrainingRun:
     Args:
         config: what to train.
         device: torch device.
+        pools: to train on and to validate on; None takes those that the configuration simulates.
 
     Raises:
         InputError: the anatomies or the split are not enough, or the pool was simulated with other settings.
     """
 
-    def __init__(self, config: TrainingConfig, device: str = "cpu"):
+    def __init__(self, config: TrainingConfig, device: str = "cpu", pools: Optional[tuple[Pool, Pool]] = None):
         self.config, self.device = config, device
         self._skipped = 0
         self._simulators: Optional[Simulators] = None
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
-        names = [] if config.split_file.is_file() else anatomies(config.anatomy)
-        needed = ("train", "validation") if config.validation_phantoms else ("train",)
-        self.split = load_or_make_split(config.split_file, names, config.subjects, config.seed, needed)
-        self.pool = pool_of(config, "train", self.split["train"])
-        self.validation_pool = pool_of(config, "validation", self.split["validation"])
+        self._simulated = pools is None
+        self.pool, self.validation_pool = pools or simulated_pools(config)
 
     def run(self, minutes: Optional[float] = None) -> TrainingState:
         """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands.
@@ -69,9 +67,9 @@ class TrainingRun:
         """
         config = self.config
         check_network(config)
-        for pool in (self.pool, self.validation_pool):
+        for pool in (self.pool, self.validation_pool) if self._simulated else ():
             claim_pool(pool, self.rank)
-        if self.rank == 0:
+        if self.rank == 0 and self._simulated:
             self._simulators = Simulators(self.pool, config.pool_size, config.simulators)
         try:
             self._wait_for_pool()
@@ -91,8 +89,11 @@ class TrainingRun:
         network = in_memory_format(network.to(self.device))
         self.denoiser = Preconditioned(network, self.state.sigma_data)
         self.average = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
+        for name, parameter in self.denoiser.model.named_parameters():
+            parameter.requires_grad_(not config.train_only or name.startswith(config.train_only))
+        self.start = self._anchor()
         self.optimiser = torch.optim.AdamW(
-            self.denoiser.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3
+            self.denoiser.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=0.0 if config.pull else 1e-3
         )
         if saved:
             self.denoiser.load_state_dict(saved["network"])
@@ -109,6 +110,13 @@ class TrainingRun:
         model = load_model(config.start_from)
         network.load_state_dict(model.denoiser.model.state_dict())
         return TrainingState(0, config.pool_start, 0.0, model.metadata.sigma_data)
+
+    def _anchor(self) -> list[torch.Tensor]:
+        """The weights that a pull draws to; none without a pull."""
+        if not self.config.pull:
+            return []
+        model = load_model(str(self.config.start_from))
+        return [parameter.to(self.device) for parameter in model.denoiser.model.parameters()]
 
     @property
     def sigma_max(self) -> float:
@@ -151,10 +159,9 @@ class TrainingRun:
 
     def _step(self, batch: Batch) -> float:
         config, step = self.config, self.state.step
+        rate = config.learning_rate * learning_rate_factor(step, config.steps, config.warmup, config.decay_share)
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(
-                step, config.steps, config.warmup, config.decay_share
-            )
+            group["lr"] = rate
         # a network with dropout draws from torch: from here on what follows is the step's alone
         torch.manual_seed(int(np.random.SeedSequence((config.seed, step, self.rank)).generate_state(1)[0]))
         with autocast(self.device, config.precision):
@@ -167,6 +174,7 @@ class TrainingRun:
             return float("nan")
         self._skipped = 0
         self.optimiser.step()
+        pull_towards(self.denoiser, self.start, rate * config.pull)
         update_average(self.average, self.denoiser, config.ema_decay, step)
         return float(loss.detach())
 
@@ -220,6 +228,18 @@ class TrainingRun:
     def _check_simulators(self) -> None:
         if self._simulators:
             self._simulators.check()
+
+
+def simulated_pools(config: TrainingConfig) -> tuple[Pool, Pool]:
+    """The pools that a configuration simulates, to train on and to validate on.
+
+    Raises:
+        InputError: the anatomies or the split are not enough.
+    """
+    names = [] if config.split_file.is_file() else anatomies(config.anatomy)
+    needed = ("train", "validation") if config.validation_phantoms else ("train",)
+    split = load_or_make_split(config.split_file, names, config.subjects, config.seed, needed)
+    return pool_of(config, "train", split["train"]), pool_of(config, "validation", split["validation"])
 
 
 def measure_sigma_data(pool: Pool, phantoms: int) -> float:

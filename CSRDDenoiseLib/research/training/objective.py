@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,13 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     decay = min(decay, (1 + step) / (10 + step))
     for target, source in zip(average.parameters(), network.parameters()):
         target.lerp_(source, 1 - decay)
+
+
+@torch.no_grad()
+def pull_towards(network: nn.Module, start: Sequence[Tensor], share: float) -> None:
+    """Move the parameters of a network towards ``start``, in their order, by a share of the distance; none, no move."""
+    for parameter, origin in zip(network.parameters(), start):
+        parameter.lerp_(origin, share)
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, decay_share: float) -> float:

@@ -91,14 +91,13 @@ class PatchSource:
         rows = [example.target_row, FIRST_LOW + example.number, MASK, MR, *maps_rows]
         target, low, weight, mr, *maps = _cut(volumes, rows, start, side)
         target, low = example.gain * target, example.gain * low
-        if noise_scale != 1:
-            low = target + noise_scale * (low - target)
+        target, low, share = example.at_noise(target, low, noise_scale)
         if config.lesions and rng.random() < config.lesion_share:
             factor, inside = draw_lesions(side, config.lesions, example.phantom.blur_mm, self.pool.spacing, rng)
             target, low = factor * target, factor * low
             weight = weight * np.where(inside, config.lesion_weight, 1.0)
         if self.pool.target == "noise-free":
-            weight = weight * np.clip(terms.unit / (noise_scale * example.noise), *_WEIGHT_LIMITS) ** 2
+            weight = weight * share * np.clip(terms.unit / example.noise_at(noise_scale), *_WEIGHT_LIMITS) ** 2
         if rng.random() < config.mr_dropout:
             mr, maps = np.zeros_like(mr), list(no_tissue(mr.shape)) if maps else []
         else:

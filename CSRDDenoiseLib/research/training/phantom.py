@@ -35,7 +35,8 @@ class Phantom:
         facts: ``subject``, ``scanner`` and what else the simulation says; ``scales``, brain mean of each low dose
             relative to the full dose's; ``noise``, root mean square in the head of each low dose minus noise-free,
             and ``bands``, a row of level, fine, mid for each low dose with its noise times :data:`NOISE_SCALES`, both
-            relative to the low dose's brain mean.
+            relative to the low dose's brain mean; ``measured`` where it is a pair (:mod:`.measured`), whose noise-free
+            image is not known.
     """
 
     volumes: np.ndarray
@@ -45,6 +46,8 @@ class Phantom:
     @property
     def blur_mm(self) -> float:
         """Resolution of the images, FWHM: the scanner's and its filter's, less what was modelled."""
+        if "blur_mm" in self.facts:
+            return float(self.facts["blur_mm"])
         scanner = self.facts["scanner"]
         seen = scanner["resolution_mm"] * (0.5 if scanner["model_resolution"] else 1.0)
         return float(np.hypot(seen, scanner["post_filter_mm"]))

@@ -58,9 +58,45 @@ class Example:
         return 1 / self.phantom.facts["scales"][self.number]
 
     @property
+    def measured(self) -> bool:
+        """Whether it is a measured pair, of which the noise-free image is not known."""
+        return bool(self.phantom.facts.get("measured"))
+
+    @property
+    def dose(self) -> float:
+        """Dose fraction of the low dose."""
+        return self.phantom.doses[self.number]
+
+    @property
     def target_row(self) -> int:
-        """Which of the phantom's volumes the network is to give."""
+        """Which of the phantom's volumes the network is to give, or for a measured pair what that is made of."""
         return CLEAN if self.target == "noise-free" else FULL
+
+    def at_noise(self, target: np.ndarray, low: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Give volumes of the low dose another noise.
+
+        Args:
+            target: volume of :attr:`target_row`, or a part of it.
+            low: the low dose there.
+            scale: of the noise that the low dose has and the target has not.
+
+        Returns:
+            What the network is to give, the low dose, and the weight of the squared error: of a measured pair
+            (1 - f)^2, so that it is the error of the full dose, f low + (1 - f) estimate.
+        """
+        if scale != 1:
+            low = target + np.float32(scale) * (low - target)
+        if not (self.measured and self.target == "noise-free"):
+            return target, low, 1.0
+        dose = self._dose_at(scale)
+        return (target - np.float32(dose) * low) / np.float32(1 - dose), low, (1 - dose) ** 2
+
+    def noise_at(self, scale: float) -> float:
+        """Root mean square in the head of the noise of the low dose that :meth:`at_noise` returns."""
+        return self.noise * ((self.dose / self._dose_at(scale)) ** 0.5 if self.measured else scale)
+
+    def _dose_at(self, scale: float) -> float:
+        return 1 / (1 + scale**2 * (1 / self.dose - 1))
 
     @property
     def noise(self) -> float:
@@ -79,13 +115,17 @@ class Example:
 
     @cached_property
     def noise_free(self) -> np.ndarray:
-        """The reconstruction of the expected counts, float32, relative to the low dose's brain mean."""
+        """The reconstruction of the expected counts, float32, relative to the low dose's brain mean.
+
+        Of a measured pair it is the full dose.
+        """
         return self._pet(CLEAN)
 
     @property
     def residual(self) -> np.ndarray:
         """Target minus low dose in ``terms.unit``, float32."""
-        return (self._pet(self.target_row) - self.low_dose) / np.float32(self.terms.unit)
+        target, low, _ = self.at_noise(self._pet(self.target_row), self.low_dose, 1.0)
+        return (target - low) / np.float32(self.terms.unit)
 
     @cached_property
     def mask(self) -> np.ndarray:
