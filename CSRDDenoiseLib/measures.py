@@ -6,12 +6,16 @@ the same unit. Every score is free of units, so it can be averaged over subjects
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
 import numpy as np
 from scipy import ndimage
 
-SSIM_SIGMA = 1.5
+SSIM_SIGMA, SSIM_TRUNCATE = 1.5, 3.5
+SSIM_K1, SSIM_K2 = 0.01, 0.03
+"""Wang et al. 2004, section III.B."""
+LIMITS_OF_AGREEMENT = 1.96
 SHELL_GAP_MM = 3.0
 SHELL_MM = 6.0
 TEXTURE_LEVELS = 32
@@ -51,21 +55,20 @@ def ceiling_psnr(noise_free: np.ndarray, reference: np.ndarray, mask: np.ndarray
 def ssim(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
     """Structural similarity, averaged over the mask (Wang et al. 2004: Gaussian weights, sigma 1.5 voxels, in 3D).
 
-    The data range is the peak of the reference in the mask; 1 means equal.
+    The data range is the peak of the reference in the mask; 1 means equal. The same as scikit-image's
+    ``structural_similarity`` with these weights, which Slicer's Python lacks.
     """
-    from skimage.metrics import structural_similarity
-
     box = _box_around(mask, margin=int(4 * SSIM_SIGMA))
-    _, local = structural_similarity(
-        reference[box].astype(np.float64),
-        image[box].astype(np.float64),
-        data_range=peak(reference, mask),
-        gaussian_weights=True,
-        sigma=SSIM_SIGMA,
-        use_sample_covariance=False,
-        full=True,
+    x, y = reference[box].astype(np.float64), image[box].astype(np.float64)
+    mean_x, mean_y, xx, yy, xy = (
+        ndimage.gaussian_filter(part, SSIM_SIGMA, mode="reflect", truncate=SSIM_TRUNCATE)
+        for part in (x, y, x * x, y * y, x * y)
     )
-    return float(local[mask[box]].mean())
+    top = peak(reference, mask)
+    c1, c2 = (SSIM_K1 * top) ** 2, (SSIM_K2 * top) ** 2
+    alike = (2 * mean_x * mean_y + c1) * (2 * (xy - mean_x * mean_y) + c2)
+    whole = (mean_x**2 + mean_y**2 + c1) * (xx - mean_x**2 + yy - mean_y**2 + c2)
+    return float((alike / whole)[mask[box]].mean())
 
 
 def nrmse(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
@@ -138,6 +141,60 @@ def region_error(image: np.ndarray, reference: np.ndarray, regions: Sequence[np.
         return means / volume[brain].mean(dtype=np.float64)
 
     return float(np.mean(np.abs(ratios(image) / ratios(reference) - 1)))
+
+
+def region_means(volume: np.ndarray, labels: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+    """Mean of a volume (D, H, W) over each of the labelled regions, (len(numbers),), in the volume's unit."""
+    return np.asarray(ndimage.mean(np.asarray(volume, np.float64), labels, numbers), np.float64)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two measurements of the same regions agree (Bland and Altman 1986), in their unit.
+
+    Attributes:
+        means: of the two, one a region; the horizontal axis of the plot.
+        differences: measured - reference, one a region; the vertical axis.
+        bias: mean difference.
+        low, high: limits of agreement, bias -+ 1.96 standard deviations (N - 1) of the differences; None below 3.
+    """
+
+    means: tuple[float, ...]
+    differences: tuple[float, ...]
+    bias: float
+    low: Optional[float]
+    high: Optional[float]
+
+
+def bland_altman(measured: Sequence[float], reference: Sequence[float]) -> Agreement:
+    """Return how measurements (N,) agree with those of the reference (N,), N of 1 or more."""
+    ours, theirs = np.asarray(measured, np.float64), np.asarray(reference, np.float64)
+    differences = ours - theirs
+    middle = float(differences.mean())
+    reach = LIMITS_OF_AGREEMENT * float(differences.std(ddof=1)) if len(differences) >= 3 else None
+    return Agreement(
+        tuple(((ours + theirs) / 2).tolist()),
+        tuple(differences.tolist()),
+        middle,
+        None if reach is None else middle - reach,
+        None if reach is None else middle + reach,
+    )
+
+
+def along_line(volume: np.ndarray, start: Sequence[float], end: Sequence[float], count: int) -> np.ndarray:
+    """Values (count,) of a volume (D, H, W) at even steps from one index position to another, interpolated linearly.
+
+    Args:
+        volume: the voxels.
+        start, end: positions (D, H, W) in voxels, from the centre of the first one; ends included.
+        count: number of values, 2 or more.
+
+    Returns:
+        Float64, NaN outside the volume.
+    """
+    steps = np.linspace(0.0, 1.0, count)[:, None]
+    points = np.asarray(start, np.float64) * (1 - steps) + np.asarray(end, np.float64) * steps
+    return ndimage.map_coordinates(volume, points.T, np.float64, order=1, mode="constant", cval=np.nan)
 
 
 def leakage(

@@ -137,6 +137,14 @@ SENTENCES: Mapping[str, str] = {
     "level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its "
     "reconstruction, filter or voxels differ from the training's; look at the result with care.",
     "dose.reference": "The PET has about {estimate:.2g} of the counts of the full-dose reference.",
+    # against a full dose
+    "full_dose.resampled": "The full dose lies on another grid ({full}) and was resampled linearly to that of the PET "
+    "({pet}), which smooths its noise a little.",
+    "full_dose.cut": "The full dose reaches {percent:.0f} % of the head; only there was it compared.",
+    "full_dose.unit_unknown": "The unit of the PET is {pet}, that of the full dose {full}; they were compared as if "
+    "they were the same.",
+    "full_dose.unlike": "The brain of the PET has {ratio:.2f} times the mean of the full dose: check that both have "
+    "one unit and one decay correction.",
     # what the result looks like
     "keep.everything": "The result is the PET as it was measured: everything of it was kept.",
     "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed.",

@@ -13,6 +13,7 @@ Requests (``id`` is chosen by the caller and comes back with every answer):
                ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
 ``keep``       ``pet``, ``bare``, ``output``, ``difference`` (paths), ``keep_above_mm``: recompute a result for another
                width, without the model
+``compare``    ``pet``, ``denoised``, ``full`` (paths), optional ``labels`` (path): measure both against the full dose
 ``estimate``   ``model``, ``device``: time one evaluation of the network
 ``info``       devices and versions
 ``cancel``     stop the request of that ``id``
@@ -45,7 +46,7 @@ SECONDS_TO_STOP = 2.0
 TIMED_SIDE = 48
 # finding the head is about half of what a run does before and after sampling, files included
 SHARE_OF_NORMALISING = 0.5
-WORK = ("denoise", "keep", "report", "estimate", "info")
+WORK = ("denoise", "keep", "report", "compare", "estimate", "info")
 CANCEL = "cancel"
 # a panel of before the rename
 _FORMER_NAMES = {"calibrate": "estimate"}
@@ -209,6 +210,17 @@ class Engine:
             "finding": Keeping(width, 0.0, pet.GetSpacing(), chosen=True).finding.as_dict(),
             "summary": summarise_change(denoised, difference).as_dict(),
         }
+
+    def compare(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+        """Measure a PET and its denoised volume against the full dose; answer with the scores and the regions."""
+        _require_paths(request, "pet", "denoised", "full")
+        report(Progress("compare", 0, 1, 0.0))
+        from .full_dose import compare_with_full_dose
+        from .io.read import read, read_volume
+
+        images = {name: read(request[name], name) for name in ("pet", "denoised")}
+        labels = read_volume(request["labels"], "label map") if request.get("labels") else None
+        return compare_with_full_dose(images, read(request["full"], "full-dose volume"), labels).as_dict()
 
     def estimate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
