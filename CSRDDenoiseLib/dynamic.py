@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
@@ -28,19 +29,23 @@ from .io.outputs import Target
 from .io.read import read
 from .io.record import FileFacts, InputFacts, Stages, describe_file, describe_image
 from .io.study import Study, is_dynamic, open_study
+from .io.suv import volume_suv
 from .io.volume import ReadVolume
 from .io.write import all_or_nothing, record_path, sidecar_path, write_record
 from .model.bundle import DEFAULT_MODEL, Model
-from .prepare.frames import chosen_frames, late_frames, mean_frame
+from .prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
 from .prepare.motion import frame_motion
 from .progress import Progress, ProgressCallback, Reporter, shares_of
-from .request import FileRequest, check_request, is_same
+from .report.regions import check_labels
+from .report.study import StudyImages, StudyWatch, study_page
+from .request import INPUT_NAMES, FileRequest, check_request, is_same
+from .sentences import PYTHON
 from .settings import DenoiseSettings
 from .stages import Images, Job, Placed, job_of, place, prepare_frame
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
 
-_NOISE_OUTSIDE = "noise.outside"
+_NOISE_OUTSIDE = ("noise.outside", "noise.level_outside")
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def denoise_dynamic(
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
     entries: Optional[Mapping[str, Any]] = None,
+    edge: str = PYTHON,
 ) -> DynamicResult:
     """Denoise a dynamic PET, frame by frame; outputs appear only when complete.
 
@@ -80,6 +86,7 @@ def denoise_dynamic(
         model: name of a bundled model, a model folder, or a model already loaded.
         progress: receives the reports; returning False cancels.
         entries: further ones of the sidecars.
+        edge: that the report is worded for, see :mod:`CSRDDenoiseLib.sentences`.
 
     Raises:
         InputError: invalid requests, or no frame that can be denoised. Nothing is written then.
@@ -91,32 +98,50 @@ def denoise_dynamic(
     if len(study.frames) < 2:
         raise InputError(f"The PET '{request.pet}' is static, with one time frame; leave the choice of frames out.")
     chosen = chosen_frames(request.frames, len(study.frames))
-    stages = Stages(Reporter(progress, _shares(len(study.frames), settings)))
+    stages = Stages(Reporter(progress, _shares(len(study.frames), settings, request.page is not None)))
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
         first = study.read(0)
         target = Target(request.pet, first, request.output_unit, loaded.metadata.name)
         writer = FrameWriter(study, target, entries or {})
         writer.target.check()
-        mr = read(request.mr, "MR") if request.mr else None
+        others = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items() if name != "pet"}
+        if "labels" in others:
+            check_labels(others["labels"].image, first.image)
         late = late_frames(study.frames)
         mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
-    placed = place({"pet": mean, "mr": mr.image if mr else None}, Job(loaded, settings, stages))
+    images = {name: volume.image for name, volume in others.items()}
+    placed = place({"pet": mean, "mr": images.get("mr")}, Job(loaded, settings, stages))
     run = _Run(study, placed, loaded, replace(settings, register=False), mean)
+    watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
     with ExitStack() as open_files:
         stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
         for store in stores.values():
             open_files.callback(store.close)
-        outcomes = _denoise_frames(run, chosen, stages, lambda volume, images: _append(volume, images, stores, writer))
+
+        def put(volume: ReadVolume, made: Images) -> None:
+            _append(volume, made, stores, writer)
+            if request.page:
+                denoised = made.get("denoised")
+                watch.add(volume.header.frame, volume.image, volume.image if denoised is None else denoised)
+
+        outcomes = _denoise_frames(run, chosen, stages, put)
+        findings = (finding for volume in (first, *others.values()) for finding in volume.findings)
         result = DynamicResult(
+            settings,
+            request.frames,
             tuple(outcomes),
             late,
-            (*first.findings, *(mr.findings if mr else ()), *placed.inputs.findings),
-            _inputs(placed),
-            _files(request, study, mr),
+            (*findings, *placed.inputs.findings),
+            _inputs(placed, first, images),
+            _files(request, study, others),
             {name: str(path.resolve()) for name, path in request.outputs.items()},
+            request.output_unit,
+            watch.curves,
         )
-        return _write(request, result, stores, writer, stages)
+        shown = StudyImages(mean, watch.late, images.get("mr"), images.get("labels"))
+        page = partial(study_page, shown, edge=edge) if request.page else None
+        return _write(request, result, stores, writer, stages, page)
 
 
 def _denoise_frames(
@@ -159,7 +184,7 @@ def _one_frame(
         return replace(outcome, reason="unusable", detail=str(error)), {}
     motion = frame_motion(prepared.inputs.pet, run.late)
     outcome = replace(outcome, motion_mm=motion.displacement_mm if motion else None)
-    if find(prepared.findings, _NOISE_OUTSIDE):
+    if any(find(prepared.findings, code) for code in _NOISE_OUTSIDE):
         return replace(outcome, reason="noise_outside", detail="The noise lies outside of the trained range."), {}
     result = denoise_prepared(prepared, job)
     images = {name: getattr(result, name) for name in ("denoised", "difference", "uncertainty", "support", "bare")}
@@ -183,7 +208,12 @@ def _unchanged(pet: sitk.Image, name: str) -> sitk.Image:
 
 
 def _write(
-    request: FileRequest, result: DynamicResult, stores: Mapping[str, FrameStore], writer: FrameWriter, stages: Stages
+    request: FileRequest,
+    result: DynamicResult,
+    stores: Mapping[str, FrameStore],
+    writer: FrameWriter,
+    stages: Stages,
+    page: Optional[Callable[[DynamicResult], str]],
 ) -> DynamicResult:
     beside, sidecars = record_path(request.output), _sidecars(request)
     own = {
@@ -192,13 +222,17 @@ def _write(
         "FramesDenoised": [index + 1 for index in result.frames_with(DENOISED)],
         "Provenance": beside.name,
     }
-    with all_or_nothing([*request.volumes.values(), *sidecars.values(), beside]) as temporary:
+    with all_or_nothing([*request.outputs.values(), *sidecars.values(), beside]) as temporary:
         with stages.stage("write"):
             for done, (name, path) in enumerate(request.volumes.items()):
                 stages.report("write", done, len(stores))
                 writer.write(stores[name], temporary[path], name, name in request.dicom)
             for name, path in sidecars.items():
                 write_sidecar(writer.sidecar(name, own), temporary[path])
+        if request.page and page:
+            with stages.stage("report"):
+                text = page(replace(result, seconds=stages.summary()))
+                temporary[request.page].write_text(text, encoding="utf-8")
         result = replace(result, seconds=stages.summary())
         write_record(result.provenance, temporary[beside])
     return result
@@ -206,17 +240,9 @@ def _write(
 
 def _check(request: FileRequest, settings: DenoiseSettings) -> None:
     check_request(request, settings)
-    refused = {
-        "report": request.report,
-        "label map": request.labels,
-        "full-dose reference": request.full_dose_reference,
-    }
-    for name, path in refused.items():
-        if path:
-            raise InputError(f"A {name} goes with a static PET, and this one is dynamic; leave it out.")
+    if request.full_dose_reference:
+        raise InputError("A full-dose reference goes with a static PET, and this one is dynamic; leave it out.")
     for name, path in request.volumes.items():
-        if name == "support" and name in request.dicom:
-            raise InputError(f"The map '{path}' of a dynamic PET is written as .nii or .nii.gz; choose one of these.")
         if name not in request.dicom and not path.name.lower().endswith(SINGLE_FILE_NIFTI):
             raise InputError(
                 f"The {name} '{path}' of a dynamic PET is written as .nii or .nii.gz; choose one of these."
@@ -241,10 +267,11 @@ def _finite(image: sitk.Image, settings: DenoiseSettings) -> sitk.Image:
     return repaired
 
 
-def _shares(count: int, settings: DenoiseSettings) -> dict[str, float]:
-    one = shares_of(settings.evaluations, files=True)
-    frame = sum(one.values()) - one["write"]
-    return {"read": one["read"], "align": one["align"], "frames": count * frame, "write": count * one["write"]}
+def _shares(count: int, settings: DenoiseSettings, report: bool) -> dict[str, float]:
+    one = shares_of(settings.evaluations, files=True, report=True)
+    frame = sum(one.values()) - one["write"] - one["report"]
+    shares = {"read": one["read"], "align": one["align"], "frames": count * frame, "write": count * one["write"]}
+    return {**shares, "report": one["report"]} if report else shares
 
 
 def _name(index: int, count: int) -> str:
@@ -260,11 +287,12 @@ def _callback(report: Reporter, index: int, count: int) -> ProgressCallback:
     return on_progress
 
 
-def _inputs(placed: Placed) -> dict[str, InputFacts]:
-    given = {"pet": placed.inputs.pet, "mr": placed.inputs.mr}
-    return {name: InputFacts(describe_image(image)) for name, image in given.items() if image is not None}
+def _inputs(placed: Placed, first: ReadVolume, images: Mapping[str, sitk.Image]) -> dict[str, InputFacts]:
+    given = {"pet": placed.inputs.pet, "mr": placed.inputs.mr, "labels": images.get("labels")}
+    facts = {name: InputFacts(describe_image(image)) for name, image in given.items() if image is not None}
+    return {**facts, "pet": replace(facts["pet"], suv=volume_suv(first))}
 
 
-def _files(request: FileRequest, study: Study, mr: Optional[ReadVolume]) -> dict[str, FileFacts]:
-    files = {"pet": describe_file(request.pet, study.files)}
-    return {**files, "mr": describe_file(request.mr, mr.header.files)} if request.mr and mr else files
+def _files(request: FileRequest, study: Study, others: Mapping[str, ReadVolume]) -> dict[str, FileFacts]:
+    read_from = {"pet": study.files, **{name: volume.header.files for name, volume in others.items()}}
+    return {name: describe_file(path, read_from[name]) for name, path in request.inputs.items()}

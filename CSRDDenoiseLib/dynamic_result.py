@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
@@ -14,6 +14,7 @@ from .io.volume import Frame
 from .prepare.frames import named_frames
 from .prepare.motion import MOTION_LIMIT_MM
 from .sentences import PYTHON, sentence
+from .settings import DenoiseSettings
 
 RECORD_FORMAT = 1
 DENOISED, UNCHANGED, NOT_CHOSEN = "denoised", "unchanged", "not chosen"
@@ -66,25 +67,49 @@ class FrameOutcome:
 
 
 @dataclass(frozen=True)
+class RegionCurve:
+    """The time-activity curve of one label, a mean over its voxels for each frame, in the PET's unit.
+
+    Attributes:
+        label: number in the label map.
+        millilitres: volume on the PET's grid.
+        before, after: in the PET, and denoised.
+    """
+
+    label: int
+    millilitres: float
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class DynamicResult:
     """What a run on a dynamic PET gives; the volumes lie in the files.
 
     Attributes:
+        settings: of the run.
+        chosen: the frames that were asked for, as text, or None for all.
         frames: what happened to each frame.
         late: the frames (from 0) whose mean the MR was placed on.
         study_findings: about the files and the place of the MR.
         inputs: name -> what was read.
         files: name -> file it was read from.
         outputs: name -> path.
+        output_unit: "same" as the PET's, or "suv".
+        curves: of the labels, where there are some.
         seconds: stage -> wall time.
     """
 
+    settings: DenoiseSettings
+    chosen: Optional[str]
     frames: tuple[FrameOutcome, ...]
     late: tuple[int, ...]
     study_findings: tuple[Finding, ...]
     inputs: Mapping[str, InputFacts]
     files: Mapping[str, FileFacts]
     outputs: Mapping[str, str]
+    output_unit: str = "same"
+    curves: tuple[RegionCurve, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
@@ -107,26 +132,51 @@ class DynamicResult:
         """Return the frames (from 0) with a status."""
         return tuple(outcome.index for outcome in self.frames if outcome.status == status)
 
+    @property
+    def middles(self) -> tuple[tuple[float, ...], str]:
+        """When the middle of each frame was, and the name of that axis: minutes where they are known, else numbers."""
+        frames = [outcome.frame for outcome in self.frames]
+        known = [
+            (each.start_s + each.duration_s / 2) / 60
+            for each in frames
+            if each.start_s is not None and each.duration_s is not None
+        ]
+        if len(known) == len(frames):
+            return tuple(known), "time (min)"
+        return tuple(float(outcome.index + 1) for outcome in self.frames), "frame"
+
+    @property
+    def as_run(self) -> Record:
+        """The record of the first frame that was denoised, with the inputs, settings and findings of the whole run."""
+        first = next(outcome.record for outcome in self.frames if outcome.record)
+        inputs = {name: replace(facts, file=self.files.get(name)) for name, facts in self.inputs.items()}
+        return replace(
+            first,
+            inputs=inputs,
+            settings=self.settings,
+            findings=self.findings,
+            seconds=self.seconds,
+            created=self.created,
+        )
+
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """The record as plain JSON types: what is common to all frames, and ``frames``, one entry each."""
-        first = next(outcome.record for outcome in self.frames if outcome.record)
-        common, named = first.as_dict(), ("units", "model", "settings", "resolved", "seed", "device", "precision")
-        inputs = {
-            name: {**facts.as_dict(), **asdict(self.files[name])} if name in self.files else facts.as_dict()
-            for name, facts in self.inputs.items()
-        }
+        common = self.as_run.as_dict()
+        named = ("inputs", "units", "model", "settings", "resolved", "seed", "device", "precision")
         return {
             "format": RECORD_FORMAT,
             "kind": "dynamic",
             "created": self.created,
-            "inputs": inputs,
             "outputs": dict(self.outputs),
+            "output_unit": self.output_unit,
             **{name: common[name] for name in named},
+            "frames_chosen": self.chosen,
             "late_frames": [index + 1 for index in self.late],
             "findings": [finding.as_dict() for finding in self.findings],
             "warnings": list(self.warnings),
             "frames": [outcome.as_dict() for outcome in self.frames],
+            **({"curves": [asdict(curve) for curve in self.curves]} if self.curves else {}),
             "seconds": dict(self.seconds),
             "peak_memory_bytes": peak_memory_bytes(),
             "versions": versions(),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from .errors import InputError
 from .io.read import read
 from .io.record import describe_file
+from .io.study import open_study
 from .model.bundle import Model, load_model
 from .request import INPUT_NAMES
 from .settings import DenoiseSettings, settings_from_fields
 
 _SHOWN = 12
+_DYNAMIC = "dynamic"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Replay:
         sha256: name -> checksum of the input's files.
         model: name and folder of the model.
         weights_sha256: checksum of its weights.
-        settings: with device, precision and patch size as they were in the run.
+        settings: with device, precision and, of a static PET, patch size as they were in the run.
+        frames: the frames of a dynamic PET that were chosen, as text, or None.
     """
 
     inputs: Mapping[str, Path]
@@ -34,6 +37,7 @@ class Replay:
     model: tuple[str, str]
     weights_sha256: str
     settings: DenoiseSettings
+    frames: Optional[str] = None
 
 
 def read_replay(path: Path) -> Replay:
@@ -47,6 +51,9 @@ def read_replay(path: Path) -> Replay:
         inputs = {name: told for name, told in record["inputs"].items() if told}
         resolved, model = record["resolved"], record["model"]
         settings = settings_from_fields(record["settings"])
+        if record.get("kind") != _DYNAMIC:
+            # the frames of a dynamic PET differ in the size of the head's box
+            settings = replace(settings, patch_size=tuple(resolved["patch_size"]))
         return Replay(
             {name: Path(told["path"]) for name, told in inputs.items()},
             {name: str(told["sha256"]) for name, told in inputs.items()},
@@ -56,8 +63,8 @@ def read_replay(path: Path) -> Replay:
                 settings,
                 device=str(resolved["device"]),
                 precision=str(resolved["precision"]),
-                patch_size=tuple(resolved["patch_size"]),
             ),
+            record.get("frames_chosen"),
         )
     except OSError as error:
         raise InputError(f"The record '{path}' cannot be read: {error.strerror}.") from error
@@ -73,12 +80,18 @@ def check_inputs(replay: Replay) -> None:
     """
     for name, path in replay.inputs.items():
         what = INPUT_NAMES.get(name, name)
-        found = describe_file(path, read(path, what).header.files).sha256
+        found = describe_file(path, _files(path, what)).sha256
         if found != replay.sha256[name]:
             raise InputError(
                 f"The {what} '{path}' is not the one of the run: its SHA-256 starts with {found[:_SHOWN]}, that of the "
                 f"record with {replay.sha256[name][:_SHOWN]}."
             )
+
+
+def _files(path: Path, what: str) -> tuple[Path, ...]:
+    """Return the files of an input in the order of its checksum."""
+    study = open_study(path, what)
+    return study.files if len(study.frames) > 1 else read(path, what).header.files
 
 
 def load_same_model(replay: Replay) -> Model:

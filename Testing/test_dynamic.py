@@ -21,9 +21,10 @@ from conftest import as_image, head_array
 from CSRDDenoiseLib import stages
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise, denoise_files
-from CSRDDenoiseLib.dynamic import FileRequest, denoise_dynamic
+from CSRDDenoiseLib.dynamic import FileRequest, _one_frame, denoise_dynamic
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.frame_file import FrameStore
+from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read_frames
 from CSRDDenoiseLib.io.volume import Frame
 from CSRDDenoiseLib.model.bundle import Model, load_model
@@ -276,11 +277,135 @@ def test_dicom_series_comes_back_with_its_frames(tmp_path, enhanced, monkeypatch
         assert headers[0].SeriesType[0] == "DYNAMIC" and headers[0].NumberOfTimeSlices == 3
 
 
+def test_dicom_map_has_one_segmentation_a_frame(tmp_path, monkeypatch, model):
+    pytest.importorskip("highdicom")
+    from CSRDDenoiseLib.io.dicom_labels import read_labels
+
+    monkeypatch.setattr(dicom_series, "SHAPE", (6, 28, 26))
+    monkeypatch.setattr(dicom_series, "STEP", (5.0, 2.0, 2.0))
+    monkeypatch.setattr(dicom_series, "slopes", lambda: np.full(6, 0.3))
+    head = (head_array((6, 28, 26)) * 3).astype(np.uint16)
+    monkeypatch.setattr(dicom_series, "stored_values", lambda frame=0: head)
+    source = dicom_series.write_series(tmp_path / "pet", frames=2)
+    places = {"output": tmp_path / "out.nii", "support": tmp_path / "map"}
+    monkeypatch.setattr("CSRDDenoiseLib.dynamic._one_frame", with_map(_one_frame))
+    denoise_dynamic(FileRequest(source, **places), MEAN, model)
+    files = sorted((tmp_path / "map").iterdir())
+    assert [path.name for path in files] == ["SEG0001.dcm", "SEG0002.dcm"]
+    for number, path in enumerate(files, 1):
+        found, _ = read_labels(path)
+        assert np.argwhere(found).tolist() == [[number, 3, 4]] and found[number, 3, 4] == number
+    made = [pydicom.dcmread(path) for path in files]
+    assert [data.InstanceNumber for data in made] == [1, 2] and len({data.SeriesInstanceUID for data in made}) == 1
+    referenced = [str(data.ReferencedSeriesSequence) for data in made]
+    assert referenced[0] != referenced[1]
+
+
+def with_map(run):
+    """Frames whose map has one voxel each, at another place with another value."""
+
+    def one_frame(study, volume, callback):
+        outcome, images = run(study, volume, callback)
+        values = np.zeros(images["support"].GetSize()[::-1], np.uint8)
+        values[outcome.index + 1, 3, 4] = outcome.index + 1
+        return outcome, {**images, "support": Grid.of(images["support"]).image(values)}
+
+    return one_frame
+
+
+def label_file(folder: Path, study: Path) -> Path:
+    """The labels as a file on the grid of a study."""
+    first = next(iter(read_frames(study, "PET"))).image
+    sitk.WriteImage(Grid.of(first).image(labels().astype(np.int16)), str(folder / "labels.nii.gz"))
+    return folder / "labels.nii.gz"
+
+
+def test_report_shows_frames_and_time_activity_curves(tmp_path, model_folder, capsys):
+    pytest.importorskip("matplotlib")
+    path = write_study(tmp_path / "pet.nii", kinetic(7))
+    words = ["--pet", path, "--output", tmp_path / "out.nii", "--frames", "2-", "--report", tmp_path / "reports"]
+    words += ["--labels", label_file(tmp_path, path), "--model", model_folder, "--sampler", "mean", "--device", "cpu"]
+    assert main(["denoise", *map(str, words)]) == 0, capsys.readouterr().err
+    page = (tmp_path / "reports" / "out.html").read_text(encoding="utf-8")
+    for text in (
+        "6 of 7",
+        "Time frames",
+        "not chosen",
+        "Time-activity curves",
+        "late frames (6-7)",
+        "Before and after",
+    ):
+        assert text in page, text
+    record = json.loads((tmp_path / "out_provenance.json").read_text())
+    assert len(record["inputs"]["labels"]["sha256"]) == 64 and record["outputs"]["report"].endswith("out.html")
+    before, after, places = values(path), values(tmp_path / "out.nii"), labels()
+    assert [curve["label"] for curve in record["curves"]] == [1, 2, 3]
+    for curve in record["curves"]:
+        inside = places == curve["label"]
+        np.testing.assert_allclose(curve["before"], before[:, inside].mean(1), rtol=1e-5)
+        np.testing.assert_allclose(curve["after"], after[:, inside].mean(1), rtol=1e-5)
+        assert curve["millilitres"] == pytest.approx(inside.sum() * 0.008)
+        assert curve["before"][0] == curve["after"][0] and curve["before"][1] != curve["after"][1]
+
+
+def test_report_without_labels_and_without_times(tmp_path, model):
+    pytest.importorskip("matplotlib")
+    path = plain_study(tmp_path / "pet.nii")
+    path.with_name("pet.json").unlink()
+    request = FileRequest(path, tmp_path / "out.nii", report=tmp_path / "reports")
+    denoise_dynamic(request, MEAN, model)
+    page = request.page.read_text(encoding="utf-8")
+    assert "4 of 4" in page and "Time-activity curves" not in page
+
+
+def test_label_map_beside_the_study_is_refused_before_the_work(tmp_path, model, pet):
+    pytest.importorskip("matplotlib")
+    path = plain_study(tmp_path / "pet.nii")
+    sitk.WriteImage(pet, str(tmp_path / "image.nii"))
+    request = FileRequest(path, tmp_path / "out.nii", report=tmp_path / "reports", labels=tmp_path / "image.nii")
+    with pytest.raises(InputError, match="no whole number"):
+        denoise_dynamic(request, MEAN, model)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_dynamic_record_runs_again(tmp_path, model_folder, mr, capsys):
+    path = plain_study(tmp_path / "pet.nii.gz")
+    sitk.WriteImage(mr, str(tmp_path / "mr.nii"))
+    words = ["--pet", path, "--mr", tmp_path / "mr.nii", "--register", "--output", tmp_path / "out.nii.gz"]
+    words += ["--uncertainty", tmp_path / "sd.nii", "--frames", "2-3", "--seed", "7", "--model", model_folder]
+    words += ["--sampler", "dpmpp", "--steps", "2", "--samples", "2", "--device", "cpu", "--precision", "float32"]
+    assert main(["denoise", *map(str, words)]) == 0
+    record = json.loads((tmp_path / "out_provenance.json").read_text())
+    assert record["settings"]["register"] and record["settings"]["seed"] == record["seed"] == 7
+    assert [frame.get("seed") for frame in record["frames"]] == [None, 8, 9, None]
+    words = ["--replay", tmp_path / "out_provenance.json", "--output", tmp_path / "again.nii.gz"]
+    words += ["--uncertainty", tmp_path / "again_sd.nii"]
+    assert main(["denoise", *map(str, words)]) == 0, capsys.readouterr().err
+    np.testing.assert_array_equal(values(tmp_path / "again.nii.gz"), values(tmp_path / "out.nii.gz"))
+    np.testing.assert_array_equal(values(tmp_path / "again_sd.nii"), values(tmp_path / "sd.nii"))
+    plain_study(path, 3)
+    assert main(["denoise", *map(str, words), "--overwrite"]) == 2
+    assert "not the one of the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pet.nrrd", "pet.mha"])
+def test_other_formats_are_read_with_the_times_of_their_sidecar(tmp_path, model, name):
+    path = plain_study(tmp_path / "source.nii", 2)
+    frames = [volume.image for volume in read_frames(path, "PET")]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / name))
+    path.with_name("source.json").rename(tmp_path / "pet.json")
+    denoise_dynamic(FileRequest(tmp_path / name, tmp_path / "out.nii"), MEAN, model)
+    expected = [alone(frame, index, model) for index, frame in enumerate(frames)]
+    np.testing.assert_array_equal(values(tmp_path / "out.nii"), expected)
+    assert json.loads((tmp_path / "out.json").read_text())["FrameTimesStart"] == list(STARTS[:2])
+
+
 def test_requests_that_cannot_end_well(tmp_path, model, pet):
     path, out = plain_study(tmp_path / "pet.nii"), tmp_path / "out.nii"
     (tmp_path / "there.json").write_text("{}")
     for words, changes in {
         "dynamic; leave": {"full_dose_reference": path},
+        "for the report": {"labels": path},
         ".nii or .nii.gz": {"output": tmp_path / "out.nrrd"},
         "sidecar": {"output": tmp_path / "there.nii"},
         "sidecar.*input": {"output": tmp_path / "pet.nii.gz"},
@@ -314,7 +439,7 @@ def test_progress_counts_frames_and_cancel_leaves_nothing(tmp_path, model):
 
 KILLED = """
 import os, signal, sys
-from CSRDDenoiseLib.dynamic import FileRequest, denoise_dynamic
+from CSRDDenoiseLib.dynamic import FileRequest, _one_frame, denoise_dynamic
 from CSRDDenoiseLib.settings import DenoiseSettings
 def stop(progress):
     if progress.message.startswith("frame 3"):

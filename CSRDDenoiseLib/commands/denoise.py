@@ -232,13 +232,13 @@ def run(args: argparse.Namespace) -> int:
     if args.replay:
         replay = read_replay(args.replay)
         check_inputs(replay)
-        given.update({name: replay.inputs.get(name) for name in INPUT_NAMES})
+        given.update({name: replay.inputs.get(name) for name in INPUT_NAMES}, frames=replay.frames)
         settings, model = replay.settings, load_same_model(replay)
     elif args.pet is None:
         raise InputError("There is no PET; give one with --pet, or a record with --replay.")
     request, progress = FileRequest(**given), progress_callback(args.progress)
     if request.frames or is_dynamic(request.pet):
-        print_dynamic(denoise_dynamic(request, settings, model, progress), args.progress)
+        print_dynamic(denoise_dynamic(request, settings, model, progress, edge=CLI), args.progress)
     else:
         print_result(denoise_files(request, settings, model, progress, CLI), args.progress)
     return 0

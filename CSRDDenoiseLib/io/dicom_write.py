@@ -59,7 +59,7 @@ class Derived:
         description: how it was made, with model and version (at most 1024 characters).
         number: which of several series of one run, from 0; keeps the series numbers apart.
         series: Series Instance UID, where the image is one time frame of several; a new one without.
-        before: instances of the series that come before.
+        before: instances of the series that come before, those of other frames.
         frames: time frames of the series.
     """
 

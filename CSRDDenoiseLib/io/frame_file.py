@@ -20,6 +20,7 @@ from nibabel import Nifti1Header
 from pydicom.uid import generate_uid
 
 from ..errors import InputError
+from .dicom_labels import write_labels
 from .dicom_write import write_dicom
 from .grid import Grid
 from .nifti_write import nifti_image, nifti_stream
@@ -124,19 +125,23 @@ class FrameWriter:
     def _write_dicom(self, store: FrameStore, folder: Path, name: str, unit: str) -> None:
         like, derived = self.target.like, derived_series(name, self.target.model)
         derived = replace(derived, series=generate_uid(), frames=store.count)
-        grid, before = Grid.of(like.image), 0
+        grid = Grid.of(like.image)
         folder.mkdir()
         for index, values in enumerate(store.frames()):
             part = folder / "frame"
             part.mkdir()
             of_frame = replace(like, header=replace(like.header, frame=index))
-            # 16-bit integers know no NaN
-            image = with_unit(grid.image(np.nan_to_num(values)), unit)
-            write_dicom(image, part, self.study.dicom or self.study.path, of_frame, replace(derived, before=before))
+            source, is_map = self.study.dicom or self.study.path, name == _LABELS
+            if is_map:
+                write_labels(grid.image(values), part, source, of_frame, replace(derived, before=index))
+            else:
+                # 16-bit integers know no NaN
+                image = with_unit(grid.image(np.nan_to_num(values)), unit)
+                write_dicom(image, part, source, of_frame, replace(derived, before=index * len(values)))
             for file in part.iterdir():
-                os.replace(file, folder / file.name)
+                # the Segmentations of all frames have one name
+                os.replace(file, folder / (f"{file.stem}{index + 1:04d}{file.suffix}" if is_map else file.name))
             part.rmdir()
-            before += len(values)
 
 
 def write_sidecar(entries: Mapping[str, Any], path: Path) -> None:

@@ -57,19 +57,25 @@ def late_frames(frames: Sequence[Frame]) -> tuple[int, ...]:
     return tuple(index for index, start in enumerate(known) if start >= middle) or (len(frames) - 1,)
 
 
-def mean_frame(read: Callable[[int], sitk.Image], indices: Sequence[int], frames: Sequence[Frame]) -> sitk.Image:
-    """Return the mean of frames, weighted by their durations where these are known; one frame is held at a time."""
+def frame_weights(indices: Sequence[int], frames: Sequence[Frame]) -> dict[int, float]:
+    """Return the share of each frame in their mean: by duration where all are known, else the same; the sum is 1."""
     durations = [frames[index].duration_s for index in indices]
     weights = [float(each) for each in durations if each and each > 0]
     if len(weights) < len(indices):
         weights = [1.0] * len(indices)
+    return {index: weight / sum(weights) for index, weight in zip(indices, weights)}
+
+
+def mean_frame(read: Callable[[int], sitk.Image], indices: Sequence[int], frames: Sequence[Frame]) -> sitk.Image:
+    """Return the mean of frames, weighted by their durations where these are known; one frame is held at a time."""
+    weights = frame_weights(indices, frames)
     first = read(indices[0])
-    total = sitk.GetArrayFromImage(first).astype(np.float64) * weights[0]
-    for index, weight in zip(indices[1:], weights[1:]):
+    total = sitk.GetArrayFromImage(first).astype(np.float64) * weights[indices[0]]
+    for index in indices[1:]:
         # the view does not keep its image alive
         image = read(index)
-        total += sitk.GetArrayViewFromImage(image) * weight
-    mean = Grid.of(first).image((total / sum(weights)).astype(np.float32))
+        total += sitk.GetArrayViewFromImage(image) * weights[index]
+    mean = Grid.of(first).image(total.astype(np.float32))
     for key in first.GetMetaDataKeys():
         mean.SetMetaData(key, first.GetMetaData(key))
     return mean
