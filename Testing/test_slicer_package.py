@@ -23,7 +23,10 @@ LEFT_OUT = ("research/*", "readers/*", "subjects/*")
 READING = tuple(f"readers/{name}.py" for name in ("__init__", "answers", "session", "study"))
 LEFT_OUT_COMMANDS = tuple(
     f"commands/{name}.py"
-    for name in ("simulate", "train", "evaluate", "calibrate", "benchmark", "demo", "readers", "pairs", "validate")
+    for name in (
+        *("simulate", "train", "evaluate", "calibrate", "benchmark", "demo", "readers"),
+        *("tables", "pairs", "validate"),
+    )
 )
 LIGHT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "CSRDDenoiseLib", "CSRDDenoiseModule"}
 S4EXT_KEYS = (

@@ -24,6 +24,7 @@ COMMANDS = {
     "denoise": ("denoise", "denoise a PET with its MR"),
     "demo": ("demo", "denoise the bundled example and compare it with the full dose"),
     "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
+    "pairs": ("pairs", "check a table of your own scans"),
     "train": ("train", "train a model"),
     "evaluate": ("evaluate", "compare a model with filters"),
     "calibrate": ("calibrate", "calibrate a model's uncertainty to its error"),

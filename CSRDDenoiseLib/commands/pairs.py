@@ -1,0 +1,73 @@
+"""``csrd-denoise pairs``: what is understood of a table of scans, and every problem in it, before any work."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from ..errors import InputError
+from ..findings import Finding, errors_of
+from ..sentences import CLI, sentence
+from ..subjects.judge import PairFacts, judge_row, judge_together
+from ..subjects.table import write_table
+from .tables import add_table, table_of
+
+DESCRIPTION = (
+    "Reads a table of pairs of a low and a full dose (or a BIDS dataset), looks at every image, and prints one line a "
+    "scan and every problem. Exit code 0: it can be used, perhaps with warnings; 2: it has errors."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("pairs", help="check a table of your own scans", description=DESCRIPTION)
+    add_table(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", type=Path, metavar="TABLE.tsv", help="write the table, for instance of --bids")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was understood; return 2 where there is an error."""
+    table = table_of(args)
+    if args.write:
+        if args.write.exists():
+            raise InputError(f"The table '{args.write}' exists already; choose another name.")
+        write_table(table, args.write)
+    judged = []
+    for row in table.rows:
+        # a row that names no pair, or a file that is not there, was found already
+        if row.low is None or row.full is None or not all(path.exists() for path in row.files.values()):
+            continue
+        judged.append(judge_row(row))
+        if not args.json:
+            print("\n".join(_lines(judged[-1])), flush=True)
+    findings = (*table.findings, *judge_together(judged))
+    wrong = [*errors_of(findings), *(found for each in judged for found in errors_of(each.findings))]
+    if args.json:
+        print(json.dumps(_as_dict(judged, findings), indent=1))
+    else:
+        print("\n".join([*(f"  {_named(found)}" for found in findings), _sum(table.subjects, judged, len(wrong))]))
+    return InputError.exit_code if wrong else 0
+
+
+def _lines(each: PairFacts) -> Iterator[str]:
+    yield each.line()
+    yield from (f"  {_named(found)}" for found in each.findings if sentence(found, CLI))
+
+
+def _named(found: Finding) -> str:
+    kind = "note" if not (found.is_warning or errors_of([found])) else found.severity.value
+    return f"{kind}: {sentence(found, CLI)}"
+
+
+def _sum(subjects: Sequence[str], judged: Sequence[PairFacts], wrong: int) -> str:
+    warned = sum(found.is_warning for each in judged for found in each.findings)
+    return f"{len(subjects)} subject(s), {len(judged)} pair(s) read, {wrong} error(s), {warned} warning(s)"
+
+
+def _as_dict(judged: Sequence[PairFacts], findings: Sequence[Finding]) -> dict[str, object]:
+    told = [{**found.as_dict(), "sentence": sentence(found, CLI)} for found in findings]
+    return {"pairs": [each.as_dict() for each in judged], "findings": told}

@@ -1,0 +1,196 @@
+"""What is wrong with pairs, seen in their images: place, scale, noise against the dose, MR, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..checks.alignment import check_alignment
+from ..checks.inputs import Judged, check_appearance
+from ..checks.noise import texture
+from ..errors import InputError
+from ..findings import Finding, error, errors_of, find, info, warning, warnings_of
+from ..io.grid import Grid
+from ..io.volume import units_of
+from ..prepare.align import to_model_grid
+from ..scan import Scan, find_head
+from ..sentences import CLI, sentence
+from .pair import MODEL_SPACING_MM, Pair, load_pair, share_by_noise, shift_mm
+from .table import Row
+
+SHIFT_LIMIT_MM = 2.0
+DOSE_FACTOR = 1.5
+"""How far the dose by the noise may be from the stated one; on simulated pairs it is within 1.2."""
+SCALE_FACTOR, IMPOSSIBLE_SCALE = 1.25, 2.0
+SWAPPED = 1.25
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What was understood of a row.
+
+    Attributes:
+        row: of the table.
+        facts: size, voxels, unit, MR, regions, lesions, ``counts_by_noise`` and so on, as plain JSON types.
+        findings: of the row.
+        checksums: column -> SHA-256.
+    """
+
+    row: Row
+    facts: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types."""
+        named = {name: getattr(self.row, name) for name in ("subject", "session", "replicate", "split", "line")}
+        dose = None if self.row.dose is None else str(self.row.dose)
+        files = {name: str(path) for name, path in self.row.files.items()}
+        findings = [
+            {**each.as_dict(), "sentence": sentence(each, CLI)} for each in self.findings if sentence(each, CLI)
+        ]
+        return {**named, "dose": dose, "files": files, **self.facts, "findings": findings}
+
+    def line(self) -> str:
+        """Return the row in one line."""
+        facts = self.facts
+        if not facts:
+            return f"{self.row.name}: cannot be used"
+        size, sides = " x ".join(map(str, facts["size"])), " x ".join(f"{side:.2f}" for side in facts["spacing_mm"])
+        parts = [f"{size} voxels of {sides} mm, {facts['unit']}"]
+        if facts["counts_by_noise"] is not None:
+            parts.append(f"counts by noise {facts['counts_by_noise']:.2g} of the full dose")
+        if facts["shift_mm"] is not None:
+            parts.append(f"shift {facts['shift_mm']:.1f} mm")
+        parts.append(f"MR {facts['mr'] or 'none'}")
+        parts += [f"{facts[name]} {name}" for name in ("regions", "lesions") if facts[name]]
+        parts += ["two halves"] if self.row.halves else []
+        return f"{self.row.name}: {', '.join(parts)}"
+
+
+def judge_row(row: Row) -> PairFacts:
+    """Read a row and judge it; what stands in the way is an error among its findings, nothing is raised."""
+    try:
+        return judge_pair(load_pair(row))
+    except InputError as problem:
+        return PairFacts(row, {}, (error("pair.unusable", name=row.name, reason=str(problem)),))
+
+
+def judge_pair(pair: Pair) -> PairFacts:
+    """Measure a pair and compare it with what its row says."""
+    low, full = (_scan(image) for image in (pair.low, pair.full))
+    for which, scan in (("low dose", low), ("full dose", full)):
+        if scan is None:
+            found = error("pair.no_head", which=which)
+            return PairFacts(pair.row, _facts(pair, None, None, ""), (*pair.findings, found), pair.checksums)
+    assert low is not None and full is not None
+    shift, share = shift_mm(pair), share_by_noise(pair)
+    alignment = () if pair.mr is None else check_alignment(pair.full, pair.mr)
+    verdict = find(alignment, "alignment")
+    findings = (
+        *pair.findings,
+        *warnings_of(check_appearance(Judged(pair.low, low), texture(low))),
+        *_judge_scale(low, full),
+        *_judge_noise(pair.row, share, low, full),
+        *_judge_shift(shift),
+        *alignment,
+        *_judge_halves(pair),
+        *_judge_lesions(pair),
+    )
+    facts = _facts(pair, shift, share, "not compared" if verdict is None and pair.mr is not None else "")
+    if verdict is not None:
+        facts["mr"] = verdict.statement
+    return PairFacts(pair.row, facts, findings, pair.checksums)
+
+
+def judge_together(judged: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Yield images that stand under two subjects by their content."""
+    owners: dict[str, Row] = {}
+    for each in judged:
+        for column in ("low", "full"):
+            digest = each.checksums.get(column)
+            owner = owners.setdefault(digest, each.row) if digest else each.row
+            if owner.subject != each.row.subject:
+                yield error("table.same_image", column=column, name=each.row.name, other=owner.name)
+
+
+def has_errors(judged: Sequence[PairFacts], findings: Sequence[Finding]) -> bool:
+    """Whether something stands in the way of using all rows."""
+    return bool(errors_of(findings)) or any(errors_of(each.findings) for each in judged)
+
+
+def _scan(image: Any) -> Optional[Scan]:
+    aligned = to_model_grid(image, None, MODEL_SPACING_MM)
+    scan = Scan(aligned.pet, aligned.grid)
+    try:
+        return scan if scan.head else None
+    except InputError:
+        return None
+
+
+def _facts(pair: Pair, shift: Optional[float], share: Optional[float], mr: str) -> dict[str, Any]:
+    grid = Grid.of(pair.low)
+    counted = {
+        name: 0 if labels is None else int(np.unique(labels[labels != 0]).size)
+        for name, labels in (("regions", pair.labels), ("lesions", pair.lesions))
+    }
+    return {
+        "size": list(grid.size),
+        "spacing_mm": [round(side, 4) for side in grid.spacing],
+        "unit": units_of(pair.low),
+        "mr": mr,
+        "shift_mm": None if shift is None else round(shift, 2),
+        "counts_by_noise": None if share is None else round(share, 4),
+        **counted,
+    }
+
+
+def _judge_scale(low: Scan, full: Scan) -> Iterator[Finding]:
+    ratio = low.brain_mean / full.brain_mean
+    beyond = max(ratio, 1 / ratio)
+    if beyond > SCALE_FACTOR:
+        make = error if beyond > IMPOSSIBLE_SCALE else warning
+        yield make("pair.scale", ratio=ratio)
+
+
+def _judge_noise(row: Row, share: Optional[float], low: Scan, full: Scan) -> Iterator[Finding]:
+    if share is None:
+        # the squared noise level is no measure of the counts, but good enough to tell which of the two has more
+        share, certain = (full.noise_level / low.noise_level) ** 2, False
+    else:
+        certain = True
+    if share > SWAPPED:
+        yield error("pair.swapped", share=share)
+    elif row.dose is not None and certain:
+        stated = float(row.dose)
+        factor = max(share / stated, stated / share)
+        make = warning if factor > DOSE_FACTOR else info
+        yield make(
+            "pair.dose_unlike" if factor > DOSE_FACTOR else "pair.dose", stated=stated, share=share, factor=factor
+        )
+
+
+def _judge_shift(shift: Optional[float]) -> Iterator[Finding]:
+    if shift is not None and shift > SHIFT_LIMIT_MM:
+        yield warning("pair.shifted", shift_mm=shift, limit_mm=SHIFT_LIMIT_MM)
+
+
+def _judge_halves(pair: Pair) -> Iterator[Finding]:
+    if not pair.halves:
+        return
+    means = [scan.brain_mean if scan else 0.0 for scan in map(_scan, (*pair.halves, pair.full))]
+    ratio = (means[0] + means[1]) / 2 / means[2]
+    if not 1 / SCALE_FACTOR < ratio < SCALE_FACTOR:
+        yield warning("pair.halves", ratio=ratio)
+
+
+def _judge_lesions(pair: Pair) -> Iterator[Finding]:
+    if pair.lesions is None:
+        return
+    head = find_head(sitk.GetArrayViewFromImage(pair.full), pair.full.GetSpacing()[::-1])
+    for label in np.unique(pair.lesions[pair.lesions != 0]):
+        if head is None or not head.mask[pair.lesions == label].any():
+            yield warning("pair.lesion_outside", label=int(label))

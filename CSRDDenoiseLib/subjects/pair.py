@@ -1,0 +1,183 @@
+"""A pair: low and full dose of one scan on the low dose's grid, with all that belongs to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..checks.counts import compare_counts
+from ..errors import InputError
+from ..findings import Finding, info, warning
+from ..io.grid import Grid, resample
+from ..io.read import read
+from ..io.record import describe_file
+from ..io.volume import UNKNOWN, ReadVolume
+from ..prepare.align import to_model_grid
+from ..prepare.motion import frame_motion
+from ..report.regions import check_labels, labels_on
+from ..request import check_gap, check_mr, check_pet
+from ..scan import Scan
+from .table import PAIR, Row
+
+INPUT_WORDS: Mapping[str, str] = {
+    "low": "low-dose PET",
+    "full": "full-dose PET",
+    "mr": "MR",
+    "labels": "label map",
+    "lesions": "label map of lesions",
+    "half_1": "first half",
+    "half_2": "second half",
+}
+"""Column of the table -> what messages call its image."""
+_READ_AS = {"low": "PET", "full": "PET", "half_1": "PET", "half_2": "PET", "mr": "MR"}
+GRID_TOLERANCE_MM = 0.01
+MODEL_SPACING_MM = 2.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row of the table with its images.
+
+    Attributes:
+        row: of the table.
+        low: as it was read; its grid is that of all the others but the MR.
+        full: the full dose on that grid.
+        full_as_read: the full dose on its own grid.
+        mr: on its own grid, or None.
+        labels: regions, whole numbers, (D, H, W) in the order of ``low``'s array, or None.
+        lesions: lesions, likewise; each label is one lesion.
+        halves: two images of half of the full dose's counts, or empty.
+        findings: of reading and pairing; what is wrong with the content is :mod:`.judge`'s to find.
+        checksums: column -> SHA-256 of the files it was read from.
+    """
+
+    row: Row
+    low: sitk.Image
+    full: sitk.Image
+    full_as_read: sitk.Image
+    mr: Optional[sitk.Image]
+    labels: Optional[np.ndarray]
+    lesions: Optional[np.ndarray]
+    halves: tuple[sitk.Image, ...]
+    findings: tuple[Finding, ...]
+    checksums: Mapping[str, str]
+
+
+def load_pair(row: Row) -> Pair:
+    """Read the images of a row, and hold them to each other.
+
+    A full dose on another grid is resampled to that of the low dose (linear), after a low-pass where voxels get larger.
+
+    Raises:
+        InputError: a file cannot be read or holds no such image; low and full differ in their units, do not overlap,
+            or are the same image.
+    """
+    volumes = {name: read(path, _READ_AS.get(name, INPUT_WORDS[name])) for name, path in row.files.items()}
+    absent = [name for name in PAIR if name not in volumes]
+    if absent:
+        raise InputError(f"The row {row.name} is no pair: it has no {INPUT_WORDS[absent[0]]}.")
+    pets, findings = _checked_pets(volumes)
+    low, full = pets["low"], on_grid(pets["full"], pets["low"])
+    if np.array_equal(sitk.GetArrayViewFromImage(low), sitk.GetArrayViewFromImage(full)):
+        raise InputError("Low and full dose are identical, voxel by voxel, so there is nothing to compare.")
+    mr = None
+    if "mr" in volumes:
+        mr, found = check_mr(volumes["mr"].image, low, False)
+        check_gap(low, mr)
+        findings += found
+    return Pair(
+        row=row,
+        low=low,
+        full=full,
+        full_as_read=pets["full"],
+        mr=mr,
+        labels=_labels(volumes.get("labels"), low),
+        lesions=_labels(volumes.get("lesions"), low),
+        halves=tuple(on_grid(pets[name], low) for name in ("half_1", "half_2") if name in pets),
+        findings=(*(finding for volume in volumes.values() for finding in volume.findings), *findings),
+        checksums={name: describe_file(row.files[name], volumes[name].header.files).sha256 for name in volumes},
+    )
+
+
+def on_grid(image: sitk.Image, like: sitk.Image) -> sitk.Image:
+    """Return an image on the grid of another, the very values where the two grids are one up to rounding.
+
+    Raises:
+        InputError: the two do not overlap.
+    """
+    own, grid = Grid.of(image), Grid.of(like)
+    if _is_one(own, grid):
+        image = sitk.Image(image)
+        image.CopyInformation(like)
+        return image
+    check_gap(like, image)
+    variance = [max(new**2 - old**2, 0) / 12 for old, new in zip(own.spacing, grid.spacing)]
+    calm = sitk.DiscreteGaussian(image, variance) if any(variance) else image
+    return resample(calm, grid, sitk.sitkLinear)
+
+
+def shift_mm(pair: Pair) -> Optional[float]:
+    """Measure how far the head in the full dose lies from that in the low dose; None where it is not certain."""
+    size = frame_motion(pair.low, pair.full)
+    return None if size is None else size.displacement_mm
+
+
+def share_by_noise(pair: Pair) -> Optional[float]:
+    """Estimate the dose fraction from the noise of low and full; None where they cannot be compared."""
+    aligned = to_model_grid(pair.low, None, MODEL_SPACING_MM)
+    scan = Scan(aligned.pet, aligned.grid)
+    return compare_counts(scan, pair.low.GetSpacing(), pair.full_as_read, MODEL_SPACING_MM)[1]
+
+
+def dose_of(pair: Pair) -> tuple[float, Finding]:
+    """Return the dose fraction that the table states, or else the one that the noise shows, and where it is from.
+
+    Raises:
+        InputError: the table states none, and the noise shows none between 0.01 and 0.9.
+    """
+    if pair.row.dose is not None:
+        return float(pair.row.dose), info("pair.dose_stated", dose=float(pair.row.dose))
+    share = share_by_noise(pair)
+    if share is None or not 0.01 <= share <= 0.9:
+        found = "none" if share is None else f"{share:.2g}"
+        raise InputError(
+            f"The table states no dose for {pair.row.name}, and the noise of low and full shows {found}; add "
+            "the column 'dose'."
+        )
+    return share, info("pair.dose_estimated", dose=round(share, 4))
+
+
+def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Image], tuple[Finding, ...]]:
+    pets: dict[str, sitk.Image] = {}
+    findings: tuple[Finding, ...] = ()
+    for name in ("low", "full", "half_1", "half_2"):
+        if name in volumes:
+            _check_units(volumes["low"], volumes[name], name)
+            pets[name], found = check_pet(volumes[name].image, False)
+            findings += found
+    own, other = Grid.of(pets["low"]), Grid.of(pets["full"])
+    if not _is_one(own, other):
+        sides = {"low_sides": list(own.spacing), "full_sides": list(other.spacing)}
+        findings += (warning("pair.resampled", **sides),)
+    return pets, findings
+
+
+def _is_one(one: Grid, other: Grid) -> bool:
+    return one.size == other.size and float(np.abs(one.corners() - other.corners()).max()) < GRID_TOLERANCE_MM
+
+
+def _check_units(low: ReadVolume, other: ReadVolume, name: str) -> None:
+    if UNKNOWN not in (low.unit, other.unit) and low.unit != other.unit:
+        raise InputError(
+            f"The low-dose PET is in {low.unit}, and the {INPUT_WORDS[name]} in {other.unit}; export both in one unit."
+        )
+
+
+def _labels(volume: Optional[ReadVolume], low: sitk.Image) -> Optional[np.ndarray]:
+    if volume is None:
+        return None
+    check_labels(volume.image, low)
+    return labels_on(volume.image, Grid.of(low))

@@ -1,0 +1,183 @@
+"""Pairs of a low and a full dose: what is found wrong in their images, and the command ``pairs``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pair_folder import row_of, write, write_rows, write_subject
+from study_folder import SCALE
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.subjects.judge import judge_row, judge_together
+from CSRDDenoiseLib.subjects.pair import dose_of, load_pair, share_by_noise
+from CSRDDenoiseLib.subjects.table import Row, read_table
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("own scans")
+    for number, name in enumerate(("A", "B")):
+        write_subject(folder, name, number)
+    return folder
+
+
+def rows_of(folder: Path, *rows: dict[str, str]) -> tuple[Row, ...]:
+    return read_table(write_rows(folder / "pairs.tsv", rows)).checked().rows
+
+
+def codes(row: Row) -> set[str]:
+    return {finding.code for finding in judge_row(row).findings if finding.severity.value != "info"}
+
+
+def changed(root: Path, folder: Path, name: str, change, **kwargs) -> Row:
+    """The row of subject A with one of its images changed."""
+    source = root / "A" / f"{name}.nii.gz"
+    image = sitk.ReadImage(str(source))
+    path = write(folder / f"{name}.nii.gz", change(sitk.GetArrayFromImage(image)), image)
+    column = {"low_dose_1_4": "low", "full_dose": "full", "t1": "mr", "regions": "labels", "lesions": "lesions"}[name]
+    row = {**row_of("A"), **{key: str(root / value) for key, value in row_of("A").items() if "/" in value}, **kwargs}
+    return rows_of(folder, {**row, "dose": "1/4", column: str(path)})[0]
+
+
+def test_pair_of_a_simulated_subject_is_understood(root):
+    (row,) = rows_of(root, row_of("A"))
+    judged = judge_row(row)
+    assert not codes(row) - {"alignment.doubtful", "head.small"}
+    assert judged.facts["regions"] == 2 and judged.facts["lesions"] == 2
+    assert judged.facts["shift_mm"] is None or judged.facts["shift_mm"] < 1
+    assert 0.25 / 1.3 < judged.facts["counts_by_noise"] < 0.25 * 1.3
+    assert "36 x 36 x 36" in judged.line()
+
+
+def test_dose_is_estimated_where_the_table_has_none(root):
+    (row,) = rows_of(root, row_of("A", dose="1/10", mr=None) | {"dose": ""})
+    dose, finding = dose_of(load_pair(row))
+    assert 0.1 / 1.4 < dose < 0.1 * 1.4 and finding.code == "pair.dose_estimated"
+    stated, finding = dose_of(load_pair(rows_of(root, row_of("A", dose="1/10"))[0]))
+    assert stated == float(Fraction(1, 10)) and finding.code == "pair.dose_stated"
+
+
+def test_stated_dose_that_the_noise_denies(root):
+    (row,) = rows_of(root, row_of("A") | {"dose": "1/20"})
+    assert "pair.dose_unlike" in codes(row)
+
+
+def test_low_and_full_swapped(root):
+    row = row_of("A")
+    (swapped,) = rows_of(root, row | {"low": row["full"], "full": row["low"]})
+    assert "pair.swapped" in codes(swapped)
+
+
+def test_low_and_full_identical(root, tmp_path):
+    shutil.copy(root / "A" / "full_dose.nii.gz", tmp_path / "copy.nii.gz")
+    (row,) = rows_of(root, row_of("A", low=str(tmp_path / "copy.nii.gz")))
+    (finding,) = judge_row(row).findings
+    assert finding.code == "pair.unusable" and "identical" in finding.values["reason"]
+
+
+def test_full_dose_on_another_grid_is_resampled(root, tmp_path):
+    image = sitk.ReadImage(str(root / "A" / "full_dose.nii.gz"))
+    finer = sitk.Resample(image, (72, 72, 36), sitk.Transform(), sitk.sitkLinear, (-1, -1, 0), (2, 2, 4))
+    sitk.WriteImage(finer, str(tmp_path / "finer.nii.gz"))
+    (row,) = rows_of(root, row_of("A", full=str(tmp_path / "finer.nii.gz")))
+    pair = load_pair(row)
+    assert pair.full.GetSize() == pair.low.GetSize() and "pair.resampled" in {each.code for each in pair.findings}
+    there, here = (sitk.GetArrayFromImage(each) for each in (image, pair.full))
+    white = sitk.GetArrayFromImage(sitk.ReadImage(str(root / "A" / "regions.nii.gz"))) == 20
+    assert abs(here[white].mean() / there[white].mean() - 1) < 0.02
+
+
+def test_shift_between_low_and_full_is_reported(root, tmp_path):
+    row = changed(root, tmp_path, "full_dose", lambda values: np.roll(values, 2, axis=2))
+    judged = judge_row(row)
+    assert "pair.shifted" in {each.code for each in judged.findings}
+    assert judged.facts["shift_mm"] == pytest.approx(8, abs=1.5)
+
+
+def test_low_dose_that_was_not_corrected_for_its_time(root, tmp_path):
+    assert "pair.scale" in codes(changed(root, tmp_path, "low_dose_1_4", lambda values: values / 4))
+
+
+def test_misaligned_mr(root, tmp_path):
+    found = codes(changed(root, tmp_path, "t1", lambda values: np.roll(values, 5, axis=1)))
+    assert found & {"alignment.misaligned", "alignment.doubtful"}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [(lambda values: np.zeros_like(values), "no label"), (lambda values: values + 0.5, "whole number")],
+)
+def test_label_map_that_is_none(root, tmp_path, change, word):
+    (finding,) = judge_row(changed(root, tmp_path, "regions", change)).findings
+    assert word in finding.values["reason"]
+
+
+def test_lesion_outside_of_the_head(root, tmp_path):
+    def in_the_corner(values: np.ndarray) -> np.ndarray:
+        values[0, 0, 0] = 7
+        return values
+
+    assert "pair.lesion_outside" in codes(changed(root, tmp_path, "lesions", in_the_corner))
+
+
+def test_units_of_low_and_full_differ(root, tmp_path):
+    for name, unit in (("low_dose_1_4", "Bq/mL"), ("full_dose", "SUV")):
+        shutil.copy(root / "A" / f"{name}.nii.gz", tmp_path / f"{name}.nii.gz")
+        (tmp_path / f"{name}.json").write_text(json.dumps({"Units": unit}))
+    (row,) = rows_of(tmp_path, {"subject": "A", "low": "low_dose_1_4.nii.gz", "full": "full_dose.nii.gz"})
+    with pytest.raises(InputError, match=r"Bq/mL.*SUV"):
+        load_pair(row)
+
+
+def test_one_image_under_two_subjects(root, tmp_path):
+    shutil.copy(root / "A" / "full_dose.nii.gz", tmp_path / "other.nii.gz")
+    rows = rows_of(root, row_of("A", mr=None), row_of("B", mr=None, full=str(tmp_path / "other.nii.gz")))
+    (finding,) = judge_together([judge_row(row) for row in rows])
+    assert finding.code == "table.same_image" and finding.values["other"].startswith("A")
+
+
+def test_full_dose_of_another_protocol_gives_no_counts(root, tmp_path):
+    image = sitk.ReadImage(str(root / "A" / "full_dose.nii.gz"))
+    finer = sitk.Resample(image, (72, 72, 72), sitk.Transform(), sitk.sitkLinear, (-1, -1, -1), (2, 2, 2))
+    sitk.WriteImage(finer, str(tmp_path / "finer.nii.gz"))
+    (row,) = rows_of(root, row_of("A", full=str(tmp_path / "finer.nii.gz"), dose="1/4"))
+    assert share_by_noise(load_pair(row)) is None
+
+
+def test_command_prints_a_line_a_scan_and_every_problem(root, capsys):
+    table = write_rows(root / "two.tsv", [row_of("A", mr=None), row_of("B", mr=None) | {"low": "B/none.nii.gz"}])
+    assert main(["pairs", str(table)]) == 2
+    printed = capsys.readouterr().out
+    assert "A, dose 1/4: 36 x 36 x 36" in printed and "none.nii.gz" in printed and "1 error(s)" in printed
+
+
+def test_command_gives_json_and_writes_a_table(root, tmp_path, capsys):
+    table = write_rows(root / "one.tsv", [row_of("A", mr=None)])
+    assert main(["pairs", str(table), "--json", "--write", str(tmp_path / "again.tsv")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pairs"][0]["subject"] == "A" and told["findings"] == []
+    assert read_table(tmp_path / "again.tsv").checked().rows[0].dose == Fraction(1, 4)
+    assert main(["pairs", str(table), "--write", str(tmp_path / "again.tsv")]) == 2
+    assert main(["pairs"]) == 2
+
+
+def test_command_takes_a_bids_dataset(root, tmp_path, capsys):
+    folder = tmp_path / "sub-01" / "pet"
+    folder.mkdir(parents=True)
+    for rec, name in (("low", "low_dose_1_4"), ("full", "full_dose")):
+        shutil.copy(root / "A" / f"{name}.nii.gz", folder / f"sub-01_rec-{rec}_pet.nii.gz")
+    assert main(["pairs", "--bids", str(tmp_path), "--low", "rec-low=1/4", "--full", "rec-full"]) == 0
+    assert "01, dose 1/4" in capsys.readouterr().out
+    assert main(["pairs", "--bids", str(tmp_path), "--low", "rec-low"]) == 2
+
+
+def test_scale_of_the_fixture_is_kept(root):
+    (row,) = rows_of(root, row_of("A"))
+    assert sitk.GetArrayViewFromImage(load_pair(row).full).max() > SCALE
