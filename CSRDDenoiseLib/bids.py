@@ -24,7 +24,7 @@ from .progress import ProgressCallback
 from .request import FileRequest
 from .result import DenoiseResult
 from .sentences import CLI
-from .settings import DenoiseSettings
+from .settings import DenoiseSettings, checked
 
 SPEC: Any = json.loads(Path(__file__).with_name("bids_outputs.json").read_text(encoding="utf-8"))
 _SUFFIX = "_pet"
@@ -121,7 +121,7 @@ def denoise_bids(
         InputError: as :func:`find_pets`; the model cannot be used.
         Cancelled: ``progress`` returned False; what is complete stays.
     """
-    settings, failed = settings or DenoiseSettings(), []
+    settings, failed = checked(settings), []
     pets = find_pets(root.resolve(), participants)
     loaded = load_checked(model, settings, with_mr=any(pet.mr for pet in pets))
     _describe(root.resolve())

@@ -10,15 +10,19 @@ import dataclasses
 import difflib
 import functools
 import math
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence, TypeVar, Union, get_args, get_origin
+from typing import Any, Iterator, Mapping, Optional, Sequence, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import CSRDError, InputError
-from .limits import one_line, shown
+from .limits import Between, limits_in, one_line, shown
 
 T = TypeVar("T")
 Steps = tuple[Union[str, int], ...]
+INFINITE = "inf"
+"""Infinity as JSON has it, which has no such number."""
 _WORDS = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text", Path: "a path"}
+_CLASSES: dict[type, type] = {int: Integral}
 
 
 def structure(values: Any, kind: type[T], where: str, error: type[CSRDError] = InputError, text: bool = False) -> T:
@@ -178,9 +182,16 @@ def _mapping_hook(converter: Any, kind: Any) -> Any:
 
 
 def _class_hook(converter: Any, kind: Any) -> Any:
-    from cattrs.gen import make_dict_structure_fn
+    from cattrs.gen import make_dict_structure_fn, override
 
-    inner = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+    # cattrs looks at the types of fields alone, not at the limits inside an Optional
+    hints = get_type_hints(kind, include_extras=True)
+    hooks: dict[str, Any] = {
+        name: override(struct_hook=_number_or_infinity) for name, hint in hints.items() if _may_be_infinite(hint)
+    }
+    inner = make_dict_structure_fn(
+        kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **hooks
+    )
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -192,17 +203,28 @@ def _class_hook(converter: Any, kind: Any) -> Any:
 
 def _strict(kind: type) -> Any:
     def hook(value: Any, _: Any) -> Any:
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        if not isinstance(value, _CLASSES.get(kind, kind)) or (kind is int and isinstance(value, bool)):
             raise ValueError(f"not {_WORDS[kind]}")
-        return value
+        return kind(value)
 
     return hook
 
 
 def _number(value: Any, _: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(float(value)):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
         raise ValueError("not a number")
     return float(value)
+
+
+def _may_be_infinite(hint: Any) -> bool:
+    """Whether the limits of a number, which may be optional, have infinity inside."""
+    return any(isinstance(limit, Between) and limit.high == math.inf for limit in limits_in(hint))
+
+
+def _number_or_infinity(value: Any, kind: Any) -> Optional[float]:
+    if value is None and type(None) in get_args(kind):
+        return None
+    return math.inf if value in (INFINITE, math.inf) else _number(value, kind)
 
 
 def _text_or_number(value: Any, kind: Any) -> float:

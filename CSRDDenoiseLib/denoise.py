@@ -25,7 +25,7 @@ from .report.run import RunImages
 from .request import INPUT_NAMES, FileRequest, check_model, check_request, check_residual
 from .result import DenoiseResult
 from .sentences import PYTHON
-from .settings import DenoiseSettings
+from .settings import DenoiseSettings, checked
 from .stages import Job, Prepared, assess, choose_keeping, job_of, make_record, prepare, record_of_files, restore_run
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
@@ -56,7 +56,7 @@ def denoise(
         InputError: the input, the settings or the model cannot be used; the message says why.
         Cancelled: ``progress`` returned False.
     """
-    settings = settings or DenoiseSettings()
+    settings = checked(settings)
     stages = Stages(Reporter(progress, shares_of(settings.evaluations)))
     images = {"pet": pet, "mr": mr, "full_dose_reference": full_dose_reference}
     job = job_of(load_checked(model, settings, with_mr=mr is not None), settings, stages)
@@ -79,7 +79,7 @@ def denoise_files(
         InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.
         Cancelled: ``progress`` returned False; nothing is written.
     """
-    settings = settings or DenoiseSettings()
+    settings = checked(settings)
     if request.frames:
         raise InputError("Frames are chosen from a dynamic PET, which denoise_dynamic takes.")
     check_request(request, settings)

@@ -40,7 +40,7 @@ from .report.regions import check_labels
 from .report.study import StudyImages, StudyWatch, study_page
 from .request import INPUT_NAMES, FileRequest, check_request, is_same
 from .sentences import PYTHON
-from .settings import DenoiseSettings
+from .settings import DenoiseSettings, checked
 from .stages import Images, Job, Placed, job_of, place, prepare_frame
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
@@ -92,7 +92,7 @@ def denoise_dynamic(
         InputError: invalid requests, or no frame that can be denoised. Nothing is written then.
         Cancelled: ``progress`` returned False; nothing is written.
     """
-    settings = settings or DenoiseSettings()
+    settings = checked(settings)
     _check(request, settings)
     study = open_study(request.pet)
     if len(study.frames) < 2:

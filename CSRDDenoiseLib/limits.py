@@ -6,6 +6,7 @@ A dataclass calls :func:`check_limits` from ``__post_init__``, so that they hold
 from __future__ import annotations
 
 import functools
+import math
 import reprlib
 from dataclasses import dataclass
 from typing import Any, Iterator, Union, get_args, get_origin, get_type_hints
@@ -15,22 +16,32 @@ from .errors import CSRDError, InputError
 
 @dataclass(frozen=True)
 class Between:
-    """A number, or every number of a list, lies between two bounds; ``above`` leaves the lower one out."""
+    """A number, or every number of a list, lies between two bounds.
+
+    Attributes:
+        low, high: the bounds; an infinite ``high`` is none.
+        above, below: leave the lower, or the upper, bound out.
+    """
 
     low: float
     high: float
     above: bool = False
+    below: bool = False
 
     def holds(self, value: Any) -> bool:
         """Whether a number, or every number of a list, is inside."""
         if isinstance(value, (tuple, list)):
             return all(map(self.holds, value))
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        high_enough = self.low < value if self.above else self.low <= value
+        return high_enough and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
-        if self.above:
-            return f"must be greater than {self.low:g} and at most {self.high:g}"
-        return f"must lie between {self.low:g} and {self.high:g}"
+        if self.high == math.inf:
+            return f"must be {'greater than' if self.above else 'at least'} {self.low:g}"
+        if not self.above and not self.below:
+            return f"must lie between {self.low:g} and {self.high:g}"
+        low, high = "greater than" if self.above else "at least", "less than" if self.below else "at most"
+        return f"must be {low} {self.low:g} and {high} {self.high:g}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ def check_limits(instance: Any, where: str, error: type[CSRDError] = InputError)
     for name, limits in _limits_of(kind).items():
         value = getattr(instance, name)
         for limit in limits:
-            if value is not None and not limit.holds(value):
+            if value is not None and not _holds(limit, value):
                 raise error(f"{where}: '{name}' is {shown(value)}; it {limit}.")
 
 
@@ -104,16 +115,24 @@ def one_line(text: Any) -> str:
     return " ".join(str(text).split())[:300]
 
 
+def _holds(limit: Any, value: Any) -> bool:
+    try:
+        return limit.holds(value)
+    except TypeError:
+        # of another type, made in code
+        return False
+
+
 @functools.cache
 def _limits_of(kind: type) -> dict[str, tuple[Any, ...]]:
     hints = get_type_hints(kind, include_extras=True)
-    return {name: found for name, hint in hints.items() if (found := tuple(_limits_in(hint)))}
+    return {name: found for name, hint in hints.items() if (found := tuple(limits_in(hint)))}
 
 
-def _limits_in(hint: Any) -> Iterator[Any]:
+def limits_in(hint: Any) -> Iterator[Any]:
     """The limits of an annotation, also inside Optional."""
     known = (Between, Length, Rising, OneOf)
     yield from (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, known))
     if get_origin(hint) is Union:
         for item in get_args(hint):
-            yield from _limits_in(item)
+            yield from limits_in(item)

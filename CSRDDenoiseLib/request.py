@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,6 +20,7 @@ from .io.grid import Grid
 from .io.outputs import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, check_format, is_dicom_folder
 from .io.read import check_readable, is_dicom_path
 from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
+from .limits import OneOf, check_limits
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class FileRequest:
     labels: Optional[Path] = None
     support: Optional[Path] = None
     full_dose_reference: Optional[Path] = None
-    output_unit: str = SAME
-    format: Optional[str] = None
+    output_unit: Annotated[str, OneOf(OUTPUT_UNITS)] = SAME
+    format: Optional[Annotated[str, OneOf(OUTPUT_FORMATS)]] = None
     bare: Optional[Path] = None
     frames: Optional[str] = None
 
@@ -75,6 +76,7 @@ class FileRequest:
         for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
+        check_limits(self, "The request")
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -113,11 +115,6 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
         check_readable(path, INPUT_NAMES[name])
     if request.mr and is_same(request.pet, request.mr):
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
-    if request.output_unit not in OUTPUT_UNITS or request.format not in (None, *OUTPUT_FORMATS):
-        raise InputError(
-            f"The output unit '{request.output_unit}' or the format '{request.format}' is not known: units are "
-            f"{', '.join(OUTPUT_UNITS)}, formats {', '.join(OUTPUT_FORMATS)} or none."
-        )
     for name, path in request.volumes.items():
         check_format(path, name, is_dicom_path(request.pet), request.format is not None)
     check_register(settings, with_mr=request.mr is not None)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import reprlib
-from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
-from typing import Any, Optional, Union
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Optional, Union
 
-from .configuration import unknown_key
+from .configuration import INFINITE, structure
 from .errors import InputError
+from .limits import Between, OneOf, check_limits
 
 SAMPLERS = ("dpmpp", "heun", "mean")
 ESTIMATES = ("mean", "samples")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-INFINITE = "inf"
 MAX_OVERLAP = 0.9
-MAX_STEPS, MAX_SAMPLES = 1000, 1_000_000
-_KINDS = {"str": (str, "a text"), "int": (Integral, "a whole number"), "float": (Real, "a finite number")}
+MAX_STEPS, MAX_SAMPLES, MAX_SIDE = 1000, 1_000_000, 100_000
+_WHERE = "The settings"
 
 
 @dataclass(frozen=True)
@@ -69,69 +67,24 @@ class DenoiseSettings:
         whole_field: denoise all that stands out in the PET; otherwise only the head of a longer body.
     """
 
-    sampler: str = "dpmpp"
-    steps: int = 3
-    samples: int = 2
-    estimate: str = "mean"
-    churn: float = 0.0
-    keep_above_mm: Optional[float] = None
-    dose: Optional[float] = None
-    overlap: float = 0.25
-    patch_size: Optional[Union[int, tuple[int, int, int]]] = None
-    seed: int = 0
+    sampler: Annotated[str, OneOf(SAMPLERS)] = "dpmpp"
+    steps: Annotated[int, Between(1, MAX_STEPS)] = 3
+    samples: Annotated[int, Between(1, MAX_SAMPLES)] = 2
+    estimate: Annotated[str, OneOf(ESTIMATES)] = "mean"
+    churn: Annotated[float, Between(0, 1e9)] = 0.0
+    keep_above_mm: Optional[Annotated[float, Between(0, math.inf)]] = None
+    dose: Optional[Annotated[float, Between(0, 1, above=True, below=True)]] = None
+    overlap: Annotated[float, Between(0, MAX_OVERLAP)] = 0.25
+    patch_size: Annotated[Optional[Union[int, tuple[int, int, int]]], Between(1, MAX_SIDE)] = None
+    seed: Annotated[int, Between(0, 2**63 - 1)] = 0
     device: str = "auto"
-    precision: str = "auto"
+    precision: Annotated[str, OneOf(PRECISIONS)] = "auto"
     nan_to_zero: bool = False
     register: bool = False
     whole_field: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.patch_size, list):
-            object.__setattr__(self, "patch_size", tuple(self.patch_size))
-        if self.keep_above_mm == INFINITE:  # type: ignore[comparison-overlap]  # as a record has it
-            object.__setattr__(self, "keep_above_mm", math.inf)
-        self._check_types()
-        if self.sampler not in SAMPLERS:
-            raise InputError(f"Sampler '{self.sampler}' is not known; choose one of {', '.join(SAMPLERS)}.")
-        if self.estimate not in ESTIMATES:
-            raise InputError(f"Estimate '{self.estimate}' is not known; choose one of {', '.join(ESTIMATES)}.")
-        if not 1 <= self.steps <= MAX_STEPS:
-            raise InputError(f"The number of steps is {self.steps}; it must lie between 1 and {MAX_STEPS}.")
-        if not 1 <= self.samples <= MAX_SAMPLES:
-            raise InputError(f"The number of samples is {self.samples}; it must lie between 1 and {MAX_SAMPLES}.")
-        if not 0 <= self.overlap <= MAX_OVERLAP:
-            raise InputError(f"The patch overlap is {self.overlap:g}; it must lie between 0 and {MAX_OVERLAP}.")
-        if self.patch_sides is not None and min(self.patch_sides) < 1:
-            raise InputError(f"The patch size is {self.patch_size}; it must be a positive number of voxels.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"Precision '{self.precision}' is not known; choose one of {', '.join(PRECISIONS)}.")
-        if self.keep_above_mm is not None and self.keep_above_mm < 0:
-            raise InputError(f"What to keep begins at {self.keep_above_mm:g} mm; it must be 0 or more.")
-        if self.dose is not None and not 0 < self.dose < 1:
-            raise InputError(f"The dose is {self.dose:g}; it must be a fraction of the full dose, between 0 and 1.")
-        if self.churn < 0:
-            raise InputError(f"The churn is {self.churn:g}; it must be 0 or more.")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"The seed is {self.seed}; it must lie between 0 and 2^63 - 1.")
-
-    def _check_types(self) -> None:
-        """Settings come from JSON and from consoles too, where nothing else looks at types."""
-        if self.patch_size is not None and not _are_sides(self.patch_size):
-            raise InputError(
-                f"The setting 'patch_size' has the wrong type: {reprlib.repr(self.patch_size)} is not a whole number "
-                "or three of them."
-            )
-        for each in fields(self):
-            value, name = getattr(self, each.name), str(each.type)
-            if each.name == "patch_size" or (value is None and name.startswith("Optional")):
-                continue
-            if each.name == "keep_above_mm" and value == math.inf:
-                continue
-            name = name.replace("Optional[", "").rstrip("]")
-            kind, words = _KINDS.get(name, (bool, "true or false"))
-            good = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
-            if not good or (kind is Real and not math.isfinite(value)):
-                raise InputError(f"The setting '{each.name}' has the wrong type: {reprlib.repr(value)} is not {words}.")
+        check_limits(self, _WHERE)
 
     @property
     def patch_sides(self) -> Optional[tuple[int, int, int]]:
@@ -167,11 +120,6 @@ def _plain_number(value: Optional[float]) -> Optional[Union[float, str]]:
     return INFINITE if value == math.inf else value
 
 
-def _are_sides(value: Any) -> bool:
-    sides = value if isinstance(value, tuple) and len(value) == 3 else (value,)
-    return all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
-
-
 PRESETS = {
     "fast": DenoiseSettings(sampler="mean", steps=1, samples=1),
     "balanced": DenoiseSettings(sampler="dpmpp", steps=3, samples=2),
@@ -197,13 +145,16 @@ def settings_from_fields(values: Any) -> DenoiseSettings:
     Raises:
         InputError: a name is not known, or a value has the wrong type or is out of range.
     """
-    if not isinstance(values, dict):
-        raise InputError(f"The settings are {values!r}; they must be an object of names and values.")
-    known = list(DenoiseSettings.__dataclass_fields__)
-    unknown = next((name for name in values if name not in known), None)
-    if unknown is not None:
-        raise InputError(unknown_key(str(unknown), known, "The settings"))
-    try:
-        return DenoiseSettings(**values)
-    except TypeError as error:
-        raise InputError(f"A setting has a value of the wrong type: {error}.") from error
+    return structure(values, DenoiseSettings, _WHERE)
+
+
+def checked(settings: Optional[DenoiseSettings]) -> DenoiseSettings:
+    """Return settings with every value of the type that its field has; the defaults where none are given.
+
+    Making settings needs no other package, so that the Slicer panel works before packages are installed. A run
+    begins with this.
+
+    Raises:
+        InputError: a value has the wrong type.
+    """
+    return settings_from_fields({} if settings is None else settings.as_dict())

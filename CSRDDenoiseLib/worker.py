@@ -3,19 +3,16 @@
 ``python -m CSRDDenoiseLib.worker`` reads one JSON object a line from standard input and writes one a line to standard
 output; the Slicer module talks to it so that Slicer never waits and no crash of the heavy work reaches it.
 
-Requests (``id`` is chosen by the caller and comes back with every answer):
+A request has a ``command``, an ``id`` that the caller chooses and every answer repeats, and the fields of a class in
+:mod:`CSRDDenoiseLib.messages`, by which cattrs checks it:
 
 =============  =======================================================================================
-``denoise``    ``pet``, ``output`` (paths), optional ``mr``, ``full_dose_reference``, ``difference``,
-               ``uncertainty``, ``support``, ``bare`` (paths), ``model`` (name or folder), ``settings`` (fields of
-               :class:`~CSRDDenoiseLib.settings.DenoiseSettings`)
-``report``     ``pet``, ``denoised``, ``output`` (paths), ``provenance`` (the record of the run), optional ``mr``,
-               ``uncertainty``, ``labels`` (paths): write the quality report, one HTML page
-``keep``       ``pet``, ``bare``, ``output``, ``difference`` (paths), ``keep_above_mm``: recompute a result for another
-               width, without the model
-``compare``    ``pet``, ``denoised``, ``full`` (paths), optional ``labels`` (path): measure both against the full dose
-``estimate``   ``model``, ``device``: time one evaluation of the network
-``info``       devices and versions
+``denoise``    :class:`~CSRDDenoiseLib.messages.DenoiseMessage`: denoise files
+``report``     :class:`~CSRDDenoiseLib.messages.ReportMessage`: write the quality report of a run
+``keep``       :class:`~CSRDDenoiseLib.messages.KeepMessage`: recompute a result for another width
+``compare``    :class:`~CSRDDenoiseLib.messages.CompareMessage`: measure a result against the full dose
+``estimate``   :class:`~CSRDDenoiseLib.messages.EstimateMessage`: time one evaluation of the network
+``info``       :class:`~CSRDDenoiseLib.messages.InfoMessage`: devices and versions
 ``cancel``     stop the request of that ``id``
 =============  =======================================================================================
 
@@ -34,13 +31,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, BinaryIO, Callable, Optional
+from dataclasses import dataclass
+from typing import Annotated, Any, BinaryIO, Callable, Optional, Union
 
+from .configuration import structure
 from .errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
+from .limits import OneOf, check_limits
 from .progress import Progress, ProgressCallback
 from .sentences import SLICER, error_sentence, sentences
-from .settings import settings_from_fields
 
 SECONDS_TO_STOP = 2.0
 TIMED_SIDE = 48
@@ -48,10 +46,21 @@ TIMED_SIDE = 48
 SHARE_OF_NORMALISING = 0.5
 WORK = ("denoise", "keep", "report", "compare", "estimate", "info")
 CANCEL = "cancel"
-# a panel of before the rename
-_FORMER_NAMES = {"calibrate": "estimate"}
+_WHERE = "The request"
 
 Send = Callable[[dict[str, Any]], None]
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Address:
+    """What every request has: what to do, and how its answers are marked."""
+
+    command: Annotated[str, OneOf((*WORK, CANCEL))]
+    id: Optional[Union[int, str]] = None
+
+    def __post_init__(self) -> None:
+        check_limits(self, _WHERE)
 
 
 class Channel:
@@ -78,8 +87,8 @@ class Worker:
     def __init__(self, send: Send, engine: Engine):
         self._send = send
         self._engine = engine
-        self._waiting: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
-        self._cancelled: set[Any] = set()
+        self._waiting: queue.Queue[Optional[tuple[Address, Fields]]] = queue.Queue()
+        self._cancelled: set[Union[int, str, None]] = set()
         self._closing = threading.Event()
 
     def listen(self, lines: Iterable[bytes]) -> None:
@@ -96,27 +105,22 @@ class Worker:
             request = self._waiting.get()
             if request is None or self._closing.is_set():
                 return
-            self._answer(request)
-            self._cancelled.discard(request.get("id"))
+            self._answer(*request)
+            self._cancelled.discard(request[0].id)
 
     def _accept(self, line: bytes) -> None:
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict) or request.get("command") not in (*WORK, CANCEL, *_FORMER_NAMES):
-                raise InputError(f"A request is a JSON object whose 'command' is one of {', '.join((*WORK, CANCEL))}.")
-        except (ValueError, RecursionError) as error:
-            self._send(error_message(None, InputError(f"The line is not JSON: {error}.")))
+            address, values = _opened(line)
         except InputError as error:
             self._send(error_message(None, error))
+            return
+        if address.command == CANCEL:
+            self._cancelled.add(address.id)
         else:
-            request["command"] = _FORMER_NAMES.get(request["command"], request["command"])
-            if request["command"] == CANCEL:
-                self._cancelled.add(request.get("id"))
-            else:
-                self._waiting.put(request)
+            self._waiting.put((address, values))
 
-    def _answer(self, request: dict[str, Any]) -> None:
-        identity = request.get("id")
+    def _answer(self, address: Address, values: Fields) -> None:
+        identity = address.id
 
         def report(progress: Progress) -> bool:
             self._send({"event": "progress", "id": identity, **progress.as_dict()})
@@ -125,10 +129,26 @@ class Worker:
         try:
             if identity in self._cancelled:
                 raise Cancelled("Cancelled. Nothing was written.")
-            answer = getattr(self._engine, request["command"])(request, report)
+            answer = getattr(self._engine, address.command)(values, report)
             self._send({"event": "result", "id": identity, **answer})
         except Exception as error:
             self._send(error_message(identity, error))
+
+
+def _opened(line: bytes) -> tuple[Address, Fields]:
+    """Return where a request goes, and its other fields.
+
+    Raises:
+        InputError: it is no JSON object with a known command.
+    """
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The line is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"A request is a JSON object whose 'command' is one of {', '.join((*WORK, CANCEL))}.")
+    head = {name: values.pop(name) for name in ("command", "id") if name in values}
+    return structure(head, Address, _WHERE), values
 
 
 def error_message(identity: Any, error: Exception) -> dict[str, Any]:
@@ -151,18 +171,16 @@ class Engine:
         self._key: Optional[tuple[str, str]] = None
         self._model: Any = None
 
-    def denoise(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+    def denoise(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Denoise files; answer with the record, the findings and the summary of what changed."""
-        settings = settings_from_fields(request.get("settings", {}))
-        _require_paths(request, "pet", "output")
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
-        from .denoise import FileRequest, denoise_files
+        from .denoise import denoise_files
+        from .messages import DenoiseMessage
         from .report.summary import summarise_change
 
-        names = ("pet", "mr", "full_dose_reference", "output", "difference", "uncertainty", "support", "bare")
-        paths: dict[str, Any] = {name: request.get(name) for name in names}
-        files = FileRequest(**paths, overwrite=True)
-        result = denoise_files(files, settings, self._loaded(request, settings.device), report)
+        request = structure(values, DenoiseMessage, _WHERE)
+        model = self._loaded(request.model, request.settings.device)
+        result = denoise_files(request, request.settings, model, report)
         return {
             "provenance": result.provenance,
             "findings": [finding.as_dict() for finding in result.findings],
@@ -170,71 +188,74 @@ class Engine:
             "summary": summarise_change(result.denoised, result.difference).as_dict(),
         }
 
-    def report(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+    def report(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Write the report of a run that is over; answer with its path."""
-        _require_paths(request, "pet", "denoised", "output")
         report(Progress("report", 0, 1, 0.0, message="loading the libraries"))
         from .io.read import read_volume
         from .io.write import all_or_nothing
+        from .messages import ReportMessage
         from .report.facts import facts_of_message
         from .report.report import check_unmoved, report_page
         from .report.run import RunImages
 
+        request = structure(values, ReportMessage, _WHERE)
         names = ("pet", "denoised", "mr", "uncertainty", "labels")
-        images = {name: read_volume(request[name], name) for name in names if request.get(name)}
-        facts = facts_of_message(request.get("provenance") or {})
+        images = {name: read_volume(getattr(request, name), name) for name in names if getattr(request, name)}
+        facts = facts_of_message(request.provenance or {})
         check_unmoved(images, facts)
-        path = Path(request["output"])
-        with all_or_nothing([path]) as temporary:
-            temporary[path].write_text(report_page(RunImages(**images), facts), encoding="utf-8")
-        return {"path": str(path)}
+        with all_or_nothing([request.output]) as temporary:
+            temporary[request.output].write_text(report_page(RunImages(**images), facts), encoding="utf-8")
+        return {"path": str(request.output)}
 
-    def keep(self, request: dict[str, Any], _report: ProgressCallback) -> dict[str, Any]:
+    def keep(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
         """Combine a PET and the model's bare estimate for another ``keep_above_mm``; answer with what changed."""
-        _require_paths(request, "pet", "bare", "output", "difference")
         import SimpleITK as sitk
 
         from .io.read import read_volume
+        from .messages import KeepMessage
         from .report.summary import summarise_change
         from .restore import Keeping, keep_above
 
-        width = float(request.get("keep_above_mm", 0.0))
-        pet, bare = (read_volume(request[name], name) for name in ("pet", "bare"))
-        denoised = keep_above(pet, bare, width)
+        request = structure(values, KeepMessage, _WHERE)
+        pet, bare = read_volume(request.pet, "pet"), read_volume(request.bare, "bare")
+        denoised = keep_above(pet, bare, request.keep_above_mm)
         difference = denoised - pet
         # read once by the one who asked, from the folder that goes with it: compressing would take the longest
-        for name, image in (("output", denoised), ("difference", difference)):
-            sitk.WriteImage(image, request[name], False)
+        for path, image in ((request.output, denoised), (request.difference, difference)):
+            sitk.WriteImage(image, str(path), False)
         return {
-            "keep_above_mm": width,
-            "finding": Keeping(width, 0.0, pet.GetSpacing(), chosen=True).finding.as_dict(),
+            "keep_above_mm": request.keep_above_mm,
+            "finding": Keeping(request.keep_above_mm, 0.0, pet.GetSpacing(), chosen=True).finding.as_dict(),
             "summary": summarise_change(denoised, difference).as_dict(),
         }
 
-    def compare(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+    def compare(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Measure a PET and its denoised volume against the full dose; answer with the scores and the regions."""
-        _require_paths(request, "pet", "denoised", "full")
         report(Progress("compare", 0, 1, 0.0))
         from .full_dose import compare_with_full_dose
         from .io.read import read, read_volume
+        from .messages import CompareMessage
 
-        images = {name: read(request[name], name) for name in ("pet", "denoised")}
-        labels = read_volume(request["labels"], "label map") if request.get("labels") else None
-        return compare_with_full_dose(images, read(request["full"], "full-dose volume"), labels).as_dict()
+        request = structure(values, CompareMessage, _WHERE)
+        images = {name: read(getattr(request, name), name) for name in ("pet", "denoised")}
+        labels = read_volume(request.labels, "label map") if request.labels else None
+        return compare_with_full_dose(images, read(request.full, "full-dose volume"), labels).as_dict()
 
-    def estimate(self, request: dict[str, Any], report: ProgressCallback) -> dict[str, Any]:
+    def estimate(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
         from .devices import choose_device
         from .infer.cost import BYTES_PER_FIELD_VOXEL
         from .infer.memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
+        from .messages import EstimateMessage
+        from .model.bundle import DEFAULT_MODEL
         from .scan import measure_normalising
 
+        request = structure(values, EstimateMessage, _WHERE)
         report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
-        device = str(request.get("device", "auto"))
-        model = self._loaded(request, device)
+        model = self._loaded(request.model, request.device)
         return {
-            "device": device,
-            "model": _model_of(request),
+            "device": request.device,
+            "model": request.model or DEFAULT_MODEL,
             "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
             "voxels_per_second": measure_speed(model, TIMED_SIDE),
             "seconds_per_field_voxel": measure_normalising(TIMED_SIDE) / SHARE_OF_NORMALISING,
@@ -242,35 +263,25 @@ class Engine:
             "bytes_per_state_voxel": 4 * STATE_VOLUMES,
             "bytes_per_field_voxel": BYTES_PER_FIELD_VOXEL,
             "bytes_resident": resident_bytes(),
-            "bytes_for_evaluation": memory_budget(choose_device(device), 0),
+            "bytes_for_evaluation": memory_budget(choose_device(request.device), 0),
         }
 
-    def info(self, _request: dict[str, Any], _report: ProgressCallback) -> dict[str, Any]:
+    def info(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
         """Answer with the devices of this machine."""
         from .devices import list_devices
+        from .messages import InfoMessage
 
+        structure(values, InfoMessage, _WHERE)
         return {"devices": [device.as_dict() for device in list_devices()]}
 
-    def _loaded(self, request: dict[str, Any], device: str) -> Any:
-        from .model.bundle import load_model
+    def _loaded(self, model: Optional[str], device: str) -> Any:
+        from .model.bundle import DEFAULT_MODEL, load_model
 
-        key = (_model_of(request), device)
+        key = (model or DEFAULT_MODEL, device)
         if key != self._key:
             self._model, self._key = None, None
             self._model, self._key = load_model(*key), key
         return self._model
-
-
-def _require_paths(request: dict[str, Any], *names: str) -> None:
-    for name in names:
-        if not isinstance(request.get(name), str):
-            raise InputError(f"The request has no '{name}'; it must be the path of a file.")
-
-
-def _model_of(request: dict[str, Any]) -> str:
-    from .model.bundle import DEFAULT_MODEL
-
-    return str(request.get("model") or DEFAULT_MODEL)
 
 
 def _end_soon() -> None:

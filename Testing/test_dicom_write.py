@@ -345,7 +345,7 @@ REFERENCE = DATA / "cases" / "reference" / "pet.nii.gz"
         (REFERENCE, {"output": "out.nii", "format": "dicom"}, "no DICOM series"),
         (None, {"output": "out.nii", "format": "dicom"}, "names a file"),
         (None, {"output": "full"}, "not empty"),
-        (None, {"output": "out", "output_unit": "kBq"}, "not known"),
+        (None, {"output": "out", "output_unit": "kBq"}, "'output_unit' is 'kBq'"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work(pet_series, model_folder, tmp_path, pet, request_, words):

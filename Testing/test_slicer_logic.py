@@ -348,8 +348,8 @@ def test_pet_removed_during_the_run(logic, pair, small_model, scene):
     ("options", "message"),
     [
         ({"preset": "best"}, "Preset 'best' is not known"),
-        ({"steps": 0}, "number of steps is 0"),
-        ({"overlap": 0.95}, "overlap is 0.95"),
+        ({"steps": 0}, "'steps' is 0"),
+        ({"overlap": 0.95}, "'overlap' is 0.95"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_starts(pair, options, message):

@@ -89,9 +89,9 @@ def test_nonsense_is_answered_and_survived_and_then_it_works(worker, request_of,
         assert answer["message"].endswith(".")
     bad = [
         (request_of(settings={"step": 2}), "'step' is not known"),
-        (request_of(settings={"steps": "many"}), "wrong type"),
-        (request_of(settings={"steps": 0}), "number of steps is 0"),
-        (request_of(pet=None), "no 'pet'"),
+        (request_of(settings={"steps": "many"}), "'settings.steps' is 'many'"),
+        (request_of(settings={"steps": 0}), "'steps' is 0"),
+        (request_of(pet=None), "'pet' is None"),
         (request_of(pet=str(tmp_path / "none.nrrd")), "does not exist"),
         (request_of(model=str(tmp_path)), "is not known"),
     ]

@@ -1,0 +1,80 @@
+"""Requests to the worker, one class a command: its fields are what a message holds beside ``command`` and ``id``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Mapping, Optional
+
+from .limits import Between, check_limits
+from .request import FileRequest
+from .settings import DenoiseSettings
+
+
+@dataclass(frozen=True)
+class DenoiseMessage(FileRequest):
+    """Denoise files, and replace outputs that exist.
+
+    Attributes:
+        model: name of a bundled model, or a folder; None takes the default one.
+        settings: fields of :class:`~CSRDDenoiseLib.settings.DenoiseSettings`.
+    """
+
+    overwrite: bool = True
+    model: Optional[str] = None
+    settings: DenoiseSettings = field(default_factory=DenoiseSettings)
+
+
+@dataclass(frozen=True)
+class ReportMessage:
+    """Write the quality report of a run that is over, one HTML page, to ``output``.
+
+    Attributes:
+        provenance: record of the run.
+    """
+
+    pet: Path
+    denoised: Path
+    output: Path
+    mr: Optional[Path] = None
+    uncertainty: Optional[Path] = None
+    labels: Optional[Path] = None
+    provenance: Optional[Mapping[str, Any]] = None
+
+
+@dataclass(frozen=True)
+class KeepMessage:
+    """Recompute a result for another ``keep_above_mm`` (mm) from the PET and the model's bare estimate."""
+
+    pet: Path
+    bare: Path
+    output: Path
+    difference: Path
+    keep_above_mm: Annotated[float, Between(0, math.inf)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The request")
+
+
+@dataclass(frozen=True)
+class CompareMessage:
+    """Measure a PET and its denoised volume against the full dose of the same scan."""
+
+    pet: Path
+    denoised: Path
+    full: Path
+    labels: Optional[Path] = None
+
+
+@dataclass(frozen=True)
+class EstimateMessage:
+    """Time one evaluation of a model (None: the default one) on a device."""
+
+    device: str = "auto"
+    model: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class InfoMessage:
+    """Ask for devices and versions."""
