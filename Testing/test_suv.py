@@ -6,12 +6,14 @@ import json
 import tarfile
 from pathlib import Path
 
+import dicom_series
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_series import write_series
 
+from CSRDDenoiseLib.io.nuclides import NUCLIDES, nuclide_of_text
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.suv import SUV_UNIT, in_suv, volume_suv
 from CSRDDenoiseLib.io.volume import units_of
@@ -59,9 +61,10 @@ def tags(**values):
     return change
 
 
-def private(tag, vr, value, **values):
+def private(tag, vr, value, creator="A vendor", **values):
     def change(data, index):
         data.add_new((tag[0], 0x0010), "LO", "A vendor")
+        data.add_new((tag[0], tag[1] >> 8), "LO", creator)
         data.add_new(tag, vr, value)
         tags(**values)(data, index)
 
@@ -94,7 +97,23 @@ def private(tag, vr, value, **values):
         (private((0x7053, 0x1000), "DS", "0.0005", Units="CNTS"), 0.0005),
         (private((0x7053, 0x1009), "DS", "0.5", Units="CNTS"), 0.5 * AN_HOUR),
         (private((0x7053, 0x1009), "UN", b"0.5 ", Units="CNTS"), 0.5 * AN_HOUR),
+        # in the second block of its group, behind another creator's
+        (private((0x7053, 0x1100), "DS", "0.0005", "Philips PET Private Group", Units="CNTS"), 0.0005),
+        (private((0x7053, 0x1109), "DS", "0.5", "Philips PET Private Group", Units="CNTS"), 0.5 * AN_HOUR),
+        (tags(Units="gml"), 1),
+        (tags(Units="GML", SUVType="IBW"), 70 / (45.5 + 0.91 * (175 - 152))),
+        (tags(Units="CM2ML", SUVType="BSA"), 70 * 1000 / (0.007184 * 70**0.425 * 175**0.725 * 1e4)),
+        # date-times of their own time zones
+        (
+            tags(TimezoneOffsetFromUTC="+0100", RadiopharmaceuticalStartDateTime="20250101090000.000000+0000"),
+            AN_HOUR,
+        ),
+        (
+            tags(AcquisitionDateTime="20250101110000-0500", RadiopharmaceuticalStartDateTime="20250101150000+0000"),
+            AN_HOUR,
+        ),
         # made anew at noon: the decay is corrected to what GE's own tag says
+        (private((0x0009, 0x110D), "DT", "20250101110000", "GEMS_PETD_01", SeriesTime="120000"), AN_HOUR),
         (private((0x0009, 0x100D), "DT", "20250101110000", SeriesTime="120000", Manufacturer="GE"), AN_HOUR),
     ],
 )
@@ -107,15 +126,91 @@ def test_series_made_after_the_scan_goes_by_the_frame_reference_time(tmp_path):
     assert factor(tmp_path, tags(SeriesTime="120000")) == pytest.approx(AN_HOUR, rel=1e-4)
 
 
-def test_gallium_by_its_code(tmp_path):
+@pytest.mark.parametrize(
+    ("code", "meaning", "half_life"),
+    [
+        ("C-131A3", "^68^Gallium", 4062.6),
+        ("79477007", "^66^Gallium", 34164),
+        ("C-131A1", "", 34164),
+        ("40565003", "^11^Carbon", 1221.8),
+        ("C-159A2", "", 75.45),
+        ("", "^18^Fluorine", 6586.2),
+        ("X", "Fluorine F^18^", None),
+        ("X", "[18F]", 6586.2),
+    ],
+)
+@pytest.mark.parametrize("stated", [None, 6586.2])
+def test_half_life_by_the_nuclide(tmp_path, code, meaning, half_life, stated):
     def change(data, index):
         drug = data.RadiopharmaceuticalInformationSequence[0]
-        code = type(data)()
-        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "C-131A3", "SRT", "^68^Gallium"
-        drug.RadionuclideCodeSequence = [code]
-        del drug.RadionuclideHalfLife
+        item = type(data)()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SRT", meaning
+        drug.RadionuclideCodeSequence, drug.RadionuclideHalfLife = [item], stated
+        drug.RadiopharmaceuticalStartDateTime = "20250101105900"
 
-    assert factor(tmp_path, change) == pytest.approx(WEIGHT * 1000 / (DOSE * 2 ** (-3600 / 4062.6)), rel=1e-4)
+    found, life = factor(tmp_path, change), half_life or stated
+    if life is None:
+        assert "RadionuclideHalfLife" in found
+    else:
+        assert found == pytest.approx(WEIGHT * 1000 / (DOSE * 2 ** (-60 / life)), rel=1e-4)
+
+
+def test_nuclides_are_known_by_name_and_by_code():
+    assert len({code for each in NUCLIDES for code in each.codes}) == sum(len(each.codes) for each in NUCLIDES)
+    for text, symbol in (("F-18", "F18"), ("18F", "F18"), ("[11C]", "C11"), ("94mTc", "TC94M"), ("Tc94m", "TC94M")):
+        assert nuclide_of_text(text).symbol == symbol
+    assert nuclide_of_text("^52m^Manganese").symbol == "MN52M" and nuclide_of_text("52Mn").symbol == "MN52"
+    for text in ("", "F", "18", "F19", "FDG", "n/a"):
+        assert nuclide_of_text(text) is None
+
+
+def test_long_lived_nuclides_are_scanned_days_later(tmp_path):
+    long_lived = {"RadionuclideHalfLife": 282276.0, "RadiopharmaceuticalStartDateTime": "20241229110000"}
+    assert factor(tmp_path / "a", tags(**long_lived)) == pytest.approx(
+        WEIGHT * 1000 / (DOSE * 2 ** (-3 * 86400 / 282276)), rel=1e-4
+    )
+    alone = {"RadiopharmaceuticalStartDateTime": None, "RadiopharmaceuticalStartTime": "100000"}
+    assert "RadiopharmaceuticalStartDateTime" in factor(tmp_path / "b", tags(**{**long_lived, **alone}))
+
+
+def test_scan_across_midnight(tmp_path):
+    """Series and injection are of the day before; the second half of the slices were acquired after midnight."""
+
+    def change(data, index):
+        data.SeriesDate, data.SeriesTime = "20250101", "235900"
+        late = index >= 3
+        data.AcquisitionDate, data.AcquisitionTime = ("20250102", "000100") if late else ("20250101", "235900")
+        data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = "20250101225900"
+
+    assert factor(tmp_path / "a", change) == pytest.approx(AN_HOUR, rel=1e-4)
+
+    def without_dates(data, index):
+        change(data, index)
+        del data.AcquisitionDate
+
+    assert "AcquisitionDate" in factor(tmp_path / "b", without_dates)
+
+    def by_slice(data, index):
+        change(data, index)
+        data.DecayCorrection = "NONE"
+
+    expected = [3600 + 29.97] * 3 + [3600 + 120 + 29.97] * 3
+    found = factor(tmp_path / "c", by_slice)
+    np.testing.assert_allclose(
+        found, [WEIGHT * 1000 / (DOSE * 2 ** (-seconds / HALF_LIFE)) for seconds in expected], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("corrected_to", ["20250101110000", "20250101100000", "20250101120000+0100", None])
+def test_enhanced_file(tmp_path, corrected_to):
+    data = dicom_series.enhanced(2)
+    del data.DecayCorrection
+    data.DecayCorrected = "YES"
+    if corrected_to:
+        data.DecayCorrectionDateTime, data.TimezoneOffsetFromUTC = corrected_to, "+0000"
+    hours = 0 if corrected_to == "20250101100000" else 1
+    suv = volume_suv(read(dicom_series.save(data, tmp_path / "pet.dcm"), "PET", 1))
+    assert suv.factor == pytest.approx(WEIGHT * 1000 / (DOSE * 2 ** (-3600 * hours / HALF_LIFE)), rel=1e-4)
 
 
 def test_uncorrected_slices_have_a_factor_each(tmp_path):
@@ -146,6 +241,13 @@ def test_uncorrected_slices_have_a_factor_each(tmp_path):
         (tags(Units="PROPCPS"), "Units"),
         (tags(Units="GML", SUVType="LBM", PatientSize=None), "PatientSize"),
         (tags(Units="GML", SUVType="OTHER"), "SUVType"),
+        (tags(Units="GML", SUVType="BSA"), "SUVType"),
+        (tags(Units="GML", SUVType="LBM", PatientSize=175), "PatientSize"),
+        (tags(Units="GML", SUVType="IBW", PatientSex=None), "PatientSex"),
+        (tags(Units="CM2ML", PatientWeight=None), "PatientWeight"),
+        (tags(Units=""), "Units"),
+        (private((0x7053, 0x1000), "DS", "0", Units="CNTS"), "7053,1000"),
+        (private((0x7053, 0x1009), "DS", "0.5", Units="CNTS", PatientWeight=None), "PatientWeight"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, change, name):
@@ -185,19 +287,62 @@ def of_sidecar(folder, **changes):
         ({"ImageDecayCorrectionTime": 0}, WEIGHT * 1e6 / DOSE),
         ({"ImageDecayCorrected": False, "FrameTimesStart": [3300.5]}, 1000 * AN_HOUR),
         ({"InjectedRadioactivity": 368.08e6, "InjectedRadioactivityUnits": "Bq"}, 1000 * AN_HOUR),
+        ({"InjectedRadioactivity": "368080", "InjectedRadioactivityUnits": "kBq"}, 1000 * AN_HOUR),
+        ({"InjectedRadioactivity": 368.08 / 37, "InjectedRadioactivityUnits": "mCi"}, 1000 * AN_HOUR),
+        ({"Units": "MBq/ml"}, 1e6 * AN_HOUR),
+        ({"Units": "BQML"}, AN_HOUR),
+        # TimeZero is the scan's begin
+        (
+            {
+                "TimeZero": "11:00:00",
+                "InjectionStart": -3600,
+                "ScanStart": 0,
+                "FrameTimesStart": [0],
+                "ImageDecayCorrectionTime": 0,
+            },
+            1000 * AN_HOUR,
+        ),
+        # times of day instead of seconds
+        (
+            {"InjectionStart": "10:00:00", "ScanStart": "11:00:00", "ImageDecayCorrectionTime": "11:00:00"},
+            1000 * AN_HOUR,
+        ),
+        (
+            {"TimeZero": "2025-01-02T00:30:00", "InjectionStart": "23:30:00", "ImageDecayCorrectionTime": 0},
+            1000 * AN_HOUR,
+        ),
+        ({"InjectionStart": "0", "ImageDecayCorrected": "true"}, 1000 * AN_HOUR),
     ],
 )
 def test_factor_of_a_sidecar(tmp_path, changes, expected):
     assert of_sidecar(tmp_path, **changes).factor == pytest.approx(expected, rel=2e-4)
 
 
-@pytest.mark.parametrize("name", ["BodyWeight", "InjectedRadioactivity", "TracerRadionuclide", "InjectionStart"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BodyWeight", "InjectedRadioactivity", "InjectedRadioactivityUnits", "TracerRadionuclide", "InjectionStart"),
+        *("ImageDecayCorrected", "ImageDecayCorrectionTime", "Units"),
+    ],
+)
 def test_what_a_sidecar_lacks_is_named(tmp_path, name):
     suv = of_sidecar(tmp_path, **{name: None})
     assert suv.factor is None and name in suv.source
 
 
-@pytest.mark.parametrize("name", ["ImageDecayCorrected", "ImageDecayCorrectionTime", "Units"])
-def test_what_a_sidecar_lacks_of_times_is_named(tmp_path, name):
-    suv = of_sidecar(tmp_path, **{name: None})
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"BodyWeight": 0}, "BodyWeight"),
+        ({"BodyWeight": "n/a"}, "BodyWeight"),
+        ({"InjectedRadioactivity": 0}, "InjectedRadioactivity"),
+        ({"InjectedRadioactivityUnits": "GBq/kg"}, "InjectedRadioactivityUnits"),
+        ({"TracerRadionuclide": "n/a"}, "TracerRadionuclide"),
+        ({"InjectionStart": "10:00:00", "TimeZero": None}, "TimeZero"),
+        ({"ImageDecayCorrected": False, "FrameTimesStart": None}, "FrameTimesStart"),
+        ({"Units": "counts"}, "Units"),
+    ],
+)
+def test_what_of_a_sidecar_cannot_be_is_named(tmp_path, changes, name):
+    suv = of_sidecar(tmp_path, **changes)
     assert suv.factor is None and name in suv.source

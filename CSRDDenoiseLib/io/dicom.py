@@ -307,7 +307,7 @@ def _decoded_by_itk(dataset: pydicom.Dataset) -> np.ndarray:
 
 def unit_code(one: Slice) -> str:
     """Return the unit's code: of the tag Units, or of a real-world mapping of the same slope (enhanced PET)."""
-    code = one.tags.text("Units")
+    code = one.tags.text("Units").upper()
     mapping = one.tags.item("RealWorldValueMappingSequence")
     if code or mapping is None:
         return code

@@ -13,7 +13,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from .dicom import decay_correction
 from .dicom_frames import Slice, acquisition_time, duration_s
-from .dicom_tags import date_time, full_date_time
+from .dicom_tags import date_time, full_date_time, zone_of
 from .suv import mean_time
 
 _CORRECTIONS: Mapping[str, str] = {
@@ -101,14 +101,15 @@ def _fill_times(data: Dataset, one: Slice) -> None:
 def _correction(one: Slice) -> Optional[str]:
     """Return how decay was corrected; an enhanced file gives only the time that it was corrected to."""
     stated, drug = _stated_reference(one), one.tags.item("RadiopharmaceuticalInformationSequence")
-    injected = None if drug is None else full_date_time(str(drug.get("RadiopharmaceuticalStartDateTime", "")))
+    text = "" if drug is None else str(drug.get("RadiopharmaceuticalStartDateTime", ""))
+    injected = full_date_time(text, zone_of(one.tags))
     if stated is not None and stated == injected and one.tags.text("DecayCorrected") == "YES":
         return "ADMIN"
     return decay_correction(one.tags)
 
 
 def _stated_reference(one: Slice) -> Optional[datetime]:
-    return full_date_time(one.tags.text("DecayCorrectionDateTime"))
+    return full_date_time(one.tags.text("DecayCorrectionDateTime"), zone_of(one.tags))
 
 
 def _half_life(one: Slice) -> Optional[float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..findings import Finding, warning
-from .dicom_tags import Tags, date_time, finite, full_date_time
+from .dicom_tags import Tags, date_time, finite, full_date_time, zone_of
 from .volume import Frame
 
 SAME_POSITION_MM = 1e-2
@@ -54,7 +54,7 @@ class Slice:
 def acquisition_time(tags: Tags) -> Optional[datetime]:
     """Return when the acquisition of a frame began, by a date-time or a date and a time."""
     for keyword in ("FrameAcquisitionDateTime", "AcquisitionDateTime"):
-        found = full_date_time(tags.text(keyword))
+        found = full_date_time(tags.text(keyword), zone_of(tags))
         if found:
             return found
     return date_time(tags.text("AcquisitionDate") or tags.text("SeriesDate"), tags.text("AcquisitionTime"))

@@ -17,6 +17,7 @@ from pydicom.uid import UID
 
 MAGIC, PREAMBLE = b"DICM", 128
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00")
+_OFFSET = re.compile(r"([+-])(\d{2})(\d{2})$")
 _DIGITS = re.compile(r"^(\d{2})(?::?(\d{2}))?(?::?(\d{2}(?:\.\d+)?))?$")
 
 
@@ -83,6 +84,26 @@ class Tags:
         return keyword in self.groups or keyword in self.dataset
 
 
+@dataclass(frozen=True)
+class Private:
+    """A private element: its creator, group, and place in the creator's block (PS3.5, 7.8.1)."""
+
+    creator: str
+    group: int
+    element: int
+
+    def of(self, tags: Tags) -> str:
+        """Return its value as text, in the creator's block or else in the first block; empty where there is none."""
+        try:
+            value = tags.dataset.private_block(self.group, self.creator)[self.element].value
+        except KeyError:
+            found = tags.dataset.get((self.group, 0x1000 + self.element))
+            value = "" if found is None else found.value
+        # unknown to the reader (VR UN), text is bytes
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        return text.strip("\0 ")
+
+
 def finite(value: Any) -> Optional[float]:
     """Return a value as a finite number, or None."""
     try:
@@ -145,9 +166,31 @@ def date_time(date: str, time: str) -> Optional[datetime]:
     return day + timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
-def full_date_time(text: str) -> Optional[datetime]:
-    """Return a DICOM date-time (DT); an offset from UTC is dropped, as date and time tags beside it have none."""
-    return date_time(text[:8], re.split(r"[+-]", text[8:])[0])
+def full_date_time(text: str, zone: Optional[timedelta] = None) -> Optional[datetime]:
+    """Return a DICOM date-time (DT) in the time zone of the date and time tags beside it, or None.
+
+    Args:
+        text: of the tag, perhaps with an offset from UTC.
+        zone: offset from UTC of the date and time tags; where it is not known, the offset of the text is dropped.
+    """
+    found, offset = date_time(text[:8], re.split(r"[+-]", text[8:])[0]), _offset(text[8:])
+    if found is None or offset is None or zone is None:
+        return found
+    return found - offset + zone
+
+
+def zone_of(tags: Tags) -> Optional[timedelta]:
+    """Return the offset from UTC of a header's dates and times: as stated, or of its acquisition's date-time."""
+    texts = (tags.text(name) for name in ("TimezoneOffsetFromUTC", "FrameAcquisitionDateTime", "AcquisitionDateTime"))
+    return next((offset for text in texts if (offset := _offset(text)) is not None), None)
+
+
+def _offset(text: str) -> Optional[timedelta]:
+    found = _OFFSET.search(text.strip())
+    if not found:
+        return None
+    sign, hours, minutes = found.groups()
+    return (-1 if sign == "-" else 1) * timedelta(hours=int(hours), minutes=int(minutes))
 
 
 @contextmanager

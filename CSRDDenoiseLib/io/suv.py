@@ -8,6 +8,7 @@ are numbers stand in the tables below. What is missing is named; nothing is gues
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Mapping, Optional, Sequence
@@ -16,38 +17,24 @@ import numpy as np
 import SimpleITK as sitk
 
 from .dicom_frames import acquisition_time, duration_s
-from .dicom_tags import Tags, date_time, finite, full_date_time
+from .dicom_tags import Private, Tags, date_time, finite, full_date_time, zone_of
 from .grid import Grid
+from .nuclides import Nuclide, nuclide_of_code, nuclide_of_text
 from .volume import Frame, ReadVolume, Suv, with_unit
 
 SUV_UNIT = "g/mL (SUV)"
+_PREFIXES: Mapping[str, float] = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+"""In lower case; nobody injects or measures millibecquerels."""
+_MILLILITRES = ("ml", "cc", "cm3", "cm^3")
 SUV_UNITS = ("g/ml (suv)", "g/ml", "suv", "suvbw", "suv (g/ml)")
 BQ_PER_ML: Mapping[str, float] = {
-    "bq/ml": 1.0,
-    "kbq/ml": 1e3,
-    "mbq/ml": 1e6,
-    "bq/cc": 1.0,
-    "kbq/cc": 1e3,
-    "nci/ml": 37.0,
+    **{f"{prefix}bq/{volume}": scale for prefix, scale in _PREFIXES.items() for volume in _MILLILITRES},
+    **{f"nci/{volume}": 37.0 for volume in _MILLILITRES},
 }
-BQ_PER_UNIT: Mapping[str, float] = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7, "uci": 3.7e4}
-HALF_LIFE_S: Mapping[str, float] = {
-    **{"F18": 6586.2, "C11": 1221.8, "N13": 597.9, "O15": 122.24, "GA68": 4062.6, "CU64": 45723.6, "RB82": 75.45},
-    **{"ZR89": 282276.0, "I124": 360806.4, "Y86": 53064.0, "CU62": 580.2, "BR76": 58320.0, "SC44": 14292.0},
+BQ_PER_UNIT: Mapping[str, float] = {
+    **{f"{prefix}bq": scale for prefix, scale in _PREFIXES.items()},
+    **{"ci": 3.7e10, "mci": 3.7e7, "uci": 3.7e4, "\u00b5ci": 3.7e4, "\u03bcci": 3.7e4},
 }
-"""Nuclide -> half-life in seconds (NuDat)."""
-NUCLIDE_CODES: Mapping[str, str] = {
-    **{"C-111A1": "F18", "C-105A1": "C11", "C-107A1": "N13", "C-B1038": "O15", "C-131A1": "GA68", "C-131A3": "GA68"},
-    **{
-        "C-127A2": "CU64",
-        "C-159A2": "RB82",
-        "C-168A4": "ZR89",
-        "C-114A5": "I124",
-        "77004003": "F18",
-        "40565009": "C11",
-    },
-}
-"""SRT and SNOMED code (CID 4020) -> nuclide."""
 LEAN_JAMES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "LBM": {"M": (1.10, 120.0), "F": (1.07, 148.0)},
     "LBMJAMES128": {"M": (1.10, 128.0), "F": (1.07, 148.0)},
@@ -57,12 +44,20 @@ LEAN_JANMA: Mapping[str, tuple[float, float]] = {"M": (6680.0, 216.0), "F": (878
 """Sex -> (a, b): lean mass = 9270 W / (a + b BMI)."""
 IDEAL_WEIGHT: Mapping[str, tuple[float, float]] = {"M": (48.0, 1.06), "F": (45.5, 0.91)}
 """Sex -> (a, b): ideal weight = a + b (H - 152)."""
-PHILIPS_SUV, PHILIPS_ACTIVITY, GE_DECAY_TIME = (0x7053, 0x1000), (0x7053, 0x1009), (0x0009, 0x100D)
+PHILIPS_SUV = Private("Philips PET Private Group", 0x7053, 0x00)
+PHILIPS_ACTIVITY = Private("Philips PET Private Group", 0x7053, 0x09)
+GE_DECAY_TIME = Private("GEMS_PETD_01", 0x0009, 0x0D)
 LARGEST_MBQ = 1e4
 """A total dose (Bq) below this number was given in MBq."""
-LARGEST_WEIGHT_KG = 500.0
+LARGEST_WEIGHT_KG, LARGEST_HEIGHT_M = 500.0, 2.8
 SAME_HALF_LIFE = 0.05
-LONGEST_DELAY = timedelta(hours=24)
+LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=24), 10
+"""Between injection and scan: the larger of the two."""
+LONG_LIVED_S = 6 * 3600.0
+"""Half-life from which people are scanned days after the injection, so that a time of day does not say when it was."""
+_DAY_S = 86400.0
+_HALF_A_DAY = timedelta(hours=12)
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
 
 
 class _UnknownError(Exception):
@@ -147,7 +142,7 @@ def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv
         if scale is None:
             raise _UnknownError(f"Units is {unit}, which is no activity concentration")
         injection = _sidecar_injection(entries)
-        seconds = _sidecar_reference(entries, frame, injection) - _entry(entries, "InjectionStart")
+        seconds = _sidecar_reference(entries, frame, injection) - _seconds(entries, "InjectionStart")
     except _UnknownError as error:
         return Suv(None, f"{error}")
     return Suv((scale * injection.factor(seconds),), f"BIDS sidecar, {unit}: {injection.describe(seconds)}")
@@ -162,7 +157,7 @@ def _from_activity(stack: Sequence[Tags], series: Sequence[Tags], scale: float =
         references, how = [_scan_start(stack[0], series, injection)], "START"
     else:
         references, how = [_middle(tags, injection) for tags in stack], "NONE, each slice by its own time"
-    delays = [_delay(stack[0], reference) for reference in references]
+    delays = [_delay(stack[0], reference, injection.half_life_s) for reference in references]
     factors = tuple(scale * injection.factor(delay) for delay in delays)
     if np.allclose(factors, factors[0], rtol=1e-6):
         factors = factors[:1]
@@ -173,6 +168,8 @@ def _from_other_suv(tags: Tags, code: str) -> Suv:
     kind = tags.text("SUVType") or "BSA"
     weight = _weight(tags)
     height = _needed(tags, "PatientSize") * 100
+    if height > LARGEST_HEIGHT_M * 100:
+        raise _UnknownError(f"PatientSize (0010,1020) is {height / 100:g} m, which is none")
     if code == "CM2ML":
         # Du Bois: area in m^2 from kg and cm; the value is in cm^2/mL, the weight in g
         area = 0.007184 * weight**0.425 * height**0.725
@@ -198,22 +195,13 @@ def _mass(kind: str, sex: str, weight: float, height: float) -> float:
 
 
 def _from_philips(stack: Sequence[Tags], series: Sequence[Tags]) -> Suv:
-    to_suv, to_activity = (_private_number(stack[0], tag) for tag in (PHILIPS_SUV, PHILIPS_ACTIVITY))
-    if to_suv:
+    to_suv, to_activity = (finite(each.of(stack[0])) for each in (PHILIPS_SUV, PHILIPS_ACTIVITY))
+    if to_suv and to_suv > 0:
         return Suv((to_suv,), "Units CNTS: Philips' SUV scale factor (7053,1000)")
-    if to_activity:
+    if to_activity and to_activity > 0:
         suv = _from_activity(stack, series, to_activity)
         return Suv(suv.factors, f"Units CNTS: Philips' activity scale factor (7053,1009); {suv.source}")
     raise _UnknownError("Units CNTS without Philips' scale factors (7053,1000) and (7053,1009)")
-
-
-def _private_number(tags: Tags, tag: tuple[int, int]) -> Optional[float]:
-    element = tags.dataset.get(tag)
-    return None if element is None else finite(_decoded(element.value))
-
-
-def _decoded(value: Any) -> Any:
-    return value.decode("ascii", "replace").strip("\0 ") if isinstance(value, bytes) else value
 
 
 def _injection(tags: Tags) -> _Injection:
@@ -230,23 +218,17 @@ def _injection(tags: Tags) -> _Injection:
 
 
 def _half_life(drug: Tags) -> tuple[float, list[str]]:
-    nuclide = _nuclide(drug)
-    known, stated = HALF_LIFE_S.get(nuclide), drug.number("RadionuclideHalfLife")
-    if stated and stated > 0 and (known is None or abs(stated / known - 1) <= SAME_HALF_LIFE):
+    nuclide, stated = _nuclide(drug), drug.number("RadionuclideHalfLife")
+    if stated and stated > 0 and (nuclide is None or abs(stated / nuclide.half_life_s - 1) <= SAME_HALF_LIFE):
         return stated, []
-    if known is None:
-        raise _UnknownError("RadionuclideHalfLife (0018,1075) is missing")
-    return known, [f"half-life of {nuclide} instead of RadionuclideHalfLife {stated or 'none'}"]
+    if nuclide is None:
+        raise _UnknownError("RadionuclideHalfLife (0018,1075) is missing, and no code names the nuclide")
+    return nuclide.half_life_s, [f"half-life of {nuclide.symbol} instead of RadionuclideHalfLife {stated or 'none'}"]
 
 
-def _nuclide(drug: Tags) -> str:
+def _nuclide(drug: Tags) -> Optional[Nuclide]:
     code = drug.item("RadionuclideCodeSequence")
-    if code is not None and str(code.get("CodeValue", "")) in NUCLIDE_CODES:
-        return NUCLIDE_CODES[str(code.get("CodeValue"))]
-    parts = str(code.get("CodeMeaning", "")).strip("^").split("^") if code is not None else []
-    # ^18^Fluorine
-    names = {"fluorine": "F", "carbon": "C", "nitrogen": "N", "oxygen": "O", "gallium": "GA", "copper": "CU"}
-    return f"{names.get(parts[1].lower(), '')}{parts[0]}" if len(parts) == 2 else ""
+    return None if code is None else nuclide_of_code(str(code.get("CodeValue", "")), str(code.get("CodeMeaning", "")))
 
 
 def _correction(tags: Tags) -> str:
@@ -260,15 +242,17 @@ def _correction(tags: Tags) -> str:
 
 def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> datetime:
     """Return the time that the values are corrected to (QIBA): the series', unless it was made after the scan."""
-    stated = full_date_time(tags.text("DecayCorrectionDateTime"))
+    zone = zone_of(tags)
+    stated = full_date_time(tags.text("DecayCorrectionDateTime"), zone)
     if stated:
         return stated
     begins = [when for each in series if (when := acquisition_time(each))]
     begin = date_time(tags.text("SeriesDate") or tags.text("StudyDate"), tags.text("SeriesTime"))
+    if begin and begins and not _has_date(series) and abs(begin - min(begins)) > _HALF_A_DAY:
+        raise _UnknownError("AcquisitionDate (0008,0022) is missing, and the scan may have passed midnight")
     if begin and (not begins or begin <= min(begins)):
         return begin
-    element = tags.dataset.get(GE_DECAY_TIME)
-    private = full_date_time(str(_decoded(element.value))) if element is not None else None
+    private = full_date_time(GE_DECAY_TIME.of(tags), zone)
     if private:
         return private
     when, reference = acquisition_time(tags), tags.number("FrameReferenceTime")
@@ -277,6 +261,11 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> da
     if reference is None:
         raise _UnknownError("FrameReferenceTime (0054,1300) is missing, and SeriesTime is later than the acquisition")
     return _middle(tags, injection) - timedelta(milliseconds=reference)
+
+
+def _has_date(series: Sequence[Tags]) -> bool:
+    dates = ("AcquisitionDate", "AcquisitionDateTime", "FrameAcquisitionDateTime")
+    return all(any(each.text(name) for name in dates) for each in series)
 
 
 def _middle(tags: Tags, injection: _Injection) -> datetime:
@@ -295,16 +284,20 @@ def mean_time(length: float, half_life: float) -> float:
     return length / 2 if decay < 1e-9 else math.log(decay / -math.expm1(-decay)) / decay * length
 
 
-def _delay(tags: Tags, reference: datetime) -> float:
+def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     """Return the seconds from the injection to a time; a time of day without a date may be of the day before."""
     item = tags.item("RadiopharmaceuticalInformationSequence")
     drug = Tags(tags.path, 0, 1, item) if item is not None else tags
-    full = full_date_time(drug.text("RadiopharmaceuticalStartDateTime"))
-    if full and timedelta(0) <= reference - full <= LONGEST_DELAY:
+    full = full_date_time(drug.text("RadiopharmaceuticalStartDateTime"), zone_of(tags))
+    longest = max(LONGEST_DELAY, LONGEST_HALF_LIVES * timedelta(seconds=half_life_s))
+    if full and timedelta(0) <= reference - full <= longest:
         return (reference - full).total_seconds()
     alone = date_time(reference.strftime("%Y%m%d"), drug.text("RadiopharmaceuticalStartTime"))
-    if alone is None:
-        why = "no time within 24 h before the scan" if full else "missing"
+    if alone is None or half_life_s > LONG_LIVED_S:
+        hours = longest.total_seconds() / 3600
+        why = f"no time within {hours:.0f} h before the scan" if full else "missing"
+        if alone is not None:
+            why += f", and with a half-life of {half_life_s / 3600:.0f} h a time of day does not give the day"
         raise _UnknownError(f"RadiopharmaceuticalStartDateTime (0018,1078) or ...StartTime (0018,1072) is {why}")
     if alone > reference:
         alone -= timedelta(days=1)
@@ -332,19 +325,41 @@ def _entry(entries: Mapping[str, Any], name: str) -> float:
     return value
 
 
+def _seconds(entries: Mapping[str, Any], name: str) -> float:
+    """Return an entry in seconds from TimeZero; some tools write a time of day instead."""
+    value = entries.get(name)
+    moment = _time_of_day(value)
+    if moment is None:
+        return _entry(entries, name)
+    zero = _time_of_day(entries.get("TimeZero"))
+    if zero is None:
+        raise _UnknownError(f"TimeZero is missing from the sidecar or no time of day, and {name} is one, {value}")
+    # the nearer of before and after, across midnight
+    return (moment - zero + _DAY_S / 2) % _DAY_S - _DAY_S / 2
+
+
+def _time_of_day(value: Any) -> Optional[float]:
+    """Return the seconds since midnight of ``10:30:00``, perhaps after a date, or None."""
+    found = _CLOCK.search(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
 def _sidecar_injection(entries: Mapping[str, Any]) -> _Injection:
     dose = _entry(entries, "InjectedRadioactivity")
     unit = str(entries.get("InjectedRadioactivityUnits") or "missing")
-    scale = BQ_PER_UNIT.get(unit.lower())
+    scale = BQ_PER_UNIT.get(unit.strip().lower())
     if scale is None:
         raise _UnknownError(f"InjectedRadioactivityUnits is {unit}")
     weight_name = "BodyWeight" if "BodyWeight" in entries else "PatientWeight" if "PatientWeight" in entries else ""
     weight = _entry(entries, weight_name or "BodyWeight")
-    nuclide = str(entries.get("TracerRadionuclide") or "").upper().replace("-", "").strip("[]")
-    swapped = nuclide.lstrip("0123456789") + nuclide[: len(nuclide) - len(nuclide.lstrip("0123456789"))]
-    half_life = HALF_LIFE_S.get(nuclide) or HALF_LIFE_S.get(swapped) or finite(entries.get("RadionuclideHalfLife"))
-    if not half_life:
-        raise _UnknownError(f"TracerRadionuclide is {nuclide or 'missing'}")
+    text = str(entries.get("TracerRadionuclide") or "")
+    nuclide = nuclide_of_text(text)
+    half_life = nuclide.half_life_s if nuclide else finite(entries.get("RadionuclideHalfLife"))
+    if not half_life or half_life <= 0:
+        raise _UnknownError(f"TracerRadionuclide is {text or 'missing'}")
     dose *= scale
     if dose <= 0 or not 0 < weight <= LARGEST_WEIGHT_KG:
         raise _UnknownError(f"InjectedRadioactivity is {dose:g} Bq and BodyWeight {weight:g} kg")
@@ -353,11 +368,11 @@ def _sidecar_injection(entries: Mapping[str, Any]) -> _Injection:
 
 def _sidecar_reference(entries: Mapping[str, Any], frame: Frame, injection: _Injection) -> float:
     """Return the time (s, from TimeZero) that the values are corrected to."""
-    corrected = entries.get("ImageDecayCorrected")
-    if corrected is True:
-        return _entry(entries, "ImageDecayCorrectionTime")
-    if corrected is not False:
+    corrected = {"true": True, "false": False}.get(str(entries.get("ImageDecayCorrected")).lower())
+    if corrected is None:
         raise _UnknownError("ImageDecayCorrected is missing from the sidecar")
+    if corrected:
+        return _seconds(entries, "ImageDecayCorrectionTime")
     if frame.start_s is None or frame.duration_s is None:
         raise _UnknownError("FrameTimesStart and FrameDuration are missing from the sidecar")
     return frame.start_s + mean_time(frame.duration_s, injection.half_life_s)
