@@ -34,6 +34,13 @@ def fit_calibration(spread: np.ndarray, error: np.ndarray, smoothing_mm: float =
     Returns:
         ``spread`` and ``error``, rising lists of one length (bins of equally many voxels), and ``smoothing_mm``.
     """
+    return fit_calibration_of_squares(spread, np.square(error, dtype=np.float64), smoothing_mm)
+
+
+def fit_calibration_of_squares(
+    spread: np.ndarray, squares: np.ndarray, smoothing_mm: float = SMOOTHING_MM
+) -> dict[str, Any]:
+    """Fit the table as :func:`fit_calibration`, to estimates of the squared error, some of which may be negative."""
     # SciPy 1.12, which the extra "evaluate" asks for; a run does without
     from scipy.optimize import isotonic_regression
 
@@ -41,7 +48,8 @@ def fit_calibration(spread: np.ndarray, error: np.ndarray, smoothing_mm: float =
     if not groups:
         raise ValueError(f"{spread.size} voxels are too few to calibrate on.")
     spreads = np.array([_rms(spread[group]) for group in groups])
-    errors = isotonic_regression([np.mean(error[group] ** 2, dtype=np.float64) for group in groups]).x ** 0.5
+    means = [np.mean(squares[group], dtype=np.float64) for group in groups]
+    errors = np.maximum(isotonic_regression(means).x, 0.0) ** 0.5
     keep = np.concatenate([[True], np.diff(spreads) > 0])
     table = {"spread": spreads[keep], "error": errors[keep]}
     rounded = {name: [float(f"{value:.5g}") for value in values] for name, values in table.items()}

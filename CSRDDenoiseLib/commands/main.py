@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
     "pairs": ("pairs", "check a table of your own scans"),
     "train": ("train", "train a model"),
+    "adapt": ("adapt", "adapt a model to your own scans"),
     "evaluate": ("evaluate", "compare a model with filters"),
     "calibrate": ("calibrate", "calibrate a model's uncertainty to its error"),
     "readers": ("readers", "design a reader study, analyse it, compute its power"),

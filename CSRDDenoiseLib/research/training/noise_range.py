@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -14,16 +14,22 @@ from .pool import Pool
 DOSES_BEYOND = (1 / 2, 1 / 16, 1 / 40)
 
 
-def noise_range(pool: Pool, phantoms: int = 60) -> dict[str, Any]:
+def noise_range(pool: Pool, phantoms: int = 60, trained: Optional[Sequence[float]] = None) -> dict[str, Any]:
     """Measure the noise of a pool's first phantoms at its own doses, and of emulated ones beyond them.
+
+    Args:
+        pool: of the training.
+        phantoms: how many to look at, at most.
+        trained: dose fractions that the model was trained on; None for those of the pool.
 
     Returns:
         What :func:`CSRDDenoiseLib.checks.noise.noise_facts` makes of them; empty without a phantom.
     """
-    return noise_facts(_samples(pool, min(phantoms, pool.available()), sorted({*pool.doses, *DOSES_BEYOND})))
+    return noise_facts(_samples(pool, min(phantoms, pool.available()), pool.doses if trained is None else trained))
 
 
-def _samples(pool: Pool, phantoms: int, doses: Sequence[float]) -> Iterator[NoiseSample]:
+def _samples(pool: Pool, phantoms: int, trained: Sequence[float]) -> Iterator[NoiseSample]:
+    doses = sorted({*trained, *DOSES_BEYOND})
     spacing = (pool.spacing,) * 3
     for phantom in range(phantoms):
         lowest = min(pool.doses_of(phantom))
@@ -33,7 +39,7 @@ def _samples(pool: Pool, phantoms: int, doses: Sequence[float]) -> Iterator[Nois
             scan = _scan(pet, example.mask, spacing)
             features = texture(scan)
             if features is not None:
-                yield NoiseSample(phantom, dose, scan.noise_level, features, dose in pool.doses)
+                yield NoiseSample(phantom, dose, scan.noise_level, features, dose in trained)
 
 
 def _scan(pet: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> Scan:

@@ -1,0 +1,89 @@
+"""``csrd-denoise adapt``: fit a model further to your own pairs of a low and a full dose."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments import check_folder, count, number
+from .interrupts import keeping
+from .tables import add_table, table_of
+
+if TYPE_CHECKING:
+    from ..research.adaptation.adapt import Adaptation
+
+DESCRIPTION = (
+    "Fits the network for the posterior mean of a model to a table of pairs (docs/own-scans.md), compares it with the "
+    "start on subjects that were held out, fits its uncertainty to them, and writes a model folder with a card. A "
+    "model that is no better than the start is not written. The same command goes on with an interrupted adaptation."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("adapt", help="adapt a model to your own scans", description=DESCRIPTION)
+    add_table(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="of the adapted model")
+    parser.add_argument("--start", default="brain", metavar="NAME|FOLDER", help="model to adapt (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=number(0.01, 1e5), help="of training, all folds together (default: 18); the rest comes on top"
+    )
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="what is kept until the model is written")
+    parser.add_argument("--keep", action="store_true", help="write the model also where it is no better than the start")
+    parser.add_argument("--no-calibration", action="store_true", help="leave the uncertainty the spread of the draws")
+    parser.add_argument("--seed", type=count(0), default=0, help="of folds and patches (default: 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adapt, print the table of held-out scans, and write the model."""
+    from ..devices import choose_device
+    from ..errors import InputError
+    from ..model.bundle import load_model
+    from ..research.adaptation.adapt import Job, adapt, check_output
+    from ..research.adaptation.card import held_out_table
+    from ..research.adaptation.settings import AdaptSettings
+
+    chosen = {} if args.minutes is None else {"minutes": args.minutes}
+    settings = AdaptSettings(seed=args.seed, calibrate=not args.no_calibration, **chosen)
+    if settings.calibrate:
+        _check_scipy()
+    work = check_output(args.output, args.work)
+    check_folder(args.output)
+    table = table_of(args).checked()
+    device = str(choose_device(args.device))
+    job = Job(table.rows, load_model(args.start, device), args.output, work, settings, device)
+    with keeping(lambda: f"What is done is kept in '{work}'; the same command goes on from it."):
+        adaptation = adapt(job, args.keep)
+    print(held_out_table(adaptation.scans, adaptation.model.metadata.target))
+    print(_sum(adaptation, args.start))
+    if not adaptation.written:
+        raise InputError(
+            f"No model was written, because it is no better than '{args.start}' on held-out subjects. --keep writes it "
+            f"all the same, --minutes gives it more time; what is done is kept in '{work}'."
+        )
+    print(f"Model '{adaptation.model.metadata.name}': {args.output}")
+    return 0
+
+
+def _sum(adaptation: Adaptation, start: str) -> str:
+    percent = 100 * (math.exp(adaptation.change) - 1)
+    worse = sum(scan.after.full > scan.before.full for scan in adaptation.scans)
+    return (
+        f"Squared error against the full dose on held-out scans, relative to '{start}': {percent:+.2f} % "
+        f"(worse on {worse} of {len(adaptation.scans)} scans)."
+    )
+
+
+def _check_scipy() -> None:
+    from ..errors import InputError
+
+    try:
+        from scipy.optimize import isotonic_regression  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "The calibration needs SciPy 1.12 or later: pip install 'csrd-denoise[evaluate]', or --no-calibration."
+        ) from error

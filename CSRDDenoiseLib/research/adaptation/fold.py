@@ -1,0 +1,177 @@
+"""One fold: the training loop on its subjects, stopped where the held-out ones are best."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ...model.bundle import ModelMetadata
+from ..training.config import TrainingConfig
+from ..training.loop import TrainingRun
+from ..training.pool import Pool
+from .held_out import HeldOut, judge, relative_change
+from .settings import AdaptSettings
+from .start import mean_architecture
+
+logger = logging.getLogger(__name__)
+
+_BEST, _RECORD, _PLAN = "best.safetensors", "held-out.json", "plan.json"
+_TRIAL_STEPS = 3
+_BANDED = "noise-bands"
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What came out of a fold.
+
+    Attributes:
+        weights: of the network for the mean, averaged over steps, where the held-out scans were best.
+        step: at which that was; 0 is the start.
+        before, after: number of a held-out scan -> its errors, of the start and of these weights.
+    """
+
+    weights: dict[str, Tensor]
+    step: int
+    before: dict[int, HeldOut]
+    after: dict[int, HeldOut]
+
+
+class FoldRun(TrainingRun):
+    """A training run on measured pairs that keeps the weights with which the held-out pairs came out best."""
+
+    def _train(self, deadline: Optional[float]) -> None:
+        if not (self.config.output / _RECORD).is_file():
+            self._validate()
+        super()._train(deadline)
+
+    def _validate(self) -> None:
+        folder = self.config.output
+        errors = judge(self.average, self.validation_pool, self.sigma_max)
+        record = _read(folder / _RECORD)
+        if not record:
+            record = {"before": _plain(errors), "best": 0.0}
+        change = relative_change(_errors_of(record["before"]), errors)
+        if "after" not in record or change < record["best"]:
+            record = {**record, "best": min(change, 0.0), "step": self.state.step, "after": _plain(errors)}
+            weights = {
+                name: value.detach().cpu().contiguous() for name, value in self.average.model.state_dict().items()
+            }
+            _replace(folder / _BEST, lambda path: save_file(weights, path))
+            _replace(folder / _RECORD, lambda path: path.write_text(json.dumps(record), encoding="utf-8"))
+        self._log(event="held-out", change_percent=round(100 * (math.exp(change) - 1), 3))
+
+
+def fold_config(metadata: ModelMetadata, settings: AdaptSettings, start: Path, output: Path) -> TrainingConfig:
+    """The configuration of a fold: the recipe of the bundled model at the posterior mean alone, from ``start``."""
+    clean = metadata.target == "noise-free"
+    spread = 2.0 if clean and metadata.normalisation == _BANDED else 1.0
+    return TrainingConfig(
+        name=metadata.name,
+        anatomy=output,
+        output=output,
+        architecture=mean_architecture(metadata),
+        normalisation=metadata.normalisation,
+        target=metadata.target,
+        lesions=24,
+        noise_scale=spread,
+        keep_mm=8.0 if clean else 0.0,
+        sigma_data=metadata.sigma_data,
+        sigma_range=(metadata.sigma_min / metadata.sigma_data, metadata.sigma_max / metadata.sigma_data),
+        start_from=str(start.resolve()),
+        pull=settings.pull,
+        train_only=settings.train_only,
+        model_spacing=metadata.voxel_spacing_mm,
+        prior_share=1.0,
+        mr_dropout=0.12 if metadata.mr_optional else 0.0,
+        patch=settings.patch,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        warmup=10,
+        decay_share=0.5,
+        pool_start=1,
+        simulators=0,
+        seed=settings.seed,
+    )
+
+
+def run_fold(
+    config: TrainingConfig, pools: tuple[Pool, Pool], minutes: float, validations: int, device: str = "cpu"
+) -> FoldResult:
+    """Train a fold within its minutes, or go on with it, and return what it gave.
+
+    Args:
+        config: of :func:`fold_config`; its steps are planned here, by the speed of the first ones.
+        pools: pairs to train on, and held-out ones.
+        minutes: of the whole fold, trial steps apart.
+        validations: how often the held-out pairs are looked at.
+        device: torch device.
+    """
+    folder = config.output
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = _read(folder / _PLAN)
+    if not plan:
+        plan = {"steps": max(int(60 * minutes / seconds_per_step(config, pools, device)), 1)}
+        _replace(folder / _PLAN, lambda path: path.write_text(json.dumps(plan), encoding="utf-8"))
+    config = replace(
+        config,
+        steps=plan["steps"],
+        validation_phantoms=pools[1].available(),
+        validation_minutes=minutes / (validations + 1),
+        checkpoint_minutes=min(minutes / 4, 3.0),
+    )
+    run = FoldRun(config, device, pools)
+    run.run(max(minutes - _minutes_done(folder), 0.0))
+    record = _read(folder / _RECORD)
+    before, after = _errors_of(record["before"]), _errors_of(record["after"])
+    return FoldResult(load_file(folder / _BEST), record["step"], before, after)
+
+
+def seconds_per_step(config: TrainingConfig, pools: tuple[Pool, Pool], device: str) -> float:
+    """Time a few steps of a run that is thrown away; the first one, which is slower, does not count."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = TrainingRun(replace(config, output=Path(folder), validation_phantoms=0), device, pools)
+        trial._build()
+        seconds = []
+        for step in range(_TRIAL_STEPS):
+            began = time.perf_counter()
+            trial._step(trial.source.batch(step, pools[0].available()).to(device))
+            seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds[1:]))
+
+
+def _minutes_done(folder: Path) -> float:
+    from ..training.checkpoint import load_checkpoint
+
+    saved = load_checkpoint(folder)
+    return saved["state"]["seconds"] / 60 if saved else 0.0
+
+
+def _plain(errors: dict[int, HeldOut]) -> dict[str, Any]:
+    return {str(number): asdict(error) for number, error in errors.items()}
+
+
+def _errors_of(values: dict[str, Any]) -> dict[int, HeldOut]:
+    return {int(number): HeldOut(**error) for number, error in values.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write a file beside its place and move it there when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    write(partial)
+    partial.replace(path)

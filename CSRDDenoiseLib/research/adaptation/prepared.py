@@ -1,0 +1,106 @@
+"""The pairs of a table, prepared once: in a folder as phantoms of a pool, read again where the files are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+from ...errors import InputError
+from ...prepare.align import to_model_grid
+from ...subjects.pair import Pair, dose_of, load_pair
+from ...subjects.table import Row
+from ..training.measured import MeasuredPair, MeasuredPool
+
+logger = logging.getLogger(__name__)
+
+_FOLDER, _RECORD = "pairs", "pairs.json"
+
+
+@dataclass(frozen=True)
+class PreparedRow:
+    """A row of the table as it is trained on.
+
+    Attributes:
+        subject: name in the table.
+        dose: share of the full dose's counts.
+        estimated: whether the dose comes from the noise, because the table states none.
+        checksums: SHA-256 of what was read, sorted; without the names of files.
+    """
+
+    subject: str
+    dose: float
+    estimated: bool
+    checksums: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PreparedPairs:
+    """Rows, in the order of their numbers in the pool's folder."""
+
+    folder: Path
+    rows: tuple[PreparedRow, ...]
+
+    def members(self, subjects: Sequence[str]) -> tuple[int, ...]:
+        """Numbers of the rows of these subjects."""
+        return tuple(number for number, row in enumerate(self.rows) if row.subject in subjects)
+
+
+def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float) -> PreparedPairs:
+    """Read every pair, bring it to the model's grid and write it below ``work``, unless it is there.
+
+    Raises:
+        InputError: a pair cannot be used; or ``work`` holds pairs of another table.
+    """
+    record, mark = work / _RECORD, _mark_of(rows, spacing)
+    if record.is_file():
+        saved: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if saved["mark"] != mark:
+            raise InputError(f"'{work}' holds an adaptation to other scans; remove it, or choose another --work.")
+        return PreparedPairs(work / _FOLDER, tuple(_row_of(values) for values in saved["rows"]))
+    prepared = tuple(_prepare(rows, work / _FOLDER, spacing))
+    work.mkdir(parents=True, exist_ok=True)
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps({"mark": mark, "rows": [asdict(row) for row in prepared]}), encoding="utf-8")
+    partial.replace(record)
+    return PreparedPairs(work / _FOLDER, prepared)
+
+
+def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[PreparedRow]:
+    for number, row in enumerate(rows):
+        try:
+            pair = load_pair(row)
+            dose, finding = dose_of(pair)
+            MeasuredPool.add(folder, number, on_model_grid(pair, dose, spacing))
+        except InputError as error:
+            raise InputError(f"{row.name}: {error}") from error
+        logger.info("%s: dose %.3g, prepared (%d of %d)", row.name, dose, number + 1, len(rows))
+        estimated = finding.code == "pair.dose_estimated"
+        yield PreparedRow(row.subject, dose, estimated, tuple(sorted(pair.checksums.values())))
+
+
+def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
+    """Bring a pair to the model's grid, as the pipeline brings a low dose and its MR there."""
+    low, full = to_model_grid(pair.low, pair.mr, spacing), to_model_grid(pair.full, None, spacing)
+    return MeasuredPair(low.pet, full.pet, low.mr, dose, spacing)
+
+
+def _mark_of(rows: Sequence[Row], spacing: float) -> str:
+    """What tells the files of a table from others, without reading them."""
+    files = [
+        [row.subject, str(row.dose), *((name, str(path.resolve()), *_stat(path)) for name, path in row.files.items())]
+        for row in rows
+    ]
+    return hashlib.sha256(json.dumps([spacing, files]).encode()).hexdigest()
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _row_of(values: dict[str, Any]) -> PreparedRow:
+    return PreparedRow(**{**values, "checksums": tuple(values["checksums"])})

@@ -1,0 +1,43 @@
+"""What an adaptation is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from ...errors import InputError
+from ...limits import Between, check_limits
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """How a model is adapted. The defaults were chosen on simulated sites that no result is reported of.
+
+    Attributes:
+        minutes: of training, all folds together.
+        learning_rate: of AdamW.
+        pull: towards the start (:attr:`CSRDDenoiseLib.research.training.config.TrainingConfig.pull`).
+        train_only: beginnings of the names of the parameters that are trained; empty trains all.
+        patch: side of the patches in voxels.
+        batch: patches a step.
+        validations: how often the held-out subjects are looked at in a fold.
+        seed: of folds and patches.
+        calibrate: fit the uncertainty to the held-out subjects anew.
+    """
+
+    minutes: Annotated[float, Between(0, 1e5, above=True)] = 18.0
+    learning_rate: Annotated[float, Between(0, 1, above=True)] = 3e-4
+    pull: Annotated[float, Between(0, 1e4)] = 5.0
+    train_only: tuple[str, ...] = ()
+    patch: Annotated[int, Between(8, 256)] = 48
+    batch: Annotated[int, Between(1, 256)] = 2
+    validations: Annotated[int, Between(1, 100)] = 4
+    seed: Annotated[int, Between(0, 2**31)] = 0
+    calibrate: bool = True
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The adaptation", InputError)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return asdict(self)

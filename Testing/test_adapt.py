@@ -1,0 +1,205 @@
+"""Adaptation: held out by subject, never worse than the start, nothing half written, nobody named."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from measured_pairs import NOISE, ball, fill_pool, noisy_pair
+from pair_folder import row_of, write_rows, write_subject
+from tiny_model import TINY, save_tiny_model
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.bundle import CHANNELS, load_model, read_metadata
+from CSRDDenoiseLib.research.adaptation import adapt as adaptation
+from CSRDDenoiseLib.research.adaptation.adapt import Job, adapt
+from CSRDDenoiseLib.research.adaptation.held_out import clean_squares
+from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
+from CSRDDenoiseLib.research.adaptation.start import average_of, with_mean
+from CSRDDenoiseLib.research.adaptation.subject_folds import make_folds
+from CSRDDenoiseLib.subjects.table import read_table
+
+BANDED = {
+    "architecture": {**TINY, "in_channels": 12, "tissue_sizes": [3]},
+    "normalisation": "noise-bands",
+    "channels": CHANNELS["noise-bands"],
+    "target": "noise-free",
+    "mean_from": "zero",
+    "sigma_data": 0.9,
+    "sigma_max": 36.0,
+    "voxel_spacing_mm": 5.0,
+}
+QUICK = AdaptSettings(minutes=0.05, patch=16, validations=1, learning_rate=3e-3, pull=1.0)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    """A table of four subjects whose names must not appear in a model."""
+    folder = tmp_path_factory.mktemp("clinic of Dr Example")
+    names = [f"Muster{letter}" for letter in "ABCD"]
+    for number, name in enumerate(names):
+        write_subject(folder, name, number)
+    return write_rows(folder / "pairs.tsv", [row_of(name, labels=None, lesions=None) for name in names])
+
+
+@pytest.fixture
+def start(tmp_path) -> Path:
+    return save_tiny_model(tmp_path / "start", **BANDED)
+
+
+def job_of(scans: Path, start: Path, tmp_path: Path, settings: AdaptSettings = QUICK) -> Job:
+    rows = read_table(scans).checked().rows
+    return Job(rows, load_model(start), tmp_path / "adapted", tmp_path / "work", settings)
+
+
+def contents(folder: Path) -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in folder.iterdir() if path.suffix in (".json", ".md"))
+
+
+# -- who is held out
+
+
+@pytest.mark.parametrize("count", [3, 5, 7])
+def test_few_subjects_are_each_held_out_once(count):
+    subjects = [f"s{number}" for number in range(count)]
+    folds = make_folds([*subjects, *subjects], seed=1)
+    assert sorted(name for fold in folds for name in fold.held_out) == subjects
+    assert all(set(fold.trained) | set(fold.held_out) == set(subjects) for fold in folds)
+    assert not any(set(fold.trained) & set(fold.held_out) for fold in folds)
+    assert make_folds(subjects, 1) == make_folds(subjects, 1) != make_folds(subjects, 2)
+
+
+def test_many_subjects_are_split_once():
+    (fold,) = make_folds([f"s{number}" for number in range(12)], seed=0)
+    assert (len(fold.trained), len(fold.held_out)) == (9, 3)
+
+
+def test_two_subjects_are_too_few():
+    with pytest.raises(InputError, match="2 subject"):
+        make_folds(["a", "b", "a"], 0)
+
+
+# -- errors to what is not known
+
+
+def test_the_error_to_the_noise_free_image_is_estimated_without_it():
+    clean, pair = noisy_pair(dose=0.2, seed=4)
+    inside = ball() > 0.5
+    for estimate in (pair.low, 0.5 * (pair.low + clean), clean + 0.03):
+        found = float(np.mean(clean_squares(estimate, pair.low, pair.full, 0.2)[inside]))
+        assert found == pytest.approx(float(np.mean((estimate - clean)[inside] ** 2)), rel=0.06, abs=0.08 * NOISE**2)
+
+
+# -- the model that comes out
+
+
+def test_a_single_network_becomes_a_pair_whose_draws_are_the_start(start):
+    model = load_model(start)
+    mean = {name: value + 1 for name, value in model.denoiser.model.state_dict().items()}
+    network, metadata = with_mean(model, mean)
+    assert metadata.architecture["type"] == "PairedUNet3d"
+    torch.testing.assert_close(network.draws.state_dict(), model.denoiser.model.state_dict())
+    torch.testing.assert_close(network.mean.state_dict(), mean)
+    half = average_of([mean, model.denoiser.model.state_dict()])
+    torch.testing.assert_close(half["exit.bias"], mean["exit.bias"] - 0.5)
+
+
+@pytest.mark.slow
+def test_adapting_a_poor_start_helps_and_writes_a_whole_model_without_names(scans, start, tmp_path):
+    job = job_of(scans, start, tmp_path)
+    result = adapt(job)
+    assert result.written and result.better and len(result.scans) == 4
+    assert all(scan.after.full < scan.before.full for scan in result.scans)
+    metadata = read_metadata(job.output)
+    assert (metadata.name, metadata.target, metadata.mean_from) == ("adapted", "noise-free", "zero")
+    assert metadata.recipes[0]["calibration"]["scans"] == 4
+    assert metadata.training["adapted"]["start"]["weights_sha256"] == job.start.metadata.weights_sha256
+    assert "range" in metadata.extra["noise_level_range"]
+    text = contents(job.output)
+    assert "Muster" not in text and "Dr Example" not in text and str(tmp_path) not in text
+    assert len(metadata.training["adapted"]["data_sha256"]) == 4 + 4 + 1, "all have one MR"
+    assert not job.work.exists()
+    adapted = load_model(job.output)
+    torch.testing.assert_close(
+        adapted.denoiser.model.draws.state_dict(), load_model(start).denoiser.model.state_dict(), rtol=1e-3, atol=1e-3
+    )
+    exits = (adapted.denoiser.model.mean.exit.weight, job.start.denoiser.model.exit.weight)
+    assert not torch.allclose(*exits, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_a_model_that_is_no_better_is_not_written_unless_it_is_to_be_kept(scans, start, tmp_path):
+    settings = replace(QUICK, learning_rate=1e-12, minutes=0.02, calibrate=False)
+    job = job_of(scans, start, tmp_path, settings)
+    result = adapt(job)
+    assert result.change == 0.0 and not result.better
+    assert not result.written and not job.output.exists() and job.work.is_dir()
+    kept = adapt(job, keep=True)
+    assert kept.written and load_model(job.output).metadata.name == "adapted"
+
+
+@pytest.mark.slow
+def test_an_interrupted_adaptation_goes_on_and_leaves_nothing_half_written(scans, start, tmp_path, monkeypatch):
+    job = job_of(scans, start, tmp_path, replace(QUICK, calibrate=False))
+    run_fold, calls = adaptation.run_fold, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run_fold(*args)
+
+    monkeypatch.setattr(adaptation, "run_fold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(job)
+    assert not job.output.exists()
+    step = json.loads((job.work / "fold-0" / "held-out.json").read_text())["step"]
+    monkeypatch.setattr(adaptation, "run_fold", run_fold)
+    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.prepared.load_pair", None)
+    assert adapt(job, keep=True).written
+    assert read_metadata(job.output).training["adapted"]["steps"][0] == step
+
+
+def test_work_of_another_table_is_not_mixed_in(scans, start, tmp_path):
+    job = job_of(scans, start, tmp_path)
+    adaptation.prepare_pairs(job.rows[:3], job.work, 5.0)
+    with pytest.raises(InputError, match="other scans"):
+        adaptation.prepare_pairs(job.rows, job.work, 5.0)
+
+
+def test_models_that_cannot_be_adapted_are_rejected_before_any_work(scans, tmp_path):
+    other = save_tiny_model(tmp_path / "other", **{**BANDED, "mean_from": "noise"})
+    with pytest.raises(InputError, match="without noise"):
+        adapt(job_of(scans, other, tmp_path))
+    assert not (tmp_path / "work").exists()
+    with pytest.raises(InputError, match="TissueRegression"):
+        adapt(Job((), load_model("tissue"), tmp_path / "out", tmp_path / "work", QUICK))
+
+
+def test_the_command_refuses_a_folder_with_something_in_it(scans, start, tmp_path, capsys):
+    assert main(["adapt", str(scans), "--start", str(start), "--output", str(start), "--minutes", "1"]) == 2
+    assert "not empty" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_path, capsys):
+    words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "0.05"]
+    assert main([*words, "--no-calibration", "--keep", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| 0.25 |") == 4 and "Model 'mine'" in printed
+    assert not list(tmp_path.glob(".adapting-*"))
+
+
+def test_pairs_are_told_apart_by_number_in_the_pool(tmp_path):
+    from CSRDDenoiseLib.research.training.measured import MeasuredPool
+
+    fill_pool(tmp_path, 3)
+    pool = MeasuredPool(tmp_path, (2, 0), 5.0, "noise-bands", "noise-free")
+    assert [pool.path(number).name for number in range(pool.available())] == ["00002.npy", "00000.npy"]
+    assert math.isclose(pool.doses_of(0)[0], 0.25)
