@@ -17,11 +17,11 @@ from .errors import InputError, ModelError
 from .extras import require
 from .findings import Finding, warning
 from .io.grid import Grid
-from .io.outputs import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, check_format, is_dicom_folder
+from .io.outputs import check_format, is_dicom_folder
 from .io.read import check_readable, is_dicom_path
 from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
 from .limits import OneOf, check_limits
-from .settings import DenoiseSettings
+from .settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, DenoiseSettings
 
 if TYPE_CHECKING:
     from .model.bundle import ModelMetadata

@@ -13,6 +13,10 @@ from .limits import Between, OneOf, check_limits
 SAMPLERS = ("dpmpp", "heun", "mean")
 ESTIMATES = ("mean", "samples")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+SAME, SUV = "same", "suv"
+OUTPUT_UNITS = (SAME, SUV)
+DICOM = "dicom"
+OUTPUT_FORMATS = (DICOM,)
 MAX_OVERLAP = 0.9
 MAX_STEPS, MAX_SAMPLES, MAX_SIDE = 1000, 1_000_000, 100_000
 _WHERE = "The settings"

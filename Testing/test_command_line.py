@@ -298,7 +298,7 @@ def test_the_benchmark_refuses_before_the_work(arguments, word, tmp_path, monkey
 
 def test_a_benchmark_that_fails_is_no_success(tmp_path, monkeypatch, capsys):
     failed = subprocess.CompletedProcess([], 1, "", "Traceback\nValueError: broken")
-    monkeypatch.setattr("CSRDDenoiseLib.research.benchmark.run.subprocess.run", lambda *_, **__: failed)
+    monkeypatch.setattr("CSRDDenoiseLib.research.benchmark.process.subprocess.run", lambda *_, **__: failed)
     model = save_tiny_model(tmp_path / "m")
     assert main(["benchmark", "--size", "16", "--preset", "fast", "--model", str(model), "--device", "cpu"]) == 1
     assert "Failed: network: it failed: ValueError: broken" in capsys.readouterr().err

@@ -68,9 +68,9 @@ def test_json_progress_ends_with_the_error(words, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (["--steps", "0"], "steps is 0"),
-        (["--overlap", "0.95"], "overlap is 0.95"),
-        (["--samples", "0"], "samples is 0"),
+        (["--steps", "0"], "'steps' is 0"),
+        (["--overlap", "0.95"], "'overlap' is 0.95"),
+        (["--samples", "0"], "'samples' is 0"),
         (["--patch-size", "30"], "multiple of 4"),
         (["--device", "cuda:7"], "cuda:7"),
         (["--model", "nobody"], "'nobody'"),

@@ -7,8 +7,9 @@ import math
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Union
 
+from ..configuration import number_of
 from ..errors import InputError
 
 
@@ -21,6 +22,23 @@ def dose(text: str) -> Fraction:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"the dose fraction {text} must lie between 0 and 1")
     return value
+
+
+def fraction(text: str) -> float:
+    """A number, or a fraction such as ``1/10``."""
+    try:
+        return number_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor a fraction such as 1/10") from error
+
+
+def sides(text: str) -> Union[int, tuple[int, ...]]:
+    """One side, ``64``, or three, ``64x64x48``."""
+    try:
+        found = tuple(int(side) for side in text.split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a side such as 64 nor sides such as 64x64x48") from error
+    return found[0] if len(found) == 1 else found
 
 
 def number(low: float, high: float) -> Callable[[str], float]:

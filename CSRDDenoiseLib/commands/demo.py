@@ -11,7 +11,9 @@ from ..errors import InputError
 from ..extras import require
 from ..resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
 from ..sentences import CLI
-from .denoise import add_run_options, print_result, settings_from_args
+from .denoise import settings_from_args
+from .options import HOW, add_groups
+from .outcome import print_result
 from .progress import progress_callback
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--output", type=Path, default="demo-output", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    add_run_options(parser)
+    add_groups(parser, *HOW)
     parser.set_defaults(run=run)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from ..errors import ModelError
-from .denoise import PRESETS
+from ..settings import PRESETS
 
 MODEL_CARD = "MODEL_CARD.md"
 _GIB = 1 << 30

@@ -10,16 +10,13 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import InputError
+from ..settings import SAME, SUV
 from .dicom_labels import write_labels
 from .dicom_write import Derived, write_dicom
 from .suv import SUV_UNIT, in_suv, volume_suv
 from .volume import ReadVolume
 from .write import output_suffix, write_image
 
-SAME, SUV = "same", "suv"
-OUTPUT_UNITS = (SAME, SUV)
-DICOM = "dicom"
-OUTPUT_FORMATS = (DICOM,)
 SUFFIXES: Mapping[str, str] = {
     "denoised": "denoised",
     "difference": "difference (denoised - PET)",

@@ -1,0 +1,153 @@
+"""The options of ``csrd-denoise denoise`` as data: each group is a title and its options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Sequence
+
+from ..model.bundle import DEFAULT_MODEL
+from ..settings import DEFAULT_PRESET, ESTIMATES, OUTPUT_FORMATS, OUTPUT_UNITS, PRECISIONS, PRESETS, SAME, SAMPLERS
+from .arguments import fraction, sides
+from .progress import PROGRESS_KINDS
+
+Option = tuple[tuple[str, ...], dict[str, Any]]
+Group = tuple[str, Sequence[Option]]
+
+
+def option(*names: str, **how: Any) -> Option:
+    """Return the arguments of :meth:`argparse.ArgumentParser.add_argument`."""
+    return names, how
+
+
+def _path(name: str, purpose: str, metavar: str = "PATH") -> Option:
+    return option(name, type=Path, metavar=metavar, help=purpose)
+
+
+def _flag(name: str, purpose: str) -> Option:
+    return option(name, action="store_true", help=purpose)
+
+
+INPUTS: Group = (
+    "inputs (NIfTI, NRRD, MetaImage, or DICOM series folders)",
+    (
+        _path("--pet", "low-dose PET; needed without --replay and --bids"),
+        _path("--mr", "MR of the same head, aligned (see --register)"),
+        _path(
+            "--full-dose-reference",
+            "full-dose PET of the same scanner and protocol, of any head: the dose is estimated relative to it",
+        ),
+        _path("--labels", "label map whose regions the report measures"),
+        option(
+            "--frames",
+            metavar="5-",
+            help="time frames of a dynamic PET that are denoised, from 1 (5-, 3-8, 2,4); the others pass through; "
+            "default: all",
+        ),
+        _path(
+            "--bids",
+            "denoise every PET of a raw BIDS dataset, its T1w registered to it, into ROOT/derivatives/csrd-denoise",
+            "ROOT",
+        ),
+        option("--participant-label", nargs="+", default=[], metavar="LABEL", help="of --bids; default: all"),
+        _path(
+            "--replay",
+            "run a record (NAME_provenance.json) again, with its inputs, model and settings; other options of these "
+            "are ignored",
+            "RECORD",
+        ),
+    ),
+)
+OUTPUTS: Group = (
+    "outputs",
+    (
+        _path("--output", "denoised PET; needed without --bids"),
+        _path("--difference", "denoised - PET"),
+        _path("--uncertainty", "standard deviation to expect; needs samples"),
+        option(
+            "--unsupported",
+            "--support",
+            dest="support",
+            type=Path,
+            metavar="PATH",
+            help="map of structure that the PET's counts do not support: 1 added, 2 removed",
+        ),
+        _path("--bare", "bare estimate of the model (see --keep-above)"),
+        _path("--report", "folder for a quality report, one HTML page", "FOLDER"),
+        option(
+            "--output-unit",
+            choices=OUTPUT_UNITS,
+            default=SAME,
+            help="unit of the outputs, suv by body weight; default: same",
+        ),
+        option(
+            "--format",
+            choices=OUTPUT_FORMATS,
+            help="write DICOM series to folders; default where the PET is DICOM and the output has no suffix",
+        ),
+        _flag("--overwrite", "replace outputs that exist"),
+    ),
+)
+PREPARATION: Group = (
+    "preparation of the inputs",
+    (
+        _flag("--register", "register the MR rigidly to the PET"),
+        _flag("--whole-field", "denoise all of a field of view that is longer than a head"),
+        _flag("--nan-to-zero", "replace NaN and infinity in the inputs by zero"),
+    ),
+)
+QUALITY: Group = (
+    "quality (the preset, or single values on top of it)",
+    (
+        option("--preset", choices=tuple(PRESETS), default=DEFAULT_PRESET, help="default: %(default)s"),
+        option("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s"),
+        option("--sampler", choices=SAMPLERS, help="mean: posterior mean, one evaluation, no uncertainty"),
+        option("--steps", type=int, metavar="N", help="noise levels of the sampler"),
+        option("--samples", type=int, metavar="K", help="samples drawn for the uncertainty"),
+        option(
+            "--estimate", choices=ESTIMATES, help="the denoised PET: the posterior mean (default), or the samples' mean"
+        ),
+        option(
+            "--keep-above",
+            dest="keep_above_mm",
+            type=float,
+            metavar="MM",
+            help="keep the PET as measured where it is coarser than this; 0: the input, inf: the bare estimate; "
+            "default: by the noise, as the model was selected",
+        ),
+        option(
+            "--dose",
+            type=fraction,
+            metavar="1/10",
+            help="dose fraction of the PET, where it is known: predict the full dose, not the noise-free image",
+        ),
+        option("--overlap", type=float, metavar="F", help="overlap of patches, 0 to 0.9"),
+        option(
+            "--patch-size",
+            type=sides,
+            metavar="P|DxHxW",
+            help="sides of a patch in voxels; default: what fits",
+        ),
+        option("--seed", type=int, metavar="S", help="of the samples; same seed, same result"),
+        option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto"),
+        option(
+            "--precision",
+            choices=PRECISIONS,
+            help="of the network's arithmetic; default: auto, what the device does best",
+        ),
+    ),
+)
+PROGRESS: Group = (
+    "progress",
+    (option("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s"),),
+)
+HOW = (QUALITY, PROGRESS)
+"""How to denoise, shared with the demo."""
+
+
+def add_groups(parser: argparse.ArgumentParser, *groups: Group) -> None:
+    """Add groups of options to a parser."""
+    for title, options in groups:
+        group = parser.add_argument_group(title)
+        for names, how in options:
+            group.add_argument(*names, **how)

@@ -1,0 +1,44 @@
+"""What the commands that denoise print at the end of a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Iterable
+
+from ..sentences import CLI, sentence
+from .progress import describe_seconds
+
+if TYPE_CHECKING:
+    from ..dynamic_result import DynamicResult
+    from ..result import DenoiseResult
+
+
+def print_result(result: DenoiseResult, progress: str) -> None:
+    """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
+    if progress == "json":
+        print(json.dumps({"result": result.provenance}), flush=True)
+        return
+    said = ((finding, sentence(finding, CLI)) for finding in result.findings)
+    _print_lines(f"Warning: {text}" if finding.is_warning else text for finding, text in said if text)
+    _print_lines([f"{_written(result.record.outputs.values(), result.record.seconds['total'])}."])
+
+
+def print_dynamic(result: DynamicResult, progress: str) -> None:
+    """Print the end of a run on a dynamic PET, as :func:`print_result` does."""
+    if progress == "json":
+        print(json.dumps({"result": result.provenance}), flush=True)
+        return
+    _print_lines(f"Warning: {text}" for text in result.sentences(CLI))
+    done = sum(outcome.record is not None for outcome in result.frames)
+    written = _written(result.outputs.values(), result.seconds["total"])
+    _print_lines([f"{written}; {done} of {len(result.frames)} frames were denoised."])
+
+
+def _written(outputs: Iterable[str], seconds: float) -> str:
+    return f"Wrote {', '.join(outputs)} in {describe_seconds(seconds)}"
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
