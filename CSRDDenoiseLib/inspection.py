@@ -6,7 +6,7 @@ One function, :func:`inspect_path`, for the command ``csrd-denoise inspect`` and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
@@ -18,8 +18,8 @@ from .findings import Finding
 from .io.dicom_files import list_series
 from .io.grid import Grid
 from .io.read import read_frames
-from .io.suv import describe_suv, volume_suv
-from .io.volume import ReadVolume
+from .io.suv import describe_suv, suv_of_unit, volume_suv
+from .io.volume import UNKNOWN, Header, ReadVolume, Suv
 from .model.bundle import list_models, read_metadata
 from .prepare.align import to_model_grid
 from .scan import find_head, noise_level
@@ -107,6 +107,14 @@ class Inspection:
         }
 
 
+KEYS = (
+    *("path", "format", "modality", "series", "files", "size", "spacing_mm", "origin_mm", "direction", "axes"),
+    *("orientation", "frames", "frame_start_s", "frame_duration_s", "unit", "decay_correction", "suv_factor"),
+    *("suv_source", "minimum", "maximum", "suv_maximum", "not_finite", "head", "models", "findings"),
+)
+"""Of :meth:`Inspection.as_dict`; :func:`unreadable` has the same."""
+
+
 def inspect_path(path: Path, what: str = "volume") -> Inspection:
     """Read a volume or a study frame by frame and return what is understood of it.
 
@@ -120,11 +128,40 @@ def inspect_path(path: Path, what: str = "volume") -> Inspection:
     series = tuple(list_series(path))
     if what == "volume" and sum(each["modality"] == "PT" for each in series) == 1:
         what = "PET"
+    return _inspection(read_frames(path, what), path, series)
+
+
+def inspect_image(
+    image: sitk.Image, unit: str = UNKNOWN, modality: str = UNKNOWN, suv: Optional[Suv] = None, name: str = ""
+) -> Inspection:
+    """Return what is understood of an image in memory, as the lines of :func:`text_lines` and its like show it.
+
+    Args:
+        image: scalar 3D.
+        unit: of the values, in words ("Bq/mL").
+        modality: the DICOM modality ("PT", "MR").
+        suv: how it becomes SUV, for instance by :func:`CSRDDenoiseLib.io.dicom.unit_and_suv`; by the unit without.
+        name: how the user knows it.
+    """
+    header = Header("in memory", (), modality, suv=suv or suv_of_unit(unit))
+    return _inspection(iter((ReadVolume(image, unit, (), header),)), Path(name), ())
+
+
+def unreadable(path: Path, error: InputError) -> dict[str, Any]:
+    """Return the keys of an inspection of what cannot be read: the series in it, why it cannot be read, and null."""
+    try:
+        series = list_series(path)
+    except (InputError, OSError):
+        series = []
+    return {**dict.fromkeys(KEYS), "path": str(path), "series": series, "findings": [], "error": f"{error}"}
+
+
+def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[str, Any], ...]) -> Inspection:
     total = _Totals()
-    for volume in read_frames(path, what):
+    for volume in volumes:
         total.add(volume)
     if total.first is None or total.mean is None:
-        raise InputError(f"The {what} '{path}' has no frames.")
+        raise InputError(f"'{path}' has no frames.")
     grid = total.grid
     is_pet = total.first.header.modality not in NOT_PET and total.suits_head
     return Inspection(
@@ -228,6 +265,13 @@ def _models(grid: Grid) -> Iterator[dict[str, Any]]:
         }
 
 
+def _with_note(volume: ReadVolume, note: str) -> ReadVolume:
+    suv = volume_suv(volume)
+    if suv.source.endswith(note):
+        return volume
+    return replace(volume, header=replace(volume.header, suv=replace(suv, source=f"{suv.source}{note}")))
+
+
 class _Totals:
     """Sums over the frames of a study, so that one frame at a time is in memory."""
 
@@ -263,6 +307,8 @@ class _Totals:
 
     def _add_suv(self, volume: ReadVolume, values: np.ndarray, finite: np.ndarray) -> None:
         suv = volume_suv(volume)
+        if self.first is not None and suv.factors != volume_suv(self.first).factors:
+            self.first = _with_note(self.first, "; of the first frame, the others have factors of their own")
         if suv.factors is None or not finite.any():
             return
         largest = values.max(axis=(1, 2), where=finite, initial=-math.inf)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import dicom_series as series
 import nibabel
 import numpy as np
 import pytest
-from conftest import head_array
+import SimpleITK as sitk
+from conftest import as_image, head_array
 from dicom_series import save, write_series
 
+from CSRDDenoiseLib import inspection
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.inspection import inspect_path
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.inspection import head_line, inspect_image, inspect_path, suv_line
+from CSRDDenoiseLib.io.dicom import unit_and_suv
+from CSRDDenoiseLib.io.read import read
+from CSRDDenoiseLib.io.suv import mean_time
 
 KEYS = {
     *("modality", "size", "spacing_mm", "frames", "frame_start_s", "frame_duration_s", "unit", "suv_factor"),
@@ -102,6 +109,104 @@ def test_no_head_in_noise_and_none_sought_in_an_mr(tmp_path):
     assert inspect_path(write_series(tmp_path, as_mr)).head is None
     nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), np.float32), np.eye(4)), tmp_path / "pet.nii")
     assert inspect_path(tmp_path / "pet.nii").head is None
+
+
+def change(**values):
+    """A change that sets tags of every slice; None removes one."""
+
+    def of(data, _index):
+        for name, value in values.items():
+            delattr(data, name) if value is None else setattr(data, name, value)
+
+    return of
+
+
+def test_ct_and_mr(tmp_path, capsys):
+    gone = {"Units": None, "RadiopharmaceuticalInformationSequence": None}
+    ct = write_series(tmp_path / "ct", change(Modality="CT", RescaleIntercept=-1024, **gone))
+    mr = write_series(tmp_path / "mr", change(Modality="MR", RescaleSlope=None, **gone))
+    for path, modality, lowest in ((ct, "CT", series.values().min() - 1024), (mr, "MR", series.stored_values().min())):
+        facts = inspected(path, capsys)
+        assert set(facts) == {*KEYS, *inspection.KEYS} and facts["modality"] == modality
+        assert facts["minimum"] == pytest.approx(lowest) and facts["suv_factor"] is None and facts["head"] is None
+        assert "Units" in facts["suv_source"]
+
+
+def refused(path, capsys):
+    """The JSON of what cannot be read; the sentence stands on standard error too."""
+    assert main(["inspect", str(path), "--json"]) == 2
+    printed = capsys.readouterr()
+    facts = json.loads(printed.out)
+    assert set(facts) >= KEYS and facts["size"] is None and facts["error"] in printed.err
+    return facts
+
+
+@pytest.mark.parametrize(("modality", "word"), [("SEG", "segmentation"), ("RTDOSE", "dose grid")])
+def test_objects_without_an_image_are_named(tmp_path, capsys, modality, word):
+    data = series.enhanced()
+    data.Modality = modality
+    assert word in refused(save(data, tmp_path / "object.dcm"), capsys)["error"]
+
+
+def test_several_series_of_a_folder_are_listed(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_series(tmp_path / name, change(SeriesInstanceUID=f"1.2.{ord(name)}", SeriesDescription=f"PET {name}"))
+    facts = refused(tmp_path, capsys)
+    assert [(each["description"], each["files"]) for each in facts["series"]] == [("PET a", 6), ("PET b", 6)]
+    assert "PET a" in facts["error"]
+
+
+def test_damaged_files_are_a_sentence(tmp_path, capsys):
+    write_series(tmp_path / "cut", change())
+    first = next((tmp_path / "cut").iterdir())
+    first.write_bytes(first.read_bytes()[:-50])
+    (tmp_path / "empty").mkdir()
+    for name, content in {"zero.nii": b"", "text.nrrd": b"NRRD", "x.nii.gz": b"\x1f\x8bxx", "none.dcm": b"x"}.items():
+        (tmp_path / name).write_bytes(content)
+    for name in ("cut", "empty", "zero.nii", "text.nrrd", "x.nii.gz", "none.dcm"):
+        assert name in refused(tmp_path / name, capsys)["error"]
+
+
+@pytest.mark.parametrize("name", ["pet.nrrd", "pet.mha", "pet.mgz", "pet.hdr"])
+def test_other_formats_have_every_key(tmp_path, capsys, name):
+    if name.endswith("mgz"):
+        nibabel.save(nibabel.MGHImage(head_array().T, np.diag([-2, -2, 2, 1.0])), tmp_path / name)
+    elif name.endswith("hdr"):
+        nibabel.save(nibabel.AnalyzeImage(head_array().T, np.diag([-2, 2, 2, 1.0])), tmp_path / name)
+    else:
+        sitk.WriteImage(as_image(head_array()), str(tmp_path / name))
+    facts = inspected(tmp_path / name, capsys)
+    assert set(facts) == {*KEYS, *inspection.KEYS}
+    assert (facts["size"], facts["frames"], facts["frame_duration_s"]) == ([26, 28, 24], 1, [None])
+    assert facts["maximum"] == pytest.approx(head_array().max()) and facts["head"]["volume_ml"] > 20
+
+
+def test_frames_with_factors_of_their_own_are_named(tmp_path, capsys):
+    entries = {"Units": "Bq/mL", "BodyWeight": 70, "InjectedRadioactivity": 368.08, "InjectedRadioactivityUnits": "MBq"}
+    entries.update(TracerRadionuclide="C11", InjectionStart=0, ImageDecayCorrected=False)
+    entries.update(FrameTimesStart=[0, 600], FrameDuration=[600, 600])
+    (tmp_path / "pet.json").write_text(json.dumps(entries))
+    both = np.stack([head_array().T] * 2, -1)
+    nibabel.save(nibabel.Nifti1Image(both, np.diag([-2, -2, 2, 1.0])), tmp_path / "pet.nii")
+    facts = inspected(tmp_path / "pet.nii", capsys)
+    factors = [70e3 / (368.08e6 * 2 ** (-(start + mean_time(600, 1221.8)) / 1221.8)) for start in (0, 600)]
+    assert facts["suv_factor"] == pytest.approx(factors[0], rel=1e-4) and "first frame" in facts["suv_source"]
+    assert facts["suv_maximum"] == pytest.approx(factors[1] * head_array().max(), rel=1e-4)
+
+
+def test_an_image_in_memory_is_inspected_as_its_files(tmp_path):
+    folder = write_series(tmp_path)
+    unit, suv = unit_and_suv(sorted(folder.iterdir(), reverse=True))
+    of_files = inspect_path(folder)
+    of_image = inspect_image(read(folder, "PET").image, unit, "PT", suv, "Brain")
+    assert unit == "Bq/mL" and suv.factor == pytest.approx(FACTOR, rel=1e-4)
+    assert suv_line(of_image) == suv_line(of_files) and head_line(of_image) == head_line(of_files)
+    facts, others = of_image.as_dict(), of_files.as_dict()
+    for name in ("size", "spacing_mm", "origin_mm", "axes", "unit", "modality", "minimum", "suv_maximum", "models"):
+        assert facts[name] == others[name], name
+    assert inspect_image(as_image(head_array()), "SUV").as_dict()["suv_factor"] == 1
+    with pytest.raises(InputError, match="DICOM"):
+        unit_and_suv([Path(__file__)])
 
 
 def test_what_cannot_be_read_is_a_sentence(tmp_path, capsys):

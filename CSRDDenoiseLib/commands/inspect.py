@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ..errors import InputError
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
@@ -21,10 +23,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is understood of the path."""
-    from ..inspection import inspect_path, text_lines
+    """Print what is understood of the path; JSON has all its keys, and ``error``, also where it cannot be read."""
+    from ..inspection import inspect_path, text_lines, unreadable
 
-    inspection = inspect_path(args.path)
+    try:
+        inspection = inspect_path(args.path)
+    except InputError as error:
+        if args.json:
+            print(json.dumps(unreadable(args.path, error), indent=2))
+        raise
     if args.json:
         print(json.dumps(_finite(inspection.as_dict()), indent=2))
     else:

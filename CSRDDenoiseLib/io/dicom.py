@@ -21,17 +21,24 @@ from ..errors import InputError
 from ..findings import Finding, warning
 from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file, unusual_modality
 from .dicom_frames import Slice, check_stack, split_frames
-from .dicom_tags import Tags, quiet
+from .dicom_tags import Tags, frames_of, quiet, read_header
 from .grid import Grid
 from .nifti import describe_frames
 from .suv import suv_from_dicom
-from .volume import UNKNOWN, Frame, Header, ReadVolume, unit_words, with_unit
+from .volume import UNKNOWN, Frame, Header, ReadVolume, Suv, unit_words, with_unit
 
 __all__ = ["DicomStudy", "dicom_files", "dicom_frame", "is_dicom_file", "open_dicom", "read_dicom"]
 
 _TOLERATED = ("", "OT", "NM", "SC")
 """Modalities that a PET or an MR may have after processing elsewhere; reported."""
 _UCUM_UNITS = {"bq/ml": "BQML", "g/ml": "GML", "{suvbw}g/ml": "GML", "{counts}": "CNTS", "{counts}/s": "CPS"}
+_NO_IMAGES = {
+    "SEG": "a segmentation",
+    "RTDOSE": "a dose grid",
+    "RTSTRUCT": "a set of contours",
+    "REG": "a registration",
+}
+"""Modalities whose objects hold no measured image, whatever they are read as."""
 _AXIS_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-3
 
@@ -123,6 +130,11 @@ def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
 def _modality_findings(tags: Sequence[Tags], what: str, place: str) -> tuple[Finding, ...]:
     """Refuse a CT or a dose grid as PET; report what may be one after processing elsewhere."""
     wanted, modality = MODALITIES.get(what.lower()), tags[0].text("Modality")
+    if modality in _NO_IMAGES:
+        raise InputError(
+            f"{place} is {_NO_IMAGES[modality]} (DICOM modality {modality}), which is not read; give an image series. "
+            "Convert a label map to NIfTI or NRRD."
+        )
     if wanted in (None, modality):
         return ()
     if modality not in _TOLERATED:
@@ -317,6 +329,21 @@ def unit_code(one: Slice) -> str:
         return ""
     value = str(unit.get("CodeValue", ""))
     return _UCUM_UNITS.get(value.lower(), value)
+
+
+def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
+    """Return the unit in words and the SUV factor of a static PET by the headers of its DICOM files, in any order.
+
+    Raises:
+        InputError: they are no volume.
+    """
+    tags = [frame for path in files if (data := read_header(path)) is not None for frame in frames_of(path, data)]
+    if not tags:
+        raise InputError(f"None of the {len(files)} files is DICOM.")
+    slices = _slices(tags, "The PET series")
+    code = unit_code(slices[0])
+    stack = sorted(slices, key=lambda each: float(each.position @ slices[0].normal))
+    return unit_words(code), suv_from_dicom([each.tags for each in stack], tags, code)
 
 
 def decay_correction(tags: Tags) -> Optional[str]:
