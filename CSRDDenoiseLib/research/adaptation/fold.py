@@ -68,7 +68,7 @@ class FoldRun(TrainingRun):
                 name: value.detach().cpu().contiguous() for name, value in self.average.model.state_dict().items()
             }
             _replace(folder / _BEST, lambda path: save_file(weights, path))
-            _replace(folder / _RECORD, lambda path: path.write_text(json.dumps(record), encoding="utf-8"))
+            _write_json(folder / _RECORD, record)
         self._log(event="held-out", change_percent=round(100 * (math.exp(change) - 1), 3))
 
 
@@ -118,11 +118,13 @@ def run_fold(
         device: torch device.
     """
     folder = config.output
+    if _read(folder / _RECORD).get("finished"):
+        return _result_of(folder)
     folder.mkdir(parents=True, exist_ok=True)
     plan = _read(folder / _PLAN)
     if not plan:
         plan = {"steps": max(int(60 * minutes / seconds_per_step(config, pools, device)), 1)}
-        _replace(folder / _PLAN, lambda path: path.write_text(json.dumps(plan), encoding="utf-8"))
+        _write_json(folder / _PLAN, plan)
     config = replace(
         config,
         steps=plan["steps"],
@@ -130,8 +132,12 @@ def run_fold(
         validation_minutes=minutes / (validations + 1),
         checkpoint_minutes=min(minutes / 4, 3.0),
     )
-    run = FoldRun(config, device, pools)
-    run.run(max(minutes - _minutes_done(folder), 0.0))
+    FoldRun(config, device, pools).run(max(minutes - _minutes_done(folder), 0.0))
+    _write_json(folder / _RECORD, {**_read(folder / _RECORD), "finished": True})
+    return _result_of(folder)
+
+
+def _result_of(folder: Path) -> FoldResult:
     record = _read(folder / _RECORD)
     before, after = _errors_of(record["before"]), _errors_of(record["after"])
     return FoldResult(load_file(folder / _BEST), record["step"], before, after)
@@ -167,6 +173,10 @@ def _errors_of(values: dict[str, Any]) -> dict[int, HeldOut]:
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    _replace(path, lambda partial: partial.write_text(json.dumps(values), encoding="utf-8"))
 
 
 def _replace(path: Path, write: Any) -> None:
