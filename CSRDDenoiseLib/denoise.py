@@ -40,6 +40,7 @@ def denoise(
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
     full_dose_reference: Optional[sitk.Image] = None,
+    region: Optional[sitk.Image] = None,
 ) -> DenoiseResult:
     """Denoise a PET image, guided by an MR of the same head.
 
@@ -51,6 +52,7 @@ def denoise(
         progress: receives the reports; returning False cancels.
         full_dose_reference: full-dose PET of the same scanner and protocol, of any head; only the dose in the record
             depends on it.
+        region: mask (:mod:`.prepare.region`) of what is denoised; outside of it the result is the PET. None for all.
 
     Raises:
         InputError: the input, the settings or the model cannot be used; the message says why.
@@ -58,7 +60,7 @@ def denoise(
     """
     settings = checked(settings)
     stages = Stages(Reporter(progress, shares_of(settings.evaluations)))
-    images = {"pet": pet, "mr": mr, "full_dose_reference": full_dose_reference}
+    images = {"pet": pet, "mr": mr, "full_dose_reference": full_dose_reference, "region": region}
     job = job_of(load_checked(model, settings, with_mr=mr is not None), settings, stages)
     return denoise_prepared(prepare(images, job), job)
 
@@ -104,8 +106,8 @@ def denoise_files(
                 write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)
         if request.page:
             with stages.stage("report"):
-                images.pop("full_dose_reference", None)
-                shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **images)
+                given = {name: images.get(name) for name in ("pet", "mr", "labels")}
+                shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **given)
                 page = report_page(shown, facts_of(replace(record, seconds=stages.summary()), edge))
                 temporary[request.page].write_text(page, encoding="utf-8")
         result = replace(result, record=replace(record, seconds=stages.summary()))

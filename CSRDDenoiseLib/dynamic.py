@@ -111,7 +111,7 @@ def denoise_dynamic(
         late = late_frames(study.frames)
         mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
     images = {name: volume.image for name, volume in others.items()}
-    placed = place({"pet": mean, "mr": images.get("mr")}, Job(loaded, settings, stages))
+    placed = place({"pet": mean, "mr": images.get("mr"), "region": images.get("region")}, Job(loaded, settings, stages))
     run = _Run(study, placed, loaded, replace(settings, register=False), mean)
     watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
     with ExitStack() as open_files:
@@ -288,7 +288,7 @@ def _callback(report: Reporter, index: int, count: int) -> ProgressCallback:
 
 
 def _inputs(placed: Placed, first: ReadVolume, images: Mapping[str, sitk.Image]) -> dict[str, InputFacts]:
-    given = {"pet": placed.inputs.pet, "mr": placed.inputs.mr, "labels": images.get("labels")}
+    given = {"pet": placed.inputs.pet, **images, "mr": placed.inputs.mr}
     facts = {name: InputFacts(describe_image(image)) for name, image in given.items() if image is not None}
     return {**facts, "pet": replace(facts["pet"], suv=volume_suv(first))}
 

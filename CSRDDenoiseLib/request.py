@@ -30,7 +30,13 @@ MIN_EXTENT_MM = 24.0
 MIN_VOXELS = 4
 MAX_NEGATIVE = 0.5
 MIN_HEAD_COVERED = 0.5
-INPUT_NAMES = {"pet": "PET", "mr": "MR", "labels": "label map", "full_dose_reference": "full-dose reference"}
+INPUT_NAMES = {
+    "pet": "PET",
+    "mr": "MR",
+    "labels": "label map",
+    "full_dose_reference": "full-dose reference",
+    "region": "region",
+}
 """How messages call the inputs of a request."""
 
 
@@ -51,6 +57,7 @@ class FileRequest:
         bare: where the model's bare estimate goes, from which the result for any ``keep_above_mm`` follows, or None.
         full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
+        region: mask, on any grid in physical space, of what is denoised; the rest stays as it was measured; or None.
         frames: time frames of a dynamic PET that are denoised, from 1 ("5-", "3-8", "2,4"), or None for all.
         output_unit: "same" as the PET's, or "suv" (body weight).
         format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and
@@ -70,6 +77,7 @@ class FileRequest:
     output_unit: Annotated[str, OneOf(OUTPUT_UNITS)] = SAME
     format: Optional[Annotated[str, OneOf(OUTPUT_FORMATS)]] = None
     bare: Optional[Path] = None
+    region: Optional[Path] = None
     frames: Optional[str] = None
 
     def __post_init__(self) -> None:

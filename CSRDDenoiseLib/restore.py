@@ -157,6 +157,13 @@ def masked_zeros(pet: sitk.Image) -> np.ndarray:
     return large[parts]
 
 
+def unchanged_outside(result: sitk.Image, otherwise: sitk.Image, outside: np.ndarray) -> sitk.Image:
+    """Return a result that is ``otherwise``, on the same grid, voxel by voxel where ``outside`` (D, H, W) is True."""
+    values = sitk.GetArrayFromImage(result)
+    values[outside] = sitk.GetArrayViewFromImage(otherwise)[outside]
+    return _like(result, values)
+
+
 def restore_uncertainty(pet: sitk.Image, std: np.ndarray, grid: Grid) -> sitk.Image:
     """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid``."""
     values = np.zeros_like(sitk.GetArrayViewFromImage(pet))

@@ -146,12 +146,14 @@ SENTENCES: Mapping[str, str] = {
     "full_dose.unlike": "The brain of the PET has {ratio:.2f} times the mean of the full dose: check that both have "
     "one unit and one decay correction.",
     # what the result looks like
+    "region.used": "Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside of it the "
+    "result is the PET as it was measured.",
     "keep.everything": "The result is the PET as it was measured: everything of it was kept.",
     "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed.",
     "mean.changed": "The model alone changes mean brain activity by {change:+.1%}, more than {limit:.0%}; the result "
     "changes it by {left:+.2%}. The input may be unlike what the model was trained on.",
-    "output.not_judged": "The map of unsupported structure is empty because the PET shows less than {limit_ml:g} mL of "
-    "brain, too little to judge the result by its counts.",
+    "output.not_judged": "The map of unsupported structure is empty because the PET, or its region, shows less than "
+    "{limit_ml:g} mL of brain, too little to judge the result by its counts.",
     "lost_structure.found": "The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the "
     "PET's counts show is missing (up to {limit:.0%} is usual). Small lesions may have lost contrast; compare with the "
     "PET.",

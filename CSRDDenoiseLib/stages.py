@@ -19,13 +19,15 @@ from .checks.pair import Output
 from .checks.voxels import check_spacing
 from .errors import TooFewCounts
 from .findings import Finding, warning
+from .io.grid import Grid
 from .io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, Stages, describe_image
 from .io.suv import volume_suv
 from .io.volume import ReadVolume, units_of
 from .prepare.align import Aligned, to_model_grid
 from .prepare.bands import noise_bands
+from .prepare.region import check_region, inside, limited_scan
 from .prepare.register import register_mr
-from .prepare.scheme import make_condition
+from .prepare.scheme import make_condition, part_of
 from .progress import Reporter
 from .request import (
     FileRequest,
@@ -45,6 +47,7 @@ from .restore import (
     restore,
     restore_labels,
     restore_uncertainty,
+    unchanged_outside,
 )
 from .scan import Scan
 from .settings import DenoiseSettings
@@ -87,6 +90,7 @@ class Inputs:
     Attributes:
         pet, mr, reference: as they were given.
         placed_mr: the MR where it is to be used.
+        region: mask of what is denoised, or None for all.
         findings: so far.
     """
 
@@ -94,6 +98,7 @@ class Inputs:
     mr: Optional[sitk.Image]
     reference: Optional[sitk.Image]
     placed_mr: Optional[sitk.Image] = None
+    region: Optional[sitk.Image] = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -120,6 +125,7 @@ class Prepared:
         scan: the PET on the model's grid, in the head's box.
         channels: the network's condition there, float32 (D, H, W) each.
         scale: a residual of the network times this is a residual in the PET's unit.
+        bands: the noise of the whole head, see :class:`.prepare.bands.NoiseBands`; empty where no rule asks for it.
         findings: about the input.
     """
 
@@ -128,6 +134,7 @@ class Prepared:
     channels: tuple[np.ndarray, ...]
     scale: float
     findings: tuple[Finding, ...]
+    bands: tuple[float, ...] = ()
 
     def without_channels(self) -> Prepared:
         """Return the rest, when the network has seen its channels."""
@@ -221,7 +228,23 @@ def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job) -> Prepa
         # from here on only the head's PET is asked for: what else was aligned is let go
         channels = condition.cropped().channels
         findings = (*inputs.findings, *covered, *judged)
-        return Prepared(inputs, scan.cropped(), channels, condition.scale, findings)
+        prepared = Prepared(inputs, scan.cropped(), channels, condition.scale, findings)
+        bands = _bands(prepared.scan) if metadata.keep and job.settings.keep_above_mm is None else ()
+        return _limited(replace(prepared, bands=bands))
+
+
+def _bands(scan: Scan) -> tuple[float, ...]:
+    return noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed).constants
+
+
+def _limited(prepared: Prepared) -> Prepared:
+    """Return what a region leaves of the head for the network, or all of it."""
+    region = prepared.inputs.region
+    if region is None:
+        return prepared
+    scan, box, finding = limited_scan(prepared.scan, region)
+    channels = tuple(part_of(channel, box) for channel in prepared.channels)
+    return replace(prepared, scan=scan, channels=channels, findings=(*prepared.findings, finding))
 
 
 def choose_keeping(prepared: Prepared, job: Job) -> Keeping:
@@ -230,8 +253,7 @@ def choose_keeping(prepared: Prepared, job: Job) -> Keeping:
     share = settings.dose if settings.dose and metadata.target == "noise-free" else 0.0
     if settings.keep_above_mm is not None:
         return Keeping(settings.keep_above_mm, share, scan.spacing, chosen=True, mask=scan.head.mask)
-    bands = noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed).constants if metadata.keep else ()
-    return Keeping(default_keep_mm(metadata.keep, bands), share, scan.spacing, mask=scan.head.mask)
+    return Keeping(default_keep_mm(metadata.keep, prepared.bands), share, scan.spacing, mask=scan.head.mask)
 
 
 def restore_run(prepared: Prepared, samples: ResidualSamples, keeping: Keeping, job: Job) -> Restored:
@@ -245,7 +267,25 @@ def restore_run(prepared: Prepared, samples: ResidualSamples, keeping: Keeping, 
     error, findings = calibrate(samples.std, scan.spacing, job.metadata.calibrated_recipes, job.settings.recipe)
     uncertainty = None if error is None else restore_uncertainty(pet, error * prepared.scale, scan.grid)
     mean = check_mean(change, mean_change(residual, scan), MEAN_LIMIT)
-    return Restored(denoised, difference, uncertainty, bare, residual, change, (keeping.finding, *findings, mean))
+    found = (keeping.finding, *findings, mean)
+    return _within(prepared, Restored(denoised, difference, uncertainty, bare, residual, change, found))
+
+
+def _within(prepared: Prepared, restored: Restored) -> Restored:
+    """Return a result that is the PET outside of the region, if there is one."""
+    pet, region = prepared.inputs.pet, prepared.inputs.region
+    if region is None:
+        return restored
+    outside = ~inside(region, Grid.of(pet))
+    none = Grid.of(pet).image(np.zeros_like(sitk.GetArrayViewFromImage(pet)))
+    spread = restored.uncertainty
+    return replace(
+        restored,
+        denoised=unchanged_outside(restored.denoised, pet, outside),
+        difference=unchanged_outside(restored.difference, none, outside),
+        uncertainty=None if spread is None else unchanged_outside(spread, none, outside),
+        bare=unchanged_outside(restored.bare, pet, outside),
+    )
 
 
 def assess(prepared: Prepared, restored: Restored, model_mm: float) -> Assessed:
@@ -253,8 +293,10 @@ def assess(prepared: Prepared, restored: Restored, model_mm: float) -> Assessed:
     scan = prepared.scan
     output = Output(scan, (scan.pet + restored.residual) / scan.brain_mean)
     findings, labels = judge_output(output)
-    support = restore_labels(prepared.inputs.pet, labels, scan.grid)
-    pet = prepared.inputs.pet
+    pet, region = prepared.inputs.pet, prepared.inputs.region
+    support = restore_labels(pet, labels, scan.grid)
+    if region is not None:
+        support *= sitk.Cast(Grid.of(pet).image(inside(region, Grid.of(pet)).astype(np.uint8)), support.GetPixelID())
     before, after = (sitk.GetArrayViewFromImage(each) for each in (pet, restored.denoised))
     fine = check_fine_band(before, after, scan.brain_mean, pet.GetSpacing(), model_mm)
     about = (*fine, *check_masked(masked_zeros(pet)))
@@ -266,7 +308,7 @@ def make_record(
 ) -> Record:
     """Return the record of a run on images."""
     inputs, metadata = prepared.inputs, job.metadata
-    given = {"pet": inputs.pet, "mr": inputs.mr, "full_dose_reference": inputs.reference}
+    given = {"pet": inputs.pet, "mr": inputs.mr, "full_dose_reference": inputs.reference, "region": inputs.region}
     described = {name: None if image is None else InputFacts(describe_image(image)) for name, image in given.items()}
     return Record(
         inputs={name: facts for name, facts in described.items() if facts or name == "mr"},
@@ -325,7 +367,10 @@ def _checked(images: Images, settings: DenoiseSettings, metadata: ModelMetadata)
     if reference is not None:
         reference, found = check_reference(reference, pet, settings.nan_to_zero)
         findings = (*findings, *found)
-    return Inputs(pet, mr, reference, findings=findings)
+    region = images.get("region")
+    if region is not None:
+        check_region(region, pet)
+    return Inputs(pet, mr, reference, region=region, findings=findings)
 
 
 def _placed(inputs: Inputs, settings: DenoiseSettings, report: Reporter) -> Inputs:

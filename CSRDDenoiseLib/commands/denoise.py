@@ -44,7 +44,7 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
     from ..bids import denoise_bids
     from ..dynamic import DynamicResult
 
-    single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format")
+    single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format", "region")
     given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
     if given or args.output_unit != SAME:
         option = given[0].replace("_", "-") if given else "output-unit"

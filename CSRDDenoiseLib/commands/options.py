@@ -38,6 +38,7 @@ INPUTS: Group = (
             "full-dose PET of the same scanner and protocol, of any head: the dose is estimated relative to it",
         ),
         _path("--labels", "label map whose regions the report measures"),
+        _path("--region", "mask, on any grid, of what is denoised (above zero); the rest stays as it was measured"),
         option(
             "--frames",
             metavar="5-",

@@ -38,7 +38,7 @@ class Condition:
 
     def cropped(self) -> Condition:
         """Return the part inside the head's bounding box."""
-        parts = tuple(_part(channel, self.head.box) for channel in self.channels)
+        parts = tuple(part_of(channel, self.head.box) for channel in self.channels)
         return Condition(parts, self.head.cropped(), self.scale)
 
     def without_channels(self) -> Condition:
@@ -172,8 +172,8 @@ def _constant(value: float, shape: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(np.float32(value), shape)
 
 
-def _part(channel: np.ndarray, box: Sequence[slice]) -> np.ndarray:
-    """A copy, so that the rest can be freed, unless it is a view that takes no memory."""
+def part_of(channel: np.ndarray, box: Sequence[slice]) -> np.ndarray:
+    """Return what of a channel (D, H, W) lies in a box: a copy, to free the rest, or a view that takes no memory."""
     part = channel[tuple(box)]
     return part if 0 in channel.strides else part.copy()
 
