@@ -106,7 +106,7 @@ def denoise_files(
                 write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)
         if request.page:
             with stages.stage("report"):
-                given = {name: images.get(name) for name in ("pet", "mr", "labels")}
+                given = {name: images[name] for name in ("pet", "mr", "labels") if name in images}
                 shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **given)
                 page = report_page(shown, facts_of(replace(record, seconds=stages.summary()), edge))
                 temporary[request.page].write_text(page, encoding="utf-8")
