@@ -192,7 +192,8 @@ def test_the_command_refuses_a_folder_with_something_in_it(scans, start, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_path, capsys):
+def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.fold.seconds_per_step", lambda *_: 60.0)
     words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "3"]
     assert main([*words, "--no-calibration", "--keep", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out

@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "compare a model with filters"),
     "calibrate": ("calibrate", "calibrate a model's uncertainty to its error"),
     "readers": ("readers", "design a reader study, analyse it, compute its power"),
+    "experiment": ("experiment", "run an experiment on simulated sites"),
     "benchmark": ("benchmark", "time a run and measure its memory"),
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
     "inspect": ("inspect", "what is understood of a file, folder or series"),

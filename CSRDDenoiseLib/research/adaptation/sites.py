@@ -1,0 +1,140 @@
+"""Simulated sites unlike the training: what an adaptation closes of the gap to a model trained on the site itself.
+
+A site is a scanner and a tracer. Of its subjects some are given as pairs, files and a table as a user has them; others
+are held out for the report; and others, of which the noise-free image is known, are for the model that the adaptation
+is held to: the same start, trained for the same time on the site's simulator. No head is in two of these groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+
+from ...errors import InputError
+from ...subjects.table import Row, Table, read_table, write_table
+from ..simulation.anatomy import list_anatomies, load_anatomy
+from ..simulation.scanner import Scanner
+from ..simulation.subject import SimulationSettings, Subject, dose_name, save_subject, simulate_subject
+from ..training.measured import MeasuredPool
+from ..training.phantom import make_phantom, save_phantom
+
+TABLE = "pairs.tsv"
+GROUPS = ("pairs", "held_out", "training", "stopping")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many subjects a site has in each group: pairs to adapt to, held-out ones, and those of its own model."""
+
+    pairs: int = 5
+    held_out: int = 6
+    training: int = 16
+    stopping: int = 2
+
+
+@dataclass(frozen=True)
+class Site:
+    """A scanner with its tracer.
+
+    Attributes:
+        tracer: of every subject.
+        dose: of its low doses.
+        scanner: of every subject.
+    """
+
+    tracer: str
+    dose: float
+    scanner: Scanner = field(default_factory=Scanner)
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """Where the subjects of a site lie.
+
+    Attributes:
+        folder: of the site; ``pairs.tsv`` in it is the table, ``phantoms`` has the others.
+        members: group -> numbers of its phantoms.
+        spacing: voxel side of the model's grid in mm.
+    """
+
+    folder: Path
+    members: Mapping[str, tuple[int, ...]]
+    spacing: float
+
+    def pool(self, group: str, normalisation: str, target: str) -> MeasuredPool:
+        """The phantoms of a group."""
+        return MeasuredPool(self.folder / "phantoms", self.members[group], self.spacing, normalisation, target)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the table of pairs."""
+        return read_table(self.folder / TABLE).checked().rows
+
+
+def make_site(site: Site, counts: Counts, folder: Path, anatomy: Path, seed: int, spacing: float) -> SiteData:
+    """Simulate what is not there yet of a site.
+
+    Raises:
+        InputError: there are too few anatomies.
+    """
+    names = list_anatomies(anatomy)
+    wanted = [(group, number) for group in GROUPS for number in range(getattr(counts, group))]
+    if len(names) < len(wanted):
+        raise InputError(f"A site needs {len(wanted)} anatomies; '{anatomy}' has {len(names)}.")
+    chosen = np.random.default_rng(seed).permutation(len(names))
+    members: dict[str, list[int]] = {group: [] for group in GROUPS}
+    rows: list[Row] = []
+    for number, (group, _) in enumerate(wanted):
+        members[group].append(number)
+        found = _made(site, folder, group, number) or _make(
+            site, folder, group, number, _simulated(site, anatomy, names[chosen[number]], 1000 * seed + number), spacing
+        )
+        rows += [found] if isinstance(found, Row) else []
+    write_table(Table(folder / TABLE, tuple(rows)), folder / TABLE)
+    return SiteData(folder, {group: tuple(numbers) for group, numbers in members.items()}, spacing)
+
+
+def _simulated(site: Site, anatomy: Path, name: str, seed: int) -> Subject:
+    settings = SimulationSettings(
+        doses=(site.dose,), tracer=site.tracer, scanner=site.scanner, noise_free=True, varied=True
+    )
+    return simulate_subject(load_anatomy(anatomy, name), settings, seed)
+
+
+def _made(site: Site, folder: Path, group: str, number: int) -> Any:
+    """What there is of a subject: its row, ``True`` for a phantom, None where it is not complete."""
+    if group == "pairs":
+        subject = folder / "subjects" / f"{number:02d}"
+        return _row(site, subject, number) if (subject / "subject.json").is_file() else None
+    return (folder / "phantoms" / f"{number:05d}.npy").is_file() or None
+
+
+def _make(site: Site, folder: Path, group: str, number: int, subject: Subject, spacing: float) -> Any:
+    if group == "pairs":
+        place = folder / "subjects" / f"{number:02d}"
+        save_subject(subject, place)
+        return _row(site, place, number)
+    save_phantom(make_phantom(subject, (site.dose,), spacing), folder / "phantoms" / f"{number:05d}.npy")
+    return True
+
+
+def _row(site: Site, subject: Path, number: int) -> Row:
+    dose = Fraction(site.dose).limit_denominator(200)
+    low = subject / f"low_dose_{dose_name(site.dose)}.nii.gz"
+    return Row(f"S{number}", low, subject / "full_dose.nii.gz", subject / "t1.nii.gz", dose)
+
+
+def told(site: Site) -> dict[str, Any]:
+    """A site as plain JSON types."""
+    return {"tracer": site.tracer, "dose": site.dose, "scanner": asdict(site.scanner)}
+
+
+def mean_by(rows: Sequence[Mapping[str, float]], name: str) -> Optional[float]:
+    """Mean of a score over rows; None without any."""
+    values: Iterator[float] = (row[name] for row in rows if name in row)
+    found = list(values)
+    return float(np.mean(found)) if found else None
