@@ -53,6 +53,25 @@ def one_slice(index: int, frame: int = 0) -> Dataset:
     return data
 
 
+def complete(data: Dataset, index: int) -> None:
+    """Give a classic slice all that the standard asks of one (a change for :func:`write_series`)."""
+    data.FrameOfReferenceUID, data.PositionReferenceIndicator = "1.2.3", ""
+    data.ImageType, data.SeriesType, data.CountsSource = ["ORIGINAL", "PRIMARY"], ["STATIC", "IMAGE"], "EMISSION"
+    data.CollimatorType, data.SliceThickness, data.SeriesNumber = "NONE", STEP[0], 3
+    data.ImageIndex, data.DecayFactor = index + 1, 1.003
+    data.BodyPartExamined = "BRAIN"
+    for keyword in ("AccessionNumber", "Manufacturer", "PatientBirthDate", "ReferringPhysicianName", "StudyID"):
+        setattr(data, keyword, "")
+    data.PatientOrientationCodeSequence, data.PatientGantryRelationshipCodeSequence = [], []
+    data.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = []
+
+
+def complete_dynamic(data: Dataset, index: int) -> None:
+    """The same of a dynamic series of two frames."""
+    complete(data, index)
+    data.SeriesType, data.NumberOfTimeSlices = ["DYNAMIC", "IMAGE"], 2
+
+
 def injection() -> Dataset:
     """368.08 MBq of F-18 an hour before the scan."""
     item = Dataset()

@@ -13,12 +13,17 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from conftest import head_array
 from dicom_series import save, write_series
 
+from CSRDDenoiseLib.denoise import denoise_files
+from CSRDDenoiseLib.dynamic import denoise_dynamic
 from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.suv import in_suv, volume_suv
+from CSRDDenoiseLib.request import FileRequest
+from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 
 DATA = Path(__file__).parent / "data"
 needs_dciodvfy = pytest.mark.skipif(
@@ -108,7 +113,7 @@ def test_compressed_and_inverted_source(tmp_path):
 def test_dciodvfy_finds_no_error_that_the_source_did_not_have(tmp_path, name):
     source = tmp_path / "pet"
     if name == "own":
-        write_series(source)
+        write_series(source, series.complete)
     else:
         with tarfile.open(DATA / name) as archive:
             archive.extractall(source, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(source)
@@ -138,6 +143,39 @@ def test_dciodvfy_on_an_enhanced_source(tmp_path, shift):
     assert first.FrameReferenceTime == pytest.approx(29970, abs=20)
     decay = np.log(2) / 6586.2 * 60
     assert first.DecayFactor == pytest.approx(decay / (1 - np.exp(-decay)), rel=1e-9)
+
+
+HEAD = (6, 28, 26)
+
+
+@needs_dciodvfy
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["same", "suv"])
+@pytest.mark.parametrize("kind", ["static", "dynamic", "enhanced", "enhanced dynamic"])
+def test_dciodvfy_on_every_output_of_a_run(tmp_path, monkeypatch, model_folder, kind, unit):
+    pytest.importorskip("highdicom")
+    monkeypatch.setattr(series, "SHAPE", HEAD)
+    monkeypatch.setattr(series, "STEP", (5.0, 2.0, 2.0))
+    monkeypatch.setattr(series, "slopes", lambda: np.full(HEAD[0], 0.3))
+    monkeypatch.setattr(series, "stored_values", lambda frame=0: (head_array(HEAD, frame) * 3).astype(np.uint16))
+    frames, is_enhanced = (2 if "dynamic" in kind else 1), "enhanced" in kind
+    if is_enhanced:
+        source = first = save(series.enhanced(frames), tmp_path / "pet.dcm")
+    else:
+        change = series.complete if frames == 1 else series.complete_dynamic
+        source = write_series(tmp_path / "pet", change, frames)
+        first = next(source.iterdir())
+    names = {"output": "denoised", **{name: name for name in ("difference", "uncertainty", "bare", "support")}}
+    request = FileRequest(source, **{name: tmp_path / value for name, value in names.items()}, output_unit=unit)
+    settings = DenoiseSettings(sampler="dpmpp", steps=2, samples=2, device="cpu", precision="float32")
+    (denoise_dynamic if frames > 1 else denoise_files)(request, settings, str(model_folder))
+    before = complaints(first, "EnhancedPETImage" if is_enhanced else "PETImage")
+    assert is_enhanced or not before
+    for name in names.values():
+        files = sorted((tmp_path / name).iterdir())
+        assert len(files) == frames * (1 if name == "support" else HEAD[0])
+        for file in (files[0], files[-1]):
+            assert not complaints(file, "Segmentation" if name == "support" else "PETImage") - before, name
 
 
 GENERAL = {
@@ -286,10 +324,6 @@ def pet_series(tmp_path_factory) -> Path:
 
 
 def run(pet: Path, model: Path, **request):
-    from CSRDDenoiseLib.denoise import denoise_files
-    from CSRDDenoiseLib.request import FileRequest
-    from CSRDDenoiseLib.settings import settings_from_preset
-
     sampler = {"sampler": "dpmpp", "steps": 2, "samples": 2} if "uncertainty" in request else {}
     return denoise_files(FileRequest(pet, **request), settings_from_preset("fast", device="cpu", **sampler), model)
 

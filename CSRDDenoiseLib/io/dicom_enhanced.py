@@ -60,6 +60,9 @@ def fill_from_groups(data: Dataset, one: Slice, count: int, unit_code: str) -> N
         data.SliceThickness = format_number_as_ds(thickness)
     if "SeriesType" not in data:
         data.SeriesType = ["STATIC", "IMAGE"]
+    if not data.get("CountsSource"):
+        # what is denoised is a PET, so no transmission scan
+        data.CountsSource = "EMISSION"
     if "CorrectedImage" not in data:
         data.CorrectedImage = [term for name, term in _CORRECTIONS.items() if tags.text(name) == "YES"]
     for keyword in _MAY_BE_EMPTY:
