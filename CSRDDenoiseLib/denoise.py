@@ -91,7 +91,9 @@ def denoise_files(
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
         volumes = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
         images = {name: volume.image for name, volume in volumes.items()}
-        files = {name: describe_file(path, volumes[name].header.files) for name, path in request.inputs.items()}
+        files = {
+            name: describe_file(request.path_in_record(name), volumes[name].header.files) for name in request.inputs
+        }
         target = Target(request.pet, volumes["pet"], request.output_unit, loaded.metadata.name)
         target.check()
         if "labels" in images:

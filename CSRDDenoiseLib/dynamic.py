@@ -135,9 +135,10 @@ def denoise_dynamic(
             (*findings, *placed.inputs.findings),
             _inputs(placed, first, images),
             _files(request, study, others),
-            {name: str(path.resolve()) for name, path in request.outputs.items()},
+            {name: request.path_in_record(name) for name in request.outputs},
             request.output_unit,
             watch.curves,
+            place=request.place,
         )
         shown = StudyImages(mean, watch.late, images.get("mr"), images.get("labels"))
         page = partial(study_page, shown, edge=edge) if request.page else None
@@ -295,4 +296,4 @@ def _inputs(placed: Placed, first: ReadVolume, images: Mapping[str, sitk.Image])
 
 def _files(request: FileRequest, study: Study, others: Mapping[str, ReadVolume]) -> dict[str, FileFacts]:
     read_from = {"pet": study.files, **{name: volume.header.files for name, volume in others.items()}}
-    return {name: describe_file(path, read_from[name]) for name, path in request.inputs.items()}
+    return {name: describe_file(request.path_in_record(name), read_from[name]) for name in request.inputs}

@@ -98,6 +98,8 @@ class DynamicResult:
         output_unit: "same" as the PET's, or "suv".
         curves: of the labels, where there are some.
         seconds: stage -> wall time.
+        created: when the run ended, UTC.
+        place: which other machine worked, or None.
     """
 
     settings: DenoiseSettings
@@ -112,6 +114,7 @@ class DynamicResult:
     curves: tuple[RegionCurve, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    place: Optional[str] = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -168,6 +171,7 @@ class DynamicResult:
             "format": RECORD_FORMAT,
             "kind": "dynamic",
             "created": self.created,
+            **({"place": self.place} if self.place else {}),
             "outputs": dict(self.outputs),
             "output_unit": self.output_unit,
             **{name: common[name] for name in named},

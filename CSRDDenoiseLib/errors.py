@@ -41,6 +41,10 @@ class OutOfMemoryError(InputError):
     """The volume does not fit memory even with the smallest patches."""
 
 
+class PlaceError(InputError):
+    """The machine that was to do the work cannot be reached, cannot be used, or was lost."""
+
+
 MEMORY_IS_USED_UP = "The memory is used up. Choose smaller patches or close other programs."
 _WORDS_OF_MEMORY = (
     "allocate memory",

@@ -5,10 +5,10 @@ Every function raises :class:`InputError`, one sentence with the numbers, or ret
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,6 +41,19 @@ INPUT_NAMES = {
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Who asked for a run that another machine does.
+
+    Attributes:
+        place: who works, for the record.
+        paths: name of an input or output -> its path where the run was asked for; none where both have the same files.
+    """
+
+    place: str
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FileRequest:
     """The files of one run; paths may be strings.
 
@@ -62,6 +75,7 @@ class FileRequest:
         output_unit: "same" as the PET's, or "suv" (body weight).
         format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and
             the PET is DICOM.
+        origin: who asked for it, where another machine works; None on this one.
     """
 
     pet: Path
@@ -79,6 +93,7 @@ class FileRequest:
     bare: Optional[Path] = None
     region: Optional[Path] = None
     frames: Optional[str] = None
+    origin: Optional[Origin] = None
 
     def __post_init__(self) -> None:
         for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report"):
@@ -110,6 +125,19 @@ class FileRequest:
         """Names of the volumes that are written as DICOM series."""
         is_dicom = is_dicom_path(self.pet)
         return frozenset(name for name, path in self.volumes.items() if is_dicom_folder(path, is_dicom))
+
+    def path_in_record(self, name: str) -> str:
+        """Return the path of an input or output as the record has it: where the run was asked for."""
+        path, field_name = {**self.inputs, **self.outputs}[name], "output" if name == "denoised" else name
+        known = self.origin.paths.get(field_name) if self.origin else None
+        if known is None:
+            return str(path.resolve())
+        return str(Path(known) / path.name) if name == "report" else known
+
+    @property
+    def place(self) -> Optional[str]:
+        """Which other machine works, or None."""
+        return self.origin.place if self.origin else None
 
     @property
     def page(self) -> Optional[Path]:

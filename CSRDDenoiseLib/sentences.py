@@ -59,6 +59,16 @@ HINTS: Mapping[str, Mapping[str, str]] = {
         SLICER: "choose the precision 'automatic'",
         PYTHON: "set precision='auto'",
     },
+    "tls": {
+        CLI: "use --tls FOLDER",
+        SLICER: "choose the folder of certificates",
+        PYTHON: "pass tls=FOLDER",
+    },
+    "insecure": {
+        CLI: "or use --insecure in a network that you trust",
+        SLICER: "or switch on 'Without encryption' in a network that you trust",
+        PYTHON: "or pass insecure=True in a network that you trust",
+    },
 }
 """Option -> edge -> what the user does there, an imperative without a full stop."""
 

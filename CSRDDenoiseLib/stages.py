@@ -348,8 +348,9 @@ def record_of_files(
     return replace(
         record,
         inputs=read_from,
-        outputs={name: str(path.resolve()) for name, path in request.outputs.items()},
+        outputs={name: request.path_in_record(name) for name in request.outputs},
         output_unit=request.output_unit,
+        place=request.place,
         findings=(*about_files, *record.findings, *not_judged),
     )
 

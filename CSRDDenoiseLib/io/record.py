@@ -145,6 +145,7 @@ class Record:
         outputs: name -> path.
         output_unit: "same" as the PET's, or "suv".
         created: when the run ended, UTC.
+        place: which other machine worked, or None.
     """
 
     inputs: Mapping[str, Optional[InputFacts]]
@@ -160,6 +161,7 @@ class Record:
     outputs: Mapping[str, str] = field(default_factory=dict)
     output_unit: str = "same"
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    place: Optional[str] = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON types; ``quality`` groups the findings' values by what they are about."""
@@ -168,6 +170,7 @@ class Record:
             {
                 "format": RECORD_FORMAT,
                 "created": self.created,
+                **({"place": self.place} if self.place else {}),
                 "inputs": {name: None if each is None else each.as_dict() for name, each in self.inputs.items()},
                 **({"outputs": self.outputs, "output_unit": self.output_unit} if self.outputs else {}),
                 "units": self.unit,
@@ -233,9 +236,9 @@ def describe_image(image: sitk.Image) -> ImageFacts:
     )
 
 
-def describe_file(path: Path, files: Sequence[Path]) -> FileFacts:
-    """Return the path of an input and the SHA-256 of the files it was read from, one after another."""
-    return FileFacts(str(path.resolve()), len(files), _sha256(files))
+def describe_file(path: str, files: Sequence[Path]) -> FileFacts:
+    """Return the path of an input, as the record is to have it, and the SHA-256 of its files, one after another."""
+    return FileFacts(path, len(files), _sha256(files))
 
 
 def versions() -> dict[str, str]:

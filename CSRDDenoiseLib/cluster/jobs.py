@@ -1,0 +1,119 @@
+"""One scan as a task: what a worker is to do, as plain values that it checks, and the key that tells results apart.
+
+A worker gets names, paths and settings only, and checks them as the command line would; it takes no code from a client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from .. import __version__
+from ..configuration import structure
+from ..errors import InputError
+from ..request import FileRequest, Origin
+from ..sentences import CLI
+from ..settings import DenoiseSettings, settings_from_fields
+from .models import ModelKey
+
+_PATHS = ("pet", "output", "mr", "difference", "uncertainty", "report", "labels", "support", "full_dose_reference", "bare")
+_OPTIONS = ("overwrite", "output_unit", "format", "frames")
+_PREFIX = "csrd-denoise"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of ``denoise_files`` or ``denoise_dynamic``, as plain values.
+
+    Attributes:
+        name: of the scan.
+        paths: fields of :class:`~CSRDDenoiseLib.request.FileRequest` that are paths, as the asking machine has them.
+        options: its other fields.
+        settings: fields of :class:`~CSRDDenoiseLib.settings.DenoiseSettings`.
+        model: by its checksum.
+        key: of the result, see :func:`key_of`.
+        edge: for which sentences are worded.
+        bids: root of the dataset that the PET is of; its outputs get sidecars.
+    """
+
+    name: str
+    paths: Mapping[str, str]
+    options: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    model: ModelKey
+    key: str = ""
+    edge: str = CLI
+    bids: Optional[str] = None
+
+    @classmethod
+    def of(cls, name: str, request: FileRequest, settings: DenoiseSettings, model: ModelKey, **more: Any) -> Job:
+        """Return the job of a request; its paths are made absolute."""
+        given = {each: getattr(request, each) for each in _PATHS if getattr(request, each) is not None}
+        paths = {each: str(Path(path).absolute()) for each, path in given.items()}
+        options = {each: getattr(request, each) for each in _OPTIONS}
+        return cls(name, paths, options, settings.as_dict(), model, **more)
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the job as plain types, to be sent."""
+        return asdict(self)
+
+    @property
+    def denoise_settings(self) -> DenoiseSettings:
+        """The settings, checked.
+
+        Raises:
+            InputError: one is unknown or out of range.
+        """
+        return settings_from_fields(dict(self.settings))
+
+    def request(self, paths: Optional[Mapping[str, Path]] = None, place: str = "") -> FileRequest:
+        """Return the request.
+
+        Args:
+            paths: where the worker has the files; None for where the asking machine has them.
+            place: who works, for the record; empty for this machine.
+
+        Raises:
+            InputError: a value is not one of a request.
+        """
+        here: Mapping[str, Any] = self.paths if paths is None else paths
+        origin = Origin(place, self.paths if paths is not None else {}) if place else None
+        return FileRequest(**{**here, **self.options}, origin=origin)
+
+
+def job_of_message(message: Any) -> Job:
+    """Return the job of a message.
+
+    Raises:
+        InputError: it is not one.
+    """
+    job = structure(message, Job, "The job")
+    unknown = sorted({*job.paths, *job.options} - {*_PATHS, *_OPTIONS})
+    if unknown:
+        raise InputError(f"The job has '{unknown[0]}', which no request has.")
+    return job
+
+
+def key_of(digests: Mapping[str, str], job: Job) -> str:
+    """Return the checksum of everything that a result follows from: inputs, settings, model, outputs, version.
+
+    Args:
+        digests: name of an input -> checksum of its files.
+        job: its paths of inputs do not count, only what is in them; those of outputs count by their names.
+    """
+    outputs = {name: Path(path).name for name, path in job.paths.items() if name not in digests}
+    options = {name: value for name, value in job.options.items() if name != "overwrite"}
+    facts = {
+        "version": __version__,
+        "inputs": dict(digests),
+        "outputs": outputs,
+        "options": options,
+        "settings": dict(job.settings),
+        "model": job.model.digest,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{_PREFIX}-{digest}"
+

@@ -1,0 +1,196 @@
+"""The model on a worker: found by its checksum, brought along where the worker lacks it, loaded once and kept warm."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Union
+
+from distributed import WorkerPlugin
+
+from ..errors import InputError, ModelError, PlaceError
+from ..model.bundle import METADATA_FILE, WEIGHTS_FILE, find_model, list_models
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+    from ..model.bundle import Model
+
+FILES = (METADATA_FILE, WEIGHTS_FILE)
+CORES = "CORES"
+"""Resource of a worker: the threads that a scan may use there."""
+_STORE = "csrd_denoise_models"
+_FOLDER = "csrd-denoise-models"
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """A model by what is in its files.
+
+    Attributes:
+        name: of the model.
+        folder: where the asking machine has it.
+        digest: SHA-256 of metadata and weights.
+    """
+
+    name: str
+    folder: str
+    digest: str
+
+
+def key_of_model(name_or_folder: Union[str, Path]) -> ModelKey:
+    """Return the key of a bundled model or of a model folder.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    folder = find_model(name_or_folder)
+    return ModelKey(folder.name, str(folder.resolve()), digest_of_model(folder))
+
+
+def digest_of_model(folder: Path) -> str:
+    """Return the SHA-256 of metadata and weights.
+
+    Raises:
+        ModelError: a file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in FILES:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise ModelError(f"The model '{folder}' cannot be read: {name}: {error.strerror}.") from error
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def pack_model(key: ModelKey) -> dict[str, bytes]:
+    """Return the files of a model."""
+    return {name: (Path(key.folder) / name).read_bytes() for name in FILES}
+
+
+@dataclass
+class ModelStore:
+    """The models of one worker.
+
+    Attributes:
+        folder: where models are kept that came with a task.
+        threads: that a scan may use; 0 leaves the libraries as they are.
+    """
+
+    folder: Path
+    threads: int = 0
+    _loaded: dict[tuple[str, str], Model] = field(default_factory=dict)
+    _digests: dict[str, Path] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def find(self, key: ModelKey) -> Optional[Path]:
+        """Return the folder of a model: the same path (a common file system), bundled, or brought along before."""
+        if key.digest not in self._digests:
+            brought = [path for path in self.folder.glob("*") if path.is_dir()]
+            for place in (Path(key.folder), *list_models(), *brought):
+                if (place / METADATA_FILE).is_file() and _digest_or_none(place) == key.digest:
+                    self._digests[key.digest] = place
+                    break
+        return self._digests.get(key.digest)
+
+    def keep(self, key: ModelKey, files: Mapping[str, bytes]) -> None:
+        """Write a model that came along, unless it is there.
+
+        Raises:
+            PlaceError: the files are not those of the key.
+        """
+        if self.find(key) is not None:
+            return
+        place = self.folder / key.digest
+        place.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            (place / name).write_bytes(files[name])
+        if digest_of_model(place) != key.digest:
+            raise PlaceError(f"The model '{key.name}' was damaged on its way to the worker; try again.")
+        self._digests[key.digest] = place
+
+    def load(self, key: ModelKey, device: str) -> Model:
+        """Return a model ready to run; one is kept at a time.
+
+        Raises:
+            PlaceError: this worker does not have it.
+            ModelError: it cannot be loaded.
+        """
+        from ..model.bundle import load_model
+
+        with self._lock:
+            known = (key.digest, device)
+            if known not in self._loaded:
+                folder = self.find(key)
+                if folder is None:
+                    raise PlaceError(
+                        f"This worker has no model with the checksum {key.digest[:12]} ('{key.name}'); run the command "
+                        "again, which brings it along."
+                    )
+                self.use_threads()
+                self._loaded.clear()
+                self._loaded[known] = load_model(folder, device)
+            return self._loaded[known]
+
+    def use_threads(self) -> None:
+        """Let torch and ITK use this worker's share of the cores."""
+        if self.threads:
+            import SimpleITK as sitk
+            import torch
+
+            torch.set_num_threads(self.threads)
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(self.threads)
+
+
+def store_of(worker: Worker) -> ModelStore:
+    """Return the models of a worker; it keeps them as long as it lives."""
+    store = getattr(worker, _STORE, None)
+    if store is None:
+        threads = int(worker.state.total_resources.get(CORES, 0)) or 1
+        store = ModelStore(Path(worker.local_directory) / _FOLDER, threads)
+        setattr(worker, _STORE, store)
+    return store
+
+
+def has_model(key: ModelKey, dask_worker: Optional[Worker] = None) -> bool:
+    """Whether the worker that runs this has a model; for ``Client.run``."""
+    return dask_worker is not None and store_of(dask_worker).find(key) is not None
+
+
+class WarmModel(WorkerPlugin):
+    """Loads a model in every worker, also in those that come later or are started again.
+
+    Args:
+        key: of the model.
+        device: where it is to run.
+        files: of the model, for workers that lack it; None where all have it.
+    """
+
+    def __init__(self, key: ModelKey, device: str, files: Optional[Mapping[str, bytes]] = None):
+        self.name = f"csrd-denoise-{key.digest[:16]}"
+        self.key, self.device, self.files = key, device, files
+
+    async def setup(self, worker: Worker) -> None:
+        """Bring the model and load it, beside the worker's own loop; a failure shows in the first task."""
+        await asyncio.to_thread(self.load, store_of(worker))
+
+    def load(self, store: ModelStore) -> None:
+        """Bring the model and load it."""
+        try:
+            if self.files:
+                store.keep(self.key, self.files)
+            store.load(self.key, self.device)
+        except (InputError, OSError):
+            return
+
+
+def _digest_or_none(folder: Path) -> Optional[str]:
+    try:
+        return digest_of_model(folder)
+    except ModelError:
+        return None

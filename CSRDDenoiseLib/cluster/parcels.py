@@ -1,0 +1,143 @@
+"""Files as bytes, to go with a task where there is no common file system, and checksums of inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Iterable, Mapping
+
+from ..errors import InputError, PlaceError
+from ..io.dicom_files import dicom_files
+from ..io.read import check_readable, is_dicom_path
+from ..io.sidecar import stem_of
+from ..io.write import sidecar_path
+from ..request import INPUT_NAMES
+
+_DETACHED = (".hdr", ".img", ".hdr.gz", ".img.gz", ".mhd", ".raw", ".zraw", ".raw.gz", ".nhdr")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Files with their content.
+
+    Attributes:
+        files: path relative to the folder that they are unpacked into, with ``/`` -> content.
+        paths: name of an input or output -> its file or folder among them.
+    """
+
+    files: Mapping[str, bytes]
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(map(len, self.files.values()))
+
+
+def files_of(path: Path, what: str) -> tuple[Path, ...]:
+    """Return every file that an input is read from: those of its DICOM series, or a volume, its detached data, its sidecar.
+
+    Raises:
+        InputError: it is missing, cannot be read, or holds several series.
+    """
+    check_readable(path, what)
+    if is_dicom_path(path):
+        return tuple(Path(name) for name in dicom_files(path, what))
+    stem, folder = stem_of(path), path.parent
+    detached = [folder / f"{stem}{suffix}" for suffix in _DETACHED] if path.name.lower().endswith(_DETACHED) else []
+    beside = [each for each in (*detached, sidecar_path(path)) if each.is_file() and each != path]
+    return (path, *sorted(set(beside)))
+
+
+def digest_of(path: Path, what: str) -> str:
+    """Return the SHA-256 of all that an input is read from: names and contents."""
+    root = path if path.is_dir() else path.parent
+    digest = hashlib.sha256()
+    for file in files_of(path, what):
+        digest.update(f"{_below(file, root)}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def pack_inputs(inputs: Mapping[str, Path]) -> Parcel:
+    """Return the files of named inputs, each in a folder of its name.
+
+    Raises:
+        InputError: as :func:`files_of`, or a file cannot be read.
+    """
+    files, paths = {}, {}
+    for name, path in inputs.items():
+        what = INPUT_NAMES.get(name, name)
+        is_folder = path.is_dir()
+        root = path if is_folder else path.parent
+        for file in files_of(path, what):
+            files[f"{name}/{_below(file, root)}"] = _content(file, what)
+        paths[name] = name if is_folder else f"{name}/{path.name}"
+    return Parcel(files, paths)
+
+
+def pack_outputs(outputs: Mapping[str, Path]) -> Parcel:
+    """Return the files of named outputs, a folder with all that is in it."""
+    files, paths = {}, {}
+    for name, path in outputs.items():
+        found = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+        root = path.parent if path.is_file() else path
+        for file in found:
+            files[f"{name}/{_below(file, root)}"] = file.read_bytes()
+        paths[name] = f"{name}/{path.name}" if path.is_file() else name
+    return Parcel(files, paths)
+
+
+def unpack(parcel: Parcel, folder: Path) -> dict[str, Path]:
+    """Write the files of a parcel below a folder; return name -> path.
+
+    Raises:
+        PlaceError: a name leads out of the folder.
+    """
+    for name, content in parcel.files.items():
+        target = folder / _inside(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return {name: folder / _inside(path) for name, path in parcel.paths.items()}
+
+
+def deliver(parcel: Parcel, name: str, target: Path, folder: Path) -> None:
+    """Write one output of a parcel to its place; ``folder`` is for temporary files."""
+    found = folder / _inside(parcel.paths[name])
+    if found.is_dir():
+        shutil.copytree(found, target)
+    else:
+        shutil.copyfile(found, target)
+
+
+def only(parcel: Parcel, names: Iterable[str]) -> Parcel:
+    """Return the part of a parcel that belongs to some names."""
+    kept = set(names)
+    files = {path: content for path, content in parcel.files.items() if path.partition("/")[0] in kept}
+    return Parcel(files, {name: path for name, path in parcel.paths.items() if name in kept})
+
+
+def _below(file: Path, root: Path) -> str:
+    try:
+        return file.relative_to(root).as_posix()
+    except ValueError:
+        return file.name
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
+        raise PlaceError(f"The parcel has a file '{name[:80]}' outside of its folder; nothing was written.")
+    return path
+
+
+def _content(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The {what} '{path}' cannot be read: {error.strerror}.") from error
