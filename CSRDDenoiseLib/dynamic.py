@@ -93,7 +93,7 @@ def denoise_dynamic(
         Cancelled: ``progress`` returned False; nothing is written.
     """
     settings = checked(settings)
-    _check(request, settings)
+    check_dynamic(request, settings)
     study = open_study(request.pet)
     if len(study.frames) < 2:
         raise InputError(f"The PET '{request.pet}' is static, with one time frame; leave the choice of frames out.")
@@ -239,7 +239,7 @@ def _write(
     return result
 
 
-def _check(request: FileRequest, settings: DenoiseSettings) -> None:
+def check_dynamic(request: FileRequest, settings: DenoiseSettings) -> None:
     check_request(request, settings)
     if request.full_dose_reference:
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic; leave it out.")

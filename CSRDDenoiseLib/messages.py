@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Mapping, Optional
 
+from .cluster.places import Place
 from .limits import Between, check_limits
 from .request import FileRequest
 from .settings import DenoiseSettings
@@ -19,11 +20,13 @@ class DenoiseMessage(FileRequest):
     Attributes:
         model: name of a bundled model, or a folder; None takes the default one.
         settings: fields of :class:`~CSRDDenoiseLib.settings.DenoiseSettings`.
+        on: the place that does the work, None for the worker itself.
     """
 
     overwrite: bool = True
     model: Optional[str] = None
     settings: DenoiseSettings = field(default_factory=DenoiseSettings)
+    on: Optional[Place] = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,22 @@ class CompareMessage:
 
 @dataclass(frozen=True)
 class EstimateMessage:
-    """Time one evaluation of a model (None: the default one) on a device."""
+    """Time one evaluation of a model (None: the default one) on a device, here or on a worker of a place."""
 
     device: str = "auto"
     model: Optional[str] = None
+    on: Optional[Place] = None
+
+
+@dataclass(frozen=True)
+class ReachMessage:
+    """Ask who works at a place, which has to answer within ``seconds``."""
+
+    on: Place
+    seconds: Annotated[float, Between(0.1, 600)] = 5.0
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The request")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ A request has a ``command``, an ``id`` that the caller chooses and every answer 
 ``compare``    :class:`~CSRDDenoiseLib.messages.CompareMessage`: measure a result against the full dose
 ``estimate``   :class:`~CSRDDenoiseLib.messages.EstimateMessage`: time one evaluation of the network
 ``info``       :class:`~CSRDDenoiseLib.messages.InfoMessage`: devices and versions
+``reach``      :class:`~CSRDDenoiseLib.messages.ReachMessage`: who works at a place, or why nobody does
 ``cancel``     stop the request of that ``id``
 =============  =======================================================================================
 
@@ -41,10 +42,7 @@ from .progress import Progress, ProgressCallback
 from .sentences import SLICER, error_sentence, sentences
 
 SECONDS_TO_STOP = 2.0
-TIMED_SIDE = 48
-# finding the head is about half of what a run does before and after sampling, files included
-SHARE_OF_NORMALISING = 0.5
-WORK = ("denoise", "keep", "report", "compare", "estimate", "info")
+WORK = ("denoise", "keep", "report", "compare", "estimate", "info", "reach")
 CANCEL = "cancel"
 _WHERE = "The request"
 
@@ -176,17 +174,18 @@ class Engine:
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import denoise_files
         from .messages import DenoiseMessage
+        from .model.bundle import DEFAULT_MODEL
         from .report.summary import summarise_change
 
         request = structure(values, DenoiseMessage, _WHERE)
+        if request.on:
+            from .cluster.remote import denoise_on
+
+            done = denoise_on(request.on, request, request.settings, request.model or DEFAULT_MODEL, report, SLICER)
+            return _answer(done.result, done.summary)
         model = self._loaded(request.model, request.settings.device)
         result = denoise_files(request, request.settings, model, report)
-        return {
-            "provenance": result.provenance,
-            "findings": [finding.as_dict() for finding in result.findings],
-            "warnings": list(sentences(result.findings, SLICER)),
-            "summary": summarise_change(result.denoised, result.difference).as_dict(),
-        }
+        return _answer(result.record, summarise_change(result.denoised, result.difference).as_dict())
 
     def report(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Write the report of a run that is over; answer with its path."""
@@ -243,28 +242,27 @@ class Engine:
 
     def estimate(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
-        from .devices import choose_device
-        from .infer.cost import BYTES_PER_FIELD_VOXEL
-        from .infer.memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
+        from .infer.speed import device_speed
         from .messages import EstimateMessage
         from .model.bundle import DEFAULT_MODEL
-        from .scan import measure_normalising
 
         request = structure(values, EstimateMessage, _WHERE)
         report(Progress("read", 0, 1, 0.0, message="measuring the speed"))
-        model = self._loaded(request.model, request.device)
-        return {
-            "device": request.device,
-            "model": request.model or DEFAULT_MODEL,
-            "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
-            "voxels_per_second": measure_speed(model, TIMED_SIDE),
-            "seconds_per_field_voxel": measure_normalising(TIMED_SIDE) / SHARE_OF_NORMALISING,
-            "bytes_per_voxel": model.metadata.bytes_per_voxel,
-            "bytes_per_state_voxel": 4 * STATE_VOLUMES,
-            "bytes_per_field_voxel": BYTES_PER_FIELD_VOXEL,
-            "bytes_resident": resident_bytes(),
-            "bytes_for_evaluation": memory_budget(choose_device(request.device), 0),
-        }
+        name = request.model or DEFAULT_MODEL
+        if request.on:
+            from .cluster.remote import estimate_on
+
+            return estimate_on(request.on, name, request.device)
+        return device_speed(self._loaded(request.model, request.device), request.device, name)
+
+    def reach(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
+        """Answer with the workers of a place."""
+        from .cluster.remote import check_place
+        from .messages import ReachMessage
+
+        request = structure(values, ReachMessage, _WHERE)
+        facts = check_place(request.on, request.seconds)
+        return {"sentence": facts.sentence, **facts.as_dict()}
 
     def info(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
         """Answer with the devices of this machine."""
@@ -282,6 +280,15 @@ class Engine:
             self._model, self._key = None, None
             self._model, self._key = load_model(*key), key
         return self._model
+
+
+def _answer(record: Any, summary: Optional[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "provenance": record.as_dict(),
+        "findings": [finding.as_dict() for finding in record.findings],
+        "warnings": list(sentences(record.findings, SLICER)),
+        "summary": summary,
+    }
 
 
 def _end_soon() -> None:

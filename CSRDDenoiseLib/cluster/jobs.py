@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from .. import __version__
 from ..configuration import structure
 from ..errors import InputError
-from ..request import FileRequest, Origin
+from ..request import INPUT_NAMES, FileRequest, Origin
 from ..sentences import CLI
 from ..settings import DenoiseSettings, settings_from_fields
-from .models import ModelKey
+from .model_key import ModelKey
 
-_PATHS = ("pet", "output", "mr", "difference", "uncertainty", "report", "labels", "support", "full_dose_reference", "bare")
+_PATHS = (
+    "pet",
+    "output",
+    "mr",
+    "difference",
+    "uncertainty",
+    "report",
+    "labels",
+    "support",
+    "full_dose_reference",
+    "bare",
+)
 _OPTIONS = ("overwrite", "output_unit", "format", "frames")
 _PREFIX = "csrd-denoise"
 
@@ -37,6 +48,7 @@ class Job:
         key: of the result, see :func:`key_of`.
         edge: for which sentences are worded.
         bids: root of the dataset that the PET is of; its outputs get sidecars.
+        place: the address that the job is sent to, for the record; empty for this machine.
     """
 
     name: str
@@ -47,6 +59,7 @@ class Job:
     key: str = ""
     edge: str = CLI
     bids: Optional[str] = None
+    place: str = ""
 
     @classmethod
     def of(cls, name: str, request: FileRequest, settings: DenoiseSettings, model: ModelKey, **more: Any) -> Job:
@@ -59,6 +72,11 @@ class Job:
     def as_message(self) -> dict[str, Any]:
         """Return the job as plain types, to be sent."""
         return asdict(self)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the paths that are written."""
+        return tuple(name for name in self.paths if name not in INPUT_NAMES)
 
     @property
     def denoise_settings(self) -> DenoiseSettings:
@@ -81,7 +99,8 @@ class Job:
         """
         here: Mapping[str, Any] = self.paths if paths is None else paths
         origin = Origin(place, self.paths if paths is not None else {}) if place else None
-        return FileRequest(**{**here, **self.options}, origin=origin)
+        values = {**{name: str(path) for name, path in here.items()}, **self.options}
+        return replace(structure(values, FileRequest, f"The job '{self.name}'"), origin=origin)
 
 
 def job_of_message(message: Any) -> Job:
@@ -104,7 +123,7 @@ def key_of(digests: Mapping[str, str], job: Job) -> str:
         digests: name of an input -> checksum of its files.
         job: its paths of inputs do not count, only what is in them; those of outputs count by their names.
     """
-    outputs = {name: Path(path).name for name, path in job.paths.items() if name not in digests}
+    outputs = {name: Path(job.paths[name]).name for name in job.output_names}
     options = {name: value for name, value in job.options.items() if name != "overwrite"}
     facts = {
         "version": __version__,
@@ -116,4 +135,3 @@ def key_of(digests: Mapping[str, str], job: Job) -> str:
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
     return f"{_PREFIX}-{digest}"
-

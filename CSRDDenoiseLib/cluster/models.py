@@ -3,74 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from distributed import WorkerPlugin
 
 from ..errors import InputError, ModelError, PlaceError
-from ..model.bundle import METADATA_FILE, WEIGHTS_FILE, find_model, list_models
+from ..model.bundle import METADATA_FILE, list_models
+from .model_key import FILES, ModelKey, digest_of_model
+from .resources import CORES
 
 if TYPE_CHECKING:
     from distributed import Worker
 
     from ..model.bundle import Model
 
-FILES = (METADATA_FILE, WEIGHTS_FILE)
-CORES = "CORES"
-"""Resource of a worker: the threads that a scan may use there."""
 _STORE = "csrd_denoise_models"
 _FOLDER = "csrd-denoise-models"
-
-
-@dataclass(frozen=True)
-class ModelKey:
-    """A model by what is in its files.
-
-    Attributes:
-        name: of the model.
-        folder: where the asking machine has it.
-        digest: SHA-256 of metadata and weights.
-    """
-
-    name: str
-    folder: str
-    digest: str
-
-
-def key_of_model(name_or_folder: Union[str, Path]) -> ModelKey:
-    """Return the key of a bundled model or of a model folder.
-
-    Raises:
-        ModelError: there is no such model.
-    """
-    folder = find_model(name_or_folder)
-    return ModelKey(folder.name, str(folder.resolve()), digest_of_model(folder))
-
-
-def digest_of_model(folder: Path) -> str:
-    """Return the SHA-256 of metadata and weights.
-
-    Raises:
-        ModelError: a file is missing or cannot be read.
-    """
-    digest = hashlib.sha256()
-    for name in FILES:
-        try:
-            content = (folder / name).read_bytes()
-        except OSError as error:
-            raise ModelError(f"The model '{folder}' cannot be read: {name}: {error.strerror}.") from error
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def pack_model(key: ModelKey) -> dict[str, bytes]:
-    """Return the files of a model."""
-    return {name: (Path(key.folder) / name).read_bytes() for name in FILES}
 
 
 @dataclass
@@ -160,6 +111,18 @@ def store_of(worker: Worker) -> ModelStore:
 def has_model(key: ModelKey, dask_worker: Optional[Worker] = None) -> bool:
     """Whether the worker that runs this has a model; for ``Client.run``."""
     return dask_worker is not None and store_of(dask_worker).find(key) is not None
+
+
+async def measure_on_worker(
+    key: ModelKey, device: str, name: str, dask_worker: Optional[Worker] = None
+) -> dict[str, Any]:
+    """Time a model on the worker that runs this, beside its own loop; for ``Client.run``."""
+    from ..infer.speed import device_speed
+
+    if dask_worker is None:
+        raise RuntimeError("There is no worker.")
+    store = store_of(dask_worker)
+    return await asyncio.to_thread(lambda: device_speed(store.load(key, device), device, name))
 
 
 class WarmModel(WorkerPlugin):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Iterable, Mapping
+from typing import Mapping
 
 from ..errors import InputError, PlaceError
 from ..io.dicom_files import dicom_files
 from ..io.read import check_readable, is_dicom_path
-from ..io.sidecar import stem_of
-from ..io.write import sidecar_path
+from ..io.sidecar import read_sidecar, sidecars_of, stem_of
+from ..io.write import all_or_nothing, sidecar_path
 from ..request import INPUT_NAMES
 
 _DETACHED = (".hdr", ".img", ".hdr.gz", ".img.gz", ".mhd", ".raw", ".zraw", ".raw.gz", ".nhdr")
@@ -38,7 +40,7 @@ class Parcel:
 
 
 def files_of(path: Path, what: str) -> tuple[Path, ...]:
-    """Return every file that an input is read from: those of its DICOM series, or a volume, its detached data, its sidecar.
+    """Return every file that an input is read from: of a DICOM series, or a volume with detached data and sidecars.
 
     Raises:
         InputError: it is missing, cannot be read, or holds several series.
@@ -48,7 +50,7 @@ def files_of(path: Path, what: str) -> tuple[Path, ...]:
         return tuple(Path(name) for name in dicom_files(path, what))
     stem, folder = stem_of(path), path.parent
     detached = [folder / f"{stem}{suffix}" for suffix in _DETACHED] if path.name.lower().endswith(_DETACHED) else []
-    beside = [each for each in (*detached, sidecar_path(path)) if each.is_file() and each != path]
+    beside = [each for each in (*detached, *sidecars_of(path)) if each.is_file() and each != path]
     return (path, *sorted(set(beside)))
 
 
@@ -76,21 +78,20 @@ def pack_inputs(inputs: Mapping[str, Path]) -> Parcel:
         is_folder = path.is_dir()
         root = path if is_folder else path.parent
         for file in files_of(path, what):
-            files[f"{name}/{_below(file, root)}"] = _content(file, what)
+            if is_folder or file.parent == root:
+                files[f"{name}/{_below(file, root)}"] = _content(file, what)
+        if not is_folder and any(each.is_file() for each in sidecars_of(path)[:-1]):
+            # the parcel has no folders above, so what a sidecar inherits from them goes into it
+            entries, _ = read_sidecar(path, what)
+            files[f"{name}/{sidecar_path(path).name}"] = json.dumps(entries).encode()
         paths[name] = name if is_folder else f"{name}/{path.name}"
     return Parcel(files, paths)
 
 
-def pack_outputs(outputs: Mapping[str, Path]) -> Parcel:
-    """Return the files of named outputs, a folder with all that is in it."""
-    files, paths = {}, {}
-    for name, path in outputs.items():
-        found = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-        root = path.parent if path.is_file() else path
-        for file in found:
-            files[f"{name}/{_below(file, root)}"] = file.read_bytes()
-        paths[name] = f"{name}/{path.name}" if path.is_file() else name
-    return Parcel(files, paths)
+def pack_folder(folder: Path) -> Parcel:
+    """Return every file below a folder."""
+    found = sorted(each for each in folder.rglob("*") if each.is_file())
+    return Parcel({file.relative_to(folder).as_posix(): file.read_bytes() for file in found})
 
 
 def unpack(parcel: Parcel, folder: Path) -> dict[str, Path]:
@@ -106,20 +107,24 @@ def unpack(parcel: Parcel, folder: Path) -> dict[str, Path]:
     return {name: folder / _inside(path) for name, path in parcel.paths.items()}
 
 
-def deliver(parcel: Parcel, name: str, target: Path, folder: Path) -> None:
-    """Write one output of a parcel to its place; ``folder`` is for temporary files."""
-    found = folder / _inside(parcel.paths[name])
-    if found.is_dir():
-        shutil.copytree(found, target)
-    else:
-        shutil.copyfile(found, target)
+def deliver(parcel: Parcel, targets: Mapping[str, Path]) -> None:
+    """Write what came back, all of it or nothing.
 
+    Args:
+        parcel: files whose first two folders or names are a key of ``targets``.
+        targets: ``name/file`` -> where that file or folder goes; what the parcel has beside them is not written.
 
-def only(parcel: Parcel, names: Iterable[str]) -> Parcel:
-    """Return the part of a parcel that belongs to some names."""
-    kept = set(names)
-    files = {path: content for path, content in parcel.files.items() if path.partition("/")[0] in kept}
-    return Parcel(files, {name: path for name, path in parcel.paths.items() if name in kept})
+    Raises:
+        InputError: it cannot be written.
+    """
+    present = {"/".join(PurePosixPath(name).parts[:2]) for name in parcel.files}
+    wanted = {path: name for name, path in targets.items() if name in present}
+    with tempfile.TemporaryDirectory(prefix="csrd-denoise-") as folder, all_or_nothing(wanted) as temporary:
+        unpack(parcel, Path(folder))
+        for path, name in wanted.items():
+            found = Path(folder, name)
+            copy = shutil.copytree if found.is_dir() else shutil.copyfile
+            copy(found, temporary[path])
 
 
 def _below(file: Path, root: Path) -> str:

@@ -126,7 +126,8 @@ def security_of(place: Place) -> Optional[Security]:
 
     if place.tls is None:
         security = Security(require_encryption=True)
-        if not (security.tls_ca_file and security.tls_client_cert):
+        named = security.get_tls_config_for_role("client")
+        if not (named.get("ca_file") and named.get("cert")):
             raise PlaceError(
                 f"The address '{place.address}' needs certificates, and neither a folder of them was given nor does "
                 "Dask's configuration (distributed.comm.tls) name any.",
@@ -175,8 +176,8 @@ def _unreachable(place: Place, error: BaseException, seconds: float) -> str:
             f"{_last(reasons)}. Both sides need certificates of one authority."
         )
     return (
-        f"Nothing answers at {place.address} within {seconds:g} s ({_last(reasons)}). Is 'csrd-denoise worker' or a Dask "
-        "scheduler running there, and is the port open?"
+        f"Nothing answers at {place.address} within {seconds:g} s ({_last(reasons)}). Is a Dask scheduler running "
+        "there, and is the port open?"
     )
 
 
@@ -196,4 +197,3 @@ def quiet() -> Iterator[None]:
     finally:
         for each, level in zip(loggers, before):
             each.setLevel(level)
-

@@ -1,0 +1,248 @@
+"""One scan on another machine: bytes there, progress and cancelling, bytes back.
+
+A result is published under its key until it was fetched, so that a run whose connection was lost is not lost: the same
+request again finds it, running or done.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
+
+from ..dynamic import check_dynamic, is_dynamic
+from ..errors import Cancelled, CSRDError, PlaceError
+from ..io.write import record_path, sidecar_path
+from ..model.bundle import DEFAULT_MODEL
+from ..progress import Progress, ProgressCallback
+from ..request import INPUT_NAMES, FileRequest, check_request
+from ..sentences import PYTHON
+from ..settings import DenoiseSettings
+from .jobs import Job, key_of
+from .model_key import ModelKey, key_of_model, pack_model
+from .parcels import deliver, digest_of, pack_inputs
+from .places import Place, connect, quiet
+from .reach import PlaceFacts, check_place, facts_of, within
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from .work import Done
+
+__all__ = ["Place", "PlaceFacts", "check_place", "denoise_on", "estimate_on"]
+
+LOOK_SECONDS = 0.2
+ESTIMATE_SECONDS = 120.0
+
+logger = logging.getLogger(__name__)
+
+
+def denoise_on(
+    place: Place,
+    request: FileRequest,
+    settings: Optional[DenoiseSettings] = None,
+    model: Union[str, Path] = DEFAULT_MODEL,
+    progress: Optional[ProgressCallback] = None,
+    edge: str = PYTHON,
+) -> Done:
+    """Denoise files on another machine; the outputs and the record appear here, only when complete.
+
+    Args:
+        place: the scheduler.
+        request: the files, on this machine.
+        settings: as for :func:`CSRDDenoiseLib.denoise.denoise_files`; the device is the worker's.
+        model: name of a bundled model, or a model folder on this machine.
+        progress: receives the reports, and is asked several times a second; returning False cancels.
+        edge: for which the report is worded.
+
+    Returns:
+        The record (or the result of a dynamic PET) and the summary of what changed.
+
+    Raises:
+        InputError: the request is refused, here or there.
+        PlaceError: the place cannot be used, or the connection was lost; then the run goes on there.
+        Cancelled: ``progress`` returned False; nothing is written.
+    """
+    settings = settings or DenoiseSettings()
+    dynamic = bool(request.frames) or is_dynamic(request.pet)
+    (check_dynamic if dynamic else check_request)(request, settings)
+    say = progress or (lambda _progress: None)
+    with connect(place) as client, _lost(place):
+        facts_of(client, place.address)
+        job = Job.of(request.output.name, request, settings, key_of_model(model), edge=edge, place=place.address)
+        digests = {name: digest_of(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
+        job = replace(job, key=key_of(digests, job))
+        done = _Run(client, job, say).finish(request)
+    if done.error is not None:
+        raise done.error
+    if done.outputs is None or done.result is None:
+        raise PlaceError(f"The result from {place.address} has no files; try again.")
+    deliver(done.outputs, _targets(request))
+    return replace(done, outputs=None)
+
+
+def estimate_on(
+    place: Place,
+    model: Union[str, Path] = DEFAULT_MODEL,
+    device: str = "auto",
+    seconds: float = ESTIMATE_SECONDS,
+) -> dict[str, Any]:
+    """Time the network on a worker of a place; see :class:`~CSRDDenoiseLib.infer.cost.DeviceSpeed`.
+
+    Args:
+        place: the scheduler.
+        model: name of a bundled model, or a model folder on this machine.
+        device: of the worker.
+        seconds: until when the answer has to come.
+
+    Raises:
+        PlaceError: the place cannot be used, or gave no answer in time.
+    """
+    with connect(place) as client, _lost(place):
+        from .models import measure_on_worker
+
+        facts, key = facts_of(client, place.address), key_of_model(model)
+        warm(client, key, device)
+        first = min(facts.workers, key=lambda worker: worker.busy).address
+        call = lambda: client.run(measure_on_worker, key, device, str(model), workers=[first])  # noqa: E731
+        return within(seconds, call, place.address)[first]
+
+
+def warm(client: Client, key: ModelKey, device: str) -> None:
+    """Have every worker load a model, which travels where one lacks it."""
+    from .models import WarmModel, has_model
+
+    lacking = not all(client.run(has_model, key).values())
+    client.register_plugin(WarmModel(key, device, pack_model(key) if lacking else None))
+
+
+class _Run:
+    """One job at a place."""
+
+    def __init__(self, client: Client, job: Job, say: Callable[[Progress], Optional[bool]]):
+        self._client, self._job, self._say = client, job, say
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._last = Progress("send", 0, 1, 0.0, message="sending the files")
+
+    def finish(self, request: FileRequest) -> Done:
+        """Start the job, or find it where it was started before; wait for it, and forget it there."""
+        client, key = self._client, self._job.key
+        client.subscribe_topic(key, lambda event: self._events.put(event[1]))
+        future = self._future(request)
+        while not future.done():
+            self._show()
+            if self._say(self._last) is False:
+                self._forget(future)
+                raise Cancelled("Cancelled. Nothing was written.")
+            _check_connected(client)
+        _check_connected(client)
+        if future.status == "error":
+            # a failed task is not kept: the same request may succeed on another day
+            error = future.exception()
+            self._forget(future)
+            raise _as_error(error, self._job.place)
+        done = future.result()
+        self._forget(future)
+        return done
+
+    def _future(self, request: FileRequest) -> Future:
+        from .work import work
+
+        client, job = self._client, self._job
+        if job.key in client.list_datasets():
+            logger.info("This run was started at %s before; its result is picked up.", job.place)
+            return client.get_dataset(job.key)
+        self._say(self._last)
+        warm(client, job.model, job.denoise_settings.device)
+        parcel = pack_inputs(request.inputs)
+        with without_size_warning():
+            future = client.submit(
+                work, job.as_message(), job.key, parcel, key=job.key, resources=one_scan(client), retries=0
+            )
+        client.publish_dataset(future, name=job.key)
+        return future
+
+    def _forget(self, future: Future) -> None:
+        with suppress(OSError, KeyError, ValueError):
+            self._client.unpublish_dataset(self._job.key)
+        self._client.cancel([future], force=True)
+
+    def _show(self) -> None:
+        """Take in what came, or wait a moment."""
+        with suppress(queue.Empty):
+            event = self._events.get(timeout=LOOK_SECONDS)
+            if "progress" in event:
+                self._last = Progress(**event["progress"])
+
+
+def one_scan(client: Client, memory: float = 0.0) -> dict[str, float]:
+    """Return the resources that a scan takes, of those that the workers have: a place, and memory in bytes."""
+    from .resources import MEMORY, SCAN
+
+    known = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if not known or not all(SCAN in each for each in known):
+        return {}
+    largest = max(each.get(MEMORY, 0.0) for each in known)
+    return {SCAN: 1, **({MEMORY: min(memory, largest)} if memory and largest else {})}
+
+
+@contextmanager
+def without_size_warning() -> Iterator[None]:
+    """Dask warns of large arguments; here they are meant to travel with the task, so that it can be run again."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sending large graph")
+        yield
+
+
+@contextmanager
+def _lost(place: Place) -> Iterator[None]:
+    """Turn what Dask raises when a connection ends into one sentence."""
+    try:
+        with quiet():
+            yield
+    except CSRDError:
+        raise
+    except OSError as error:
+        raise _lost_error(place.address) from error
+
+
+def _check_connected(client: Client) -> None:
+    if client.status != "running":
+        raise _lost_error(str(client.scheduler.address) if client.scheduler else "the scheduler")
+
+
+def _lost_error(address: str) -> PlaceError:
+    return PlaceError(
+        f"The connection to {address} was lost. If the run goes on there, its result is kept: use the same command "
+        "again to fetch it. Nothing was written here."
+    )
+
+
+def _as_error(error: Optional[BaseException], address: str) -> BaseException:
+    from distributed import KilledWorker
+
+    if isinstance(error, CSRDError):
+        return error
+    if isinstance(error, KilledWorker):
+        return PlaceError(
+            f"The worker at {address} died at this scan, again and again: most likely its memory was used up. Choose "
+            "smaller patches, or a machine with more memory."
+        )
+    return PlaceError(f"The run at {address} failed with {type(error).__name__}: {error}.")
+
+
+def _targets(request: FileRequest) -> Mapping[str, Path]:
+    """Return where the files that come back go, see :func:`~CSRDDenoiseLib.cluster.parcels.deliver`."""
+    record = record_path(request.output)
+    found = {f"output/{record.name}": record}
+    for name, path in request.outputs.items():
+        folder = "output" if name == "denoised" else name
+        found[f"{folder}/{path.name}"] = path
+        if name != "report":
+            found[f"{folder}/{sidecar_path(path).name}"] = sidecar_path(path)
+    return found

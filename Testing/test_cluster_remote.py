@@ -1,0 +1,211 @@
+"""One scan on another worker: the same result as here, cancelled in time, refused without certificates, never lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from certificates import write_certificates
+from conftest import as_image, head_array
+
+pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
+from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster
+from CSRDDenoiseLib.cluster.places import Place
+from CSRDDenoiseLib.cluster.remote import check_place, denoise_on, estimate_on
+from CSRDDenoiseLib.denoise import FileRequest, denoise_files
+from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+SETTINGS = DenoiseSettings(sampler="dpmpp", steps=2, samples=2, device="cpu", precision="float32")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place():
+    with local_cluster([WorkerPlan(1)]) as cluster:
+        yield Place(cluster.scheduler_address)
+
+
+@pytest.fixture
+def request_of(tmp_path):
+    """Makes a request into a folder of its own."""
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.nii.gz"))
+    (tmp_path / "pet.json").write_text(json.dumps({"Units": "Bq/mL"}))
+    sitk.WriteImage(as_image(1000 - head_array(seed=1) / 10), str(tmp_path / "mr.nii.gz"))
+
+    def make(name: str, **more) -> FileRequest:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        paths = {each: folder / f"{each}.nii.gz" for each in ("difference", "uncertainty")}
+        return FileRequest(tmp_path / "pet.nii.gz", folder / "den.nii.gz", tmp_path / "mr.nii.gz", **paths, **more)
+
+    return make
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*.nii.gz")}
+
+
+def test_result_is_that_of_this_machine_and_the_record_names_the_place(place, request_of, model_folder):
+    here, there = request_of("here"), request_of("there")
+    denoise_files(here, SETTINGS, model_folder)
+    seen = []
+    done = denoise_on(place, there, SETTINGS, model_folder, lambda progress: seen.append(progress.stage))
+    assert content(there.output.parent) == content(here.output.parent) and len(content(here.output.parent)) == 3
+    assert "sample" in seen
+    record, other = (json.loads((each.output.parent / "den_provenance.json").read_text()) for each in (there, here))
+    assert record["place"].startswith(place.address) and "place" not in other
+    assert record["outputs"]["denoised"] == str(there.output) and record["inputs"] == other["inputs"]
+    assert record["units"] == "Bq/mL" and done.result.outputs == record["outputs"]
+    assert done.summary["window"] > 0
+
+
+def test_every_output_comes_back(place, request_of, model_folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    request = request_of("all", report=tmp_path / "all" / "qa", support=tmp_path / "all" / "support.nii.gz")
+    denoise_on(place, request, SETTINGS, model_folder)
+    names = {path.relative_to(tmp_path / "all").as_posix() for path in (tmp_path / "all").rglob("*") if path.is_file()}
+    volumes = {f"{name}.nii.gz" for name in ("den", "difference", "uncertainty", "support")}
+    assert names == volumes | {"den_provenance.json", "qa/den.html"}
+    assert str(request.output) in (tmp_path / "all" / "qa" / "den.html").read_text(encoding="utf-8")
+
+
+def test_dynamic_pet(place, model_folder, tmp_path):
+    frames = [as_image(head_array(seed=seed)) for seed in range(2)]
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "pet.nii.gz"))
+    done = denoise_on(place, FileRequest(tmp_path / "pet.nii.gz", tmp_path / "den.nii.gz"), SETTINGS, model_folder)
+    assert sitk.ReadImage(str(tmp_path / "den.nii.gz")).GetSize()[3] == 2 and (tmp_path / "den.json").exists()
+    assert done.result.place.startswith(place.address)
+
+
+def test_cancelling_writes_nothing_and_frees_the_worker(place, request_of, model_folder, pet):
+    request = request_of("cancelled")
+    long = DenoiseSettings(sampler="heun", steps=900, samples=50, device="cpu", precision="float32")
+    with pytest.raises(Cancelled):
+        denoise_on(place, request, long, model_folder, lambda progress: progress.stage != "sample")
+    assert list(request.output.parent.iterdir()) == []
+    # the worker takes the next one at once: 90 000 evaluations would not end within this test's patience
+    denoise_on(place, request, SETTINGS, model_folder)
+
+
+def test_bad_input_is_refused_before_anything_is_sent(place, request_of, model_folder):
+    request = request_of("refused")
+    request.output.write_bytes(b"kept")
+    with pytest.raises(InputError, match="exists"):
+        denoise_on(place, request, SETTINGS, model_folder)
+    assert request.output.read_bytes() == b"kept"
+
+
+def test_error_of_the_worker_is_the_sentence_it_would_be_here(place, model_folder, tmp_path):
+    sitk.WriteImage(as_image(np.full((24, 28, 26), 7.0, np.float32)), str(tmp_path / "flat.nii.gz"))
+    with pytest.raises(InputError, match="everywhere"):
+        denoise_on(place, FileRequest(tmp_path / "flat.nii.gz", tmp_path / "out.nii.gz"), SETTINGS, model_folder)
+
+
+def test_result_of_a_lost_connection_is_picked_up(place, request_of, model_folder):
+    """The first client goes without a word in the middle of the run, as when a cable is pulled."""
+    request = request_of("lost")
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from CSRDDenoiseLib.cluster.remote import Place, denoise_on\n"
+        "from CSRDDenoiseLib.denoise import FileRequest\n"
+        "from CSRDDenoiseLib.settings import DenoiseSettings\n"
+        "folder = Path(sys.argv[2])\n"
+        "paths = {name: folder / f'{name}.nii.gz' for name in ('difference', 'uncertainty')}\n"
+        "pet, mr = (folder.parent / f'{name}.nii.gz' for name in ('pet', 'mr'))\n"
+        "request = FileRequest(pet, folder / 'den.nii.gz', mr, **paths)\n"
+        "def end(progress):\n"
+        "    if progress.stage == 'sample': os._exit(7)\n"
+        f"settings = DenoiseSettings(**{SETTINGS.as_dict()!r})\n"
+        "denoise_on(Place(sys.argv[1]), request, settings, sys.argv[3], end)\n"
+    )
+    words = [sys.executable, "-c", code, place.address, str(request.output.parent), str(model_folder)]
+    assert subprocess.run(words, cwd=Path(__file__).parent).returncode == 7
+    assert not request.output.exists()
+    stages = []
+    denoise_on(place, request, SETTINGS, model_folder, lambda progress: stages.append(progress.message))
+    assert request.output.exists()
+    from CSRDDenoiseLib.cluster.places import connect
+
+    with connect(place) as client:
+        assert client.list_datasets() == ()
+
+
+def test_place_is_described_and_the_model_timed(place, model_folder):
+    facts = check_place(place, 10)
+    assert len(facts.workers) == 1 and facts.workers[0].devices[-1]["name"] == "cpu"
+    assert "1 worker" in facts.sentence
+    speed = estimate_on(place, model_folder, "cpu")
+    assert speed["voxels_per_second"] > 0 and speed["voxel_spacing_mm"] == 2.0
+
+
+def test_worker_of_another_version_is_refused(place, monkeypatch):
+    monkeypatch.setattr("CSRDDenoiseLib.cluster.reach.__version__", "99.0")
+    with pytest.raises(PlaceError, match=r"99\.0"):
+        check_place(place, 10)
+
+
+def test_nothing_at_an_address_is_a_sentence():
+    with pytest.raises(PlaceError, match="Nothing answers"):
+        check_place(Place("tcp://127.0.0.1:9"), 1)
+
+
+@pytest.mark.parametrize(
+    "address", ["gpu-box", "http://gpu-box:8786", "gpu-box:8786", "tls://gpu-box", "tcp://:1", "tls://h:99999"]
+)
+def test_address_that_is_none_is_refused(address):
+    with pytest.raises(PlaceError, match="no address"):
+        Place(address)
+
+
+def test_other_machine_without_encryption_is_refused_and_warned_of():
+    with pytest.raises(PlaceError, match="not encrypted"):
+        Place("tcp://192.0.2.1:8786")
+    assert "not encrypted" in Place("tcp://192.0.2.1:8786", insecure=True).warning
+    assert Place("tcp://127.0.0.1:8786").warning == Place("tls://gpu-box:8786").warning == ""
+
+
+def test_encrypted_place_needs_certificates_of_its_authority(tmp_path, request_of, model_folder):
+    own, other = write_certificates(tmp_path / "own"), write_certificates(tmp_path / "other")
+    with local_cluster([WorkerPlan(1)], Place("tls://127.0.0.1:0", own)) as cluster:
+        address = cluster.scheduler_address
+        assert len(check_place(Place(address, own), 10).workers) == 1
+        denoise_on(Place(address, own), request_of("tls"), SETTINGS, model_folder)
+        with pytest.raises(PlaceError, match="certificates"):
+            check_place(Place(address), 3)
+        with pytest.raises(PlaceError):
+            check_place(Place(address, other), 3)
+        with pytest.raises(PlaceError):
+            check_place(Place(address.replace("tls", "tcp")), 3)
+    with pytest.raises(PlaceError, match=r"key\.pem"):
+        (own / "key.pem").unlink()
+        Place(address, own)
+
+
+def test_a_sentence_without_dask(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"csrd-denoise\[cluster\]"):
+        check_place(Place("tcp://127.0.0.1:8786"), 1)
+
+
+def test_scheduler_that_ends_in_the_middle_is_a_sentence(request_of, model_folder):
+    long = DenoiseSettings(sampler="heun", steps=900, samples=50, device="cpu", precision="float32")
+    request, began = request_of("ends"), threading.Event()
+
+    def watch(progress):
+        if progress.stage == "sample":
+            began.set()
+
+    with local_cluster([WorkerPlan(1)]) as cluster:
+        threading.Thread(target=lambda: began.wait(60) and cluster.sync(cluster.scheduler.close), daemon=True).start()
+        with pytest.raises(PlaceError, match="lost"):
+            denoise_on(Place(cluster.scheduler_address), request, long, model_folder, watch)
+    assert list(request.output.parent.iterdir()) == []
