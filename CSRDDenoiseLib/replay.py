@@ -80,7 +80,7 @@ def check_inputs(replay: Replay) -> None:
     """
     for name, path in replay.inputs.items():
         what = INPUT_NAMES.get(name, name)
-        found = describe_file(str(path), _files(path, what)).sha256
+        found = describe_file(path, _files(path, what)).sha256
         if found != replay.sha256[name]:
             raise InputError(
                 f"The {what} '{path}' is not the one of the run: its SHA-256 starts with {found[:_SHOWN]}, that of the "

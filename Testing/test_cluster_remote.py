@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
-import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +23,13 @@ pytest.importorskip("distributed", reason="the extra 'cluster' is not installed"
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster
 from CSRDDenoiseLib.cluster.places import Place
 from CSRDDenoiseLib.cluster.remote import check_place, denoise_on, estimate_on
+from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
 from CSRDDenoiseLib.settings import DenoiseSettings
+from CSRDDenoiseLib.worker import Engine
+
+ROOT = Path(__file__).resolve().parent.parent
 
 SETTINGS = DenoiseSettings(sampler="dpmpp", steps=2, samples=2, device="cpu", precision="float32")
 pytestmark = pytest.mark.slow
@@ -87,7 +95,7 @@ def test_dynamic_pet(place, model_folder, tmp_path):
 
 def test_cancelling_writes_nothing_and_frees_the_worker(place, request_of, model_folder, pet):
     request = request_of("cancelled")
-    long = DenoiseSettings(sampler="heun", steps=900, samples=50, device="cpu", precision="float32")
+    long = replace(SETTINGS, sampler="heun", steps=900, samples=50)
     with pytest.raises(Cancelled):
         denoise_on(place, request, long, model_folder, lambda progress: progress.stage != "sample")
     assert list(request.output.parent.iterdir()) == []
@@ -196,16 +204,69 @@ def test_a_sentence_without_dask(monkeypatch):
         check_place(Place("tcp://127.0.0.1:8786"), 1)
 
 
-def test_scheduler_that_ends_in_the_middle_is_a_sentence(request_of, model_folder):
-    long = DenoiseSettings(sampler="heun", steps=900, samples=50, device="cpu", precision="float32")
-    request, began = request_of("ends"), threading.Event()
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def watch(progress):
-        if progress.stage == "sample":
-            began.set()
 
-    with local_cluster([WorkerPlan(1)]) as cluster:
-        threading.Thread(target=lambda: began.wait(60) and cluster.sync(cluster.scheduler.close), daemon=True).start()
+@contextmanager
+def worker(address: str, model_folder: Path, *words: str):
+    """``csrd-denoise worker`` as a process; yields it once it says that it works."""
+    command = [sys.executable, "-m", "CSRDDenoiseLib", "worker", address, "--model", str(model_folder), *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([*command, "--device", "cpu"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert "worker(s)" in process.stderr.readline()
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            finally:
+                process.kill()
+
+
+def test_scheduler_that_ends_in_the_middle_is_a_sentence_and_its_workers_come_back(request_of, model_folder):
+    long = replace(SETTINGS, sampler="heun", steps=900, samples=50)
+    place, request = Place(f"tcp://127.0.0.1:{free_port()}"), request_of("ends")
+
+    with ExitStack() as stack:
+        first = stack.enter_context(worker(place.address, model_folder, "--start-scheduler"))
+        second = stack.enter_context(worker(place.address, model_folder))
+
+        def watch(progress):
+            if progress.stage == "sample":
+                first.kill()
+
         with pytest.raises(PlaceError, match="lost"):
-            denoise_on(Place(cluster.scheduler_address), request, long, model_folder, watch)
-    assert list(request.output.parent.iterdir()) == []
+            denoise_on(place, request, long, model_folder, watch)
+        assert list(request.output.parent.iterdir()) == []
+        assert "does not answer" in second.stderr.readline()
+        with local_cluster([], place):
+            assert "worker(s)" in second.stderr.readline()
+            denoise_on(place, request, SETTINGS, model_folder)
+    assert request.output.exists()
+
+
+def test_command_line_denoises_on_another_machine(place, request_of, model_folder, capsys):
+    request = request_of("command")
+    files = ["--pet", str(request.pet), "--output", str(request.output)]
+    words = ["denoise", *files, "--on", place.address, "--model", str(model_folder), "--preset", "fast"]
+    assert main([*words, "--device", "cpu", "--progress", "json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["result"]["place"].startswith(place.address) and request.output.exists()
+    assert main([*words[:6], "tcp://192.0.2.1:8786"]) == 2
+    assert "--insecure" in capsys.readouterr().err
+
+
+def test_process_of_slicer_denoises_on_another_machine(place, request_of, model_folder):
+    request, answers = request_of("slicer"), []
+    engine, on = Engine(), {"address": place.address}
+    assert len(engine.reach({"on": on}, print)["workers"]) == 1
+    assert engine.estimate({"on": on, "model": str(model_folder), "device": "cpu"}, print)["voxels_per_second"] > 0
+    values = {"pet": str(request.pet), "output": str(request.output), "model": str(model_folder), "on": on}
+    settings = {"sampler": "mean", "steps": 1, "samples": 1, "device": "cpu"}
+    answer = engine.denoise({**values, "settings": settings}, answers.append)
+    assert answer["provenance"]["place"].startswith(place.address) and answer["summary"]["window"] > 0
+    assert answers[-1].stage == "write" and request.output.exists()

@@ -19,18 +19,7 @@ from ..sentences import CLI
 from ..settings import DenoiseSettings, settings_from_fields
 from .model_key import ModelKey
 
-_PATHS = (
-    "pet",
-    "output",
-    "mr",
-    "difference",
-    "uncertainty",
-    "report",
-    "labels",
-    "support",
-    "full_dose_reference",
-    "bare",
-)
+_PATHS = (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report")
 _OPTIONS = ("overwrite", "output_unit", "format", "frames")
 _PREFIX = "csrd-denoise"
 

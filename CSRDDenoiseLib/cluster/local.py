@@ -13,7 +13,7 @@ from .places import TCP, Place, security_of, split_address
 from .resources import CORES, MEMORY, SCAN
 
 if TYPE_CHECKING:
-    from distributed import SpecCluster
+    from distributed import SpecCluster, WorkerPlugin
 
 TYPICAL_SHARE = 0.9
 """Share of the scans that every worker has memory for; the others go to the first worker."""
@@ -64,6 +64,7 @@ class WorkerPlan:
             "resources": self.resources,
             "env": environment,
             "dashboard": False,
+            "silence_logs": "CRITICAL",
         }
 
 
@@ -128,49 +129,56 @@ def plan_workers(machine: Machine, sizes: Sequence[float], wanted: Optional[int]
 
 
 @contextmanager
-def local_cluster(plans: Sequence[WorkerPlan], listen: Optional[Place] = None) -> Iterator[SpecCluster]:
+def local_cluster(
+    plans: Sequence[WorkerPlan], listen: Optional[Place] = None, plugins: Sequence[WorkerPlugin] = ()
+) -> Iterator[SpecCluster]:
     """Start a scheduler in this process and workers in processes of their own; end all at the end.
 
     Args:
         plans: of the workers.
         listen: where the scheduler listens; None for a port of its own on this machine only.
+        plugins: of the workers.
     """
     require("distributed")
-    import dask
     from distributed import Nanny, Scheduler, SpecCluster
 
     scheme, host, port = split_address(listen.address) if listen else (TCP, "127.0.0.1", 0)
     security = security_of(listen) if listen else None
     common = {"protocol": f"{scheme}://", "host": host, "security": security}
     board = {"dashboard": has_dashboard(), "dashboard_address": "127.0.0.1:0"}
-    threads = {f"distributed.nanny.pre-spawn-environ.{name}": plans[0].threads for name in _THREADS}
-    workers = {
-        index: {"cls": Nanny, "options": {**plan.options, **common, "silence_logs": "CRITICAL"}}
-        for index, plan in enumerate(plans)
-    }
-    environment = {name: os.environ.get(name) for name in _THREADS}
-    with dask.config.set({**DASK, **threads}):
+    options = {**common, "plugins": tuple(plugins)}
+    workers = {index: {"cls": Nanny, "options": {**plan.options, **options}} for index, plan in enumerate(plans)}
+    with (
+        worker_settings(max((plan.threads for plan in plans), default=1)),
+        SpecCluster(
+            scheduler={"cls": Scheduler, "options": {**common, **board, "port": port}},
+            workers=workers,
+            security=security,
+            name="csrd-denoise",
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
+def worker_settings(threads: int) -> Iterator[None]:
+    """Configure the schedulers and workers that the body starts; workers' libraries may use this many threads."""
+    import dask
+
+    before = {name: os.environ.get(name) for name in _THREADS}
+    before_spawn = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in _THREADS}
+    with dask.config.set({**DASK, **before_spawn}):
         try:
-            with SpecCluster(
-                scheduler={"cls": Scheduler, "options": {**common, **board, "port": port}},
-                workers=workers,
-                security=security,
-                name="csrd-denoise",
-            ) as cluster:
-                yield cluster
+            yield
         finally:
             # Dask leaves what it sets for its workers in this process too
-            _restore(environment)
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def has_dashboard() -> bool:
     """Whether Dask's pages can be shown; they need the package bokeh."""
     return importlib.util.find_spec("bokeh") is not None
-
-
-def _restore(environment: dict[str, Optional[str]]) -> None:
-    for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -6,7 +6,7 @@ import asyncio
 import platform
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, TypeVar
 
 from .. import __version__
@@ -55,6 +55,10 @@ class PlaceFacts:
     address: str
     dashboard: str
     workers: tuple[WorkerFacts, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types."""
+        return asdict(self)
 
     @property
     def sentence(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
 
@@ -30,6 +30,8 @@ from .reach import PlaceFacts, check_place, facts_of, within
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from ..dynamic_result import DynamicResult
+    from ..io.record import Record
     from .work import Done
 
 __all__ = ["Place", "PlaceFacts", "check_place", "denoise_on", "estimate_on"]
@@ -40,6 +42,19 @@ ESTIMATE_SECONDS = 120.0
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A run on another machine, whose outputs are written.
+
+    Attributes:
+        result: the record, or what a run on a dynamic PET returns.
+        summary: what changed, as :class:`~CSRDDenoiseLib.report.summary.ChangeSummary`; None for a dynamic PET.
+    """
+
+    result: Union[Record, DynamicResult]
+    summary: Optional[dict[str, Any]]
+
+
 def denoise_on(
     place: Place,
     request: FileRequest,
@@ -47,7 +62,7 @@ def denoise_on(
     model: Union[str, Path] = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
     edge: str = PYTHON,
-) -> Done:
+) -> Fetched:
     """Denoise files on another machine; the outputs and the record appear here, only when complete.
 
     Args:
@@ -57,9 +72,6 @@ def denoise_on(
         model: name of a bundled model, or a model folder on this machine.
         progress: receives the reports, and is asked several times a second; returning False cancels.
         edge: for which the report is worded.
-
-    Returns:
-        The record (or the result of a dynamic PET) and the summary of what changed.
 
     Raises:
         InputError: the request is refused, here or there.
@@ -81,7 +93,7 @@ def denoise_on(
     if done.outputs is None or done.result is None:
         raise PlaceError(f"The result from {place.address} has no files; try again.")
     deliver(done.outputs, _targets(request))
-    return replace(done, outputs=None)
+    return Fetched(done.result, done.summary)
 
 
 def estimate_on(

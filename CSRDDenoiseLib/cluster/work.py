@@ -42,7 +42,7 @@ class Done:
     """What comes back of a job.
 
     Attributes:
-        result: the record of a run on a static PET, the result of one on a dynamic PET, None where it failed.
+        result: the record of a run on a static PET, the result of one on a dynamic PET; there is none where it failed.
         summary: what changed, as :class:`~CSRDDenoiseLib.report.summary.ChangeSummary`; None for a dynamic PET.
         outputs: the files, where they were asked for.
         error: why it failed.

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     }
     table = _compare({name: image for name, image in images.items() if image}, args.output / FIGURE)
     print(table, file=sys.stderr if args.progress == "json" else sys.stdout)
-    print_result(result, args.progress)
+    print_result(result.record, args.progress)
     return 0
 
 

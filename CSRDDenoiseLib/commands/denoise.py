@@ -6,19 +6,22 @@ import argparse
 import json
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import InputError
+from ..extras import require
 from ..sentences import CLI, error_sentence
 from ..settings import SAME, DenoiseSettings, settings_from_preset
-from .options import HOW, INPUTS, OUTPUTS, PREPARATION, add_groups
-from .outcome import print_dynamic, print_result
+from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups
+from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
 
 if TYPE_CHECKING:
     from ..bids import BidsPet
     from ..denoise import DenoiseResult
     from ..dynamic import DynamicResult
+    from ..io.record import Record
+    from ..request import FileRequest
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -29,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Denoise a low-dose PET, guided by an MR of the same head. The result has the PET's grid and unit; "
         "a JSON record of the run is written beside it.",
     )
-    add_groups(parser, INPUTS, OUTPUTS, PREPARATION, *HOW)
+    add_groups(parser, INPUTS, OUTPUTS, PREPARATION, *HOW, PLACE)
     parser.set_defaults(run=run, fail=parser.error)
 
 
@@ -44,7 +47,7 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
     from ..bids import denoise_bids
     from ..dynamic import DynamicResult
 
-    single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format", "region")
+    single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format", "region", "on")
     given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
     if given or args.output_unit != SAME:
         option = given[0].replace("_", "-") if given else "output-unit"
@@ -59,12 +62,23 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
         elif isinstance(result, DynamicResult):
             print_dynamic(result, args.progress)
         else:
-            print_result(result, args.progress)
+            print_result(result.record, args.progress)
 
     progress = progress_callback(args.progress)
     labels, frames = args.participant_label, args.frames
     failed = denoise_bids(args.bids, labels, settings, args.model, progress, args.overwrite, frames, show)
     return 2 if failed else 0
+
+
+def _run_on(
+    args: argparse.Namespace, request: FileRequest, settings: DenoiseSettings, model: str
+) -> Union[Record, DynamicResult]:
+    """Denoise on another machine."""
+    require("distributed")
+    from ..cluster.remote import Place, denoise_on
+
+    place = Place(args.on, args.tls, args.insecure)
+    return denoise_on(place, request, settings, model, progress_callback(args.progress), CLI).result
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from ..replay import check_inputs, load_same_model, read_replay
     from ..request import INPUT_NAMES
 
-    given, model = {field.name: getattr(args, field.name) for field in fields(FileRequest)}, args.model
+    given: dict[str, Any] = {field.name: getattr(args, field.name, None) for field in fields(FileRequest)}
+    model = args.model
     if args.replay:
         replay = read_replay(args.replay)
         check_inputs(replay)
@@ -88,8 +103,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.pet is None:
         raise InputError("There is no PET; give one with --pet, or a record with --replay.")
     request, progress = FileRequest(**given), progress_callback(args.progress)
-    if request.frames or is_dynamic(request.pet):
+    if args.on:
+        print_run(_run_on(args, request, settings, str(model.folder if args.replay else model)), args.progress)
+    elif request.frames or is_dynamic(request.pet):
         print_dynamic(denoise_dynamic(request, settings, model, progress, edge=CLI), args.progress)
     else:
-        print_result(denoise_files(request, settings, model, progress, CLI), args.progress)
+        print_result(denoise_files(request, settings, model, progress, CLI).record, args.progress)
     return 0

@@ -142,6 +142,19 @@ PROGRESS: Group = (
     "progress",
     (option("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s"),),
 )
+SECRETS: Sequence[Option] = (
+    _path(
+        "--tls",
+        "certificates for another machine: ca.pem, cert.pem, key.pem; default: those of Dask's configuration",
+        "FOLDER",
+    ),
+    _flag("--insecure", "talk to another machine without encryption (everyone on the way can read it)"),
+)
+"""How to talk to a Dask scheduler."""
+PLACE: Group = (
+    "another machine (docs/cluster.md)",
+    (option("--on", metavar="tls://HOST:PORT", help="denoise there: address of a Dask scheduler"), *SECRETS),
+)
 HOW = (QUALITY, PROGRESS)
 """How to denoise, shared with the demo."""
 

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, Union
 
 from ..sentences import CLI, sentence
 from .progress import describe_seconds
 
 if TYPE_CHECKING:
     from ..dynamic_result import DynamicResult
-    from ..result import DenoiseResult
+    from ..io.record import Record
 
 
-def print_result(result: DenoiseResult, progress: str) -> None:
+def print_run(result: Union[Record, DynamicResult], progress: str) -> None:
+    """Print the end of a run on a static or a dynamic PET."""
+    from ..dynamic_result import DynamicResult
+
+    if isinstance(result, DynamicResult):
+        print_dynamic(result, progress)
+    else:
+        print_result(result, progress)
+
+
+def print_result(record: Record, progress: str) -> None:
     """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
     if progress == "json":
-        print(json.dumps({"result": result.provenance}), flush=True)
+        print(json.dumps({"result": record.as_dict()}), flush=True)
         return
-    said = ((finding, sentence(finding, CLI)) for finding in result.findings)
+    said = ((finding, sentence(finding, CLI)) for finding in record.findings)
     _print_lines(f"Warning: {text}" if finding.is_warning else text for finding, text in said if text)
-    _print_lines([f"{_written(result.record.outputs.values(), result.record.seconds['total'])}."])
+    _print_lines([f"{_written(record.outputs.values(), record.seconds['total'])}."])
 
 
 def print_dynamic(result: DynamicResult, progress: str) -> None:

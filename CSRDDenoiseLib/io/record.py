@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 import SimpleITK as sitk
 
@@ -236,9 +236,14 @@ def describe_image(image: sitk.Image) -> ImageFacts:
     )
 
 
-def describe_file(path: str, files: Sequence[Path]) -> FileFacts:
-    """Return the path of an input, as the record is to have it, and the SHA-256 of its files, one after another."""
-    return FileFacts(path, len(files), _sha256(files))
+def describe_file(path: Union[str, Path], files: Sequence[Path]) -> FileFacts:
+    """Return the path of an input and the SHA-256 of the files it was read from, one after another.
+
+    Args:
+        path: of the input; text is kept as it is, because it may be a path of another machine.
+        files: that it was read from.
+    """
+    return FileFacts(path if isinstance(path, str) else str(path.resolve()), len(files), _sha256(files))
 
 
 def versions() -> dict[str, str]:
