@@ -120,7 +120,7 @@ def _run(job: Job, prepared: PreparedPairs, fold: Fold, number: int) -> FoldResu
     config = fold_config(metadata, job.settings, job.work / _START, folder)
     count = len(make_folds([row.subject for row in job.rows], job.settings.seed))
     logger.info("Fold %d of %d: %d subjects, %d held out", number + 1, count, len(fold.trained), len(fold.held_out))
-    result = run_fold(config, (pools[0], pools[1]), job.settings.minutes / count, job.settings.validations, job.device)
+    result = run_fold(config, (pools[0], pools[1]), job.settings.share(count), job.device)
     percent = 100 * (math.exp(relative_change(result.before, result.after)) - 1)
     logger.info("Fold %d: squared error of held-out scans %+.2f %% at step %d", number + 1, percent, result.step)
     return result
@@ -160,7 +160,7 @@ def _facts(
         "doses": [round(row.dose, 4) for row in prepared.rows],
         "folds": len(folds),
         "steps": [result.step for result in results],
-        "minutes": job.settings.minutes,
+        "minutes": None if job.settings.steps else job.settings.minutes,
         "held_out_change_percent": round(100 * (math.exp(change) - 1), 3),
         "settings": {**job.settings.as_dict(), "train_only": list(job.settings.train_only)},
         "hardware": f"{platform.machine()} {job.device}, {torch.get_num_threads()} threads",

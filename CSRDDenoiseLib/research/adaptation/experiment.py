@@ -45,8 +45,9 @@ class Experiment:
         output: folder for what is simulated, trained and found.
         sites: name -> site.
         model: to start from.
-        minutes: of each adaptation, all folds together, and of each model of a site.
-        variants: name -> settings, their minutes and seed aside; every one is adapted.
+        steps: of each adaptation, all folds together, and of each model of a site: the same time on a machine that does
+            nothing else.
+        variants: name -> settings, their steps and seed aside; every one is adapted.
         own: settings for the model of the site, which has no pull.
         counts: subjects of a site.
         seed: of subjects, folds and patches.
@@ -57,7 +58,7 @@ class Experiment:
     output: Path
     sites: Mapping[str, Site]
     model: str = "brain"
-    minutes: float = 6.0
+    steps: int = 240
     variants: Mapping[str, AdaptSettings] = field(default_factory=lambda: {"adapted": AdaptSettings()})
     own: AdaptSettings = field(default_factory=AdaptSettings)
     counts: Counts = field(default_factory=Counts)
@@ -138,31 +139,31 @@ def _of_model(config: Experiment, start: Model, data: SiteData, name: str) -> di
     if name == OWN:
         model, facts = _own_model(config, start, data)
         return {"subjects": score_model(model, pool), **facts}
-    settings = replace(config.variants[name], minutes=config.minutes, seed=config.seed, calibrate=False)
+    settings = replace(config.variants[name], steps=config.steps, seed=config.seed, calibrate=False)
     folder = data.folder / "models" / name.replace(" ", "-")
     result = adapt(
         Job(data.rows, start, folder, folder.with_name(f"{folder.name}-work"), settings, config.device), True
     )
     facts = result.model.metadata.training["adapted"]
-    kept = {key: facts[key] for key in ("held_out_change_percent", "steps", "minutes", "folds")}
+    kept = {key: facts[key] for key in ("held_out_change_percent", "steps", "folds")}
     # what is no better on its own held-out pairs is not written for a user, who stays with the start
     model = result.model if result.better else start
     return {"subjects": score_model(model, pool), "refused": not result.better, **kept}
 
 
 def _own_model(config: Experiment, start: Model, data: SiteData) -> tuple[Model, dict[str, Any]]:
-    settings = replace(config.own, pull=0.0, seed=config.seed)
+    settings = replace(config.own, pull=0.0, steps=config.steps, seed=config.seed)
     begin, folder = data.folder / "start", data.folder / "own"
     if not begin.is_dir():
         save_mean(start, begin)
     metadata = start.metadata
     training, stopping = (data.pool(each, metadata.normalisation, metadata.target) for each in ("training", "stopping"))
     settings_of_run = fold_config(metadata, settings, begin, folder)
-    result = run_fold(settings_of_run, (training, stopping), config.minutes, settings.validations, config.device)
+    result = run_fold(settings_of_run, (training, stopping), settings, config.device)
     network, paired = with_mean(start, result.weights)
     denoiser = Preconditioned(network, paired.sigma_data).eval().requires_grad_(False)
     model = Model(paired, denoiser.to(config.device), folder)
-    return model, {"steps": result.step, "minutes": config.minutes}
+    return model, {"steps": result.step}
 
 
 @torch.no_grad()
@@ -204,7 +205,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _save(config: Experiment, results: Mapping[str, Any]) -> None:
-    about = {"model": config.model, "minutes": config.minutes, "seed": config.seed, "counts": vars(config.counts)}
+    about = {"model": config.model, "steps": config.steps, "seed": config.seed, "counts": vars(config.counts)}
     about |= {"variants": {name: each.as_dict() for name, each in config.variants.items()}}
     about |= {"own": config.own.as_dict()}
     partial = config.output / f"{RESULTS}.partial"

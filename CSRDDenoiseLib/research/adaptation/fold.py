@@ -19,6 +19,7 @@ from torch import Tensor
 from ...model.bundle import ModelMetadata
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
+from ..training.patches import Batch
 from ..training.pool import Pool
 from .held_out import HeldOut, judge, relative_change
 from .settings import AdaptSettings
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _BEST, _RECORD, _PLAN = "best.safetensors", "held-out.json", "plan.json"
 _TRIAL_STEPS = 3
+_NEVER = 1e9
 _BANDED = "noise-bands"
 
 
@@ -48,7 +50,19 @@ class FoldResult:
 
 
 class FoldRun(TrainingRun):
-    """A training run on measured pairs that keeps the weights with which the held-out pairs came out best."""
+    """A training run on measured pairs that keeps the weights with which the held-out pairs came out best.
+
+    Attributes:
+        every: after so many steps it looks at the held-out pairs, and at the end.
+    """
+
+    every = 1_000_000
+
+    def _step(self, batch: Batch) -> float:
+        # before the step, so that the last one is left to the end of the run
+        if self.state.step and self.state.step % self.every == 0:
+            self._validate()
+        return super()._step(batch)
 
     def _train(self, deadline: Optional[float]) -> None:
         if not (self.config.output / _RECORD).is_file():
@@ -106,33 +120,36 @@ def fold_config(metadata: ModelMetadata, settings: AdaptSettings, start: Path, o
 
 
 def run_fold(
-    config: TrainingConfig, pools: tuple[Pool, Pool], minutes: float, validations: int, device: str = "cpu"
+    config: TrainingConfig, pools: tuple[Pool, Pool], settings: AdaptSettings, device: str = "cpu"
 ) -> FoldResult:
-    """Train a fold within its minutes, or go on with it, and return what it gave.
+    """Train a fold for its steps or within its minutes, or go on with it, and return what it gave.
 
     Args:
-        config: of :func:`fold_config`; its steps are planned here, by the speed of the first ones.
+        config: of :func:`fold_config`; its steps are planned here, by the speed of the first ones or as asked for.
         pools: pairs to train on, and held-out ones.
-        minutes: of the whole fold, trial steps apart.
-        validations: how often the held-out pairs are looked at.
+        settings: of this fold alone.
         device: torch device.
     """
-    folder = config.output
+    folder, minutes = config.output, settings.minutes
     if _read(folder / _RECORD).get("finished"):
         return _result_of(folder)
     folder.mkdir(parents=True, exist_ok=True)
     plan = _read(folder / _PLAN)
     if not plan:
-        plan = {"steps": max(int(60 * minutes / seconds_per_step(config, pools, device)), 1)}
+        seconds = 0.0 if settings.steps else seconds_per_step(config, pools, device)
+        plan = {"steps": settings.steps or max(int(60 * minutes / seconds), 1)}
         _write_json(folder / _PLAN, plan)
     config = replace(
         config,
         steps=plan["steps"],
         validation_phantoms=pools[1].available(),
-        validation_minutes=minutes / (validations + 1),
+        # the held-out pairs are looked at by steps, see FoldRun
+        validation_minutes=_NEVER,
         checkpoint_minutes=min(minutes / 4, 3.0),
     )
-    FoldRun(config, device, pools).run(max(minutes - _minutes_done(folder), 0.0))
+    run = FoldRun(config, device, pools)
+    run.every = max(plan["steps"] // settings.validations, 1)
+    run.run(None if settings.steps else max(minutes - _minutes_done(folder), 0.0))
     _write_json(folder / _RECORD, {**_read(folder / _RECORD), "finished": True})
     return _result_of(folder)
 

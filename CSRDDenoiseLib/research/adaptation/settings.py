@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Optional
 
 from ...errors import InputError
 from ...limits import Between, check_limits
@@ -15,6 +15,7 @@ class AdaptSettings:
 
     Attributes:
         minutes: of training, all folds together.
+        steps: of training, all folds together, whatever time they take; None plans them by the minutes.
         learning_rate: of AdamW.
         pull: towards the start (:attr:`CSRDDenoiseLib.research.training.config.TrainingConfig.pull`).
         train_only: beginnings of the names of the parameters that are trained; empty trains all.
@@ -26,6 +27,7 @@ class AdaptSettings:
     """
 
     minutes: Annotated[float, Between(0, 1e5, above=True)] = 18.0
+    steps: Annotated[Optional[int], Between(1, 1e7)] = None
     learning_rate: Annotated[float, Between(0, 1, above=True)] = 3e-4
     pull: Annotated[float, Between(0, 1e4)] = 5.0
     train_only: tuple[str, ...] = ()
@@ -37,6 +39,10 @@ class AdaptSettings:
 
     def __post_init__(self) -> None:
         check_limits(self, "The adaptation", InputError)
+
+    def share(self, folds: int) -> AdaptSettings:
+        """The settings of one fold of so many."""
+        return replace(self, minutes=self.minutes / folds, steps=self.steps and max(self.steps // folds, 1))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
