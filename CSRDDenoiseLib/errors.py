@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SOME_FAILED = 4
+"""Exit code of a command that did some of many and names the others."""
+
 
 class CSRDError(Exception):
     """Base of every error this package raises on purpose.

@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": ("demo", "denoise the bundled example and compare it with the full dose"),
     "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
     "pairs": ("pairs", "check a table of your own scans"),
+    "validate": ("validate", "measure models on your own scans"),
     "train": ("train", "train a model"),
     "adapt": ("adapt", "adapt a model to your own scans"),
     "evaluate": ("evaluate", "compare a model with filters"),
@@ -44,7 +45,10 @@ INTERNAL_ERROR = 1
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run the program; return 0 done, 2 bad usage or input, 3 cancelled, 1 internal error or output that is lost."""
+    """Run the program; return 0 done, 2 bad usage or input, 3 cancelled, 4 some failed, 1 internal error.
+
+    It is 1 too where standard output could not be written.
+    """
     # a backend for windows or notebooks may not be installed here, and matplotlib then refuses to be imported
     os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
@@ -78,7 +82,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="PET/MR denoising by volumetric conditional score-based residual diffusion. For research only.",
-        epilog="Exit codes: 0 done, 1 internal error, 2 bad usage or bad input, 3 cancelled.",
+        epilog="Exit codes: 0 done, 1 internal error, 2 bad usage or bad input, 3 cancelled, 4 some of many failed.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument(DEBUG, action="store_true", help="print the details of an internal error (with any command)")

@@ -31,12 +31,13 @@ Filter = Callable[[np.ndarray, Sequence[float], float, Optional[np.ndarray]], np
 
 @dataclass(frozen=True)
 class Baseline:
-    """A filter, the one parameter it is tuned by (with its unit), and the values that are tried."""
+    """A filter, the parameter it is tuned by (with its unit), the values that are tried, and whether it needs an MR."""
 
     name: str
     parameter: str
     grid: tuple[float, ...]
     apply: Filter
+    needs_mr: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ BASELINES = (
     Baseline("Non-local means", "h / brain mean", (0.03, 0.06, 0.1, 0.15, 0.25), non_local_means),
     Baseline("Total variation", "weight", (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45), total_variation),
     Baseline("Anisotropic diffusion", "conductance", (0.5, 1, 2, 4, 8), anisotropic_diffusion),
-    Baseline("MR-guided filter", "epsilon", (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), mr_guided),
-    Baseline("Tissue regression", "kept below mm", (2, 4, 6, 8, 12, float("inf")), tissue_fit),
+    Baseline("MR-guided filter", "epsilon", (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), mr_guided, True),
+    Baseline("Tissue regression", "kept below mm", (2, 4, 6, 8, 12, float("inf")), tissue_fit, True),
     Baseline("BM4D", "std / brain mean", (0.03, 0.06, 0.1, 0.2, 0.3), block_matching),
 )
 

@@ -55,16 +55,40 @@ def measure(study: Study, doses: Optional[Sequence[Fraction]], methods: Mapping[
     for dose in [dose for dose in doses or study.low_doses if dose in study.low_doses]:
         for name, method in methods.items():
             outcome = method(study, dose)
-            yield _record(study, dose, name, score(study, outcome), outcome)
-        if study.noise_free is not None:
-            limit = measures.ceiling_psnr(study.noise_free, study.full_dose, study.masks.head, float(dose))
-            yield _record(study, dose, CEILING, {"psnr": limit}, Outcome(study.full_dose, 0.0))
+            yield record_of(study, dose, name, outcome)
+        limit = ceiling(study, dose)
+        if limit is not None:
+            yield limit
+
+
+def ceiling(study: Study, dose: Fraction, nested: bool = True) -> Optional[Measurement]:
+    """The PSNR that no method can pass on average, where the noise of the full dose is known, or else None.
+
+    Args:
+        study: with its noise-free image, or with what repeated scans say of the full dose's noise.
+        dose: of the scan.
+        nested: whether the low dose's counts are a part of the full dose's.
+    """
+    share, head = float(dose) if nested else 0.0, study.masks.head
+    if study.noise_free is not None:
+        limit = measures.ceiling_psnr(study.noise_free, study.full_dose, head, share)
+    elif study.full_noise:
+        limit = measures.psnr_of_error((1 - share) * study.full_noise, measures.peak(study.full_dose, head))
+    else:
+        return None
+    return _record(study, dose, CEILING, {"psnr": limit}, Outcome(study.full_dose, 0.0))
+
+
+def record_of(study: Study, dose: Fraction, name: str, outcome: Outcome) -> Measurement:
+    """Score what a method made of one scan."""
+    return _record(study, dose, name, score(study, outcome), outcome)
 
 
 def score(study: Study, outcome: Outcome) -> dict[str, float]:
     """Return every metric that the study allows, against the full dose (``truth_nrmse``: the noise-free image)."""
     image, full, masks = outcome.image, study.full_dose, study.masks
-    scores = {
+    calm = bool(masks.white_matter.any())
+    scores: dict[str, Optional[float]] = {
         "psnr": measures.psnr(image, full, masks.head),
         "ssim": measures.ssim(image, full, masks.head),
         "nrmse": measures.nrmse(image, full, masks.head),
@@ -73,12 +97,13 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
         "cold_contrast": measures.contrast_recovery(image, full, masks.cold),
         "bias": measures.bias(image, full, masks.brain),
         "total_bias": measures.bias(image, full, masks.head),
-        "white_matter_noise": measures.coefficient_of_variation(image, masks.white_matter),
-        "region_error": measures.region_error(image, full, masks.regions, masks.brain),
+        "white_matter_noise": measures.coefficient_of_variation(image, masks.white_matter) if calm else None,
+        "region_error": measures.region_error(image, full, masks.regions, masks.brain) if masks.regions else None,
         "texture": measures.texture_distance(image, full, masks.brain),
         "leakage": measures.leakage(image, full, masks.mr_only),
-        "imprint": measures.imprint(image, full, study.array(study.mr), masks.mr_only),
     }
+    if study.mr is not None:
+        scores["imprint"] = measures.imprint(image, full, study.array(study.mr), masks.mr_only)
     if study.noise_free is not None:
         scores["truth_nrmse"] = measures.nrmse(image, study.noise_free, masks.head)
     if outcome.std is not None:

@@ -51,14 +51,20 @@ def tuned(name: str) -> Method:
     chosen = baseline(name)
 
     def apply(study: Study, dose: Fraction) -> Outcome:
-        pet, mr = study.array(study.low_doses[dose]), study.array(study.mr)
-        best = tune(chosen, Case(pet, study.full_dose, study.masks.head, study.spacing, study.scale, mr))
+        best = tune(chosen, case_of(study, dose))
         return Outcome(best.image, best.seconds, f"{chosen.parameter} = {best.value:g}")
 
     return apply
 
 
-def _own_mr(study: Study) -> sitk.Image:
+def case_of(study: Study, dose: Fraction) -> Case:
+    """What a filter is given of a study, and the answer."""
+    mr = None if study.mr is None else study.array(study.mr)
+    pet = study.array(study.low_doses[dose])
+    return Case(pet, study.full_dose, study.masks.head, study.spacing, study.scale, mr)
+
+
+def _own_mr(study: Study) -> Optional[sitk.Image]:
     return study.mr
 
 

@@ -31,10 +31,11 @@ def to_html(title: str, about: Mapping[str, object], sections: Sequence[Section]
 
 def _section(section: Section) -> page.Section:
     figures = tuple(page.Photo(figure.png, figure.caption) for figure in section.figures)
-    return page.Section(section.title, (page.Text(section.text), *figures, *map(_table, section.tables)))
+    return page.Section(section.title, (page.Text(section.text), *figures, *map(table_part, section.tables)))
 
 
-def _table(table: Table) -> page.Table:
+def table_part(table: Table) -> page.Table:
+    """Return a table as part of a page: columns of numbers to the right, a line above each group."""
     columns = list(zip(*table.rows))
     numbers = tuple(i for i, texts in enumerate(columns) if i and all(_NUMBER.match(text.strip()) for text in texts))
     return page.Table(table.header, page.grouped_rows(table.rows), table.caption, numbers)

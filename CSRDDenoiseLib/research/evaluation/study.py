@@ -40,6 +40,7 @@ class Masks:
         hot: hot lesions that stand out from the same tissue around them in the true activity, with that tissue.
         cold: cold lesions, likewise.
         mr_only: structures that only the MR shows, with their surroundings: leakage.
+        numbers: labels of the regions, in their order.
     """
 
     head: np.ndarray
@@ -49,6 +50,7 @@ class Masks:
     hot: tuple[Pair, ...]
     cold: tuple[Pair, ...]
     mr_only: tuple[Pair, ...]
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Study:
     Attributes:
         name: of the subject's folder.
         low_doses: dose fraction -> the PET a method is given.
-        mr: the MR it may use.
+        mr: the MR it may use, or None.
         box: the head's bounding box in the images.
         spacing: voxel spacing in mm along (D, H, W).
         scale: brain mean of the full dose.
@@ -66,11 +68,12 @@ class Study:
         noise_free: reconstruction of the expected counts, or None.
         masks: where to measure.
         facts: what ``subject.json`` says.
+        full_noise: mean squared noise of the full dose in the head, where repeated scans or halves show it.
     """
 
     name: str
     low_doses: dict[Fraction, sitk.Image]
-    mr: sitk.Image
+    mr: Optional[sitk.Image]
     box: tuple[slice, ...]
     spacing: tuple[float, ...]
     scale: float
@@ -78,6 +81,18 @@ class Study:
     noise_free: Optional[np.ndarray]
     masks: Masks
     facts: dict
+    full_noise: Optional[float] = None
+
+    @property
+    def t1(self) -> sitk.Image:
+        """The MR, which every simulated subject has.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.mr is None:
+            raise InputError(f"The subject '{self.name}' has no MR.")
+        return self.mr
 
     def array(self, image: sitk.Image) -> np.ndarray:
         """Return the part of an image on the study's grid that lies in the head's box, (D, H, W)."""
@@ -183,14 +198,16 @@ def _masks(
 
     smallest = SMALLEST_REGION_ML * 1000 / np.prod(spacing)
     counts = np.bincount(labels[brain & ~changed])
+    numbers = tuple(int(label) for label in np.flatnonzero(counts >= smallest) if label > 0)
     return Masks(
         head=head,
         brain=brain,
         white_matter=ndimage.binary_erosion((tissue == WHITE) & ~changed, iterations=2),
-        regions=tuple((labels == label) & brain for label in np.flatnonzero(counts >= smallest) if label > 0),
+        regions=tuple((labels == label) & brain for label in numbers),
         hot=visible(HOT_LABEL, 1),
         cold=visible(COLD_LABEL, -1),
         mr_only=tuple(pair for pair in pairs(MR_ONLY_LABEL) if pair[1].any()),
+        numbers=numbers,
     )
 
 

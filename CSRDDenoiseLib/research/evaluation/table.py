@@ -35,7 +35,7 @@ COLUMNS = (
     Column("bias", "brain bias (%)", 100),
     Column("total_bias", "total activity bias (%)", 100),
     Column("region_error", "regional SUVR error (%)", 100, less_is_better=True),
-    Column("white_matter_noise", "WM noise (%)", 100),
+    Column("white_matter_noise", "noise (CoV, %)", 100),
     Column("texture", "texture distance", digits=3),
     Column("leakage", "MR leakage (%)", 100),
     Column("imprint", "MR imprint (%)", 100),

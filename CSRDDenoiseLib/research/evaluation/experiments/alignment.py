@@ -99,7 +99,7 @@ def run(
 
 def _case(study: Study, dose: Dose, offset: Sequence[float], rng: np.random.Generator) -> Case:
     pet = study.low_doses[as_fraction(dose)]
-    pair = make_pair(pet, study.mr, COARSE)
+    pair = make_pair(pet, study.t1, COARSE)
     assert pair is not None  # a simulated subject has a head, and its MR shows it
     landmarks = head_points(pair)
     way, axis = rng.normal(size=(2, 3))
@@ -107,7 +107,7 @@ def _case(study: Study, dose: Dose, offset: Sequence[float], rng: np.random.Gene
     motion.SetCenter(landmarks.mean(0).tolist())
     motion.SetTranslation((offset[0] * way / np.linalg.norm(way)).tolist())
     motion.SetRotation(axis.tolist(), float(np.deg2rad(offset[1])))
-    return Case(pet, moved(study.mr, motion), motion, landmarks)
+    return Case(pet, moved(study.t1, motion), motion, landmarks)
 
 
 def _check(case: Case) -> Found:

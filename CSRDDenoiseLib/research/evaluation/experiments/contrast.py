@@ -142,7 +142,7 @@ def _follow(
 
 
 def _filtered(name: str, pet: np.ndarray, study: Study, calm: np.ndarray) -> Curve:
-    chosen, mr = baseline(name), study.array(study.mr)
+    chosen, mr = baseline(name), study.array(study.t1)
     case = Case(pet, study.full_dose, study.masks.head, study.spacing, study.scale, mr)
     points = {value: point(apply_filter(chosen, value, case).image, pet, study, calm) for value in chosen.grid}
     # every filter may leave the PET as it is

@@ -31,7 +31,7 @@ def run(
         shifts_mm: shifts of the MR to the left.
         rotations_degrees: rotations of the MR about the vertical axis through its centre.
     """
-    choices: dict[str, MrChoice] = {"MR as it is": lambda study: study.mr, "no MR": lambda study: None}
+    choices: dict[str, MrChoice] = {"MR as it is": lambda study: study.t1, "no MR": lambda study: None}
     if len(bench.folders) > 1:
         choices["MR of another subject"] = lambda study: _of_another(study, bench.folders)
     choices |= {f"MR shifted by {mm:g} mm": _moved(shift_mm=mm) for mm in shifts_mm}
@@ -45,19 +45,19 @@ def run(
 
 def _moved(shift_mm: float = 0.0, degrees: float = 0.0) -> MrChoice:
     def choose(study: Study) -> sitk.Image:
-        centre = _centre(study.mr)
+        centre = _centre(study.t1)
         # a resampling transform maps output points to input points: the negative moves the image forward
         transform = sitk.Euler3DTransform(centre, 0.0, 0.0, -math.radians(degrees), (-shift_mm, 0.0, 0.0))
-        return sitk.Resample(study.mr, study.mr, transform, sitk.sitkLinear)
+        return sitk.Resample(study.t1, study.t1, transform, sitk.sitkLinear)
 
     return choose
 
 
 def _of_another(study: Study, folders: Sequence[Path]) -> sitk.Image:
     names = [folder.name for folder in folders]
-    other = load_study(folders[(names.index(study.name) + 1) % len(folders)]).mr
-    offset = [b - a for a, b in zip(_centre(study.mr), _centre(other))]
-    return sitk.Resample(other, study.mr, sitk.TranslationTransform(3, offset), sitk.sitkLinear)
+    other = load_study(folders[(names.index(study.name) + 1) % len(folders)]).t1
+    offset = [b - a for a, b in zip(_centre(study.t1), _centre(other))]
+    return sitk.Resample(other, study.t1, sitk.TranslationTransform(3, offset), sitk.sitkLinear)
 
 
 def _centre(image: sitk.Image) -> tuple[float, ...]:

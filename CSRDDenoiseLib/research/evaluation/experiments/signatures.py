@@ -80,7 +80,7 @@ class Subject:
     @property
     def has_t1(self) -> bool:
         """Whether the MR has the contrast of a T1."""
-        values = sitk.GetArrayViewFromImage(self.study.mr)
+        values = sitk.GetArrayViewFromImage(self.study.t1)
         white, grey, fluid = (values[self.tissue == kind] for kind in (WHITE, GREY, CSF))
         return bool(fluid.size and np.median(white) > 1.1 * np.median(grey) and np.median(grey) > np.median(fluid))
 
@@ -152,7 +152,7 @@ def _try_input(subject: Subject, right: Tally, wrong: Tally, cache: Optional[Pat
     depth, axis = study.box[0], int(rng.integers(3))
     first = int(rng.integers(depth.start + len(range(depth.start, depth.stop)) // 3, depth.stop - 10))
     contrast = str(rng.choice(list(faults.CONTRASTS)))
-    as_it_is = subject.judged(pet, study.mr)
+    as_it_is = subject.judged(pet, study.t1)
 
     # two checks look at the PET alone and two at the MR alone: what they do not look at may stay
     def with_pet(image: sitk.Image) -> Judged:
@@ -170,8 +170,8 @@ def _try_input(subject: Subject, right: Tally, wrong: Tally, cache: Optional[Pat
         ),
         "anisotropic voxels": (_voxels, lambda: with_pet(faults.thick(pet, 3))),
         "not attenuation-corrected": (_attenuation, lambda: subject.judged(_uncorrected(subject, cache))),
-        MR_CONTRAST: (_contrast, lambda: with_mr(faults.other_contrast(study.mr, subject.tissue, contrast, rng))),
-        MR_ENHANCED: (_contrast, lambda: with_mr(faults.enhanced(study.mr, subject.tissue, rng))),
+        MR_CONTRAST: (_contrast, lambda: with_mr(faults.other_contrast(study.t1, subject.tissue, contrast, rng))),
+        MR_ENHANCED: (_contrast, lambda: with_mr(faults.enhanced(study.t1, subject.tissue, rng))),
     }
     for name, (check, make) in checks.items():
         if check is not _contrast or subject.has_t1:

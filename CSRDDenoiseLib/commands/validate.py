@@ -1,0 +1,93 @@
+"""``csrd-denoise validate``: how good models are on your own pairs of a low and a full dose, against tuned filters."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import SOME_FAILED, InputError
+from ..extras import require
+from ..model.bundle import DEFAULT_MODEL
+from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
+from .arguments import check_folder, count
+from .interrupts import keeping
+from .progress import PROGRESS_KINDS, progress_callback
+from .tables import add_table, table_of
+
+DESCRIPTION = (
+    "Denoises the low doses of a table of pairs, compares the results with the full doses and with tuned filters, and "
+    "writes report.html, tables (CSV, Markdown) and results.json. A run goes on where it was stopped. Exit code 4: "
+    "some subjects could not be measured; they are named. See docs/own-scans.md."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    from ..research.evaluation.baselines import BASELINES
+    from ..research.validation.subject import FILTERS
+
+    parser = subparsers.add_parser("validate", help="measure models on your own scans", description=DESCRIPTION)
+    add_table(parser)
+    parser.add_argument("--subjects", nargs="+", type=Path, default=(), metavar="FOLDER", help="simulated subjects")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME|FOLDER",
+        help=f"a bundled model or a model folder (repeat for more; default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "--filter",
+        action="append",
+        choices=[each.name for each in BASELINES],
+        help=f"to compare with (repeat for more; default: {', '.join(FILTERS)})",
+    )
+    parser.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="of the runs (default: %(default)s)")
+    parser.add_argument("--register", action="store_true", help="register each MR to its low dose first")
+    parser.add_argument(
+        "--reference-labels",
+        nargs="+",
+        type=count(1),
+        default=(),
+        metavar="LABEL",
+        help="labels of the reference region of SUVR, for instance of the cerebellum (default: the brain)",
+    )
+    parser.add_argument(
+        "--separate-scans",
+        action="store_true",
+        help="the low doses were measured by themselves, and are no part of the full doses' counts",
+    )
+    parser.add_argument("--seed", type=count(0), default=0, help="of the samples (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    parser.add_argument("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Validate, and say where the report is; 4 where some subjects failed."""
+    require("matplotlib")
+    from ..research.evaluation.table import to_markdown
+    from ..research.validation.report import REPORT
+    from ..research.validation.run import STORE, ValidationConfig, run_validation
+    from ..research.validation.subject import FILTERS
+
+    has_table = args.table is not None or args.bids is not None
+    if has_table == bool(args.subjects):
+        raise InputError("Give a table of pairs (or --bids), or folders of simulated subjects with --subjects.")
+    check_folder(args.output)
+    config = ValidationConfig(
+        output=args.output,
+        models=tuple(args.model or [DEFAULT_MODEL]),
+        settings=settings_from_preset(args.preset, seed=args.seed, device=args.device, register=args.register),
+        table=table_of(args).checked() if has_table else None,
+        folders=tuple(args.subjects),
+        filters=tuple(args.filter or FILTERS),
+        reference=tuple(args.reference_labels),
+        nested=not args.separate_scans,
+    )
+    with keeping(lambda: f"Finished subjects are kept in '{args.output / STORE}'; the same command goes on."):
+        found = run_validation(config, progress_callback(args.progress))
+    if args.progress != "json":
+        print(to_markdown(found.gains))
+        print(f"{len(found.results)} subject(s) measured, {len(found.failed)} failed: {args.output / REPORT}")
+    return SOME_FAILED if found.failed else 0

@@ -1,0 +1,1 @@
+"""Validation on your own scans: what a physicist puts in a paper, of pairs of a low and a full dose."""

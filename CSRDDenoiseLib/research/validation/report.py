@@ -1,0 +1,112 @@
+"""The files of a validation: one page, tables as CSV and Markdown, ``results.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+from ...report import page
+from ..evaluation.report import table_part
+from ..evaluation.table import Table, to_csv, to_markdown
+from .choice import Chosen, measurements
+from .figures import figures
+from .result import SubjectResult
+from .tables import all_tables, records, table_csv
+
+RESULTS, REPORT, FORMAT = "results.json", "report.html", 1
+NOTICE = "For research, not for clinical use. The numbers hold for these scans, this scanner and this protocol."
+HOW = (
+    "Reference is the full dose. PSNR (peak: maximum of the full dose in the head), SSIM (Gaussian weights, sigma 1.5 "
+    "voxels), NRMSE and total activity are measured over the head, found on the full dose with 12 mm margin; bias over "
+    "the brain; noise (CoV) in the white matter where the label map names it, else in the most even cube of 20 mm of "
+    "the brain. A filter 'tuned on the others' has the setting with the best mean PSNR on all other subjects at this "
+    "dose; 'oracle-tuned' has the best for each subject, which nobody could know. The full dose is noisy too: where "
+    "repeated scans or halves show its noise, the ceiling is the PSNR that no method can pass on average."
+)
+LIMITS = (
+    "PSNR, SSIM and NRMSE reward an image for the noise of the full dose that the low dose has part of, and they "
+    "hardly see a small lesion. Contrast of lesions, regional values and repeated scans say more of what is seen and "
+    "measured on the images. n is the number of subjects; scans of one subject are averaged first, except where n "
+    "counts regions, which are not independent within a subject. No number here says what a reader would see."
+)
+_TITLES = {
+    "scores": "Scores",
+    "gains": "Gains",
+    "agreement": "Regions: agreement",
+    "regions": "Regions, one by one",
+    "bands": "By the size of detail",
+    "bias_variance": "Noise and bias by repeated scans",
+}
+
+
+def files_of(
+    chosen: Sequence[Chosen],
+    results: Sequence[SubjectResult],
+    models: Sequence[str],
+    about: Mapping[str, Any],
+    pictures: Mapping[str, Path],
+) -> dict[str, bytes]:
+    """Return name -> content of every file of the results."""
+    tables = all_tables(chosen, results, models)
+    found = {
+        RESULTS: json.dumps(_plain({"format": FORMAT, "about": about, "measurements": records(chosen)}), indent=1),
+        REPORT: page.render(_page(chosen, results, models, tables, about, pictures)),
+        "measurements.csv": to_csv(measurements(chosen)),
+    }
+    for name, table in tables.items():
+        found[f"{name}.md"], found[f"{name}.csv"] = to_markdown(table), table_csv(table)
+    return {name: text.encode() for name, text in found.items()}
+
+
+def _page(
+    chosen: Sequence[Chosen],
+    results: Sequence[SubjectResult],
+    models: Sequence[str],
+    tables: Mapping[str, Table],
+    about: Mapping[str, Any],
+    pictures: Mapping[str, Path],
+) -> page.Page:
+    failed: Mapping[str, str] = about["failed"]
+    warnings = [f"{name} could not be measured: {why}" for name, why in failed.items()]
+    warnings += [f"{scan.name}: {text}" for result in results for scan in result.scans for text in scan.findings]
+    drawn = page.Section("At a glance", (page.Text(HOW), *figures(chosen, models)))
+    sections = [page.Section(_TITLES[name], (table_part(table),)) for name, table in tables.items()]
+    examples = tuple(_examples(chosen, models, pictures))
+    limits = page.Section("What these numbers cannot say", (page.Text(LIMITS),))
+    record = page.Folded("Models, settings, subjects and versions (JSON)", json.dumps(_plain(about), indent=2))
+    origin = page.Section("How these numbers came about", (record,))
+    shown = (drawn, *sections, *([page.Section("Examples", examples)] if examples else []), limits, origin)
+    title = f"Validation of {', '.join(models)}"
+    facts = (
+        page.Fact("subjects", str(len(results))),
+        page.Fact("scans", str(sum(len(result.scans) for result in results))),
+        page.Fact("could not be measured", str(len(failed)), bool(failed)),
+    )
+    return page.Page(title, title, shown, notice=NOTICE, facts=facts, warnings=tuple(warnings), style="evaluation")
+
+
+def _examples(chosen: Sequence[Chosen], models: Sequence[str], pictures: Mapping[str, Path]) -> Iterator[page.Photo]:
+    """Yield the subjects with the lowest and the middle PSNR of the first model."""
+    scores = {
+        each.subject: each.measurement.scores["psnr"]
+        for each in chosen
+        if each.method == models[0] and "psnr" in each.measurement.scores and pictures[each.subject].is_file()
+    }
+    ranked = sorted(scores, key=lambda subject: scores[subject])
+    places = {"lowest": 0, "middle": len(ranked) // 2}
+    for word, subject in {ranked[place]: word for word, place in places.items() if ranked}.items():
+        caption = f"{word}: the {subject} PSNR of {models[0]}."
+        yield page.Photo(pictures[word].read_bytes(), caption)
+
+
+def _plain(value: Any) -> Any:
+    """JSON types; a number that JSON has not becomes its name."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

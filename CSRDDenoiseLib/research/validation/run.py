@@ -1,0 +1,230 @@
+"""Run a validation: from a table of pairs, or folders of simulated subjects, to tables, figures and a report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence
+
+from ...errors import Cancelled, CSRDError, InputError
+from ...findings import errors_of
+from ...io.record import versions
+from ...io.write import all_or_nothing
+from ...model.bundle import Model, load_model
+from ...progress import ProgressCallback, Reporter
+from ...sentences import CLI, sentence
+from ...settings import DenoiseSettings
+from ...subjects.checksum import checksum, checksums
+from ...subjects.judge import judge_pair
+from ...subjects.pair import load_pair
+from ...subjects.table import Row, Table
+from ..evaluation.baselines import baseline
+from ..evaluation.table import Table as Evaluated
+from .choice import choose
+from .figures import example_png
+from .report import files_of
+from .result import SubjectResult
+from .scans import OwnScan, scan_of_pair, scans_of_folder
+from .store import Store, key_of
+from .subject import FILTERS, Plan, measure_subject
+from .tables import gain_table
+
+logger = logging.getLogger(__name__)
+
+STORE = "subjects"
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """What to validate on what.
+
+    Attributes:
+        output: folder for the results; finished subjects are kept there in ``subjects``.
+        models: names of bundled models, or model folders.
+        settings: of the runs.
+        table: of pairs, without errors; or None.
+        folders: of simulated subjects.
+        filters: to compare with.
+        reference: labels of the reference region of SUVR; none takes the brain.
+        nested: whether the low doses' counts are a part of the full doses'.
+    """
+
+    output: Path
+    models: tuple[str, ...]
+    settings: DenoiseSettings
+    table: Optional[Table] = None
+    folders: tuple[Path, ...] = ()
+    filters: tuple[str, ...] = FILTERS
+    reference: tuple[int, ...] = ()
+    nested: bool = True
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured at once: the rows of one subject, or one folder."""
+
+    name: str
+    rows: tuple[Row, ...] = ()
+    folder: Optional[Path] = None
+
+    def load(self, register: bool) -> list[OwnScan]:
+        """Read and judge the scans.
+
+        Raises:
+            InputError: one cannot be used.
+        """
+        if self.folder is not None:
+            return list(scans_of_folder(self.folder))
+        return [_load(row, register) for row in self.rows]
+
+    def checksums(self) -> Any:
+        """Return what the files of the subject are, as plain JSON types."""
+        if self.folder is not None:
+            return checksum(self.folder)
+        return [[row.name, checksums(row)] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What came out.
+
+    Attributes:
+        results: of the subjects that could be measured.
+        failed: name of a subject that could not -> why.
+        gains: of the models, paired by subject.
+    """
+
+    results: tuple[SubjectResult, ...]
+    failed: Mapping[str, str]
+    gains: Evaluated
+
+
+def run_validation(config: ValidationConfig, progress: Optional[ProgressCallback] = None) -> Validation:
+    """Measure every subject, those that were finished before aside, and write the results.
+
+    Raises:
+        InputError: nothing can be measured: no subject, no model, a filter is not known, or every subject fails.
+        Cancelled: ``progress`` returned False; finished subjects are kept.
+    """
+    subjects = _subjects(config)
+    plan = _plan(config)
+    store = Store(config.output / STORE)
+    keys = {each.name: _key(each, config, plan) for each in subjects}
+    found = {name: store.load(key) for name, key in keys.items()}
+    failed: dict[str, str] = {}
+    todo = [each for each in subjects if found[each.name] is None]
+    report = Reporter(progress, {each.name: 1.0 for each in todo} or {"report": 1.0})
+    for each in todo:
+        try:
+            found[each.name] = _measure(each, plan, store, keys[each.name], report)
+        except Cancelled:
+            raise
+        except (CSRDError, ValueError, MemoryError, RuntimeError, OSError) as error:
+            failed[each.name] = " ".join(str(error).split()) or type(error).__name__
+            logger.warning("%s cannot be measured: %s", each.name, failed[each.name])
+    results = tuple(result for result in found.values() if result is not None)
+    if not results:
+        raise InputError(f"No subject could be measured. {next(iter(failed.values()))}")
+    _write(config, plan, results, failed, {name: store.folder / f"{key}.png" for name, key in keys.items()})
+    return Validation(results, failed, gain_table(choose(results), list(plan.models)))
+
+
+def _subjects(config: ValidationConfig) -> list[Subject]:
+    found = [Subject(folder.name, folder=folder) for folder in config.folders]
+    if config.table is not None:
+        found += [Subject(name, rows=config.table.of(name)) for name in config.table.subjects]
+    names = [each.name for each in found]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if not found or doubled:
+        raise InputError(
+            f"Two subjects have the name '{doubled[0]}'." if doubled else "There is no subject to measure."
+        )
+    return found
+
+
+def _plan(config: ValidationConfig) -> Plan:
+    for name in config.filters:
+        baseline(name)
+    models: dict[str, Model] = {}
+    for name in config.models:
+        model = load_model(name, config.settings.device)
+        title = model.metadata.name
+        models[title if title not in models else f"{title} ({Path(name).name or name})"] = model
+    if len(models) < len(config.models) or not models:
+        raise InputError("Name at least one model, and each once.")
+    settings = config.settings
+    return Plan(models, settings, config.filters, config.reference, config.nested)
+
+
+def _key(subject: Subject, config: ValidationConfig, plan: Plan) -> str:
+    return key_of(
+        subject=subject.name,
+        files=subject.checksums(),
+        models={name: [model.metadata.weights_sha256, model.metadata.as_dict()] for name, model in plan.models.items()},
+        settings=config.settings.as_dict(),
+        filters=config.filters,
+        reference=config.reference,
+        nested=config.nested,
+        version=versions()["csrd-denoise"],
+    )
+
+
+def _load(row: Row, register: bool) -> OwnScan:
+    pair = load_pair(row)
+    judged = judge_pair(pair)
+    wrong = [sentence(finding, CLI) for finding in errors_of(judged.findings)]
+    if wrong:
+        raise InputError(f"{row.name}: {' '.join(wrong)}")
+    # what the registration is to mend need not be warned of
+    findings = [each for each in judged.findings if not (register and each.check == "alignment")]
+    return scan_of_pair(pair, findings, register)
+
+
+def _measure(subject: Subject, plan: Plan, store: Store, key: str, report: Reporter) -> SubjectResult:
+    report(subject.name, 0, 1)
+    scans = subject.load(plan.settings.register)
+    pictures: list[bytes] = []
+
+    def draw(scan: OwnScan, _model: str, outcome: Any) -> None:
+        if not pictures:
+            pictures.append(example_png(scan, outcome))
+
+    result = measure_subject(subject.name, scans, plan, partial(report, subject.name), draw)
+    store.folder.mkdir(parents=True, exist_ok=True)
+    for png in pictures:
+        (store.folder / f"{key}.png").write_bytes(png)
+    store.save(key, result)
+    return result
+
+
+def _write(
+    config: ValidationConfig,
+    plan: Plan,
+    results: Sequence[SubjectResult],
+    failed: Mapping[str, str],
+    pictures: Mapping[str, Path],
+) -> None:
+    about = {
+        "models": {name: _told(model) for name, model in plan.models.items()},
+        "settings": config.settings.as_dict(),
+        "filters": list(config.filters),
+        "reference_labels": list(config.reference),
+        "low_dose_is_part_of_full_dose": config.nested,
+        "simulated": [folder.name for folder in config.folders],
+        "subjects": [result.subject for result in results],
+        "failed": dict(failed),
+        "versions": versions(),
+    }
+    files = files_of(choose(results), results, list(plan.models), about, pictures)
+    config.output.mkdir(parents=True, exist_ok=True)
+    paths = {config.output / name: content for name, content in files.items()}
+    with all_or_nothing(paths) as temporary:
+        for path, content in paths.items():
+            temporary[path].write_bytes(content)
+
+
+def _told(model: Model) -> dict[str, Any]:
+    metadata = model.metadata
+    return {"name": metadata.name, "weights_sha256": metadata.weights_sha256, "folder": str(model.folder)}
