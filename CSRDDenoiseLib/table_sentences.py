@@ -28,19 +28,20 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "table.same_image": "The {column} image of {name} has the very content of that of {other}; give every subject its "
     "own.",
     # a pair
-    "pair.unusable": "{name} cannot be used: {reason}",
+    "pair.unusable": "{name} cannot be used: {reason}.",
     "pair.resampled": "Low and full dose have other grids (voxels of {low_sides:sides} and {full_sides:sides} mm): the "
     "full dose was interpolated to the low dose's grid, which smooths its noise.",
     "pair.shifted": "The head lies {shift_mm:.1f} mm apart in low and full dose (up to {limit_mm:g} mm is usual); "
     "reconstruct both from one list mode, or align them.",
     "pair.scale": "The brain mean of the low dose is {ratio:.2f} times that of the full dose; both must be activity "
     "per volume, corrected for the time of the scan and for decay.",
-    "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise); are "
-    "the two swapped, or was the low dose filtered?",
+    "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise): the "
+    "two are swapped, or the low dose was filtered.",
     "pair.dose_unlike": "The table states dose {stated:fraction}, and the noise of low and full shows about "
     "{share:.2g} of the counts, {factor:.1f} times another.",
     "pair.no_head": "No head stands out in the {which}.",
-    "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain; are they halves of it?",
+    "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
+    "halves of it.",
     "pair.lesion_outside": "Lesion {label} lies outside of the head; it is not measured.",
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",

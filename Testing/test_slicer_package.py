@@ -25,7 +25,7 @@ LEFT_OUT_COMMANDS = tuple(
     f"commands/{name}.py"
     for name in (
         *("simulate", "train", "evaluate", "calibrate", "benchmark", "demo", "readers"),
-        *("tables", "pairs", "validate"),
+        *("tables", "pairs", "validate", "adapt", "experiment"),
     )
 )
 LIGHT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "CSRDDenoiseLib", "CSRDDenoiseModule"}

@@ -76,7 +76,7 @@ def judge_row(row: Row) -> PairFacts:
     try:
         return judge_pair(load_pair(row))
     except InputError as problem:
-        return PairFacts(row, {}, (error("pair.unusable", name=row.name, reason=str(problem)),))
+        return PairFacts(row, {}, (error("pair.unusable", name=row.name, reason=str(problem).rstrip(".")),))
 
 
 def judge_pair(pair: Pair) -> PairFacts:
