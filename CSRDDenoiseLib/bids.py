@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Sequence, Union
 
 from . import __version__
-from .denoise import ModelChoice, denoise_files, load_checked
+from .denoise import denoise_files
 from .dynamic import DynamicResult, denoise_dynamic, is_dynamic
 from .errors import InputError
 from .io.frame_file import FrameWriter, write_sidecar
@@ -25,6 +25,7 @@ from .request import FileRequest
 from .result import DenoiseResult
 from .sentences import CLI
 from .settings import DenoiseSettings, checked
+from .stages import ModelChoice, load_checked
 
 SPEC: Any = json.loads(Path(__file__).with_name("bids_outputs.json").read_text(encoding="utf-8"))
 _SUFFIX = "_pet"

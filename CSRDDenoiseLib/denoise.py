@@ -6,31 +6,35 @@ read -> prepare (align, normalise) -> infer (sample) -> restore -> assess -> rec
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Optional, Union
+from functools import partial
+from typing import Optional
 
+import numpy as np
 import SimpleITK as sitk
 
+from .checks.output import assess
+from .checks.volumes import INPUT_NAMES
 from .errors import InputError
 from .io.outputs import Target, write_output
 from .io.read import read
 from .io.record import Stages, describe_file
 from .io.write import all_or_nothing, record_path, write_record
-from .model.bundle import DEFAULT_MODEL, Model, load_model
+from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
+from .recording import make_record, record_of_files
 from .report.facts import facts_of
 from .report.regions import check_labels
 from .report.report import report_page
 from .report.run import RunImages
-from .request import INPUT_NAMES, FileRequest, check_model, check_request, check_residual
+from .request import FileRequest, check_request
+from .restore import Canvas, choose_keeping
 from .result import DenoiseResult
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked
-from .stages import Job, Prepared, assess, choose_keeping, job_of, make_record, prepare, record_of_files, restore_run
+from .stages import Job, ModelChoice, Prepared, job_of, load_checked, prepare
+from .uncertainty import calibrate
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
-
-ModelChoice = Union[str, Path, Model]
 
 
 def denoise(
@@ -126,24 +130,19 @@ def denoise_prepared(prepared: Prepared, job: Job) -> DenoiseResult:
     """
     from .infer.sampling import sample_residual
 
-    model, settings, stages = job.model, job.settings, job.stages
-    keeping = choose_keeping(prepared, job)
+    scan, stages, metadata = prepared.scan, job.stages, job.metadata
+    keeping = choose_keeping(scan, prepared.bands, job.settings, metadata)
     with stages.stage("sample"):
-        samples = sample_residual(model, prepared.channels, prepared.scan.head.mask, settings, stages.report, keeping)
-        check_residual(samples.mean, model.metadata)
+        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report, keeping)
         prepared = prepared.without_channels()
     with stages.stage("restore"):
-        restored = restore_run(prepared, samples, keeping, job)
-        assessed = assess(prepared, restored, model.metadata.voxel_spacing_mm)
-    findings = (*prepared.findings, *samples.findings, *restored.findings, *assessed.findings)
-    record = make_record(job, prepared, samples, restored.change, findings)
-    return DenoiseResult(
-        restored.denoised, restored.difference, restored.uncertainty, assessed.support, restored.bare, record
-    )
-
-
-def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
-    """Return a loaded model that can run with, or without, an MR."""
-    loaded = model if isinstance(model, Model) else load_model(model, settings.device)
-    check_model(loaded.metadata, with_mr)
-    return loaded
+        canvas = Canvas(prepared.inputs.pet, scan.grid, prepared.inputs.region)
+        estimate = samples.mean * np.float32(prepared.scale)
+        restored = canvas.result(estimate, keeping)
+        error, about_error = calibrate(samples.std, scan.spacing, metadata.calibrated_recipes, job.settings.recipe)
+        uncertainty = None if error is None else canvas.spread(error * prepared.scale)
+        assessed = assess(canvas, scan, estimate, restored, metadata.voxel_spacing_mm)
+    findings = (*prepared.findings, *samples.findings, keeping.finding, *about_error, *assessed.findings)
+    record = make_record(job, prepared, samples, assessed.mean_change, findings)
+    make_bare = partial(canvas.bare, estimate, keeping)
+    return DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, make_bare)

@@ -18,7 +18,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import __version__
-from .denoise import ModelChoice, denoise_prepared, load_checked
+from .checks.volumes import INPUT_NAMES
+from .denoise import denoise_prepared
 from .dynamic_result import DENOISED, NOT_CHOSEN, UNCHANGED, DynamicResult, FrameOutcome
 from .errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
 from .findings import find
@@ -38,10 +39,10 @@ from .prepare.motion import frame_motion
 from .progress import Progress, ProgressCallback, Reporter, shares_of
 from .report.regions import check_labels
 from .report.study import StudyImages, StudyWatch, study_page
-from .request import INPUT_NAMES, FileRequest, check_request, is_same
+from .request import FileRequest, check_request, is_same
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked
-from .stages import Images, Job, Placed, job_of, place, prepare_frame
+from .stages import Images, Job, ModelChoice, Placed, job_of, load_checked, place, prepare_frame
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
 
@@ -58,6 +59,7 @@ class _Run:
         model: which.
         settings: of a frame, without the registration, which is done.
         late: mean of the late frames.
+        outputs: names of the volumes that are asked for.
     """
 
     study: Study
@@ -65,6 +67,7 @@ class _Run:
     model: Model
     settings: DenoiseSettings
     late: sitk.Image
+    outputs: tuple[str, ...]
 
 
 def denoise_dynamic(
@@ -112,7 +115,7 @@ def denoise_dynamic(
         mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
     images = {name: volume.image for name, volume in others.items()}
     placed = place({"pet": mean, "mr": images.get("mr"), "region": images.get("region")}, Job(loaded, settings, stages))
-    run = _Run(study, placed, loaded, replace(settings, register=False), mean)
+    run = _Run(study, placed, loaded, replace(settings, register=False), mean, tuple(request.volumes))
     watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
     with ExitStack() as open_files:
         stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
@@ -188,7 +191,7 @@ def _one_frame(
     if any(find(prepared.findings, code) for code in _NOISE_OUTSIDE):
         return replace(outcome, reason="noise_outside", detail="The noise lies outside of the trained range."), {}
     result = denoise_prepared(prepared, job)
-    images = {name: getattr(result, name) for name in ("denoised", "difference", "uncertainty", "support", "bare")}
+    images = {name: getattr(result, name) for name in run.outputs}
     return replace(outcome, status=DENOISED, seed=settings.seed, record=result.record), images
 
 

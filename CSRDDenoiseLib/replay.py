@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from .checks.volumes import INPUT_NAMES
 from .errors import InputError
 from .io.read import read
 from .io.record import describe_file
 from .io.study import open_study
 from .model.bundle import Model, load_model
-from .request import INPUT_NAMES
 from .settings import DenoiseSettings, settings_from_fields
 
 _SHOWN = 12

@@ -10,13 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Mapping, Optional
 
-import numpy as np
-import SimpleITK as sitk
-
-from .errors import InputError, ModelError
+from .checks.volumes import INPUT_NAMES
+from .errors import InputError
 from .extras import require
-from .findings import Finding, warning
-from .io.grid import Grid
 from .io.outputs import check_format, is_dicom_folder
 from .io.read import check_readable, is_dicom_path
 from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
@@ -25,19 +21,6 @@ from .settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, DenoiseSettings
 
 if TYPE_CHECKING:
     from .model.bundle import ModelMetadata
-
-MIN_EXTENT_MM = 24.0
-MIN_VOXELS = 4
-MAX_NEGATIVE = 0.5
-MIN_HEAD_COVERED = 0.5
-INPUT_NAMES = {
-    "pet": "PET",
-    "mr": "MR",
-    "labels": "label map",
-    "full_dose_reference": "full-dose reference",
-    "region": "region",
-}
-"""How messages call the inputs of a request."""
 
 
 @dataclass(frozen=True)
@@ -185,105 +168,6 @@ def check_model(metadata: ModelMetadata, with_mr: bool) -> None:
         raise InputError(f"The model '{metadata.name}' needs an MR; give one, or choose another model.")
 
 
-def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and findings."""
-    pet, findings = _check_volume(pet, "PET", nan_to_zero)
-    extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
-    if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
-        raise InputError(
-            f"The PET covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm ({' x '.join(map(str, pet.GetSize()))} "
-            f"voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
-        )
-    values = sitk.GetArrayViewFromImage(pet)
-    negative = float(np.mean(values < 0))
-    if negative > MAX_NEGATIVE:
-        raise InputError(f"{negative:.0%} of the PET is negative, so it is not an activity; is it a difference image?")
-    if values.max() <= 0:
-        raise InputError(f"The PET has no positive value (maximum {values.max():g}).")
-    return pet, findings
-
-
-def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and findings."""
-    mr, findings = _check_volume(mr, "MR", nan_to_zero)
-    _check_differs(mr, pet, "MR")
-    return mr, findings
-
-
-def check_reference(
-    reference: sitk.Image, pet: sitk.Image, nan_to_zero: bool
-) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    """Refuse a full-dose reference as :func:`check_mr` does an MR; return it likewise, and findings."""
-    name = INPUT_NAMES["full_dose_reference"]
-    reference, findings = _check_volume(reference, name, nan_to_zero)
-    _check_differs(reference, pet, name)
-    return reference, findings
-
-
-def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
-    """Refuse an MR that does not reach to where the PET lies."""
-    gap = _gap_mm(Grid.of(pet), Grid.of(mr))
-    if gap > 0:
-        raise _apart(pet, mr, f"there are {gap:.0f} mm between them")
-
-
-def check_overlap(covered: np.ndarray, head: np.ndarray, pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
-    """Warn when the MR covers less than half of the head, refuse when it covers none of it; both boolean (D, H, W)."""
-    share = float(covered[head].mean())
-    if share == 0:
-        raise _apart(pet, mr, "the MR covers nothing of the head")
-    return (warning("overlap.partial", covered=share),) if share < MIN_HEAD_COVERED else ()
-
-
-def check_residual(residual: np.ndarray, metadata: ModelMetadata) -> None:
-    """Refuse to add what is no number to a PET."""
-    bad = int(np.size(residual) - np.isfinite(residual).sum())
-    if bad:
-        raise ModelError(
-            f"The model '{metadata.name}' gave {bad} of {residual.size} voxels that are NaN or infinite. "
-            "Try device 'cpu', or get the model again."
-        )
-
-
-def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
-        size = " x ".join(map(str, image.GetSize()))
-        raise InputError(
-            f"The {what} has {image.GetDimension()} dimensions ({size}) with {image.GetNumberOfComponentsPerPixel()} "
-            "value(s) per voxel; a 3D volume with one value is needed."
-        )
-    if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
-        image = sitk.Cast(image, sitk.sitkFloat32)
-    image, findings = _check_finite(image, what, nan_to_zero)
-    values = sitk.GetArrayViewFromImage(image)
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise InputError(f"The {what} is {low:g} everywhere; it holds no image.")
-    return image, findings
-
-
-def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
-    if np.array_equal(sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(pet)):
-        raise InputError(f"The {what} is identical to the PET, voxel by voxel; give the {what} or leave it out.")
-
-
-def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    values = sitk.GetArrayViewFromImage(image)
-    bad = ~np.isfinite(values)
-    count = int(bad.sum())
-    if not count:
-        return image, ()
-    share = count / values.size
-    if not nan_to_zero:
-        raise InputError(
-            f"The {what} has {count} of {values.size} voxels ({share:.2g} of all) that are NaN or infinite; repair it, "
-            "or have them set to zero.",
-            hint="nan_to_zero",
-        )
-    repaired = Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype))
-    return repaired, (warning("values.replaced", what=what, count=count, size=int(values.size), share=share),)
-
-
 def _check_outputs(request: FileRequest) -> None:
     outputs = {**request.outputs, "record": record_path(request.output)}
     # a file's own JSON (BIDS), and the record of the run that made it, are part of the input
@@ -311,18 +195,3 @@ def _check_outputs(request: FileRequest) -> None:
 def is_same(one: Path, other: Path) -> bool:
     """Whether two paths lead to one file."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
-
-
-def _gap_mm(one: Grid, other: Grid) -> float:
-    """Distance in mm between the bounding boxes of two grids; 0 when they touch or overlap."""
-    a, b = one.corners(), other.corners()
-    return float(np.linalg.norm(np.maximum(np.maximum(a.min(0) - b.max(0), b.min(0) - a.max(0)), 0)))
-
-
-def _apart(pet: sitk.Image, mr: sitk.Image, detail: str) -> InputError:
-    middle = Grid.of(pet).corners().mean(0) - Grid.of(mr).corners().mean(0)
-    return InputError(
-        f"The PET and the MR do not overlap in space: {detail}, and their centres are {np.linalg.norm(middle):.0f} mm "
-        "apart. Register the MR to the PET, or leave it out.",
-        hint="register",
-    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,10 +13,14 @@ from scipy import ndimage
 
 from .findings import Finding, info
 from .io.grid import Grid, resample
+from .prepare.region import inside
 from .scan import Scan, robust_std, smooth
+from .settings import DenoiseSettings
 
-MEAN_LIMIT = 0.01
-_BROKEN_RESIDUAL = 20.0
+if TYPE_CHECKING:
+    from .model.bundle import ModelMetadata
+
+BROKEN_RESIDUAL = 20.0
 SMALLEST_ZEROS_ML = 1.0
 DEFAULT_KEEP_MM = 8.0
 _KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
@@ -44,7 +49,7 @@ class Keeping:
         """Return what is left of a residual (D, H, W), estimate - PET, any unit."""
         usual = residual
         if self.mask is not None:
-            limit = _BROKEN_RESIDUAL * robust_std(residual[self.mask])
+            limit = BROKEN_RESIDUAL * robust_std(residual[self.mask])
             usual = np.clip(residual, -limit, limit)
         kept = keep_coarse(usual, self.spacing, self.fwhm_mm)
         if self.fwhm_mm > 0 and usual is not residual:
@@ -60,6 +65,21 @@ class Keeping:
         return info(code, above_mm=width, dose=self.share or None, chosen=self.chosen)
 
 
+def choose_keeping(scan: Scan, bands: Sequence[float], settings: DenoiseSettings, metadata: ModelMetadata) -> Keeping:
+    """Decide what the result keeps of the measurement: as was asked for, or by the model's rule and the PET's noise.
+
+    Args:
+        scan: the PET in the model's grid.
+        bands: the noise of the whole head (``NoiseBands.constants``), where the model has a rule.
+        settings: what was asked for.
+        metadata: of the model.
+    """
+    share = settings.dose if settings.dose and metadata.target == "noise-free" else 0.0
+    if settings.keep_above_mm is not None:
+        return Keeping(settings.keep_above_mm, share, scan.spacing, chosen=True, mask=scan.head.mask)
+    return Keeping(default_keep_mm(metadata.keep, bands), share, scan.spacing, mask=scan.head.mask)
+
+
 def default_keep_mm(rule: Mapping[str, Any], bands: Sequence[float]) -> float:
     """Return the width that a model keeps the measurement above, by the noise of the PET.
 
@@ -72,20 +92,6 @@ def default_keep_mm(rule: Mapping[str, Any], bands: Sequence[float]) -> float:
         return DEFAULT_KEEP_MM
     low, high = rule["range_mm"]
     return float(np.clip(np.exp(np.dot(rule["weights"], (1.0, *bands))), low, high))
-
-
-def mean_change(residual: np.ndarray, scan: Scan) -> float:
-    """Relative change of the mean brain activity by a residual (D, H, W) in the PET's unit; 0 without a brain."""
-    brain = scan.brain
-    if not brain.any():
-        return 0.0
-    asked = residual[brain]
-    # what the network does about a broken voxel is no change of the brain's mean
-    usual = np.abs(asked) <= _BROKEN_RESIDUAL * robust_std(asked.copy())
-    if not usual.any():
-        return 0.0
-    mean = float(scan.smoothed[brain][usual].mean(dtype=np.float64)) * scan.brain_mean
-    return float(asked[usual].mean(dtype=np.float64)) / mean
 
 
 def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
@@ -115,76 +121,108 @@ def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
     values = sitk.GetArrayFromImage(pet)
     residual = sitk.GetArrayFromImage(bare) - values
     kept = keep_coarse(residual, Grid.of(pet).array_spacing, fwhm_mm).astype(values.dtype)
-    return _like(pet, _possible(pet, values + kept))
+    return _like(pet, Canvas(pet, Grid.of(pet)).possible(values + kept))
 
 
-def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
-    """Add a residual to the PET it was computed for.
+@dataclass(frozen=True)
+class Restored:
+    """A result on the PET's grid, in its unit and pixel type.
 
-    Args:
-        pet: the PET as it was read; outside ``grid`` it is returned bit for bit.
-        residual: (D, H, W) on ``grid``, in the PET's unit.
-        grid: the head's part of the model's grid.
-
-    Returns:
-        The denoised PET and the difference denoised - PET, on the PET's grid, in its pixel type. A PET without negative
-        values stays so, and what a mask set to zero stays zero.
+    Attributes:
+        denoised: the denoised PET.
+        difference: denoised - PET.
+        residual: (D, H, W) on the model's grid, in the PET's unit: what of the estimate is in the result.
     """
-    values = sitk.GetArrayFromImage(pet)
-    denoised = values.copy()
-    box, part = _onto(pet, residual, grid, sitk.sitkBSpline)
-    denoised[box] += part
-    denoised = _possible(pet, denoised)
-    return _like(pet, denoised), _like(pet, denoised - values)
+
+    denoised: sitk.Image
+    difference: sitk.Image
+    residual: np.ndarray
 
 
-def _possible(pet: sitk.Image, denoised: np.ndarray) -> np.ndarray:
-    """Change an array in place to what can be: not negative where no voxel of the PET is, zero where it was masked."""
-    if sitk.GetArrayViewFromImage(pet).min() >= 0:
-        np.maximum(denoised, 0, out=denoised)
-    denoised[masked_zeros(pet)] = 0
-    return denoised
+@dataclass(frozen=True)
+class Canvas:
+    """A PET as it was read, and the part of the model's grid that is brought back to it.
 
+    Attributes:
+        pet: as it was read; outside ``grid`` a result has its values bit for bit.
+        grid: the head's part of the model's grid.
+        region: mask of what is denoised, outside of which a result is the PET too; None for all.
+    """
 
-def masked_zeros(pet: sitk.Image) -> np.ndarray:
-    """Where a mask set the PET to zero, boolean (D, H, W): exact zeros that hang together over a millilitre or more."""
-    zeros = sitk.GetArrayViewFromImage(pet) == 0
-    parts, count = ndimage.label(zeros)
-    if not count:
-        return zeros
-    large = np.bincount(parts.ravel()) * float(np.prod(pet.GetSpacing())) / 1000 >= SMALLEST_ZEROS_ML
-    large[0] = False
-    return large[parts]
+    pet: sitk.Image
+    grid: Grid
+    region: Optional[sitk.Image] = None
 
+    @cached_property
+    def outside(self) -> Optional[np.ndarray]:
+        """Boolean (D, H, W), where the region is not; None without a region."""
+        return None if self.region is None else ~inside(self.region, Grid.of(self.pet))
 
-def unchanged_outside(result: sitk.Image, otherwise: sitk.Image, outside: np.ndarray) -> sitk.Image:
-    """Return a result that is ``otherwise``, on the same grid, voxel by voxel where ``outside`` (D, H, W) is True."""
-    values = sitk.GetArrayFromImage(result)
-    values[outside] = sitk.GetArrayViewFromImage(otherwise)[outside]
-    return _like(result, values)
+    @cached_property
+    def zeros(self) -> np.ndarray:
+        """Where a mask set the PET to zero, boolean (D, H, W): exact zeros connected over a millilitre or more."""
+        zeros = sitk.GetArrayViewFromImage(self.pet) == 0
+        parts, count = ndimage.label(zeros)
+        if not count:
+            return zeros
+        large = np.bincount(parts.ravel()) * float(np.prod(self.pet.GetSpacing())) / 1000 >= SMALLEST_ZEROS_ML
+        large[0] = False
+        return large[parts]
 
+    def result(self, estimate: np.ndarray, keeping: Keeping) -> Restored:
+        """Add what is not kept of the measurement to the PET.
 
-def restore_uncertainty(pet: sitk.Image, std: np.ndarray, grid: Grid) -> sitk.Image:
-    """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid``."""
-    values = np.zeros_like(sitk.GetArrayViewFromImage(pet))
-    # linear, because a spline may undershoot and a standard deviation is never negative
-    box, part = _onto(pet, std, grid, sitk.sitkLinear)
-    values[box] = part
-    return _like(pet, values)
+        Args:
+            estimate: residual (D, H, W) on ``grid``, estimate - PET, in the PET's unit.
+            keeping: what of the measurement is kept.
 
+        Returns:
+            The result. A PET without negative values stays so, and what a mask set to zero stays zero.
+        """
+        residual = keeping(estimate)
+        values = sitk.GetArrayFromImage(self.pet)
+        denoised = values.copy()
+        box, part = self._from_model(residual, sitk.sitkBSpline)
+        denoised[box] += part
+        denoised = self.possible(denoised)
+        if self.outside is not None:
+            denoised[self.outside] = values[self.outside]
+        return Restored(_like(self.pet, denoised), _like(self.pet, denoised - values), residual)
 
-def restore_labels(pet: sitk.Image, labels: np.ndarray, grid: Grid) -> sitk.Image:
-    """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid``."""
-    values = np.zeros(sitk.GetArrayViewFromImage(pet).shape, np.uint8)
-    box, part = _onto(pet, labels, grid, sitk.sitkNearestNeighbor)
-    values[box] = part
-    return Grid.of(pet).image(values)
+    def bare(self, estimate: np.ndarray, keeping: Keeping) -> sitk.Image:
+        """Return the PET with the whole estimate, as :meth:`result` but with nothing kept at coarse scales."""
+        return self.result(estimate, replace(keeping, fwhm_mm=math.inf)).denoised
 
+    def spread(self, std: np.ndarray) -> sitk.Image:
+        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid``."""
+        # linear, because a spline may undershoot and a standard deviation is never negative
+        return _like(self.pet, self._on_zeros(std, sitk.sitkLinear, sitk.GetArrayViewFromImage(self.pet).dtype))
 
-def _onto(pet: sitk.Image, array: np.ndarray, grid: Grid, interpolator: int) -> tuple[tuple[slice, ...], np.ndarray]:
-    box = Grid.of(pet).box_around(grid)
-    image = grid.image(array.astype(sitk.GetArrayViewFromImage(pet).dtype))
-    return box, sitk.GetArrayFromImage(resample(image, Grid.of(pet).crop(box), interpolator))
+    def labels(self, labels: np.ndarray) -> sitk.Image:
+        """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid``."""
+        return Grid.of(self.pet).image(self._on_zeros(labels, sitk.sitkNearestNeighbor, np.dtype(np.uint8)))
+
+    def possible(self, denoised: np.ndarray) -> np.ndarray:
+        """Change an array in place to what can be: not negative where no voxel of the PET is, zero where masked."""
+        if sitk.GetArrayViewFromImage(self.pet).min() >= 0:
+            np.maximum(denoised, 0, out=denoised)
+        denoised[self.zeros] = 0
+        return denoised
+
+    def _on_zeros(self, array: np.ndarray, interpolator: int, kind: np.dtype) -> np.ndarray:
+        values = np.zeros(sitk.GetArrayViewFromImage(self.pet).shape, kind)
+        box, part = self._from_model(array, interpolator)
+        values[box] = part
+        if self.outside is not None:
+            values[self.outside] = 0
+        return values
+
+    def _from_model(self, array: np.ndarray, interpolator: int) -> tuple[tuple[slice, ...], np.ndarray]:
+        """The part of an array on ``grid`` that reaches into the PET, and the box of the PET's voxels there."""
+        whole = Grid.of(self.pet)
+        box = whole.box_around(self.grid)
+        image = self.grid.image(array.astype(sitk.GetArrayViewFromImage(self.pet).dtype))
+        return box, sitk.GetArrayFromImage(resample(image, whole.crop(box), interpolator))
 
 
 def _like(pet: sitk.Image, values: np.ndarray) -> sitk.Image:

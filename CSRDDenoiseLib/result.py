@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import SimpleITK as sitk
 
@@ -23,17 +23,24 @@ class DenoiseResult:
         uncertainty: standard deviation to expect, from the spread of the samples and, where the model has one for these
             settings, its calibration; None with one sample or the posterior mean.
         support: label map, 1 where structure was added and 2 where it was removed that the PET's counts do not support.
-        bare: the model's estimate alone, nothing of the measurement kept at coarse scales: from it and the PET the
-            result for any ``keep_above_mm`` follows (:func:`CSRDDenoiseLib.restore.keep_above`).
         record: inputs, model, settings, findings, versions and times.
+        make_bare: makes :attr:`bare`, which few runs need.
     """
 
     denoised: sitk.Image
     difference: sitk.Image
     uncertainty: Optional[sitk.Image]
     support: sitk.Image
-    bare: sitk.Image
     record: Record
+    make_bare: Callable[[], sitk.Image] = field(compare=False, repr=False)
+
+    @cached_property
+    def bare(self) -> sitk.Image:
+        """The model's estimate alone, nothing of the measurement kept at coarse scales.
+
+        From it and the PET the result for any ``keep_above_mm`` follows (:func:`CSRDDenoiseLib.restore.keep_above`).
+        """
+        return self.make_bare()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -12,18 +12,13 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array
 
+from CSRDDenoiseLib.checks.overlap import check_gap
+from CSRDDenoiseLib.checks.volumes import check_mr, check_pet, check_reference
 from CSRDDenoiseLib.checks.voxels import check_spacing
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
-from CSRDDenoiseLib.request import (
-    FileRequest,
-    check_gap,
-    check_mr,
-    check_pet,
-    check_reference,
-    check_request,
-)
+from CSRDDenoiseLib.request import FileRequest, check_request
 from CSRDDenoiseLib.sentences import CLI, error_sentence
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 

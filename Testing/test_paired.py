@@ -47,3 +47,17 @@ def test_the_estimate_is_the_first_networks_whatever_the_draws():
     )
     np.testing.assert_allclose(ours.mean, alone.mean, atol=1e-5)
     assert not np.allclose(ours.std, alone.std)
+
+
+def test_a_run_without_draws_prepares_the_first_network_alone(monkeypatch):
+    both, mean, _ = paired()
+    condition = np.random.default_rng(0).random((6, 24, 24, 24)).astype(np.float32)
+    head, report = np.ones((24, 24, 24), bool), Reporter(None, {"sample": 1})
+    settings = DenoiseSettings(sampler="mean", device="cpu", precision="float32")
+    facts = {"mean_from": "zero", "sigma_max": 10.0, "sigma_data": 0.3}
+    alone = sample_residual(model_of(mean, **facts), condition, head, settings, report)
+    asked: list[torch.Tensor] = []
+    monkeypatch.setattr(both.draws, "prepare_detailed", asked.append)
+    ours = sample_residual(model_of(both, **facts), condition, head, settings, report)
+    np.testing.assert_array_equal(ours.mean, alone.mean)
+    assert not asked

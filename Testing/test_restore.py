@@ -10,26 +10,24 @@ import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.checks.mean import mean_change
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.align import to_model_grid
-from CSRDDenoiseLib.restore import (
-    Keeping,
-    default_keep_mm,
-    keep_above,
-    keep_coarse,
-    masked_zeros,
-    mean_change,
-    restore,
-    restore_uncertainty,
-)
+from CSRDDenoiseLib.restore import Canvas, Keeping, default_keep_mm, keep_above, keep_coarse
 from CSRDDenoiseLib.scan import Scan, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_fields
 
 CENTRE = np.array([3.0, -2.0, 4.0])
 WIDTH_MM = 6.0
+
+
+def restore(pet: sitk.Image, residual: np.ndarray, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
+    """The result and the difference when nothing of the measurement is kept."""
+    result = Canvas(pet, grid).result(residual, Keeping(np.inf, 0.0, grid.array_spacing))
+    return result.denoised, result.difference
 
 
 def blob(grid: Grid) -> np.ndarray:
@@ -71,7 +69,7 @@ def test_uncertainty_is_never_negative_and_zero_outside():
     pet = as_image(head_array())
     grid = to_model_grid(pet, None, 2.0).grid.crop((slice(5, 12), slice(6, 14), slice(4, 15)))
     std = np.random.default_rng(0).exponential(10, grid.size[::-1]).astype(np.float32)
-    restored = sitk.GetArrayFromImage(restore_uncertainty(pet, std, grid))
+    restored = sitk.GetArrayFromImage(Canvas(pet, grid).spread(std))
     assert restored.min() == 0
     assert restored.sum() == pytest.approx(std.sum(), rel=1e-5)
 
@@ -110,8 +108,9 @@ def test_a_pet_without_negative_values_stays_so_and_masked_zeros_stay_zero():
     denoised, difference = (sitk.GetArrayFromImage(i) for i in restore(pet, np.full(array.shape, -50.0), grid))
     assert denoised.min() == 0 and (denoised[array == 0] == 0).all() and (difference[array == 0] == 0).all()
     added, _ = restore(pet, np.full(array.shape, 50.0, np.float32), grid)
-    assert (sitk.GetArrayFromImage(added)[masked_zeros(pet)] == 0).all()
-    assert masked_zeros(pet).mean() > 0.3 and not masked_zeros(pet)[array > 0].any()
+    masked = Canvas(pet, grid).zeros
+    assert (sitk.GetArrayFromImage(added)[masked] == 0).all()
+    assert masked.mean() > 0.3 and not masked[array > 0].any()
 
 
 def test_the_result_keeps_the_measurement_at_coarse_scales():

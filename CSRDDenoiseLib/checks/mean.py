@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..findings import Finding, info, warning
+from ..restore import BROKEN_RESIDUAL
+from ..scan import Scan, robust_std
+
+MEAN_LIMIT = 0.01
 
 
-def check_mean(change: float, left: float, limit: float) -> Finding:
-    """Judge the relative change by the bare estimate, and what is left of it in the result, against what is usual."""
-    values = {"change": change, "left": left, "limit": limit}
-    return info("mean.kept", **values) if abs(change) <= limit else warning("mean.changed", **values)
+def check_mean(scan: Scan, estimate: np.ndarray, residual: np.ndarray) -> tuple[float, Finding]:
+    """Judge the relative change of the brain mean by the model's estimate against what is usual.
+
+    Args:
+        scan: the PET.
+        estimate: estimate - PET, (D, H, W) in the PET's unit.
+        residual: what of it is in the result.
+
+    Returns:
+        The change, and the finding: with the change, and what is left of it in the result.
+    """
+    change, left = mean_change(estimate, scan), mean_change(residual, scan)
+    values = {"change": change, "left": left, "limit": MEAN_LIMIT}
+    kept = abs(change) <= MEAN_LIMIT
+    return change, info("mean.kept", **values) if kept else warning("mean.changed", **values)
+
+
+def mean_change(residual: np.ndarray, scan: Scan) -> float:
+    """Relative change of the mean brain activity by a residual (D, H, W) in the PET's unit; 0 without a brain."""
+    brain = scan.brain
+    if not brain.any():
+        return 0.0
+    asked = residual[brain]
+    # what the network does about a broken voxel is no change of the brain's mean
+    usual = np.abs(asked) <= BROKEN_RESIDUAL * robust_std(asked.copy())
+    if not usual.any():
+        return 0.0
+    mean = float(scan.smoothed[brain][usual].mean(dtype=np.float64)) * scan.brain_mean
+    return float(asked[usual].mean(dtype=np.float64)) / mean

@@ -12,15 +12,56 @@ The full dose in place of the output passes all three: thinning adds noise that 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import SimpleITK as sitk
 
 from ..findings import Finding, info
+from ..restore import Canvas, Restored
+from ..scan import Scan
+from .fine_band import check_fine_band
 from .leftover_noise import check_leftover_noise
 from .lost_structure import check_lost_structure
+from .masked import check_masked
+from .mean import check_mean
 from .pair import Output
 from .unsupported import check_unsupported
 
 SMALLEST_BRAIN_ML = 100.0
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """What the checks of a result found.
+
+    Attributes:
+        findings: of all of them.
+        support: the map of unsupported structure on the PET's grid.
+        mean_change: relative change of the brain mean by the model's estimate.
+    """
+
+    findings: tuple[Finding, ...]
+    support: sitk.Image
+    mean_change: float
+
+
+def assess(canvas: Canvas, scan: Scan, estimate: np.ndarray, restored: Restored, model_mm: float) -> Assessed:
+    """Judge a result by the counts of the PET.
+
+    Args:
+        canvas: the PET as it was read.
+        scan: the PET on the model's grid, in the head's box.
+        estimate: of the model, estimate - PET, (D, H, W) in the PET's unit.
+        restored: the result.
+        model_mm: side of the model's voxels.
+    """
+    change, about_mean = check_mean(scan, estimate, restored.residual)
+    about_counts, labels = judge_output(Output(scan, (scan.pet + restored.residual) / scan.brain_mean))
+    before, after = (sitk.GetArrayViewFromImage(image) for image in (canvas.pet, restored.denoised))
+    fine = check_fine_band(before, after, scan.brain_mean, canvas.pet.GetSpacing(), model_mm)
+    findings = (about_mean, *about_counts, *fine, *check_masked(canvas.zeros))
+    return Assessed(findings, canvas.labels(labels), change)
 
 
 def judge_output(output: Output) -> tuple[tuple[Finding, ...], np.ndarray]:

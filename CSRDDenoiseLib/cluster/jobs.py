@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from .. import __version__
+from ..checks.volumes import INPUT_NAMES
 from ..configuration import structure
 from ..errors import InputError
-from ..request import INPUT_NAMES, FileRequest, Origin
+from ..request import FileRequest, Origin
 from ..sentences import CLI
 from ..settings import DenoiseSettings, settings_from_fields
 from .model_key import ModelKey

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Mapping
 
+from ..checks.volumes import INPUT_NAMES
 from ..errors import InputError, PlaceError
 from ..io.dicom_files import dicom_files
 from ..io.read import check_readable, is_dicom_path
 from ..io.sidecar import read_sidecar, sidecars_of, stem_of
 from ..io.write import all_or_nothing, sidecar_path
-from ..request import INPUT_NAMES
 
 _DETACHED = (".hdr", ".img", ".hdr.gz", ".img.gz", ".mhd", ".raw", ".zraw", ".raw.gz", ".nhdr")
 _BLOCK = 1 << 20

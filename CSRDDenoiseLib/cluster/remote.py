@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
 
+from ..checks.volumes import INPUT_NAMES
 from ..dynamic import check_dynamic, is_dynamic
 from ..errors import Cancelled, CSRDError, PlaceError
 from ..io.write import record_path, sidecar_path
 from ..model.bundle import DEFAULT_MODEL
 from ..progress import Progress, ProgressCallback
-from ..request import INPUT_NAMES, FileRequest, check_request
+from ..request import FileRequest, check_request
 from ..sentences import PYTHON
 from ..settings import DenoiseSettings
 from .jobs import Job, key_of

@@ -88,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
         return _run_bids(args, settings)
     if args.output is None:
         args.fail("the following arguments are required: --output (or --bids)")
+    from ..checks.volumes import INPUT_NAMES
     from ..denoise import FileRequest, denoise_files
     from ..dynamic import denoise_dynamic, is_dynamic
     from ..replay import check_inputs, load_same_model, read_replay
-    from ..request import INPUT_NAMES
 
     given: dict[str, Any] = {field.name: getattr(args, field.name, None) for field in fields(FileRequest)}
     model = args.model

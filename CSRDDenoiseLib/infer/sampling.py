@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..devices import choose_device, lacks_operation, precision_name
+from ..errors import ModelError
 from ..findings import Finding, warning
 from ..model.bundle import Model, ModelMetadata
 from ..model.edm import karras_sigmas
@@ -80,6 +81,7 @@ def sample_residual(
     Raises:
         InputError: the device is not there, or the patch size does not suit the network.
         OutOfMemoryError: not even the smallest patches fit.
+        ModelError: the network gave no numbers.
     """
     device = choose_device(settings.device)
     try:
@@ -108,6 +110,7 @@ def _sample_on(
     volume = VolumeDenoiser(model, condition, head, settings, device, Counter(report, settings.evaluations))
     with torch.inference_mode():
         mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings, kept)
+    _check_finite(mean, model.metadata.name)
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
@@ -118,6 +121,16 @@ def _sample_on(
         patch_size=volume.patch,
         patch=volume.patch or volume.shape,
     )
+
+
+def _check_finite(residual: Tensor, name: str) -> None:
+    """Refuse what is no number, which nothing can be added to."""
+    bad = residual.numel() - int(residual.isfinite().sum())
+    if bad:
+        raise ModelError(
+            f"The model '{name}' gave {bad} of {residual.numel()} voxels that are NaN or infinite. "
+            "Try device 'cpu', or get the model again."
+        )
 
 
 def _mean_and_spread(

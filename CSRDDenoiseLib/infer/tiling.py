@@ -55,8 +55,10 @@ class VolumeDenoiser:
         device: torch.device,
         counter: Counter,
     ):
-        self._denoiser = model.denoiser.to(device)
-        self._multiple = model.denoiser.model.multiple
+        # the posterior mean is one evaluation, at the largest noise level
+        lowest = model.metadata.sigma_max if settings.sampler == "mean" else model.metadata.sigma_min
+        self._denoiser = model.denoiser.to(device).used_from(lowest)
+        self._multiple = self._denoiser.model.multiple
         self._device, self.precision = device, choose_precision(device, settings.precision)
         self._overlap, self._counter = settings.overlap, counter
         self._size = head.shape

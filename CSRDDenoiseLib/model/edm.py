@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +20,7 @@ class Preconditioned(nn.Module):
         sigma_data: standard deviation of the residuals the network was trained on, in normalised units.
     """
 
-    model: Any  # a module with ``multiple`` and ``in_channels``, perhaps ``prepare`` and ``evaluate``
+    model: Any  # a module with ``multiple`` and ``in_channels``, perhaps ``prepare``, ``evaluate`` and ``used_from``
 
     def __init__(self, network: nn.Module, sigma_data: float):
         super().__init__()
@@ -38,6 +39,12 @@ class Preconditioned(nn.Module):
             D(noisy; sigma), (N, 1, D, H, W), in float32.
         """
         return self.denoise(noisy, sigma, self.prepare(condition))
+
+    def used_from(self, sigma: float) -> Preconditioned:
+        """Return the denoiser that suffices for noise levels of ``sigma`` and more, so that no other is prepared."""
+        if not hasattr(self.model, "used_from"):
+            return self
+        return Preconditioned(self.model.used_from(math.log(sigma) / 4), self.sigma_data).train(self.training)
 
     def prepare(self, condition: Tensor) -> Tensor:
         """Return what :meth:`denoise` takes for a condition: the part of an evaluation that does not depend on sigma.

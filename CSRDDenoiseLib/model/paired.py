@@ -35,6 +35,10 @@ class PairedUNet3d(nn.Module):
         """Return F, (N, 1, D, H, W), for channels (N, C, D, H, W) and noise condition c_noise (N,)."""
         return self.evaluate(channels[:, :1], self.prepare(channels[:, 1:]), c_noise)
 
+    def used_from(self, c_noise: float) -> nn.Module:
+        """Return the network that suffices for noise conditions of ``c_noise`` and more: for large ones the first."""
+        return self.mean if c_noise >= self.switch else self
+
     def prepare(self, condition: Tensor) -> Tensor:
         """Return what the condition (N, C - 1, D, H, W) adds behind the entry of each: (N, 2 widths[0], D/2, ...)."""
         detailed = self.mean.with_details(condition)

@@ -9,11 +9,11 @@ from typing import Any, Iterable, Mapping, Optional
 
 import SimpleITK as sitk
 
+from ..checks.volumes import INPUT_NAMES
 from ..errors import InputError
 from ..findings import Finding, find
 from ..io import record as runs
 from ..io.volume import Suv
-from ..request import INPUT_NAMES
 from ..sentences import PYTHON, SLICER, sentences
 from .run import InputFacts, RunFacts
 

@@ -7,9 +7,9 @@ from typing import Mapping
 import numpy as np
 import SimpleITK as sitk
 
+from ..checks.volumes import INPUT_NAMES
 from ..errors import InputError
 from ..extras import require
-from ..request import INPUT_NAMES
 from .layout import facts_of, sections_of
 from .page import Page, render
 from .run import Run, RunFacts, RunImages

@@ -9,6 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..checks.counts import compare_counts
+from ..checks.overlap import check_gap
+from ..checks.volumes import check_mr, check_pet
 from ..errors import InputError
 from ..findings import Finding, info, warning
 from ..io.grid import Grid, resample
@@ -18,7 +20,6 @@ from ..io.volume import UNKNOWN, ReadVolume
 from ..prepare.align import to_model_grid
 from ..prepare.motion import frame_motion
 from ..report.regions import check_labels, labels_on
-from ..request import check_gap, check_mr, check_pet
 from ..scan import Scan
 from .table import PAIR, Row
 

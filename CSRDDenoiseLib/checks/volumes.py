@@ -1,0 +1,142 @@
+"""Are the inputs volumes that can be used: of one value a voxel, finite, large enough, and each another image?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..findings import Finding, warning
+from ..io.grid import Grid
+from ..prepare.region import check_region
+
+MIN_EXTENT_MM = 24.0
+MIN_VOXELS = 4
+MAX_NEGATIVE = 0.5
+INPUT_NAMES = {
+    "pet": "PET",
+    "mr": "MR",
+    "labels": "label map",
+    "full_dose_reference": "full-dose reference",
+    "region": "region",
+}
+"""How messages call the inputs of a request."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images that passed the checks, and what these found.
+
+    Attributes:
+        pet, mr, reference: as they were given.
+        placed_mr: the MR where it is to be used.
+        region: mask of what is denoised, or None for all.
+        findings: so far.
+    """
+
+    pet: sitk.Image
+    mr: Optional[sitk.Image]
+    reference: Optional[sitk.Image]
+    placed_mr: Optional[sitk.Image] = None
+    region: Optional[sitk.Image] = None
+    findings: tuple[Finding, ...] = ()
+
+
+def check_volumes(images: Mapping[str, Optional[sitk.Image]], nan_to_zero: bool) -> Inputs:
+    """Check the images of a run, by the names of :data:`INPUT_NAMES`.
+
+    Raises:
+        InputError: one cannot be used.
+        TypeError: there is no PET.
+    """
+    given, mr, reference = (images.get(name) for name in ("pet", "mr", "full_dose_reference"))
+    if given is None:
+        raise TypeError("A PET is needed.")
+    pet, findings = check_pet(given, nan_to_zero)
+    if mr is not None:
+        mr, found = check_mr(mr, pet, nan_to_zero)
+        findings = (*findings, *found)
+    if reference is not None:
+        reference, found = check_reference(reference, pet, nan_to_zero)
+        findings = (*findings, *found)
+    region = images.get("region")
+    if region is not None:
+        check_region(region, pet)
+    return Inputs(pet, mr, reference, region=region, findings=findings)
+
+
+def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and findings."""
+    pet, findings = _check_volume(pet, "PET", nan_to_zero)
+    extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
+    if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
+        raise InputError(
+            f"The PET covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm ({' x '.join(map(str, pet.GetSize()))} "
+            f"voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
+        )
+    values = sitk.GetArrayViewFromImage(pet)
+    negative = float(np.mean(values < 0))
+    if negative > MAX_NEGATIVE:
+        raise InputError(f"{negative:.0%} of the PET is negative, so it is not an activity; is it a difference image?")
+    if values.max() <= 0:
+        raise InputError(f"The PET has no positive value (maximum {values.max():g}).")
+    return pet, findings
+
+
+def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and findings."""
+    mr, findings = _check_volume(mr, "MR", nan_to_zero)
+    _check_differs(mr, pet, "MR")
+    return mr, findings
+
+
+def check_reference(
+    reference: sitk.Image, pet: sitk.Image, nan_to_zero: bool
+) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse a full-dose reference as :func:`check_mr` does an MR; return it likewise, and findings."""
+    name = INPUT_NAMES["full_dose_reference"]
+    reference, findings = _check_volume(reference, name, nan_to_zero)
+    _check_differs(reference, pet, name)
+    return reference, findings
+
+
+def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
+        size = " x ".join(map(str, image.GetSize()))
+        raise InputError(
+            f"The {what} has {image.GetDimension()} dimensions ({size}) with {image.GetNumberOfComponentsPerPixel()} "
+            "value(s) per voxel; a 3D volume with one value is needed."
+        )
+    if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    image, findings = _check_finite(image, what, nan_to_zero)
+    values = sitk.GetArrayViewFromImage(image)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise InputError(f"The {what} is {low:g} everywhere; it holds no image.")
+    return image, findings
+
+
+def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
+    if np.array_equal(sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(pet)):
+        raise InputError(f"The {what} is identical to the PET, voxel by voxel; give the {what} or leave it out.")
+
+
+def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    values = sitk.GetArrayViewFromImage(image)
+    bad = ~np.isfinite(values)
+    count = int(bad.sum())
+    if not count:
+        return image, ()
+    share = count / values.size
+    if not nan_to_zero:
+        raise InputError(
+            f"The {what} has {count} of {values.size} voxels ({share:.2g} of all) that are NaN or infinite; repair it, "
+            "or have them set to zero.",
+            hint="nan_to_zero",
+        )
+    repaired = Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype))
+    return repaired, (warning("values.replaced", what=what, count=count, size=int(values.size), share=share),)
