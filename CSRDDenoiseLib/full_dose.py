@@ -44,12 +44,21 @@ class Scores:
 
 @dataclass(frozen=True)
 class RegionMeans:
-    """One label: its volume in mL, and the mean of the full dose and of each image in it, in their unit."""
+    """One label.
+
+    Attributes:
+        label: number in the label map.
+        millilitres: volume.
+        full: mean of the full dose, in its unit.
+        images: name of the image -> its mean.
+        errors: name of the image -> difference of the means as a share of that of the full dose; None where that is 0.
+    """
 
     label: int
     millilitres: float
     full: float
     images: Mapping[str, float]
+    errors: Mapping[str, Optional[float]]
 
 
 @dataclass(frozen=True)
@@ -219,6 +228,11 @@ def _regions(labels: sitk.Image, reference: Reference, arrays: Mapping[str, np.n
     full = measures.region_means(reference.full, found, numbers)
     means = {name: measures.region_means(array, found, numbers) for name, array in arrays.items()}
     return tuple(
-        RegionMeans(number, float(volumes[k]), float(full[k]), {name: float(each[k]) for name, each in means.items()})
+        _region(number, float(volumes[k]), float(full[k]), {name: float(each[k]) for name, each in means.items()})
         for k, number in enumerate(numbers)
     )
+
+
+def _region(label: int, millilitres: float, full: float, images: Mapping[str, float]) -> RegionMeans:
+    errors = {name: mean / full - 1 if full else None for name, mean in images.items()}
+    return RegionMeans(label, millilitres, full, images, errors)

@@ -332,7 +332,7 @@ def test_every_line_of_the_log_stands_once_a_run(ui, logic_of, scene, pair, smal
     ("largest", "text"), [(12345.6, "12346"), (25.04, "25.0"), (4.5678, "4.57"), (0.123456, "0.123"), (0, "0")]
 )
 def test_numbers_of_legends_have_three_digits(largest, text):
-    from CSRDDenoiseModule.views import legend_format
+    from CSRDDenoiseModule.views.display import legend_format
 
     assert legend_format(largest) % largest == text
 

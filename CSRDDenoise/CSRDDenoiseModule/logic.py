@@ -18,7 +18,7 @@ from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_fr
 
 from .parameters import CSRDDenoiseParameterNode, apply_defaults
 from .readiness import require_packages
-from .views import show_results
+from .views.display import show_results
 from .volumes import (
     ESTIMATE_REFERENCE,
     FINDINGS,
@@ -183,7 +183,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         files = RunFiles()
         sources: dict[str, Any] = {}
         request = {"command": "denoise", "model": model or None, "settings": settings.as_dict()}
-        return self._begin(
+        return self.begin(
             files,
             {**request, **_output_paths(files, outputs, settings)},
             inputs,
@@ -238,7 +238,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             "labels": labelVolume,
         }
         callbacks = (onProgress, onFinished, onError)
-        return self._begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
+        return self.begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
 
     def startKeep(
         self,
@@ -258,7 +258,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         files, results = RunFiles(), {"output": denoisedVolume, "difference": differenceVolume}
         request = {"command": "keep", "keep_above_mm": keepAboveMm}
         request.update({kind: str(files.path(kind)) for kind in results})
-        return self._begin(
+        return self.begin(
             files,
             request,
             {"pet": pet, "bare": estimate},
@@ -276,7 +276,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             self._job.abort()
         self._worker.end()
 
-    def _begin(
+    def begin(
         self,
         files: RunFiles,
         request: "dict[str, Any]",

@@ -14,7 +14,7 @@ from . import readiness, wording
 from .batch import Batch, BatchTable
 from .logic import DenoisedVolumes
 from .parameters import INPUTS, RESULTS, CSRDDenoiseParameterNode, Lists, apply_defaults, keep_defaults, settings_of
-from .views import Results
+from .views.results import Results
 from .volumes import Outputs, Volume, has_record, is_free_for
 
 SETTINGS_WIDGETS = {
@@ -110,6 +110,7 @@ class Panel:
         """A node is about to leave the scene: where it is selected, nothing is, and not its neighbour in the list."""
         if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
             return
+        self._results.forget(node)
         for name in (*INPUTS, *RESULTS):
             if getattr(self._parameters, name) is node:
                 setattr(self._parameters, name, None)

@@ -33,7 +33,8 @@ class SliceWidget:
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLApplicationLogic(application_logic)
         self._logic.SetMRMLScene(scene)
-        self._logic.AddSliceNode(name)
+        # the layout logic made the view's node, and the view takes that one
+        self._logic.SetSliceNode(scene.GetSingletonNode(name, "vtkMRMLSliceNode"))
         self.realised = self._listening = False
 
     def sliceLogic(self):
@@ -199,7 +200,17 @@ class Modules:
 
     def __init__(self, scene):
         self.colors = _ColorsModule(scene)
+        self.segmentations = _SegmentationsModule(scene)
         self.sampleDataSources = {}
+
+
+class _SegmentationsModule:
+    def __init__(self, scene):
+        self._logic = slicer.vtkSlicerSegmentationsModuleLogic()
+        self._logic.SetMRMLScene(scene)
+
+    def logic(self):
+        return self._logic
 
 
 class _ColorsModule:
@@ -294,7 +305,7 @@ def make_scene():
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def added(caller, _event, node):
         # in Slicer the subject hierarchy plugins do this at once
-        if node.IsA("vtkMRMLVolumeNode") and not caller.IsImporting():
+        if node.IsA("vtkMRMLVolumeNode") and not caller.IsImporting() and not node.GetHideFromEditors():
             hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(caller)
             if not hierarchy.GetItemByDataNode(node):
                 hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)

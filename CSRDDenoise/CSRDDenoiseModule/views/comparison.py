@@ -1,0 +1,312 @@
+"""The comparison layout: slice views of a result beside its PET, a wipe and a fade between both, and projections."""
+
+from typing import Iterator, Optional
+
+import numpy as np
+import slicer
+import vtk
+
+from ..volumes import Volume
+from .display import Shown, copy_display, set_windows, show_legends
+from .plots import PLOT_VIEW, TABLE_VIEW
+
+LAYOUT_ID = 72911
+WIDE_OFFSET, TABLE_OFFSET = 100, 200
+PET_VIEW, DENOISED_VIEW = "CSRDPet", "CSRDDenoised"
+LABEL_OPACITY = 0.5
+COLUMN_WIDTH = 460
+"""Width in pixels that Slicer asks for one slice view with its controller."""
+WIPE_NAME = "CSRDDenoise wipe"
+SLAB_EXTENTS = 2.0
+"""Thickness of a projection over the volume's largest side, so that it holds the volume wherever the slice stands."""
+USUAL_OVERSAMPLING = 2.0
+PROJECTED = "Coronal"
+
+_VIEWS = (
+    (PET_VIEW, "PET", "#4A50C8"),
+    (DENOISED_VIEW, "Denoised", "#6EB04B"),
+    ("CSRDDifference", "Difference", "#F34A33"),
+    ("CSRDUncertainty", "Uncertainty", "#EDD54C"),
+)
+_VIEW = """<item splitSize="1"><view class="vtkMRMLSliceNode" singletontag="{tag}">
+    <property name="orientation" action="default">Axial</property>
+    <property name="viewlabel" action="default">{label}</property>
+    <property name="viewcolor" action="default">{colour}</property>
+   </view></item>"""
+_ROW = """<item splitSize="{size}"><layout type="horizontal">{views}</layout></item>"""
+_PLOT = """<item splitSize="1"><view class="vtkMRMLPlotViewNode" singletontag="{tag}">
+  <property name="viewlabel" action="default">P</property>
+ </view></item>"""
+_TABLE = """<item splitSize="1"><view class="vtkMRMLTableViewNode" singletontag="{tag}">
+  <property name="viewlabel" action="default">T</property>
+ </view></item>"""
+_LAYOUT = """<layout type="vertical" split="true">{rows}</layout>"""
+
+
+class Comparison:
+    """The comparison layout; gives back the layout that was there before."""
+
+    def __init__(self):
+        self._before: Optional[int] = None
+        self._shown: Optional[Shown] = None
+        self._crosshair: Optional[int] = None
+        self._orientation: Optional[str] = None
+        self._table = False
+
+    @property
+    def there(self) -> bool:
+        """Whether a result is shown and its first view is in the layout."""
+        manager = slicer.app.layoutManager()
+        return manager is not None and self._shown is not None and PET_VIEW in manager.sliceViewNames()
+
+    def show(self, shown: Shown, table: bool = False) -> None:
+        """Switch to the layout and show the volumes in it; with ``table`` a table view stands beside the plot.
+
+        The order matters: a view has its size, and draws legends, only once the events of the new layout are done.
+        """
+        set_windows(shown)
+        self._shown, self._table = shown, table
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return
+        self._use_layout(manager)
+        slicer.app.processEvents()
+        for view, volume in in_views(shown).items():
+            _show_in_view(manager, view, volume, shown.support if volume is shown.denoised else None)
+        for view in in_views(shown):
+            manager.sliceWidget(view).sliceLogic().FitSliceToAll()
+        show_legends(shown)
+
+    def fade(self, opacity: float) -> None:
+        """Lay the denoised volume over the PET's view: 0 shows the PET, 1 the denoised volume."""
+        if self.there:
+            _lay_over(self._shown.denoised if opacity > 0 else None, opacity)
+
+    def wipe(self, share: float) -> None:
+        """Show the denoised volume left of a split of the PET's view, and the PET right of it.
+
+        The split lies in a plane of voxels; ``share`` is the part of the volume that shows the denoised one. Slicer has
+        no view with a split, so the part is a volume of its own, hidden and not saved, that lies over the PET.
+        """
+        if not self.there:
+            return
+        if share <= 0:
+            _lay_over(None, 0.0)
+            return
+        part = _wipe_node()
+        _cut(self._shown.denoised, part, _first_view().GetSliceToRAS(), share)
+        _lay_over(part, 1.0)
+
+    def project(self, on: bool) -> None:
+        """Show maximum intensity projections (MIP) in the views of PET and denoised, coronal, or slices again.
+
+        A projection is a thick slab of the slice view, which every Slicer since 5.4 has and which needs no GPU.
+        """
+        if not self.there:
+            return
+        if on == (self._orientation is not None):
+            return
+        wanted = PROJECTED if on else self._orientation
+        self._orientation = _first_view().GetOrientation() if on else None
+        thickness = SLAB_EXTENTS * max(_sides(self._shown.pet)) if on else None
+        for view in in_views(self._shown):
+            logic = slicer.app.layoutManager().sliceWidget(view).sliceLogic()
+            logic.GetSliceNode().SetOrientation(wanted)
+            if view in (PET_VIEW, DENOISED_VIEW):
+                _project(logic, thickness)
+                logic.GetSliceCompositeNode().SetLabelOpacity(0.0 if on else LABEL_OPACITY)
+            logic.FitSliceToAll()
+
+    def crosshair(self, on: bool) -> None:
+        """Show a crosshair at one place in all views, which Shift and the mouse move; or as it was before."""
+        node = slicer.mrmlScene.GetNthNodeByClass(0, "vtkMRMLCrosshairNode")
+        if node is None:
+            return
+        if on:
+            if self._crosshair is None:
+                self._crosshair = node.GetCrosshairMode()
+            node.SetCrosshairMode(node.ShowBasic)
+        elif self._crosshair is not None:
+            node.SetCrosshairMode(self._crosshair)
+            self._crosshair = None
+
+    def leave(self) -> None:
+        """Go back to the layout of before, so that volumes loaded next are shown as anywhere else in Slicer."""
+        self.crosshair(False)
+        self.project(False)
+        remove_wipe()
+        manager, before = slicer.app.layoutManager(), self._before
+        self._before, self._shown = None, None
+        if manager is not None and before is not None and is_comparison(manager.layout):
+            manager.setLayout(before)
+
+    def _use_layout(self, manager: "slicer.qMRMLLayoutManager") -> None:
+        if not is_comparison(manager.layout):
+            self._before = manager.layout
+        views = list(in_views(self._shown))
+        places = [view for view, _label, _colour in _VIEWS]
+        wide = _is_wide(manager, len(views))
+        identity = LAYOUT_ID + sum(1 << places.index(view) for view in views)
+        identity += WIDE_OFFSET * wide + TABLE_OFFSET * self._table
+        node = manager.layoutLogic().GetLayoutNode()
+        if not node.IsLayoutDescription(identity):
+            node.AddLayoutDescription(identity, layout_description(views, wide, self._table))
+        manager.setLayout(identity)
+
+
+def in_views(shown: Shown) -> "dict[str, Volume]":
+    """Return view -> volume of a result, in the order of the views."""
+    volumes = (shown.pet, shown.denoised, shown.difference, shown.uncertainty)
+    return {view: volume for (view, _label, _colour), volume in zip(_VIEWS, volumes) if volume is not None}
+
+
+def is_comparison(layout: int) -> bool:
+    """Return whether a layout is one of this module's."""
+    return LAYOUT_ID < layout < LAYOUT_ID + 2 * TABLE_OFFSET
+
+
+def layout_description(views: "list[str]", wide: bool, table: bool = False) -> str:
+    """Return Slicer's XML of slice views, in one row or two a row, above a plot view, and a table view if asked for."""
+    cells = [_VIEW.format(tag=tag, label=label, colour=colour) for tag, label, colour in _VIEWS if tag in views]
+    columns = len(cells) if wide else 2
+    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    xml = [_ROW.format(size=700 // len(rows), views="".join(row)) for row in rows]
+    below = [_PLOT.format(tag=PLOT_VIEW), *([_TABLE.format(tag=TABLE_VIEW)] if table else [])]
+    return _LAYOUT.format(rows="".join([*xml, _ROW.format(size=300 if wide else 200, views="".join(below))]))
+
+
+def line_ends() -> Optional[np.ndarray]:
+    """Return the ends (2, 3) of a line through the middle of the PET's view, in world coordinates, or None."""
+    if slicer.app.layoutManager() is None or PET_VIEW not in slicer.app.layoutManager().sliceViewNames():
+        return None
+    node = _first_view()
+    half = 0.3 * node.GetFieldOfView()[0]
+    to_ras = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+    return np.array([(to_ras @ [side, 0.0, 0.0, 1.0])[:3] for side in (-half, half)])
+
+
+def remove_wipe() -> None:
+    """Remove the hidden part that a wipe made."""
+    for node in list(_wipe_nodes()):
+        slicer.mrmlScene.RemoveNode(node.GetDisplayNode())
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _first_view() -> slicer.vtkMRMLSliceNode:
+    return slicer.app.layoutManager().sliceWidget(PET_VIEW).sliceLogic().GetSliceNode()
+
+
+def _lay_over(volume: Optional[Volume], opacity: float) -> None:
+    composite = slicer.app.layoutManager().sliceWidget(PET_VIEW).sliceLogic().GetSliceCompositeNode()
+    composite.SetForegroundVolumeID(volume.GetID() if volume is not None else None)
+    composite.SetForegroundOpacity(opacity)
+
+
+def _wipe_nodes() -> "Iterator[Volume]":
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return (node for node in nodes if node.GetName() == WIPE_NAME and node.GetHideFromEditors())
+
+
+def _wipe_node() -> Volume:
+    found = next(_wipe_nodes(), None)
+    if found is not None:
+        return found
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(WIPE_NAME)
+    # before it is in the scene, so that no list shows it for a moment
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    slicer.mrmlScene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetSaveWithScene(False)
+    return node
+
+
+def _cut(volume: Volume, part: Volume, slice_to_ras: vtk.vtkMatrix4x4, share: float) -> None:
+    """Make ``part`` the share of a volume that a view shows on its left."""
+    axis, forward = _axis_across(volume, slice_to_ras)
+    extent = list(volume.GetImageData().GetExtent())
+    planes = extent[2 * axis + 1] - extent[2 * axis] + 1
+    kept = max(1, round(share * planes))
+    if forward:
+        extent[2 * axis + 1] = extent[2 * axis] + kept - 1
+    else:
+        extent[2 * axis] = extent[2 * axis + 1] - kept + 1
+    cutter = vtk.vtkExtractVOI()
+    cutter.SetInputData(volume.GetImageData())
+    cutter.SetVOI(extent)
+    cutter.Update()
+    image = vtk.vtkImageData()
+    image.ShallowCopy(cutter.GetOutput())
+    first = [extent[0], extent[2], extent[4]]
+    # Slicer wants images that begin at 0; the place is in the node
+    image.SetExtent([value - first[index // 2] for index, value in enumerate(extent)])
+    image.SetOrigin(0.0, 0.0, 0.0)
+    with slicer.util.NodeModify(part):
+        _place(volume, part, first)
+        part.SetAndObserveImageData(image)
+        part.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    copy_display(volume, part)
+
+
+def _place(volume: Volume, part: Volume, first: "list[int]") -> None:
+    part.CopyOrientation(volume)
+    to_ras = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(to_ras)
+    part.SetOrigin(to_ras.MultiplyPoint([*first, 1.0])[:3])
+
+
+def _axis_across(volume: Volume, slice_to_ras: vtk.vtkMatrix4x4) -> "tuple[int, bool]":
+    """Return the voxel axis that runs most across a view, and whether its first voxels are on the left."""
+    to_ras, transform = vtk.vtkMatrix4x4(), volume.GetParentTransformNode()
+    volume.GetIJKToRASDirectionMatrix(to_ras)
+    if transform is not None and transform.IsTransformToWorldLinear():
+        to_world = vtk.vtkMatrix4x4()
+        transform.GetMatrixTransformToWorld(to_world)
+        vtk.vtkMatrix4x4.Multiply4x4(to_world, to_ras, to_ras)
+    across = [slice_to_ras.GetElement(row, 0) for row in range(3)]
+    along = [sum(to_ras.GetElement(row, axis) * across[row] for row in range(3)) for axis in range(3)]
+    axis = max(range(3), key=lambda each: abs(along[each]))
+    return axis, along[axis] > 0
+
+
+def _project(logic: slicer.vtkMRMLSliceLogic, thickness: Optional[float]) -> None:
+    """Make a view a projection through a slab of this thickness in mm, or a slice again."""
+    node = logic.GetSliceNode()
+    # the logic divides the slice spacing by this factor twice, so a step is a voxel only where it is the spacing
+    step = logic.GetLowestVolumeSliceSpacing()[2] if thickness is not None else USUAL_OVERSAMPLING
+    with slicer.util.NodeModify(node):
+        node.SetSlabReconstructionEnabled(thickness is not None)
+        node.SetSlabReconstructionType(vtk.VTK_IMAGE_SLAB_MAX)
+        node.SetSlabReconstructionOversamplingFactor(step)
+        if thickness is not None:
+            node.SetSlabReconstructionThickness(thickness)
+
+
+def _sides(volume: Volume) -> "list[float]":
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    return [bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(3)]
+
+
+def _is_wide(manager: "slicer.qMRMLLayoutManager", columns: int) -> bool:
+    viewport = manager.viewport()
+    return viewport is not None and viewport.width >= columns * COLUMN_WIDTH
+
+
+def _show_in_view(
+    manager: "slicer.qMRMLLayoutManager",
+    view: str,
+    volume: Volume,
+    labels: Optional[slicer.vtkMRMLLabelMapVolumeNode],
+) -> None:
+    composite = manager.sliceWidget(view).sliceLogic().GetSliceCompositeNode()
+    # a volume that is loaded later does not push the results out of their views
+    composite.SetDoPropagateVolumeSelection(False)
+    composite.SetLinkedControl(True)
+    composite.SetHotLinkedControl(True)
+    composite.SetBackgroundVolumeID(volume.GetID())
+    composite.SetForegroundVolumeID(None)
+    composite.SetForegroundOpacity(0.0)
+    composite.SetLabelVolumeID(labels.GetID() if labels is not None else None)
+    composite.SetLabelOpacity(LABEL_OPACITY)

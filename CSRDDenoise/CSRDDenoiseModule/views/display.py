@@ -1,0 +1,133 @@
+"""How the volumes of a result look: colours, windows, legends; and nodes that this module keeps in the scene."""
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..volumes import Volume
+
+HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
+DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
+ADDED_COLOUR, REMOVED_COLOUR = (0.71, 0.02, 0.15), (0.23, 0.30, 0.75)
+"""The ends of the difference map's colours: red where activity was added, blue where it was removed."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The volumes of one result; those that are None leave their view out.
+
+    ``support``, a label map, lies over the denoised volume, see-through. ``summary`` holds the numbers kept with the
+    result, see :mod:`CSRDDenoiseLib.report.summary`.
+    """
+
+    pet: Volume
+    denoised: Volume
+    difference: Optional[Volume]
+    uncertainty: Optional[Volume]
+    support: Optional[slicer.vtkMRMLLabelMapVolumeNode]
+    summary: "dict[str, Any]"
+
+
+def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
+    """Give new results displays: the PET's for the denoised volume, colours of their own for the maps."""
+    for kind, node in nodes.items():
+        if kind != "bare" and node is not None and node.GetDisplayNode() is None:
+            node.CreateDefaultDisplayNodes()
+    set_windows(Shown(pet, nodes["output"], nodes["difference"], nodes["uncertainty"], nodes["support"], {}))
+    if nodes["support"] is not None:
+        nodes["support"].GetDisplayNode().SetAndObserveColorNodeID(_support_colours().GetID())
+
+
+def set_windows(shown: Shown) -> None:
+    """Show the denoised volume like the PET, the difference around zero, and the uncertainty from zero."""
+    copy_display(shown.pet, shown.denoised)
+    if shown.difference is not None:
+        low, high = shown.difference.GetImageData().GetScalarRange()
+        window = shown.summary.get("window") or max(-low, high) or 1.0
+        set_display(shown.difference, DIFFERENCE_COLOURS, -window, window)
+    if shown.uncertainty is not None:
+        set_display(shown.uncertainty, UNCERTAINTY_COLOURS, 0.0, shown.uncertainty.GetImageData().GetScalarRange()[1])
+
+
+def copy_display(pet: Volume, node: Volume) -> None:
+    """Show a volume with the colours, window and threshold of the PET."""
+    source, target = pet.GetScalarVolumeDisplayNode(), node.GetScalarVolumeDisplayNode()
+    if source is None:
+        return
+    target.SetAndObserveColorNodeID(source.GetColorNodeID())
+    target.SetAutoWindowLevel(False)
+    target.SetWindowLevel(source.GetWindow(), source.GetLevel())
+    target.SetInterpolate(source.GetInterpolate())
+    target.SetAutoThreshold(False)
+    target.SetApplyThreshold(source.GetApplyThreshold())
+    target.SetThreshold(source.GetLowerThreshold(), source.GetUpperThreshold())
+
+
+def set_display(node: Volume, colours: str, low: float, high: float) -> None:
+    """Show a volume with a colour table, known by name, over low to high; over 0 to 1 if it is zero everywhere."""
+    display = node.GetScalarVolumeDisplayNode()
+    table = slicer.mrmlScene.GetFirstNodeByName(colours)
+    if table is not None and table.IsA("vtkMRMLColorNode"):
+        display.SetAndObserveColorNodeID(table.GetID())
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(low, high if high > low else low + 1.0)
+
+
+def helper_node(class_name: str, role: str, name: str) -> slicer.vtkMRMLNode:
+    """Return this module's one node of a class for a role, made the first time."""
+    for node in slicer.util.getNodesByClass(class_name):
+        if node.GetAttribute(HELPER_ATTRIBUTE) == role:
+            return node
+    node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+    node.SetAttribute(HELPER_ATTRIBUTE, role)
+    return node
+
+
+def legend_format(largest: float) -> str:
+    """Return the format of a legend's numbers, three significant digits without an exponent where that is readable."""
+    size = abs(largest)
+    if size >= 100 or size == 0:
+        return "%.0f"
+    if size >= 0.01:
+        return "%.1f" if size >= 10 else "%.2f" if size >= 1 else "%.3f"
+    return "%.2g"
+
+
+def show_legends(shown: Shown) -> None:
+    """Show a colour legend for the difference and the uncertainty; their views must have their size already."""
+    logic = slicer.modules.colors.logic()
+    titles = {shown.difference: _("denoised - PET"), shown.uncertainty: _("standard deviation")}
+    for volume, title in titles.items():
+        if volume is None:
+            continue
+        legend = logic.GetColorLegendDisplayNode(volume) or logic.AddDefaultColorLegendDisplayNode(volume)
+        if legend is not None:
+            legend.SetTitleText(title)
+            legend.SetLabelFormat(legend_format(volume.GetScalarVolumeDisplayNode().GetWindowLevelMax()))
+            legend.SetVisibility(True)
+            # one that was visible before its view was there is drawn only when it changes
+            legend.Modified()
+
+
+def fill(table: Any, rows: "list[tuple[str, str]]") -> None:
+    """Show rows of texts in a table of the panel."""
+    table.setRowCount(len(rows))
+    for row, cells in enumerate(rows):
+        for column, text in enumerate(cells):
+            table.setItem(row, column, qt.QTableWidgetItem(text))
+    # the last column takes what is left, and long texts wrap in it
+    table.resizeColumnToContents(0)
+
+
+def _support_colours() -> slicer.vtkMRMLColorTableNode:
+    table = helper_node("vtkMRMLColorTableNode", "support", _("Unsupported structure"))
+    table.SetTypeToUser()
+    table.SetNumberOfColors(3)
+    table.SetColor(0, _("nothing"), 0.0, 0.0, 0.0, 0.0)
+    table.SetColor(1, _("added"), *ADDED_COLOUR, 1.0)
+    table.SetColor(2, _("removed"), *REMOVED_COLOUR, 1.0)
+    table.SetAttribute("Category", "CSRDDenoise")
+    return table

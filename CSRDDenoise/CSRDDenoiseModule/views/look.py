@@ -1,0 +1,165 @@
+"""The tools of the comparison: fade, wipe and toggle of the first view, projections, crosshair, plots, a profile."""
+
+from typing import Any, Callable, Optional
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..volumes import PET_REFERENCE, SUMMARY, Volume, kept, part_of, unit_of
+from .comparison import Comparison, line_ends, remove_wipe
+from .display import Shown
+from .full_dose import FULL_DOSE_REFERENCE, REGIONS, compared
+from .plots import AGREEMENT, HISTOGRAM, PROFILE, draw, drawn, histogram, profile, show_plot, show_table
+
+PROFILE_DELAY_MILLISECONDS = 30
+
+
+class Look:
+    """What the widgets under *Compare side by side* do.
+
+    Args:
+        ui: the widgets by their object names.
+        say: shows one sentence.
+    """
+
+    def __init__(self, ui: Any, say: "Callable[[str], None]"):
+        self._ui, self._say = ui, say
+        self._comparison = Comparison()
+        self._shown: Optional[Shown] = None
+        self._line: Any = None
+        self._tag: Optional[int] = None
+        # a line that is dragged changes many times between two pictures
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PROFILE_DELAY_MILLISECONDS)
+        self._timer.timeout.connect(self.drawProfile)
+        for role, title in _plot_titles().items():
+            ui.plotComboBox.addItem(title, role)
+        ui.toggleButton.clicked.connect(self.onToggle)
+        ui.fadeSlider.valueChanged.connect(self.onMoved)
+        ui.wipeCheckBox.toggled.connect(self.onWipe)
+        ui.projectionCheckBox.toggled.connect(self._comparison.project)
+        ui.crosshairCheckBox.toggled.connect(self.onCrosshair)
+        ui.plotComboBox.currentIndexChanged.connect(self.onPlotChosen)
+        ui.profileButton.clicked.connect(self.onProfile)
+        # this signal has another form, with a bool
+        ui.profileSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onLineChosen)
+
+    def setEnabled(self, there: bool) -> None:
+        """Switch the tools on or off, with a result or without one."""
+        ui = self._ui
+        boxes = (ui.wipeCheckBox, ui.projectionCheckBox, ui.crosshairCheckBox)
+        for widget in (ui.toggleButton, ui.fadeSlider, ui.plotComboBox, ui.profileButton, *boxes):
+            widget.setEnabled(there)
+
+    def show(self, denoised: Volume, *maps: Optional[Volume]) -> None:
+        """Show a result side by side with the PET that it was made from; maps of other results are left out."""
+        pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
+        if pet is None:
+            return
+        self._shown = Shown(pet, denoised, *(part_of(node, denoised) for node in maps), summary)
+        if summary:
+            draw(histogram(summary, unit_of(denoised)))
+        self._ui.projectionCheckBox.setChecked(False)
+        regions = bool((compared(denoised) or {}).get("agreement")) and part_of(drawn(AGREEMENT), denoised) is not None
+        self._comparison.show(self._shown, table=regions)
+        if regions:
+            show_table(REGIONS)
+        self._comparison.crosshair(bool(self._ui.crosshairCheckBox.checked))
+        self._ui.fadeSlider.value = 0.0
+        self.onMoved(0.0)
+        self.drawProfile()
+        self.showPlot(self._chosenPlot())
+
+    def showPlot(self, role: str) -> None:
+        """Show a plot, and the list's entry for it."""
+        self._ui.plotComboBox.setCurrentIndex(self._ui.plotComboBox.findData(role))
+        show_plot(role)
+
+    def forget(self, node: Any) -> None:
+        """A node is about to leave the scene: if it is the line, none is followed."""
+        if node is self._line:
+            self._ui.profileSelector.setCurrentNode(None)
+
+    def leave(self) -> None:
+        """Go back to the layout of before the comparison."""
+        self.onLineChosen(None)
+        self._ui.projectionCheckBox.setChecked(False)
+        self._comparison.leave()
+        self._shown = None
+
+    def onToggle(self, *_arguments: Any) -> None:
+        """Switch the first view between PET and denoised."""
+        self._ui.fadeSlider.value = 0.0 if self._ui.fadeSlider.value > 0.5 else 1.0
+
+    def onMoved(self, value: float) -> None:
+        """The slider moved: fade, or move the split."""
+        if self._ui.wipeCheckBox.checked:
+            self._comparison.wipe(value)
+        else:
+            self._comparison.fade(value)
+
+    def onWipe(self, on: bool) -> None:
+        """A split takes the place of the fading, or the other way round."""
+        if not on:
+            remove_wipe()
+        self.onMoved(self._ui.fadeSlider.value)
+
+    def onCrosshair(self, on: bool) -> None:
+        """Show a crosshair in every view, or none."""
+        if self._shown is not None:
+            self._comparison.crosshair(on)
+
+    def onPlotChosen(self, *_arguments: Any) -> None:
+        """Another plot was chosen."""
+        show_plot(self._chosenPlot())
+
+    def onProfile(self, *_arguments: Any) -> None:
+        """Make a line through the middle of the first view, whose ends can be dragged, and plot along it."""
+        ends = line_ends()
+        if self._shown is None or ends is None:
+            return
+        name = slicer.mrmlScene.GenerateUniqueName(_("Profile"))
+        line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", name)
+        line.CreateDefaultDisplayNodes()
+        slicer.util.updateMarkupsControlPointsFromArray(line, ends, world=True)
+        self._ui.profileSelector.setCurrentNode(line)
+
+    def onLineChosen(self, line: Any) -> None:
+        """Follow another line, or none."""
+        if self._line is not None:
+            self._line.RemoveObserver(self._tag)
+        self._line, self._tag = line, None
+        if line is not None:
+            self._tag = line.AddObserver(line.PointModifiedEvent, self.onLineMoved)
+            self.drawProfile()
+            self.showPlot(PROFILE)
+
+    def onLineMoved(self, *_arguments: Any) -> None:
+        """An end of the line was moved: draw the profile soon."""
+        self._timer.start()
+
+    def drawProfile(self) -> None:
+        """Draw the values of PET and denoised, and of the full dose if one was compared, along the line."""
+        if self._shown is None or self._line is None:
+            return
+        volumes = {"PET": self._shown.pet, "denoised": self._shown.denoised}
+        full = self._shown.denoised.GetNodeReference(FULL_DOSE_REFERENCE)
+        if full is not None:
+            volumes["full dose"] = full
+        try:
+            plot = profile(volumes, self._line, unit_of(self._shown.denoised))
+        except ImportError as error:
+            self._say(_("No profile: {error}. Apply asks to install what is missing.").format(error=error))
+            return
+        if plot is not None:
+            draw(plot)
+
+    def _chosenPlot(self) -> str:
+        combo = self._ui.plotComboBox
+        return str(combo.itemData(combo.currentIndex))
+
+
+def _plot_titles() -> "dict[str, str]":
+    return {HISTOGRAM: _("Difference in the head"), PROFILE: _("Profile"), AGREEMENT: _("Regions, full dose")}
