@@ -144,3 +144,37 @@ def run_to_end(ui) -> None:
     """Press Apply and wait for the end of the run."""
     click(ui.applyButton)
     assert wait_until(lambda: ui.applyButton.text == "Apply")
+
+
+def pixels(view: str) -> np.ndarray:
+    """Return what a slice view draws, (rows from the bottom, columns, RGBA), uint8."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    logic = SLICER.app.layoutManager().sliceWidget(view).sliceLogic()
+    connection = logic.GetImageDataConnection()
+    connection.GetProducer().Update()
+    image = connection.GetProducer().GetOutputDataObject(connection.GetIndex())
+    width, height, _ = image.GetDimensions()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)
+
+
+def add_result(pet, array: np.ndarray, name: str = "PET low dose"):
+    """Add a denoised volume and its difference as a run leaves them, without a run."""
+    import json
+
+    from CSRDDenoiseLib.report.summary import summarise_change
+
+    before = SLICER.util.arrayFromVolume(pet)
+    denoised, difference = (
+        add_volume(f"{name} {end}", values) for end, values in (("denoised", array), ("difference", array - before))
+    )
+    images = (sitk.GetImageFromArray(SLICER.util.arrayFromVolume(node)) for node in (denoised, difference))
+    summary = summarise_change(*images).as_dict()
+    for node in (denoised, difference):
+        node.CopyOrientation(pet)
+        node.SetNodeReferenceID("CSRDDenoise.PET", pet.GetID())
+    difference.SetNodeReferenceID("CSRDDenoise.Denoised", denoised.GetID())
+    contents = {"Provenance": {"settings": {}}, "Summary": summary, "Findings": []}
+    for key, content in contents.items():
+        denoised.SetAttribute(f"CSRDDenoise.{key}", json.dumps(content))
+    return denoised, difference

@@ -301,6 +301,7 @@ def make_scene():
     scene.RegisterNodeClass(slicer.vtkMRMLSequenceNode())
     scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    scene.AddNode(slicer.vtkMRMLCrosshairNode())
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def added(caller, _event, node):

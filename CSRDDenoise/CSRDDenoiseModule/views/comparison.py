@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 import vtk
 
-from ..volumes import Volume
+from ..volumes import Volume, world_bounds
 from .display import Shown, copy_display, set_windows, show_legends
 from .plots import PLOT_VIEW, TABLE_VIEW
 
@@ -108,10 +108,12 @@ class Comparison:
             return
         wanted = PROJECTED if on else self._orientation
         self._orientation = _first_view().GetOrientation() if on else None
-        thickness = SLAB_EXTENTS * max(_sides(self._shown.pet)) if on else None
+        box = world_bounds(self._shown.pet)
+        thickness = SLAB_EXTENTS * float((box[1] - box[0]).max()) if on else None
         for view in in_views(self._shown):
             logic = slicer.app.layoutManager().sliceWidget(view).sliceLogic()
             logic.GetSliceNode().SetOrientation(wanted)
+            logic.GetSliceNode().JumpSliceByCentering(*box.mean(axis=0))
             if view in (PET_VIEW, DENOISED_VIEW):
                 _project(logic, thickness)
                 logic.GetSliceCompositeNode().SetLabelOpacity(0.0 if on else LABEL_OPACITY)
@@ -281,12 +283,6 @@ def _project(logic: slicer.vtkMRMLSliceLogic, thickness: Optional[float]) -> Non
         node.SetSlabReconstructionOversamplingFactor(step)
         if thickness is not None:
             node.SetSlabReconstructionThickness(thickness)
-
-
-def _sides(volume: Volume) -> "list[float]":
-    bounds = [0.0] * 6
-    volume.GetRASBounds(bounds)
-    return [bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(3)]
 
 
 def _is_wide(manager: "slicer.qMRMLLayoutManager", columns: int) -> bool:

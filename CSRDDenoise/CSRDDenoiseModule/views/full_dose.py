@@ -78,7 +78,7 @@ def labels_of(regions: Any, pet: Volume) -> Labels:
     if not regions.IsA("vtkMRMLSegmentationNode"):
         display = regions.GetDisplayNode()
         colours = None if display is None else display.GetColorNode()
-        return Labels(regions, lambda label: (colours and colours.GetColorName(label)) or str(label))
+        return Labels(regions, lambda label: _label_name(colours, label))
     segmentation = regions.GetSegmentation()
     identities = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     if not identities:
@@ -97,6 +97,12 @@ def labels_of(regions: Any, pet: Volume) -> Labels:
     fill_node(volume, array, pet)
     names = [segmentation.GetSegment(identity).GetName() for identity in identities]
     return Labels(volume, lambda label: names[label - 1])
+
+
+def _label_name(colours: Any, label: int) -> str:
+    """Return a label as Slicer's data probe shows it: the name in its colour table, and its number."""
+    name = colours.GetColorName(label) if colours is not None else ""
+    return f"{name} ({label})" if name else str(label)
 
 
 def keep_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mapping[str, Any]") -> None:

@@ -70,7 +70,9 @@ class Look:
         self._ui.fadeSlider.value = 0.0
         self.onMoved(0.0)
         self.drawProfile()
-        self.showPlot(self._chosenPlot())
+        role = self._chosenPlot()
+        there = regions if role == AGREEMENT else drawn(role) is not None
+        self.showPlot(role if there else HISTOGRAM)
 
     def showPlot(self, role: str) -> None:
         """Show a plot, and the list's entry for it."""
@@ -85,7 +87,9 @@ class Look:
     def leave(self) -> None:
         """Go back to the layout of before the comparison."""
         self.onLineChosen(None)
-        self._ui.projectionCheckBox.setChecked(False)
+        for box in (self._ui.projectionCheckBox, self._ui.wipeCheckBox):
+            box.setChecked(False)
+        self._ui.plotComboBox.setCurrentIndex(0)
         self._comparison.leave()
         self._shown = None
 
