@@ -1,7 +1,7 @@
 """How the volumes of a result look: colours, windows, legends; and nodes that this module keeps in the scene."""
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import qt
 import slicer
@@ -112,7 +112,7 @@ def show_legends(shown: Shown) -> None:
             legend.Modified()
 
 
-def fill(table: Any, rows: "list[tuple[str, str]]") -> None:
+def fill(table: Any, rows: "Sequence[tuple[str, ...]]") -> None:
     """Show rows of texts in a table of the panel."""
     table.setRowCount(len(rows))
     for row, cells in enumerate(rows):

@@ -58,7 +58,8 @@ class Look:
         pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
         if pet is None:
             return
-        self._shown = Shown(pet, denoised, *(part_of(node, denoised) for node in maps), summary)
+        difference, uncertainty, support = (part_of(node, denoised) for node in maps)
+        self._shown = Shown(pet, denoised, difference, uncertainty, support, summary)
         if summary:
             draw(histogram(summary, unit_of(denoised)))
         self._ui.projectionCheckBox.setChecked(False)

@@ -5,7 +5,7 @@ black axes, in its dark theme too, so the series have colours that are dark enou
 """
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import slicer
@@ -29,6 +29,9 @@ MARKER_POINTS = 7
 PROFILE_POINTS = 400
 
 
+Numbers = Union[Sequence[float], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Series:
     """One curve or cloud of points: names of its columns in the plot's table, and how it is drawn."""
@@ -49,7 +52,7 @@ class Plot:
     title: str
     x_title: str
     y_title: str
-    columns: "Mapping[str, Sequence[float]]"
+    columns: "Mapping[str, Numbers]"
     series: "tuple[Series, ...]"
 
 
@@ -140,7 +143,9 @@ def profile(volumes: "Mapping[str, Volume]", line: Any, unit: str) -> Optional[P
     from CSRDDenoiseLib.measures import along_line
 
     ends = slicer.util.arrayFromMarkupsControlPoints(line, world=True)
-    columns = {"distance": np.linspace(0.0, float(np.linalg.norm(ends[1] - ends[0])), PROFILE_POINTS)}
+    columns: dict[str, Numbers] = {
+        "distance": np.linspace(0.0, float(np.linalg.norm(ends[1] - ends[0])), PROFILE_POINTS)
+    }
     for name, volume in volumes.items():
         copy = hardened_copy(volume)
         start, end = (_index_of(copy, point) for point in ends)
@@ -159,7 +164,7 @@ def agreement(found: "Mapping[str, Any]", unit: str) -> Plot:
         unit: of the regions' means.
     """
     count = len(found["pet"]["means"])
-    columns: dict[str, Sequence[float]] = {}
+    columns: dict[str, Numbers] = {}
     series: list[Series] = []
     for key, name, colour in (("pet", "PET", PET_COLOUR), ("denoised", _("denoised"), DENOISED_COLOUR)):
         one = found[key]
@@ -214,11 +219,11 @@ def _label(chart: Any, plot: Plot, series: "list[str]") -> None:
     chart.SetLegendVisibility(len(series) > 1)
 
 
-def _index_of(volume: Volume, point: "Sequence[float]") -> np.ndarray:
+def _index_of(volume: Volume, point: "Sequence[float]") -> "list[float]":
     """Return the position (slices, rows, columns) of a world point in a volume that has no transform."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetRASToIJKMatrix(matrix)
-    return (slicer.util.arrayFromVTKMatrix(matrix) @ [*point, 1.0])[2::-1]
+    return (slicer.util.arrayFromVTKMatrix(matrix) @ [*point, 1.0])[2::-1].tolist()
 
 
 def _with_unit(text: str, unit: str) -> str:
