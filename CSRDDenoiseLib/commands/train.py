@@ -1,4 +1,4 @@
-"""``csrd-denoise train``: fit a model to simulated subjects."""
+"""``csrd-denoise train``: fit a model to simulated subjects, to your own pairs, or to both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "train",
-        help="train a model on simulated subjects",
+        help="train a model on simulated subjects or your own pairs",
         description="Train a model as a YAML configuration says (see docs/training.md). A run goes on from its last "
         "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun.",
     )
@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Train, then write the model; an interrupt keeps the last checkpoint."""
     from ..devices import choose_device
     from ..errors import InputError
+    from ..research.adaptation.training_pairs import run_on, training_pairs
     from ..research.training.config import load_config
     from ..research.training.export import export_model
-    from ..research.training.loop import TrainingRun
     from ..research.training.readiness import check_values
 
     config = load_config(args.config)
@@ -54,14 +54,15 @@ def run(args: argparse.Namespace) -> int:
     check_folder(config.output)
     if args.score:
         return _score(config, args)
+    pairs = training_pairs(config) if config.pairs is not None else None
     if not args.export_only:
         with keeping(lambda: _kept(config.output)):
-            run_ = TrainingRun(config, str(choose_device(args.device)))
+            run_ = run_on(config, str(choose_device(args.device)), pairs)
             run_.run(args.minutes)
         if run_.rank:
             return 0
     try:
-        metadata = export_model(config, config.output / "model")
+        metadata = export_model(config, config.output / "model", pairs=pairs.facts if pairs else None)
     except FileNotFoundError as error:
         raise InputError(str(error)) from error
     print(f"Model '{metadata.name}' after {metadata.training['steps']} steps: {config.output / 'model'}")
@@ -70,11 +71,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     """Score a model and write the scores; on validation its rule for what to keep goes into the model's metadata."""
+    from ..errors import InputError
     from ..model.bundle import load_model, set_keep
     from ..research.training.pool import pool_of
     from ..research.training.scoring import keep_rule, score_pool, summarise, write_rows
     from ..research.training.split import load_split
 
+    if not config.simulates:
+        raise InputError("Scores are of simulated phantoms, and this run has none; use 'csrd-denoise validate'.")
     folder = args.model or str(config.output / "model")
     model = load_model(folder)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])

@@ -59,7 +59,7 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float) -> PreparedPa
     if record.is_file():
         saved: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         if saved["mark"] != mark:
-            raise InputError(f"'{work}' holds an adaptation to other scans; remove it, or choose another --work.")
+            raise InputError(f"'{work}' holds what was made of other scans; remove it, or choose another folder.")
         return PreparedPairs(work / _FOLDER, tuple(_row_of(values) for values in saved["rows"]))
     prepared = tuple(_prepare(rows, work / _FOLDER, spacing))
     work.mkdir(parents=True, exist_ok=True)

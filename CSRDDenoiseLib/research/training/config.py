@@ -20,8 +20,10 @@ class TrainingConfig:
 
     Attributes:
         name: of the model that comes out.
-        anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``).
         output: folder for checkpoints, the log and the model.
+        anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``); None only with ``pairs`` and a share of 1.
+        pairs: table of pairs of a low and a full dose (docs/own-scans.md) to train on; None trains on phantoms alone.
+        share: of the patches that are of those pairs; the others are of simulated phantoms.
         data: folder for the split and the pool, for runs that share them; None takes ``output``.
         split: file of the split, which is drawn where there is none yet; None takes ``split.json`` in ``data``.
         architecture: ``type`` and the network's own arguments.
@@ -77,8 +79,10 @@ class TrainingConfig:
     """
 
     name: str
-    anatomy: Path
     output: Path
+    anatomy: Optional[Path] = None
+    pairs: Optional[Path] = None
+    share: float = 1.0
     data: Optional[Path] = None
     split: Optional[Path] = None
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
@@ -125,6 +129,11 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.anatomy is None and self.simulates:
+            raise InputError(
+                "The training needs 'anatomy', a folder of anatomies to simulate phantoms of; or 'pairs', a table of "
+                "scans, with a 'share' of 1."
+            )
         if self.normalisation not in CHANNELS:
             raise InputError(f"The normalisation '{self.normalisation}' is not known; known are {', '.join(CHANNELS)}.")
         for name, known in (("target", TARGETS), ("scanners", SCANNERS), ("precision", PRECISIONS)):
@@ -140,6 +149,11 @@ class TrainingConfig:
                 f"The dose_range is {list(ends)}; it must be the smallest and the largest dose fraction, "
                 "both between 0 and 1."
             )
+
+    @property
+    def simulates(self) -> bool:
+        """Whether the run is on phantoms, alone or beside pairs."""
+        return self.pairs is None or self.share < 1
 
     @property
     def data_folder(self) -> Path:
@@ -174,7 +188,7 @@ def load_config(path: Path) -> TrainingConfig:
     """
     where = f"The training configuration '{path}'"
     config = structure(read_yaml(path), TrainingConfig, where, text=True)
-    folders = {name: getattr(config, name) for name in ("anatomy", "output", "data", "split")}
+    folders = {name: getattr(config, name) for name in ("anatomy", "pairs", "output", "data", "split")}
     placed: dict[str, Any] = {
         name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None
     }

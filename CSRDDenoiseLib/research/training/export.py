@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
 
@@ -15,19 +16,50 @@ from ...model.bundle import CHANNELS, ModelMetadata, build_network, load_model, 
 from .checkpoint import TrainingState, check_finite, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
-from .pool import pool_of
+from .pool import Pool, pool_of
 from .split import load_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
+_PLACES = ("anatomy", "pairs", "output", "data", "split")
+"""Fields of a configuration that name folders and files, which mean nothing elsewhere."""
 
 
-def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> ModelMetadata:
+@dataclass(frozen=True)
+class PairsFacts:
+    """What a model says of the pairs that it was trained on: no names, no paths.
+
+    Attributes:
+        pool: the pairs of the training.
+        doses: of all of them.
+        subjects: how many.
+        checksums: SHA-256 of all that was read.
+    """
+
+    pool: Pool
+    doses: tuple[float, ...]
+    subjects: int
+    checksums: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what goes into the metadata, as plain JSON types."""
+        return {
+            "pairs": self.pool.available(),
+            "subjects": self.subjects,
+            "doses": sorted({round(dose, 4) for dose in self.doses}),
+            "data_sha256": sorted(self.checksums),
+        }
+
+
+def export_model(
+    config: TrainingConfig, folder: Path, hardware: str = "", pairs: Optional[PairsFacts] = None
+) -> ModelMetadata:
     """Write the averaged weights of a run's last checkpoint as a model folder, stored as float16.
 
     Args:
         config: of the run.
         folder: of the model.
         hardware: words for the record; by default the processor and its threads.
+        pairs: what the run was trained on beside phantoms, or instead of them.
 
     Raises:
         FileNotFoundError: the run has no checkpoint yet.
@@ -45,13 +77,9 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
     # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
     network = network.half()
     check_finite(network.state_dict(), f"The weights of the checkpoint in '{config.output}'")
-    if config.dose_range:
-        doses = " to ".join(f"1/{round(1 / dose)}" for dose in reversed(config.dose_range))
-    else:
-        doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
     metadata = ModelMetadata(
         name=config.name,
-        description=f"Brain PET with MR, trained on simulated PET of dose {doses} (several tracers and scanners).",
+        description=f"Brain PET with MR, trained on {_data_words(config, pairs)}.",
         architecture=architecture,
         sigma_data=state.sigma_data,
         sigma_min=config.sigma_range[0] * state.sigma_data,
@@ -62,13 +90,34 @@ def export_model(config: TrainingConfig, folder: Path, hardware: str = "") -> Mo
         target=config.target,
         voxel_spacing_mm=config.model_spacing,
         spacing_range_mm=_SPACING_RANGE_MM,
-        dose_range=config.trained_doses,
+        dose_range=_dose_range(config, pairs),
         mr_optional=config.mr_dropout > 0,
-        training=_facts(config, state, hardware),
-        extra={NOISE_KEY: noise_range(pool_of(config, "train"))},
+        training={**_facts(config, state, hardware), **({"pairs": pairs.as_dict()} if pairs else {})},
+        extra={NOISE_KEY: _noise(config, pairs)},
     )
     save_model(folder, network, metadata)
     return metadata
+
+
+def _data_words(config: TrainingConfig, pairs: Optional[PairsFacts]) -> str:
+    if config.dose_range:
+        doses = " to ".join(f"1/{round(1 / dose)}" for dose in reversed(config.dose_range))
+    else:
+        doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
+    parts = [f"simulated PET of dose {doses} (several tracers and scanners)"] if config.simulates else []
+    parts += [f"{pairs.pool.available()} pairs of a low and a full dose of {pairs.subjects} subjects"] if pairs else []
+    return " and ".join(parts)
+
+
+def _dose_range(config: TrainingConfig, pairs: Optional[PairsFacts]) -> tuple[float, float]:
+    doses = [*(config.trained_doses if config.simulates else ()), *(pairs.doses if pairs else ())]
+    return min(doses), max(doses)
+
+
+def _noise(config: TrainingConfig, pairs: Optional[PairsFacts]) -> dict[str, Any]:
+    if config.simulates or pairs is None:
+        return noise_range(pool_of(config, "train"))
+    return noise_range(pairs.pool, trained=sorted(set(pairs.doses)))
 
 
 def _paired(config: TrainingConfig, sigma_data: float, draws: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,7 +137,9 @@ def _paired(config: TrainingConfig, sigma_data: float, draws: dict[str, Any]) ->
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
     settings = {
-        key: value for key, value in config.as_dict().items() if key not in ("anatomy", "output", "data", "split")
+        key: value
+        for key, value in config.as_dict().items()
+        if key not in ("anatomy", "pairs", "output", "data", "split")
     }
     # other models by the names of their folders, whose places mean nothing elsewhere
     others = {key: Path(str(settings[key])).name for key in ("start_from", "mean_model") if settings.get(key)}
@@ -102,5 +153,5 @@ def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[
         "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "settings": settings,
-        "split": load_split(config.split_file),
+        **({"split": load_split(config.split_file)} if config.simulates else {}),
     }

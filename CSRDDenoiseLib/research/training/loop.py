@@ -44,19 +44,26 @@ class TrainingRun:
         config: what to train.
         device: torch device.
         pools: to train on and to validate on; None takes those that the configuration simulates.
+        pairs: measured pairs to train on beside them, for ``config.share`` of the patches, and to validate on.
 
     Raises:
         InputError: the anatomies or the split are not enough, or the pool was simulated with other settings.
     """
 
-    def __init__(self, config: TrainingConfig, device: str = "cpu", pools: Optional[tuple[Pool, Pool]] = None):
+    def __init__(
+        self,
+        config: TrainingConfig,
+        device: str = "cpu",
+        pools: Optional[tuple[Pool, Pool]] = None,
+        pairs: Optional[tuple[Pool, Pool]] = None,
+    ):
         self.config, self.device = config, device
         self._skipped = 0
         self._simulators: Optional[Simulators] = None
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
-        self._simulated = pools is None
+        self._simulated, self.pairs = pools is None, pairs
         self.pool, self.validation_pool = pools or simulated_pools(config)
 
     def run(self, minutes: Optional[float] = None) -> TrainingState:
@@ -100,7 +107,8 @@ class TrainingRun:
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
         self.trained = self.denoiser if self.world == 1 else DistributedDataParallel(self.denoiser)
-        self.source = PatchSource(self.pool, config, self.state.sigma_data, self.sigma_max, self.rank)
+        pairs = None if self.pairs is None else self.pairs[0]
+        self.source = PatchSource(self.pool, config, self.state.sigma_data, self.sigma_max, self.rank, pairs)
 
     def _first_state(self, network: nn.Module) -> TrainingState:
         config = self.config
@@ -209,6 +217,10 @@ class TrainingRun:
             return
         scores = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
         self._log(event="validation", **scores)
+        if self.pairs is not None:
+            pool = self.pairs[1]
+            scores = validate(self.average, pool, pool.available(), self.sigma_max, self.config.mean_from)
+            self._log(event="validation of pairs", **scores)
 
     def _log(self, **values: Any) -> None:
         state = self.state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
+from typing import Optional
 
 import numpy as np
 import torch
@@ -57,12 +58,21 @@ class PatchSource:
         sigma_data: the model's.
         sigma_max: at which a share of the patches is trained, without sight of the noisy residual.
         rank: of this process among several.
+        pairs: where ``config.share`` of the patches come from instead; None for none.
     """
 
-    def __init__(self, pool: Pool, config: TrainingConfig, sigma_data: float, sigma_max: float, rank: int = 0):
-        self.pool, self.config, self.rank = pool, config, rank
+    def __init__(
+        self,
+        pool: Pool,
+        config: TrainingConfig,
+        sigma_data: float,
+        sigma_max: float,
+        rank: int = 0,
+        pairs: Optional[Pool] = None,
+    ):
+        self.pool, self.config, self.rank, self.pairs = pool, config, rank, pairs
         self.sigma_data, self.sigma_max = sigma_data, sigma_max
-        self._recent: OrderedDict[tuple[int, float], Example] = OrderedDict()
+        self._recent: OrderedDict[tuple[bool, int, float], Example] = OrderedDict()
 
     def batch(self, step: int, phantoms: int) -> Batch:
         """The batch of a step, out of the first ``phantoms`` phantoms of the pool."""
@@ -81,8 +91,11 @@ class PatchSource:
         return torch.from_numpy(np.minimum(drawn, most).astype(np.float32))
 
     def _patch(self, rng: np.random.Generator, phantoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        config, phantom = self.config, int(rng.integers(phantoms))
-        example = self._example(phantom, float(rng.choice(self.pool.doses_of(phantom))))
+        config, pool = self.config, self.pool
+        if self.pairs is not None and rng.random() < config.share:
+            pool, phantoms = self.pairs, self.pairs.available()
+        phantom = int(rng.integers(phantoms))
+        example = self._example(pool, phantom, float(rng.choice(pool.doses_of(phantom))))
         volumes, side = example.phantom.volumes, config.patch
         start = [int(rng.integers(-4, max(n - side, 0) + 5)) for n in volumes.shape[1:]]
         noise_scale = float(np.exp(rng.uniform(-1, 1) * np.log(config.noise_scale)))
@@ -115,10 +128,10 @@ class PatchSource:
         stacked = [np.stack(channels).astype(np.float32) for channels in ([residual], condition, [weight])]
         return stacked[0], stacked[1], stacked[2]
 
-    def _example(self, phantom: int, dose: float) -> Example:
-        key = (phantom, dose)
+    def _example(self, pool: Pool, phantom: int, dose: float) -> Example:
+        key = (pool is self.pool, phantom, dose)
         if key not in self._recent:
-            self._recent[key] = self.pool.load(phantom, dose)
+            self._recent[key] = pool.load(phantom, dose)
             if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
         return self._recent[key]

@@ -9,6 +9,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 
+from ...errors import InputError
 from ...prepare.bands import NoiseBands
 from ...prepare.scheme import SCHEMES, Scheme, Terms
 from ...scan import Head, Scan
@@ -161,7 +162,7 @@ class Pool:
 
     Args:
         folder: where they lie.
-        anatomy_folder: where anatomies come from.
+        anatomy_folder: where anatomies come from; None where nothing is simulated.
         subjects: anatomies of this pool, one split's.
         doses: dose fractions of every phantom, or how many it has within ``dose_range``.
         spacing: voxel side of the model's grid in mm.
@@ -175,7 +176,7 @@ class Pool:
     def __init__(
         self,
         folder: Path,
-        anatomy_folder: Path,
+        anatomy_folder: Optional[Path],
         subjects: Sequence[str],
         doses: Sequence[float],
         spacing: float,
@@ -213,6 +214,8 @@ class Pool:
         """Simulate one phantom and write it, unless it is there."""
         if self.path(phantom).is_file():
             return
+        if self.anatomy_folder is None:
+            raise InputError(f"The pool '{self.folder}' has no phantom {phantom}, and no anatomies to simulate it of.")
         doses, seed = self.doses_of(phantom), self.first_seed + phantom
         # every pass over the subjects has its own order
         order = np.random.default_rng((self.first_seed, phantom // len(self.subjects))).permutation(len(self.subjects))

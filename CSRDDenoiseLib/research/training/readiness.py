@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 RECORD = "pool.json"
 REGION_CLASSES = "ixi_labels.csv"
 LIMITS = {
+    "share": Between(0, 1, above=True),
     "doses": Between(0, 0.999, above=True),
     "unseen_doses": Between(0, 0.999, above=True),
     "subjects": Between(0, 1),
@@ -79,12 +80,14 @@ def check_values(config: TrainingConfig) -> None:
         )
 
 
-def anatomies(folder: Path) -> list[str]:
+def anatomies(folder: Optional[Path]) -> list[str]:
     """The names of the anatomies of a folder.
 
     Raises:
         InputError: there is none, or the file that names their regions is missing.
     """
+    if folder is None:
+        raise InputError("The training needs 'anatomy', a folder of anatomies to simulate phantoms of.")
     names = list_anatomies(folder)
     if not names:
         raise InputError(
