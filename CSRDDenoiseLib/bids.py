@@ -6,6 +6,7 @@ BIDS specification: PET, "Common data types and metadata" (derivatives), "Datase
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence, Union
@@ -41,15 +42,22 @@ class BidsPet:
         root: of the raw dataset.
         pet: the file.
         mr: the file, or None.
+        folder: root of the derivatives; None for the one in the dataset.
     """
 
     root: Path
     pet: Path
     mr: Optional[Path]
+    folder: Optional[Path] = None
+
+    @property
+    def derivatives(self) -> Path:
+        """Root of the derivatives."""
+        return self.folder or derivatives_of(self.root)
 
     def request(self, settings: DenoiseSettings, overwrite: bool = False, frames: Optional[str] = None) -> FileRequest:
         """Return what is read and written; the uncertainty only where the settings give one."""
-        folder = derivatives_of(self.root) / self.pet.parent.relative_to(self.root)
+        folder = self.derivatives / self.pet.parent.relative_to(self.root)
         stem = stem_of(self.pet)[: -len(_SUFFIX)]
         paths = {name: folder / f"{stem}{ending}" for name, ending in SPEC["outputs"].items()}
         return FileRequest(
@@ -125,10 +133,10 @@ def denoise_bids(
     settings, failed = checked(settings), []
     pets = find_pets(root.resolve(), participants)
     loaded = load_checked(model, settings, with_mr=any(pet.mr for pet in pets))
-    _describe(root.resolve())
+    describe_derivatives(root.resolve())
     for pet in pets:
         try:
-            result = _denoise(pet, settings, loaded, progress, overwrite, frames)
+            result = denoise_pet(pet, settings, loaded, progress, overwrite, frames)
         except InputError as error:
             failed.append(pet)
             done(pet, error)
@@ -137,14 +145,19 @@ def denoise_bids(
     return tuple(failed)
 
 
-def _denoise(
+def denoise_pet(
     pet: BidsPet,
     settings: DenoiseSettings,
     model: Model,
-    progress: Optional[ProgressCallback],
-    overwrite: bool,
-    frames: Optional[str],
+    progress: Optional[ProgressCallback] = None,
+    overwrite: bool = False,
+    frames: Optional[str] = None,
 ) -> Result:
+    """Denoise one PET of a dataset, with the sidecars of its outputs; arguments as of :func:`denoise_bids`.
+
+    Raises:
+        InputError, Cancelled: as :func:`CSRDDenoiseLib.denoise.denoise_files`.
+    """
     settings, dynamic = replace(settings, register=pet.mr is not None), is_dynamic(pet.pet)
     request = pet.request(settings, overwrite, frames if dynamic else None)
     request.output.parent.mkdir(parents=True, exist_ok=True)
@@ -171,22 +184,23 @@ def _entries(pet: BidsPet) -> dict[str, Any]:
     return {"Sources": sources, "SkullStripped": stripped}
 
 
-def _describe(root: Path) -> None:
-    """Write what the derivatives are, and which files BIDS does not know."""
-    folder = derivatives_of(root)
+def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None:
+    """Write what the derivatives are, and which files BIDS does not know; into the dataset or elsewhere."""
+    folder = derivatives or derivatives_of(root)
+    raw_data = Path(os.path.relpath(root, folder)).as_posix()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         raw = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raw = {}
-    source = {"DOI": raw["DatasetDOI"]} if raw.get("DatasetDOI") else {"URL": "../.."}
+    source = {"DOI": raw["DatasetDOI"]} if raw.get("DatasetDOI") else {"URL": raw_data}
     entries = {
         "Name": f"{SPEC['pipeline']}: denoised PET of {raw.get('Name') or root.name}",
         "BIDSVersion": SPEC["bids_version"],
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": SPEC["pipeline"], "Version": __version__, "CodeURL": SPEC["code"]}],
         "SourceDatasets": [source],
-        "DatasetLinks": {"raw": "../.."},
+        "DatasetLinks": {"raw": raw_data},
     }
     described, ignored, about = (folder / name for name in ("dataset_description.json", ".bidsignore", "README.md"))
     with all_or_nothing([described, ignored, about]) as temporary:

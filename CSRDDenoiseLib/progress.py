@@ -73,3 +73,13 @@ def shares_of(evaluations: int, files: bool = False, report: bool = False) -> di
         return run
     written = {"write": _SHARE_OF_FILES, **({"report": _SHARE_OF_REPORT} if report else {})}
     return {"read": _SHARE_OF_FILES, **run, **written}
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration as ``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

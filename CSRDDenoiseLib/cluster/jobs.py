@@ -37,7 +37,7 @@ class Job:
         model: by its checksum.
         key: of the result, see :func:`key_of`.
         edge: for which sentences are worded.
-        bids: root of the dataset that the PET is of; its outputs get sidecars.
+        bids: ``root`` of the dataset that the PET is of, and ``folder`` of the derivatives, whose files get sidecars.
         place: the address that the job is sent to, for the record; empty for this machine.
     """
 
@@ -48,7 +48,7 @@ class Job:
     model: ModelKey
     key: str = ""
     edge: str = CLI
-    bids: Optional[str] = None
+    bids: Optional[Mapping[str, str]] = None
     place: str = ""
 
     @classmethod

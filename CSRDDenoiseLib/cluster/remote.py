@@ -93,7 +93,7 @@ def denoise_on(
         raise done.error
     if done.outputs is None or done.result is None:
         raise PlaceError(f"The result from {place.address} has no files; try again.")
-    deliver(done.outputs, _targets(request))
+    deliver(done.outputs, targets_of(request))
     return Fetched(done.result, done.summary)
 
 
@@ -191,15 +191,12 @@ class _Run:
                 self._last = Progress(**event["progress"])
 
 
-def one_scan(client: Client, memory: float = 0.0) -> dict[str, float]:
-    """Return the resources that a scan takes, of those that the workers have: a place, and memory in bytes."""
-    from .resources import MEMORY, SCAN
+def one_scan(client: Client) -> dict[str, float]:
+    """Return the resources that a scan takes, where every worker has a place for scans."""
+    from .resources import SCAN, workers_of
 
-    known = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
-    if not known or not all(SCAN in each for each in known):
-        return {}
-    largest = max(each.get(MEMORY, 0.0) for each in known)
-    return {SCAN: 1, **({MEMORY: min(memory, largest)} if memory and largest else {})}
+    known = [worker["resources"] for worker in workers_of(client).values()]
+    return {SCAN: 1} if known and all(SCAN in each for each in known) else {}
 
 
 @contextmanager
@@ -249,7 +246,7 @@ def _as_error(error: Optional[BaseException], address: str) -> BaseException:
     return PlaceError(f"The run at {address} failed with {type(error).__name__}: {error}.")
 
 
-def _targets(request: FileRequest) -> Mapping[str, Path]:
+def targets_of(request: FileRequest) -> Mapping[str, Path]:
     """Return where the files that come back go, see :func:`~CSRDDenoiseLib.cluster.parcels.deliver`."""
     record = record_path(request.output)
     found = {f"output/{record.name}": record}

@@ -21,6 +21,7 @@ from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, OutOfMemoryError, 
 from ..io.record import Record
 from ..progress import Progress
 from ..report.summary import summarise_change
+from ..result import DenoiseResult
 from .jobs import Job, job_of_message
 from .models import store_of
 from .parcels import Parcel, pack_folder, unpack
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     from ..model.bundle import Model
     from ..request import FileRequest
-    from ..result import DenoiseResult
 
+Images = Optional[DenoiseResult]
 STARTED, PROGRESS, ENDED = "started", "progress", "ended"
 _SECONDS_BETWEEN_EVENTS = 0.5
 _ENDING = (Status.closing, Status.closed, Status.failed)
@@ -124,13 +125,32 @@ def doing(message: dict[str, Any], topic: str, run: Callable[[Job, Model, Watch]
 def run_job(job: Job, model: Model, watch: Watch, parcel: Optional[Parcel] = None) -> Done:
     """Run a job here: on files that client and worker share, or on those of a parcel in a folder of its own."""
     if parcel is None:
-        done, _ = run_request(job, job.request(place=place_of(job)), model, watch)
-        return done
+        return run_request(job, job.request(place=place_of(job)), model, watch)[0]
+    done, _, outputs = run_parcel(job, model, watch, parcel)
+    return replace(done, outputs=outputs)
+
+
+def run_parcel(
+    job: Job, model: Model, watch: Watch, parcel: Parcel, add: Callable[[Images, Path], None] = lambda *_: None
+) -> tuple[Done, Images, Parcel]:
+    """Run a job on the files of a parcel, in a folder of its own that is gone afterwards.
+
+    Args:
+        job: whose paths are those of the asking machine.
+        model: loaded.
+        watch: receives the reports.
+        parcel: the inputs.
+        add: writes more into the folder of the outputs, given the images.
+
+    Returns:
+        What comes back, the images of a static PET, and the files.
+    """
     with tempfile.TemporaryDirectory(prefix="csrd-denoise-", dir=get_worker().local_directory) as folder:
         out = Path(folder, "out")
         paths = {**unpack(parcel, Path(folder, "in")), **output_paths(job, out)}
-        done, _ = run_request(job, job.request(paths, place_of(job)), model, watch)
-        return replace(done, outputs=pack_folder(out))
+        done, images = run_request(job, job.request(paths, place_of(job)), model, watch)
+        add(images, out)
+        return done, images, pack_folder(out)
 
 
 def run_request(job: Job, request: FileRequest, model: Model, watch: Watch) -> tuple[Done, Optional[DenoiseResult]]:

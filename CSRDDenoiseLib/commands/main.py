@@ -34,6 +34,7 @@ COMMANDS = {
     "experiment": ("experiment", "run an experiment on simulated sites"),
     "benchmark": ("benchmark", "time a run and measure its memory"),
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
+    "cohort": ("cohort", "denoise many scans, on several processes or machines"),
     "worker": ("worker", "work for other machines, with the model loaded"),
     "inspect": ("inspect", "what is understood of a file, folder or series"),
     "info": ("info", "what is installed: versions, devices, models"),

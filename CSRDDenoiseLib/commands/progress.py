@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Optional, TextIO
 
-from ..progress import Progress, ProgressCallback
+from ..progress import Progress, ProgressCallback, describe_seconds
 
 PROGRESS_KINDS = ("bar", "json", "none")
 _BAR_WIDTH = 30
@@ -43,16 +43,6 @@ def describe(progress: Progress) -> str:
     step = f" {progress.step}/{progress.of}" if progress.of > 1 else ""
     left = "" if progress.eta_seconds is None else f", {describe_seconds(progress.eta_seconds)} left"
     return f"[{bar}] {progress.fraction:4.0%} {progress.stage}{step}{left}"
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return a duration as ``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _print_json(progress: Progress) -> None:

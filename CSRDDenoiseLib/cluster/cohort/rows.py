@@ -1,0 +1,114 @@
+"""One row a scan: what the table and the page of a cohort say of it, and the file by which a cohort resumes.
+
+A row lies in ``cohort/rows/NAME.json`` of the output folder. It is written before the scan begins, with the checksum of
+all that the result follows from, and again when the outputs and the record are there, with the checksum of the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from ...configuration import structure
+from ...errors import InputError
+
+ROWS, THUMBNAILS = "cohort/rows", "cohort/thumbnails"
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scan of a cohort.
+
+    Attributes:
+        name: of the scan.
+        key: checksum of inputs, settings, model and version.
+        status: "running", "done" or "failed".
+        record: path of the record.
+        record_sha256: of that file.
+        outputs: name -> path.
+        noise_before_percent, noise_after_percent: see :class:`~CSRDDenoiseLib.report.summary.ChangeSummary`.
+        mean_change_percent: mean of denoised - PET in the head, relative to the brain mean.
+        alignment: verdict on PET and MR, empty without MR.
+        offset_mm: of the MR against the PET, where it was measured.
+        codes: of the warnings.
+        warnings: the same as sentences.
+        seconds: of the run.
+        worker: name of the machine that worked.
+        error: why it failed.
+    """
+
+    name: str
+    key: str = ""
+    status: str = RUNNING
+    record: str = ""
+    record_sha256: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    noise_before_percent: Optional[float] = None
+    noise_after_percent: Optional[float] = None
+    mean_change_percent: Optional[float] = None
+    alignment: str = ""
+    offset_mm: Optional[float] = None
+    codes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: Optional[float] = None
+    worker: str = ""
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as plain JSON types."""
+        return asdict(self)
+
+
+def row_path(folder: Path, name: str) -> Path:
+    """Return where the row of a scan lies."""
+    return folder / ROWS / f"{name}.json"
+
+
+def thumbnail_path(folder: Path, name: str) -> Path:
+    """Return where the thumbnail of a scan lies."""
+    return folder / THUMBNAILS / f"{name}.png"
+
+
+def write_row(row: Row, folder: Path) -> None:
+    """Write a row, whole or not at all."""
+    path = row_path(folder, row.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary.write_text(json.dumps(row.as_dict(), indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_row(folder: Path, name: str) -> Optional[Row]:
+    """Return the row of a scan, or None where there is none that can be read."""
+    try:
+        values = json.loads(row_path(folder, name).read_text(encoding="utf-8"))
+        return structure(values, Row, "The row")
+    except (OSError, ValueError, InputError):
+        return None
+
+
+def is_done(row: Optional[Row], key: str) -> bool:
+    """Whether a scan is done: a row of this key, all its outputs, and the very record that was written with them."""
+    if row is None or row.status != DONE or row.key != key:
+        return False
+    if not all(Path(path).exists() for path in row.outputs.values()):
+        return False
+    return digest_of_file(Path(row.record)) == row.record_sha256
+
+
+def was_begun(row: Optional[Row], key: str) -> bool:
+    """Whether what lies at the outputs is of this very scan, from a run that was interrupted."""
+    return row is not None and row.key == key
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file; empty where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,150 @@
+"""A scan of a cohort on a worker: left as it is where it is done, else denoised; the row says what came of it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from ...bids import BidsPet, denoise_pet
+from ...findings import find
+from ...io.record import Record
+from ...io.write import record_path
+from ...report.summary import summarise_change
+from ...request import INPUT_NAMES
+from ...result import DenoiseResult
+from ...sentences import CLI, error_sentence, sentences
+from ..jobs import Job, key_of
+from ..parcels import Parcel, digest_of
+from ..work import Done, Watch, doing, place_of, run_parcel, run_request
+from .rows import DONE, FAILED, RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
+from .thumbnail import write_thumbnail
+
+if TYPE_CHECKING:
+    from ...errors import CSRDError
+    from ...model.bundle import Model
+    from ...request import FileRequest
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What comes back of a scan.
+
+    Attributes:
+        row: of the scan.
+        kept: whether it was done before.
+        parcel: the outputs with the thumbnail, where they are asked for.
+    """
+
+    row: Row
+    kept: bool = False
+    parcel: Optional[Parcel] = None
+
+
+def cohort_scan(message: dict[str, Any], topic: str, folder: str) -> Answer:
+    """Do one scan whose files client and worker share; the task that a client submits.
+
+    Args:
+        message: of a job.
+        topic: of the events.
+        folder: of the cohort.
+    """
+    return _answered(message, topic, lambda job, model, watch: _shared(job, model, watch, Path(folder)))
+
+
+def cohort_parcel(message: dict[str, Any], topic: str, parcel: Parcel) -> Answer:
+    """Do one scan whose files came along."""
+
+    def run(job: Job, model: Model, watch: Watch) -> Answer:
+        done, _, outputs = run_parcel(job, model, watch, parcel, _add_thumbnail)
+        return Answer(row_of(job, done), parcel=outputs)
+
+    return _answered(message, topic, run)
+
+
+def _answered(message: dict[str, Any], topic: str, run: Callable[[Job, Model, Watch], Answer]) -> Answer:
+    found: list[Answer] = []
+
+    def keep(job: Job, model: Model, watch: Watch) -> Done:
+        found.append(run(job, model, watch))
+        return Done()
+
+    done = doing(message, topic, keep)
+    return found[0] if found else Answer(failed_row(str(message["name"]), done.error))
+
+
+def failed_row(name: str, error: Optional[CSRDError]) -> Row:
+    """Return the row of a scan that could not be denoised."""
+    text = error_sentence(error, CLI) if error else "It gave no result."
+    return Row(name, status=FAILED, error=text, worker=socket.gethostname())
+
+
+def key_here(job: Job) -> str:
+    """Return the key of a job whose inputs lie here.
+
+    Raises:
+        InputError: an input cannot be read.
+    """
+    inputs = {name: path for name, path in job.paths.items() if name in INPUT_NAMES}
+    return key_of({name: digest_of(Path(path), INPUT_NAMES[name]) for name, path in inputs.items()}, job)
+
+
+def row_of(job: Job, done: Done) -> Row:
+    """Return the row of a scan that was denoised; its files are not looked at."""
+    result, summary = done.result, done.summary or {}
+    if result is None:
+        return failed_row(job.name, done.error)
+    findings = result.findings
+    alignment = find(findings, "alignment")
+    warned = [finding for finding in findings if finding.is_warning]
+    mean = result.brain_mean if isinstance(result, Record) else 0.0
+    return Row(
+        job.name,
+        job.key,
+        DONE,
+        outputs=dict(result.outputs),
+        noise_before_percent=summary.get("noise_before_percent"),
+        noise_after_percent=summary.get("noise_after_percent"),
+        mean_change_percent=100 * summary["mean_change"] / mean if summary and mean else None,
+        alignment=alignment.statement if alignment else "",
+        offset_mm=alignment.values.get("displacement_mm") if alignment else None,
+        codes=tuple(dict.fromkeys(finding.code for finding in warned)),
+        warnings=tuple(sentences(warned, CLI)),
+        seconds=result.seconds.get("total"),
+        worker=socket.gethostname(),
+    )
+
+
+def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
+    job = replace(job, key=key_here(job))
+    before = read_row(folder, job.name)
+    if before is not None and is_done(before, job.key):
+        return Answer(before, kept=True)
+    request = job.request(place=place_of(job))
+    request = replace(request, overwrite=request.overwrite or was_begun(before, job.key))
+    request.output.parent.mkdir(parents=True, exist_ok=True)
+    write_row(Row(job.name, job.key, RUNNING), folder)
+    done, images = _denoise(job, request, model, watch)
+    row = row_of(job, done)
+    record = record_path(request.output)
+    row = replace(row, record=str(record), record_sha256=digest_of_file(record))
+    if images is not None:
+        write_thumbnail(images.denoised, images.difference, thumbnail_path(folder, job.name))
+    write_row(row, folder)
+    return Answer(row)
+
+
+def _denoise(job: Job, request: FileRequest, model: Model, watch: Watch) -> tuple[Done, Optional[DenoiseResult]]:
+    if job.bids is None:
+        return run_request(job, request, model, watch)
+    pet = BidsPet(Path(job.bids["root"]), request.pet, request.mr, Path(job.bids["folder"]))
+    result = denoise_pet(pet, job.denoise_settings, model, watch, request.overwrite, request.frames)
+    if not isinstance(result, DenoiseResult):
+        return Done(result), None
+    return Done(result.record, summarise_change(result.denoised, result.difference).as_dict()), result
+
+
+def _add_thumbnail(images: Optional[DenoiseResult], folder: Path) -> None:
+    if images is not None:
+        write_thumbnail(images.denoised, images.difference, folder / "thumbnail" / "thumbnail.png")

@@ -1,0 +1,181 @@
+"""``csrd-denoise cohort``: many scans, on this machine's cores and GPUs, a Dask scheduler, or a queueing system."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Sequence
+
+from ..errors import InputError
+from ..extras import require
+from ..settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME
+from .arguments import check_folder, count, number
+from .denoise import settings_from_args
+from .interrupts import keeping
+from .options import HOW, PREPARATION, SECRETS, Group, add_groups, option
+
+if TYPE_CHECKING:
+    from ..cluster.cohort.scans import Choices, Scan
+    from ..cluster.cohort.state import Cohort, State
+    from ..cluster.open import Where
+
+SOME_FAILED = 4
+GIB = 1 << 30
+MAPS = ("difference", "uncertainty", "support", "bare")
+"""As in ``cluster.cohort.scans``, which loads SimpleITK."""
+WHERE: Group = (
+    "where (docs/cluster.md; default: one process a GPU, else as many as cores and memory bear)",
+    (
+        option("--workers", type=count(1), help="processes on this machine"),
+        option("--memory", type=number(0.5, 1e5), metavar="GIB", help="of this machine, for all of them together"),
+        option("--scheduler", metavar="tls://HOST:PORT", help="address of a Dask scheduler that runs"),
+        option("--cluster", type=Path, metavar="QUEUE.yaml", help="start jobs of a queueing system by dask-jobqueue"),
+        option("--send", action="store_true", help="send the files along, where the workers do not see them"),
+        *SECRETS,
+    ),
+)
+FILES: Group = (
+    "outputs",
+    (
+        option("--output", type=Path, required=True, metavar="FOLDER", help="of the cohort; a folder a scan in it"),
+        option(
+            "--maps",
+            nargs="*",
+            choices=MAPS,
+            default=("difference", "uncertainty"),
+            help="beside the denoised PET; the uncertainty where the settings give one (default: %(default)s)",
+        ),
+        option("--report", action="store_true", help="a quality report of each scan"),
+        option("--output-unit", choices=OUTPUT_UNITS, default=SAME, help="default: %(default)s"),
+        option("--format", choices=OUTPUT_FORMATS, help="write DICOM series to folders"),
+        option("--overwrite", action="store_true", help="replace outputs of other inputs, settings or models"),
+        option("--frames", metavar="5-", help="time frames of dynamic PETs that are denoised; default: all"),
+    ),
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "cohort",
+        help="denoise many scans",
+        description="Denoise every scan of a table or of a BIDS dataset. A scan that is done is left as it is, so the "
+        "same command resumes. Ends with cohort.html and cohort.tsv. Exit code 4: some scans failed.",
+    )
+    parser.add_argument(
+        "table",
+        nargs="?",
+        type=Path,
+        metavar="TABLE.tsv",
+        help="columns subject, low (the PET), optional mr, session, replicate, dose, labels, and settings of denoise "
+        "that hold for their row (preset, steps, seed, register, ...)",
+    )
+    parser.add_argument("--bids", type=Path, metavar="ROOT", help="every PET of a raw BIDS dataset, with its T1w")
+    parser.add_argument("--participant-label", nargs="+", default=(), metavar="LABEL", help="of --bids; default: all")
+    add_groups(parser, FILES, PREPARATION, WHERE, *HOW)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Denoise the cohort; return 4 where scans failed."""
+    require("distributed", "rich")
+    from ..cluster.cohort.run import run_cohort
+    from ..cluster.cohort.show import shown
+    from ..cluster.cohort.state import State
+    from ..cluster.open import Where
+
+    where = Where(args.scheduler, args.cluster, args.tls, args.insecure)
+    where.read()
+    cohort = _cohort(args)
+    if args.bids:
+        from ..bids import describe_derivatives
+
+        describe_derivatives(args.bids.resolve(), args.output.absolute())
+    state = State(len(cohort.scans))
+    try:
+        with keeping(lambda: _kept(state, args.output)), shown(args.progress, sys.stderr) as show:
+            run_cohort(cohort, where, lambda: _plan(args, cohort), state, show)
+    finally:
+        if state.rows:
+            _end(state, cohort, where)
+    return SOME_FAILED if state.failed else 0
+
+
+def _cohort(args: argparse.Namespace) -> Cohort:
+    """Return what to do, everything about it checked."""
+    from ..cluster.cohort.sizes import extent_of, planned_bytes
+    from ..cluster.cohort.state import Cohort
+    from ..cluster.model_key import key_of_model
+    from ..model.bundle import find_model, read_metadata
+    from ..request import check_model
+
+    scans = _scans(args)
+    metadata = read_metadata(find_model(args.model))
+    for with_mr in {scan.request.mr is not None for scan in scans}:
+        check_model(metadata, with_mr)
+    check_folder(args.output)
+    args.output.mkdir(parents=True, exist_ok=True)
+    sizes = [planned_bytes(extent_of(scan.request.pet), metadata, scan.settings) for scan in scans]
+    return Cohort(args.output.absolute(), scans, key_of_model(args.model), sizes, args.send)
+
+
+def _scans(args: argparse.Namespace) -> Sequence[Scan]:
+    from ..cluster.cohort.scans import scans_of_bids, scans_of_table
+
+    if (args.table is None) == (args.bids is None):
+        raise InputError("Give either a table of scans, or a BIDS dataset with --bids.")
+    if args.bids and (args.send or args.report or args.format or args.output_unit != SAME):
+        raise InputError(
+            "With --bids the outputs are named by BIDS: leave out --send, --report, --format, --output-unit."
+        )
+    choices = _choices(args)
+    if args.bids:
+        return scans_of_bids(args.bids, args.participant_label, choices)
+    return scans_of_table(args.table, choices)
+
+
+def _choices(args: argparse.Namespace) -> Choices:
+    from ..cluster.cohort.scans import Choices
+
+    return Choices(
+        args.output,
+        settings_from_args(args),
+        tuple(args.maps),
+        args.report,
+        args.output_unit,
+        args.format,
+        args.overwrite,
+        args.frames,
+    )
+
+
+def _plan(args: argparse.Namespace, cohort: Cohort) -> Sequence:
+    from dataclasses import replace
+
+    from ..cluster.local import plan_workers, this_machine
+
+    machine = this_machine(cohort.scans[0].settings.device)
+    if args.memory:
+        machine = replace(machine, memory=int(args.memory * GIB))
+    return plan_workers(machine, cohort.sizes, args.workers)
+
+
+def _kept(state: State, output: Path) -> str:
+    done = len(state.rows) - len(state.failed)
+    return f"{done} of {state.total} scans are complete in '{output}'; the same command goes on with the others."
+
+
+def _end(state: State, cohort: Cohort, where: Where) -> None:
+    """Write table and page, and say what failed."""
+    from ..cluster.cohort.summary import write_summary
+
+    rows = [state.rows[scan.name] for scan in cohort.scans if scan.name in state.rows]
+    about = {"model": cohort.model.name, "on": where.scheduler or ("a queue" if where.queue else "this machine")}
+    table, page = write_summary(rows, cohort.folder, about)
+    for row in state.failed:
+        print(f"Failed: {row.name}: {row.error}", file=sys.stderr)
+    made = len(state.rows) - len(state.failed)
+    print(
+        f"{made} of {state.total} scans are denoised ({len(state.kept)} before). See {page}, {table}.", file=sys.stderr
+    )
