@@ -178,3 +178,13 @@ def add_result(pet, array: np.ndarray, name: str = "PET low dose"):
     for key, content in contents.items():
         denoised.SetAttribute(f"CSRDDenoise.{key}", json.dumps(content))
     return denoised, difference
+
+
+def layout_manager():
+    """Slicer's layout manager."""
+    return SLICER.app.layoutManager()
+
+
+def background(view: str) -> str:
+    """The identifier of the volume in the background of a slice view."""
+    return layout_manager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID()

@@ -1,0 +1,218 @@
+"""What a run reads from the scene and leaves in it: nodes, units, records, files, choices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from slicer_helpers import (
+    ENTRY,
+    SLICER,
+    add_head,
+    add_volume,
+    background,
+    choose,
+    click,
+    pick,
+    run_to_end,
+    wait_until,
+)
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule import volumes, worker_process  # noqa: E402 (needs the stand-in)
+
+from CSRDDenoiseLib.errors import CSRDError  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
+
+
+def suv_unit():
+    entry = SLICER.vtkCodedEntry()
+    entry.SetValueSchemeMeaning("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
+    return entry
+
+
+def test_sample_is_registered_with_lists_and_refused_without(scene):
+    from SampleData import SampleDataLogic
+
+    with pytest.raises(TypeError):
+        SampleDataLogic.registerCustomSampleDataSource(category="x", sampleName="y", customDownloader=print)
+    SLICER.modules.sampleDataSources.clear()
+    SLICER.app.complete_startup()
+    assert [source.sampleName for source in SLICER.modules.sampleDataSources["CSRDDenoise"]] == ["CSRDDenoiseBrain"]
+
+
+def test_second_pet_gets_results_of_its_own(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    first = ui.denoisedSelector.currentNode()
+    values = SLICER.util.arrayFromVolume(first).copy()
+    other = add_head("PET other", seed=5)
+    ui.petSelector.setCurrentNode(other)
+    assert ui.denoisedSelector.currentNode() is None and ui.uncertaintySelector.currentNode() is None
+    assert not ui.compareButton.isEnabled()
+    run_to_end(ui)
+    second = ui.denoisedSelector.currentNode()
+    assert second is not first and second.GetNodeReference("CSRDDenoise.PET") is other
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(first), values)
+    assert (background("CSRDPet"), background("CSRDDenoised")) == (other.GetID(), second.GetID())
+    # a result that is chosen by hand is compared with its own PET
+    logic_of.getParameterNode().pet = None
+    ui.denoisedSelector.setCurrentNode(first)
+    click(ui.compareButton)
+    assert (background("CSRDPet"), background("CSRDDenoised")) == (pair[0].GetID(), first.GetID())
+
+
+def test_same_pet_fills_its_results_again(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    first = ui.denoisedSelector.currentNode()
+    run_to_end(ui)
+    assert ui.denoisedSelector.currentNode() is first
+
+
+@pytest.mark.parametrize("role", ["pet", "mr", "fullDoseReference", "difference"])
+def test_deleted_node_leaves_nothing_selected(ui, logic_of, scene, role):
+    nodes = [add_volume(name, np.full((4, 4, 4), value, np.float32)) for value, name in enumerate("abcd")]
+    selector = getattr(ui, f"{role}Selector")
+    selector.setCurrentNode(nodes[1])
+    assert getattr(logic_of.getParameterNode(), role) is nodes[1]
+    scene.RemoveNode(nodes[1])
+    assert selector.currentNode() is None
+    assert getattr(logic_of.getParameterNode(), role) is None
+    scene.RemoveNode(nodes[3])
+    assert selector.currentNode() is None
+
+
+def test_fast_run_leaves_no_map_that_seems_its_own(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    old = ui.uncertaintySelector.currentNode()
+    assert ui.uncertaintyCheckBox.checked
+    pick(ui.presetComboBox, "fast")
+    assert not ui.uncertaintyCheckBox.checked and not ui.uncertaintyCheckBox.isEnabled()
+    run_to_end(ui)
+    assert ui.uncertaintySelector.currentNode() is None
+    assert scene.IsNodePresent(old) and old.GetNodeReference("CSRDDenoise.Denoised") is None
+    assert old.GetName() == "PET low dose uncertainty (earlier run)"
+    pick(ui.presetComboBox, "balanced")
+    assert ui.uncertaintyCheckBox.checked and ui.uncertaintyCheckBox.isEnabled()
+
+
+@pytest.fixture
+def slow_writing(monkeypatch):
+    """A logic without a process yet, that writes one slice a turn."""
+    monkeypatch.setattr(worker_process, "SECONDS_A_TURN", 0.0)
+    monkeypatch.setattr(volumes, "BYTES_A_STEP", 1)
+    made = ENTRY.python.CSRDDenoiseLogic()
+    yield made
+    made.close()
+
+
+def test_volumes_are_written_while_events_go_on(slow_writing, scene, small_model):
+    import qt
+
+    heard = []
+    job = slow_writing.start(add_head("PET"), None, model=small_model, **QUICK)
+    assert job.state == "running" and not slow_writing.worker.running
+    qt.QTimer.singleShot(0, lambda: heard.append(slow_writing.worker.running))
+    assert job.wait().denoisedVolume is not None
+    assert heard == [False]
+
+
+def test_volume_that_changes_while_it_is_written_is_refused(slow_writing, scene, small_model):
+    pet = add_head("PET")
+    job = slow_writing.start(pet, None, model=small_model, **QUICK)
+    SLICER.util.arrayFromVolume(pet)[:] = 1
+    SLICER.util.arrayFromVolumeModified(pet)
+    pet.GetImageData().Modified()
+    with pytest.raises(CSRDError, match="changed while it was read"):
+        job.wait()
+
+
+def test_cancel_while_writing(slow_writing, scene, small_model):
+    job = slow_writing.start(add_head("PET"), None, model=small_model, **QUICK)
+    job.cancel()
+    assert wait_until(lambda: job.state == "cancelled", 5)
+
+
+def test_record_in_the_scene_names_files_that_exist(logic, scene, small_model, tmp_path):
+    import hashlib
+
+    path = tmp_path / "pet.nrrd"
+    volumes.write_volume(add_head("PET"), path)
+    loaded, unsaved = SLICER.util.loadVolume(str(path), {"name": "loaded"}), add_head("T1", seed=1)
+    record = logic.denoise(loaded, unsaved, model=small_model, **QUICK).provenance
+    about = record["inputs"]["pet"]
+    assert (about["path"], about["volume"]) == (str(path.resolve()), "loaded")
+    assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record["inputs"]["mr"]["path"] is None and "sha256" not in record["inputs"]["mr"]
+    for text in json.dumps(record).split('"'):
+        assert not text.startswith("/") or Path(text).exists(), text
+    # voxels that are no longer those of the file
+    SLICER.util.arrayFromVolume(loaded)[:] *= 2
+    SLICER.util.arrayFromVolumeModified(loaded)
+    assert logic.denoise(loaded, None, model=small_model, **QUICK).provenance["inputs"]["pet"]["path"] is None
+
+
+def test_unit_and_quantity_reach_the_worker_and_the_results(logic, scene, small_model):
+    pet = add_head("PET")
+    pet.SetVoxelValueUnits(suv_unit())
+    quantity = SLICER.vtkCodedEntry()
+    quantity.SetValueSchemeMeaning("126400", "DCM", "Standardized Uptake Value")
+    pet.SetVoxelValueQuantity(quantity)
+    result = logic.denoise(pet, None, model=small_model, **QUICK)
+    assert (
+        "SUV" in result.provenance["units"]
+        and result.provenance["units"] == result.provenance["inputs"]["pet"]["units"]
+    )
+    for node in (result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume):
+        assert node.GetVoxelValueUnits().GetCodeValue() == "{SUVbw}g/ml"
+        assert node.GetVoxelValueQuantity().GetCodeValue() == "126400"
+        assert volumes.unit_of(node) == "SUVbw"
+
+
+def test_unit_of_a_volume_from_dicom_is_read_from_its_files(scene, monkeypatch, tmp_path):
+    class Database:
+        def instanceValue(self, instance, tag):
+            return {("1.2.3", "0054,1001"): "BQML"}[instance, tag]
+
+    monkeypatch.setattr(SLICER, "dicomDatabase", Database(), raising=False)
+    pet = add_head("PET")
+    pet.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    assert volumes.unit_of(pet) == "Bq/ml"
+    volumes.write_volume(pet, tmp_path / "v.nrrd")
+    assert sitk.ReadImage(str(tmp_path / "v.nrrd")).GetMetaData("0054|1001") == "BQML"
+
+
+def test_last_choices_are_the_defaults_of_the_next_scene(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    pick(ui.presetComboBox, "fast")
+    logic_of.getParameterNode().settings.registerMr = True
+    run_to_end(ui)
+    scene.Clear(0)
+    parameters = logic_of.getParameterNode()
+    assert (ui.presetComboBox.currentText, parameters.settings.device) == ("Fast", "cpu")
+    assert ui.registerCheckBox.checked and not parameters.makeUncertainty
+
+
+def test_large_volume_is_written_in_many_steps(scene, tmp_path):
+    node = add_volume("large", np.zeros((40, 512, 512), np.float32))
+    assert sum(1 for _step in volumes.writing(node, tmp_path / "v.nrrd")) == 5
+    assert sitk.ReadImage(str(tmp_path / "v.nrrd")).GetSize() == (512, 512, 40)
+
+
+def test_precision_is_chosen_kept_in_the_scene_and_recorded(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    assert [ui.precisionComboBox.itemData(index) for index in range(4)] == ["auto", "float32", "bfloat16", "float16"]
+    pick(ui.precisionComboBox, "float32")
+    assert logic_of.getParameterNode().settings.precision == "float32"
+    run_to_end(ui)
+    record = json.loads(ui.denoisedSelector.currentNode().GetAttribute("CSRDDenoise.Provenance"))
+    assert record["settings"]["precision"] == "float32"
