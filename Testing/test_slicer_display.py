@@ -90,7 +90,7 @@ class Extensions:
         self.asked, self._works = [], works
 
     def installExtensionFromServer(self, name, restart=True):
-        self.asked.append((name, restart))
+        self.asked.append((name, restart, self.interactive))
         return self._works
 
 
@@ -111,7 +111,9 @@ def test_missing_pytorch_extension_is_offered_in_a_dialog(ui, logic_of, pair, sm
         click(ui.applyButton)
     finally:
         object.__delattr__(SLICER.app, "extensionsManagerModel")
-    assert extensions.asked == [("PyTorch", False)] and not extensions.interactive and restarts
+    assert extensions.asked == [("PyTorch", False, False)] and restarts
+    # the user is asked again when another extension is installed
+    assert extensions.interactive
     assert "extension 'PyTorch'" in SLICER.util.standin.shown[0][0]
     assert "Restart Slicer" in ui.statusLabel.text
 

@@ -96,6 +96,28 @@ def test_a_click_hands_over_false_or_nothing():
     assert heard == [(False,), ()]
 
 
+def test_a_signal_is_connected_by_its_full_signature():
+    selector, button = SLICER.qMRMLNodeComboBox(), qt.QPushButton()
+    assert selector.connect("currentNodeChanged(vtkMRMLNode*)", print)
+    for widget, signature in ((selector, "currentNodeChanged(QString)"), (button, "clicked(int)")):
+        with pytest.raises(AttributeError):
+            widget.connect(signature, print)
+
+
+def test_a_view_shows_the_node_that_the_layout_made(scene):
+    manager = SLICER.app.layoutManager()
+    for name in manager.sliceViewNames():
+        node = manager.sliceWidget(name).sliceLogic().GetSliceNode()
+        assert scene.IsNodePresent(node) and node.GetLayoutName() == name and not node.GetDisableModifiedEvent()
+
+
+def test_hidden_volumes_are_not_in_the_subject_hierarchy(scene):
+    node = SLICER.vtkMRMLScalarVolumeNode()
+    node.SetHideFromEditors(True)
+    scene.AddNode(node)
+    assert not SLICER.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene).GetItemByDataNode(node)
+
+
 def test_process_ends_with_its_exit_code_alone_and_gives_bytes():
     import sys
 

@@ -167,8 +167,11 @@ def _offer_extension() -> str:
 
 
 def _installed_from_server(manager: Any) -> bool:
-    manager.interactive = False
-    return bool(manager.installExtensionFromServer(TORCH_EXTENSION, False))
+    before, manager.interactive = manager.interactive, False
+    try:
+        return bool(manager.installExtensionFromServer(TORCH_EXTENSION, False))
+    finally:
+        manager.interactive = before
 
 
 def _install_torch() -> None:

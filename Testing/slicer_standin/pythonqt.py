@@ -12,6 +12,19 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .api import METHOD_KINDS, SIGNAL, kinds_of
 
 _classes = {}
+SIGNATURES = {
+    "slicer.qMRMLNodeComboBox": (
+        "currentNodeChanged(vtkMRMLNode*)",
+        "currentNodeChanged(bool)",
+        "currentNodeIDChanged(QString)",
+        "nodeAdded(vtkMRMLNode*)",
+        "nodeAddedByUser(vtkMRMLNode*)",
+    ),
+    "slicer.qMRMLWidget": ("mrmlSceneChanged(vtkMRMLScene*)",),
+    "ctk.ctkCollapsibleButton": ("contentsCollapsed(bool)",),
+    "ctk.ctkSliderWidget": ("valueChanged(double)",),
+}
+"""Signals as the headers of Slicer and CTK declare them, for widgets that are imitated."""
 
 
 class _ProxyType(type):
@@ -81,7 +94,15 @@ class Proxy(metaclass=_ProxyType):
         """Connect by signature, as ``connect('clicked()', f)``, which drops the arguments."""
         name, arguments = signature.rstrip(")").split("(")
         signal = _Signal(self, name)
+        if not self._has_signal(signature):
+            # Slicer prints a warning and connects nothing
+            raise AttributeError(f"{self.record} has no signal '{signature}'")
         return signal.connect_with(receiver, len([part for part in arguments.split(",") if part]))
+
+    def _has_signal(self, signature):
+        normal = QtCore.QMetaObject.normalizedSignature(signature).data().decode()
+        known = SIGNATURES.get(self.record, ())
+        return normal in known if known else self._qt.metaObject().indexOfSignal(normal) >= 0
 
     def disconnect(self, signature, receiver):
         """Undo :meth:`connect`."""
