@@ -19,6 +19,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import CHANNELS, load_model, read_metadata
 from CSRDDenoiseLib.research.adaptation import adapt as adaptation
 from CSRDDenoiseLib.research.adaptation.adapt import Job, adapt
+from CSRDDenoiseLib.research.adaptation.calibration import Voxels, fit_table
 from CSRDDenoiseLib.research.adaptation.held_out import clean_squares
 from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
 from CSRDDenoiseLib.research.adaptation.start import average_of, with_mean
@@ -100,6 +101,18 @@ def test_the_error_to_the_noise_free_image_is_estimated_without_it():
     for estimate in (pair.low, 0.5 * (pair.low + clean), clean + 0.03):
         found = float(np.mean(clean_squares(estimate, pair.low, pair.full, 0.2)[inside]))
         assert found == pytest.approx(float(np.mean((estimate - clean)[inside] ** 2)), rel=0.06, abs=0.08 * NOISE**2)
+
+
+def test_uncertainty_is_fitted_to_estimates_of_squared_errors_that_may_be_negative():
+    rng, scans = np.random.default_rng(0), []
+    for subject in "abc":
+        spread = rng.uniform(0.2, 1.0, 20_000)
+        error, noise = 1.5 * spread * rng.standard_normal(spread.size), rng.standard_normal(spread.size)
+        scans.append(Voxels(subject, spread, (error + noise) ** 2 - 1.0))
+    table = fit_table(scans)
+    assert min(scan.squares.min() for scan in scans) < 0
+    np.testing.assert_allclose(np.array(table["error"]) / np.array(table["spread"]), 1.5, rtol=0.2)
+    assert table["ratio"][0] == pytest.approx(1, abs=0.05) and table["ratio"][1] == pytest.approx(1, abs=0.05)
 
 
 # -- the model that comes out

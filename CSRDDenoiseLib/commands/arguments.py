@@ -41,6 +41,18 @@ def sides(text: str) -> Union[int, tuple[int, ...]]:
     return found[0] if len(found) == 1 else found
 
 
+def doses_of(text: str) -> list[Fraction]:
+    """Dose fractions, as in ``1/4,1/10``.
+
+    Raises:
+        InputError: one of them is none.
+    """
+    try:
+        return [dose(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"The dose fractions '{text}' are no list such as 1/4,1/10: {error}.") from error
+
+
 def number(low: float, high: float) -> Callable[[str], float]:
     """A number between two bounds."""
 

@@ -6,15 +6,15 @@ import argparse
 import json
 import tempfile
 from dataclasses import asdict, replace
-from fractions import Fraction
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..configuration import unknown_key
-from .arguments import check_folder, count, dose, number
+from .arguments import check_folder, count, doses_of, number
 from .interrupts import keeping
+from .simulate_like import add_like, run_like
 
 if TYPE_CHECKING:
     from ..research.simulation.subject import SimulationSettings
@@ -36,11 +36,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "simulate",
-        help="simulate a PET/MR subject",
+        help="simulate PET/MR subjects, or low doses of your own scans",
         description="Simulate PET/MR subjects from real or label-map anatomies: T1, activity, full dose, low doses, "
-        "labels, as NIfTI files with a subject.json.",
+        "labels, as NIfTI files with a subject.json. With --like: low doses of your own full-dose scans.",
     )
-    parser.add_argument("--anatomy", type=Path, required=True, help="folder with ixi/ and synthseg/ anatomies")
+    parser.add_argument("--anatomy", type=Path, help="folder with ixi/ and synthseg/ anatomies; not with --like")
     parser.add_argument("--output", type=Path, required=True, help="folder to write into, one folder a subject")
     parser.add_argument(
         "--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"
@@ -68,15 +68,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--noise-free", action="store_true", help="also reconstruct the expected counts")
     parser.add_argument("--seed", type=count(0), default=0, help="of the first subject; the next ones count on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add_like(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate every chosen subject; an interrupt keeps those that are complete."""
+    if args.like:
+        return run_like(args)
     from ..errors import InputError
     from ..research.simulation.anatomy import load_anatomy
     from ..research.simulation.subject import save_subject, simulate_subject
 
+    if args.anatomy is None:
+        raise InputError("Say what to simulate: heads with --anatomy, or low doses of your own scans with --like.")
     settings, planned = _settings(args), list(product(_subjects(args), range(args.draws)))
     check_folder(args.output)
     done = 0
@@ -151,7 +156,7 @@ def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
     from ..research.simulation.scanner import draw_scanner
     from ..research.simulation.subject import SimulationSettings
 
-    doses, fixed = tuple(map(float, _doses(args.doses))), _scanner_facts(args)
+    doses, fixed = tuple(map(float, doses_of(args.doses))), _scanner_facts(args)
 
     def draw(seed: int) -> SimulationSettings:
         scanner = None
@@ -162,15 +167,6 @@ def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
         )
 
     return draw
-
-
-def _doses(text: str) -> list[Fraction]:
-    from ..errors import InputError
-
-    try:
-        return [dose(part) for part in text.split(",")]
-    except argparse.ArgumentTypeError as error:
-        raise InputError(f"The dose fractions '{text}' are no list such as 1/4,1/10: {error}.") from error
 
 
 def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""``csrd-denoise simulate --like``: low doses of your own full-dose scans, and what they say of the scanner."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import check_folder, doses_of
+from .interrupts import keeping
+
+
+def add_like(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    group = parser.add_argument_group("low doses of your own full-dose scans (docs/own-scans.md)")
+    group.add_argument(
+        "--like",
+        type=Path,
+        metavar="SCANS.tsv",
+        help="table with the columns subject, full and optionally mr, half_1, half_2; writes --doses of each scan, "
+        "pairs.tsv and scanner.json into --output",
+    )
+    group.add_argument(
+        "--model", default="brain", metavar="NAME|FOLDER", help="tells noise from structure (default: %(default)s)"
+    )
+
+
+def run_like(args: argparse.Namespace) -> int:
+    """Learn, write, and print what was learned and what cannot be known."""
+    from ..errors import InputError
+    from ..model.bundle import load_model
+    from ..research.likeness.scans import FACTS, simulate_like
+    from ..subjects.table import read_table
+
+    if args.anatomy:
+        raise InputError("Give either --anatomy or --like.")
+    doses = doses_of(args.doses)
+    check_folder(args.output)
+    rows = read_table(args.like, needs=("full",)).checked().rows
+    model = None if all(row.halves for row in rows) else load_model(args.model)
+    with keeping(lambda: "Nothing was written."):
+        found = simulate_like(rows, args.output, doses, model, args.seed)
+    noise, scanner = found.noise, found.facts["scanner"]
+    fine = f"{noise.resolution_mm:.1f} mm" if noise.resolution_mm else "not known without an MR"
+    measured = sum(noise.measured)
+    print(f"{len(rows) * len(doses)} low doses and the table of pairs: {found.table}")
+    print(f"Noise: {measured} of {len(noise.measured)} bands measured, variance as activity^{noise.exponent:.2f}")
+    print(f"Resolution: {fine}")
+    facts = ("spacing", "resolution_mm", "counts", "iterations", "subsets", "model_resolution", "post_filter_mm")
+    print("Scanner: " + " ".join(f"--scanner {name}={_plain(scanner[name])}" for name in facts if name != "spacing"))
+    print(f"Not known from full doses alone: {'; '.join(found.facts['not_known'])}.")
+    print(f"Details: {args.output / FACTS}")
+    return 0
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,4 @@
+"""A user's scanner from its full-dose scans alone: its noise, its resolution, low doses made of them, a setting.
+
+Read in this order: :mod:`spectrum`, :mod:`prior`, :mod:`learn`, :mod:`low_dose`, :mod:`setting`, :mod:`experiment`.
+"""

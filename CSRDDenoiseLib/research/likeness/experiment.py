@@ -1,0 +1,202 @@
+"""The experiment: low doses made of full doses alone, against the low doses that the simulator knows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...checks.counts import count_noise, share_of_counts
+from ...configuration import read_yaml, structure
+from ...errors import InputError
+from ...model.bundle import Model, load_model
+from ...scan import Scan
+from ..simulation.anatomy import list_anatomies, load_anatomy
+from ..simulation.families import draw_from_families
+from ..simulation.scanner import Scanner
+from ..simulation.subject import SimulationSettings, Subject, simulate_subject
+from .learn import ScanNoise, combine, learn_scan
+from .low_dose import make_low_dose
+from .prior import Prior, fit_prior, noise_prior, save_prior
+from .spectrum import band_powers
+
+logger = logging.getLogger(__name__)
+
+RESULTS, PRIOR = "results.json", "noise_prior.json"
+
+
+@dataclass(frozen=True)
+class LikeSite:
+    """A scanner, its tracer, and the low dose that is made and known."""
+
+    tracer: str
+    dose: float
+    scanner: Scanner
+
+
+@dataclass(frozen=True)
+class LikeExperiment:
+    """The keys of a configuration file.
+
+    Attributes:
+        anatomy: folder of anatomies.
+        output: folder for the results.
+        sites: name -> site; none of them is of a family for training.
+        model: that tells noise from structure.
+        scans: full doses of each site.
+        prior_scans: simulated scans of the families for training to make a new prior of; 0 takes the package's.
+        prior_spacing: smallest and largest voxel side of those, mm.
+        halves: also learn from two halves of the counts.
+        seed: of the simulation.
+        device: torch device.
+    """
+
+    anatomy: Path
+    output: Path
+    sites: Mapping[str, LikeSite]
+    model: str = "brain"
+    scans: int = 3
+    prior_scans: int = 0
+    prior_spacing: tuple[float, float] = (2.4, 4.0)
+    halves: bool = True
+    seed: int = 0
+    device: str = "cpu"
+
+
+def read_like_experiment(path: Path) -> LikeExperiment:
+    """Read a YAML configuration; paths are relative to its folder.
+
+    Raises:
+        InputError: it cannot be read, or a key or value is wrong.
+    """
+    config = structure(read_yaml(path), LikeExperiment, f"The configuration '{path}'", text=True)
+    return replace(config, anatomy=path.parent / config.anatomy, output=path.parent / config.output)
+
+
+def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
+    """Run what is not done yet; ``results.json`` is written after each site."""
+    config.output.mkdir(parents=True, exist_ok=True)
+    prior = _prior(config) if config.prior_scans else noise_prior()
+    model = load_model(config.model, config.device)
+    path = config.output / RESULTS
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for number, (name, site) in enumerate(config.sites.items()):
+        if name in results:
+            continue
+        logger.info("Site '%s'", name)
+        results[name] = _of_site(config, site, 1000 * (number + 1) + config.seed, model, prior)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    return {name: results[name] for name in config.sites}
+
+
+def _prior(config: LikeExperiment) -> Prior:
+    """The prior of the noise of simulated scans of the families for training; spectra that are there are used again."""
+    path = config.output / "prior-spectra.json"
+    spectra: list[list[float]] = json.loads(path.read_text()) if path.is_file() else []
+    names = list_anatomies(config.anatomy)
+    for number in range(len(spectra), config.prior_scans):
+        rng = np.random.default_rng((config.seed, number, 7))
+        _, scanner = draw_from_families("training", rng)
+        scanner = replace(scanner, spacing=float(rng.uniform(*config.prior_spacing)), fine_truth=False)
+        settings = SimulationSettings(doses=(), scanner=scanner, noise_free=True)
+        anatomy = load_anatomy(config.anatomy, names[int(rng.integers(len(names)))])
+        subject = simulate_subject(anatomy, settings, 50_000 + number)
+        spectra.append(_powers(subject.full_dose, _known(subject) - subject.full_dose, scanner.spacing).tolist())
+        path.write_text(json.dumps(spectra))
+        logger.info("Spectrum %d of %d", number + 1, config.prior_scans)
+    prior = fit_prior([np.array(each) for each in spectra])
+    save_prior(prior, config.output / PRIOR)
+    return prior
+
+
+def _of_site(config: LikeExperiment, site: LikeSite, seed: int, model: Model, prior: Prior) -> dict[str, Any]:
+    """Learn the site's noise from all scans together, and compare made and known low doses scan by scan."""
+    subjects = list(_subjects(config, site, seed))
+    side = site.scanner.spacing
+    images = [(_image(each.full_dose, side), _image(each.t1, side)) for each in subjects]
+    ways: dict[str, list[ScanNoise]] = {"full doses": [learn_scan(*pair, model, prior=prior) for pair in images]}
+    if config.halves:
+        ways["halves"] = [
+            learn_scan(*pair, None, tuple(_image(half, side) for half in _halves(each)))
+            for pair, each in zip(images, subjects)
+        ]
+    found: dict[str, Any] = {"dose": site.dose, "resolution_known_mm": _resolution(subjects[0])}
+    for way, scans in ways.items():
+        found[way] = {**combine(scans).as_dict(), **_compared(subjects, combine(scans), site.dose, side)}
+    return found
+
+
+def _compared(subjects: list[Subject], noise: ScanNoise, dose: float, side: float) -> dict[str, Any]:
+    """Amplitude of the noise that was added over that of the known low doses, by band; the dose it shows.
+
+    The dose is that which the noise of the made low dose shows where the known one is taken for the reference.
+    """
+    made_powers, known_powers, doses = [], [], []
+    for number, subject in enumerate(subjects):
+        full, known = subject.full_dose, subject.low_doses[dose]
+        made = make_low_dose(full, noise, dose, number)
+        made_powers.append(_powers(full, made - full, side))
+        known_powers.append(_powers(full, known - full, side))
+        doses.append(_share(made, known, side))
+    ratio = np.sqrt(np.mean(made_powers, axis=0) / np.mean(known_powers, axis=0))
+    return {
+        "amplitude_ratio": [round(float(each), 3) for each in ratio],
+        "worst_percent": round(100 * float(np.abs(ratio - 1).max()), 1),
+        "dose_over_known": [round(each, 3) for each in doses if each is not None],
+    }
+
+
+def _subjects(config: LikeExperiment, site: LikeSite, seed: int) -> Iterator[Subject]:
+    names = list_anatomies(config.anatomy)
+    if len(names) < config.scans:
+        raise InputError(f"The experiment needs {config.scans} anatomies; '{config.anatomy}' has {len(names)}.")
+    order = np.random.default_rng(seed).permutation(len(names))
+    for number in range(config.scans):
+        settings = SimulationSettings(
+            doses=(site.dose, 0.5), tracer=site.tracer, scanner=site.scanner, noise_free=True, varied=True
+        )
+        yield simulate_subject(load_anatomy(config.anatomy, names[order[number]]), settings, seed + number)
+
+
+def _halves(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of the counts: one that was reconstructed, and what the full dose has beside it."""
+    half = subject.low_doses[0.5]
+    return half, 2 * subject.full_dose - half
+
+
+def _known(subject: Subject) -> np.ndarray:
+    assert subject.noise_free is not None
+    return subject.noise_free
+
+
+def _powers(pet: np.ndarray, noise: np.ndarray, side: float) -> np.ndarray:
+    return band_powers(Scan.of_array(pet, (side,) * 3), noise)
+
+
+def _share(made: np.ndarray, known: np.ndarray, side: float) -> Optional[float]:
+    one, other = (count_noise(Scan.of_array(pet, (side,) * 3), side) for pet in (made, known))
+    return None if one is None or other is None else share_of_counts(one, other)
+
+
+def _resolution(subject: Subject) -> float:
+    """FWHM in mm of the Gaussian that brings the activity nearest to its noise-free image."""
+    from ...scan import smooth
+
+    spacing = (subject.spacing,) * 3
+    widths = np.arange(2.0, 14.0, 0.5)
+    clean = _known(subject)
+    errors = [float(np.mean((smooth(subject.activity, spacing, width) - clean) ** 2)) for width in widths]
+    return float(widths[int(np.argmin(errors))])
+
+
+def _image(array: np.ndarray, side: float) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.asarray(array, np.float32))
+    image.SetSpacing((side,) * 3)
+    return image

@@ -1,0 +1,141 @@
+"""From a table of full-dose scans to low doses beside them, a table of pairs, and what was learned of the scanner."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+import SimpleITK as sitk
+
+from ...errors import InputError
+from ...io.read import read
+from ...io.volume import ReadVolume
+from ...io.write import all_or_nothing, write_image
+from ...model.bundle import Model
+from ...prepare.align import ORIENTATION
+from ...request import check_pet
+from ...subjects.pair import on_grid
+from ...subjects.table import Row, Table, write_table
+from ..simulation.subject import dose_name
+from .learn import ScanNoise, combine, learn_scan
+from .low_dose import make_low_dose
+from .setting import find_setting
+
+logger = logging.getLogger(__name__)
+
+TABLE, FACTS = "pairs.tsv", "scanner.json"
+UNKNOWN = (
+    "the noise in coarse bands, where structure hides it: without halves it follows from what simulated scanners have",
+    "how noise differs from place to place beyond its dependence on activity (attenuation, edges of the field)",
+    "the bias of a reconstruction at few counts, above all in cold regions, and noise that is not normal there",
+    "counts lost to dead time, scatter and randoms that do not go with the dose",
+    "resolution where there is no MR, and whether it differs from place to place",
+)
+"""What full-dose scans do not say of low doses."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What was learned and written.
+
+    Attributes:
+        noise: of the scanner, all scans together.
+        facts: content of ``scanner.json``.
+        table: of the pairs that were written.
+    """
+
+    noise: ScanNoise
+    facts: dict[str, Any]
+    table: Path
+
+
+def simulate_like(
+    rows: Sequence[Row], output: Path, doses: Sequence[Fraction], model: Optional[Model], seed: int = 0
+) -> Likeness:
+    """Learn from full doses and write a low dose of each at every dose, all files or none of them.
+
+    Args:
+        rows: each with a full dose; MR and halves where there are some.
+        output: folder for the low doses, ``pairs.tsv`` and ``scanner.json``.
+        doses: fractions to make.
+        model: that tells noise from structure, for scans without halves.
+        seed: of the noise.
+
+    Raises:
+        InputError: a scan cannot be read or learned from; or the voxels differ.
+    """
+    learned = []
+    for number, row in enumerate(rows):
+        try:
+            learned.append(_learn(row, model))
+        except InputError as error:
+            raise InputError(f"{row.name}: {error}") from error
+        logger.info("%s: learned (%d of %d)", row.name, number + 1, len(rows))
+    noise = combine(learned)
+    scanner, distance = find_setting(noise, seed)
+    facts = {
+        "scans": len(rows),
+        "noise": noise.as_dict(),
+        "scanner": {**asdict(scanner), "counts": float(f"{scanner.counts:.4g}")},
+        "spectrum_deviation_percent": round(100 * distance, 1),
+        "not_known": list(UNKNOWN),
+    }
+    return Likeness(noise, facts, _write(rows, output, doses, noise, facts, seed))
+
+
+def _learn(row: Row, model: Optional[Model]) -> ScanNoise:
+    pet = sitk.DICOMOrient(_full(row).image, ORIENTATION)
+    mr = None if row.mr is None else read(row.mr, "MR").image
+    halves = [on_grid(read(path, "PET").image, pet) for path in row.halves]
+    return learn_scan(pet, mr, model, halves)
+
+
+def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: int) -> sitk.Image:
+    """A low dose on the grid of the full dose; the noise was learned along the axes of the head."""
+    oriented = sitk.DICOMOrient(full, ORIENTATION)
+    image = sitk.GetImageFromArray(make_low_dose(sitk.GetArrayFromImage(oriented), noise, dose, seed))
+    image.CopyInformation(oriented)
+    back = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(full.GetDirection())
+    image = sitk.DICOMOrient(image, back)
+    image.CopyInformation(full)
+    return image
+
+
+def _full(row: Row) -> ReadVolume:
+    if row.full is None:
+        raise InputError(f"The row {row.name} has no full dose.")
+    volume = read(row.full, "PET")
+    check_pet(volume.image, False)
+    return volume
+
+
+def _write(
+    rows: Sequence[Row],
+    output: Path,
+    doses: Sequence[Fraction],
+    noise: ScanNoise,
+    facts: dict[str, Any],
+    seed: int,
+) -> Path:
+    output.mkdir(parents=True, exist_ok=True)
+    planned = {
+        output / f"scan-{number:02d}_low_dose_{dose_name(float(dose))}.nii.gz": (number, row, dose)
+        for number, row in enumerate(rows, 1)
+        for dose in doses
+    }
+    made = [
+        Row(row.subject, path, row.full, row.mr, dose, session=row.session) for path, (_, row, dose) in planned.items()
+    ]
+    table = output / TABLE
+    with all_or_nothing([*planned, table, output / FACTS]) as temporary:
+        for path, (number, row, dose) in planned.items():
+            full = _full(row)
+            write_image(_low_dose(full.image, noise, float(dose), seed + number), temporary[path], full)
+            logger.info("Low dose %s of %s", dose, row.name)
+        write_table(Table(table, tuple(made)), temporary[table])
+        temporary[output / FACTS].write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return table

@@ -1,0 +1,162 @@
+"""Low doses made of full doses: noise of the right spectrum and amount, and a setting of the simulator like it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pair_folder import NOISE, write, write_rows, write_subject
+from scipy import ndimage
+from study_folder import SCALE, SPACING
+
+from CSRDDenoiseLib.checks.counts import count_noise, share_of_counts
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.research.likeness import learn
+from CSRDDenoiseLib.research.likeness.learn import ScanNoise, combine, learn_scan
+from CSRDDenoiseLib.research.likeness.low_dose import make_low_dose
+from CSRDDenoiseLib.research.likeness.prior import fit_prior
+from CSRDDenoiseLib.research.likeness.setting import find_setting
+from CSRDDenoiseLib.research.likeness.spectrum import EDGES, band_powers
+from CSRDDenoiseLib.scan import Scan
+from CSRDDenoiseLib.subjects.table import read_table
+
+CUBE = (SPACING,) * 3
+
+
+def scan_of(values: np.ndarray) -> Scan:
+    return Scan.of_array(values, CUBE)
+
+
+def noise_of(clean: np.ndarray, rng: np.random.Generator, blur: float) -> np.ndarray:
+    """Noise of a full dose: variance as the activity, a spectrum of its own."""
+    white = ndimage.gaussian_filter(rng.standard_normal(clean.shape), blur)
+    return NOISE * SCALE * np.sqrt(clean / SCALE) * white / white.std()
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory) -> np.ndarray:
+    folder = write_subject(tmp_path_factory.mktemp("subject"), "A")
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "noise_free.nii.gz"))).astype(float)
+
+
+def image_of(values: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.asarray(values, np.float32))
+    image.SetSpacing(CUBE)
+    return image
+
+
+@pytest.mark.parametrize(("blur", "fraction"), [(0.0, 0.25), (0.8, 0.1)])
+def test_made_low_doses_have_the_noise_of_known_ones(truth, blur, fraction):
+    rng = np.random.default_rng(1)
+    parts = [noise_of(truth, rng, blur) for _ in range(3)]
+    full = truth + (parts[0] + parts[1]) / 2**0.5
+    halves = tuple(image_of(truth + 2**0.5 * part) for part in parts[:2])
+    noise = learn_scan(image_of(full), None, None, halves)
+    known = full + (1 / fraction - 1) ** 0.5 * parts[2]
+    made = make_low_dose(full, noise, fraction, seed=3)
+    ratio = np.sqrt(band_powers(scan_of(full), made - full) / band_powers(scan_of(full), known - full))
+    assert np.abs(ratio - 1).max() < 0.15
+    ours, theirs = (count_noise(scan_of(low), SPACING) for low in (made, known))
+    assert 1 / 1.25 < share_of_counts(ours, theirs) < 1.25, "the dose that the noise shows"
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_how_noise_goes_with_activity_is_found(exponent):
+    axes = np.stack(np.meshgrid(*[np.arange(36) - 17.5] * 3, indexing="ij"))
+    activity = np.where(np.linalg.norm(axes, axis=0) < 16, 1 + 0.7 * axes[2] / 16, 0.0)
+    noise = 0.05 * activity ** (exponent / 2) * np.random.default_rng(0).standard_normal(activity.shape)
+    found = learn.activity_exponent(scan_of(activity + noise), noise, noise)
+    assert found == pytest.approx(exponent, abs=0.3)
+
+
+def test_noise_is_told_from_structure_by_a_conditional_mean(truth, monkeypatch):
+    rng = np.random.default_rng(2)
+    own = noise_of(truth, rng, 0.0)
+    full = truth + own
+    monkeypatch.setattr(learn, "_estimate", lambda pet, mr, model: truth)
+    own_powers = band_powers(scan_of(full), own)
+    spectra = [np.exp(rng.normal(0, 0.3, 1) + rng.normal(0, 0.05, 8)) * own_powers for _ in range(30)]
+    noise = learn_scan(image_of(full), None, object(), prior=fit_prior(spectra))
+    np.testing.assert_allclose(noise.powers, own_powers, rtol=0.15)
+
+
+def test_bands_that_structure_hides_follow_from_those_that_were_measured():
+    rng = np.random.default_rng(0)
+    slope, level = rng.normal(0, 1, (2, 400, 1))
+    spectra = np.exp(level + slope * np.linspace(0, 1, 8))
+    prior = fit_prior(list(spectra))
+    wanted = 0.7 - 0.4 * np.linspace(0, 1, 8)
+    errors = np.array([np.inf] * 5 + [0.01] * 3)
+    logs = np.where(np.isfinite(errors), wanted, 99.0)
+    np.testing.assert_allclose(prior.complete(logs, errors), wanted, atol=0.1)
+
+
+def test_the_prior_of_the_package_is_of_simulated_scans():
+    from CSRDDenoiseLib.research.likeness.prior import noise_prior
+
+    prior = noise_prior()
+    assert prior.scans >= 20 and prior.mean.shape == (len(EDGES) - 1,)
+    assert (np.linalg.eigvalsh(prior.covariance) > 0).all()
+
+
+def test_a_low_dose_is_not_negative_where_the_full_dose_is_not(truth):
+    noise = _noise(np.full(8, 0.5))
+    assert truth.min() >= 0 and make_low_dose(truth, noise, 0.05, 0).min() >= 0
+    shifted = truth - 1.0
+    assert make_low_dose(shifted, noise, 0.05, 0).min() < -1
+    np.testing.assert_array_equal(make_low_dose(truth, noise, 0.05, 0), make_low_dose(truth, noise, 0.05, 0))
+
+
+def test_the_setting_has_the_noise_that_was_learned():
+    setting, distance = find_setting(_noise(np.geomspace(0.2, 0.002, 8)))
+    more, _ = find_setting(_noise(np.geomspace(0.2, 0.002, 8) / 4))
+    assert distance < 0.5 and setting.post_filter_mm > 0
+    assert more.counts == pytest.approx(4 * setting.counts, rel=0.01)
+    assert find_setting(_noise(np.full(8, 0.05)))[0].post_filter_mm < setting.post_filter_mm
+
+
+def test_scans_of_two_protocols_are_not_mixed():
+    one, other = (_noise(np.ones(8), voxel) for voxel in (2.0, 3.0))
+    with pytest.raises(InputError, match="different voxels"):
+        combine([one, other])
+
+
+@pytest.fixture
+def scans(tmp_path, truth) -> Path:
+    rng, rows = np.random.default_rng(5), []
+    for name in ("A", "B"):
+        folder = write_subject(tmp_path, name)
+        like = sitk.ReadImage(str(folder / "full_dose.nii.gz"))
+        parts = [noise_of(truth, rng, 0.5) for _ in range(2)]
+        for number, part in enumerate(parts, 1):
+            write(folder / f"half_{number}.nii.gz", truth + 2**0.5 * part, like)
+        write(folder / "full.nii.gz", truth + sum(parts) / 2**0.5, like)
+        rows.append({"subject": name, **{key: f"{name}/{key}.nii.gz" for key in ("full", "half_1", "half_2")}})
+    return write_rows(tmp_path / "scans.tsv", rows)
+
+
+@pytest.mark.slow
+def test_the_command_writes_pairs_that_can_be_adapted_to(scans, tmp_path, capsys):
+    output = tmp_path / "low"
+    assert main(["simulate", "--like", str(scans), "--doses", "1/4,1/8", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert "8 of 8 bands" in printed and "Not known" in printed
+    table = read_table(output / "pairs.tsv").checked()
+    assert len(table.rows) == 4 and {str(row.dose) for row in table.rows} == {"1/4", "1/8"}
+    facts = json.loads((output / "scanner.json").read_text())
+    assert facts["noise"]["from_halves"] and facts["scanner"]["counts"] > 0 and len(facts["not_known"]) > 2
+    low, full = (sitk.ReadImage(str(path)) for path in (table.rows[0].low, table.rows[0].full))
+    assert low.GetSize() == full.GetSize() and low.GetDirection() == full.GetDirection()
+
+
+def test_simulating_needs_heads_or_scans(tmp_path, capsys):
+    assert main(["simulate", "--output", str(tmp_path / "out")]) == 2
+    assert "--like" in capsys.readouterr().err
+
+
+def _noise(powers: np.ndarray, voxel: float = SPACING) -> ScanNoise:
+    return ScanNoise(powers, (True,) * 8, 1.0, None, (voxel,) * 3, 1500.0, True)
