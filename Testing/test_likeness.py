@@ -160,3 +160,12 @@ def test_simulating_needs_heads_or_scans(tmp_path, capsys):
 
 def _noise(powers: np.ndarray, voxel: float = SPACING) -> ScanNoise:
     return ScanNoise(powers, (True,) * 8, 1.0, None, (voxel,) * 3, 1500.0, True)
+
+
+def test_a_slab_is_the_middle_of_the_brain(anatomy_folder):
+    from CSRDDenoiseLib.research.simulation.anatomy import BRAIN, list_anatomies, load_anatomy, slab_of
+
+    whole = load_anatomy(anatomy_folder, list_anatomies(anatomy_folder)[0])
+    slab = slab_of(whole, 40.0)
+    assert slab.labels.shape == (8, *whole.labels.shape[1:]) and slab_of(whole, 0.0) is whole
+    assert all(np.isin(plane, BRAIN).any() for plane in slab.tissue)

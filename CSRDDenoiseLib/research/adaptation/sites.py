@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...subjects.table import Row, Table, read_table, write_table
-from ..simulation.anatomy import list_anatomies, load_anatomy
+from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, dose_name, save_subject, simulate_subject
 from ..training.measured import MeasuredPool
@@ -44,11 +44,13 @@ class Site:
         tracer: of every subject.
         dose: of its low doses.
         scanner: of every subject.
+        slab_mm: height of the part of each head that is simulated; 0 for all of it.
     """
 
     tracer: str
     dose: float
     scanner: Scanner = field(default_factory=Scanner)
+    slab_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _simulated(site: Site, anatomy: Path, name: str, seed: int) -> Subject:
     settings = SimulationSettings(
         doses=(site.dose,), tracer=site.tracer, scanner=site.scanner, noise_free=True, varied=True
     )
-    return simulate_subject(load_anatomy(anatomy, name), settings, seed)
+    return simulate_subject(slab_of(load_anatomy(anatomy, name), site.slab_mm), settings, seed)
 
 
 def _made(site: Site, folder: Path, group: str, number: int) -> Any:
@@ -130,7 +132,7 @@ def _row(site: Site, subject: Path, number: int) -> Row:
 
 def told(site: Site) -> dict[str, Any]:
     """A site as plain JSON types."""
-    return {"tracer": site.tracer, "dose": site.dose, "scanner": asdict(site.scanner)}
+    return {"tracer": site.tracer, "dose": site.dose, "scanner": asdict(site.scanner), "slab_mm": site.slab_mm}
 
 
 def mean_by(rows: Sequence[Mapping[str, float]], name: str) -> Optional[float]:

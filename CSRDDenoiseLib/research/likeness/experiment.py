@@ -16,7 +16,7 @@ from ...configuration import read_yaml, structure
 from ...errors import InputError
 from ...model.bundle import Model, load_model
 from ...scan import Scan
-from ..simulation.anatomy import list_anatomies, load_anatomy
+from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
 from ..simulation.families import draw_from_families
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
@@ -51,6 +51,7 @@ class LikeExperiment:
         scans: full doses of each site.
         prior_scans: simulated scans of the families for training to make a new prior of; 0 takes the package's.
         prior_spacing: smallest and largest voxel side of those, mm.
+        slab_mm: height of the part of each head that is simulated; 0 for all of it.
         halves: also learn from two halves of the counts.
         seed: of the simulation.
         device: torch device.
@@ -63,6 +64,7 @@ class LikeExperiment:
     scans: int = 3
     prior_scans: int = 0
     prior_spacing: tuple[float, float] = (2.4, 4.0)
+    slab_mm: float = 0.0
     halves: bool = True
     seed: int = 0
     device: str = "cpu"
@@ -106,7 +108,7 @@ def _prior(config: LikeExperiment) -> Prior:
         _, scanner = draw_from_families("training", rng)
         scanner = replace(scanner, spacing=float(rng.uniform(*config.prior_spacing)), fine_truth=False)
         settings = SimulationSettings(doses=(), scanner=scanner, noise_free=True)
-        anatomy = load_anatomy(config.anatomy, names[int(rng.integers(len(names)))])
+        anatomy = slab_of(load_anatomy(config.anatomy, names[int(rng.integers(len(names)))]), config.slab_mm)
         subject = simulate_subject(anatomy, settings, 50_000 + number)
         spectra.append(_powers(subject.full_dose, _known(subject) - subject.full_dose, scanner.spacing).tolist())
         path.write_text(json.dumps(spectra))
@@ -124,8 +126,8 @@ def _of_site(config: LikeExperiment, site: LikeSite, seed: int, model: Model, pr
     ways: dict[str, list[ScanNoise]] = {"full doses": [learn_scan(*pair, model, prior=prior) for pair in images]}
     if config.halves:
         ways["halves"] = [
-            learn_scan(*pair, None, tuple(_image(half, side) for half in _halves(each)))
-            for pair, each in zip(images, subjects)
+            learn_scan(pet, None, None, tuple(_image(half, side) for half in _halves(each)))
+            for (pet, _), each in zip(images, subjects)
         ]
     found: dict[str, Any] = {"dose": site.dose, "resolution_known_mm": _resolution(subjects[0])}
     for way, scans in ways.items():
@@ -162,7 +164,8 @@ def _subjects(config: LikeExperiment, site: LikeSite, seed: int) -> Iterator[Sub
         settings = SimulationSettings(
             doses=(site.dose, 0.5), tracer=site.tracer, scanner=site.scanner, noise_free=True, varied=True
         )
-        yield simulate_subject(load_anatomy(config.anatomy, names[order[number]]), settings, seed + number)
+        anatomy = slab_of(load_anatomy(config.anatomy, names[order[number]]), config.slab_mm)
+        yield simulate_subject(anatomy, settings, seed + number)
 
 
 def _halves(subject: Subject) -> tuple[np.ndarray, np.ndarray]:

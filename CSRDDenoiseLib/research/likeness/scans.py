@@ -11,13 +11,13 @@ from typing import Any, Optional, Sequence
 
 import SimpleITK as sitk
 
+from ...checks.volumes import check_pet
 from ...errors import InputError
 from ...io.read import read
 from ...io.volume import ReadVolume
 from ...io.write import all_or_nothing, write_image
 from ...model.bundle import Model
 from ...prepare.align import ORIENTATION
-from ...request import check_pet
 from ...subjects.pair import on_grid
 from ...subjects.table import Row, Table, write_table
 from ..simulation.subject import dose_name

@@ -65,6 +65,17 @@ def load_anatomy(folder: Path, name: str) -> Anatomy:
     return Anatomy(name, labels, _tissue_of_freesurfer(labels), spacing)
 
 
+def slab_of(anatomy: Anatomy, height_mm: float) -> Anatomy:
+    """The part of a head around the middle of its brain, so high, for experiments that must be small; 0 for all."""
+    if not height_mm:
+        return anatomy
+    planes = ndimage.find_objects(np.isin(anatomy.tissue, BRAIN).astype(np.uint8))[0][0]
+    middle, half = (planes.start + planes.stop) // 2, max(round(height_mm / anatomy.spacing / 2), 1)
+    part = slice(max(middle - half, 0), middle + half)
+    t1 = None if anatomy.t1 is None else anatomy.t1[part]
+    return replace(anatomy, labels=anatomy.labels[part], tissue=anatomy.tissue[part], t1=t1)
+
+
 def deform(
     anatomy: Anatomy, spacing: float, rng: np.random.Generator, strength: float = 1.0, below_mm: float = 25.0
 ) -> Anatomy:
