@@ -99,7 +99,7 @@ def test_the_prior_of_the_package_is_of_simulated_scans():
     from CSRDDenoiseLib.research.likeness.prior import noise_prior
 
     prior = noise_prior()
-    assert prior.scans >= 20 and prior.mean.shape == (len(EDGES) - 1,)
+    assert prior.scans >= 24 and prior.mean.shape == (len(EDGES) - 1,)
     assert (np.linalg.eigvalsh(prior.covariance) > 0).all()
 
 
