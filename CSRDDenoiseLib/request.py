@@ -20,7 +20,7 @@ from .limits import OneOf, check_limits
 from .settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, DenoiseSettings
 
 if TYPE_CHECKING:
-    from .model.bundle import ModelMetadata
+    from .model.metadata import ModelMetadata
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .scan import Scan, robust_std, smooth
 from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
-    from .model.bundle import ModelMetadata
+    from .model.metadata import ModelMetadata
 
 BROKEN_RESIDUAL = 20.0
 SMALLEST_ZEROS_ML = 1.0

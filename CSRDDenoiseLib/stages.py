@@ -29,7 +29,7 @@ from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
     from .findings import Finding
-    from .model.bundle import ModelMetadata
+    from .model.metadata import ModelMetadata
 
 ModelChoice = Union[str, Path, Model]
 Images = Mapping[str, Optional[sitk.Image]]

@@ -16,7 +16,8 @@ from tiny_model import TINY, save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.model.bundle import CHANNELS, load_model, read_metadata
+from CSRDDenoiseLib.model.bundle import load_model, read_metadata
+from CSRDDenoiseLib.model.metadata import CHANNELS, DeviationMetadata
 from CSRDDenoiseLib.research.adaptation import adapt as adaptation
 from CSRDDenoiseLib.research.adaptation.adapt import Job, adapt
 from CSRDDenoiseLib.research.adaptation.calibration import Voxels, fit_table
@@ -51,7 +52,10 @@ def scans(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def start(tmp_path) -> Path:
-    return save_tiny_model(tmp_path / "start", **BANDED)
+    deviation = DeviationMetadata(
+        {**TINY, "in_channels": 13}, (0.0, 1.0), sigma_data=0.5, sigma_min=0.05, sigma_max=5.0
+    )
+    return save_tiny_model(tmp_path / "start", **BANDED, deviation=deviation)
 
 
 @pytest.fixture(autouse=True)
@@ -118,13 +122,13 @@ def test_uncertainty_is_fitted_to_estimates_of_squared_errors_that_may_be_negati
 # -- the model that comes out
 
 
-def test_a_single_network_becomes_a_pair_whose_draws_are_the_start(start):
+def test_the_mean_is_replaced_and_the_network_of_the_draws_stays(start):
     model = load_model(start)
     mean = {name: value + 1 for name, value in model.denoiser.model.state_dict().items()}
-    network, metadata = with_mean(model, mean)
-    assert metadata.architecture["type"] == "PairedUNet3d"
-    torch.testing.assert_close(network.draws.state_dict(), model.denoiser.model.state_dict())
-    torch.testing.assert_close(network.mean.state_dict(), mean)
+    changed = with_mean(model, mean)
+    assert changed.deviation is model.deviation and changed.metadata.draws
+    torch.testing.assert_close(changed.denoiser.model.state_dict(), mean, rtol=1e-3, atol=1e-3)
+    assert not with_mean(replace(model, deviation=None), mean).metadata.draws
     half = average_of([mean, model.denoiser.model.state_dict()])
     torch.testing.assert_close(half["exit.bias"], mean["exit.bias"] - 0.5)
 
@@ -145,9 +149,8 @@ def test_adapting_a_poor_start_helps_and_writes_a_whole_model_without_names(scan
     assert len(metadata.training["adapted"]["data_sha256"]) == 4 + 4 + 1, "all have one MR"
     assert not job.work.exists()
     adapted = load_model(job.output)
-    torch.testing.assert_close(
-        adapted.denoiser.model.draws.state_dict(), load_model(start).denoiser.model.state_dict(), rtol=1e-3, atol=1e-3
-    )
+    draws = [each.deviation.model.state_dict() for each in (adapted, load_model(start))]
+    torch.testing.assert_close(*draws, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from CSRDDenoiseLib.model.bundle import CHANNELS
+from CSRDDenoiseLib.model.metadata import CHANNELS
 from CSRDDenoiseLib.prepare.bands import NoiseBands, noise_bands
 from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.scan import Scan, noise_level

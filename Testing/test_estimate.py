@@ -15,7 +15,7 @@ from CSRDDenoiseLib.infer.cost import LOADED_BYTES, DeviceSpeed, seconds_and_byt
 from CSRDDenoiseLib.model.bundle import build_network, save_model
 from CSRDDenoiseLib.settings import settings_from_preset
 
-SPEED = DeviceSpeed(2.0, 1e6, 1e-6, 100.0, 50.0, 110.0, 1e8, 5e8)
+SPEED = DeviceSpeed(2.0, 1e6, 1e6, 1e-6, 100.0, 50.0, 110.0, 1e8, 5e8)
 MEASURE = """
 import json
 import numpy as np

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.model.bundle import CHANNELS, build_network, load_model
+from CSRDDenoiseLib.model.bundle import build_network, load_model
 from CSRDDenoiseLib.model.edm import Preconditioned
+from CSRDDenoiseLib.model.metadata import CHANNELS
 from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import load_config

@@ -11,7 +11,9 @@ import torch
 from scipy import ndimage
 
 from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.model.deviation import deviation_unit
 from CSRDDenoiseLib.prepare.bands import noise_bands
+from CSRDDenoiseLib.research.training.deviation import DeviationSource, fit_unit, posterior_mean_of
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss
@@ -34,19 +36,62 @@ def test_a_run_for_the_draws_is_exported_with_the_model_of_the_mean(banded, tmp_
     first = replace(banded, doses=(1 / 4, 1 / 8), steps=1, output=tmp_path / "mean", data=tmp_path / "data")
     TrainingRun(first).run()
     export_model(first, tmp_path / "mean-model")
-    second = replace(first, output=tmp_path / "draws", mean_model=str(tmp_path / "mean-model"), prior_share=0.0)
-    second = replace(second, sigma_data=load_model(tmp_path / "mean-model").metadata.sigma_data)
+    architecture = {**first.architecture, "in_channels": 13}
+    second = replace(first, output=tmp_path / "draws", mean_model=str(tmp_path / "mean-model"), steps=3)
+    second = replace(second, architecture=architecture, prior_share=0.0, repeats=2, sigma_range=(0.1, 10.0))
     run = TrainingRun(second)
     run.run()
     last = json.loads((second.output / "log.jsonl").read_text().splitlines()[-1])
-    assert set(last["draws"]) == {"0.1", "0.3", "1", "3"}
-    batches = [run.source.batch(step, 1) for step in range(40)]
-    assert max(float(batch.sigma.max()) for batch in batches) <= 5.001 * run.state.sigma_data
-    metadata = export_model(second, tmp_path / "pair")
-    pair, mean = load_model(tmp_path / "pair"), load_model(tmp_path / "mean-model")
-    assert metadata.architecture["type"] == "PairedUNet3d" and metadata.mean_from == "zero"
-    for one, other in zip(pair.denoiser.model.mean.parameters(), mean.denoiser.model.parameters()):
+    assert {"spread", "follows", "outside"} <= set(last)
+    metadata = export_model(second, tmp_path / "both")
+    both, mean = load_model(tmp_path / "both"), load_model(tmp_path / "mean-model")
+    assert metadata.deviation.sigma_data == run.state.sigma_data and metadata.mean_from == "zero"
+    assert metadata.deviation.sigma_max == pytest.approx(10 * run.state.sigma_data)
+    for one, other in zip(both.denoiser.parameters(), mean.denoiser.parameters()):
         torch.testing.assert_close(one, other)
+    assert both.deviation.model.in_channels == 13
+
+
+@pytest.mark.slow
+def test_the_deviation_is_what_the_posterior_mean_leaves_and_patches_are_seen_with_other_noise(banded, tmp_path):
+    first = replace(banded, doses=(1 / 4, 1 / 8), steps=1, output=tmp_path / "mean", data=tmp_path / "data")
+    run = TrainingRun(first)
+    run.run()
+    export_model(first, tmp_path / "mean-model")
+    mean, config = load_model(tmp_path / "mean-model"), replace(first, prior_share=0.0, outside_weight=0.1)
+    source = PatchSource(run.pool, config, 0.9, 9.0)
+    weights = (0.2, 0.5, 0.1)
+    batches = [DeviationSource(source, mean, weights, repeats=2).batch(step, 1) for step in range(3)]
+    plain, given = source.batch(0, 1), batches[0].condition[:, -1:]
+    torch.testing.assert_close(batches[0].condition[:, :-1], plain.condition)
+    unit = deviation_unit(plain.condition, given, weights)
+    torch.testing.assert_close(unit * batches[0].residual + given, plain.residual)
+    torch.testing.assert_close(given, posterior_mean_of(mean, plain.condition))
+    zero, tenth = (PatchSource(run.pool, replace(config, lesions=0, outside_weight=w), 0.9, 9.0) for w in (0.0, 0.1))
+    pairs = [(zero.batch(step, 1).weight, tenth.batch(step, 1).weight) for step in range(8)]
+    patches = [(plain, more) for both in pairs for plain, more in zip(*both) if bool((plain == 0).any())]
+    assert patches
+    for plain_weight, more in patches:
+        assert float(more[plain_weight == 0].max()) == pytest.approx(0.1 * float(more.max()), rel=1e-5)
+    assert torch.equal(batches[1].residual, batches[0].residual) and not torch.equal(
+        batches[2].residual, plain.residual
+    )
+    assert not torch.equal(batches[1].noise, batches[0].noise)
+
+
+@pytest.mark.slow
+def test_the_unit_of_the_deviation_is_that_of_the_first_patches(banded, tmp_path):
+    first = replace(banded, doses=(1 / 4, 1 / 8), steps=1, output=tmp_path / "mean", data=tmp_path / "data")
+    run = TrainingRun(first)
+    run.run()
+    export_model(first, tmp_path / "mean-model")
+    mean = load_model(tmp_path / "mean-model")
+    source = PatchSource(run.pool, replace(first, lesions=0), 1.0, 9.0)
+    unit = fit_unit(source, mean, 1)
+    assert len(unit) == 2 + 3
+    batches = [DeviationSource(source, mean, unit).batch(step, 1) for step in range(100, 110)]
+    inside = torch.cat([batch.residual[batch.weight > 0] for batch in batches])
+    assert 0.4 < float(inside.square().mean().sqrt()) < 2.5
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from CSRDDenoiseLib.model.bundle import Model, ModelMetadata, build_network, save_model
+from CSRDDenoiseLib.model.bundle import Model, build_network, save_model
 from CSRDDenoiseLib.model.edm import Preconditioned
+from CSRDDenoiseLib.model.metadata import ModelMetadata
 
 TINY = {"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16}
 
@@ -41,7 +42,8 @@ def tiny_network(seed: int = 0, architecture: dict[str, Any] = TINY) -> nn.Modul
 def save_tiny_model(folder: Path, **changes: Any) -> Path:
     """Write a tiny model folder and return it."""
     metadata = tiny_metadata(**changes)
-    save_model(folder, tiny_network(architecture=metadata.architecture), metadata)
+    of_draws = metadata.deviation and tiny_network(2, metadata.deviation.architecture)
+    save_model(folder, tiny_network(architecture=metadata.architecture), metadata, of_draws)
     return folder
 
 

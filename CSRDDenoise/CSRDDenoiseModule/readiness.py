@@ -22,7 +22,8 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.infer.cost import DeviceSpeed, seconds_and_bytes, speed_from
 from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels
-from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, ModelMetadata, find_model, list_models, read_metadata
+from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, find_model, list_models, read_metadata
+from CSRDDenoiseLib.model.metadata import ModelMetadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 from .parameters import CSRDDenoiseParameterNode, settings_of

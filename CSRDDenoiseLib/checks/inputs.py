@@ -27,7 +27,7 @@ from .unit import check_unit
 from .voxels import check_voxels
 
 if TYPE_CHECKING:
-    from ..model.bundle import ModelMetadata
+    from ..model.metadata import ModelMetadata
 
 
 @dataclass(frozen=True)

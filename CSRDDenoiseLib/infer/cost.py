@@ -23,7 +23,8 @@ class DeviceSpeed:
 
     Attributes:
         voxel_spacing_mm: edge of the model's voxels.
-        voxels_per_second: speed of one evaluation of the network.
+        voxels_per_second: speed of one evaluation of the network, for the posterior mean.
+        draw_voxels_per_second: speed of one evaluation for a draw, which may be another network's.
         seconds_per_field_voxel: of the stages before and after sampling, per voxel of the field of view.
         bytes_per_voxel: memory of one evaluation.
         bytes_per_state_voxel: memory of everything else that sampling holds.
@@ -34,6 +35,7 @@ class DeviceSpeed:
 
     voxel_spacing_mm: float
     voxels_per_second: float
+    draw_voxels_per_second: float
     seconds_per_field_voxel: float
     bytes_per_voxel: float
     bytes_per_state_voxel: float
@@ -62,7 +64,8 @@ def seconds_and_bytes(
     patch = min(math.prod(settings.patch_sides) if settings.patch_sides else head_voxels, most, head_voxels)
     # patches overlap along each axis; a volume that fits is evaluated once
     repeated = 1.0 if patch >= head_voxels else (1.0 - settings.overlap) ** -3
-    sampling = head_voxels * repeated * settings.evaluations / speed.voxels_per_second
+    seconds_per_voxel = 1 / speed.voxels_per_second + (settings.evaluations - 1) / speed.draw_voxels_per_second
+    sampling = head_voxels * repeated * seconds_per_voxel
     seconds = sampling + speed.seconds_per_field_voxel * field_voxels
     sampling_bytes = speed.bytes_per_state_voxel * head_voxels + speed.bytes_per_voxel * patch
     normalising_bytes = speed.bytes_per_field_voxel * field_voxels

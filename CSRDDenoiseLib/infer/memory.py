@@ -87,11 +87,16 @@ def resident_bytes() -> int:
     return psutil.Process().memory_info().rss
 
 
+def measure_draw_speed(model: Model, side: int) -> float:
+    """As :func:`measure_speed`, of an evaluation for a draw."""
+    return measure_speed(model if model.deviation is None else model.of_deviation(), side)
+
+
 def measure_speed(model: Model, side: int) -> float:
     """Time one evaluation on a cube (after a first that warms up); return voxels per second."""
     device = next(model.denoiser.parameters()).device
     side = max(side // model.denoiser.model.multiple, 1) * model.denoiser.model.multiple
-    channels = (1, len(model.metadata.channels))
+    channels = (1, model.denoiser.model.in_channels - 1)
     noisy, condition = (torch.zeros(1, count, side, side, side, device=device) for count in channels)
     sigma = torch.full((1,), model.metadata.sigma_data, device=device)
     for _ in range(2):

@@ -18,8 +18,10 @@ from torch import Tensor
 from ..devices import choose_device, lacks_operation, precision_name
 from ..errors import ModelError
 from ..findings import Finding, warning
-from ..model.bundle import Model, ModelMetadata
-from ..model.edm import karras_sigmas
+from ..model.bundle import Model
+from ..model.deviation import deviation_unit
+from ..model.edm import Schedule
+from ..model.metadata import ModelMetadata
 from ..progress import Reporter
 from ..settings import DenoiseSettings
 from .memory import Shape
@@ -92,9 +94,36 @@ def sample_residual(
         reason = str(error).strip().splitlines()[0][:200].rstrip(".")
     cpu = torch.device("cpu")
     # the caller's model stays where it is
-    moved = replace(model, denoiser=copy.deepcopy(model.denoiser).to(cpu))
-    samples = _sample_on(cpu, moved, condition, head, settings, report, kept)
+    samples = _sample_on(cpu, _copied(model, cpu), condition, head, settings, report, kept)
     return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
+
+
+@dataclass(frozen=True)
+class _Run:
+    model: Model
+    condition: Sequence[np.ndarray]
+    head: np.ndarray
+    settings: DenoiseSettings
+    device: torch.device
+    counter: Counter
+
+    def volume(self) -> VolumeDenoiser:
+        return VolumeDenoiser(self.model, self.condition, self.head, self.settings, self.device, self.counter)
+
+    def of_deviation(self, mean: Tensor, patch: Shape) -> _Run:
+        """The run that draws what the residual deviates from its posterior mean (D, H, W)."""
+        settings = replace(self.settings, patch_size=patch)
+        condition = [*self.condition, mean.numpy()]
+        return replace(self, model=self.model.of_deviation(), condition=condition, settings=settings)
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """What the residual is taken to be, (D, H, W), without the draws, and the draws about it, on the CPU."""
+
+    centre: Tensor
+    draws: Iterator[Tensor]
+    volume: VolumeDenoiser
 
 
 def _sample_on(
@@ -107,14 +136,18 @@ def _sample_on(
     kept: Kept,
 ) -> ResidualSamples:
     began = time.perf_counter()
-    volume = VolumeDenoiser(model, condition, head, settings, device, Counter(report, settings.evaluations))
+    # the first evaluation of a deviation is its mean, zero, as that of a residual is the posterior mean: it is known
+    counted = settings if model.deviation is None else replace(settings, estimate="mean")
+    run = _Run(model, condition, head, settings, device, Counter(report, counted.evaluations))
     with torch.inference_mode():
-        mean, std = _mean_and_spread(volume, head.shape, model.metadata, settings, kept)
+        sampled = _centre_and_draws(run)
+        mean, std = _mean_and_spread(sampled, settings, kept)
     _check_finite(mean, model.metadata.name)
+    volume = sampled.volume
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
-        evaluations=settings.evaluations,
+        evaluations=counted.evaluations,
         seconds=time.perf_counter() - began,
         device=str(device),
         precision=precision_name(volume.precision),
@@ -133,36 +166,65 @@ def _check_finite(residual: Tensor, name: str) -> None:
         )
 
 
-def _mean_and_spread(
-    volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, settings: DenoiseSettings, kept: Kept
-) -> tuple[Tensor, Optional[Tensor]]:
+def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings, kept: Kept) -> tuple[Tensor, Optional[Tensor]]:
     """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
-
-    def draws(denoiser: Denoiser) -> Iterator[Tensor]:
-        at_once = volume.draws_at_once(settings.samples)
-        for first in range(0, settings.samples, at_once):
-            indices = range(first, min(first + at_once, settings.samples))
-            sources = [noise_source(shape, settings.seed, index) for index in indices]
-
-            def noise(sources: Sequence[Callable[[], Tensor]] = sources) -> Tensor:
-                return volume.pad(torch.cat([source() for source in sources]))
-
-            yield from volume.crop(_sample(denoiser, noise() * metadata.sigma_max, metadata, settings, noise)).cpu()
-
-    if settings.sampler != "mean" and settings.estimate == "samples":
-        statistics, total = RunningStatistics(), torch.zeros(shape)
-        for draw in draws(volume):
+    centre = sampled.centre
+    if settings.sampler == "mean":
+        return centre, None
+    if settings.estimate == "samples":
+        statistics, total = RunningStatistics(), torch.zeros_like(centre)
+        for draw in sampled.draws:
             total += draw
             statistics.add(torch.from_numpy(kept(draw.numpy())))
-        return total / settings.samples, statistics.std()
-    estimate = _posterior_mean(volume, shape, metadata, settings.seed)
+        return centre + total / settings.samples, statistics.std()
+    squares = torch.zeros_like(centre)
+    for draw in sampled.draws:
+        squares += torch.from_numpy(kept(draw.numpy())).square()
+    return centre, (squares / settings.samples).sqrt_()
+
+
+def _centre_and_draws(run: _Run) -> _Sampled:
+    model, settings, volume = run.model, run.settings, run.volume()
+    known = model.metadata.schedule
+    if settings.sampler != "mean" and settings.estimate == "samples" and model.deviation is None:
+        nothing, draws = torch.zeros(run.head.shape), _draws(run, volume, volume, known)
+        return _Sampled(nothing, draws, volume)
+    estimate = _posterior_mean(volume, run.head.shape, model.metadata, settings.seed)
     mean = volume.crop(estimate)[0].cpu()
-    if settings.sampler == "mean":
-        return mean, None
-    squares = torch.zeros_like(mean)
-    for draw in draws(_with_first(volume, estimate, metadata.sigma_max)):
-        squares += torch.from_numpy(kept((draw - mean).numpy())).square()
-    return mean, (squares / settings.samples).sqrt_()
+    if model.deviation is None:
+        around = _with_first(volume, estimate, known.sigma_max)
+        draws = (draw - mean for draw in _draws(run, around, volume, known))
+    else:
+        volume.forget()
+        unit = _deviation_unit(model, run.condition, mean)
+        draws = (unit * draw for draw in _deviations(run.of_deviation(mean, volume.patch or volume.shape)))
+    return _Sampled(mean, draws, volume)
+
+
+def _deviations(run: _Run) -> Iterator[Tensor]:
+    """Draws of the deviation (D, H, W) in its unit, whose mean is zero."""
+    volume, schedule = run.volume(), run.model.metadata.schedule
+    nothing = volume.pad(torch.zeros(1, 1, *run.head.shape))
+    yield from _draws(run, _with_first(volume, nothing, schedule.sigma_max), volume, schedule)
+
+
+def _deviation_unit(model: Model, condition: Sequence[np.ndarray], mean: Tensor) -> Tensor:
+    assert model.metadata.deviation is not None
+    channels = torch.from_numpy(np.stack(condition))[None]
+    return deviation_unit(channels, mean[None, None], model.metadata.deviation.unit)[0, 0]
+
+
+def _draws(run: _Run, denoiser: Denoiser, volume: VolumeDenoiser, schedule: Schedule) -> Iterator[Tensor]:
+    """Draws (D, H, W) of the run, on the CPU."""
+    settings, at_once = run.settings, volume.draws_at_once(run.settings.samples)
+    for first in range(0, settings.samples, at_once):
+        indices = range(first, min(first + at_once, settings.samples))
+        sources = [noise_source(run.head.shape, settings.seed, index) for index in indices]
+
+        def noise(sources: Sequence[Callable[[], Tensor]] = sources) -> Tensor:
+            return volume.pad(torch.cat([source() for source in sources]))
+
+        yield from volume.crop(_sample(denoiser, noise() * schedule.sigma_max, schedule, settings, noise)).cpu()
 
 
 def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, seed: int) -> Tensor:
@@ -205,9 +267,16 @@ class RunningStatistics:
 
 
 def _sample(
-    denoiser: Denoiser, start: Tensor, metadata: ModelMetadata, settings: DenoiseSettings, fresh: Callable[[], Tensor]
+    denoiser: Denoiser, start: Tensor, schedule: Schedule, settings: DenoiseSettings, fresh: Callable[[], Tensor]
 ) -> Tensor:
-    sigmas = karras_sigmas(settings.steps, metadata.sigma_min, metadata.sigma_max, metadata.rho).tolist()
+    sigmas = schedule.sigmas(settings.steps).tolist()
     if settings.sampler == "heun":
         return sample_heun(denoiser, start, sigmas, churn=Churn(settings.churn, fresh))
     return sample_dpmpp_2m(denoiser, start, sigmas)
+
+
+def _copied(model: Model, device: torch.device) -> Model:
+    """The model on another device; the one given stays where it is."""
+    copied = [None if each is None else copy.deepcopy(each).to(device) for each in (model.denoiser, model.deviation)]
+    assert copied[0] is not None
+    return replace(model, denoiser=copied[0], deviation=copied[1])

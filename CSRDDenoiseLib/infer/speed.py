@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..devices import choose_device
 from ..scan import measure_normalising
 from .cost import BYTES_PER_FIELD_VOXEL
-from .memory import STATE_VOLUMES, measure_speed, memory_budget, resident_bytes
+from .memory import STATE_VOLUMES, measure_draw_speed, measure_speed, memory_budget, resident_bytes
 
 if TYPE_CHECKING:
     from ..model.bundle import Model
@@ -31,6 +31,7 @@ def device_speed(model: Model, device: str, name: str, side: int = TIMED_SIDE) -
         "model": name,
         "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
         "voxels_per_second": measure_speed(model, side),
+        "draw_voxels_per_second": measure_draw_speed(model, side),
         "seconds_per_field_voxel": measure_normalising(side) / SHARE_OF_NORMALISING,
         "bytes_per_voxel": model.metadata.bytes_per_voxel,
         "bytes_per_state_voxel": 4 * STATE_VOLUMES,

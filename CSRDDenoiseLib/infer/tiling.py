@@ -55,9 +55,7 @@ class VolumeDenoiser:
         device: torch.device,
         counter: Counter,
     ):
-        # the posterior mean is one evaluation, at the largest noise level
-        lowest = model.metadata.sigma_max if settings.sampler == "mean" else model.metadata.sigma_min
-        self._denoiser = model.denoiser.to(device).used_from(lowest)
+        self._denoiser = model.denoiser.to(device)
         self._multiple = self._denoiser.model.multiple
         self._device, self.precision = device, choose_precision(device, settings.precision)
         self._overlap, self._counter = settings.overlap, counter
@@ -93,6 +91,10 @@ class VolumeDenoiser:
             denoised = self._try(x, sigma)
         self._counter.evaluations_done(len(x))
         return denoised
+
+    def forget(self) -> None:
+        """Free the prepared condition, after the last evaluation."""
+        self._prepared = self._prepared[:, :0]
 
     def _try(self, x: Tensor, sigma: float) -> Optional[Tensor]:
         """Evaluate, or return None when memory ran out (and its tensors are gone with this call)."""

@@ -11,159 +11,67 @@ import importlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..configuration import structure
 from ..errors import InputError, ModelError
-from ..limits import Between, Length, OneOf, check_limits
 from ..resources import MODELS, resource_folder
 from ..settings import Recipe
 from .contents import (
     CALIBRATION,
     check_arguments,
     check_channels,
-    check_extra,
-    check_keep,
-    check_recipes,
     check_weights,
     is_regular_file,
     read_json,
     read_weights,
 )
+from .metadata import FORMAT, ModelMetadata, short
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from .edm import Preconditioned
 
-FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 METADATA_FILE = "metadata.json"
 DEFAULT_MODEL = "brain"
-_PUBLISHED = ("mr", "low_dose", "position_x", "position_y", "position_z")
-CHANNELS = {
-    "noise-bands": (*_PUBLISHED, "log_unit", "log_fine", "log_mid", "tissue_0", "tissue_1", "tissue_2"),
-    "noise-level": (*_PUBLISHED, "log_noise_level"),
-    "reference": _PUBLISHED,
-    "tissue": ("mr", "low_dose", "tissue_0", "tissue_1", "tissue_2"),
-}
-"""Normalisation scheme -> the condition's channels in order."""
-TARGETS = ("full-dose", "noise-free")
 _FORMER_FIELDS = ("position",)
+_DEVIATION = "deviation."
 
 ARCHITECTURES = {
     "ResidualUNet3d": "network",
     "DDPMpp3d": "ddpmpp",
     "MultiViewUNet2d": "multiview",
-    "PairedUNet3d": "paired",
     "DiffusionTransformer3d": "transformer",
     "TissueRegression": "regression",
 }
 """Class name of each network -> the module of this package that holds it."""
 
-_Level = Annotated[float, Between(0, 1e4, above=True)]
-_Millimetres = Between(0.5, 10)
-
-
-@dataclass(frozen=True)
-class ModelMetadata:
-    """What a model is and how it must be used; the fields of ``metadata.json``.
-
-    Attributes:
-        name: how the command line and the Slicer panel call it.
-        description: one sentence for a user.
-        architecture: ``type``, a key of :data:`ARCHITECTURES`, and the arguments of its constructor.
-        sigma_data: standard deviation of the training residuals in normalised units.
-        sigma_min: smallest noise level of a sampler, normalised units.
-        sigma_max: largest noise level of a sampler, normalised units.
-        rho: spacing of the noise levels between them (Karras et al. 2022, eq. 5).
-        normalisation: name of the scheme that turns PET and MR into network input.
-        voxel_spacing_mm: edge of the cubic voxels the network works on.
-        spacing_range_mm: smallest and largest PET voxel edge the model was trained for.
-        dose_range: smallest and largest dose fraction of the training data.
-        mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
-            trained to give it without any.
-        target: what PET plus residual estimates, ``full-dose`` or ``noise-free``.
-        draws: whether the model can draw samples for the uncertainty; else every run gives the one estimate.
-        mr_optional: trained with MR dropout, so that it may run without MR.
-        channels: the condition's channels in order.
-        weights_sha256: checksum of the weights file, set by :func:`save_model`.
-        bytes_per_voxel: memory one evaluation needs beside the weights, set by :func:`save_model`.
-        keep: what the result keeps of the measured PET, a rule of :func:`CSRDDenoiseLib.restore.default_keep_mm`.
-        recipes: settings that the model was calibrated with (:class:`~CSRDDenoiseLib.settings.Recipe`), each with the
-            ``calibration`` that was fitted; the first is the one it is meant for.
-        training: how it was trained, for the record.
-        extra: anything else, for the record.
-        format: version of this layout.
-    """
-
-    name: Annotated[str, Length(1, 64)]
-    description: Annotated[str, Length(0, 1000)]
-    architecture: dict[str, Any]
-    sigma_data: _Level
-    sigma_min: _Level
-    sigma_max: _Level
-    rho: Annotated[float, Between(1, 100)] = 7.0
-    normalisation: Annotated[str, OneOf(tuple(CHANNELS))] = "noise-level"
-    voxel_spacing_mm: Annotated[float, _Millimetres] = 2.0
-    spacing_range_mm: Annotated[tuple[float, float], Between(0.1, 50)] = (1.0, 4.0)
-    dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
-    mean_from: Annotated[str, OneOf(("noise", "zero"))] = "noise"
-    target: Annotated[str, OneOf(TARGETS)] = "full-dose"
-    draws: bool = True
-    mr_optional: bool = False
-    channels: Annotated[tuple[str, ...], Length(1, 64)] = CHANNELS["noise-level"]
-    weights_sha256: str = ""
-    bytes_per_voxel: Annotated[float, Between(0, 1e6)] = 0.0
-    keep: dict[str, Any] = field(default_factory=dict)
-    recipes: tuple[dict[str, Any], ...] = ()
-    training: dict[str, Any] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-    format: Annotated[int, Between(1, FORMAT)] = FORMAT
-
-    def __post_init__(self) -> None:
-        for name in ("spacing_range_mm", "dose_range", "channels", "recipes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_limits(self, f"Model '{_short(self.name)}'", ModelError)
-        if not self.name.isprintable() or set("/\\:") & set(self.name):
-            raise ModelError(f"The model's name {self.name!r} must be printable and have no slash or colon.")
-        if not self.sigma_min < self.sigma_max:
-            raise ModelError(
-                f"Model '{self.name}' has noise levels from {self.sigma_min:g} to {self.sigma_max:g}; they must rise."
-            )
-        for name in ("spacing_range_mm", "dose_range"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ModelError(f"Model '{self.name}': '{name}' goes from {low:g} to {high:g}; it must rise.")
-        known = CHANNELS[self.normalisation]
-        if self.channels != known:
-            raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
-        check_extra(self.extra, f"Model '{self.name}'")
-        check_keep(self.keep, f"Model '{self.name}'")
-        check_recipes(self.recipes, f"Model '{self.name}'")
-
-    @property
-    def calibrated_recipes(self) -> tuple[dict[str, Any], ...]:
-        """The recipes; models of before they were kept have one, whose table stands in ``extra``."""
-        table = self.extra.get(CALIBRATION)
-        if self.recipes or not table or not {"steps", "samples"} <= set(table):
-            return self.recipes
-        return ({**Recipe("dpmpp", table["steps"], table["samples"]).as_dict(), CALIBRATION: table},)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the metadata as JSON types (tuples become lists in the file)."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to run: its metadata, its denoiser in evaluation mode, and the folder it came from."""
+    """A model ready to run.
+
+    Attributes:
+        metadata: what it is.
+        denoiser: D of the residual, in evaluation mode.
+        folder: where it came from.
+        deviation: D of the residual's deviation from its posterior mean, if the metadata have one.
+    """
 
     metadata: ModelMetadata
     denoiser: Preconditioned
     folder: Path
+    deviation: Optional[Preconditioned] = None
+
+    def of_deviation(self) -> Model:
+        """Return the model of the deviation alone: the same scheme, with the posterior mean behind its condition."""
+        assert self.deviation is not None and self.metadata.deviation is not None
+        own = {name: value for name, value in asdict(self.metadata.deviation).items() if name != "unit"}
+        return Model(replace(self.metadata, deviation=None, **own), self.deviation, self.folder)
 
 
 def list_models() -> list[Path]:
@@ -189,7 +97,7 @@ def find_model(name_or_folder: Union[str, Path]) -> Path:
         return folder
     known = ", ".join(bundled) or "none"
     raise ModelError(
-        f"Model '{_short(name_or_folder)}' is not known: it is neither a bundled model ({known}) "
+        f"Model '{short(name_or_folder)}' is not known: it is neither a bundled model ({known}) "
         f"nor a folder with a {METADATA_FILE}."
     )
 
@@ -249,15 +157,42 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
     metadata = read_metadata(folder)
     weights = read_weights(folder / WEIGHTS_FILE, metadata.weights_sha256)
     with torch.device("meta"):
-        check_weights(weights, build_network(metadata.architecture), folder / WEIGHTS_FILE)
-    network = build_network(metadata.architecture)
-    check_channels(network, 1 + len(metadata.channels), metadata.name)
-    network.load_state_dict(weights)
-    denoiser = Preconditioned(network, metadata.sigma_data).eval().requires_grad_(False)
-    return Model(metadata, in_memory_format(denoiser.to(choose_device(device))), folder)
+        check_weights(weights, _all_weights(*_networks(metadata)), folder / WEIGHTS_FILE)
+    network, deviation = _networks(metadata)
+    own = {name: value for name, value in weights.items() if not name.startswith(_DEVIATION)}
+    network.load_state_dict(own)
+    where = choose_device(device)
+
+    def ready(network: nn.Module, sigma_data: float) -> Preconditioned:
+        return in_memory_format(Preconditioned(network, sigma_data).eval().requires_grad_(False).to(where))
+
+    model = Model(metadata, ready(network, metadata.sigma_data), folder)
+    if deviation is None or metadata.deviation is None:
+        return model
+    deviation.load_state_dict({name[len(_DEVIATION) :]: weights[name] for name in weights if name not in own})
+    return replace(model, deviation=ready(deviation, metadata.deviation.sigma_data))
 
 
-def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMetadata) -> None:
+def _networks(metadata: ModelMetadata) -> tuple[nn.Module, Optional[nn.Module]]:
+    """The untrained networks of a model: its own, and that of the deviation if it has one."""
+    network, channels = build_network(metadata.architecture), 1 + len(metadata.channels)
+    check_channels(network, channels, metadata.name)
+    if metadata.deviation is None:
+        return network, None
+    deviation = build_network(metadata.deviation.architecture)
+    check_channels(deviation, channels + 1, f"{metadata.name}, deviation")
+    return network, deviation
+
+
+def _all_weights(network: nn.Module, deviation: Optional[nn.Module]) -> dict[str, Tensor]:
+    """The tensors of a weights file by name."""
+    more = {} if deviation is None else deviation.state_dict()
+    return {**network.state_dict(), **{_DEVIATION + name: value for name, value in more.items()}}
+
+
+def save_model(
+    folder: Union[str, Path], network: nn.Module, metadata: ModelMetadata, deviation: Optional[nn.Module] = None
+) -> None:
     """Write a model folder, its checksum and need of memory filled in; other files of the folder are left alone.
 
     Both files are complete before either takes its place; the checksum detects a crash between the two.
@@ -268,11 +203,13 @@ def save_model(folder: Union[str, Path], network: nn.Module, metadata: ModelMeta
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+    tensors = _all_weights(network, deviation)
+    weights = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    both = [network] if deviation is None else [network, deviation]
     metadata = replace(
         metadata,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
-        bytes_per_voxel=round(activation_bytes_per_voxel(network), 1),
+        bytes_per_voxel=round(max(activation_bytes_per_voxel(each) for each in both), 1),
     )
     text = _as_text(metadata)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
@@ -322,11 +259,6 @@ def _rewrite(folder: Path, metadata: ModelMetadata) -> None:
         staged = Path(staging) / METADATA_FILE
         staged.write_text(_as_text(metadata), encoding="utf-8")
         os.replace(staged, folder / METADATA_FILE)
-
-
-def _short(name: Union[str, Path]) -> str:
-    text = repr(str(name))[1:-1]
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"
 
 
 def _as_text(metadata: ModelMetadata) -> str:

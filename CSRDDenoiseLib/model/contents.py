@@ -171,13 +171,13 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     return weights
 
 
-def check_weights(weights: Mapping[str, Tensor], network: nn.Module, path: Path) -> None:
-    """Hold the tensors of a file to those of a network, which may be on the meta device.
+def check_weights(weights: Mapping[str, Tensor], needed: Mapping[str, Tensor], path: Path) -> None:
+    """Hold the tensors of a file to those of a model, which may be on the meta device.
 
     Raises:
         ModelError: one is missing, one too many, or one of another shape.
     """
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in needed.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
     if wrong:

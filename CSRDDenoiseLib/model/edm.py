@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise levels of a sampler, normalised units.
+
+    Attributes:
+        sigma_min: the smallest but zero.
+        sigma_max: the largest.
+        rho: spacing between them (Karras et al. 2022, eq. 5).
+    """
+
+    sigma_min: float
+    sigma_max: float
+    rho: float = 7.0
+
+    def sigmas(self, steps: int) -> Tensor:
+        """Return :func:`karras_sigmas`, (steps + 1,)."""
+        return karras_sigmas(steps, self.sigma_min, self.sigma_max, self.rho)
 
 
 class Preconditioned(nn.Module):
@@ -20,7 +39,7 @@ class Preconditioned(nn.Module):
         sigma_data: standard deviation of the residuals the network was trained on, in normalised units.
     """
 
-    model: Any  # a module with ``multiple`` and ``in_channels``, perhaps ``prepare``, ``evaluate`` and ``used_from``
+    model: Any  # a module with ``multiple`` and ``in_channels``, perhaps ``prepare`` and ``evaluate``
 
     def __init__(self, network: nn.Module, sigma_data: float):
         super().__init__()
@@ -39,12 +58,6 @@ class Preconditioned(nn.Module):
             D(noisy; sigma), (N, 1, D, H, W), in float32.
         """
         return self.denoise(noisy, sigma, self.prepare(condition))
-
-    def used_from(self, sigma: float) -> Preconditioned:
-        """Return the denoiser that suffices for noise levels of ``sigma`` and more, so that no other is prepared."""
-        if not hasattr(self.model, "used_from"):
-            return self
-        return Preconditioned(self.model.used_from(math.log(sigma) / 4), self.sigma_data).train(self.training)
 
     def prepare(self, condition: Tensor) -> Tensor:
         """Return what :meth:`denoise` takes for a condition: the part of an evaluation that does not depend on sigma.

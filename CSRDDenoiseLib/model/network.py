@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from .details import details_reach, pet_details, tissue_reach, tissue_regression
 
 BLOCK = 2
-MR, LOW_DOSE, LOG_NOISE_LEVEL, TISSUE = 0, 1, 5, slice(8, None)
+MR, LOW_DOSE, LOG_NOISE_LEVEL, TISSUE = 0, 1, 5, slice(8, 11)
 
 
 class ResidualUNet3d(nn.Module):
@@ -37,7 +37,7 @@ class ResidualUNet3d(nn.Module):
         guide_sizes: sides in voxels (odd) of the windows of the MR-guided filters that details are differences from.
         detail_gain: amplification of the details, which come in units of the noise level.
         tissue_sizes: sides in voxels (odd) of the boxes of the tissue regressions that details are differences from;
-            the class maps are the last channels of the condition.
+            the class maps are channels 8 to 10 of the condition.
 
     Attributes:
         in_channels: as above.

@@ -12,8 +12,9 @@ from typing import Any, Optional
 import torch
 
 from ..errors import ModelError
-from .bundle import CHANNELS, ModelMetadata, build_network, save_model
+from .bundle import build_network, save_model
 from .contents import check_weights
+from .metadata import CHANNELS, ModelMetadata
 from .safe_pickle import StandIn, TensorRecord, read_pickle
 
 # the published sampler and training data; snapshots do not hold them
@@ -71,7 +72,7 @@ def import_snapshot(path: Path, folder: Path, name: str, voxel_spacing_mm: float
     snapshot = read_snapshot(path)
     architecture = architecture_of(snapshot.tensors)
     with torch.device("meta"):
-        check_weights(snapshot.tensors, build_network(architecture), path)
+        check_weights(snapshot.tensors, build_network(architecture).state_dict(), path)
     network = build_network(architecture)
     network.load_state_dict(snapshot.tensors)
     metadata = ModelMetadata(

@@ -13,7 +13,7 @@ from ...infer.cost import BYTES_PER_FIELD_VOXEL, DeviceSpeed, seconds_and_bytes
 from ...infer.memory import PROCESS_LIMIT, STATE_VOLUMES
 from ...io.names import itk_path
 from ...io.read import is_dicom_path
-from ...model.bundle import ModelMetadata
+from ...model.metadata import ModelMetadata
 from ...settings import DenoiseSettings
 
 RESIDENT_BYTES = 700 << 20
@@ -40,6 +40,7 @@ def planned_bytes(extent_mm: Extent, metadata: ModelMetadata, settings: DenoiseS
     speed = DeviceSpeed(
         voxel_spacing_mm=metadata.voxel_spacing_mm,
         voxels_per_second=1.0,
+        draw_voxels_per_second=1.0,
         seconds_per_field_voxel=0.0,
         bytes_per_voxel=max(metadata.bytes_per_voxel, 1.0),
         bytes_per_state_voxel=4 * STATE_VOLUMES,

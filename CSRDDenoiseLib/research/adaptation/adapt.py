@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
@@ -17,8 +18,8 @@ import torch
 
 from ...checks.noise import KEY as NOISE_KEY
 from ...errors import InputError
-from ...model.bundle import Model, ModelMetadata, build_network, save_model
-from ...model.edm import Preconditioned, in_memory_format
+from ...model.bundle import Model, save_model
+from ...model.metadata import ModelMetadata
 from ...subjects.pair import load_pair
 from ...subjects.table import Row
 from ..training.config import TrainingConfig
@@ -101,7 +102,7 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     results = [_run(job, prepared, fold, number) for number, fold in enumerate(folds)]
     scans = tuple(_compared(prepared, folds, results))
     change = sum(math.log(scan.after.full / scan.before.full) for scan in scans) / len(scans)
-    model = _model(job, average_of([result.weights for result in results]))
+    model = with_mean(job.start, average_of([result.weights for result in results]))
     metadata = replace(model.metadata, training=_facts(job, prepared, folds, results, change), recipes=())
     metadata = replace(metadata, **_about_data(job, prepared, metadata))
     if change < 0 or keep:
@@ -139,14 +140,6 @@ def _compared(prepared: PreparedPairs, folds: Sequence[Fold], results: Sequence[
         for place, before in result.before.items():
             row = prepared.rows[members[place]]
             yield Comparison(numbers[row.subject], row, before, result.after[place])
-
-
-def _model(job: Job, mean: Any) -> Model:
-    """The start with other weights for the mean, rounded to half precision as they are stored."""
-    network, metadata = with_mean(job.start, mean)
-    network = network.half().float()
-    denoiser = Preconditioned(network, metadata.sigma_data).eval().requires_grad_(False)
-    return Model(metadata, in_memory_format(denoiser.to(job.device)), job.output)
 
 
 def _facts(
@@ -206,13 +199,13 @@ def _calibrated(
     results: Sequence[FoldResult],
     metadata: ModelMetadata,
 ) -> ModelMetadata:
-    settings = recipe_settings(job.start)
+    settings = recipe_settings(job.start) if metadata.draws else None
     if settings is None or not job.settings.calibrate:
         return metadata
 
     def voxels() -> Iterator[Voxels]:
         for fold, result in zip(folds, results):
-            model = _model(job, result.weights)
+            model = with_mean(job.start, result.weights)
             for number in prepared.members(fold.held_out):
                 logger.info("Calibrating on held-out scan %d of %d", number + 1, len(prepared.rows))
                 pair = load_pair(job.rows[number])
@@ -227,9 +220,9 @@ def _write(model: Model, card: str, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=output.parent) as staging:
         made = Path(staging) / "model"
-        network = build_network(model.metadata.architecture)
-        network.load_state_dict(model.denoiser.model.state_dict())
-        save_model(made, network.half(), model.metadata)
+        network = copy.deepcopy(model.denoiser.model).half()
+        deviation = None if model.deviation is None else copy.deepcopy(model.deviation.model).half()
+        save_model(made, network, model.metadata, deviation)
         (made / MODEL_CARD).write_text(card, encoding="utf-8")
         if not output.exists():
             made.replace(output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ...model.bundle import ModelMetadata
+from ...model.metadata import ModelMetadata
 from .held_out import HeldOut
 from .prepared import PreparedRow
 

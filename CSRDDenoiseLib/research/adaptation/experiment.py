@@ -18,7 +18,6 @@ import torch
 from ...configuration import read_yaml, structure
 from ...measures import psnr
 from ...model.bundle import Model, load_model
-from ...model.edm import Preconditioned
 from ...restore import default_keep_mm, keep_coarse
 from ..training.loop import autocast
 from ..training.pool import Example, Pool
@@ -160,18 +159,14 @@ def _own_model(config: Experiment, start: Model, data: SiteData) -> tuple[Model,
     training, stopping = (data.pool(each, metadata.normalisation, metadata.target) for each in ("training", "stopping"))
     settings_of_run = fold_config(metadata, settings, begin, folder)
     result = run_fold(settings_of_run, (training, stopping), settings, config.device)
-    network, paired = with_mean(start, result.weights)
-    denoiser = Preconditioned(network, paired.sigma_data).eval().requires_grad_(False)
-    model = Model(paired, denoiser.to(config.device), folder)
-    return model, {"steps": result.step}
+    return with_mean(start, result.weights), {"steps": result.step}
 
 
 @torch.no_grad()
 def _score(model: Model, example: Example) -> dict[str, float]:
     device = str(next(model.denoiser.parameters()).device)
-    network = Preconditioned(_mean_network(model), model.metadata.sigma_data).eval()
     with autocast(device):
-        residual = estimate_residual(network, example, torch.zeros(example.mask.shape), model.metadata.sigma_max)
+        residual = estimate_residual(model.denoiser, example, torch.zeros(example.mask.shape), model.metadata.sigma_max)
     low, clean, full, mask = example.low_dose, example.noise_free, example.full_dose, example.mask
     spacing = (model.metadata.voxel_spacing_mm,) * 3
     kept = keep_coarse(residual, spacing, default_keep_mm(model.metadata.keep, example.terms.constants))
@@ -183,11 +178,6 @@ def _score(model: Model, example: Example) -> dict[str, float]:
         "full_db": psnr(dose * low + (1 - dose) * estimate, full, mask),
         "error_percent": 100 * error,
     }
-
-
-def _mean_network(model: Model) -> Any:
-    network = model.denoiser.model
-    return network.mean if hasattr(network, "mean") else network
 
 
 def _share(means: Mapping[str, Mapping[str, Any]], name: str, score: str) -> Optional[float]:

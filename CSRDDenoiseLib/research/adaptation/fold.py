@@ -16,14 +16,13 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...model.bundle import ModelMetadata
+from ...model.metadata import ModelMetadata
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.patches import Batch
 from ..training.pool import Pool
 from .held_out import HeldOut, judge, relative_change
 from .settings import AdaptSettings
-from .start import mean_architecture
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def fold_config(metadata: ModelMetadata, settings: AdaptSettings, start: Path, o
         name=metadata.name,
         anatomy=output,
         output=output,
-        architecture=mean_architecture(metadata),
+        architecture=dict(metadata.architecture),
         normalisation=metadata.normalisation,
         target=metadata.target,
         lesions=24,

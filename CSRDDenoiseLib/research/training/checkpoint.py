@@ -24,12 +24,14 @@ class TrainingState:
         phantoms: phantoms of the pool in use.
         seconds: training time so far, without validation.
         sigma_data: measured on the first phantoms.
+        unit: of the deviation, fitted to the first phantoms, in a run for the draws.
     """
 
     step: int
     phantoms: int
     seconds: float
     sigma_data: float
+    unit: tuple[float, ...] = ()
 
 
 def save_checkpoint(

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from ...configuration import read_yaml, structure
 from ...errors import InputError
-from ...model.bundle import CHANNELS, TARGETS
+from ...model.metadata import CHANNELS, TARGETS
 
 SCANNERS = ("usual", "families")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -48,9 +48,10 @@ class TrainingConfig:
             share learning rate times ``pull``, in place of the decay of the weights themselves (L2-SP, Li, Grandvalet
             and Davoine 2018); 0 for none.
         train_only: beginnings of the names of the parameters that are trained; empty trains all.
-        mean_model: a model of this architecture that gives the posterior mean, told as ``start_from``; the run then is
-            for the draws alone, at noise levels up to ``switch_sigma``, and its model is the pair of both.
-        switch_sigma: noise level from which on the posterior mean's network is used, as a multiple of sigma_data.
+        mean_model: a model that gives the posterior mean, named as ``start_from``; the run then trains a network for
+            the residual's deviation from it (:mod:`.deviation`), and its model has both.
+        repeats: consecutive steps that see the same patches, each with noise of its own.
+        outside_weight: of the squared error outside of the head; 0 leaves it out.
         doses: dose fractions to train on; beside a ``dose_range`` only those of validation.
         dose_range: smallest and largest dose fraction; every phantom then has its own, as many as ``doses``, spread
             over the range on a logarithmic scale.
@@ -101,7 +102,8 @@ class TrainingConfig:
     pull: float = 0.0
     train_only: tuple[str, ...] = ()
     mean_model: Optional[str] = None
-    switch_sigma: float = 5.0
+    repeats: int = 1
+    outside_weight: float = 0.0
     doses: tuple[float, ...] = (1 / 4, 1 / 6, 1 / 8)
     dose_range: Optional[tuple[float, float]] = None
     unseen_doses: tuple[float, ...] = (1 / 10,)

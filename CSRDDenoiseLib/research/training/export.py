@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
+from torch import nn
 
 from ...checks.noise import KEY as NOISE_KEY
-from ...errors import InputError
-from ...model.bundle import CHANNELS, ModelMetadata, build_network, load_model, save_model
+from ...model.bundle import build_network, load_model, save_model
+from ...model.metadata import CHANNELS, DeviationMetadata, ModelMetadata
 from .checkpoint import TrainingState, check_finite, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
@@ -68,19 +68,19 @@ def export_model(
     if saved is None:
         raise FileNotFoundError(f"There is no checkpoint in '{config.output}' yet.")
     state = TrainingState(**saved["state"])
-    architecture = dict(config.architecture)
-    weights = {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
-    if config.mean_model is not None:
-        architecture, weights = _paired(config, state.sigma_data, weights)
-    network = build_network(architecture)
-    network.load_state_dict(weights)
+    network = build_network(config.architecture)
+    network.load_state_dict(
+        {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
+    )
     # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
     network = network.half()
     check_finite(network.state_dict(), f"The weights of the checkpoint in '{config.output}'")
+    if config.mean_model is not None:
+        return _export_deviation(config, folder, network, _facts(config, state, hardware))
     metadata = ModelMetadata(
         name=config.name,
         description=f"Brain PET with MR, trained on {_data_words(config, pairs)}.",
-        architecture=architecture,
+        architecture=dict(config.architecture),
         sigma_data=state.sigma_data,
         sigma_min=config.sigma_range[0] * state.sigma_data,
         sigma_max=config.sigma_range[1] * state.sigma_data,
@@ -120,19 +120,20 @@ def _noise(config: TrainingConfig, pairs: Optional[PairsFacts]) -> dict[str, Any
     return noise_range(pairs.pool, trained=sorted(set(pairs.doses)))
 
 
-def _paired(config: TrainingConfig, sigma_data: float, draws: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Architecture and weights of a run for draws together with the model of the posterior mean.
-
-    Raises:
-        InputError: that model is of another architecture or sigma_data.
-    """
-    mean = load_model(str(config.mean_model))
-    if mean.metadata.architecture != config.architecture or mean.metadata.sigma_data != sigma_data:
-        raise InputError(f"The model '{config.mean_model}' for the mean has another architecture or sigma_data.")
-    switch = round(math.log(config.switch_sigma * sigma_data) / 4, 6)
-    architecture = {**config.architecture, "type": "PairedUNet3d", "switch": switch}
-    parts = {"mean": mean.denoiser.model.state_dict(), "draws": draws}
-    return architecture, {f"{part}.{name}": value for part, each in parts.items() for name, value in each.items()}
+def _export_deviation(config: TrainingConfig, folder: Path, network: nn.Module, facts: dict[str, Any]) -> ModelMetadata:
+    """Write the model of the posterior mean with a network of the deviation; its metadata stay but for that."""
+    mean, sigma_data = load_model(str(config.mean_model)), facts["sigma_data"]
+    deviation = DeviationMetadata(
+        architecture=dict(config.architecture),
+        unit=tuple(facts["unit"]),
+        sigma_data=sigma_data,
+        sigma_min=config.sigma_range[0] * sigma_data,
+        sigma_max=config.sigma_range[1] * sigma_data,
+    )
+    training = {**mean.metadata.training, "deviation": facts}
+    metadata = replace(mean.metadata, name=config.name, draws=True, deviation=deviation, recipes=(), training=training)
+    save_model(folder, mean.denoiser.model.half(), metadata, network)
+    return metadata
 
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
@@ -144,10 +145,10 @@ def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[
     # other models by the names of their folders, whose places mean nothing elsewhere
     others = {key: Path(str(settings[key])).name for key in ("start_from", "mean_model") if settings.get(key)}
     settings.update(others)
-    mean = {"mean": load_model(config.mean_model).metadata.training} if config.mean_model else {}
     return {
-        **mean,
         "steps": state.step,
+        "sigma_data": state.sigma_data,
+        "unit": list(state.unit),
         "hours": round(state.seconds / 3600, 2),
         "phantoms": state.phantoms,
         "hardware": hardware or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",

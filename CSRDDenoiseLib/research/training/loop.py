@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
@@ -17,17 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...devices import arithmetic, choose_precision
 from ...errors import InputError
-from ...model.bundle import build_network, load_model
-from ...model.edm import Preconditioned, in_memory_format
+from ...model.bundle import Model, build_network, load_model
+from ...model.edm import Preconditioned, Schedule, in_memory_format
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
+from .deviation import DeviationSource, fit_unit, measure_deviation
 from .objective import Coarse, denoising_loss, learning_rate_factor, pull_towards, update_average
 from .patches import Batch, PatchSource
 from .pool import Pool, pool_of, residual_rms
 from .readiness import anatomies, check_network, claim_pool
 from .simulators import Simulators
 from .split import load_or_make_split
-from .validation import validate, validate_draws
+from .validation import Draws, validate, validate_deviation
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class TrainingRun:
         config = self.config
         torch.manual_seed(config.seed)
         saved = load_checkpoint(config.output)
+        self.mean = load_model(config.mean_model, self.device) if config.mean_model else None
         network = build_network(config.architecture)
         self.state = TrainingState(**saved["state"]) if saved else self._first_state(network)
         network = in_memory_format(network.to(self.device))
@@ -107,11 +109,24 @@ class TrainingRun:
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
         self.trained = self.denoiser if self.world == 1 else DistributedDataParallel(self.denoiser)
+        self.source: Union[PatchSource, DeviationSource] = self._patches(self.state.sigma_data)
+        if self.mean is not None:
+            self.source = DeviationSource(
+                self._patches(self.state.sigma_data), self.mean, self.state.unit, config.repeats
+            )
+
+    def _patches(self, sigma_data: float) -> PatchSource:
         pairs = None if self.pairs is None else self.pairs[0]
-        self.source = PatchSource(self.pool, config, self.state.sigma_data, self.sigma_max, self.rank, pairs)
+        sigma_max = self.config.sigma_range[1] * sigma_data
+        return PatchSource(self.pool, self.config, sigma_data, sigma_max, self.rank, pairs)
 
     def _first_state(self, network: nn.Module) -> TrainingState:
         config = self.config
+        if self.mean is not None:
+            unit = fit_unit(self._patches(1.0), self.mean, config.pool_start)
+            source = DeviationSource(self._patches(1.0), self.mean, unit, config.repeats)
+            sigma_data = measure_deviation(source, config.pool_start, config.repeats)
+            return TrainingState(0, config.pool_start, 0.0, sigma_data, unit)
         if config.start_from is None:
             sigma_data = config.sigma_data or measure_sigma_data(self.pool, config.pool_start)
             return TrainingState(0, config.pool_start, 0.0, sigma_data)
@@ -212,8 +227,8 @@ class TrainingRun:
         wanted = self.config.validation_phantoms
         for phantom in range(wanted):
             self.validation_pool.simulate(phantom)
-        if self.config.mean_model:
-            self._log(event="validation", draws=validate_draws(self.average, self.validation_pool, wanted))
+        if self.mean is not None:
+            self._log(event="validation", **self._validate_deviation(self.mean))
             return
         scores = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
         self._log(event="validation", **scores)
@@ -221,6 +236,11 @@ class TrainingRun:
             pool = self.pairs[1]
             scores = validate(self.average, pool, pool.available(), self.sigma_max, self.config.mean_from)
             self._log(event="validation of pairs", **scores)
+
+    def _validate_deviation(self, mean: Model) -> dict[str, dict[str, float]]:
+        low, high = (end * self.state.sigma_data for end in self.config.sigma_range)
+        pool, wanted = self.validation_pool, self.config.validation_phantoms
+        return validate_deviation(mean, Draws(self.average, self.state.unit, Schedule(low, high)), pool, wanted)
 
     def _log(self, **values: Any) -> None:
         state = self.state

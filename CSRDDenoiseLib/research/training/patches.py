@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, fields
-from typing import Optional
+from dataclasses import dataclass, fields, replace
+from typing import Optional, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Batch:
     Attributes:
         residual: (N, 1, P, P, P).
         condition: (N, C, P, P, P), the scheme's channels.
-        weight: of each voxel's squared error, (N, 1, P, P, P): zero outside the head.
+        weight: of each voxel's squared error, (N, 1, P, P, P): ``outside_weight`` outside the head.
         sigma: (N,).
         noise: unit normal, as ``residual``.
         shown: 1 where the network sees residual + sigma noise, 0 where it sees nothing of them, (N,).
@@ -79,16 +79,26 @@ class PatchSource:
         rng = np.random.default_rng((self.config.seed, step, self.rank))
         patches = [self._patch(rng, phantoms) for _ in range(self.config.batch)]
         residual, condition, weight = (torch.from_numpy(np.stack(parts)) for parts in zip(*patches))
-        shown = torch.from_numpy(rng.random(len(patches)) >= self.config.prior_share)
-        sigma = torch.where(shown, self._sigmas(rng, len(patches)), self.sigma_max)
-        noise = torch.from_numpy(rng.standard_normal(residual.shape, np.float32))
-        return Batch(residual, condition, weight, sigma, noise, shown.float())
+        sigma, noise, shown = self._noise(rng, residual.shape)
+        return Batch(residual, condition, weight, sigma, noise, shown)
+
+    def renoised(self, batch: Batch, step: int) -> Batch:
+        """The same patches with the noise of another step."""
+        rng = np.random.default_rng((self.config.seed, step, self.rank, 1))
+        sigma, noise, shown = self._noise(rng, batch.residual.shape)
+        return replace(batch, sigma=sigma, noise=noise, shown=shown)
+
+    def _noise(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise levels (N,), unit normal noise, and which patches show them (N,)."""
+        shown = torch.from_numpy(rng.random(shape[0]) >= self.config.prior_share)
+        sigma = torch.where(shown, self._sigmas(rng, shape[0]), self.sigma_max)
+        noise = torch.from_numpy(rng.standard_normal(tuple(shape), np.float32))
+        return sigma, noise, shown.float()
 
     def _sigmas(self, rng: np.random.Generator, count: int) -> Tensor:
         centre = np.log(self.config.sigma_centre * self.sigma_data)
         drawn = np.exp(rng.normal(centre, self.config.sigma_spread, count))
-        most = self.sigma_max if self.config.mean_model is None else self.config.switch_sigma * self.sigma_data
-        return torch.from_numpy(np.minimum(drawn, most).astype(np.float32))
+        return torch.from_numpy(np.minimum(drawn, self.sigma_max).astype(np.float32))
 
     def _patch(self, rng: np.random.Generator, phantoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         config, pool = self.config, self.pool
@@ -104,6 +114,7 @@ class PatchSource:
         rows = [example.target_row, FIRST_LOW + example.number, MASK, MR, *maps_rows]
         target, low, weight, mr, *maps = _cut(volumes, rows, start, side)
         target, low = example.gain * target, example.gain * low
+        weight = np.maximum(weight, config.outside_weight)
         target, low, share = example.at_noise(target, low, noise_scale)
         if config.lesions and rng.random() < config.lesion_share:
             factor, inside = draw_lesions(side, config.lesions, example.phantom.blur_mm, self.pool.spacing, rng)

@@ -12,7 +12,8 @@ import torch
 
 from ...errors import InputError
 from ...limits import Between
-from ...model.bundle import CHANNELS, build_network, find_model, read_metadata
+from ...model.bundle import build_network, find_model, read_metadata
+from ...model.metadata import CHANNELS
 from ..simulation.anatomy import list_anatomies
 from .config import TrainingConfig
 from .pool import Pool
@@ -107,10 +108,11 @@ def check_network(config: TrainingConfig) -> None:
     """
     with torch.device("meta"):
         network: Any = build_network(config.architecture)
-    channels = 1 + len(CHANNELS[config.normalisation])
+    channels = 1 + len(CHANNELS[config.normalisation]) + (config.mean_model is not None)
     if network.in_channels != channels:
+        mean = " with the posterior mean" if config.mean_model else ""
         raise InputError(
-            f"The network takes {network.in_channels} channels; the normalisation '{config.normalisation}' gives "
+            f"The network takes {network.in_channels} channels; the normalisation '{config.normalisation}'{mean} gives "
             f"{channels}. Set 'in_channels' in 'architecture'."
         )
     if config.patch % network.multiple:
