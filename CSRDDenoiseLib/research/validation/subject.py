@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
+from ... import measures
 from ...errors import InputError
 from ...findings import Severity
 from ...sentences import CLI, sentence
 from ...settings import DenoiseSettings
+from ..adaptation.held_out import clean_squares
 from ..evaluation.baselines import apply, baseline
 from ..evaluation.measure import ceiling, record_of
 from ..evaluation.methods import INPUT, Outcome, case_of, ours, unchanged
@@ -117,7 +119,8 @@ class _Bench:
 
     def __init__(self, scan: OwnScan, plan: Plan):
         self._scan, self._nested, study = scan, plan.nested, scan.study
-        self._spectra = Spectra(study, study.array(study.low_doses[scan.dose]))
+        self._low = study.array(study.low_doses[scan.dose])
+        self._spectra = Spectra(study, self._low)
         self._reference = _reference(study, plan.reference)
 
     def measure(self, variant: Variant, outcome: Outcome) -> Measured:
@@ -126,7 +129,7 @@ class _Bench:
         return Measured(
             variant.method,
             variant.setting,
-            record.scores,
+            {**record.scores, **self._error_to_clean(outcome.image)},
             self._ratios(outcome.image),
             self._spectra.bands(outcome.image),
             round(outcome.seconds, 3),
@@ -151,6 +154,21 @@ class _Bench:
             ceiling=None if limit is None else limit.scores.get("psnr"),
             findings=tuple(filter(None, sentences)),
         )
+
+    def _error_to_clean(self, image: np.ndarray) -> dict[str, float]:
+        """Estimate the NRMSE to the noise-free image, which needs the low dose to be a part of the full dose's counts.
+
+        See :mod:`CSRDDenoiseLib.research.adaptation.held_out`; the full dose's own noise, f / (1 - f) of the mean
+        squared difference of low and full dose, is taken from the energy of the image too.
+        """
+        study, dose = self._scan.study, float(self._scan.dose)
+        if not self._nested:
+            return {}
+        head, full = study.masks.head, study.full_dose
+        squares = float(np.mean(clean_squares(image, self._low, full, dose)[head], dtype=np.float64))
+        noise = dose / (1 - dose) * measures.mean_squared_error(self._low, full, head)
+        energy = float(np.mean(full[head].astype(np.float64) ** 2)) - noise
+        return {"clean_nrmse": float(np.sqrt(max(squares, 0.0) / energy))} if energy > 0 else {}
 
     def _ratios(self, image: np.ndarray) -> tuple[float, ...]:
         reference = image[self._reference].mean(dtype=np.float64)

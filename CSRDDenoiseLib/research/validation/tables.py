@@ -18,7 +18,7 @@ from .result import SubjectResult
 from .statistics import Gain, absolute_agreement, paired_gain
 
 MEAN_STD = "mean ± standard deviation over subjects"
-GAINED = ("psnr", "ssim", "nrmse", "region_error")
+GAINED = ("psnr", "ssim", "nrmse", "clean_nrmse", "region_error")
 
 
 def all_tables(chosen: Sequence[Chosen], results: Sequence[SubjectResult], models: Sequence[str]) -> dict[str, Table]:
