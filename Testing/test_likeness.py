@@ -119,6 +119,15 @@ def test_the_setting_has_the_noise_that_was_learned():
     assert find_setting(_noise(np.full(8, 0.05)))[0].post_filter_mm < setting.post_filter_mm
 
 
+def test_each_scan_keeps_its_own_level_of_noise():
+    shape = np.geomspace(0.2, 0.02, 8)
+    scans = [_noise(shape), _noise(4 * shape)]
+    scanner = combine(scans)
+    np.testing.assert_allclose(scanner.powers, 2 * shape)
+    for scan in scans:
+        np.testing.assert_allclose(learn.at_level_of(scanner, scan).powers, scan.powers)
+
+
 def test_scans_of_two_protocols_are_not_mixed():
     one, other = (_noise(np.ones(8), voxel) for voxel in (2.0, 3.0))
     with pytest.raises(InputError, match="different voxels"):

@@ -20,7 +20,7 @@ from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
 from ..simulation.families import draw_from_families
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
-from .learn import ScanNoise, combine, learn_scan
+from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
 from .prior import Prior, fit_prior, noise_prior, save_prior
 from .spectrum import band_powers
@@ -131,17 +131,19 @@ def _of_site(config: LikeExperiment, site: LikeSite, seed: int, model: Model, pr
         ]
     found: dict[str, Any] = {"dose": site.dose, "resolution_known_mm": _resolution(subjects[0])}
     for way, scans in ways.items():
-        found[way] = {**combine(scans).as_dict(), **_compared(subjects, combine(scans), site.dose, side)}
+        scanner = combine(scans)
+        levels = [at_level_of(scanner, scan) for scan in scans]
+        found[way] = {**scanner.as_dict(), **_compared(subjects, levels, site.dose, side)}
     return found
 
 
-def _compared(subjects: list[Subject], noise: ScanNoise, dose: float, side: float) -> dict[str, Any]:
+def _compared(subjects: list[Subject], noises: list[ScanNoise], dose: float, side: float) -> dict[str, Any]:
     """Amplitude of the noise that was added over that of the known low doses, by band; the dose it shows.
 
     The dose is that which the noise of the made low dose shows where the known one is taken for the reference.
     """
     made_powers, known_powers, doses = [], [], []
-    for number, subject in enumerate(subjects):
+    for number, (subject, noise) in enumerate(zip(subjects, noises)):
         full, known = subject.full_dose, subject.low_doses[dose]
         made = make_low_dose(full, noise, dose, number)
         made_powers.append(_powers(full, made - full, side))

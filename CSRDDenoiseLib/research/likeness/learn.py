@@ -8,7 +8,7 @@ with the PET). That holds in fine bands and fails where structure is far above t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -135,6 +135,13 @@ def combine(scans: Sequence[ScanNoise]) -> ScanNoise:
         head_ml=float(np.median([scan.head_ml for scan in scans])),
         from_halves=all(scan.from_halves for scan in scans),
     )
+
+
+def at_level_of(scanner: ScanNoise, scan: ScanNoise) -> ScanNoise:
+    """The scanner's noise as large as it is in one of its scans: a small head has more counts in each mL."""
+    seen = np.array(scan.measured)
+    ratio = float(np.exp(np.mean(np.log(scan.powers / scanner.powers)[seen])))
+    return replace(scanner, powers=scanner.powers * ratio)
 
 
 def activity_exponent(scan: Scan, first: np.ndarray, second: np.ndarray) -> float:

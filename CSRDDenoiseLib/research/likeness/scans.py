@@ -21,7 +21,7 @@ from ...prepare.align import ORIENTATION
 from ...subjects.pair import on_grid
 from ...subjects.table import Row, Table, write_table
 from ..simulation.subject import dose_name
-from .learn import ScanNoise, combine, learn_scan
+from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
 from .setting import find_setting
 
@@ -84,7 +84,8 @@ def simulate_like(
         "spectrum_deviation_percent": round(100 * distance, 1),
         "not_known": list(UNKNOWN),
     }
-    return Likeness(noise, facts, _write(rows, output, doses, noise, facts, seed))
+    levels = [at_level_of(noise, scan) for scan in learned]
+    return Likeness(noise, facts, _write(rows, output, doses, levels, facts, seed))
 
 
 def _learn(row: Row, model: Optional[Model]) -> ScanNoise:
@@ -117,7 +118,7 @@ def _write(
     rows: Sequence[Row],
     output: Path,
     doses: Sequence[Fraction],
-    noise: ScanNoise,
+    noises: Sequence[ScanNoise],
     facts: dict[str, Any],
     seed: int,
 ) -> Path:
@@ -134,7 +135,7 @@ def _write(
     with all_or_nothing([*planned, table, output / FACTS]) as temporary:
         for path, (number, row, dose) in planned.items():
             full = _full(row)
-            write_image(_low_dose(full.image, noise, float(dose), seed + number), temporary[path], full)
+            write_image(_low_dose(full.image, noises[number - 1], float(dose), seed + number), temporary[path], full)
             logger.info("Low dose %s of %s", dose, row.name)
         write_table(Table(table, tuple(made)), temporary[table])
         temporary[output / FACTS].write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
