@@ -160,7 +160,7 @@ def test_profile_follows_a_line_before_and_after(ui, scene):
     ends = np.array([(matrix @ [i, 7, 8, 1])[:3] for i in (2, 20)])
     SLICER.util.updateMarkupsControlPointsFromArray(line, ends, world=True)
     chart = chart_in_view(scene)
-    assert chart.GetTitle() == f"Profile along {line.GetName()}"
+    assert chart.GetTitle() == f"PET and denoised along {line.GetName()}"
     table = chart.GetNthPlotSeriesNode(0).GetTableNode()
     assert wait_until(lambda: abs(column(table, "PET")[-1] - 20) < 1e-3, 10)
     assert column(table, "PET") == pytest.approx(np.linspace(2, 20, 400), abs=1e-3)

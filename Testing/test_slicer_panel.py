@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import time
 import unittest
@@ -308,6 +309,20 @@ def test_imported_model_is_checked_chosen_and_remembered(ui, logic_of, small_mod
     click(ui.importModelButton)
     assert logic_of.getParameterNode().model == small_model
     assert ui.modelComboBox.currentText == "tiny (imported)"
+    assert "Random weights" in ui.modelCardLabel.text
+    # offered from now on, as long as the folder is there
+    adapted = tmp_path / "site A, adapted"
+    shutil.copytree(small_model, adapted)
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(adapted), raising=False)
+    click(ui.importModelButton)
+    assert {"tiny (imported)", "site A, adapted (imported)"} <= titles(ui.modelComboBox)
+    shutil.rmtree(adapted)
+    ENTRY.widgetRepresentation().self().panel._lists.fillModels()
+    assert "site A, adapted (imported)" not in titles(ui.modelComboBox)
+
+
+def titles(combo) -> set[str]:
+    return {combo.itemText(index) for index in range(combo.count)}
 
 
 def test_leaving_the_module_lets_a_run_end_and_then_the_worker(area, ui, logic_of, pair, small_model):

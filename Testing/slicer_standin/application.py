@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import slicer
 import vtk
 from PySide6 import QtCore, QtUiTools, QtWidgets
@@ -16,7 +17,12 @@ from .api import names_of
 from .pythonqt import Proxy, wrap
 from .widgets import CUSTOM_WIDGETS
 
-COLOUR_TABLES = ("DivergingBlueRed", "Inferno", "InvertedGrey")
+COLOUR_TABLES = {
+    "DivergingBlueRed": ((0.23, 0.30, 0.75), (0.87, 0.87, 0.87), (0.71, 0.02, 0.15)),
+    "Inferno": ((0.0, 0.0, 0.01), (0.34, 0.06, 0.43), (0.74, 0.21, 0.33), (0.98, 0.56, 0.04), (0.99, 1.0, 0.64)),
+    "InvertedGrey": ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
+}
+"""Name -> colours at even steps; Slicer reads 256 of them from a file."""
 
 
 class SliceWidget:
@@ -221,10 +227,14 @@ class _ColorsModule:
         application_logic.SetShareDirectory(slicer.app.temporaryPath)
         self._logic.SetMRMLApplicationLogic(application_logic)
         self._logic.SetMRMLScene(scene)
-        for name in COLOUR_TABLES:
+        for name, colours in COLOUR_TABLES.items():
             table = scene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
             table.SetTypeToUser()
-            table.SetNumberOfColors(2)
+            table.SetNumberOfColors(256)
+            steps = np.linspace(0, len(colours) - 1, 256)
+            channels = [np.interp(steps, range(len(colours)), channel) for channel in zip(*colours)]
+            for index, colour in enumerate(zip(*channels)):
+                table.SetColor(index, str(index), *map(float, colour), 1.0)
             table.SetSingletonTag(name)
 
     def logic(self):

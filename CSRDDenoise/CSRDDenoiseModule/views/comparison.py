@@ -279,7 +279,7 @@ def _project(logic: slicer.vtkMRMLSliceLogic, thickness: Optional[float]) -> Non
     step = logic.GetLowestVolumeSliceSpacing()[2] if thickness is not None else USUAL_OVERSAMPLING
     with slicer.util.NodeModify(node):
         node.SetSlabReconstructionEnabled(thickness is not None)
-        node.SetSlabReconstructionType(vtk.VTK_IMAGE_SLAB_MAX)
+        node.SetSlabReconstructionType(node.GetSlabReconstructionTypeFromString("Max"))
         node.SetSlabReconstructionOversamplingFactor(step)
         if thickness is not None:
             node.SetSlabReconstructionThickness(thickness)

@@ -125,7 +125,7 @@ class Look:
         ends = line_ends()
         if self._shown is None or ends is None:
             return
-        name = slicer.mrmlScene.GenerateUniqueName(_("Profile"))
+        name = slicer.mrmlScene.GenerateUniqueName(_("Line"))
         line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", name)
         line.CreateDefaultDisplayNodes()
         slicer.util.updateMarkupsControlPointsFromArray(line, ends, world=True)

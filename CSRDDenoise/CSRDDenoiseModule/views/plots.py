@@ -152,7 +152,7 @@ def profile(volumes: "Mapping[str, Volume]", line: Any, unit: str) -> Optional[P
         columns[name] = along_line(slicer.util.arrayFromVolume(copy), start, end, PROFILE_POINTS)
     colours = dict(zip(("PET", "denoised", "full dose"), (PET_COLOUR, DENOISED_COLOUR, FULL_COLOUR)))
     series = tuple(Series(name, "distance", name, colours[name]) for name in volumes)
-    title = _("Profile along {line}").format(line=line.GetName())
+    title = _("PET and denoised along {line}").format(line=line.GetName())
     return Plot(PROFILE, title, _("distance (mm)"), _with_unit(_("activity"), unit), columns, series)
 
 
@@ -171,7 +171,7 @@ def agreement(found: "Mapping[str, Any]", unit: str) -> Plot:
         columns[f"{key} mean"], columns[f"{key} difference"] = one["means"], one["differences"]
         series.append(Series(name, f"{key} mean", f"{key} difference", colour, points=True))
     after = found["denoised"]
-    levels = {_("bias of denoised"): after["bias"], _("limits"): after["low"], _("upper limit"): after["high"]}
+    levels = {_("bias of denoised"): after["bias"], _("lower limit"): after["low"], _("upper limit"): after["high"]}
     columns["mean"] = np.linspace(min(after["means"]), max(after["means"]), count)
     for name, level in levels.items():
         if level is not None:
@@ -181,7 +181,7 @@ def agreement(found: "Mapping[str, Any]", unit: str) -> Plot:
         AGREEMENT,
         _("Regions against the full dose (Bland-Altman)"),
         _with_unit(_("mean of both"), unit),
-        _with_unit(_("difference from the full dose"), unit),
+        _with_unit(_("difference"), unit),
         columns,
         tuple(series),
     )
