@@ -29,4 +29,6 @@ def write_huge(path: Path, side: int = 300) -> None:
     middle = slice(side // 2 - 40, side // 2 + 41)
     ball = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 < 40**2
     values[middle, middle, middle] = ball * (100 + np.arange(81, dtype=np.uint8) % 7)
-    sitk.WriteImage(as_image(values), str(path), True)
+    # its middle is that of the small heads
+    origin = tuple(start + size - side for start, size in zip((-20.0, 10.0, 5.0), (26, 28, 24)))
+    sitk.WriteImage(as_image(values, origin=origin), str(path), True)

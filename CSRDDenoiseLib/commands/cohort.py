@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
-from ..errors import InputError
+from ..errors import SOME_FAILED, InputError
 from ..extras import require
 from ..settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME
 from .arguments import check_folder, count, number
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..cluster.cohort.state import Cohort, State
     from ..cluster.open import Where
 
-SOME_FAILED = 4
 GIB = 1 << 30
 MAPS = ("difference", "uncertainty", "support", "bare")
 """As in ``cluster.cohort.scans``, which loads SimpleITK."""

@@ -1,0 +1,200 @@
+"""Whole cohorts on real processes and files: workers and schedulers that end, memory that is used up, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import SimpleITK as sitk
+from bids_dataset import write_dataset
+from cohort_folder import write_cohort, write_huge
+from conftest import as_image, head_array
+
+pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
+from CSRDDenoiseLib.denoise import FileRequest, denoise_files
+from CSRDDenoiseLib.settings import DenoiseSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")]
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+SETTINGS = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")
+QUICK = ("--preset", "fast", "--device", "cpu", "--precision", "float32", "--progress", "json")
+PATIENCE = 300
+"""Seconds after which a process that hangs fails its test."""
+
+
+@contextmanager
+def started(*words: object):
+    """``csrd-denoise`` as a process."""
+    command = [sys.executable, "-m", "CSRDDenoiseLib", *map(str, words)]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def cohort(table: Path, output: Path, model: Path, *more: object):
+    return started("cohort", table, "--output", output, "--model", model, *QUICK, *more)
+
+
+def finish(process: subprocess.Popen) -> tuple[list[dict], str]:
+    """Return the JSON lines and what was said, once the process has ended."""
+    out, err = process.communicate(timeout=PATIENCE)
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The worker processes of a cohort."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def single_runs(folder: Path, names: list[str], model: Path, output: Path) -> dict[str, bytes]:
+    """File -> content of the outputs of one run a scan, in this process."""
+    found = {}
+    for name in names:
+        (output / name).mkdir(parents=True)
+        paths = {each: output / name / f"{each}.nii.gz" for each in ("denoised", "difference")}
+        pet, mr = folder / f"pet{name}.nii.gz", folder / "mr.nii.gz"
+        settings = DenoiseSettings(**{**SETTINGS.as_dict(), "seed": int(name)})
+        denoise_files(FileRequest(pet, paths["denoised"], mr, difference=paths["difference"]), settings, model)
+        found.update({f"{name}/{path.name}": path.read_bytes() for path in paths.values()})
+    return found
+
+
+def outputs_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.nii.gz")}
+
+
+def test_killed_worker_and_scan_that_uses_up_the_memory(tmp_path, model_folder):
+    """Eleven scans are those of single runs, byte for byte; the twelfth is named; a rerun does only that one."""
+    table, output = write_cohort(tmp_path / "in", 12), tmp_path / "out"
+    write_huge(tmp_path / "in" / "pet05.nii.gz")
+    where = ("--workers", 2, "--memory", 3)
+    with cohort(table, output, model_folder, *where) as process:
+        first = json.loads(process.stdout.readline())
+        killed = workers_of(process)
+        assert len(killed) == 2
+        killed[-1].kill()
+        lines, err = finish(process)
+        assert process.returncode == 4, err
+    lines = [first, *lines]
+    assert sorted(line["scan"]["name"] for line in lines) == [f"{number:02d}" for number in range(12)]
+    (failed,) = [line["scan"] for line in lines if line["scan"]["status"] == "failed"]
+    assert failed["name"] == "05" and "2 times" in failed["error"] and "05" in err
+    names = [f"{number:02d}" for number in range(12) if number != 5]
+    assert outputs_of(output) == single_runs(tmp_path / "in", names, model_folder, tmp_path / "single")
+    assert not list(output.rglob(".*")), "leftovers"
+
+    sitk.WriteImage(as_image(head_array(seed=5)), str(tmp_path / "in" / "pet05.nii.gz"))
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.nii.gz")}
+    with cohort(table, output, model_folder, *where) as process:
+        lines, err = finish(process)
+        assert process.returncode == 0, err
+    assert [line["scan"]["name"] for line in lines if not line["kept_as_it_was"]] == ["05"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (output / "05" / "denoised.nii.gz").exists()
+    assert "12 scans" in (output / "cohort.html").read_text(encoding="utf-8")
+    assert len((output / "cohort.tsv").read_text(encoding="utf-8").splitlines()) == 13
+
+
+def test_interrupted_cohort_goes_on_where_it_was(tmp_path, model_folder):
+    table, output = write_cohort(tmp_path / "in", 8), tmp_path / "out"
+    with cohort(table, output, model_folder, "--workers", 1) as process:
+        done = {json.loads(process.stdout.readline())["scan"]["name"] for _ in range(2)}
+        process.send_signal(signal.SIGINT)
+        lines, err = finish(process)
+        assert process.returncode == 3 and "the same command" in err
+        done |= {line["scan"]["name"] for line in lines if "scan" in line}
+    assert 2 <= len(done) < 8
+    with cohort(table, output, model_folder, "--workers", 1) as process:
+        lines, err = finish(process)
+        assert process.returncode == 0, err
+    kept = {line["scan"]["name"] for line in lines if line["kept_as_it_was"]}
+    # a scan may have ended between the last line and the interrupt
+    assert done <= kept and len(kept) < 8 and len(lines) == 8
+    names = [f"{number:02d}" for number in range(8)]
+    assert outputs_of(output) == single_runs(tmp_path / "in", names, model_folder, tmp_path / "single")
+
+
+def test_changed_scan_and_changed_setting_are_done_again_only_if_asked(tmp_path, model_folder):
+    table, output = write_cohort(tmp_path / "in", 2), tmp_path / "out"
+    with cohort(table, output, model_folder, "--workers", 1) as process:
+        assert finish(process) and process.returncode == 0
+    sitk.WriteImage(as_image(head_array(seed=77)), str(tmp_path / "in" / "pet01.nii.gz"))
+    with cohort(table, output, model_folder, "--workers", 1) as process:
+        lines, _ = finish(process)
+        assert process.returncode == 4
+    found = {line["scan"]["name"]: line for line in lines}
+    assert found["00"]["kept_as_it_was"] and "--overwrite" in found["01"]["scan"]["error"]
+    with cohort(table, output, model_folder, "--workers", 1, "--overwrite") as process:
+        lines, _ = finish(process)
+        assert process.returncode == 0
+    assert [line["scan"]["name"] for line in lines if not line["kept_as_it_was"]] == ["01"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_scheduler_that_ends_in_the_middle_and_comes_back(tmp_path, model_folder):
+    table, output, address = write_cohort(tmp_path / "in", 10), tmp_path / "out", f"tcp://127.0.0.1:{free_port()}"
+    serving = ("worker", address, "--model", model_folder, "--device", "cpu", "--start-scheduler", "--threads", 1)
+    with started(*serving) as first:
+        assert "worker(s)" in first.stderr.readline()
+        with cohort(table, output, model_folder, "--scheduler", address) as process:
+            done = [json.loads(process.stdout.readline()) for _ in range(2)]
+            first.kill()
+            first.wait()
+            with started(*serving) as second:
+                lines, err = finish(process)
+                second.send_signal(signal.SIGINT)
+                second.communicate(timeout=PATIENCE)
+            assert process.returncode == 0, err
+    names = [line["scan"]["name"] for line in [*done, *lines]]
+    assert sorted(names) == [f"{number:02d}" for number in range(10)] and "lost" in err
+    assert outputs_of(output) == single_runs(tmp_path / "in", sorted(names), model_folder, tmp_path / "single")
+
+
+def test_files_that_travel_give_the_same(tmp_path, model_folder):
+    table, output = write_cohort(tmp_path / "in", 3), tmp_path / "out"
+    with cohort(table, output, model_folder, "--workers", 1, "--send", "--report") as process:
+        lines, err = finish(process)
+        assert process.returncode == 0, err
+    names = ["00", "01", "02"]
+    assert outputs_of(output) == single_runs(tmp_path / "in", names, model_folder, tmp_path / "single")
+    record = json.loads((output / "01" / "denoised_provenance.json").read_text(encoding="utf-8"))
+    assert record["outputs"]["denoised"] == str(output / "01" / "denoised.nii.gz")
+    assert (output / "01" / "denoised.html").exists() and (output / "cohort" / "thumbnails" / "01.png").exists()
+    assert "01/denoised.html" in (output / "cohort.html").read_text(encoding="utf-8")
+    with cohort(table, output, model_folder, "--workers", 1, "--send", "--report") as process:
+        lines, _ = finish(process)
+    assert all(line["kept_as_it_was"] for line in lines) and len(lines) == 3
+
+
+def test_bids_dataset(tmp_path, model_folder, mr):
+    root = write_dataset(tmp_path / "raw", mr)
+    with started("cohort", "--bids", root, "--output", tmp_path / "out", "--model", model_folder, *QUICK) as process:
+        lines, err = finish(process)
+        assert process.returncode == 0, err
+    assert lines and all(Path(line["scan"]["outputs"]["denoised"]).is_relative_to(tmp_path / "out") for line in lines)
+    described = json.loads((tmp_path / "out" / "dataset_description.json").read_text(encoding="utf-8"))
+    assert described["DatasetLinks"]["raw"] == "../raw"
+    assert all(
+        path.with_name(path.name.replace(".nii.gz", ".json")).exists() for path in (tmp_path / "out").rglob("*.nii.gz")
+    )
