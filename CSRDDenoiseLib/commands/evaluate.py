@@ -14,6 +14,8 @@ from ..research.evaluation.run import RESULTS, EvaluationConfig, read_config, ru
 from ..research.evaluation.table import to_markdown
 from .arguments import check_folder
 from .interrupts import keeping
+from .options import SCHEDULER, add_groups
+from .spreading import spread_of
 
 DESCRIPTION = (
     "Either with a configuration (docs/evaluation.md) that names experiments, or with --subjects, --model and --output "
@@ -32,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--experiment", action="append", choices=EXPERIMENTS, help="run this one alone (repeat for more; default: all)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 
 
@@ -42,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
     if args.experiment:
         options = {name: config.experiments.get(name) for name in args.experiment}
         config = replace(config, experiments=options)
+    if args.scheduler:
+        config = replace(config, subjects=tuple(folder.absolute() for folder in config.subjects))
     check_folder(config.output)
     began = time.time()
-    with keeping(lambda: _kept(config.output, began)):
-        sections = run_evaluation(config)
+    with keeping(lambda: _kept(config.output, began)), spread_of(args) as spread:
+        sections = run_evaluation(config, spread)
     for section in sections:
         print("\n".join(to_markdown(table) for table in section.tables))
     return 0

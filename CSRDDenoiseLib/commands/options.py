@@ -155,6 +155,17 @@ PLACE: Group = (
     "another machine (docs/cluster.md)",
     (option("--on", metavar="tls://HOST:PORT", help="denoise there: address of a Dask scheduler"), *SECRETS),
 )
+SCHEDULER: Group = (
+    "on other machines (docs/cluster.md)",
+    (
+        option(
+            "--scheduler",
+            metavar="tls://HOST:PORT",
+            help="subjects are tasks of this Dask scheduler, whose workers see the same files",
+        ),
+        *SECRETS,
+    ),
+)
 HOW = (QUALITY, PROGRESS)
 """How to denoise, shared with the demo."""
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+import sys
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Callable
 from ..configuration import unknown_key
 from .arguments import check_folder, count, doses_of, number
 from .interrupts import keeping
+from .options import SCHEDULER, add_groups
 from .simulate_like import add_like, run_like
+from .spreading import spread_of
 
 if TYPE_CHECKING:
     from ..research.simulation.subject import SimulationSettings
@@ -69,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=count(0), default=0, help="of the first subject; the next ones count on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     add_like(parser)
+    add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 
 
@@ -76,51 +78,36 @@ def run(args: argparse.Namespace) -> int:
     """Simulate every chosen subject; an interrupt keeps those that are complete."""
     if args.like:
         return run_like(args)
-    from ..errors import InputError
-    from ..research.simulation.anatomy import load_anatomy
-    from ..research.simulation.subject import save_subject, simulate_subject
+    from ..errors import SOME_FAILED, CSRDError, InputError
+    from ..research.simulation.make import SubjectJob, make_subject
 
     if args.anatomy is None:
         raise InputError("Say what to simulate: heads with --anatomy, or low doses of your own scans with --like.")
     settings, planned = _settings(args), list(product(_subjects(args), range(args.draws)))
     check_folder(args.output)
-    done = 0
-    with keeping(lambda: _kept(done, len(planned), args.output)):
-        for number, (name, draw) in enumerate(planned):
-            seed = args.seed + number
-            folder = args.output / (name.replace("/", "_") + (f"_{draw}" if args.draws > 1 else ""))
-            if args.resume and _is_complete(folder, name, seed, settings(seed)):
-                done += 1
+    jobs = []
+    for index, (name, draw) in enumerate(planned):
+        seed = args.seed + index
+        folder = args.output / (name.replace("/", "_") + (f"_{draw}" if args.draws > 1 else ""))
+        if not (args.resume and _is_complete(folder, name, seed, settings(seed))):
+            paths = (args.anatomy.absolute(), folder.absolute()) if args.scheduler else (args.anatomy, folder)
+            jobs.append(SubjectJob(paths[0], name, seed, settings(seed), args.device, paths[1]))
+    done, failed = len(planned) - len(jobs), 0
+    with keeping(lambda: _kept(done, len(planned), args.output)), spread_of(args) as spread:
+        for job, line in spread(make_subject, jobs):
+            if isinstance(line, CSRDError):
+                failed += 1
+                print(f"Failed: {job.name}: {line}", file=sys.stderr)
                 continue
-            try:
-                anatomy = load_anatomy(args.anatomy, name)
-            except (OSError, KeyError, ValueError) as error:
-                raise InputError(f"The anatomy '{name}' in '{args.anatomy}' cannot be loaded: {error}.") from error
-            subject = simulate_subject(anatomy, settings(seed), seed, args.device)
-            _save(partial(save_subject, subject), folder)
             done += 1
-            print(f"{name}: {subject.facts['tracer']}, {'x'.join(map(str, subject.activity.shape[::-1]))} -> {folder}")
-    return 0
+            print(line)
+    return SOME_FAILED if failed else 0
 
 
 def _kept(done: int, planned: int, output: Path) -> str:
     if not done:
         return "Nothing was written."
     return f"{done} of {planned} subjects are complete in '{output}'; --resume simulates the others."
-
-
-def _save(save: Callable[[Path], None], folder: Path) -> None:
-    """Save a subject beside its folder and move it there when it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder.parent) as staging:
-        made = Path(staging) / folder.name
-        save(made)
-        if folder.is_dir():
-            # files of the user's own stay
-            for path in made.iterdir():
-                path.replace(folder / path.name)
-        else:
-            made.replace(folder)
 
 
 def _is_complete(folder: Path, name: str, seed: int, settings: SimulationSettings) -> bool:

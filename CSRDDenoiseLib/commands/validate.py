@@ -11,7 +11,9 @@ from ..model.bundle import DEFAULT_MODEL
 from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
 from .arguments import check_folder, count
 from .interrupts import keeping
+from .options import SCHEDULER, add_groups
 from .progress import PROGRESS_KINDS, progress_callback
+from .spreading import spread_of
 from .tables import add_table, table_of
 
 DESCRIPTION = (
@@ -60,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=count(0), default=0, help="of the samples (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     parser.add_argument("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s")
+    add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 
 
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Give a table of pairs (or --bids), or folders of simulated subjects with --subjects.")
     check_folder(args.output)
     config = ValidationConfig(
-        output=args.output,
+        output=args.output.absolute(),
         models=tuple(args.model or [DEFAULT_MODEL]),
         settings=settings_from_preset(args.preset, seed=args.seed, device=args.device, register=args.register),
         table=table_of(args).checked() if has_table else None,
@@ -85,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
         reference=tuple(args.reference_labels),
         nested=not args.separate_scans,
     )
-    with keeping(lambda: f"Finished subjects are kept in '{args.output / STORE}'; the same command goes on."):
-        found = run_validation(config, progress_callback(args.progress))
+    kept = f"Finished subjects are kept in '{args.output / STORE}'; the same command goes on."
+    with keeping(lambda: kept), spread_of(args) as spread:
+        found = run_validation(config, progress_callback(args.progress), spread if args.scheduler else None)
     if args.progress != "json":
         print(to_markdown(found.gains))
         print(f"{len(found.results)} subject(s) measured, {len(found.failed)} failed: {args.output / REPORT}")

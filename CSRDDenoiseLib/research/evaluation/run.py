@@ -16,6 +16,7 @@ from ...io.record import versions
 from ...io.write import all_or_nothing
 from ...model.bundle import Model, load_model
 from ...settings import DenoiseSettings, settings_from_preset
+from ...spread import Spread, in_turn
 from .experiments import EXPERIMENTS, Bench, ComparisonModel, Section
 from .experiments.bench import as_fraction
 from .report import DATA_LINE, to_html
@@ -107,8 +108,12 @@ def _model(folder: Path, name: str) -> str:
     return str(folder / name) if (folder / name).is_dir() else name
 
 
-def run_evaluation(config: EvaluationConfig) -> tuple[Section, ...]:
+def run_evaluation(config: EvaluationConfig, spread: Spread = in_turn) -> tuple[Section, ...]:
     """Run every experiment and write the results after each, so that a long run that is stopped keeps what it has.
+
+    Args:
+        config: what to evaluate.
+        spread: where the subjects are measured, in experiments that compare methods.
 
     Raises:
         InputError: before anything is measured, where a subject or a model cannot be loaded, an option is not one of
@@ -116,7 +121,7 @@ def run_evaluation(config: EvaluationConfig) -> tuple[Section, ...]:
     """
     options = {name: _checked(name, given or {}, config.subjects) for name, given in config.experiments.items()}
     others = {name: _comparison(name, given, config.device) for name, given in config.comparison_models.items()}
-    bench = Bench(config.subjects, load_model(config.model, config.device), config.device, others)
+    bench = Bench(config.subjects, load_model(config.model, config.device), config.device, others, spread)
     config.output.mkdir(parents=True, exist_ok=True)
     sections: tuple[Section, ...] = ()
     for name in config.experiments:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from ...errors import Cancelled, CSRDError, InputError
 from ...findings import errors_of
@@ -16,6 +16,7 @@ from ...model.bundle import Model, load_model
 from ...progress import ProgressCallback, Reporter
 from ...sentences import CLI, sentence
 from ...settings import DenoiseSettings
+from ...spread import Spread
 from ...subjects.checksum import checksum, checksums
 from ...subjects.judge import judge_pair
 from ...subjects.pair import load_pair
@@ -34,6 +35,8 @@ from .tables import gain_table
 logger = logging.getLogger(__name__)
 
 STORE = "subjects"
+_OF_A_SUBJECT = (CSRDError, ValueError, MemoryError, RuntimeError, OSError)
+"""What may be wrong with one subject and does not stop the others."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,15 @@ class Validation:
     gains: Evaluated
 
 
-def run_validation(config: ValidationConfig, progress: Optional[ProgressCallback] = None) -> Validation:
+def run_validation(
+    config: ValidationConfig, progress: Optional[ProgressCallback] = None, spread: Optional[Spread] = None
+) -> Validation:
     """Measure every subject, those that were finished before aside, and write the results.
+
+    Args:
+        config: what on what.
+        progress: receives the reports; returning False cancels.
+        spread: measures the subjects elsewhere, on the same files; None here, one after another.
 
     Raises:
         InputError: nothing can be measured: no subject, no model, a filter is not known, or every subject fails.
@@ -116,19 +126,57 @@ def run_validation(config: ValidationConfig, progress: Optional[ProgressCallback
     failed: dict[str, str] = {}
     todo = [each for each in subjects if found[each.name] is None]
     report = Reporter(progress, {each.name: 1.0 for each in todo} or {"report": 1.0})
-    for each in todo:
-        try:
-            found[each.name] = _measure(each, plan, store, keys[each.name], report)
-        except Cancelled:
-            raise
-        except (CSRDError, ValueError, MemoryError, RuntimeError, OSError) as error:
-            failed[each.name] = " ".join(str(error).split()) or type(error).__name__
-            logger.warning("%s cannot be measured: %s", each.name, failed[each.name])
+    tasks = [MeasureTask(each, config, keys[each.name]) for each in todo]
+    outcomes = spread(measure_task, tasks) if spread else _in_turn(tasks, plan, store, report)
+    for number, (task, outcome) in enumerate(outcomes, 1):
+        name = task.subject.name
+        if spread:
+            report(todo[number - 1].name, 1, 1, f"{number} of {len(todo)} subjects")
+        if isinstance(outcome, Exception):
+            failed[name] = " ".join(str(outcome).split()) or type(outcome).__name__
+            logger.warning("%s cannot be measured: %s", name, failed[name])
+        else:
+            found[name] = outcome
     results = tuple(result for result in found.values() if result is not None)
     if not results:
         raise InputError(f"No subject could be measured. {next(iter(failed.values()))}")
     _write(config, plan, results, failed, {name: store.folder / f"{key}.png" for name, key in keys.items()})
     return Validation(results, failed, gain_table(choose(results), list(plan.models)))
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    """A subject to be measured, perhaps on another machine; the result is kept under its key."""
+
+    subject: Subject
+    config: ValidationConfig
+    key: str
+
+
+def measure_task(task: MeasureTask) -> SubjectResult:
+    """Measure one subject where this runs, on the same files, and keep the result.
+
+    Raises:
+        InputError: it cannot be measured.
+    """
+    silent = Reporter(None, {task.subject.name: 1.0})
+    try:
+        return _measure(task.subject, _plan(task.config), Store(task.config.output / STORE), task.key, silent)
+    except _OF_A_SUBJECT as error:
+        raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _in_turn(
+    tasks: Sequence[MeasureTask], plan: Plan, store: Store, report: Reporter
+) -> Iterator[tuple[MeasureTask, Union[SubjectResult, Exception]]]:
+    for task in tasks:
+        try:
+            outcome: Union[SubjectResult, Exception] = _measure(task.subject, plan, store, task.key, report)
+        except Cancelled:
+            raise
+        except _OF_A_SUBJECT as error:
+            outcome = error
+        yield task, outcome
 
 
 def _subjects(config: ValidationConfig) -> list[Subject]:

@@ -6,14 +6,16 @@ import io
 import logging
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from ....errors import InputError
+from ....errors import CSRDError, InputError
 from ....model.bundle import Model
 from ....settings import DenoiseSettings, settings_from_preset
+from ....spread import Spread, in_turn
 from ..measure import Measurement, measure
 from ..methods import Method, ours
 from ..study import Study, load_study
@@ -63,12 +65,14 @@ class Bench:
         model: the model.
         device: of the model, as in :class:`DenoiseSettings`.
         comparisons: name in the tables -> another trained model.
+        spread: where subjects are measured; a function and its subjects leave for there.
     """
 
     folders: tuple[Path, ...]
     model: Model
     device: str = "auto"
     comparisons: Mapping[str, ComparisonModel] = field(default_factory=dict)
+    spread: Spread = in_turn
 
     def studies(self) -> Iterator[Study]:
         """Load one subject after another."""
@@ -85,13 +89,21 @@ class Bench:
     def measure(self, doses: Optional[Sequence[Dose]], methods: Mapping[str, Method]) -> tuple[Measurement, ...]:
         """Apply every method to every dose (None: all) of every subject."""
         fractions = None if doses is None else [as_fraction(dose) for dose in doses]
-        done = []
-        for study in self.studies():
-            for measurement in measure(study, fractions, methods):
+        done: dict[Path, list[Measurement]] = {}
+        for folder, found in self.spread(partial(_measure_folder, fractions, dict(methods)), self.folders):
+            if isinstance(found, CSRDError):
+                raise found
+            for measurement in found:
                 psnr = measurement.scores["psnr"]
-                logger.info("%s, dose %s, %s: %.2f dB", study.name, measurement.dose, measurement.method, psnr)
-                done.append(measurement)
-        return tuple(done)
+                logger.info("%s, dose %s, %s: %.2f dB", folder.name, measurement.dose, measurement.method, psnr)
+            done[folder] = found
+        return tuple(measurement for folder in self.folders for measurement in done[folder])
+
+
+def _measure_folder(
+    fractions: Optional[Sequence[Fraction]], methods: Mapping[str, Method], folder: Path
+) -> list[Measurement]:
+    return list(measure(load_study(folder), fractions, methods))
 
 
 def as_fraction(dose: Dose) -> Fraction:

@@ -1,0 +1,59 @@
+"""One subject from an anatomy to a folder, as ``csrd-denoise simulate`` makes many."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from . import subject as subjects
+from .anatomy import load_anatomy
+from .subject import SimulationSettings
+
+
+@dataclass(frozen=True)
+class SubjectJob:
+    """A subject to simulate.
+
+    Attributes:
+        anatomies: folder with ``ixi`` and ``synthseg``.
+        name: of the anatomy.
+        seed: of the subject.
+        settings: what is drawn and what is fixed.
+        device: of projection and reconstruction.
+        folder: where the subject goes.
+    """
+
+    anatomies: Path
+    name: str
+    seed: int
+    settings: SimulationSettings
+    device: str
+    folder: Path
+
+
+def make_subject(job: SubjectJob) -> str:
+    """Simulate a subject and write its folder, complete or not at all; return a line that says what it is.
+
+    Raises:
+        InputError: the anatomy cannot be loaded.
+    """
+    try:
+        anatomy = load_anatomy(job.anatomies, job.name)
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"The anatomy '{job.name}' in '{job.anatomies}' cannot be loaded: {error}.") from error
+    subject = subjects.simulate_subject(anatomy, job.settings, job.seed, job.device)
+    folder = job.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder.parent) as staging:
+        made = Path(staging) / folder.name
+        subjects.save_subject(subject, made)
+        if folder.is_dir():
+            # files of the user's own stay
+            for path in made.iterdir():
+                path.replace(folder / path.name)
+        else:
+            made.replace(folder)
+    size = "x".join(map(str, subject.activity.shape[::-1]))
+    return f"{job.name}: {subject.facts['tracer']}, {size} -> {folder}"

@@ -1,0 +1,19 @@
+"""Many jobs that do not depend on one another: one after another here, or wherever the caller lets them run.
+
+A *spread* takes a function and its jobs and yields each job with its result, or with the error that it ended with, in
+the order they end. Functions and jobs must be fit to travel to another process.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Sequence, Union
+
+from .errors import CSRDError
+
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Union[Any, CSRDError]]]]
+
+
+def in_turn(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Do one job after another in this process; what is wrong with one stops all."""
+    for job in jobs:
+        yield job, function(job)
