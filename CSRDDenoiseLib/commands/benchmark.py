@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
+from ..extras import require
 from ..io.write import all_or_nothing
 from ..model.bundle import DEFAULT_MODEL
+from ..research.benchmark.cohort import CohortConfig, cohort_table, run_against_single, run_overhead
 from ..research.benchmark.dynamic import FramesConfig, frames_table, run_frames
 from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchmark, spread_of_time_per_voxel, tables
 from ..research.evaluation.table import to_markdown
@@ -41,6 +43,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="instead: a dynamic study of N frames against one of its frames, from files to files, as ratios",
     )
     parser.add_argument(
+        "--cohort",
+        nargs="+",
+        type=count(1, 10_000),
+        metavar="N",
+        help="instead: N small scans as a cohort of two workers against N single commands of one core",
+    )
+    parser.add_argument(
+        "--overhead",
+        nargs="+",
+        type=count(1, 100_000),
+        metavar="N",
+        help="instead: what a scan costs in cohorts of N scans, with a network of least size",
+    )
+    parser.add_argument(
         "--quality",
         action="store_true",
         help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
@@ -56,6 +72,12 @@ def run(args: argparse.Namespace) -> int:
     if args.frames:
         results = run_frames(FramesConfig(args.frames, args.size, args.preset, args.model, args.device))
         print(to_markdown(frames_table(results)))
+        return _finish(results, args.output)
+    if args.cohort or args.overhead:
+        require("distributed", "rich")
+        config = CohortConfig(args.cohort or args.overhead, model=args.model)
+        results = run_against_single(config) if args.cohort else run_overhead(config)
+        print(to_markdown(cohort_table(results)))
         return _finish(results, args.output)
     results = run_benchmark(BenchmarkConfig(args.size, args.preset, args.model, args.device, args.quality))
     print("\n".join(to_markdown(table) for table in tables(results)))
