@@ -22,7 +22,7 @@ def write_cohort(folder: Path, count: int, shape: tuple[int, int, int] = (24, 28
     return table
 
 
-def write_huge(path: Path, side: int = 300) -> None:
+def write_huge(path: Path, side: int = 420) -> None:
     """Write a scan of some ten kilobytes on the disk and gigabytes in memory: a ball in much air, 2 mm voxels."""
     values = np.zeros((side,) * 3, np.uint8)
     axis = np.arange(-40, 41)

@@ -10,9 +10,10 @@ from typing import Any, Optional
 
 from ..extras import require
 from ..io.write import all_or_nothing
-from ..model.bundle import DEFAULT_MODEL
+from ..model.bundle import DEFAULT_MODEL, load_model
 from ..research.benchmark.cohort import CohortConfig, cohort_table, run_against_single, run_overhead
 from ..research.benchmark.dynamic import FramesConfig, frames_table, run_frames
+from ..research.benchmark.need import measure_cost, need_table
 from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchmark, spread_of_time_per_voxel, tables
 from ..research.evaluation.table import to_markdown
 from ..settings import PRESETS
@@ -57,6 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="instead: what a scan costs in cohorts of N scans, with a network of least size",
     )
     parser.add_argument(
+        "--gpus-for",
+        type=count(1, 10_000_000),
+        metavar="N",
+        help="instead: estimate how many GPUs a cohort of N scans needs, from the cost model",
+    )
+    parser.add_argument(
         "--quality",
         action="store_true",
         help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
@@ -73,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
         results = run_frames(FramesConfig(args.frames, args.size, args.preset, args.model, args.device))
         print(to_markdown(frames_table(results)))
         return _finish(results, args.output)
+    if args.gpus_for:
+        model = load_model(args.model, "cpu")
+        print(to_markdown(need_table(model, measure_cost(model), args.gpus_for, args.preset)))
+        return 0
     if args.cohort or args.overhead:
         require("distributed", "rich")
         config = CohortConfig(args.cohort or args.overhead, model=args.model)
