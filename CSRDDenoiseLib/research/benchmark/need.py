@@ -42,27 +42,34 @@ class Cost:
     """What a scan takes.
 
     Attributes:
-        operations_per_voxel: of one evaluation of the network.
+        operations_per_voxel: of one evaluation of the network, for the posterior mean.
+        draw_operations_per_voxel: of one evaluation for a draw.
         seconds_per_field_voxel: of the processor, before and after sampling.
         seconds_per_file_voxel: to read a PET and an MR and to write and check the outputs, for each voxel of the PET.
     """
 
     operations_per_voxel: float
+    draw_operations_per_voxel: float
     seconds_per_field_voxel: float
     seconds_per_file_voxel: float
 
 
 def measure_cost(model: Model) -> Cost:
     """Count the operations of a model on the processor, and time the stages around it on this machine."""
+    seconds = measure_normalising(_SIDE) / _SHARE_OF_NORMALISING
+    draws = model if model.deviation is None else model.of_deviation()
+    return Cost(_operations(model), _operations(draws), seconds, _measure_files())
+
+
+def _operations(model: Model) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
-    metadata = model.metadata
-    noisy, condition = (torch.zeros(1, count, *(_SIDE,) * 3) for count in (1, len(metadata.channels)))
+    counts = (1, model.denoiser.model.in_channels - 1)
+    noisy, condition = (torch.zeros(1, count, *(_SIDE,) * 3) for count in counts)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model.denoiser(noisy, torch.full((1,), metadata.sigma_data), condition)
-    seconds = measure_normalising(_SIDE) / _SHARE_OF_NORMALISING
-    return Cost(counter.get_total_flops() / _SIDE**3, seconds, _measure_files())
+        model.denoiser(noisy, torch.full((1,), model.metadata.sigma_data), condition)
+    return counter.get_total_flops() / _SIDE**3
 
 
 def _measure_files() -> float:
@@ -99,6 +106,7 @@ def _seconds(cost: Cost, operations: float, field: float, head: float, preset: s
     speed = DeviceSpeed(
         voxel_spacing_mm=0.0,
         voxels_per_second=operations / cost.operations_per_voxel,
+        draw_voxels_per_second=operations / cost.draw_operations_per_voxel,
         seconds_per_field_voxel=cost.seconds_per_field_voxel,
         bytes_per_voxel=1.0,
         bytes_per_state_voxel=0.0,
