@@ -28,7 +28,7 @@ class Origin:
     """Who asked for a run that another machine does.
 
     Attributes:
-        place: who works, for the record.
+        place: who works, for the record; empty for this machine.
         paths: name of an input or output -> its path where the run was asked for; none where both have the same files.
     """
 
@@ -120,7 +120,7 @@ class FileRequest:
     @property
     def place(self) -> Optional[str]:
         """Which other machine works, or None."""
-        return self.origin.place if self.origin else None
+        return (self.origin.place or None) if self.origin else None
 
     @property
     def page(self) -> Optional[Path]:

@@ -88,7 +88,7 @@ class Job:
             InputError: a value is not one of a request.
         """
         here: Mapping[str, Any] = self.paths if paths is None else paths
-        origin = Origin(place, self.paths if paths is not None else {}) if place else None
+        origin = Origin(place, self.paths if paths is not None else {}) if place or paths is not None else None
         values = {**{name: str(path) for name, path in here.items()}, **self.options}
         return replace(structure(values, FileRequest, f"The job '{self.name}'"), origin=origin)
 
