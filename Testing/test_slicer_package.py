@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "CSRDDenoise"
 LIBRARY = ROOT / "CSRDDenoiseLib"
 # what only simulation, training and evaluation need
-LEFT_OUT = ("research/*", "readers/*", "subjects/*")
+LEFT_OUT = ("research/*", "readers/*", "subjects/*", "cluster/cohort/*")
 # of the reader studies, what reading in Slicer needs
 READING = tuple(f"readers/{name}.py" for name in ("__init__", "answers", "session", "study"))
 LEFT_OUT_COMMANDS = tuple(
     f"commands/{name}.py"
     for name in (
         *("simulate", "train", "evaluate", "calibrate", "benchmark", "demo", "readers"),
-        *("tables", "pairs", "validate", "adapt", "experiment"),
+        *("tables", "pairs", "validate", "adapt", "experiment", "simulate_like", "cohort"),
     )
 )
 LIGHT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "CSRDDenoiseLib", "CSRDDenoiseModule"}
