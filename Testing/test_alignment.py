@@ -18,18 +18,16 @@ from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.prepare.register import (
+from CSRDDenoiseLib.prepare.comparable import (
     COARSE,
     head_points,
     make_pair,
     matrix,
-    moved,
     no_motion,
     normalised_mutual_information,
-    register,
-    register_mr,
     size_of,
 )
+from CSRDDenoiseLib.prepare.register import moved, register, register_mr
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS, Bench
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.sentences import CLI, sentence
@@ -260,7 +258,7 @@ def test_registration_can_be_cancelled(example, coarse_model):
     settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", register=True)
     with pytest.raises(Cancelled):
         denoise(*example, settings, coarse_model, stop_at_the_second_search)
-    assert [report.of for report in reports if report.stage == "align"][-1] == 3
+    assert [report.of for report in reports if report.stage == "align"][-1] == 4
 
 
 def test_register_without_an_mr_is_refused(example, coarse_model):

@@ -5,31 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..findings import Finding, Severity
-from ..prepare.register import (
-    COARSE,
-    LEAST_PROMINENCE,
-    Pair,
-    Size,
-    best_motion,
-    head_points,
-    heads_centred,
-    make_pair,
-    matrix,
-    no_motion,
-    normalised_mutual_information,
-    prominence,
-    size_of,
-)
+from ..prepare.comparable import LEAST_PROMINENCE, Size
+from ..prepare.register import LEAST_OUTLINE_OVERLAP, measure_fit
 
 ALIGNED, DOUBTFUL, MISALIGNED = "aligned", "doubtful", "misaligned"
 DOUBTFUL_MM = 3.0
 MISALIGNED_MM = 5.0
-LEAST_OUTLINE_OVERLAP = 0.6
-CHANCE_GAIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -73,30 +57,19 @@ def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
 
 
 def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
-    """Look for the rigid motion of the MR that fits the PET best, starting from where it lies, on 4 mm voxels.
-
-    A motion that gains no more mutual information than chance gives to so few voxels is taken for none: a crop that
-    shows little of the head can be moved by some mm and fits as well.
+    """Judge how PET and MR lie to each other by :func:`~CSRDDenoiseLib.prepare.register.measure_fit`.
 
     Returns:
         None when one of the two shows no head.
     """
-    pair = make_pair(pet, mr, COARSE)
-    if pair is None:
+    fit = measure_fit(pet, mr)
+    if fit is None:
         return None
-    overlap = _outline_overlap(pair)
-    start = no_motion(pair) if overlap >= LEAST_OUTLINE_OVERLAP else heads_centred(pair)
-    search = best_motion(pair, COARSE, start)
-    now = normalised_mutual_information(pair, no_motion(pair))
-    if search is None:
-        return Alignment(_verdict(None, overlap, 0.0), None, None, None, overlap, now, now, 0.0)
-    motion, best = search.motion, normalised_mutual_information(pair, search.motion)
-    voxels = int(sitk.GetArrayViewFromImage(pair.head).sum())
-    if best - 1 < (now - 1) * (1 + CHANCE_GAIN / voxels**0.5):
-        motion, best = no_motion(pair), now
-    size, peak = size_of(matrix(motion), head_points(pair)), prominence(pair, motion)
-    numbers = (size.offset_mm, size.degrees, size.displacement_mm, overlap, now, best, peak)
-    return Alignment(_verdict(size, overlap, peak), *numbers)
+    size, numbers = fit.size, (fit.outline_overlap, fit.nmi, fit.nmi_best, fit.prominence)
+    verdict = _verdict(size, fit.outline_overlap, fit.prominence)
+    if size is None:
+        return Alignment(verdict, None, None, None, *numbers)
+    return Alignment(verdict, size.offset_mm, size.degrees, size.displacement_mm, *numbers)
 
 
 def _verdict(size: Optional[Size], overlap: float, peak: float) -> str:
@@ -106,13 +79,6 @@ def _verdict(size: Optional[Size], overlap: float, peak: float) -> str:
     if size.displacement_mm >= MISALIGNED_MM:
         return MISALIGNED
     return DOUBTFUL if apart or size.displacement_mm >= DOUBTFUL_MM else ALIGNED
-
-
-def _outline_overlap(pair: Pair) -> float:
-    """Dice coefficient of the two outlines, inside the PET's field of view."""
-    there = sitk.Resample(pair.mr_head, pair.head, sitk.Transform(), sitk.sitkNearestNeighbor)
-    pet, mr = (sitk.GetArrayViewFromImage(image).astype(bool) for image in (pair.head, there))
-    return 2 * float((pet & mr).sum()) / float(np.maximum(pet.sum() + mr.sum(), 1))
 
 
 def _reason(found: Alignment) -> str:

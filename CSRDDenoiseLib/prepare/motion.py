@@ -6,18 +6,8 @@ from typing import Optional
 
 import SimpleITK as sitk
 
-from .register import (
-    COARSE,
-    LEAST_PROMINENCE,
-    Size,
-    best_motion,
-    head_points,
-    make_pair,
-    matrix,
-    no_motion,
-    prominence,
-    size_of,
-)
+from .comparable import COARSE, LEAST_PROMINENCE, Size, head_points, make_pair, matrix, no_motion, prominence, size_of
+from .register import best_motion
 
 MOTION_LIMIT_MM = 3.0
 
@@ -35,7 +25,7 @@ def frame_motion(frame: sitk.Image, late: sitk.Image) -> Optional[Size]:
     pair = make_pair(frame, late, COARSE)
     if pair is None:
         return None
-    search = best_motion(pair, COARSE, no_motion(pair))
+    search = best_motion(pair, no_motion(pair))
     if search is None or not search.converged or prominence(pair, search.motion) <= LEAST_PROMINENCE:
         return None
     return size_of(matrix(search.motion), head_points(pair))

@@ -11,7 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ....checks.alignment import ALIGNED, DOUBTFUL, MISALIGNED, measure_alignment
-from ....prepare.register import COARSE, Size, head_points, make_pair, matrix, moved, register, size_of
+from ....prepare.comparable import COARSE, Size, head_points, make_pair, matrix, size_of
+from ....prepare.register import moved, register
 from ..study import Study
 from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
