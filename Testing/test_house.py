@@ -109,7 +109,7 @@ def test_wheel_holds_every_module_and_every_resource(wheel):
         for name in tracked
         if name.startswith(("CSRDDenoise/Resources/Models/", "CSRDDenoise/Resources/SampleData/"))
     }
-    assert modules | resources <= set(wheel)
+    assert modules | resources | {"CSRDDenoiseLib/py.typed"} <= set(wheel)
     assert not [
         name
         for name in wheel
