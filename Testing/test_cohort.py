@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +19,9 @@ pytest.importorskip("distributed", reason="the extra 'cluster' is not installed"
 from CSRDDenoiseLib.cluster.cohort.deaths import Deaths
 from CSRDDenoiseLib.cluster.cohort.rows import DONE, FAILED, RUNNING, Row, digest_of_file, is_done, read_row, write_row
 from CSRDDenoiseLib.cluster.cohort.scans import Choices, scans_of_bids, scans_of_table, value_of
+from CSRDDenoiseLib.cluster.cohort.show import shown
 from CSRDDenoiseLib.cluster.cohort.sizes import extent_of, planned_bytes
+from CSRDDenoiseLib.cluster.cohort.state import State
 from CSRDDenoiseLib.cluster.cohort.summary import LEAST_SCANS, lines_of, write_summary
 from CSRDDenoiseLib.cluster.cohort.thumbnail import SIDE, write_thumbnail
 from CSRDDenoiseLib.cluster.jobs import Job, job_of_message, key_of
@@ -26,6 +30,7 @@ from CSRDDenoiseLib.cluster.model_key import ModelKey
 from CSRDDenoiseLib.cluster.parcels import Parcel, deliver, digest_of, pack_inputs, unpack
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError, PlaceError
+from CSRDDenoiseLib.progress import Progress
 from CSRDDenoiseLib.request import FileRequest
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -277,6 +282,64 @@ def test_thumbnail_shows_head_upright(tmp_path):
     coronal = picture[SIDE : 2 * SIDE, SIDE : 2 * SIDE]
     bright = (coronal > 128).nonzero()
     assert bright[0].mean() < SIDE / 2 and bright[1].mean() < SIDE / 2
+
+
+# -- what is shown while it runs
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def state_in_the_middle():
+    state = State(4, rows={"a": Row("a", status=DONE), "b": Row("b", status=FAILED, error="no head")}, kept={"a"})
+    state.began -= 60
+    state.active["c"] = (Progress("sample", 1, 4, 0.3), "gpu-box")
+    state.active["d"] = (None, "gpu-box")
+    return state
+
+
+def test_terminal_has_a_live_table():
+    stream = Terminal()
+    with shown("bar", stream) as show:
+        show(state_in_the_middle(), None)
+    text = stream.getvalue()
+    assert all(word in text for word in ("2 of 4", "sample", "gpu-box", "no head", "60 scans/h", "2 min"))
+
+
+def test_file_has_a_line_a_scan(capsys):
+    stream, state = io.StringIO(), state_in_the_middle()
+    with shown("bar", stream) as show:
+        show(state, None)
+        for row in state.rows.values():
+            show(state, row)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2 and "a: was done" in lines[0] and "b: failed: no head" in lines[1]
+
+
+def test_json_has_a_line_a_scan(capsys):
+    state = state_in_the_middle()
+    with shown("json", io.StringIO()) as show:
+        show(state, None)
+        show(state, state.rows["a"])
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert line["scan"]["name"] == "a" and line["kept_as_it_was"] and (line["done"], line["failed"]) == (1, 1)
+    assert line["remaining_seconds"] == pytest.approx(120, rel=0.1) and line["active"]["c"]["fraction"] == 0.3
+
+
+# -- how many GPUs
+
+
+def test_gpus_for_twice_the_scans_are_twice_as_many(model_folder):
+    from CSRDDenoiseLib.model.bundle import load_model
+    from CSRDDenoiseLib.research.benchmark.need import Cost, need_table
+
+    model, cost = load_model(model_folder, "cpu"), Cost(3e5, 3e5, 1e-6, 5e-7)
+    once, twice = (need_table(model, cost, scans, ["fast"]) for scans in (10_000, 20_000))
+    assert float(twice.rows[0][3]) == pytest.approx(2 * float(once.rows[0][3]), rel=0.05)
+    # 1.8 million voxels of the field, 14.4 million of the file, and a network that takes next to nothing
+    assert float(once.rows[0][2]) == pytest.approx(1.8 + 7.2, abs=0.6)
 
 
 # -- the command
