@@ -48,15 +48,15 @@ def read_replay(path: Path) -> Replay:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        inputs = {name: told for name, told in record["inputs"].items() if told}
+        inputs = {name: facts for name, facts in record["inputs"].items() if facts}
         resolved, model = record["resolved"], record["model"]
         settings = settings_from_fields(record["settings"])
         if record.get("kind") != _DYNAMIC:
             # the frames of a dynamic PET differ in the size of the head's box
             settings = replace(settings, patch_size=tuple(resolved["patch_size"]))
         return Replay(
-            {name: Path(told["path"]) for name, told in inputs.items()},
-            {name: str(told["sha256"]) for name, told in inputs.items()},
+            {name: Path(facts["path"]) for name, facts in inputs.items()},
+            {name: str(facts["sha256"]) for name, facts in inputs.items()},
             (str(model["name"]), str(model["folder"])),
             str(model["weights_sha256"]),
             replace(

@@ -65,7 +65,7 @@ class CSRDReaderStudy(ScriptedLoadableModule):
 
 
 class CSRDReaderStudyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's place in Slicer: makes the panel and tells it when the module or the scene goes."""
+    """The module's place in Slicer: makes the panel and notifies it when the module or the scene closes."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)

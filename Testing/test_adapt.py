@@ -217,7 +217,7 @@ def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_p
     assert not list(tmp_path.glob(".adapting-*"))
 
 
-def test_pairs_are_told_apart_by_number_in_the_pool(tmp_path):
+def test_pairs_are_distinguished_by_number_in_the_pool(tmp_path):
     from CSRDDenoiseLib.research.training.measured import MeasuredPool
 
     fill_pool(tmp_path, 3)

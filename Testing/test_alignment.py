@@ -103,7 +103,7 @@ def test_aligned_pair_gets_no_warning_and_a_misaligned_one_gets_numbers(example,
 
 
 @pytest.mark.parametrize(("side", "centre"), [(14, (0, 8, 4)), (14, (-6, -6, 4)), (20, (0, 0, 0))])
-def test_piece_of_a_head_is_not_told_to_be_off_by_a_motion_that_gains_nothing(example, landmarks, side, centre):
+def test_piece_of_a_head_is_not_misaligned_by_a_motion_that_gains_nothing(example, landmarks, side, centre):
     pet, mr = example
     middle = np.array(pet.TransformPhysicalPointToContinuousIndex(landmarks.mean(0))) + centre
     first = [int(np.clip(start, 0, size - side)) for start, size in zip(middle - side / 2, pet.GetSize())]
@@ -194,10 +194,10 @@ def test_record_of_a_registration_is_json_and_moves_the_mr(example, landmarks):
     back = np.array(facts["mr_to_pet_lps"])
     np.testing.assert_allclose(back[:3, :3] @ back[:3, :3].T, np.eye(3), atol=1e-9)
     assert size_of(back @ np.linalg.inv(matrix(motion)), landmarks).displacement_mm < 1.5
-    told = sitk.Euler3DTransform()
-    told.SetCenter(facts["transform"]["centre"])
-    told.SetParameters(facts["transform"]["parameters"])
-    np.testing.assert_allclose(matrix(told.GetInverse()), back, atol=1e-9)
+    recorded = sitk.Euler3DTransform()
+    recorded.SetCenter(facts["transform"]["centre"])
+    recorded.SetParameters(facts["transform"]["parameters"])
+    np.testing.assert_allclose(matrix(recorded.GetInverse()), back, atol=1e-9)
 
 
 @pytest.mark.slow
@@ -267,7 +267,7 @@ def test_register_without_an_mr_is_refused(example, coarse_model):
 
 
 @pytest.mark.slow
-def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_path, capsys):
+def test_command_line_registers_and_reports_it(example, landmarks, coarse_model, tmp_path, capsys):
     pet, mr = example
     for name, image in (("pet", pet), ("mr", moved(mr, motion_of(landmarks, (10, 0, 0), 5)))):
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
@@ -276,8 +276,8 @@ def test_command_line_registers_and_tells(example, landmarks, coarse_model, tmp_
     assert main(words) == 0
     assert "Warning: PET and MR are misaligned" in capsys.readouterr().err
     assert main([*words, "--register"]) == 0
-    told = capsys.readouterr().err
-    assert "The MR was moved by" in told and "misaligned" not in told
+    printed = capsys.readouterr().err
+    assert "The MR was moved by" in printed and "misaligned" not in printed
     record = json.loads((tmp_path / "output_provenance.json").read_text())
     assert record["settings"]["register"] is True
     assert record["quality"]["registration"]["offset_mm"] == pytest.approx(10, abs=1.5)

@@ -1,4 +1,4 @@
-"""Noise bands: white and smooth noise are told apart, and the unit is that of the recipe's fit."""
+"""Noise bands: white and smooth noise are distinguished, and the unit is that of the recipe's fit."""
 
 from __future__ import annotations
 

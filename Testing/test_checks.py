@@ -52,7 +52,7 @@ def test_pet_that_cannot_be_used(pet, words):
     assert all(word in message for word in words), message
 
 
-def test_nan_is_repaired_on_request_and_told():
+def test_nan_is_repaired_on_request_and_reported():
     pet, (finding,) = check_pet(with_value(np.nan, 0.01), nan_to_zero=True)
     assert np.isfinite(sitk.GetArrayFromImage(pet)).all()
     assert finding.code == "values.replaced" and finding.values["count"] == 175

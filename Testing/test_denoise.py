@@ -125,14 +125,14 @@ def test_precision_is_recorded_and_auto_follows_the_processor(pet, model, monkey
     assert not np.array_equal(values(exact.denoised), values(reduced.denoised))
 
 
-def test_pet_without_a_head_is_told(model):
+def test_pet_without_a_head_is_reported(model):
     speck = np.zeros((64, 64, 64), np.float32)
     speck[32, 32, 32] = 1.0
     with pytest.raises(InputError, match="No head"):
         denoise(as_image(speck), None, MEAN, model)
 
 
-def test_model_that_gives_nan_is_told(pet, model_folder):
+def test_model_that_gives_nan_is_reported(pet, model_folder):
     model = load_model(model_folder)
     model.denoiser.model.exit.bias[0] = float("nan")
     with pytest.raises(ModelError, match="NaN"):
@@ -146,7 +146,7 @@ def test_cancel_at_the_last_report_writes_nothing(pet, mr, model, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_normalisation_that_is_not_known_is_told():
+def test_normalisation_that_is_not_known_is_reported():
     with pytest.raises(ModelError, match=r"'brightest'.*noise-level"):
         make_condition("brightest", Scan.of_array(head_array(), (2.0,) * 3), None)
 

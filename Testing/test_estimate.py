@@ -39,7 +39,7 @@ print(json.dumps([run["peak_bytes"]["total"], estimated]))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a run is read from /proc")
 @pytest.mark.parametrize("preset, side", [("fast", 112), ("balanced", 64)])
-def test_the_memory_told_is_within_a_quarter_of_the_measured_peak(preset, side, tmp_path):
+def test_the_estimated_memory_is_within_a_quarter_of_the_measured_peak(preset, side, tmp_path):
     architecture = {"type": "ResidualUNet3d"}
     save_model(tmp_path, build_network(architecture), tiny_metadata(architecture=architecture, mean_from="zero"))
     program = MEASURE.replace("PRESET", repr(preset)).replace("SIDE", str(side)).replace("FOLDER", repr(str(tmp_path)))

@@ -164,8 +164,8 @@ def test_command_prints_a_line_a_scan_and_every_problem(root, capsys):
 def test_command_gives_json_and_writes_a_table(root, tmp_path, capsys):
     table = write_rows(root / "one.tsv", [row_of("A", mr=None)])
     assert main(["pairs", str(table), "--json", "--write", str(tmp_path / "again.tsv")]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["pairs"][0]["subject"] == "A" and told["findings"] == []
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["pairs"][0]["subject"] == "A" and printed["findings"] == []
     assert read_table(tmp_path / "again.tsv").checked().rows[0].dose == Fraction(1, 4)
     assert main(["pairs", str(table), "--write", str(tmp_path / "again.tsv")]) == 2
     assert main(["pairs"]) == 2

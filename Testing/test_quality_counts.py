@@ -1,4 +1,4 @@
-"""The dose against a full dose of the same scanner and protocol: told right, and not told where it cannot be."""
+"""The dose against a full dose of the same scanner and protocol: estimated where it can be, and left out elsewhere."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_has_no_noise_or_no_brain_is_not_compared():
 
 
 @pytest.mark.parametrize("share", [None, 0.2])
-def test_dose_is_told_with_what_it_is_relative_to(share: Optional[float]):
+def test_dose_is_reported_with_what_it_is_relative_to(share: Optional[float]):
     fit = {"weights": [1.0] * 16, "offset": 3.0, "answers": [2.0, 10.0], "right": 0.4, "factor": 2.0}
     extra = {"noise_level_range": {"levels": {}, "range": [0.02, 0.1], "dose_fit": fit}}
     noise, dose = judge_noise(0.5, np.zeros(16), extra, share)
@@ -99,13 +99,13 @@ def test_experiment_compares_with_heads_on_the_same_scanner_only(tmp_path):
     (table,) = EXPERIMENTS["counts"](bench, doses=["1/4", "1/40"]).tables
     rows = {row[0]: row[1:] for row in table.rows}
     alone, in_range, own, other = rows["1/40"]
-    assert (alone, in_range) == ("", ""), "the model does not tell the noise of its training"
+    assert (alone, in_range) == ("", ""), "the model does not record the noise of its training"
     assert " of 3 " in own and " of 2 " in other
     assert " of 6 " in rows["all"][2] and " of 4 " in rows["all"][3]
 
 
 @pytest.mark.slow
-def test_command_tells_and_records_the_share(tmp_path, model_folder, capsys):
+def test_command_reports_and_records_the_share(tmp_path, model_folder, capsys):
     files = {"pet": scan(0.1), "full": scan(1.0, seed=1)}
     for name, image in files.items():
         sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))

@@ -1,4 +1,4 @@
-"""Noise range and sanity: each fault made on purpose is told, and a head without faults is left in peace."""
+"""Noise range and sanity: each fault made on purpose is reported, and a head without faults gives no warning."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_small_head_is_a_finding_and_not_judged_further():
 
 
 def samples(count: int = 40) -> list[NoiseSample]:
-    """Scans whose features tell their dose but for a little."""
+    """Scans whose features determine their dose up to a small error."""
     rng = np.random.default_rng(0)
     doses = (1 / 4, 1 / 8, 1 / 40)
     drawn = [(scan, dose) for scan in range(count) for dose in doses]
@@ -176,7 +176,7 @@ def _features(dose: float, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([[-np.log(dose) + 0.1 * rng.standard_normal()], rng.standard_normal(15)])
 
 
-def test_dose_fit_tells_the_dose_and_how_well_it_does():
+def test_dose_fit_estimates_the_dose_and_how_well_it_does():
     facts = noise_facts(samples())
     rng = np.random.default_rng(1)
     for dose in (1 / 4, 1 / 20, 1 / 40):

@@ -106,7 +106,7 @@ def test_too_little_brain_is_not_judged():
     assert [finding.code for finding in findings] == ["output.too_little"] and not labels.any()
 
 
-def test_a_run_tells_its_quality_and_writes_the_map(tmp_path, pet, zero_model_folder):
+def test_a_run_reports_its_quality_and_writes_the_map(tmp_path, pet, zero_model_folder):
     sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
     request = FileRequest(tmp_path / "pet.nii.gz", tmp_path / "out.nii.gz", support=tmp_path / "support.nii.gz")
     result = denoise_files(request, FAST, zero_model_folder)
@@ -116,7 +116,7 @@ def test_a_run_tells_its_quality_and_writes_the_map(tmp_path, pet, zero_model_fo
     assert written.GetSize() == pet.GetSize() and written.GetPixelID() == sitk.sitkUInt8
 
 
-def test_map_that_could_not_be_judged_is_told_where_it_was_asked_for(tmp_path, pet, zero_model_folder, capsys):
+def test_map_that_could_not_be_judged_is_reported_where_it_was_asked_for(tmp_path, pet, zero_model_folder, capsys):
     sitk.WriteImage(pet, str(tmp_path / "pet.nrrd"))
     call = ["denoise", "--pet", tmp_path / "pet.nrrd", "--output", tmp_path / "out.nrrd", "--model", zero_model_folder]
     call = [str(part) for part in [*call, "--preset", "fast", "--progress", "none", "--overwrite"]]

@@ -95,14 +95,14 @@ def test_dicom_series_in_position_order_with_its_own_slopes_and_unit(tmp_path):
     ],
     ids=["missing", "empty", "no dicom", "missing slices", "two series"],
 )
-def test_folder_that_cannot_be_used_is_told(tmp_path, make, words):
+def test_folder_that_cannot_be_used_is_reported(tmp_path, make, words):
     make(tmp_path / "folder")
     with pytest.raises(InputError) as error:
         read_volume(tmp_path / "folder", "PET")
     assert all(word in str(error.value) for word in ["PET", *words]), str(error.value)
 
 
-def test_doubled_slices_are_told(tmp_path):
+def test_doubled_slices_are_reported(tmp_path):
     write_series(tmp_path / "series")
     name = tmp_path / "series" / "1_3.dcm"
     copy = sitk.ReadImage(str(name))
@@ -125,7 +125,7 @@ def test_doubled_slices_are_told(tmp_path):
     ],
     ids=["2D", "slice", "4D", "vector"],
 )
-def test_what_is_no_volume_is_told(tmp_path, image, words):
+def test_what_is_no_volume_is_reported(tmp_path, image, words):
     sitk.WriteImage(image, str(tmp_path / "pet.nrrd"))
     with pytest.raises(InputError) as error:
         read_volume(tmp_path / "pet.nrrd")
@@ -134,7 +134,7 @@ def test_what_is_no_volume_is_told(tmp_path, image, words):
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.6])
-def test_file_cut_short_is_told(tmp_path, suffix, share):
+def test_file_cut_short_is_reported(tmp_path, suffix, share):
     path = tmp_path / f"pet{suffix}"
     sitk.WriteImage(as_image(head_array()), str(path), True)
     content = path.read_bytes()

@@ -238,7 +238,7 @@ def test_other_volumes_of_the_scene_stay(ui, panel, scene, tmp_path):
     assert other.GetDisplayNode() is not None
 
 
-def test_a_changed_image_and_a_full_disk_are_told(ui, panel, tmp_path, monkeypatch):
+def test_a_changed_image_and_a_full_disk_are_reported(ui, panel, tmp_path, monkeypatch):
     study, _, folder = make_study(tmp_path, write_table(tmp_path, cases=3), ("noise",), repeats=0)
     begin(panel, ui, folder)
 
@@ -292,8 +292,8 @@ def test_every_file_is_packaged_and_every_control_has_a_tooltip():
     assert listed(MODULE, "MODULE_PYTHON_SCRIPTS") | listed(MODULE, "MODULE_PYTHON_RESOURCES") == files(MODULE, MODULE)
     assert "add_subdirectory(CSRDReaderStudy)" in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     for widget in ElementTree.parse(MODULE / "Resources/UI/CSRDReaderStudy.ui").iter("widget"):
-        told = [part.get("name") for part in widget.findall("property")]
-        assert widget.get("class") == "qMRMLWidget" or "toolTip" in told, widget.get("name")
+        names = [part.get("name") for part in widget.findall("property")]
+        assert widget.get("class") == "qMRMLWidget" or "toolTip" in names, widget.get("name")
     with Image.open(MODULE / "Resources/Icons/CSRDReaderStudy.png") as icon:
         assert (icon.size, icon.mode) == ((128, 128), "RGBA")
 

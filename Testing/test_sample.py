@@ -160,7 +160,7 @@ def test_evaluations_are_counted_and_one_sample_has_no_deviation(condition, ever
 
 
 @pytest.mark.parametrize("sampler, evaluations", [("dpmpp", 1 + 2 * 2), ("heun", 1 + 2 * 4)])
-def test_the_posterior_mean_is_the_estimate_and_the_draws_tell_its_uncertainty(
+def test_the_posterior_mean_is_the_estimate_and_the_draws_give_its_uncertainty(
     condition, everywhere, sampler, evaluations
 ):
     network = Pointwise()
@@ -292,7 +292,7 @@ def test_out_of_memory_goes_on_with_smaller_patches_and_loses_nothing(condition,
     np.testing.assert_allclose(result.std, expected.std, atol=1e-5)
 
 
-def test_out_of_memory_to_the_end_is_told(condition, everywhere):
+def test_out_of_memory_to_the_end_is_reported(condition, everywhere):
     network = Pointwise()
     network.most_voxels = 0
     with pytest.raises(OutOfMemoryError, match=r"40 x 42 x 37 .*32 x 32 x 32"):

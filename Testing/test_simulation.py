@@ -207,7 +207,7 @@ def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_
 
 
 @pytest.mark.parametrize("text", ["colour=3", "counts", "counts=many"])
-def test_a_fact_that_no_scanner_has_is_told(label_maps, tmp_path, text, capsys):
+def test_a_fact_that_no_scanner_has_is_reported(label_maps, tmp_path, text, capsys):
     assert main(["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--scanner", text]) == 2
     assert f"--scanner {text}" in capsys.readouterr().err
 

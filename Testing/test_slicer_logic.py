@@ -227,15 +227,15 @@ def test_transform_of_the_registration_brings_the_mr_to_the_pet(logic, scene, co
     assert not any("aligned" in warning for warning in result.warnings)
 
 
-def test_dose_is_told_against_a_full_dose_reference(logic, scene, coarse_model):
+def test_dose_is_estimated_against_a_full_dose_reference(logic, scene, coarse_model):
     pet, reference = add_example("low_dose_1_10"), add_example("full_dose")
     options = {"preset": "fast", "model": coarse_model, "device": "cpu"}
     result = logic.denoise(pet, fullDoseReferenceVolume=reference, **options)
     dose = result.provenance["quality"]["noise"]["dose"]
     # a tenth; on such coarse voxels structure passes for noise
     assert dose["relative_to"] == REFERENCE and 0.05 < dose["estimate"] < 0.2
-    told = result.provenance["inputs"]["full_dose_reference"]
-    assert (told["volume"], told["path"]) == ("full_dose", None)
+    facts = result.provenance["inputs"]["full_dose_reference"]
+    assert (facts["volume"], facts["path"]) == ("full_dose", None)
     alone = logic.denoise(pet, **options)
     assert "full_dose_reference" not in alone.provenance["inputs"]
     np.testing.assert_array_equal(*(SLICER.util.arrayFromVolume(each.denoisedVolume) for each in (result, alone)))
@@ -298,7 +298,7 @@ def test_worker_that_does_not_listen_is_ended_within_two_seconds(logic, pair, sl
     assert not logic.worker.running
 
 
-def test_killed_worker_is_told_and_the_next_run_works(logic, pair, slow_model, small_model, scene):
+def test_killed_worker_is_reported_and_the_next_run_works(logic, pair, slow_model, small_model, scene):
     pet, mr = pair
     nodes, folders, reports = identities(scene), run_folders(), []
     job = logic.start(pet, mr, model=slow_model, onProgress=reports.append, **SLOW)
@@ -374,7 +374,7 @@ def test_no_pet_is_refused():
         ENTRY.python.CSRDDenoiseLogic().denoise(None)
 
 
-def test_missing_interpreter_is_told(pair, monkeypatch):
+def test_missing_interpreter_is_reported(pair, monkeypatch):
     from CSRDDenoiseModule import worker_process
 
     monkeypatch.setattr(worker_process.shutil, "which", lambda *_, **__: None)

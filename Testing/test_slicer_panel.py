@@ -163,7 +163,7 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
     assert path.stat().st_size > 20_000
 
 
-def test_checkbox_registers_the_mr_and_the_status_tells_of_it(ui, logic_of, scene, pair, small_model):
+def test_checkbox_registers_the_mr_and_the_status_reports_it(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model, sampler="mean")
     assert not logic_of.getParameterNode().settings.registerMr
     box = ui.registerCheckBox._qt
@@ -199,7 +199,7 @@ def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_o
     assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
 
 
-def test_full_dose_reference_is_chosen_and_the_status_tells_the_dose(ui, logic_of, scene, coarse_model):
+def test_full_dose_reference_is_chosen_and_the_status_reports_the_dose(ui, logic_of, scene, coarse_model):
     pair = add_example("low_dose_1_10"), None
     choose(ui, logic_of, pair, coarse_model, sampler="mean")
     assert logic_of.getParameterNode().fullDoseReference is None
@@ -293,7 +293,7 @@ def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair
     assert not any("torch" in argument for argument in asked[0])
 
 
-def test_too_old_package_is_told_and_not_replaced(monkeypatch):
+def test_too_old_package_is_reported_and_not_replaced(monkeypatch):
     from CSRDDenoiseModule import readiness
 
     monkeypatch.setattr(readiness, "_version", lambda name: "0.9.1" if name == "monai" else "99.0")

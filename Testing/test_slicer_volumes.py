@@ -143,7 +143,7 @@ def test_what_looks_wrong_has_a_warning(scene):
     assert "452 mm apart" in apart
 
 
-def test_frame_of_a_sequence_is_told(scene):
+def test_frame_of_a_sequence_is_reported(scene):
     pet = add_head("PET")
     sequence = scene.AddNode(SLICER.vtkMRMLSequenceNode())
     sequence.SetDataNodeAtValue(pet, "0")

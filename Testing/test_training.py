@@ -98,7 +98,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(config):
 
 
 @pytest.mark.slow
-def test_the_budget_of_minutes_is_kept_and_the_log_tells_the_run(config):
+def test_the_budget_of_minutes_is_kept_and_the_log_describes_the_run(config):
     state = TrainingRun(replace(config, steps=10**6)).run(minutes=0.03)
     assert 0 < state.step < 10**5
     logged = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
@@ -147,7 +147,7 @@ def test_phantoms_of_a_dose_range_have_doses_of_their_own(config, tmp_path):
     assert run.pool.available() == 2
     first = run.pool.load(0, drawn[0][0]), run.pool.load(0, drawn[0][2])
     assert np.std(first[0].low_dose - first[0].full_dose) > np.std(first[1].low_dose - first[1].full_dose)
-    assert run.validation_pool.doses_of(0) == config.doses, "validation is told by dose"
+    assert run.validation_pool.doses_of(0) == config.doses, "validation is reported by dose"
     metadata = export_model(config, tmp_path / "model")
     assert metadata.dose_range == (1 / 20, 1 / 2) and "1/2 to 1/20" in metadata.description
     assert metadata.extra["noise_level_range"] == noise_range(run.pool) != {}
@@ -203,7 +203,7 @@ def test_learning_rate_rises_rests_and_falls_to_zero():
         ("name: x\nanatomy: a\noutput: b\ndose_range: [1/2, 1/20]", "dose_range is"),
     ],
 )
-def test_a_wrong_configuration_is_told(tmp_path, text, words):
+def test_a_wrong_configuration_is_reported(tmp_path, text, words):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=words):
@@ -241,7 +241,7 @@ def test_the_loss_hides_the_noisy_residual_from_blind_patches(config):
     assert torch.equal(seen[1], batch.residual + 4.0 * batch.noise)
 
 
-def test_an_example_tells_its_full_dose_whatever_the_unit_of_its_residual(config):
+def test_an_example_gives_its_full_dose_whatever_the_unit_of_its_residual(config):
     run = TrainingRun(config)
     run._wait_for_pool()
     _, _, example = next(run.pool.examples(1))

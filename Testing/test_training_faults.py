@@ -243,8 +243,8 @@ def test_a_pool_of_other_settings_is_never_used_in_silence(config, tmp_path, cha
 )
 def test_a_wrong_configuration_is_one_sentence(tmp_path, capsys, text, words):
     assert main(["train", str(write_config(tmp_path, text))]) == 2
-    told = capsys.readouterr().err.strip()
-    assert all(word in told for word in words) and len(told.splitlines()) == 1, told
+    printed = capsys.readouterr().err.strip()
+    assert all(word in printed for word in words) and len(printed.splitlines()) == 1, printed
     assert not (tmp_path / "out").exists()
 
 
@@ -277,8 +277,8 @@ def test_an_interrupted_training_says_what_is_kept(anatomies, tmp_path, monkeypa
     monkeypatch.setattr(TrainingRun, "_build", interrupted)
     monkeypatch.setattr(TrainingRun, "_wait_for_pool", lambda _: None)
     assert main(["train", str(path)]) == 3
-    told = capsys.readouterr().err
-    assert "no checkpoint yet" in told and str(tmp_path / "out") in told
+    printed = capsys.readouterr().err
+    assert "no checkpoint yet" in printed and str(tmp_path / "out") in printed
 
 
 def test_limits_are_those_of_fields():

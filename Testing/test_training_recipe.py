@@ -95,7 +95,7 @@ def test_the_unit_of_the_deviation_is_that_of_the_first_patches(banded, tmp_path
 
 
 @pytest.mark.slow
-def test_a_patch_with_more_noise_is_told_so_and_its_residual_leads_to_noise_free(banded):
+def test_a_patch_with_more_noise_is_described_so_and_its_residual_leads_to_noise_free(banded):
     run = TrainingRun(replace(banded, lesions=0, mr_dropout=0.0))
     run._wait_for_pool()
     example = run.pool.load(0, 1 / 4)

@@ -116,14 +116,14 @@ def test_one_subject_alone_has_oracle_tuned_filters_only(root, model_folder, tmp
 
 def test_files_hold_the_same_numbers(finished):
     config, _ = finished
-    told = json.loads((config.output / RESULTS).read_text(encoding="utf-8"))
+    results = json.loads((config.output / RESULTS).read_text(encoding="utf-8"))
     with (config.output / "measurements.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    first = next(each for each in told["measurements"] if each["method"] == "tiny" and each["subject"] == "B")
+    first = next(each for each in results["measurements"] if each["method"] == "tiny" and each["subject"] == "B")
     row = next(each for each in rows if each["method"] == "tiny" and each["subject"] == "B")
     assert float(row["psnr"]) == first["scores"]["psnr"]
     assert {region["label"] for region in first["regions"]} == {10, 20}
-    assert told["about"]["models"]["tiny"]["weights_sha256"] and told["about"]["failed"] == {}
+    assert results["about"]["models"]["tiny"]["weights_sha256"] and results["about"]["failed"] == {}
     page = (config.output / REPORT).read_text(encoding="utf-8")
     assert "http://" not in page.replace("http://www.w3.org", "") and "<svg" in page and "data:image/png" in page
     for name in ("scores", "gains", "agreement", "regions", "bands"):
@@ -194,9 +194,9 @@ def test_one_bad_subject_does_not_stop_the_others(root, model_folder, tmp_path, 
         "cpu",
     ]
     assert main([*command, "--filter", "Median", "--preset", "fast"]) == 4
-    told = json.loads((tmp_path / "out" / RESULTS).read_text(encoding="utf-8"))
-    assert list(told["about"]["failed"]) == ["B"] and "swapped" in told["about"]["failed"]["B"]
-    assert told["about"]["subjects"] == ["A", "C"]
+    results = json.loads((tmp_path / "out" / RESULTS).read_text(encoding="utf-8"))
+    assert list(results["about"]["failed"]) == ["B"] and "swapped" in results["about"]["failed"]["B"]
+    assert results["about"]["subjects"] == ["A", "C"]
     assert "B could not be measured" in (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
     assert "2 subject(s) measured, 1 failed" in capsys.readouterr().out
 

@@ -157,7 +157,7 @@ def test_prints_of_libraries_do_not_reach_the_messages(worker):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs the size of the process")
-def test_no_memory_is_one_sentence_or_an_end_that_can_be_told(worker, tmp_path, tiny):
+def test_no_memory_is_one_sentence_or_an_end_that_can_be_seen(worker, tmp_path, tiny):
     big = sitk.Image(220, 220, 220, sitk.sitkFloat32) + 1.0
     big[60:160, 60:160, 60:160] = sitk.Image(100, 100, 100, sitk.sitkFloat32) + 100.0
     big.SetSpacing((2.0, 2.0, 2.0))

@@ -1,4 +1,4 @@
-"""One scan as a task: what a worker is to do, as plain values that it checks, and the key that tells results apart.
+"""One scan as a task: what a worker is to do, as plain values that it checks, and the key that distinguishes results.
 
 A worker gets names, paths and settings only, and checks them as the command line would; it takes no code from a client.
 """

@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrate, print the leave-one-subject-out numbers, and store the table."""
     from ..model.bundle import add_recipe, load_model
-    from ..research.evaluation.calibrate import calibrate_model, tell_scores
+    from ..research.evaluation.calibrate import calibrate_model, describe_scores
     from ..research.evaluation.study import check_doses
     from ..uncertainty import KEY
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     extra = {name: value for name, value in model.metadata.extra.items() if name != KEY}
     model = replace(model, metadata=replace(model.metadata, recipes=(), extra=extra))
     table, scores = calibrate_model(model, args.subjects, args.doses, settings)
-    print(tell_scores(scores))
+    print(describe_scores(scores))
     if not args.dry_run:
         add_recipe(model.folder, settings.recipe, table)
         print(f"Stored in {model.folder}.")

@@ -69,5 +69,5 @@ def _sum(subjects: Sequence[str], judged: Sequence[PairFacts], wrong: int) -> st
 
 
 def _as_dict(judged: Sequence[PairFacts], findings: Sequence[Finding]) -> dict[str, object]:
-    told = [{**found.as_dict(), "sentence": sentence(found, CLI)} for found in findings]
-    return {"pairs": [each.as_dict() for each in judged], "findings": told}
+    entries = [{**found.as_dict(), "sentence": sentence(found, CLI)} for found in findings]
+    return {"pairs": [each.as_dict() for each in judged], "findings": entries}

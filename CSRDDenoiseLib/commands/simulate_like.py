@@ -20,7 +20,7 @@ def add_like(parser: argparse.ArgumentParser) -> None:
         "pairs.tsv and scanner.json into --output",
     )
     group.add_argument(
-        "--model", default="brain", metavar="NAME|FOLDER", help="tells noise from structure (default: %(default)s)"
+        "--model", default="brain", metavar="NAME|FOLDER", help="separates noise from structure (default: %(default)s)"
     )
 
 

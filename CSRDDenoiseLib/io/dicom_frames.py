@@ -107,7 +107,7 @@ def _by_time(slices: Sequence[Slice], places: np.ndarray, place: str) -> list[li
     most = int(np.bincount(places).max())
     for value in _TIMES.values():
         values = [value(each.tags) for each in slices]
-        if _tells_apart(values, places, most):
+        if _distinguishes(values, places, most):
             break
     else:
         raise InputError(_doubled(slices, places, most, place))
@@ -125,7 +125,7 @@ def _by_time(slices: Sequence[Slice], places: np.ndarray, place: str) -> list[li
     return groups
 
 
-def _tells_apart(values: Sequence[str], places: np.ndarray, most: int) -> bool:
+def _distinguishes(values: Sequence[str], places: np.ndarray, most: int) -> bool:
     pairs = set(zip(values, places.tolist()))
     return "" not in values and len(set(values)) == most and len(pairs) == len(values)
 
@@ -133,7 +133,7 @@ def _tells_apart(values: Sequence[str], places: np.ndarray, most: int) -> bool:
 def _doubled(slices: Sequence[Slice], places: np.ndarray, most: int, place: str) -> str:
     for keyword in _OTHERS:
         values = [each.tags.text(keyword) for each in slices]
-        if _tells_apart(values, places, most):
+        if _distinguishes(values, places, most):
             return (
                 f"{place} holds {most} volumes at one place that differ in {keyword} "
                 f"({', '.join(sorted(set(values)))}); export the one to use."

@@ -1,4 +1,4 @@
-"""The table of scans from a raw BIDS dataset: its PETs told apart by the entities of their names.
+"""The table of scans from a raw BIDS dataset: its PETs distinguished by the entities of their names.
 
 BIDS specification: "Filename format" (entities), PET (``rec-``, ``acq-``, ``trc-``, ``run-``).
 """

@@ -158,7 +158,7 @@ def _judge_scale(low: Scan, full: Scan) -> Iterator[Finding]:
 
 def _judge_noise(row: Row, share: Optional[float], low: Scan, full: Scan) -> Iterator[Finding]:
     if share is None:
-        # the squared noise level is no measure of the counts, but good enough to tell which of the two has more
+        # the squared noise level is no measure of the counts, but good enough to find which of the two has more
         share, certain = (full.noise_level / low.noise_level) ** 2, False
     else:
         certain = True

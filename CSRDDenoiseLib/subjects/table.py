@@ -46,7 +46,7 @@ class Row:
         lesions: label map of lesions, or None.
         halves: two images, each of half of the full dose's counts, or empty.
         session: name, empty without.
-        replicate: name that tells repeated scans apart, empty without.
+        replicate: name that distinguishes repeated scans, empty without.
         split: one of :data:`SPLITS`, empty without.
         settings: further columns that the caller allowed, name -> text; empty cells are absent.
         line: in the file, from 1 (the header); 0 for a row that comes from no file.
@@ -68,7 +68,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, Optional[Fraction], str]:
-        """What tells one row from another: subject, session, dose, replicate."""
+        """What distinguishes one row from another: subject, session, dose, replicate."""
         return self.subject, self.session, self.dose, self.replicate
 
     @property

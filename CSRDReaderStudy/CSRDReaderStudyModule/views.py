@@ -1,4 +1,4 @@
-"""What a reader sees: the images of one trial in linked views, under names that tell nothing."""
+"""What a reader sees: the images of one trial in linked views, under names that reveal no method."""
 
 from pathlib import Path
 from typing import Any, Sequence

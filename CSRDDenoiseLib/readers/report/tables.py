@@ -167,8 +167,8 @@ def _differences(roc: Roc, margin: float) -> Table:
             judged = f"{'shown' if is_shown else 'not shown'} (p = {p_text(p)})"
         for who, difference in (("other readers", each.random_readers), ("these readers", each.fixed_readers)):
             if difference is not None:
-                told = judged if difference is each.best else "not asked"
-                rows.append((f"{name} - {roc.methods[each.first]}", who, *_difference(difference, 4), told))
+                verdict = judged if difference is each.best else "not asked"
+                rows.append((f"{name} - {roc.methods[each.first]}", who, *_difference(difference, 4), verdict))
     header = ("methods", "holds for", "difference", "95 % interval", "p", f"non-inferior, margin {margin:g}")
     analysis = roc.analysis
     caption = "ROC area, Obuchowski-Rockette with Hillis' degrees of freedom"

@@ -25,7 +25,7 @@ from ..training.validation import estimate_residual
 from .adapt import Job, adapt
 from .fold import fold_config, run_fold
 from .settings import AdaptSettings
-from .sites import Counts, Site, SiteData, make_site, mean_by, told
+from .sites import Counts, Site, SiteData, make_site, mean_by, site_facts
 from .start import save_mean, with_mean
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def run_experiment(config: Experiment) -> dict[str, Any]:
     start = load_model(config.model, config.device)
     results = _load(config.output / RESULTS)
     for number, (name, site) in enumerate(config.sites.items()):
-        found = results.setdefault(name, {"site": told(site), "models": {}})
+        found = results.setdefault(name, {"site": site_facts(site), "models": {}})
         folder, spacing = config.output / "sites" / name, start.metadata.voxel_spacing_mm
         data = make_site(site, config.counts, folder, config.anatomy, config.seed + number + 1, spacing)
         for model_name in (START, OWN, *config.variants):

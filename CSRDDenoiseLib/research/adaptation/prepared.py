@@ -89,7 +89,7 @@ def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
 
 
 def _mark_of(rows: Sequence[Row], spacing: float) -> str:
-    """What tells the files of a table from others, without reading them."""
+    """What distinguishes the files of a table from others, without reading them."""
     files = [
         [row.subject, str(row.dose), *((name, str(path.resolve()), *_stat(path)) for name, path in row.files.items())]
         for row in rows

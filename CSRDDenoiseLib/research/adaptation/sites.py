@@ -130,7 +130,7 @@ def _row(site: Site, subject: Path, number: int) -> Row:
     return Row(f"S{number}", low, subject / "full_dose.nii.gz", subject / "t1.nii.gz", dose)
 
 
-def told(site: Site) -> dict[str, Any]:
+def site_facts(site: Site) -> dict[str, Any]:
     """A site as plain JSON types."""
     return {"tracer": site.tracer, "dose": site.dose, "scanner": asdict(site.scanner), "slab_mm": site.slab_mm}
 

@@ -122,14 +122,14 @@ def _runs_table(results: dict[str, Any]) -> Table:
     for entry in results["sizes"]:
         for preset, run in entry["runs"].items():
             if "skipped" in run:
-                rows.append((_told(entry["size"]), preset, run["skipped"], *[""] * len(header)))
+                rows.append((_size_in_words(entry["size"]), preset, run["skipped"], *[""] * len(header)))
                 continue
             seconds, peak = run["seconds"], run["peak_bytes"]
             stages = [f"{seconds[s]:.2f}, {_gib(peak.get(s))}" for s in STAGES]
             per_voxel = f"{1e6 * seconds['total'] / entry['voxels']:.2f}"
-            patches = "whole" if run["patch_size"] is None else _told(run["patch_size"])
+            patches = "whole" if run["patch_size"] is None else _size_in_words(run["patch_size"])
             total = f"{seconds['total']:.2f}, {_gib(peak['total'])}"
-            where = (_told(entry["size"]), preset, run["device"], run["precision"], patches)
+            where = (_size_in_words(entry["size"]), preset, run["device"], run["precision"], patches)
             rows.append((*where, *stages, total, per_voxel, f"{_per_voxel(entry, run):.2f}"))
     return Table(
         "Time and peak memory of a run, by stage",
@@ -145,7 +145,7 @@ def _paper_table(results: dict[str, Any]) -> Table:
     )
     rows = []
     for entry in results["sizes"]:
-        paper, size = entry["paper"], _told(entry["size"])
+        paper, size = entry["paper"], _size_in_words(entry["size"])
         if "skipped" in paper:
             rows.append((size, f"not measured: {paper['skipped']}", *[""] * (len(header) - 2)))
             continue
@@ -212,7 +212,7 @@ def _gib(size: Optional[int]) -> str:
     return "?" if size is None else f"{size / GIB:.2f}"
 
 
-def _told(size: Sequence[int]) -> str:
+def _size_in_words(size: Sequence[int]) -> str:
     return " x ".join(str(side) for side in size)
 
 

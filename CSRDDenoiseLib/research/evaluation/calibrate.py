@@ -74,7 +74,7 @@ def calibrate_model(
     return {**_fit(scans), **counted, **measured}, scores
 
 
-def tell_scores(scores: dict[str, Score]) -> str:
+def describe_scores(scores: dict[str, Score]) -> str:
     """Return the scores in words."""
     titles = {"before": "Spread as it is", "after": "Calibrated, on subjects left out of the fit"}
     return "\n".join(f"{titles[name]}: {_words(score)}" for name, score in scores.items())

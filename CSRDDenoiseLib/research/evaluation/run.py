@@ -181,9 +181,9 @@ def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
     return {
         "data": DATA_LINE,
         "subjects": [folder.name for folder in config.subjects],
-        "model": _told(bench.model),
+        "model": _facts_of(bench.model),
         "comparison_models": {
-            name: {**_told(other.model), "settings": other.settings.as_dict()}
+            name: {**_facts_of(other.model), "settings": other.settings.as_dict()}
             for name, other in bench.comparisons.items()
         },
         "device": config.device,
@@ -192,7 +192,7 @@ def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
     }
 
 
-def _told(model: Model) -> dict[str, Any]:
+def _facts_of(model: Model) -> dict[str, Any]:
     metadata = model.metadata
     kept = ("steps", "hours", "phantoms")
     trained: dict[str, Any] = {key: metadata.training[key] for key in kept if key in metadata.training}

@@ -47,7 +47,7 @@ class LikeExperiment:
         anatomy: folder of anatomies.
         output: folder for the results.
         sites: name -> site; none of them is of a family for training.
-        model: that tells noise from structure.
+        model: that separates noise from structure.
         scans: full doses of each site.
         prior_scans: simulated scans of the families for training to make a new prior of; 0 takes the package's.
         prior_spacing: smallest and largest voxel side of those, mm.

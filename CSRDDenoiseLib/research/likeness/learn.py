@@ -1,8 +1,8 @@
 """Learn the noise and the resolution of a scanner from full-dose scans.
 
 With two halves of a scan's counts its noise is known: half their difference has the noise of the full dose and no
-structure. Without them noise is told from structure by a model: the cross power of what the model takes from the PET
-and of the PET itself is the power of the noise, where the model is the conditional mean (its error is uncorrelated
+structure. Without them a model separates noise from structure: the cross power of what the model takes from the PET and
+of the PET itself is the power of the noise, where the model is the conditional mean (its error is uncorrelated
 with the PET). That holds in fine bands and fails where structure is far above the noise; there the prior decides.
 """
 
@@ -85,7 +85,7 @@ def learn_scan(
     Args:
         pet: the full dose.
         mr: of the same head, or None.
-        model: that tells noise from structure; needed where there are no halves.
+        model: that separates noise from structure; needed where there are no halves.
         halves: two images of half of the counts each, on the grid of ``pet``, or none.
         prior: of noise spectra; None for that of the package.
 
@@ -102,7 +102,7 @@ def learn_scan(
     elif model is not None:
         parts = _by_model(scan, values - _estimate(pet, mr, model), prior or noise_prior())
     else:
-        raise InputError("Without two halves of the counts, a model is needed to tell noise from structure.")
+        raise InputError("Without two halves of the counts, a model is needed to separate noise from structure.")
     if not (parts.powers > 0).all():
         raise InputError("A full dose shows no noise in some band; it may have been filtered or denoised before.")
     return ScanNoise(

@@ -1,6 +1,6 @@
 """What noise spectra scanners have: the coarse bands, which structure hides, follow from the fine ones.
 
-Of one scan the noise can be told from structure in fine bands alone. How its spectrum goes on towards coarse bands is
+In one scan, noise and structure can be separated in fine bands alone. How its spectrum goes on towards coarse bands is
 not free: reconstruction, filter and voxels shape all of it. So the logarithms of the bands are taken as normal, with a
 mean and a covariance from simulated scans of the scanner families for training, and the bands that were measured
 decide the others (conditional normal distribution). The data are ``noise_prior.json``.

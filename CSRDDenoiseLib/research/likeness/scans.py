@@ -62,7 +62,7 @@ def simulate_like(
         rows: each with a full dose; MR and halves where there are some.
         output: folder for the low doses, ``pairs.tsv`` and ``scanner.json``.
         doses: fractions to make.
-        model: that tells noise from structure, for scans without halves.
+        model: that separates noise from structure, for scans without halves.
         seed: of the noise.
 
     Raises:

@@ -255,7 +255,7 @@ def _write(
     pictures: Mapping[str, Path],
 ) -> None:
     about = {
-        "models": {name: _told(model) for name, model in plan.models.items()},
+        "models": {name: _facts_of(model) for name, model in plan.models.items()},
         "settings": config.settings.as_dict(),
         "filters": list(config.filters),
         "reference_labels": list(config.reference),
@@ -273,6 +273,6 @@ def _write(
             temporary[path].write_bytes(content)
 
 
-def _told(model: Model) -> dict[str, Any]:
+def _facts_of(model: Model) -> dict[str, Any]:
     metadata = model.metadata
     return {"name": metadata.name, "weights_sha256": metadata.weights_sha256, "folder": str(model.folder)}
