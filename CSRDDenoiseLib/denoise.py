@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from .checks.output import assess
 from .checks.volumes import INPUT_NAMES
 from .errors import InputError
+from .io.headers import with_headers
 from .io.outputs import Target, write_output
 from .io.read import read
 from .io.record import Stages, describe_file
@@ -94,6 +95,7 @@ def denoise_files(
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
         volumes = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
+        volumes["pet"] = with_headers(volumes["pet"], request.headers)
         images = {name: volume.image for name, volume in volumes.items()}
         files = {
             name: describe_file(request.path_in_record(name), volumes[name].header.files) for name in request.inputs

@@ -30,6 +30,23 @@ class DenoiseMessage(FileRequest):
 
 
 @dataclass(frozen=True)
+class InspectMessage:
+    """Say what is understood of a volume.
+
+    Attributes:
+        path: the volume, or a copy of it.
+        what: "PET" or "MR".
+        headers: as in :class:`FileRequest`.
+        name: how the user knows the volume.
+    """
+
+    path: Path
+    what: str = "PET"
+    headers: tuple[Path, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class ReportMessage:
     """Write the quality report of a run that is over, one HTML page, to ``output``.
 

@@ -54,6 +54,7 @@ class FileRequest:
         full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
         region: mask, on any grid in physical space, of what is denoised; the rest stays as it was measured; or None.
+        headers: files that the PET was loaded from, whose headers say how it becomes SUV; see :mod:`.io.headers`.
         frames: time frames of a dynamic PET that are denoised, from 1 ("5-", "3-8", "2,4"), or None for all.
         output_unit: "same" as the PET's, or "suv" (body weight).
         format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and
@@ -75,6 +76,7 @@ class FileRequest:
     format: Optional[Annotated[str, OneOf(OUTPUT_FORMATS)]] = None
     bare: Optional[Path] = None
     region: Optional[Path] = None
+    headers: tuple[Path, ...] = ()
     frames: Optional[str] = None
     origin: Optional[Origin] = None
 

@@ -8,6 +8,7 @@ A request has a ``command``, an ``id`` that the caller chooses and every answer 
 
 =============  =======================================================================================
 ``denoise``    :class:`~CSRDDenoiseLib.messages.DenoiseMessage`: denoise files
+``inspect``    :class:`~CSRDDenoiseLib.messages.InspectMessage`: say what is understood of a volume
 ``report``     :class:`~CSRDDenoiseLib.messages.ReportMessage`: write the quality report of a run
 ``keep``       :class:`~CSRDDenoiseLib.messages.KeepMessage`: recompute a result for another width
 ``compare``    :class:`~CSRDDenoiseLib.messages.CompareMessage`: measure a result against the full dose
@@ -42,7 +43,7 @@ from .progress import Progress, ProgressCallback
 from .sentences import SLICER, error_sentence, sentences
 
 SECONDS_TO_STOP = 2.0
-WORK = ("denoise", "keep", "report", "compare", "estimate", "info", "reach")
+WORK = ("denoise", "inspect", "keep", "report", "compare", "estimate", "info", "reach")
 CANCEL = "cancel"
 _WHERE = "The request"
 
@@ -187,6 +188,31 @@ class Engine:
         result = denoise_files(request, request.settings, model, report)
         return _answer(result.record, summarise_change(result.denoised, result.difference).as_dict())
 
+    def inspect(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
+        """Say what is understood of a volume, as ``csrd-denoise inspect`` does; answer with lines and the SUV."""
+        from .inspection import head_line, inspect_image, suv_line
+        from .io.headers import with_headers
+        from .io.read import read
+        from .io.suv import volume_suv
+        from .messages import InspectMessage
+
+        request = structure(values, InspectMessage, _WHERE)
+        volume = with_headers(read(request.path, request.what), request.headers, request.what)
+        is_pet = request.what == "PET"
+        modality = "PT" if is_pet else "MR"
+        suv = volume_suv(volume)
+        seen = inspect_image(volume.image, volume.unit, modality, suv, request.name)
+        return {
+            "unit": volume.unit,
+            "suv_factor": suv.factor,
+            "suv_source": suv.source,
+            "suv_maximum": seen.suv_maximum,
+            "lines": [suv_line(seen), head_line(seen)] if is_pet else [],
+            "not_finite": seen.not_finite,
+            "head": None if seen.head is None else dict(vars(seen.head)),
+            "findings": [finding.as_dict() for finding in (*volume.findings, *seen.findings)],
+        }
+
     def report(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Write the report of a run that is over; answer with its path."""
         report(Progress("report", 0, 1, 0.0, message="loading the libraries"))
@@ -288,7 +314,14 @@ def _answer(record: Any, summary: Optional[dict[str, Any]]) -> dict[str, Any]:
         "findings": [finding.as_dict() for finding in record.findings],
         "warnings": list(sentences(record.findings, SLICER)),
         "summary": summary,
+        "suv_factor": _suv_factor(record),
     }
+
+
+def _suv_factor(record: Any) -> Optional[float]:
+    """Return SUV per unit of the PET's values where it is known and one for all slices."""
+    suv = record.inputs["pet"].suv
+    return suv.factor if suv is not None and isinstance(suv.factor, float) else None
 
 
 def _end_soon() -> None:

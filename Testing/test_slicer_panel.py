@@ -296,7 +296,7 @@ def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair
 def test_too_old_package_is_reported_and_not_replaced(monkeypatch):
     from CSRDDenoiseModule import readiness
 
-    monkeypatch.setattr(readiness, "_version", lambda name: "0.9.1" if name == "monai" else "99.0")
+    monkeypatch.setattr(readiness.installed, "version_of", lambda name: "0.9.1" if name == "monai" else "99.0")
     with pytest.raises(readiness.PackagesMissing, match=r"monai 0\.9\.1 is installed, but CSRDDenoise needs 1\.3"):
         readiness.missing_packages()
 

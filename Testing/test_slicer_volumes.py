@@ -115,7 +115,7 @@ def test_empty_and_sheared_volumes_are_refused(scene, tmp_path):
     shear = np.eye(4)
     shear[0, 1] = 0.2
     sheared.SetAndObserveTransformNodeID(add_transform(shear).GetID())
-    with pytest.raises(InputError, match="'skew' are not perpendicular"):
+    with pytest.raises(InputError, match=r"'skew' cannot.*not perpendicular"):
         volumes.write_volume(sheared, tmp_path / "v.nrrd")
 
 

@@ -1,9 +1,7 @@
 """The work of the module without its panel: volumes in, volumes out, from the Python console in one call."""
 
-import json
 import logging
 import re
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
@@ -11,58 +9,33 @@ from typing import Any, Callable, Iterable, Optional
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from CSRDDenoiseLib.errors import CSRDError, InputError
-from CSRDDenoiseLib.findings import Finding, find
-from CSRDDenoiseLib.sentences import SLICER, sentences
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
-from .parameters import CSRDDenoiseParameterNode, apply_defaults
+from .nodes import header_files, place_beside
+from .parameters import CSRDDenoiseParameterNode, Outputs, apply_defaults, check_outputs
 from .readiness import require_packages
 from .views.display import show_results
 from .volumes import (
     ESTIMATE_REFERENCE,
-    FINDINGS,
     MR_REFERENCE,
     PET_REFERENCE,
     PROVENANCE,
-    SUMMARY,
-    Outputs,
+    VOLUMES,
+    DenoisedVolumes,
     Volume,
-    check_outputs,
-    fill_node,
+    collect,
+    collect_kept,
     has_record,
     kept,
-    make_transform,
-    make_volumes,
     part_of,
-    read_array,
     writing,
+    writing_region,
 )
 from .worker_process import RUNNING, Job, RunFiles, WorkerProcess, describing
 
-VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
+REGION = "region"
 Inputs = dict[str, Optional[Volume]]
-
-
-@dataclass(frozen=True)
-class DenoisedVolumes:
-    """What a run made: nodes in the scene, and the record of how.
-
-    ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for. ``registrationTransform``, put
-    above the MR, brings it to where it was used; it is None unless the MR was registered. ``supportVolume`` is 1 where
-    structure was added and 2 where it was removed that the PET's counts do not support; None unless asked for.
-    ``findings`` holds what the checks noticed, ``warnings`` the sentences of the warnings among them.
-    """
-
-    denoisedVolume: Volume
-    differenceVolume: Optional[Volume]
-    uncertaintyVolume: Optional[Volume]
-    provenance: dict[str, Any]
-    registrationTransform: Optional[slicer.vtkMRMLLinearTransformNode] = None
-    summary: dict[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
-    findings: tuple[Finding, ...] = ()
 
 
 class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
@@ -88,6 +61,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         self.onWorkerMessage: Optional[Callable[[dict], None]] = None
         self._worker = WorkerProcess(self._receive, self._worker_ended)
         self._job: Optional[Job] = None
+        self._inspections: dict[str, Job] = {}
         self._parameters: Optional[CSRDDenoiseParameterNode] = None
 
     def getParameterNode(self) -> CSRDDenoiseParameterNode:
@@ -122,6 +96,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         model: Optional[str] = None,
         outputs: Optional[Outputs] = None,
         fullDoseReferenceVolume: Optional[Volume] = None,
+        regionNode: Optional[Any] = None,
         **changes: Any,
     ) -> DenoisedVolumes:
         """Denoise a volume and wait for the result; Slicer stays responsive meanwhile.
@@ -134,6 +109,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             outputs: volumes to fill; those left out are made.
             fullDoseReferenceVolume: full-dose PET of the same scanner and protocol, of any head, or None; only the dose
                 in the record depends on it.
+            regionNode: ROI or segmentation (its visible segments) of what is denoised; the rest stays as it was
+                measured. None for all.
             changes: settings that differ from the preset, such as ``steps=8``.
 
         Raises:
@@ -146,6 +123,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             model=model,
             outputs=outputs,
             fullDoseReferenceVolume=fullDoseReferenceVolume,
+            regionNode=regionNode,
             **changes,
         )
         return job.wait()
@@ -161,12 +139,14 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         onFinished: Optional[Callable[[DenoisedVolumes], None]] = None,
         onError: Optional[Callable[[Exception], None]] = None,
         fullDoseReferenceVolume: Optional[Volume] = None,
+        regionNode: Optional[Any] = None,
         **changes: Any,
     ) -> Job:
         """Start denoising a volume and return at once.
 
         Args:
-            petVolume, mrVolume, preset, model, outputs, fullDoseReferenceVolume, changes: see :meth:`denoise`.
+            petVolume, mrVolume, preset, model, outputs, fullDoseReferenceVolume, regionNode, changes: see
+                :meth:`denoise`.
             onProgress: receives the fields of :class:`CSRDDenoiseLib.progress.Progress` as a dict.
             onFinished: receives the :class:`DenoisedVolumes`.
             onError: receives the exception when the run failed or was cancelled.
@@ -179,15 +159,17 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         settings = settings_from_preset(preset, **changes)
         outputs = outputs or Outputs()
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
+        inputs[REGION] = regionNode
         check_outputs(outputs, inputs.values())
         files = RunFiles()
         sources: dict[str, Any] = {}
-        request = {"command": "denoise", "model": model or None, "settings": settings.as_dict()}
+        headers = [str(path) for path in header_files(petVolume)]
+        request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "headers": headers}
         return self.begin(
             files,
             {**request, **_output_paths(files, outputs, settings)},
             inputs,
-            lambda message: _collect(message, files, outputs, inputs, sources),
+            lambda message: collect(message, files.path, outputs, inputs, sources, _present),
             (onProgress, onFinished, onError),
             describing(inputs, sources),
         )
@@ -262,9 +244,33 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             files,
             request,
             {"pet": pet, "bare": estimate},
-            lambda message: _collect_kept(message, files, results, pet),
+            lambda message: collect_kept(message, files.path, results, pet),
             (None, onFinished, onError),
         )
+
+    def startInspect(
+        self,
+        volume: Volume,
+        what: str = "PET",
+        onFinished: Optional[Callable[[dict], None]] = None,
+        onError: Optional[Callable[[Exception], None]] = None,
+    ) -> Job:
+        """Ask the worker what it understands of a volume, as ``csrd-denoise inspect`` does; return at once.
+
+        It is no run: the logic stays free for one, which ends an inspection that has not been answered.
+        """
+        require_packages()
+        files = RunFiles()
+        headers = [str(path) for path in header_files(volume)]
+        request = {"command": "inspect", "what": what, "name": volume.GetName(), "headers": headers}
+        job = Job(self._worker, files, lambda message: message, None, onFinished, onError)
+        self._inspections[job.identity] = job
+        try:
+            job.begin(writing(volume, files.path("path")), {**request, "path": str(files.path("path"))})
+        except Exception:
+            files.remove()
+            raise
+        return job
 
     def ask(self, request: dict[str, Any]) -> None:
         """Send the worker a request that is no run, such as ``info``; the answer goes to ``onWorkerMessage``."""
@@ -274,6 +280,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """End a run under way and the worker process."""
         if self.busy:
             self._job.abort()
+        self._dropInspections()
         self._worker.end()
 
     def begin(
@@ -291,7 +298,10 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
                 raise InputError("A run is under way. Wait for its end or cancel it first.")
             require_packages()
             given = {name: node for name, node in volumes.items() if node is not None}
-            steps = [writing(node, files.path(name)) for name, node in given.items()]
+            region = given.get(REGION)
+            steps = [writing(node, files.path(name)) for name, node in given.items() if name != REGION]
+            if region is not None:
+                steps.append(writing_region(region, given["pet"], files.path(REGION)))
             job = Job(self._worker, files, collect, *callbacks)
             paths = {name: str(files.path(name)) for name in given}
             job.begin(chain(*steps, more_steps), {**request, **paths})
@@ -299,16 +309,26 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             files.remove()
             raise
         self._job = job
+        self._dropInspections()
         return job
 
+    def _dropInspections(self) -> None:
+        dropped, self._inspections = self._inspections, {}
+        for job in dropped.values():
+            job.drop()
+
     def _receive(self, message: dict[str, Any]) -> None:
-        if self._job is not None and message.get("id") == self._job.identity:
+        identity = message.get("id")
+        if self._job is not None and identity == self._job.identity:
             self._job.receive(message)
+        elif identity in self._inspections:
+            self._inspections.pop(identity).receive(message)
         elif self.onWorkerMessage is not None:
             self.onWorkerMessage(message)
 
     def _worker_ended(self, sentence: str, details: str) -> None:
         logging.error("CSRDDenoise: %s\n%s", sentence, details)
+        self._dropInspections()
         if self.busy:
             self._job.worker_ended(sentence, details)
         elif self.onWorkerMessage is not None:
@@ -325,76 +345,8 @@ def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) 
     return {kind: str(files.path(kind)) for kind in VOLUMES if wanted.get(kind, True)}
 
 
-def _collect(
-    message: "dict[str, Any]",
-    files: RunFiles,
-    outputs: Outputs,
-    inputs: Inputs,
-    sources: "dict[str, dict[str, Any]]",
-) -> DenoisedVolumes:
-    """Make the nodes of a finished run."""
-    pet, mr = inputs["pet"], inputs["mr"]
-    if not slicer.mrmlScene.IsNodePresent(pet):
-        raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
-    paths: dict[str, Optional[Path]] = {
-        name: files.path(name) if files.path(name).exists() else None for name in VOLUMES
-    }
-    nodes = make_volumes(paths, outputs, pet, mr, show_results)
-    denoised = nodes["output"]
-    provenance = _scene_record(message["provenance"], inputs, nodes, sources)
-    findings = tuple(Finding.from_dict(each) for each in message["findings"])
-    for name, content in ((PROVENANCE, provenance), (SUMMARY, message["summary"])):
-        denoised.SetAttribute(name, json.dumps(content))
-    denoised.SetAttribute(FINDINGS, json.dumps([finding.as_dict() for finding in findings]))
-    return DenoisedVolumes(
-        denoisedVolume=denoised,
-        differenceVolume=nodes["difference"],
-        uncertaintyVolume=nodes["uncertainty"],
-        supportVolume=nodes["support"],
-        provenance=provenance,
-        registrationTransform=_transform(findings, denoised, mr),
-        summary=message["summary"],
-        warnings=sentences(findings, SLICER),
-        findings=findings,
-    )
-
-
-def _collect_kept(
-    message: "dict[str, Any]", files: RunFiles, results: "dict[str, Optional[Volume]]", pet: Volume
-) -> Volume:
-    """Fill the volumes of a result that was recomputed."""
-    denoised = results["output"]
-    for kind, node in results.items():
+def _present(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
+    for kind, node in nodes.items():
         if node is not None:
-            fill_node(node, read_array(files.path(kind)), pet)
-    others = [each for each in kept(denoised, FINDINGS) or [] if not each["code"].startswith("keep.")]
-    record = kept(denoised, PROVENANCE)
-    record["settings"]["keep_above_mm"] = message["keep_above_mm"]
-    contents = {SUMMARY: message["summary"], FINDINGS: [*others, message["finding"]], PROVENANCE: record}
-    for name, content in contents.items():
-        denoised.SetAttribute(name, json.dumps(content))
-    return denoised
-
-
-def _transform(
-    findings: "Iterable[Finding]", denoised: Volume, mr: Optional[Volume]
-) -> Optional[slicer.vtkMRMLLinearTransformNode]:
-    moved = find(findings, "registration.applied")
-    return None if moved is None else make_transform(moved.values["mr_to_pet_lps"], denoised, mr)
-
-
-def _scene_record(
-    record: "dict[str, Any]",
-    inputs: Inputs,
-    nodes: "dict[str, Optional[Volume]]",
-    sources: "dict[str, dict[str, Any]]",
-) -> "dict[str, Any]":
-    """Return the worker's record with volumes of the scene, and the files that hold them, for the temporary files."""
-    temporary = ("path", "files", "sha256")
-    named = {}
-    for name, about in record["inputs"].items():
-        of_file = {"path": None, **sources.get(name, {}), "volume": inputs[name].GetName()} if about else {}
-        lasting = {key: value for key, value in (about or {}).items() if key not in temporary}
-        named[name] = {**lasting, **of_file} if about else None
-    made = {"denoised" if kind == "output" else kind: node for kind, node in nodes.items() if node is not None}
-    return {**record, "inputs": named, "outputs": {name: {"volume": node.GetName()} for name, node in made.items()}}
+            place_beside(pet, node, kind)
+    show_results(nodes, pet)

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 import qt
 import slicer
@@ -12,10 +12,21 @@ from CSRDDenoiseLib.errors import Cancelled, CSRDError
 
 from . import readiness, wording
 from .batch import Batch, BatchTable
-from .logic import DenoisedVolumes
-from .parameters import INPUTS, RESULTS, CSRDDenoiseParameterNode, Lists, apply_defaults, keep_defaults, settings_of
+from .parameters import (
+    INPUTS,
+    REGION_TYPES,
+    RESULTS,
+    CSRDDenoiseParameterNode,
+    Lists,
+    LogicProtocol,
+    Outputs,
+    apply_defaults,
+    keep_defaults,
+    outputs_of,
+    settings_of,
+)
 from .views.results import Results
-from .volumes import Outputs, Volume, has_record, is_free_for
+from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
 
 SETTINGS_WIDGETS = {
     "settings.registerMr": "registerCheckBox",
@@ -28,21 +39,6 @@ SETTINGS_WIDGETS = {
     "makeSupport": "supportCheckBox",
 }
 SECTIONS = ("inputs", "outputs", "model", "advanced")
-
-
-class LogicProtocol(Protocol):
-    """What the panel needs of the logic; a test may give it another."""
-
-    busy: bool
-    worker: Any
-    onWorkerMessage: Any
-
-    def getParameterNode(self) -> CSRDDenoiseParameterNode: ...
-    def start(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
-    def startReport(self, denoisedVolume: Any, uncertaintyVolume: Any = None, **options: Any) -> Any: ...
-    def startKeep(self, denoisedVolume: Any, keepAboveMm: float, **options: Any) -> Any: ...
-    def ask(self, request: "dict[str, Any]") -> None: ...
-    def close(self) -> None: ...
 
 
 class Panel:
@@ -68,6 +64,7 @@ class Panel:
         self._table = BatchTable(ui, self._batch, self._pair, self._say)
         self._lists = Lists(ui, readiness.model_choices)
         self._questions = readiness.Questions(logic.ask, self._lists.fillDevices, self.log)
+        self._inspections = wording.Inspections(logic.startInspect, self.refresh)
         logic.onWorkerMessage = self.onWorkerMessage
         self._connect()
         self._showRunning(False)
@@ -90,6 +87,7 @@ class Panel:
         self._results.leave()
         self._batch.clear()
         self._questions.forget()
+        self._inspections.forget()
 
     def startAgain(self, parameters: CSRDDenoiseParameterNode) -> None:
         """The scene is empty: begin with what the user chose last."""
@@ -134,6 +132,8 @@ class Panel:
         selectors = {name: f"{name}Selector" for name in (*INPUTS, *RESULTS)}
         widgets = {name: getattr(self.ui, widget) for name, widget in {**selectors, **SETTINGS_WIDGETS}.items()}
         self._guiTag = parameters.connectParametersToGui(widgets)
+        # the connection asks for the common base of both
+        self.ui.regionSelector.nodeTypes = REGION_TYPES
         self._observerTag = parameters.AddObserver("ModifiedEvent", self.onParametersModified)
 
     # What the widgets show
@@ -148,10 +148,11 @@ class Panel:
         warnings = wording.mr_warnings(pet, mr)
         if pet is not None and mr is None and readiness.needs_mr(parameters.model):
             warnings = [_("The chosen model needs an MR.")]
-        self.ui.petInfoLabel.text = wording.described(pet, wording.pet_warnings(pet))
-        self.ui.mrInfoLabel.text = wording.described(mr, warnings)
-        self.ui.modelCardLabel.text = readiness.card(parameters.model)
         mayAsk = self.entered and not self.logic.busy
+        seen = self._inspections.lines(pet, "PET", mayAsk), self._inspections.lines(mr, "MR", mayAsk)
+        self.ui.petInfoLabel.text = wording.described(pet, seen[0], wording.pet_warnings(pet))
+        self.ui.mrInfoLabel.text = wording.described(mr, seen[1], warnings)
+        self.ui.modelCardLabel.text = readiness.card(parameters.model)
         self.ui.estimateLabel.text = self._questions.estimate(parameters, mayAsk)
         self._refreshApply()
         self._refreshResults()
@@ -224,14 +225,7 @@ class Panel:
         if not readiness.install_packages():
             self._say(_("The packages were not installed, so nothing was done. Press Apply to be asked again."))
             return
-        outputs = Outputs(
-            parameters.denoised,
-            parameters.difference,
-            parameters.uncertainty,
-            parameters.makeUncertainty,
-            parameters.support,
-            parameters.makeSupport,
-        )
+        outputs = outputs_of(parameters)
         self._start(parameters.pet, parameters.mr, self.onProgress, self.onFinished, self.onError, outputs)
         self._say(_("Writing the volumes for the denoising process..."))
         self.log(_("Settings: {settings}").format(settings=settings_of(parameters).as_dict()))
@@ -255,6 +249,7 @@ class Panel:
             model=parameters.model,
             outputs=outputs or Outputs(None, None, None, parameters.makeUncertainty, None, parameters.makeSupport),
             fullDoseReferenceVolume=parameters.fullDoseReference,
+            regionNode=parameters.region,
             onProgress=onProgress,
             onFinished=onFinished,
             onError=onError,
@@ -386,7 +381,7 @@ class Panel:
 
     def _endIdleWorker(self) -> None:
         if not self.entered and not self.logic.busy:
-            self.logic.worker.end()
+            self.logic.close()
             self._questions.forget()
 
     def _connect(self) -> None:

@@ -1,11 +1,12 @@
 """The choices of the panel, kept in the scene, what a user chose last as defaults, and the lists that show them."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Iterable, Optional, Protocol
 
 import qt
 import slicer
-from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLDisplayableNode, vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
@@ -21,15 +22,17 @@ from CSRDDenoiseLib.settings import (
     settings_from_preset,
 )
 
-from .wording import device_title, precision_title, preset_title, sampler_title
-
+Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
 CUSTOM_PRESET = "custom"
 AUTOMATIC = "auto"
 POSTERIOR_MEAN = "mean"
 PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
-INPUTS = ("pet", "mr", "fullDoseReference")
+INPUTS = ("pet", "mr", "fullDoseReference", "region")
+REGION_TYPES = ("vtkMRMLMarkupsROINode", "vtkMRMLSegmentationNode")
 RESULTS = ("denoised", "difference", "uncertainty", "support")
 DEFAULTS_KEY = "CSRDDenoise/Defaults"
+ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
+"""From a result to the model's bare estimate for its PET, a hidden volume."""
 _DEFAULT = PRESETS[DEFAULT_PRESET]
 
 
@@ -55,6 +58,7 @@ class CSRDDenoiseParameterNode:
     pet: vtkMRMLScalarVolumeNode
     mr: vtkMRMLScalarVolumeNode
     fullDoseReference: vtkMRMLScalarVolumeNode
+    region: vtkMRMLDisplayableNode
     denoised: vtkMRMLScalarVolumeNode
     difference: vtkMRMLScalarVolumeNode
     uncertainty: vtkMRMLScalarVolumeNode
@@ -69,6 +73,52 @@ class CSRDDenoiseParameterNode:
         def __init__(self, node: Any = None) -> None: ...
 
         def __getattr__(self, name: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Volumes to fill with the results; where there is None a new one is made.
+
+    ``makeUncertainty`` False leaves the uncertainty out; it also is where fewer than two samples are drawn.
+    ``makeSupport`` True asks for the label map of what the PET's counts do not support.
+    """
+
+    denoisedVolume: Optional[Volume] = None
+    differenceVolume: Optional[Volume] = None
+    uncertaintyVolume: Optional[Volume] = None
+    makeUncertainty: bool = True
+    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
+    makeSupport: bool = False
+
+    @property
+    def chosen(self) -> "dict[str, Optional[Volume]]":
+        """Kind of result -> volume to fill, or None."""
+        return {
+            "output": self.denoisedVolume,
+            "difference": self.differenceVolume,
+            "uncertainty": self.uncertaintyVolume,
+            "support": self.supportVolume,
+            "bare": self.denoisedVolume and self.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE),
+        }
+
+
+def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:
+    """Return the volumes that the panel chose to fill."""
+    chosen = (parameters.denoised, parameters.difference, parameters.uncertainty, parameters.makeUncertainty)
+    return Outputs(*chosen, parameters.support, parameters.makeSupport)
+
+
+def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
+    """Refuse to write over an input, or two results into one volume.
+
+    Raises:
+        InputError: a volume is chosen twice.
+    """
+    taken = list(inputs)
+    for node in list(outputs.chosen.values())[:-1]:
+        if node is not None and node in taken:
+            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
+        taken.append(node)
 
 
 def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
@@ -115,6 +165,22 @@ def preset_of(parameters: CSRDDenoiseParameterNode) -> str:
     return CUSTOM_PRESET
 
 
+class LogicProtocol(Protocol):
+    """What the panel needs of the logic; a test may give it another."""
+
+    busy: bool
+    worker: Any
+    onWorkerMessage: Any
+
+    def getParameterNode(self) -> CSRDDenoiseParameterNode: ...
+    def start(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
+    def startReport(self, denoisedVolume: Any, uncertaintyVolume: Any = None, **options: Any) -> Any: ...
+    def startInspect(self, volume: Any, what: str = "PET", **options: Any) -> Any: ...
+    def startKeep(self, denoisedVolume: Any, keepAboveMm: float, **options: Any) -> Any: ...
+    def ask(self, request: "dict[str, Any]") -> None: ...
+    def close(self) -> None: ...
+
+
 def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     """Remember device, preset and registration in Slicer's settings, for scenes to come."""
     chosen, preset = parameters.settings, preset_of(parameters)
@@ -144,6 +210,31 @@ def apply_defaults(parameters: CSRDDenoiseParameterNode) -> None:
                 setattr(parameters.settings, name, kept[name])
         if "preset" in kept:
             apply_preset(parameters, kept["preset"])
+
+
+def preset_title(name: str) -> str:
+    """Return the title of a preset."""
+    return {"fast": _("Fast"), "balanced": _("Balanced"), "quality": _("Quality")}.get(name, name)
+
+
+def sampler_title(name: str) -> str:
+    """Return the title of a sampler."""
+    titles = {"dpmpp": _("DPM-Solver++ (2M)"), "heun": _("Heun (EDM)"), "mean": _("Posterior mean")}
+    return titles.get(name, name)
+
+
+def precision_title(name: str) -> str:
+    """Return the title of a precision."""
+    titles = {"auto": _("Automatic"), "float32": _("32 bit"), "bfloat16": _("16 bit (bfloat16)")}
+    return {**titles, "float16": _("16 bit (float16)")}.get(name, name)
+
+
+def device_title(device: "dict[str, Any]") -> str:
+    """Return the title of a device: its name, what it is, and its memory."""
+    title = f"{device['name']}: {device['description']}" if device["description"] else device["name"]
+    if device["memory_bytes"]:
+        title = f"{title}, {device['memory_bytes'] / 2**30:.0f} GiB"
+    return title
 
 
 class Lists:

@@ -8,10 +8,9 @@ main thread only: Slicer's own dialogs need it.
 
 import importlib.util
 import json
-import re
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -19,6 +18,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib import installed
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.infer.cost import DeviceSpeed, seconds_and_bytes, speed_from
 from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels
@@ -56,36 +56,13 @@ class PackagesMissing(CSRDError):
     """A run was asked for, and Python packages that it needs are not installed."""
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """A package and the oldest version that will do."""
-
-    name: str
-    minimum: str
-
-    @property
-    def installed(self) -> Optional[str]:
-        """Version that is installed, or None; found without importing the package."""
-        return _version(self.name) if importlib.util.find_spec(self.name) is not None else None
-
-    @property
-    def too_old(self) -> bool:
-        """Whether the package is there in a version that will not do."""
-        version = self.installed
-        return version is not None and _numbers(version) < _numbers(self.minimum)
-
-    def __str__(self):
-        return f"{self.name}>={self.minimum}"
-
-
-def requirements() -> "list[Requirement]":
+def requirements() -> "list[installed.Requirement]":
     """Return what a run needs: PyTorch first, then the lines of ``Resources/requirements.txt``."""
-    lines = [line.split("#")[0].strip() for line in REQUIREMENTS_FILE.read_text(encoding="utf-8").splitlines()]
-    pairs = [line.split(">=") for line in lines if line]
-    return [Requirement("torch", TORCH_MINIMUM), *(Requirement(name, minimum) for name, minimum in pairs)]
+    listed = installed.requirements_in(REQUIREMENTS_FILE.read_text(encoding="utf-8"))
+    return [installed.Requirement("torch", TORCH_MINIMUM), *listed]
 
 
-def missing_packages() -> "list[Requirement]":
+def missing_packages() -> "list[installed.Requirement]":
     """Return the packages that are not installed.
 
     Raises:
@@ -140,7 +117,7 @@ def install_packages() -> bool:
     return True
 
 
-def _question(missing: "list[Requirement]") -> str:
+def _question(missing: "list[installed.Requirement]") -> str:
     lines = [f"- {requirement.name} ({SIZES.get(requirement.name, '?')})" for requirement in missing]
     return _(
         "CSRDDenoise needs Python packages that are not installed yet:\n\n{packages}\n\n"
@@ -187,13 +164,13 @@ def _install(names: "list[str]") -> None:
 
     with tempfile.TemporaryDirectory(prefix="CSRDDenoise-") as folder:
         constraints = Path(folder) / "constraints.txt"
-        constraints.write_text("".join(f"{pin}\n" for pin in _pins()), encoding="utf-8")
+        constraints.write_text("".join(f"{pin}\n" for pin in installed.pins(PINNED)), encoding="utf-8")
         try:
             _pip(names, constraints)
         except (CalledProcessError, RuntimeError) as error:
             raise PackagesMissing(
                 _("{names} could not be installed beside what is there ({pins}): {error}").format(
-                    names=", ".join(names), pins=", ".join(_pins()), error=error
+                    names=", ".join(names), pins=", ".join(installed.pins(PINNED)), error=error
                 )
             ) from error
 
@@ -208,25 +185,6 @@ def _pip(names: "list[str]", constraints: Path) -> None:
         packaging.pip_install(names, constraints=constraints, show_progress=True, requester=TITLE)
     else:
         slicer.util.pip_install([*names, "--constraint", str(constraints)])
-
-
-def _pins() -> "list[str]":
-    versions = {name: _version(name) for name in PINNED}
-    return [f"{name}=={version}" for name, version in versions.items() if version is not None]
-
-
-def _version(name: str) -> Optional[str]:
-    # slow to import, and not needed before the first run
-    from importlib import metadata
-
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _numbers(version: str) -> "tuple[int, ...]":
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
 # Models
@@ -355,7 +313,7 @@ class Questions:
 
     def receive(self, message: "dict[str, Any]") -> bool:
         """Take a message of the worker that belongs to no run; return whether it changes what the panel shows."""
-        if message["event"] == "error":
+        if message["event"] == "error" and message.get("id") in (None, INFO, ESTIMATE):
             self._problem = message["message"]
             self._log(self._problem)
             return True

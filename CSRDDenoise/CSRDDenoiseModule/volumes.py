@@ -1,9 +1,7 @@
 """Between volume nodes and the worker's files: inputs written in steps, results made all or none."""
 
 import json
-import logging
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional
 
@@ -13,20 +11,19 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.errors import CSRDError, InputError
+from CSRDDenoiseLib.findings import Finding, find
+from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
+from CSRDDenoiseLib.sentences import SLICER, sentences
+
+from .nodes import unit_keys
+from .parameters import ESTIMATE_REFERENCE, Outputs, Volume
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
-TRANSFORM_REFERENCE, ESTIMATE_REFERENCE = "CSRDDenoise.Registration", "CSRDDenoise.Estimate"
+TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
+VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
-AXIS_TOLERANCE = 1e-4
-BYTES_A_STEP = 8 << 20
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_NRRD_TYPES = {"i": "int{}", "u": "uint{}", "f4": "float", "f8": "double"}
-_DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{propcounts}/s": "PROPCPS"}
-_UNITS_KEY, _SUV_TYPE_KEY = "0054|1001", "0054|1006"
-_SUV = re.compile(r"\{SUV(\w*)\}g/ml", re.IGNORECASE)
-
-Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
 
 
 # Nodes to files: the user's nodes are read and never changed
@@ -73,8 +70,7 @@ def writing(node: Volume, path: Path) -> "Iterator[None]":
     copy = hardened_copy(node)
     if copy.GetImageData().GetNumberOfScalarComponents() != 1:
         raise InputError(f"The volume '{node.GetName()}' has several values a voxel. Choose a scalar volume.")
-    values = slicer.util.arrayFromVolume(copy)
-    return _write_steps(node, path, _header(node, copy, values), values)
+    return _steps(node, copy, path, slicer.util.arrayFromVolume(copy), unit_keys(node))
 
 
 def write_volume(node: Volume, path: Path) -> None:
@@ -83,132 +79,78 @@ def write_volume(node: Volume, path: Path) -> None:
         pass
 
 
-def _write_steps(node: Volume, path: Path, header: str, values: np.ndarray) -> "Iterator[None]":
+def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
+    """Return the step that writes a region to an NRRD file, a mask above zero inside: a box, or visible segments.
+
+    Args:
+        node: a vtkMRMLMarkupsROINode, or a vtkMRMLSegmentationNode.
+        pet: whose grid the segments are written on.
+
+    Raises:
+        InputError: the segmentation has no visible segment, or the PET is warped by its transform.
+    """
+    if node.IsA("vtkMRMLMarkupsROINode"):
+        to_world = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
+        values, matrix = box_of(LPS_FROM_RAS @ to_world, node.GetSize())
+    else:
+        copy = hardened_copy(pet)
+        values, matrix = _segments(node, pet), LPS_FROM_RAS @ _ijk_to_ras(copy)
+        if values.shape != slicer.util.arrayFromVolume(copy).shape:
+            raise InputError(
+                "A segmentation limits no PET that a transform warps. Harden the transform, or use an ROI."
+            )
+    return write_steps(path, nrrd_header(values, matrix), values, lambda: None)
+
+
+def _segments(node: Any, pet: Volume) -> np.ndarray:
+    display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
+    every = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    seen = [name for name in every if display is None or display.GetSegmentVisibility(name)]
+    if not seen:
+        raise InputError(
+            f"The segmentation '{node.GetName()}' has no visible segment. Show the one that is the region."
+        )
+    masks = [slicer.util.arrayFromSegmentBinaryLabelmap(node, name, pet) for name in seen]
+    return np.any([mask > 0 for mask in masks], axis=0).astype(np.uint8)
+
+
+def _steps(node: Volume, copy: Volume, path: Path, values: np.ndarray, keys: "dict[str, str]") -> "Iterator[None]":
     image = node.GetImageData()
     before = image.GetMTime()
-    slices = max(1, BYTES_A_STEP // max(1, values[0].nbytes))
-    with path.open("wb") as stream:
-        stream.write(header.encode("ascii", "replace"))
-        for first in range(0, values.shape[0], slices):
-            if node.GetImageData() is not image or image.GetMTime() != before:
-                raise InputError(f"The volume '{node.GetName()}' was changed while it was read. Press Apply again.")
-            stream.write(np.ascontiguousarray(values[first : first + slices]).data)
-            yield
 
+    def check() -> None:
+        if node.GetImageData() is not image or image.GetMTime() != before:
+            raise InputError(f"The volume '{node.GetName()}' was changed while it was read. Press Apply again.")
 
-def _header(node: Volume, copy: Volume, values: np.ndarray) -> str:
-    matrix = LPS_FROM_RAS @ _ijk_to_ras(copy)
-    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > AXIS_TOLERANCE:
-        raise InputError(
-            f"The axes of the volume '{node.GetName()}' are not perpendicular. Resample it to a rectangular grid first."
-        )
-    kind = _NRRD_TYPES.get(values.dtype.kind) or _NRRD_TYPES[f"{values.dtype.kind}{values.dtype.itemsize}"]
-    fields = {
-        "type": kind.format(8 * values.dtype.itemsize),
-        "dimension": "3",
-        "space": "left-posterior-superior",
-        "sizes": " ".join(str(size) for size in reversed(values.shape)),
-        "space directions": " ".join(_point(matrix[:3, axis]) for axis in range(3)),
-        "kinds": "domain domain domain",
-        "endian": "little" if np.little_endian else "big",
-        "encoding": "raw",
-        "space origin": _point(matrix[:3, 3]),
-    }
-    lines = ["NRRD0004", *(f"{name}: {value}" for name, value in fields.items())]
-    return "\n".join([*lines, *(f"{key}:={value}" for key, value in _unit_keys(node).items())]) + "\n\n"
-
-
-def _point(values: np.ndarray) -> str:
-    return "(" + ",".join(repr(float(value)) for value in values) + ")"
-
-
-def _unit_keys(node: Volume) -> "dict[str, str]":
-    code = _unit_code(node)
-    suv = _SUV.fullmatch(code)
-    if suv:
-        return {_UNITS_KEY: "GML", **({_SUV_TYPE_KEY: suv.group(1).upper()} if suv.group(1) else {})}
-    return {_UNITS_KEY: _DICOM_UNITS.get(code, code)} if code else {}
-
-
-def _unit_code(node: Volume) -> str:
-    """Return the unit of a volume as UCUM writes it, from the node or from the DICOM files it was loaded from."""
-    entry = node.GetVoxelValueUnits()
-    if entry is not None:
-        return entry.GetCodeValue() or entry.GetCodeMeaning() or ""
-    instances, database = node.GetAttribute("DICOM.instanceUIDs"), getattr(slicer, "dicomDatabase", None)
-    if not instances or database is None:
-        return ""
-    named = database.instanceValue(instances.split()[0], "0054,1001").strip()
-    return {dicom: ucum for ucum, dicom in _DICOM_UNITS.items()}.get(named, "{SUV}g/ml" if named == "GML" else named)
-
-
-def unit_of(node: Volume) -> str:
-    """Return the unit of a volume's voxels as it is read, such as ``Bq/ml`` or ``SUVbw``, or nothing."""
-    code = _unit_code(node)
-    suv = _SUV.fullmatch(code)
-    return f"SUV{suv.group(1)}" if suv else code
-
-
-def world_bounds(node: Volume) -> Optional[np.ndarray]:
-    """Return the box of a volume in world coordinates as [[R, A, S] low, [R, A, S] high] in mm, or None if empty."""
-    if node.GetImageData() is None:
-        return None
-    bounds = [0.0] * 6
-    node.GetRASBounds(bounds)
-    return np.array(bounds).reshape(3, 2).T
-
-
-def source_file(node: Volume) -> Optional[Path]:
-    """Return the file that holds a volume as it is now, or None: never stored, changed since, or the file is gone."""
-    storage = node.GetStorageNode()
-    name = storage.GetFileName() if storage is not None else None
-    if not name or node.GetModifiedSinceRead() or node.GetParentTransformNode() is not None:
-        return None
-    return Path(name) if Path(name).is_file() else None
+    try:
+        header = nrrd_header(values, LPS_FROM_RAS @ _ijk_to_ras(copy), keys)
+    except InputError as error:
+        raise InputError(f"The volume '{node.GetName()}' cannot be written. {error}") from error
+    return write_steps(path, header, values, check)
 
 
 # Files to nodes: all of them, or none
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Volumes to fill with the results; where there is None a new one is made.
+class DenoisedVolumes:
+    """What a run made: nodes in the scene, and the record of how.
 
-    ``makeUncertainty`` False leaves the uncertainty out; it also is where fewer than two samples are drawn.
-    ``makeSupport`` True asks for the label map of what the PET's counts do not support.
+    ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for. ``registrationTransform``, put
+    above the MR, brings it to where it was used; it is None unless the MR was registered. ``supportVolume`` is 1 where
+    structure was added and 2 where it was removed that the PET's counts do not support; None unless asked for.
+    ``findings`` holds what the checks noticed, ``warnings`` the sentences of the warnings among them.
     """
 
-    denoisedVolume: Optional[Volume] = None
-    differenceVolume: Optional[Volume] = None
-    uncertaintyVolume: Optional[Volume] = None
-    makeUncertainty: bool = True
+    denoisedVolume: Volume
+    differenceVolume: Optional[Volume]
+    uncertaintyVolume: Optional[Volume]
+    provenance: dict[str, Any]
+    registrationTransform: Optional[slicer.vtkMRMLLinearTransformNode] = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
-    makeSupport: bool = False
-
-    @property
-    def chosen(self) -> "dict[str, Optional[Volume]]":
-        """Kind of result -> volume to fill, or None."""
-        return {
-            "output": self.denoisedVolume,
-            "difference": self.differenceVolume,
-            "uncertainty": self.uncertaintyVolume,
-            "support": self.supportVolume,
-            "bare": self.denoisedVolume and self.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE),
-        }
-
-
-def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
-    """Refuse to write over an input, or two results into one volume.
-
-    Raises:
-        InputError: a volume is chosen twice.
-    """
-    taken = list(inputs)
-    for node in list(outputs.chosen.values())[:-1]:
-        if node is not None and node in taken:
-            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
-        taken.append(node)
+    findings: tuple[Finding, ...] = ()
 
 
 def is_free_for(node: Optional[Volume], pet: Optional[Volume]) -> bool:
@@ -249,7 +191,7 @@ def make_volumes(
 
     Args:
         paths: file of each of ``output``, ``difference``, ``uncertainty``, ``support``, ``bare``, or None for none.
-        show: gives the nodes their displays, beside the PET's.
+        show: gives the nodes their places and displays, beside the PET's.
     """
     arrays = {kind: read_array(path) for kind, path in paths.items() if path is not None}
     made = []
@@ -265,8 +207,6 @@ def make_volumes(
                 node.SetHideFromEditors(kind == "bare")
                 made.append(node)
             fill_node(node, array, pet)
-            # labels have neither the PET's quantity nor its unit
-            (_place_beside if kind == "support" else _copy_meaning)(pet, node)
             nodes[kind] = node
         show(nodes, pet)
         _refer(nodes, pet, mr)
@@ -363,36 +303,86 @@ def _release_earlier(nodes: "dict[str, Optional[Volume]]") -> None:
             node.SetName(slicer.mrmlScene.GenerateUniqueName(_("{name} (earlier run)").format(name=node.GetName())))
 
 
-def _copy_meaning(pet: Volume, node: Volume) -> None:
-    """Give a result the PET's quantity and unit, and a place beside it in the subject hierarchy."""
-    node.SetVoxelValueQuantity(_copy_of(pet.GetVoxelValueQuantity()))
-    node.SetVoxelValueUnits(_copy_of(pet.GetVoxelValueUnits()))
-    _place_beside(pet, node)
-
-
-def _place_beside(pet: Volume, node: Volume) -> None:
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    if hierarchy is None:
-        logging.warning("CSRDDenoise: the scene has no subject hierarchy.")
-        return
-    pet_item = hierarchy.GetItemByDataNode(pet)
-    parent = hierarchy.GetItemParent(pet_item) if pet_item else hierarchy.GetSceneItemID()
-    item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.SetItemParent(item, parent)
-    else:
-        hierarchy.CreateItem(parent, node)
-
-
 def _ijk_to_ras(node: Volume) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedEntry]:
-    if entry is None:
-        return None
-    copy = slicer.vtkCodedEntry()
-    copy.Copy(entry)
-    return copy
+# A run that ended
+
+
+def collect(
+    message: "dict[str, Any]",
+    path_of: "Callable[[str], Path]",
+    outputs: Outputs,
+    inputs: "dict[str, Optional[Volume]]",
+    sources: "dict[str, dict[str, Any]]",
+    show: "Callable[[dict[str, Optional[Volume]], Volume], None]",
+) -> DenoisedVolumes:
+    """Make the nodes of a finished run."""
+    pet, mr = inputs["pet"], inputs["mr"]
+    if not slicer.mrmlScene.IsNodePresent(pet):
+        raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
+    paths: dict[str, Optional[Path]] = {name: path_of(name) if path_of(name).exists() else None for name in VOLUMES}
+    nodes = make_volumes(paths, outputs, pet, mr, show)
+    denoised = nodes["output"]
+    provenance = _scene_record(message["provenance"], inputs, nodes, sources)
+    findings = tuple(Finding.from_dict(each) for each in message["findings"])
+    summary = {**message["summary"], "suv_factor": message["suv_factor"]}
+    for name, content in ((PROVENANCE, provenance), (SUMMARY, summary)):
+        denoised.SetAttribute(name, json.dumps(content))
+    denoised.SetAttribute(FINDINGS, json.dumps([finding.as_dict() for finding in findings]))
+    return DenoisedVolumes(
+        denoisedVolume=denoised,
+        differenceVolume=nodes["difference"],
+        uncertaintyVolume=nodes["uncertainty"],
+        supportVolume=nodes["support"],
+        provenance=provenance,
+        registrationTransform=_transform(findings, denoised, mr),
+        summary=summary,
+        warnings=sentences(findings, SLICER),
+        findings=findings,
+    )
+
+
+def collect_kept(
+    message: "dict[str, Any]", path_of: "Callable[[str], Path]", results: "dict[str, Optional[Volume]]", pet: Volume
+) -> Volume:
+    """Fill the volumes of a result that was recomputed."""
+    denoised = results["output"]
+    for kind, node in results.items():
+        if node is not None:
+            fill_node(node, read_array(path_of(kind)), pet)
+    others = [each for each in kept(denoised, FINDINGS) or [] if not each["code"].startswith("keep.")]
+    record = kept(denoised, PROVENANCE)
+    record["settings"]["keep_above_mm"] = message["keep_above_mm"]
+    summary = {**(kept(denoised, SUMMARY) or {}), **message["summary"]}
+    contents = {SUMMARY: summary, FINDINGS: [*others, message["finding"]], PROVENANCE: record}
+    for name, content in contents.items():
+        denoised.SetAttribute(name, json.dumps(content))
+    return denoised
+
+
+def _transform(
+    findings: "Iterable[Finding]", denoised: Volume, mr: Optional[Volume]
+) -> Optional[slicer.vtkMRMLLinearTransformNode]:
+    moved = find(findings, "registration.applied")
+    return None if moved is None else make_transform(moved.values["mr_to_pet_lps"], denoised, mr)
+
+
+def _scene_record(
+    record: "dict[str, Any]",
+    inputs: "dict[str, Optional[Volume]]",
+    nodes: "dict[str, Optional[Volume]]",
+    sources: "dict[str, dict[str, Any]]",
+) -> "dict[str, Any]":
+    """Return the worker's record with volumes of the scene, and the files that hold them, for the temporary files."""
+    temporary = ("path", "files", "sha256")
+    named = {}
+    for name, about in record["inputs"].items():
+        of_file = {"path": None, **sources.get(name, {}), "volume": inputs[name].GetName()} if about else {}
+        lasting = {key: value for key, value in (about or {}).items() if key not in temporary}
+        named[name] = {**lasting, **of_file} if about else None
+    made = {"denoised" if kind == "output" else kind: node for kind, node in nodes.items() if node is not None}
+    return {**record, "inputs": named, "outputs": {name: {"volume": node.GetName()} for name, node in made.items()}}

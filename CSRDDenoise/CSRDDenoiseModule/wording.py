@@ -1,77 +1,40 @@
-"""What the panel says: titles of what the program calls by short names, chosen volumes, progress, and results."""
+"""What the panel says: chosen volumes and what the worker understands of them, progress, and results."""
 
 import re
-from typing import Any, Iterable, Mapping, Optional
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 import slicer
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib.errors import Cancelled, CSRDError
 from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.infer.extent import gap_mm
 from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.sentences import SLICER, sentence
 
-from .volumes import unit_of, world_bounds
+from .nodes import unit_of, world_bounds
+from .parameters import Volume
 
 MR_NAME = re.compile(r"(^|[^a-z])(mr|mri|t1w?|t2w?|flair|mprage)([^a-z]|$)", re.IGNORECASE)
 PET_NAME = re.compile(r"(^|[^a-z])(pet|fdg|suv|amyloid|tau)([^a-z]|$)", re.IGNORECASE)
 
 
-# Titles
-
-
-def preset_title(name: str) -> str:
-    """Return the title of a preset."""
-    return {"fast": _("Fast"), "balanced": _("Balanced"), "quality": _("Quality")}.get(name, name)
-
-
-def sampler_title(name: str) -> str:
-    """Return the title of a sampler."""
-    titles = {"dpmpp": _("DPM-Solver++ (2M)"), "heun": _("Heun (EDM)"), "mean": _("Posterior mean")}
-    return titles.get(name, name)
-
-
-def precision_title(name: str) -> str:
-    """Return the title of a precision."""
-    titles = {"auto": _("Automatic"), "float32": _("32 bit"), "bfloat16": _("16 bit (bfloat16)")}
-    return {**titles, "float16": _("16 bit (float16)")}.get(name, name)
-
-
-def stage_title(name: str) -> str:
-    """Return the title of a stage of a run."""
-    titles = {
-        "write_inputs": _("Writing the volumes"),
-        "read": _("Reading"),
-        "align": _("Aligning PET and MR"),
-        "normalise": _("Normalising"),
-        "sample": _("Sampling"),
-        "restore": _("Restoring the PET's grid"),
-        "write": _("Writing"),
-        "report": _("Drawing the report"),
-    }
-    return titles.get(name, name)
-
-
-def severity_title(name: str) -> str:
-    """Return the title of a finding's severity."""
-    return {"warning": _("Warning"), "info": _("Note")}.get(name, name)
-
-
-def device_title(device: "dict[str, Any]") -> str:
-    """Return the title of a device: its name, what it is, and its memory."""
-    title = f"{device['name']}: {device['description']}" if device["description"] else device["name"]
-    if device["memory_bytes"]:
-        title = f"{title}, {device['memory_bytes'] / 2**30:.0f} GiB"
-    return title
-
-
 # Before a run
 
 
-def described(volume: Optional[slicer.vtkMRMLScalarVolumeNode], warnings: "list[str]") -> str:
+def described(volume: Optional[slicer.vtkMRMLScalarVolumeNode], inspected: "list[str]", warnings: "list[str]") -> str:
     """Return what stands under the selector of a volume: what it is, if any is chosen, and what looks wrong."""
     about = [] if volume is None else [describe(volume)]
-    return "\n".join([*about, *warnings])
+    return "\n".join([*about, *inspected, *warnings])
+
+
+def inspected_lines(answer: "Mapping[str, Any]") -> "list[str]":
+    """Return the worker's answer to ``inspect`` as lines: SUV and head in the words of that command, and findings."""
+    found = [sentence(Finding.from_dict(each), SLICER) for each in answer["findings"]]
+    broken = answer["not_finite"]
+    more = [_("{count} voxels are NaN or infinite.").format(count=broken)] if broken else []
+    return [*answer["lines"], *more, *filter(None, found)]
 
 
 def describe(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -129,6 +92,52 @@ def modality_of(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     return "MR" if MR_NAME.search(name) else ""
 
 
+class Inspections:
+    """What the worker understands of the chosen volumes; each is looked at once, and again when it has changed.
+
+    Args:
+        start: starts an inspection, ``start(volume, what, onFinished=, onError=)``.
+        onChanged: hears of an answer.
+    """
+
+    def __init__(self, start: "Callable[..., Any]", onChanged: "Callable[[], None]"):
+        self._start, self._onChanged = start, onChanged
+        self._lines: dict[Any, list[str]] = {}
+        self._asked: set[Any] = set()
+
+    def lines(self, volume: Optional[Volume], what: str, mayAsk: bool) -> "list[str]":
+        """Return what is known of a volume, and ask if that may be and nothing is."""
+        if volume is None or volume.GetImageData() is None:
+            return []
+        key = (volume.GetID(), what, unit_of(volume), volume.GetImageData().GetMTime())
+        if key in self._lines:
+            return self._lines[key]
+        if mayAsk and key not in self._asked:
+            self._asked.add(key)
+            try:
+                self._start(volume, what, onFinished=partial(self._answered, key), onError=partial(self._failed, key))
+            except CSRDError:
+                # why it cannot be used is said where the run is asked for
+                return []
+        return [_("Looking at the volume...")] if key in self._asked else []
+
+    def forget(self) -> None:
+        """The scene closed."""
+        self._lines.clear()
+        self._asked.clear()
+
+    def _answered(self, key: Any, answer: "dict[str, Any]") -> None:
+        self._asked.discard(key)
+        self._lines[key] = inspected_lines(answer)
+        self._onChanged()
+
+    def _failed(self, key: Any, error: Exception) -> None:
+        self._asked.discard(key)
+        if not isinstance(error, Cancelled):
+            self._lines[key] = [str(error)]
+            self._onChanged()
+
+
 def missing_text(missing: "Iterable[Any]") -> str:
     """Return what stands in place of an estimate while packages are missing."""
     names = ", ".join(requirement.name for requirement in missing)
@@ -152,6 +161,26 @@ def duration(seconds: float) -> str:
 
 
 # During and after a run
+
+
+def stage_title(name: str) -> str:
+    """Return the title of a stage of a run."""
+    titles = {
+        "write_inputs": _("Writing the volumes"),
+        "read": _("Reading"),
+        "align": _("Aligning PET and MR"),
+        "normalise": _("Normalising"),
+        "sample": _("Sampling"),
+        "restore": _("Restoring the PET's grid"),
+        "write": _("Writing"),
+        "report": _("Drawing the report"),
+    }
+    return titles.get(name, name)
+
+
+def severity_title(name: str) -> str:
+    """Return the title of a finding's severity."""
+    return {"warning": _("Warning"), "info": _("Note")}.get(name, name)
 
 
 def progress_text(progress: "dict[str, Any]") -> str:
@@ -186,9 +215,11 @@ def summary_rows(summary: "Mapping[str, Any]", unit: str) -> "list[tuple[str, st
     """Return the numbers of a result as rows of a table, name and value with unit; named as in the report."""
     if not summary:
         return []
+    factor = summary.get("suv_factor")
+    mean, largest = summary["mean_change"], summary["max_change"]
     rows = [
-        (_("Mean difference in the head"), f"{summary['mean_change']:+.5g} {unit}".strip()),
-        (_("Largest difference"), f"{summary['max_change']:.5g} {unit}".strip()),
+        (_("Mean difference in the head"), f"{mean:+.5g} {unit}".strip() + _in_suv(mean, factor, "+.3g")),
+        (_("Largest difference"), f"{largest:.5g} {unit}".strip() + _in_suv(largest, factor, ".3g")),
     ]
     if summary["total_change_percent"] is not None:
         rows.append((_("Change of total activity"), f"{summary['total_change_percent']:+.2f} %"))
@@ -200,6 +231,11 @@ def summary_rows(summary: "Mapping[str, Any]", unit: str) -> "list[tuple[str, st
             (_("Centre of the cube"), _("R, A, S = {centre} mm").format(centre=centre)),
         ]
     return rows
+
+
+def _in_suv(value: float, factor: Optional[float], digits: str) -> str:
+    """Return a value in SUV beside its unit, where the factor is known and the unit is not SUV itself."""
+    return "" if factor is None or factor == 1 else _(" (SUV {value})").format(value=format(factor * value, digits))
 
 
 def _move_sentence(result: Any) -> str:

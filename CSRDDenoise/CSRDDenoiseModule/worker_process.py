@@ -17,8 +17,10 @@ import slicer
 import CSRDDenoiseLib
 from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
+from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP
 
-from .volumes import BYTES_A_STEP, Volume, source_file
+from .nodes import source_file
+from .parameters import Volume
 
 MODULE = "CSRDDenoiseLib.worker"
 LIBRARY_ROOT = Path(CSRDDenoiseLib.__file__).resolve().parents[1]
@@ -271,6 +273,13 @@ class Job:
         if self.state == RUNNING:
             if self._sent:
                 self._worker.kill()
+            self._fail(errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED)
+
+    def drop(self) -> None:
+        """End work that nobody waits for any more; the worker goes on, and its answer is not heard."""
+        if self.state == RUNNING:
+            if self._sent and self._worker.running:
+                self._worker.send({"command": "cancel", "id": self.identity})
             self._fail(errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED)
 
     def wait(self) -> Any:

@@ -93,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from ..dynamic import denoise_dynamic, is_dynamic
     from ..replay import check_inputs, load_same_model, read_replay
 
-    given: dict[str, Any] = {field.name: getattr(args, field.name, None) for field in fields(FileRequest)}
-    model = args.model
+    names, model = (field.name for field in fields(FileRequest)), args.model
+    given: dict[str, Any] = {name: getattr(args, name) for name in names if name in args}
     if args.replay:
         replay = read_replay(args.replay)
         check_inputs(replay)

@@ -22,7 +22,7 @@ from .dicom_files import INDEX, unusual_modality
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .sidecar import modality_of, read_sidecar, sidecar_frames, sidecar_unit
-from .suv import suv_from_sidecar, suv_of_unit
+from .suv import suv_from_sidecar, suv_of_image
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
 __all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
@@ -139,7 +139,7 @@ def with_sidecar(
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)
-    suv = suv_from_sidecar(sidecar, volume.unit, frames[header.frame]) if sidecar else suv_of_unit(volume.unit)
+    suv = suv_from_sidecar(sidecar, volume.unit, frames[header.frame]) if sidecar else suv_of_image(volume)
     header = replace(header, modality=modality, frames=frames, suv=suv)
     return replace(volume, findings=findings, header=header)
 

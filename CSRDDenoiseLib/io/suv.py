@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from .dicom_frames import acquisition_time, duration_s
 from .dicom_tags import Private, Tags, date_time, finite, full_date_time, zone_of
 from .grid import Grid
+from .nrrd import SUV_TYPE_KEY
 from .nuclides import Nuclide, nuclide_of_code, nuclide_of_text
 from .volume import Frame, ReadVolume, Suv, with_unit
 
@@ -109,6 +110,14 @@ def suv_of_unit(unit: str) -> Suv:
     if unit.lower() in SUV_UNITS:
         return Suv((1.0,), f"the unit is {unit}")
     return Suv(None, "the file has no injected dose, weight and times")
+
+
+def suv_of_image(volume: ReadVolume) -> Suv:
+    """Return what the unit of a volume says, and the kind of SUV (DICOM tag 0054,1006) where the image has it."""
+    kind = volume.image.GetMetaData(SUV_TYPE_KEY).strip().upper() if volume.image.HasMetaDataKey(SUV_TYPE_KEY) else ""
+    if kind in ("", "BW"):
+        return suv_of_unit(volume.unit)
+    return Suv(None, f"the values are SUV by {kind}, and the file has neither weight nor height")
 
 
 def suv_from_dicom(stack: Sequence[Tags], series: Sequence[Tags], code: str) -> Suv:

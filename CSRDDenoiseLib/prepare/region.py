@@ -21,8 +21,8 @@ from ..findings import Finding, info
 from ..io.grid import Grid, resample
 from ..scan import Scan
 
-MARGIN_MM = 24.0
-"""Around the region, what the network sees beside it: beyond, it changes the estimate by less than its own spread."""
+MARGIN_MM = 16.0
+"""Around the region, what the network sees beside it; more changes the estimate no further (docs/performance.md)."""
 LEAST_HEAD_ML = 8.0
 """A cube of 20 mm, the smallest place whose noise is measured."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import slicer
 import vtk
 
-from ..volumes import Volume, world_bounds
+from ..nodes import world_bounds
+from ..volumes import Volume
 from .display import Shown, copy_display, set_windows, show_legends
 from .plots import PLOT_VIEW, TABLE_VIEW
 

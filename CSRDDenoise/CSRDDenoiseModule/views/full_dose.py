@@ -12,7 +12,8 @@ from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 from CSRDDenoiseLib.sentences import SLICER, sentence
 
-from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, kept, unit_of
+from ..nodes import unit_of
+from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, kept
 from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill
 from .plots import AGREEMENT, agreement, draw, fill_table

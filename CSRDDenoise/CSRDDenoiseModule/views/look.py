@@ -6,7 +6,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..volumes import PET_REFERENCE, SUMMARY, Volume, kept, part_of, unit_of
+from ..nodes import unit_of
+from ..volumes import PET_REFERENCE, SUMMARY, Volume, kept, part_of
 from .comparison import Comparison, line_ends, remove_wipe
 from .display import Shown
 from .full_dose import FULL_DOSE_REFERENCE, REGIONS, compared

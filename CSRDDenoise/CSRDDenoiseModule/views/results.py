@@ -7,7 +7,8 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.findings import Finding
 
-from ..volumes import ESTIMATE_REFERENCE, FINDINGS, PET_REFERENCE, SUMMARY, Volume, kept, part_of, unit_of
+from ..nodes import unit_of
+from ..volumes import ESTIMATE_REFERENCE, FINDINGS, PET_REFERENCE, SUMMARY, Volume, kept, part_of
 from ..wording import finding_rows, summary_rows
 from .display import fill
 from .full_dose import FullDose

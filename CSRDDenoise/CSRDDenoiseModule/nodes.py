@@ -1,0 +1,141 @@
+"""What a volume node is: its unit, its files, its place in the world and in the subject hierarchy."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import slicer
+
+from CSRDDenoiseLib.io.nrrd import SUV_TYPE_KEY, UNITS_KEY
+
+from .parameters import Volume
+
+_DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{propcounts}/s": "PROPCPS"}
+_SUV = re.compile(r"\{SUV(\w*)\}(g|cm2)/ml", re.IGNORECASE)
+SERIES = ("", "output", "difference", "uncertainty", "support", "bare")
+"""Kinds of results; the place is the end of the DICOM series number."""
+LONGEST_NAME = 30
+"""Of the PET in a series description, which has 64 characters (VR LO)."""
+COPIED_TAGS = {
+    "StudyInstanceUID": "0020,000D",
+    "FrameOfReferenceInstanceUID": "0020,0052",
+    "FrameOfReferenceUID": "0020,0052",
+    "Manufacturer": "0008,0070",
+    "Model": "0008,1090",
+}
+"""As Slicer's DICOM export calls the tags that are the PET's."""
+
+
+def unit_keys(node: Volume) -> "dict[str, str]":
+    """Return the unit of a volume as entries of a file's header, as DICOM names it (tags 0054,1001 and 0054,1006)."""
+    code = _unit_code(node)
+    suv = _SUV.fullmatch(code)
+    if suv:
+        kind, unit = suv.group(1).upper(), f"{suv.group(2)}ml".upper()
+        return {UNITS_KEY: unit, **({SUV_TYPE_KEY: kind} if kind else {})}
+    return {UNITS_KEY: _DICOM_UNITS.get(code, code)} if code else {}
+
+
+def _unit_code(node: Volume) -> str:
+    """Return the unit of a volume as UCUM writes it, from the node or from the DICOM files it was loaded from."""
+    entry = node.GetVoxelValueUnits()
+    if entry is not None:
+        return entry.GetCodeValue() or entry.GetCodeMeaning() or ""
+    instances, database = node.GetAttribute("DICOM.instanceUIDs"), getattr(slicer, "dicomDatabase", None)
+    if not instances or database is None:
+        return ""
+    named = database.instanceValue(instances.split()[0], "0054,1001").strip()
+    return {dicom: ucum for ucum, dicom in _DICOM_UNITS.items()}.get(named, "{SUV}g/ml" if named == "GML" else named)
+
+
+def header_files(node: Volume) -> "list[Path]":
+    """Return the files whose headers say what a volume is: its DICOM files, or the one that holds it unchanged."""
+    instances, database = node.GetAttribute("DICOM.instanceUIDs"), getattr(slicer, "dicomDatabase", None)
+    if instances and database is not None:
+        files = [Path(name) for name in map(database.fileForInstance, instances.split()) if name]
+        return [path for path in files if path.is_file()]
+    path = source_file(node)
+    return [] if path is None else [path]
+
+
+def unit_of(node: Volume) -> str:
+    """Return the unit of a volume's voxels as it is read, such as ``Bq/ml`` or ``SUVbw``, or nothing."""
+    code = _unit_code(node)
+    suv = _SUV.fullmatch(code)
+    return f"SUV{suv.group(1)}" if suv else code
+
+
+def world_bounds(node: Volume) -> Optional[np.ndarray]:
+    """Return the box of a volume in world coordinates as [[R, A, S] low, [R, A, S] high] in mm, or None if empty."""
+    if node.GetImageData() is None:
+        return None
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    return np.array(bounds).reshape(3, 2).T
+
+
+def source_file(node: Volume) -> Optional[Path]:
+    """Return the file that holds a volume as it is now, or None: never stored, changed since, or the file is gone."""
+    storage = node.GetStorageNode()
+    name = storage.GetFileName() if storage is not None else None
+    if not name or node.GetModifiedSinceRead() or node.GetParentTransformNode() is not None:
+        return None
+    return Path(name) if Path(name).is_file() else None
+
+
+def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode, kind: str) -> None:
+    """Give a result the PET's quantity and unit, its place in the subject hierarchy (the study), and DICOM attributes.
+
+    Slicer's DICOM export takes patient and study from the items above, and what it writes into the series from the
+    attributes ``DICOM.<tag>`` of the item itself.
+
+    Args:
+        kind: ``output``, ``difference``, ``uncertainty``, ``bare``, or ``support``, labels that have no unit.
+    """
+    if kind != "support":
+        node.SetVoxelValueQuantity(_copy_of(pet.GetVoxelValueQuantity()))
+        node.SetVoxelValueUnits(_copy_of(pet.GetVoxelValueUnits()))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy is None:
+        logging.warning("CSRDDenoise: the scene has no subject hierarchy.")
+        return
+    pet_item = hierarchy.GetItemByDataNode(pet)
+    parent = hierarchy.GetItemParent(pet_item) if pet_item else hierarchy.GetSceneItemID()
+    item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node)
+    hierarchy.SetItemParent(item, parent)
+    for name, value in _series_attributes(pet, hierarchy, pet_item, kind).items():
+        hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
+
+
+def _series_attributes(
+    pet: slicer.vtkMRMLScalarVolumeNode, hierarchy: slicer.vtkMRMLSubjectHierarchyNode, pet_item: int, kind: str
+) -> "dict[str, str]":
+    """Return the tags of a result's DICOM series; none where the PET is not from DICOM."""
+    instances = (pet.GetAttribute("DICOM.instanceUIDs") or "").split()
+    modality = hierarchy.GetItemAttribute(pet_item, "DICOM.Modality") if pet_item else ""
+    if not instances and not modality:
+        return {}
+    names = {"output": "denoised", "support": "unsupported structure", "bare": "bare estimate"}
+    description = f"{(pet.GetName() or '')[:LONGEST_NAME]} {names.get(kind, kind)} (research)"
+    number = hierarchy.GetItemAttribute(pet_item, "DICOM.SeriesNumber") if pet_item else ""
+    place = list(SERIES).index(kind)
+    tags = {
+        "Modality": "OT" if kind == "support" else modality or "PT",
+        "SeriesDescription": description,
+        "SeriesNumber": f"{100 * int(number) + place}" if number.isdigit() else f"{place}",
+        "ReferencedInstanceUIDs": " ".join(instances),
+    }
+    database = getattr(slicer, "dicomDatabase", None)
+    if instances and database is not None:
+        tags.update({name: database.instanceValue(instances[0], tag).strip() for name, tag in COPIED_TAGS.items()})
+    return {name: value for name, value in tags.items() if value}
+
+
+def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedEntry]:
+    if entry is None:
+        return None
+    copy = slicer.vtkCodedEntry()
+    copy.Copy(entry)
+    return copy

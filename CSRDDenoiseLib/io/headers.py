@@ -1,0 +1,64 @@
+"""What the files that a volume was loaded from say of it, where the volume itself is a copy without a header.
+
+A viewer holds voxels and a place; the injected dose, the weight and the times stay in the DICOM files, or in the BIDS
+sidecar of a NIfTI file. They hold for the copy as long as its values are still those of the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from .dicom import unit_and_suv
+from .dicom_files import is_dicom_file
+from .read import with_sidecar
+from .sidecar import read_sidecar
+from .volume import UNKNOWN, ReadVolume, Suv, with_unit
+
+_VALUE_TOLERANCE = 1e-3
+_CHANGED = "the values are no longer those of the files that the volume was loaded from"
+_BY_SLICE = "the factor differs from slice to slice (DecayCorrection NONE), so take the DICOM folder itself"
+
+
+def with_headers(volume: ReadVolume, files: Sequence[Path], what: str = "PET") -> ReadVolume:
+    """Return a volume with the unit, the modality and the SUV factor that the headers of its files give.
+
+    Args:
+        volume: a copy of what the files hold.
+        files: the DICOM files in any order, or one other file, whose BIDS sidecars are read; nothing is done without.
+        what: how findings call the volume.
+    """
+    if not files:
+        return volume
+    if not is_dicom_file(files[0]):
+        return with_sidecar(volume, *read_sidecar(files[0], what), what)
+    try:
+        unit, suv = unit_and_suv(files)
+    except InputError as error:
+        return replace(volume, header=replace(volume.header, suv=Suv(None, f"{error}")))
+    if volume.unit not in (unit, UNKNOWN):
+        # converted since, for instance to SUV, which the unit then says
+        return volume
+    if not _same_values(volume.image, files):
+        return replace(volume, header=replace(volume.header, suv=Suv(None, _CHANGED)))
+    if suv.factors is not None and len(suv.factors) > 1:
+        suv = Suv(None, _BY_SLICE)
+    image = with_unit(sitk.Image(volume.image), unit)
+    return replace(volume, image=image, unit=unit, header=replace(volume.header, modality="PT", suv=suv))
+
+
+def _same_values(image: sitk.Image, files: Sequence[Path]) -> bool:
+    """Whether the largest value of one of the files is that of a slice, or of all slices, of the image."""
+    try:
+        stored = sitk.ReadImage(str(sorted(files)[len(files) // 2]))
+    except RuntimeError:
+        return False
+    largest = float(sitk.GetArrayViewFromImage(stored).max())
+    values = sitk.GetArrayViewFromImage(image)
+    found = np.append(values.max(axis=(1, 2)), values.max())
+    return bool(np.isclose(found, largest, rtol=_VALUE_TOLERANCE, atol=0).any())
