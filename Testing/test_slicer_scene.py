@@ -175,7 +175,7 @@ def test_unit_and_quantity_reach_the_worker_and_the_results(logic, scene, small_
     for node in (result.denoisedVolume, result.differenceVolume, result.uncertaintyVolume):
         assert node.GetVoxelValueUnits().GetCodeValue() == "{SUVbw}g/ml"
         assert node.GetVoxelValueQuantity().GetCodeValue() == "126400"
-        assert volumes.unit_of(node) == "SUVbw"
+        assert nodes.unit_of(node) == "SUVbw"
 
 
 def test_unit_of_a_volume_from_dicom_is_read_from_its_files(scene, monkeypatch, tmp_path):
@@ -186,7 +186,7 @@ def test_unit_of_a_volume_from_dicom_is_read_from_its_files(scene, monkeypatch, 
     monkeypatch.setattr(SLICER, "dicomDatabase", Database(), raising=False)
     pet = add_head("PET")
     pet.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
-    assert volumes.unit_of(pet) == "Bq/ml"
+    assert nodes.unit_of(pet) == "Bq/ml"
     volumes.write_volume(pet, tmp_path / "v.nrrd")
     assert sitk.ReadImage(str(tmp_path / "v.nrrd")).GetMetaData("0054|1001") == "BQML"
 

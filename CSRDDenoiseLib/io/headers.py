@@ -53,12 +53,14 @@ def with_headers(volume: ReadVolume, files: Sequence[Path], what: str = "PET") -
 
 
 def _same_values(image: sitk.Image, files: Sequence[Path]) -> bool:
-    """Whether the largest value of one of the files is that of a slice, or of all slices, of the image."""
+    """Whether one of the files is found again in a slice, or in all slices, of the image: by its maximum and its sum."""
     try:
         stored = sitk.ReadImage(str(sorted(files)[len(files) // 2]))
     except RuntimeError:
         return False
-    largest = float(sitk.GetArrayViewFromImage(stored).max())
-    values = sitk.GetArrayViewFromImage(image)
-    found = np.append(values.max(axis=(1, 2)), values.max())
-    return bool(np.isclose(found, largest, rtol=_VALUE_TOLERANCE, atol=0).any())
+    one, values = (sitk.GetArrayViewFromImage(each) for each in (stored, image))
+    largest = np.append(values.max(axis=(1, 2)), values.max())
+    total = values.sum(axis=(1, 2), dtype=np.float64)
+    found = np.stack([largest, np.append(total, total.sum())])
+    wanted = [[float(one.max())], [float(one.sum(dtype=np.float64))]]
+    return bool(np.isclose(found, wanted, rtol=_VALUE_TOLERANCE, atol=0).all(axis=0).any())

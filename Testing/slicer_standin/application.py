@@ -208,6 +208,19 @@ class Modules:
         self.colors = _ColorsModule(scene)
         self.segmentations = _SegmentationsModule(scene)
         self.sampleDataSources = {}
+        self.segmentations = _Module(slicer.vtkSlicerSegmentationsModuleLogic(), scene)
+        self.volumes = _Module(slicer.vtkSlicerVolumesLogic(), scene)
+
+
+class _Module:
+    """A module of which the logic alone is there, the real one."""
+
+    def __init__(self, logic, scene):
+        self._logic = logic
+        logic.SetMRMLScene(scene)
+
+    def logic(self):
+        return self._logic
 
 
 class _SegmentationsModule:
