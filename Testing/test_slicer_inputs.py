@@ -9,7 +9,17 @@ import dicom_series
 import numpy as np
 import pydicom
 import pytest
-from slicer_helpers import SLICER, add_head, add_transform, add_volume, choose, ijk_to_ras, place, run_to_end, wait_until
+from slicer_helpers import (
+    SLICER,
+    add_head,
+    add_transform,
+    add_volume,
+    choose,
+    ijk_to_ras,
+    place,
+    run_to_end,
+    wait_until,
+)
 
 pytest_plugins = ["slicer_fixtures"]
 

@@ -23,9 +23,10 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import volumes, worker_process  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule import nodes, volumes, worker_process  # noqa: E402 (needs the stand-in)
 
 from CSRDDenoiseLib.errors import CSRDError  # noqa: E402
+from CSRDDenoiseLib.io import nrrd  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +110,7 @@ def test_fast_run_leaves_no_map_that_seems_its_own(ui, logic_of, scene, pair, sm
 def slow_writing(monkeypatch):
     """A logic without a process yet, that writes one slice a turn."""
     monkeypatch.setattr(worker_process, "SECONDS_A_TURN", 0.0)
-    monkeypatch.setattr(volumes, "BYTES_A_STEP", 1)
+    monkeypatch.setattr(nrrd, "BYTES_A_STEP", 1)
     made = ENTRY.python.CSRDDenoiseLogic()
     yield made
     made.close()
