@@ -158,6 +158,7 @@ def test_results_stay_in_the_study_with_the_attributes_of_dicom_export(
     parameters = logic_of.getParameterNode()
     parameters.makeSupport = True
     run_to_end(ui)
+    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(pet)) == study
     results = {name: getattr(parameters, name) for name in ("denoised", "difference", "uncertainty", "support")}
     numbers = []
     for name, node in results.items():

@@ -53,14 +53,16 @@ def with_headers(volume: ReadVolume, files: Sequence[Path], what: str = "PET") -
 
 
 def _same_values(image: sitk.Image, files: Sequence[Path]) -> bool:
-    """Whether one of the files is found again in a slice, or in all slices, of the image: by its maximum and its sum."""
-    try:
-        stored = sitk.ReadImage(str(sorted(files)[len(files) // 2]))
-    except RuntimeError:
-        return False
-    one, values = (sitk.GetArrayViewFromImage(each) for each in (stored, image))
-    largest = np.append(values.max(axis=(1, 2)), values.max())
-    total = values.sum(axis=(1, 2), dtype=np.float64)
-    found = np.stack([largest, np.append(total, total.sum())])
-    wanted = [[float(one.max())], [float(one.sum(dtype=np.float64))]]
-    return bool(np.isclose(found, wanted, rtol=_VALUE_TOLERANCE, atol=0).all(axis=0).any())
+    """Whether a file with activity is found again in a slice, or in all slices, by its maximum and its sum."""
+    values = sitk.GetArrayViewFromImage(image)
+    largest, total = values.max(axis=(1, 2)), values.sum(axis=(1, 2), dtype=np.float64)
+    found = np.stack([np.append(largest, largest.max()), np.append(total, total.sum())])
+    for path in sorted(files, key=lambda each: each.stat().st_size, reverse=True):
+        try:
+            one = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        except RuntimeError:
+            return False
+        if one.max() > 0:
+            wanted = [[float(one.max())], [float(one.sum(dtype=np.float64))]]
+            return bool(np.isclose(found, wanted, rtol=_VALUE_TOLERANCE, atol=0).all(axis=0).any())
+    return False
