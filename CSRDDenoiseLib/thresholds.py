@@ -13,3 +13,5 @@ LONGEST_HEAD_MM = 330.0
 
 HEAD_LENGTH_MM = 250.0
 """What is taken for the head of a longer body: from the vertex to the neck."""
+REGION_MARGIN_MM = 16.0
+"""Around a region, what the network sees beside it; more changes the estimate no further (docs/performance.md)."""

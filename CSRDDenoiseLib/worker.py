@@ -268,7 +268,7 @@ class Engine:
 
     def estimate(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Time the network; answer with what an estimate of time and memory needs."""
-        from .infer.speed import device_speed
+        from .estimate import run_speed
         from .messages import EstimateMessage
         from .model.bundle import DEFAULT_MODEL
 
@@ -279,7 +279,7 @@ class Engine:
             from .cluster.remote import estimate_on
 
             return estimate_on(request.on, name, request.device)
-        return device_speed(self._loaded(request.model, request.device), request.device, name)
+        return run_speed(self._loaded(request.model, request.device), request.device, name)
 
     def reach(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
         """Answer with the workers of a place."""

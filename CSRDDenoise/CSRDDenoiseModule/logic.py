@@ -97,6 +97,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         outputs: Optional[Outputs] = None,
         fullDoseReferenceVolume: Optional[Volume] = None,
         regionNode: Optional[Any] = None,
+        place: str = "",
         **changes: Any,
     ) -> DenoisedVolumes:
         """Denoise a volume and wait for the result; Slicer stays responsive meanwhile.
@@ -111,6 +112,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
                 in the record depends on it.
             regionNode: ROI or segmentation (its visible segments) of what is denoised; the rest stays as it was
                 measured. None for all.
+            place: address of a Dask scheduler whose workers do the work, such as ``tls://host:8786``; empty for this
+                computer.
             changes: settings that differ from the preset, such as ``steps=8``.
 
         Raises:
@@ -124,6 +127,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             outputs=outputs,
             fullDoseReferenceVolume=fullDoseReferenceVolume,
             regionNode=regionNode,
+            place=place,
             **changes,
         )
         return job.wait()
@@ -140,13 +144,14 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         onError: Optional[Callable[[Exception], None]] = None,
         fullDoseReferenceVolume: Optional[Volume] = None,
         regionNode: Optional[Any] = None,
+        place: str = "",
         **changes: Any,
     ) -> Job:
         """Start denoising a volume and return at once.
 
         Args:
-            petVolume, mrVolume, preset, model, outputs, fullDoseReferenceVolume, regionNode, changes: see
-                :meth:`denoise`.
+            petVolume, mrVolume, preset, model, outputs, fullDoseReferenceVolume, regionNode, place,
+                changes: see :meth:`denoise`.
             onProgress: receives the fields of :class:`CSRDDenoiseLib.progress.Progress` as a dict.
             onFinished: receives the :class:`DenoisedVolumes`.
             onError: receives the exception when the run failed or was cancelled.
@@ -163,8 +168,9 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         check_outputs(outputs, inputs.values())
         files = RunFiles()
         sources: dict[str, Any] = {}
-        headers = [str(path) for path in header_files(petVolume)]
-        request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "headers": headers}
+        # a machine elsewhere does not have the files that the PET was loaded from
+        there = {"on": {"address": place}} if place else {"headers": [str(path) for path in header_files(petVolume)]}
+        request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), **there}
         return self.begin(
             files,
             {**request, **_output_paths(files, outputs, settings)},

@@ -85,6 +85,13 @@ def source_file(node: Volume) -> Optional[Path]:
     return Path(name) if Path(name).is_file() else None
 
 
+def region_sides(node: slicer.vtkMRMLDisplayableNode) -> "list[float]":
+    """Return the sides in mm of the box, parallel to the world's axes, around an ROI or a segmentation."""
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    return [max(high - low, 0.0) for low, high in zip(bounds[::2], bounds[1::2])]
+
+
 def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode, kind: str) -> None:
     """Give a result the PET's quantity and unit, its place in the subject hierarchy (the study), and DICOM attributes.
 

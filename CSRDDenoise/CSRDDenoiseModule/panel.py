@@ -154,6 +154,7 @@ class Panel:
         self.ui.mrInfoLabel.text = wording.described(mr, seen[1], warnings)
         self.ui.modelCardLabel.text = readiness.card(parameters.model)
         self.ui.estimateLabel.text = self._questions.estimate(parameters, mayAsk)
+        self.ui.placeLabel.text = self._questions.reached(parameters.place, mayAsk)
         self._refreshApply()
         self._refreshResults()
 
@@ -250,6 +251,7 @@ class Panel:
             outputs=outputs or Outputs(None, None, None, parameters.makeUncertainty, None, parameters.makeSupport),
             fullDoseReferenceVolume=parameters.fullDoseReference,
             regionNode=parameters.region,
+            place=parameters.place,
             onProgress=onProgress,
             onFinished=onFinished,
             onError=onError,

@@ -30,7 +30,8 @@ PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
 INPUTS = ("pet", "mr", "fullDoseReference", "region")
 REGION_TYPES = ("vtkMRMLMarkupsROINode", "vtkMRMLSegmentationNode")
 RESULTS = ("denoised", "difference", "uncertainty", "support")
-DEFAULTS_KEY = "CSRDDenoise/Defaults"
+DEFAULTS_KEY, PLACES_KEY = "CSRDDenoise/Defaults", "CSRDDenoise/Places"
+HERE, MOST_PLACES = "", 8
 ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
 """From a result to the model's bare estimate for its PET, a hidden volume."""
 _DEFAULT = PRESETS[DEFAULT_PRESET]
@@ -53,7 +54,9 @@ class RunSettings:
 
 @parameterNodeWrapper
 class CSRDDenoiseParameterNode:
-    """The choices of the panel. ``model`` is the name or the folder of a model (empty: the default one)."""
+    """The choices of the panel. ``model`` is the name or the folder of a model (empty: the default
+    one), ``place`` the address of a Dask scheduler (empty: this computer).
+    """
 
     pet: vtkMRMLScalarVolumeNode
     mr: vtkMRMLScalarVolumeNode
@@ -66,6 +69,7 @@ class CSRDDenoiseParameterNode:
     makeUncertainty: bool = True
     makeSupport: bool = False
     model: str = ""
+    place: str = ""
     settings: RunSettings
 
     if TYPE_CHECKING:  # what the wrapper adds
@@ -190,6 +194,21 @@ def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     qt.QSettings().setValue(DEFAULTS_KEY, json.dumps({**kept_defaults(), **kept}))
 
 
+def keep_place(address: str) -> None:
+    """Remember the address of a Dask scheduler in Slicer's settings."""
+    if address:
+        others = [known for known in kept_places() if known != address]
+        qt.QSettings().setValue(PLACES_KEY, json.dumps([address, *others][:MOST_PLACES]))
+
+
+def kept_places() -> "list[str]":
+    """Return the addresses that were used before, the last one first."""
+    try:
+        return [str(address) for address in json.loads(qt.QSettings().value(PLACES_KEY) or "[]")]
+    except (TypeError, ValueError):
+        return []
+
+
 def kept_defaults() -> "dict[str, Any]":
     """Return what :func:`keep_defaults` remembered, as far as it still makes sense."""
     try:
@@ -260,6 +279,8 @@ class Lists:
         self._fill(ui.precisionComboBox, {name: precision_title(name) for name in PRECISIONS})
         ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
         ui.precisionComboBox.currentIndexChanged.connect(self.onPrecisionChosen)
+        self._fill(ui.placeComboBox, {HERE: _("This computer"), **{address: address for address in kept_places()}})
+        ui.placeComboBox.currentIndexChanged.connect(self.onPlaceChosen)
 
     def fillModels(self) -> None:
         """Offer the models there are now."""
@@ -282,6 +303,7 @@ class Lists:
             _select(self._ui.samplerComboBox, chosen.sampler)
             _select(self._ui.deviceComboBox, chosen.device)
             _select(self._ui.precisionComboBox, chosen.precision)
+            _select(self._ui.placeComboBox, parameters.place)
         finally:
             self._updating = False
         # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
@@ -322,6 +344,17 @@ class Lists:
         value = self._chosen(self._ui.precisionComboBox)
         if value is not None:
             self._parameters.settings.precision = value
+
+    def onPlaceChosen(self, *_arguments: Any) -> None:
+        """A place to run was chosen, or an address was typed, which Qt has made an entry without a value."""
+        combo = self._ui.placeComboBox
+        if self._updating or self._parameters is None or combo.currentIndex < 0:
+            return
+        value = combo.itemData(combo.currentIndex)
+        address = str(combo.currentText).strip() if value is None else str(value)
+        combo.setItemData(combo.currentIndex, address)
+        keep_place(address)
+        self._parameters.place = address
 
     def _chosen(self, combo: qt.QComboBox) -> Optional[str]:
         """Return the value that the user chose in a list, or None while the program itself changes it."""

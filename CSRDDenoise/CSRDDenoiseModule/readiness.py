@@ -21,11 +21,12 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib import installed
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.infer.cost import DeviceSpeed, seconds_and_bytes, speed_from
-from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels
+from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels, voxels_around
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, find_model, list_models, read_metadata
 from CSRDDenoiseLib.model.metadata import ModelMetadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 
+from .nodes import region_sides
 from .parameters import CSRDDenoiseParameterNode, settings_of
 from .wording import estimate_text, missing_text
 
@@ -46,7 +47,7 @@ REQUIREMENTS_FILE = Path(__file__).resolve().parents[1] / "Resources" / "require
 TITLE = "CSRDDenoise"
 IMPORTED_KEY = "CSRDDenoise/ImportedModels"
 SPEED_GROUP = "CSRDDenoise/Speed"
-INFO, ESTIMATE = "info", "estimate"
+INFO, ESTIMATE, REACH = "info", "estimate", "reach"
 
 
 # Python packages
@@ -248,14 +249,14 @@ def needs_mr(value: str) -> bool:
 # The speed of this computer
 
 
-def keep_speed(device: str, model: str, speed: DeviceSpeed) -> None:
-    """Keep the speed of a device with a model in Slicer's settings."""
-    qt.QSettings().setValue(_key(device, model), json.dumps(asdict(speed)))
+def keep_speed(device: str, model: str, speed: DeviceSpeed, place: str = "") -> None:
+    """Keep the speed of a device of a place with a model in Slicer's settings."""
+    qt.QSettings().setValue(_key(device, model, place), json.dumps(asdict(speed)))
 
 
-def kept_speed(device: str, model: str) -> Optional[DeviceSpeed]:
-    """Return the speed kept for a device and a model, or None."""
-    text = qt.QSettings().value(_key(device, model))
+def kept_speed(device: str, model: str, place: str = "") -> Optional[DeviceSpeed]:
+    """Return the speed kept for a device of a place and a model, or None."""
+    text = qt.QSettings().value(_key(device, model, place))
     if not text:
         return None
     try:
@@ -264,10 +265,14 @@ def kept_speed(device: str, model: str) -> Optional[DeviceSpeed]:
         return None
 
 
-def estimate_sentence(speed: DeviceSpeed, pet: slicer.vtkMRMLScalarVolumeNode, settings: DenoiseSettings) -> str:
+def estimate_sentence(
+    speed: DeviceSpeed, pet: slicer.vtkMRMLScalarVolumeNode, settings: DenoiseSettings, region: Optional[Any] = None
+) -> str:
     """Return time and memory of a run as the panel shows them."""
     values, spacing = slicer.util.arrayFromVolume(pet), pet.GetSpacing()[::-1]
     head = head_voxels(values, spacing, speed.voxel_spacing_mm)
+    if region is not None:
+        head = min(head, voxels_around(region_sides(region), speed.voxel_spacing_mm))
     field = field_voxels(values.shape, spacing, speed.voxel_spacing_mm)
     return estimate_text(*seconds_and_bytes(speed, head, field, settings))
 
@@ -291,7 +296,8 @@ class Questions:
         self._onDevices = onDevices
         self._log = log
         self._problem = ""
-        self._asked: set[Any] = set()
+        self._reached: dict[str, str] = {}
+        self._asked: set[str] = set()
 
     def estimate(self, parameters: CSRDDenoiseParameterNode, mayAsk: bool) -> str:
         """Return how long a run with these parameters takes and what it needs, or why that is not known yet.
@@ -311,42 +317,56 @@ class Questions:
         except CSRDError as error:
             return str(error)
 
+    def reached(self, place: str, mayAsk: bool) -> str:
+        """Return who works at a place, or why nobody does; nothing for this computer."""
+        if place and mayAsk:
+            self._ask({"command": REACH, "on": {"address": place}}, place)
+        return self._reached.get(place, _("Asking {address}...").format(address=place)) if place else ""
+
     def receive(self, message: "dict[str, Any]") -> bool:
         """Take a message of the worker that belongs to no run; return whether it changes what the panel shows."""
-        if message["event"] == "error" and message.get("id") in (None, INFO, ESTIMATE):
+        question, _at, place = str(message.get("id") or "").partition("@")
+        if message["event"] == "error" and question == REACH:
+            self._reached[place] = message["message"]
+            return True
+        if message["event"] == "error" and question in ("", INFO, ESTIMATE):
             self._problem = message["message"]
             self._log(self._problem)
             return True
         if message["event"] != "result":
             return False
         self._problem = ""
-        if message["id"] == INFO:
+        if question == INFO:
             self._onDevices(message["devices"])
-        elif message["id"] == ESTIMATE:
-            keep_speed(message["device"], message["model"], speed_from(message))
+        elif question == ESTIMATE:
+            keep_speed(message["device"], message["model"], speed_from(message), place)
+        elif question == REACH:
+            self._reached[place] = message["sentence"]
         return True
 
     def forget(self) -> None:
         """The worker ended: the next one may be asked again."""
         self._asked.clear()
+        self._reached.clear()
 
     def _estimate(self, parameters: CSRDDenoiseParameterNode, mayAsk: bool) -> str:
-        device, model = parameters.settings.device, parameters.model or DEFAULT_MODEL
-        speed = kept_speed(device, model)
+        device, model, place = parameters.settings.device, parameters.model or DEFAULT_MODEL, parameters.place
+        speed = kept_speed(device, model, place)
         if mayAsk:
             self._ask({"command": INFO})
             if speed is None:
-                self._ask({"command": ESTIMATE, "device": device, "model": model})
+                there = {"on": {"address": place}} if place else {}
+                self._ask({"command": ESTIMATE, "device": device, "model": model, **there}, place)
         if speed is None:
-            return self._problem or _("Measuring the speed of this computer...")
-        return estimate_sentence(speed, parameters.pet, settings_of(parameters))
+            return self._problem or _("Measuring the speed of {place}...").format(place=place or _("this computer"))
+        return estimate_sentence(speed, parameters.pet, settings_of(parameters), parameters.region)
 
-    def _ask(self, request: "dict[str, str]") -> None:
+    def _ask(self, request: "dict[str, Any]", place: str = "") -> None:
         """Send the worker a question, once."""
-        question = tuple(request.values())
+        question = json.dumps(request)
         if question not in self._asked:
             self._asked.add(question)
-            self._send({**request, "id": request["command"]})
+            self._send({**request, "id": f"{request['command']}@{place}" if place else request["command"]})
 
 
 def _doses(metadata: ModelMetadata) -> str:
@@ -354,6 +374,6 @@ def _doses(metadata: ModelMetadata) -> str:
     return low if low == high else f"{low} - {high}"
 
 
-def _key(device: str, model: str) -> str:
+def _key(device: str, model: str, place: str) -> str:
     # a slash in a folder's path would open a further group
-    return f"{SPEED_GROUP}/{device}/{model.replace('/', '|')}"
+    return f"{SPEED_GROUP}/{device}{'@' * bool(place)}{place.replace('/', '|')}/{model.replace('/', '|')}"

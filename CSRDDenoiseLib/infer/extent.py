@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
+from ..thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD, REGION_MARGIN_MM
 
 COARSE_VOXELS = 64
 
@@ -34,6 +34,11 @@ def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: 
 def field_voxels(shape: Sequence[int], spacing: Sequence[float], voxel_spacing_mm: float) -> int:
     """Return how many of the model's voxels a field of view of ``shape`` voxels of ``spacing`` mm has."""
     return int(np.prod([max(count * step / voxel_spacing_mm, 1.0) for count, step in zip(shape, spacing)]))
+
+
+def voxels_around(sides_mm: Sequence[float], voxel_spacing_mm: float) -> int:
+    """Return how many of the model's voxels a region of these sides has, with the margin that the network sees."""
+    return int(np.prod([max((side + 2 * REGION_MARGIN_MM) / voxel_spacing_mm, 1.0) for side in sides_mm]))
 
 
 def gap_mm(one: ArrayLike, other: ArrayLike) -> float:

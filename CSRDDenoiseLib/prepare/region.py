@@ -4,7 +4,7 @@ A region is a mask in physical space on any grid: a point is inside where the ne
 beyond the mask. A box, an oblique one too, is a mask of 2 x 2 x 2 voxels (:func:`box_region`).
 
 The head is still found in the whole PET, so brain mean and noise description are those of a run without a region. The
-network sees the region with :data:`MARGIN_MM` around it.
+network sees the region with :data:`~CSRDDenoiseLib.thresholds.REGION_MARGIN_MM` around it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from ..errors import InputError
 from ..findings import Finding, info
 from ..io.grid import Grid, resample
 from ..scan import Scan
+from ..thresholds import REGION_MARGIN_MM
 
-MARGIN_MM = 16.0
-"""Around the region, what the network sees beside it; more changes the estimate no further (docs/performance.md)."""
 LEAST_HEAD_ML = 8.0
 """A cube of 20 mm, the smallest place whose noise is measured."""
 
@@ -93,12 +92,12 @@ def limited_scan(scan: Scan, region: sitk.Image) -> tuple[Scan, Box, Finding]:
             part.__dict__[name] = scan.__dict__[name][box].copy()
     part.__dict__["noise_level"] = scan.noise_level
     share = round(part_ml / head_ml, 4)
-    return part, box, info("region.used", head_ml=round(part_ml, 1), share=share, margin_mm=MARGIN_MM)
+    return part, box, info("region.used", head_ml=round(part_ml, 1), share=share, margin_mm=REGION_MARGIN_MM)
 
 
 def _with_margin(mask: np.ndarray, spacing: Sequence[float]) -> Box:
     found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    margins = [int(np.ceil(MARGIN_MM / step)) for step in spacing]
+    margins = [int(np.ceil(REGION_MARGIN_MM / step)) for step in spacing]
     return tuple(
         slice(max(side.start - margin, 0), min(side.stop + margin, size))
         for side, margin, size in zip(found, margins, mask.shape)
