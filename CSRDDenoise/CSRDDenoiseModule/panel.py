@@ -38,6 +38,7 @@ SETTINGS_WIDGETS = {
     "makeUncertainty": "uncertaintyCheckBox",
     "makeSupport": "supportCheckBox",
 }
+APPLY_KEY = "Alt+A"
 SECTIONS = ("inputs", "outputs", "model", "advanced")
 
 
@@ -173,7 +174,7 @@ class Panel:
             return
         ready = self._parameters is not None and self._parameters.pet is not None
         self.ui.applyButton.enabled = ready
-        self.ui.applyButton.toolTip = _("Denoise the PET") if ready else _("Choose a PET volume first.")
+        self.ui.applyButton.toolTip = _("Denoise the PET (Alt+A)") if ready else _("Choose a PET volume first.")
 
     def _refreshResults(self) -> None:
         denoised = None if self._parameters is None else self._parameters.denoised
@@ -183,9 +184,11 @@ class Panel:
 
     def _showRunning(self, running: bool) -> None:
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
+        # a button loses its key with its text
+        self.ui.applyButton.setShortcut(qt.QKeySequence(APPLY_KEY))
         if running:
             self._logged.clear()
-            self.ui.applyButton.toolTip = _("Stop the run; the scene stays as it is.")
+            self.ui.applyButton.toolTip = _("Stop the run (Alt+A); the scene stays as it is.")
             self.ui.applyButton.enabled = True
         self.ui.progressBar.setVisible(running)
         for section in SECTIONS:

@@ -1,0 +1,95 @@
+"""Texts for translators, and the keyboard."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+import translations
+
+UI = translations.MODULE / "Resources" / "UI" / "CSRDDenoise.ui"
+CONTROLS = ("qMRMLNodeComboBox", "QComboBox", "QSpinBox", "ctkSliderWidget", "QCheckBox", "QPushButton")
+
+
+def test_translation_file_holds_every_text_and_no_other():
+    """After a change of texts: ``python Testing/translations.py``."""
+    wanted = {context: set(texts) for context, texts in translations.all_texts().items()}
+    assert translations.texts_in(translations.FILE) == wanted
+
+
+def test_contexts_are_those_that_slicer_looks_up():
+    contexts = set(translations.all_texts())
+    assert {"CSRDDenoise", "CSRDDenoiseModule.panel", "views.results", "qSlicerAbstractCoreModule"} <= contexts
+
+
+def test_placeholders_of_texts_are_names_that_translators_can_move():
+    for context, texts in translations.all_texts().items():
+        for text in texts:
+            assert "{}" not in text and not re.search(r"%[sd]", text), (context, text)
+
+
+def widgets() -> list[ElementTree.Element]:
+    return list(ElementTree.parse(UI).iter("widget"))
+
+
+def value(widget: ElementTree.Element, name: str) -> str:
+    found = [part for part in widget.findall("property") if part.get("name") == name]
+    return "".join(found[0].itertext()).strip() if found else ""
+
+
+def test_labels_with_a_mnemonic_have_a_buddy_and_no_two_share_a_letter():
+    letters = {}
+    for widget in widgets():
+        text = value(widget, "text")
+        if "&" in text:
+            letter = text[text.index("&") + 1].lower()
+            assert letter not in letters, (letter, widget.get("name"), letters.get(letter))
+            letters[letter] = widget.get("name")
+            assert widget.get("class") != "QLabel" or value(widget, "buddy"), widget.get("name")
+    assert {"petLabel", "mrLabel", "presetLabel", "keepLabel"} <= set(letters.values())
+
+
+def test_tooltips_of_numbers_name_their_range():
+    for widget in widgets():
+        if widget.get("class") in ("QSpinBox", "ctkSliderWidget"):
+            tip = value(widget, "toolTip")
+            assert re.search(r"\d", tip), (widget.get("name"), tip)
+
+
+@pytest.mark.slow
+def test_keyboard_alone_denoises(request):
+    """Every control is reached by Tab in the order it stands; Apply has a key that stays when its text changes."""
+    pytest.importorskip("slicer_core")
+    pytest.importorskip("PySide6")
+    from PySide6 import QtCore, QtTest, QtWidgets
+    from slicer_helpers import choose, wait_until
+
+    area, ui = request.getfixturevalue("area"), request.getfixturevalue("ui")
+    names = [widget.get("name") for widget in widgets() if widget.get("class") in CONTROLS]
+    first = ui.applyButton._qt
+    met, each = [], first
+    while True:
+        owner = each
+        while owner is not None and owner.objectName() not in names:
+            owner = owner.parentWidget()
+        if owner is not None and owner.objectName() not in met:
+            met.append(owner.objectName())
+        each = each.nextInFocusChain()
+        if each is first:
+            break
+    assert [name for name in met if name in names] == names
+    logic = request.getfixturevalue("logic_of")
+    choose(ui, logic, request.getfixturevalue("pair"), request.getfixturevalue("small_model"), sampler="mean")
+    # offscreen no window is active, which is what a key sequence needs
+    QtWidgets.QApplication.setActiveWindow(area._qt)
+    for text in ("Cancel", "Apply"):
+        assert ui.applyButton._qt.shortcut().toString() == "Alt+A"
+        if text == "Cancel":
+            QtTest.QTest.keyClick(ui.applyButton._qt, QtCore.Qt.Key_Space)
+            assert ui.applyButton.text == text
+        assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
+
+
+pytest_plugins = ["slicer_fixtures"]
