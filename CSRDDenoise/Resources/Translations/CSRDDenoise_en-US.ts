@@ -1331,6 +1331,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="look.py" />
+   <source>Line</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="look.py" />
    <source>No profile: {error}. Apply asks to install what is missing.</source>
    <translation type="unfinished" />
   </message>
@@ -1359,7 +1364,7 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="plots.py" />
-   <source>Profile along {line}</source>
+   <source>PET and denoised along {line}</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1389,17 +1394,12 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="plots.py" />
-   <source>difference from the full dose</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="plots.py" />
    <source>distance (mm)</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="plots.py" />
-   <source>limits</source>
+   <source>lower limit</source>
    <translation type="unfinished" />
   </message>
   <message>
