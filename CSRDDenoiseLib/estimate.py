@@ -48,6 +48,7 @@ def seconds_besides_sampling(model: Model, device: str, side: int = TIMED_SIDE) 
         paths = {kind: Path(folder) / f"{kind}.nrrd" for kind in ("pet", "mr", "output", "difference")}
         for kind, values in (("pet", 1000 * ball * noise.clip(0)), ("mr", 500 + 100 * ball)):
             sitk.WriteImage(grid.image(values), str(paths[kind]))
+        request = FileRequest(paths["pet"], paths["output"], mr=paths["mr"], difference=paths["difference"])
         settings = DenoiseSettings(sampler="mean", steps=1, samples=1, device=device)
-        record = denoise_files(FileRequest(**paths), settings, model).record
+        record = denoise_files(request, settings, model).record
     return (record.seconds["total"] - record.seconds["sample"]) / side**3
