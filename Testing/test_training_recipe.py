@@ -14,6 +14,7 @@ from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.deviation import deviation_unit
 from CSRDDenoiseLib.prepare.bands import noise_bands
 from CSRDDenoiseLib.research.training.deviation import DeviationSource, fit_unit, posterior_mean_of
+from CSRDDenoiseLib.research.training.draws import _agreement, score_draws
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss
@@ -50,6 +51,9 @@ def test_a_run_for_the_draws_is_exported_with_the_model_of_the_mean(banded, tmp_
     for one, other in zip(both.denoiser.parameters(), mean.denoiser.parameters()):
         torch.testing.assert_close(one, other)
     assert both.deviation.model.in_channels == 13
+    rows = list(score_draws(both, run.validation_pool, [0], {2: 1, 3: 1}))
+    assert [row.steps for row in rows] == [2, 3] * len(run.validation_pool.doses_of(0))
+    assert all(row.agreement.spread > 0 and -1 <= row.agreement.follows <= 1 for row in rows)
 
 
 @pytest.mark.slow
@@ -92,6 +96,20 @@ def test_the_unit_of_the_deviation_is_that_of_the_first_patches(banded, tmp_path
     batches = [DeviationSource(source, mean, unit).batch(step, 1) for step in range(100, 110)]
     inside = torch.cat([batch.residual[batch.weight > 0] for batch in batches])
     assert 0.4 < float(inside.square().mean().sqrt()) < 2.5
+
+
+def test_draws_that_are_samples_have_the_spread_of_the_error_where_it_is():
+    rng = np.random.default_rng(3)
+    scale = np.repeat(np.repeat(np.repeat(rng.uniform(0.5, 2, (10, 10, 10)), 4, 0), 4, 1), 4, 2)
+    mask = np.zeros((40, 40, 40), bool)
+    mask[4:36, 4:36, 4:36] = True
+    error, draw = (np.square(scale * rng.standard_normal(scale.shape)) for _ in range(2))
+    right, twice, flat = (
+        _agreement(each, error, mask) for each in (draw, 4 * draw, np.square(rng.standard_normal(scale.shape)))
+    )
+    assert right.spread == pytest.approx(1, abs=0.03) and right.outside == pytest.approx(1, abs=0.03)
+    assert twice.spread == pytest.approx(2 * right.spread) and twice.follows == pytest.approx(right.follows)
+    assert right.follows > 0.8 and abs(flat.follows) < 0.2
 
 
 @pytest.mark.slow

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 from .arguments import check_folder, number
 from .interrupts import keeping
 
 if TYPE_CHECKING:
+    from ..model.bundle import Model
     from ..research.training.config import TrainingConfig
+    from ..research.training.pool import Pool
     from ..research.training.scoring import Row
 
 
@@ -36,6 +38,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="to score; default: OUTPUT/model")
     parser.add_argument(
         "--phantoms", default="8", metavar="N|I,J,K", help="to score: how many, or their numbers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--draws",
+        type=_plan,
+        metavar="STEPS:DRAWS[,...]",
+        help="with --score: hold the spread of draws of so many steps against the error, in place of the contrast "
+        "curves; writes OUTPUT/draws-PART.json",
     )
     parser.set_defaults(run=run)
 
@@ -83,6 +92,8 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     model = load_model(folder)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
     numbers = [int(each) for each in args.phantoms.split(",")] if "," in args.phantoms else range(int(args.phantoms))
+    if args.draws:
+        return _score_draws(config, args, model, [(pool, phantom) for phantom in numbers])
     rows: list[Row] = []
     for phantom in numbers:
         pool.simulate(phantom)
@@ -95,6 +106,34 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
         set_keep(model.folder, rule)
     print(f"Scores of {len(rows)} scans: {path}")
     return 0
+
+
+def _score_draws(
+    config: TrainingConfig, args: argparse.Namespace, model: Model, scans: Sequence[tuple[Pool, int]]
+) -> int:
+    from ..errors import InputError
+    from ..research.training.draws import score_draws
+
+    if model.deviation is None:
+        raise InputError(f"The model '{model.metadata.name}' has no network that draws a deviation.")
+    rows = []
+    for pool, phantom in scans:
+        pool.simulate(phantom)
+        for row in score_draws(model, pool, [phantom], args.draws):
+            rows.append(row.as_dict())
+            print(json.dumps(rows[-1]), flush=True)
+    path = config.output / f"draws-{args.score}.json"
+    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    print(f"Agreement of spread and error of {len(rows)} runs: {path}")
+    return 0
+
+
+def _plan(text: str) -> dict[int, int]:
+    """Parse ``STEPS:DRAWS[,...]``."""
+    pairs = [part.split(":") for part in text.split(",")]
+    if not all(len(pair) == 2 and all(each.isdigit() and int(each) > 0 for each in pair) for pair in pairs):
+        raise argparse.ArgumentTypeError(f"'{text}' is not STEPS:DRAWS[,...], as in 3:2,8:2")
+    return {int(steps): int(draws) for steps, draws in pairs}
 
 
 def _kept(output: Path) -> str:

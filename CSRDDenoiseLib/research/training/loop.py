@@ -22,13 +22,14 @@ from ...model.edm import Preconditioned, Schedule, in_memory_format
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .deviation import DeviationSource, fit_unit, measure_deviation
+from .draws import Draws, validate_draws
 from .objective import Coarse, denoising_loss, learning_rate_factor, pull_towards, update_average
 from .patches import Batch, PatchSource
 from .pool import Pool, pool_of, residual_rms
 from .readiness import anatomies, check_network, claim_pool
 from .simulators import Simulators
 from .split import load_or_make_split
-from .validation import Draws, validate, validate_deviation
+from .validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +229,7 @@ class TrainingRun:
         for phantom in range(wanted):
             self.validation_pool.simulate(phantom)
         if self.mean is not None:
-            self._log(event="validation", **self._validate_deviation(self.mean))
+            self._log(event="validation", **self._validate_draws(self.mean))
             return
         scores = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
         self._log(event="validation", **scores)
@@ -237,10 +238,10 @@ class TrainingRun:
             scores = validate(self.average, pool, pool.available(), self.sigma_max, self.config.mean_from)
             self._log(event="validation of pairs", **scores)
 
-    def _validate_deviation(self, mean: Model) -> dict[str, dict[str, float]]:
+    def _validate_draws(self, mean: Model) -> dict[str, dict[str, float]]:
         low, high = (end * self.state.sigma_data for end in self.config.sigma_range)
         pool, wanted = self.validation_pool, self.config.validation_phantoms
-        return validate_deviation(mean, Draws(self.average, self.state.unit, Schedule(low, high)), pool, wanted)
+        return validate_draws(mean, Draws(self.average, self.state.unit, Schedule(low, high)), pool, wanted)
 
     def _log(self, **values: Any) -> None:
         state = self.state

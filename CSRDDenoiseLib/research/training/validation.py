@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Optional
 
 import numpy as np
 import torch
-from scipy import ndimage, stats
+from scipy import ndimage
 from torch import nn
 
-from ...infer.samplers import sample_dpmpp_2m
 from ...measures import psnr
-from ...model.bundle import Model
-from ...model.deviation import deviation_unit
-from ...model.edm import Preconditioned, Schedule
+from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble
 from ...scan import spread_positions
 from ..simulation.anatomy import CSF, GREY, WHITE
-from .deviation import posterior_mean_of
 from .phantom import CLASSES, HOT
 from .pool import Example, Pool
-
-_DRAWS, _STEPS, _SIDE = 2, 5, 4
 
 
 def validate(
@@ -54,83 +47,6 @@ def validate(
     return {
         score: {name: round(float(np.mean(values)), 4) for name, values in sorted(table.items())}
         for score, table in scores.items()
-    }
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What draws the deviation from the posterior mean.
-
-    Attributes:
-        denoiser: D of the deviation, averaged, in evaluation mode.
-        unit: weights of its unit.
-        schedule: noise levels.
-    """
-
-    denoiser: Preconditioned
-    unit: Sequence[float]
-    schedule: Schedule
-
-
-@torch.no_grad()
-def validate_deviation(mean: Model, draws: Draws, pool: Pool, phantoms: int) -> dict[str, dict[str, float]]:
-    """Draw deviations from the posterior mean of whole heads and hold their spread against the mean's error.
-
-    Args:
-        mean: gives the posterior mean.
-        draws: draws the deviation from it.
-        pool: of validation subjects.
-        phantoms: how many of its phantoms to use, at each of their doses.
-
-    Returns:
-        Dose -> ``spread`` (RMS spread in the head over the RMS error; 1 is right), ``follows`` (rank correlation of
-        spread and error, both as RMS in cubes of 4 voxels of the head) and ``outside`` (as ``spread``, outside of it).
-    """
-    scores: dict[str, dict[str, list[float]]] = {}
-    for phantom, dose, example in pool.examples(phantoms):
-        condition, inner = padded_condition(example, draws.denoiser.model.multiple)
-        residual = posterior_mean_of(mean, condition)
-        prepared = draws.denoiser.prepare(torch.cat([condition, residual], dim=1))
-        unit, squares = deviation_unit(condition, residual, draws.unit), torch.zeros(example.mask.shape)
-        for number in range(_DRAWS):
-            source = torch.Generator().manual_seed(1000 * phantom + number)
-            drawn = unit * _draw(draws, torch.randn(residual.shape, generator=source), prepared)
-            squares += drawn[0, 0][inner].square()
-        error = torch.from_numpy(example.residual) - residual[0, 0][inner]
-        table = _agreement((squares / _DRAWS).numpy(), error.square().numpy(), example.mask)
-        for name, value in table.items():
-            scores.setdefault(name, {}).setdefault(f"1/{round(1 / dose)}", []).append(value)
-    return {
-        score: {name: round(float(np.mean(values)), 4) for name, values in sorted(table.items())}
-        for score, table in scores.items()
-    }
-
-
-def _draw(draws: Draws, noise: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
-    """A draw of the deviation, whose mean is zero, so that the first evaluation needs none."""
-    denoiser, schedule = draws.denoiser, draws.schedule
-
-    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-        if sigma >= schedule.sigma_max * (1 - 1e-6):
-            return torch.zeros_like(x)
-        return denoiser.denoise(x, torch.full((len(x),), sigma), prepared)
-
-    return sample_dpmpp_2m(denoise, schedule.sigma_max * noise, schedule.sigmas(_STEPS).tolist())
-
-
-def _agreement(spread: np.ndarray, error: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Compare variances and squared errors, (D, H, W)."""
-    inside, by_place = [float(np.sqrt(each[mask].mean())) for each in (spread, error)], []
-    blocks = tuple(n // _SIDE for n in mask.shape)
-    for each in (spread, error, mask):
-        cut = np.asarray(each[tuple(slice(0, n * _SIDE) for n in blocks)], np.float64)
-        by_place.append(cut.reshape(blocks[0], _SIDE, blocks[1], _SIDE, blocks[2], _SIDE).mean((1, 3, 5)))
-    kept = by_place[2] == 1
-    outside = [float(np.sqrt(each[~mask].mean())) for each in (spread, error)]
-    return {
-        "spread": inside[0] / inside[1],
-        "follows": float(stats.spearmanr(by_place[0][kept], by_place[1][kept]).statistic),
-        "outside": outside[0] / max(outside[1], 1e-12),
     }
 
 
