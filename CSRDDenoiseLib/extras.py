@@ -16,6 +16,7 @@ EXTRAS = {
     "distributed": ("distributed", "cluster"),
     "dask_jobqueue": ("dask-jobqueue", "cluster"),
     "rich": ("rich", "cluster"),
+    "cryptography": ("cryptography", "cluster"),
     "highdicom": ("highdicom", "dicom"),
 }
 """Module -> the package that it comes in, and the extra of this program that asks for it."""

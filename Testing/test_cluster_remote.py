@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +18,14 @@ import pytest
 import SimpleITK as sitk
 from certificates import write_certificates
 from conftest import as_image, head_array
+from tiny_model import save_tiny_model
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster
-from CSRDDenoiseLib.cluster.places import Place
+from CSRDDenoiseLib.cluster.model_key import key_of_model, pack_model
+from CSRDDenoiseLib.cluster.models import ModelStore, WarmModel, has_model
+from CSRDDenoiseLib.cluster.places import Place, connect
 from CSRDDenoiseLib.cluster.remote import check_place, denoise_on, estimate_on
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
@@ -141,8 +145,6 @@ def test_result_of_a_lost_connection_is_picked_up(place, request_of, model_folde
     stages = []
     denoise_on(place, request, SETTINGS, model_folder, lambda progress: stages.append(progress.message))
     assert request.output.exists()
-    from CSRDDenoiseLib.cluster.places import connect
-
     with connect(place) as client:
         assert client.list_datasets() == ()
 
@@ -153,6 +155,27 @@ def test_place_is_described_and_the_model_timed(place, model_folder):
     assert "1 worker" in facts.sentence
     speed = estimate_on(place, model_folder, "cpu")
     assert speed["voxels_per_second"] > 0 and speed["voxel_spacing_mm"] == 2.0
+
+
+def test_model_that_a_worker_lacks_travels_once(place, model_folder, tmp_path):
+    key, files = (made := key_of_model(model_folder)), pack_model(made)
+    elsewhere = replace(key, folder=str(tmp_path / "not here"))
+    store = ModelStore(tmp_path / "store")
+    assert store.find(elsewhere) is None
+    with pytest.raises(PlaceError, match=key.digest[:12]):
+        store.load(elsewhere, "cpu")
+    with pytest.raises(PlaceError, match="damaged"):
+        store.keep(elsewhere, {**files, "model.safetensors": b"damaged"})
+    store.keep(elsewhere, files)
+    assert store.load(elsewhere, "cpu") is store.load(elsewhere, "cpu")
+    # a model of other content, which no worker has seen
+    other = save_tiny_model(tmp_path / "other", sigma_data=0.2)
+    key, files = (made := key_of_model(other)), pack_model(made)
+    shutil.rmtree(other)
+    with connect(place) as client:
+        assert not any(client.run(has_model, key).values())
+        client.register_plugin(WarmModel(key, "cpu", files))
+        assert all(client.run(has_model, key).values())
 
 
 def test_worker_of_another_version_is_refused(place, monkeypatch):

@@ -90,6 +90,8 @@ def make_queue(queue: Queue, tls: Optional[Path] = None, insecure: bool = False)
     options["worker_extra_args"] = [*options.get("worker_extra_args", []), "--resources", words]
     if not insecure:
         own = security_of(Place(f"{TLS}://queue:0", tls)) if tls else None
+        if own is None:
+            require("cryptography")
         options.update(security=own or Security.temporary(), protocol=f"{TLS}://")
         if own is None:
             # Dask writes the certificates there for the jobs to read
