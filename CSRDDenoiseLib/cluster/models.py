@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,7 @@ class ModelStore:
         for name in FILES:
             (place / name).write_bytes(files[name])
         if digest_of_model(place) != key.digest:
+            shutil.rmtree(place)
             raise PlaceError(f"The model '{key.name}' was damaged on its way to the worker; try again.")
         self._digests[key.digest] = place
 

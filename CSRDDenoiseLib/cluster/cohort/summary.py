@@ -94,7 +94,7 @@ def _scores(values: Sequence[Optional[float]]) -> list[Optional[float]]:
     return [None if value is None else _TO_SIGMA * abs(value - middle) / spread for value in values]
 
 
-def _cell(line: Line, column: str, folder: Path) -> str:
+def _cell(line: Line, column: str, folder: Path, digits: int = 6) -> str:
     row = line.row
     if column == "outlier":
         return line.measure if line.is_outlier else ""
@@ -106,7 +106,7 @@ def _cell(line: Line, column: str, folder: Path) -> str:
     if value is None:
         return "n/a"
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return f"{value:.{digits}g}"
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     return " ".join(text.split())
 
@@ -135,7 +135,7 @@ def _page(lines: Sequence[Line], folder: Path, about: Mapping[str, str]) -> str:
 
 
 def _shown(line: Line, folder: Path) -> dict[str, Any]:
-    cells = {column: _cell(line, column, folder) for column in COLUMNS}
+    cells = {column: _cell(line, column, folder, digits=3) for column in COLUMNS}
     return {**cells, "warnings": line.row.warnings, "picture": _picture(thumbnail_path(folder, line.row.name))}
 
 
