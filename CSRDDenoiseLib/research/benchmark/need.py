@@ -1,7 +1,7 @@
 """How many GPUs a cohort needs: an estimate from the cost model, for machines that were not measured.
 
 The network's operations are counted; a GPU is taken to reach a share of its peak; what the processor does before and
-after is timed here. A process has a GPU and works on one scan at a time, so both times add.
+after is timed here, in seconds of one core. A process has a GPU and works on one scan at a time, so both times add.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Cost:
     Attributes:
         operations_per_voxel: of one evaluation of the network, for the posterior mean.
         draw_operations_per_voxel: of one evaluation for a draw.
-        seconds_per_field_voxel: of the processor, before and after sampling.
+        seconds_per_field_voxel: of one core, before and after sampling.
         seconds_per_file_voxel: to read a PET and an MR and to write and check the outputs, for each voxel of the PET.
     """
 
@@ -56,7 +56,9 @@ class Cost:
 
 def measure_cost(model: Model) -> Cost:
     """Count the operations of a model on the processor, and time the stages around it on this machine."""
-    seconds = measure_normalising(_SIDE) / _SHARE_OF_NORMALISING
+    began = time.process_time()
+    measure_normalising(2 * _SIDE)
+    seconds = (time.process_time() - began) / (2 * _SIDE) ** 3 / _SHARE_OF_NORMALISING
     draws = model if model.deviation is None else model.of_deviation()
     return Cost(_operations(model), _operations(draws), seconds, _measure_files())
 
@@ -77,11 +79,11 @@ def _measure_files() -> float:
     pet, _ = synthetic_head((2 * _SIDE,) * 3, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pet.nii.gz")
-        began = time.perf_counter()
+        began = time.process_time()
         write_image(pet, path)
-        written = time.perf_counter()
+        written = time.process_time()
         read(path, "PET")
-        ended = time.perf_counter()
+        ended = time.process_time()
     return (OUTPUTS * (written - began) + INPUTS * (ended - written)) / (2 * _SIDE) ** 3
 
 
