@@ -82,7 +82,7 @@ def test_a_pair_without_a_head_is_rejected():
 
 
 def test_pairs_are_trained_on_with_the_loop_of_simulated_phantoms(pool, banded):
-    config = replace(banded, output=pool.folder / "run", steps=2, prior_share=1.0, validation_phantoms=0)
+    config = replace(banded, output=pool.folder / "run", steps=2, regression_share=1.0, validation_phantoms=0)
     run = TrainingRun(config, pools=(pool, pool))
     assert run.run().step == 2
     batch = PatchSource(pool, replace(config, lesions=0), 0.9, 40.0).batch(0, 2)

@@ -108,7 +108,7 @@ def test_the_budget_of_minutes_is_kept_and_the_log_describes_the_run(config):
 
 @pytest.mark.slow
 def test_training_learns_the_residual(config):
-    config = replace(config, doses=(1 / 200,), steps=250, warmup=10, prior_share=0.0, learning_rate=5e-3)
+    config = replace(config, doses=(1 / 200,), steps=250, warmup=10, regression_share=0.0, learning_rate=5e-3)
     run = TrainingRun(config)
     run.run()
     fresh = Preconditioned(build_network(config.architecture), run.state.sigma_data)
@@ -216,11 +216,17 @@ def test_fractions_in_a_configuration(tmp_path):
     assert load_config(path).doses == (0.25, 0.1)
 
 
+def test_a_configuration_of_the_former_version_is_read(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("name: x\nanatomy: a\noutput: b\nprior_share: 0.7")
+    assert load_config(path).regression_share == 0.7
+
+
 def test_a_share_of_the_patches_is_trained_blind_at_sigma_max(config):
     run = TrainingRun(config)
     run._wait_for_pool()
     for share, expected in ((0.0, [1.0] * config.batch), (1.0, [0.0] * config.batch)):
-        batch = PatchSource(run.pool, replace(config, prior_share=share), 0.1, 4.0).batch(0, 2)
+        batch = PatchSource(run.pool, replace(config, regression_share=share), 0.1, 4.0).batch(0, 2)
         assert batch.shown.tolist() == expected
         assert (batch.sigma == 4.0).all() == (share == 1.0)
 
@@ -228,7 +234,7 @@ def test_a_share_of_the_patches_is_trained_blind_at_sigma_max(config):
 def test_the_loss_hides_the_noisy_residual_from_blind_patches(config):
     run = TrainingRun(config)
     run._wait_for_pool()
-    batch = PatchSource(run.pool, replace(config, prior_share=1.0), 0.1, 4.0).batch(0, 2)
+    batch = PatchSource(run.pool, replace(config, regression_share=1.0), 0.1, 4.0).batch(0, 2)
     seen = []
 
     def denoiser(noisy, sigma, condition):
@@ -257,7 +263,7 @@ SMALL = {
     "DiffusionTransformer3d": {"width": 16, "blocks": 2, "heads": 2, "window": 2, "embedding": 16},
     "DDPMpp3d": {"in_channels": 6, "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "dropout": 0.13},
 }
-PAPER = {"normalisation": "reference", "sigma_data": 0.5, "sigma_range": (0.004, 160), "prior_share": 0.0}
+PAPER = {"normalisation": "reference", "sigma_data": 0.5, "sigma_range": (0.004, 160), "regression_share": 0.0}
 
 
 @pytest.mark.slow

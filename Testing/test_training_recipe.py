@@ -39,7 +39,7 @@ def test_a_run_for_the_draws_is_exported_with_the_model_of_the_mean(banded, tmp_
     export_model(first, tmp_path / "mean-model")
     architecture = {**first.architecture, "in_channels": 13}
     second = replace(first, output=tmp_path / "draws", mean_model=str(tmp_path / "mean-model"), steps=3)
-    second = replace(second, architecture=architecture, prior_share=0.0, repeats=2, sigma_range=(0.1, 10.0))
+    second = replace(second, architecture=architecture, regression_share=0.0, repeats=2, sigma_range=(0.1, 10.0))
     run = TrainingRun(second)
     run.run()
     last = json.loads((second.output / "log.jsonl").read_text().splitlines()[-1])
@@ -62,7 +62,7 @@ def test_the_deviation_is_what_the_posterior_mean_leaves_and_patches_are_seen_wi
     run = TrainingRun(first)
     run.run()
     export_model(first, tmp_path / "mean-model")
-    mean, config = load_model(tmp_path / "mean-model"), replace(first, prior_share=0.0, outside_weight=0.1)
+    mean, config = load_model(tmp_path / "mean-model"), replace(first, regression_share=0.0, outside_weight=0.1)
     source = PatchSource(run.pool, config, 0.9, 9.0)
     weights = (0.2, 0.5, 0.1)
     batches = [DeviationSource(source, mean, weights, repeats=2).batch(step, 1) for step in range(3)]
@@ -132,7 +132,7 @@ def test_a_patch_with_more_noise_is_described_so_and_its_residual_leads_to_noise
 
 
 def test_lesions_change_the_pet_alone_and_weigh_more(banded):
-    run = TrainingRun(replace(banded, lesion_share=1.0, mr_dropout=0.0, prior_share=1.0))
+    run = TrainingRun(replace(banded, lesion_share=1.0, mr_dropout=0.0, regression_share=1.0))
     run._wait_for_pool()
     with_lesions, without = (
         PatchSource(run.pool, replace(run.config, lesions=lesions), 0.9, 40.0).batch(3, 1) for lesions in (24, 0)

@@ -105,7 +105,7 @@ def fold_config(metadata: ModelMetadata, settings: AdaptSettings, start: Path, o
         pull=settings.pull,
         train_only=settings.train_only,
         model_spacing=metadata.voxel_spacing_mm,
-        prior_share=1.0,
+        regression_share=1.0,
         mr_dropout=0.12 if metadata.mr_optional else 0.0,
         patch=settings.patch,
         batch=settings.batch,

@@ -13,6 +13,9 @@ from ...model.metadata import CHANNELS, TARGETS
 SCANNERS = ("usual", "families")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
+FORMER_SHARE = "prior_share"
+"""Name of ``regression_share`` in configurations of version 0.1."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -68,7 +71,7 @@ class TrainingConfig:
         learning_rate: of Adam, after ``warmup`` steps; it falls to zero over the last ``decay_share`` of the steps.
         sigma_centre: median of the training sigmas as a multiple of sigma_data.
         sigma_spread: standard deviation of log sigma.
-        prior_share: share of the patches trained at sigma_max, where D is the posterior mean.
+        regression_share: share of the patches trained at sigma_max, where D is the posterior mean.
         mr_dropout: share of the patches that see no MR.
         ema_decay: of the averaged weights, per step.
         precision: of the arithmetic: ``auto``, ``float32`` or ``bfloat16``; not every processor that has bfloat16 is
@@ -121,7 +124,7 @@ class TrainingConfig:
     decay_share: float = 0.35
     sigma_centre: float = 0.6
     sigma_spread: float = 1.2
-    prior_share: float = 0.4
+    regression_share: float = 0.4
     mr_dropout: float = 0.12
     ema_decay: float = 0.998
     precision: str = "auto"
@@ -175,7 +178,7 @@ class TrainingConfig:
     @property
     def mean_from(self) -> str:
         """The network's input for the posterior mean, as in a model's metadata."""
-        return "zero" if self.prior_share > 0 or self.mean_model else "noise"
+        return "zero" if self.regression_share > 0 or self.mean_model else "noise"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
@@ -189,7 +192,10 @@ def load_config(path: Path) -> TrainingConfig:
         InputError: the file is missing, is no mapping, or has a key that is not known.
     """
     where = f"The training configuration '{path}'"
-    config = structure(read_yaml(path), TrainingConfig, where, text=True)
+    values = read_yaml(path)
+    if FORMER_SHARE in values:
+        values = {"regression_share": values[FORMER_SHARE], **{k: v for k, v in values.items() if k != FORMER_SHARE}}
+    config = structure(values, TrainingConfig, where, text=True)
     folders = {name: getattr(config, name) for name in ("anatomy", "pairs", "output", "data", "split")}
     placed: dict[str, Any] = {
         name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None

@@ -90,7 +90,7 @@ class PatchSource:
 
     def _noise(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Noise levels (N,), unit normal noise, and which patches show them (N,)."""
-        shown = torch.from_numpy(rng.random(shape[0]) >= self.config.prior_share)
+        shown = torch.from_numpy(rng.random(shape[0]) >= self.config.regression_share)
         sigma = torch.where(shown, self._sigmas(rng, shape[0]), self.sigma_max)
         noise = torch.from_numpy(rng.standard_normal(tuple(shape), np.float32))
         return sigma, noise, shown.float()

@@ -49,7 +49,7 @@ LIMITS = {
     "decay_share": Between(0, 1),
     "sigma_centre": Between(0, 1e4, above=True),
     "sigma_spread": Between(0, 10),
-    "prior_share": Between(0, 1),
+    "regression_share": Between(0, 1),
     "mr_dropout": Between(0, 1),
     "ema_decay": Between(0, 0.999999),
     "clip_norm": Between(0, 1e6, above=True),
