@@ -121,10 +121,10 @@ def run_validation(
     subjects = _subjects(config)
     plan = _plan(config)
     store = Store(config.output / STORE)
-    keys = {each.name: _key(each, config, plan) for each in subjects}
-    found = {name: store.load(key) for name, key in keys.items()}
     failed: dict[str, str] = {}
-    todo = [each for each in subjects if found[each.name] is None]
+    keys = dict(_keys(subjects, config, plan, failed))
+    found = {name: store.load(key) for name, key in keys.items()}
+    todo = [each for each in subjects if each.name in keys and found[each.name] is None]
     report = Reporter(progress, {each.name: 1.0 for each in todo} or {"report": 1.0})
     tasks = [MeasureTask(each, config, keys[each.name]) for each in todo]
     outcomes = spread(measure_task, tasks) if spread else _in_turn(tasks, plan, store, report)
@@ -133,8 +133,7 @@ def run_validation(
         if spread:
             report(todo[number - 1].name, 1, 1, f"{number} of {len(todo)} subjects")
         if isinstance(outcome, Exception):
-            failed[name] = " ".join(str(outcome).split()) or type(outcome).__name__
-            logger.warning("%s cannot be measured: %s", name, failed[name])
+            _note(name, outcome, failed)
         else:
             found[name] = outcome
     results = tuple(result for result in found.values() if result is not None)
@@ -204,6 +203,22 @@ def _plan(config: ValidationConfig) -> Plan:
         raise InputError("Name at least one model, and each once.")
     settings = config.settings
     return Plan(models, settings, config.filters, config.reference, config.nested)
+
+
+def _keys(
+    subjects: Sequence[Subject], config: ValidationConfig, plan: Plan, failed: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield name and key of every subject whose files can be read, and note the others."""
+    for each in subjects:
+        try:
+            yield each.name, _key(each, config, plan)
+        except OSError as error:
+            _note(each.name, error, failed)
+
+
+def _note(subject: str, error: Exception, failed: dict[str, str]) -> None:
+    failed[subject] = " ".join(str(error).split()) or type(error).__name__
+    logger.warning("%s cannot be measured: %s", subject, failed[subject])
 
 
 def _key(subject: Subject, config: ValidationConfig, plan: Plan) -> str:
