@@ -1,0 +1,24 @@
+"""Cohorts against single commands, and as they grow: ratios within one run, with wide limits."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
+from CSRDDenoiseLib.research.benchmark.cohort import CohortConfig, cohort_table, run_against_single, run_overhead
+
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
+
+def test_two_workers_are_faster_than_single_commands(model_folder):
+    results = run_against_single(CohortConfig([8], model=str(model_folder)))
+    (run,) = results["runs"]
+    assert run["ratio"] >= 1.7, run
+    assert cohort_table(results).rows[0][0] == "8"
+
+
+def test_a_scan_costs_the_same_in_a_larger_cohort():
+    small, large = run_overhead(CohortConfig([10, 80]))["runs"]
+    assert large["milliseconds_a_scan"] <= 2 * small["milliseconds_a_scan"], (small, large)
+    assert large["peak_bytes"] <= 1.3 * small["peak_bytes"]
