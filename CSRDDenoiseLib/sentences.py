@@ -64,6 +64,11 @@ HINTS: Mapping[str, Mapping[str, str]] = {
         SLICER: "choose the folder of certificates",
         PYTHON: "pass tls=FOLDER",
     },
+    "send": {
+        CLI: "use --send",
+        SLICER: "choose files that both see",
+        PYTHON: "pass send=True",
+    },
     "insecure": {
         CLI: "or use --insecure in a network that you trust",
         SLICER: "or switch on 'Without encryption' in a network that you trust",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...bids import BidsPet, denoise_pet
+from ...errors import PlaceError
 from ...findings import find
 from ...io.record import Record
 from ...io.write import record_path
@@ -117,6 +118,13 @@ def row_of(job: Job, done: Done) -> Row:
 
 
 def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
+    pet = Path(job.paths["pet"])
+    if job.place and not pet.exists():
+        raise PlaceError(
+            f"The worker on {socket.gethostname()} does not see '{pet}'; workers need the same files under the same "
+            "paths, or have them sent along.",
+            hint="send",
+        )
     job = replace(job, key=key_here(job))
     before = read_row(folder, job.name)
     if before is not None and is_done(before, job.key):
