@@ -51,7 +51,11 @@ def open_nifti(path: Path, what: str, sidecar: Mapping[str, Any]) -> NiftiStudy:
         InputError: damaged, cut short, or more than one value a voxel.
     """
     image = _opened(path, what)
-    return NiftiStudy(path, what, image, _frames(image, path, what, sidecar))
+    frames = _frames(image, path, what, sidecar)
+    if len(frames) > 1 and path.name.lower().endswith(".gz") and not _is_misnamed(path):
+        # frames are read in their order, and a file that stays open need not be decompressed from its begin each time
+        image = nibabel.load(path, keep_file_open=True)
+    return NiftiStudy(path, what, image, frames)
 
 
 def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str, Any]) -> ReadVolume:
