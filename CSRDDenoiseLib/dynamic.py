@@ -41,7 +41,7 @@ from .report.regions import check_labels
 from .report.study import StudyImages, StudyWatch, study_page
 from .request import FileRequest, check_request, is_same
 from .sentences import PYTHON
-from .settings import DenoiseSettings, checked
+from .settings import WARN, DenoiseSettings, checked
 from .stages import Images, Job, ModelChoice, Placed, job_of, load_checked, place, prepare_frame
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
@@ -60,6 +60,7 @@ class _Run:
         settings: of a frame, without the registration, which is done.
         late: mean of the late frames.
         outputs: names of the volumes that are asked for.
+        motion: whether the motion of each frame is measured.
     """
 
     study: Study
@@ -68,6 +69,7 @@ class _Run:
     settings: DenoiseSettings
     late: sitk.Image
     outputs: tuple[str, ...]
+    motion: bool = True
 
 
 def denoise_dynamic(
@@ -115,7 +117,8 @@ def denoise_dynamic(
         mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
     images = {name: volume.image for name, volume in others.items()}
     placed = place({"pet": mean, "mr": images.get("mr"), "region": images.get("region")}, Job(loaded, settings, stages))
-    run = _Run(study, placed, loaded, replace(settings, register=False), mean, tuple(request.volumes))
+    names, motion = tuple(request.volumes), request.motion == WARN
+    run = _Run(study, placed, loaded, replace(settings, register=False), mean, names, motion)
     watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
     with ExitStack() as open_files:
         stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
@@ -186,7 +189,7 @@ def _one_frame(
         raise
     except InputError as error:
         return replace(outcome, reason="unusable", detail=str(error)), {}
-    motion = frame_motion(prepared.inputs.pet, run.late)
+    motion = frame_motion(prepared.inputs.pet, run.late) if run.motion else None
     outcome = replace(outcome, motion_mm=motion.displacement_mm if motion else None)
     if any(find(prepared.findings, code) for code in _NOISE_OUTSIDE):
         return replace(outcome, reason="noise_outside", detail="The noise lies outside of the trained range."), {}

@@ -17,7 +17,7 @@ from .io.outputs import check_format, is_dicom_folder
 from .io.read import check_readable, is_dicom_path
 from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
 from .limits import OneOf, check_limits
-from .settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME, DenoiseSettings
+from .settings import MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, DenoiseSettings
 
 if TYPE_CHECKING:
     from .model.metadata import ModelMetadata
@@ -53,6 +53,7 @@ class FileRequest:
         bare: where the model's bare estimate goes, from which the result for any ``keep_above_mm`` follows, or None.
         full_dose_reference: full-dose PET of any head, of the same scanner and protocol, that the dose is
             relative to, or None.
+        motion: of the head between the frames of a dynamic PET: "warn" beyond 3 mm, or "off" to not measure it.
         region: mask, on any grid in physical space, of what is denoised; the rest stays as it was measured; or None.
         headers: files that the PET was loaded from, whose headers say how it becomes SUV; see :mod:`.io.headers`.
         frames: time frames of a dynamic PET that are denoised, from 1 ("5-", "3-8", "2,4"), or None for all.
@@ -77,6 +78,7 @@ class FileRequest:
     bare: Optional[Path] = None
     region: Optional[Path] = None
     headers: tuple[Path, ...] = ()
+    motion: Annotated[str, OneOf(MOTIONS)] = WARN
     frames: Optional[str] = None
     origin: Optional[Origin] = None
 

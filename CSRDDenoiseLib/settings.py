@@ -17,6 +17,9 @@ SAME, SUV = "same", "suv"
 OUTPUT_UNITS = (SAME, SUV)
 DICOM = "dicom"
 OUTPUT_FORMATS = (DICOM,)
+WARN, OFF = "warn", "off"
+MOTIONS = (WARN, OFF)
+"""What is done about motion between the frames of a dynamic PET."""
 MAX_OVERLAP = 0.9
 MAX_STEPS, MAX_SAMPLES, MAX_SIDE = 1000, 1_000_000, 100_000
 _WHERE = "The settings"

@@ -1,4 +1,4 @@
-"""A dynamic PET of a head by the two-tissue model: 24 frames, regions of known curves, counts that follow the frames."""
+"""A dynamic PET of a head by the two-tissue model: 24 frames, known curves, noise that follows the counts."""
 
 from __future__ import annotations
 

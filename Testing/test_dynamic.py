@@ -248,6 +248,9 @@ def test_motion_between_frames_is_measured(tmp_path, model):
     found = {finding.code: finding.values for finding in result.findings}["motion.between_frames"]
     assert found["frames"] == "1" and found["largest_mm"] == pytest.approx(6, abs=2)
     assert result.frames[0].status == "denoised"
+    unmeasured = denoise_dynamic(FileRequest(tmp_path / "a.nii", tmp_path / "c.nii", motion="off"), MEAN, model)
+    assert {outcome.motion_mm for outcome in unmeasured.frames} == {None}
+    np.testing.assert_array_equal(values(tmp_path / "c.nii"), values(tmp_path / "b.nii"))
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
@@ -373,6 +376,7 @@ def test_a_dynamic_record_runs_again(tmp_path, model_folder, mr, capsys):
     sitk.WriteImage(mr, str(tmp_path / "mr.nii"))
     words = ["--pet", path, "--mr", tmp_path / "mr.nii", "--register", "--output", tmp_path / "out.nii.gz"]
     words += ["--uncertainty", tmp_path / "sd.nii", "--frames", "2-3", "--seed", "7", "--model", model_folder]
+    words += ["--region", label_file(tmp_path, path), "--motion"]
     words += ["--sampler", "dpmpp", "--steps", "2", "--samples", "2", "--device", "cpu", "--precision", "float32"]
     assert main(["denoise", *map(str, words)]) == 0
     record = json.loads((tmp_path / "out_provenance.json").read_text())
@@ -380,6 +384,8 @@ def test_a_dynamic_record_runs_again(tmp_path, model_folder, mr, capsys):
     assert [frame.get("seed") for frame in record["frames"]] == [None, 8, 9, None]
     words = ["--replay", tmp_path / "out_provenance.json", "--output", tmp_path / "again.nii.gz"]
     words += ["--uncertainty", tmp_path / "again_sd.nii"]
+    outside = labels() == 0
+    np.testing.assert_array_equal(values(tmp_path / "out.nii.gz")[:, outside], values(path)[:, outside])
     assert main(["denoise", *map(str, words)]) == 0, capsys.readouterr().err
     np.testing.assert_array_equal(values(tmp_path / "again.nii.gz"), values(tmp_path / "out.nii.gz"))
     np.testing.assert_array_equal(values(tmp_path / "again_sd.nii"), values(tmp_path / "sd.nii"))

@@ -21,7 +21,7 @@ from ..settings import DenoiseSettings, settings_from_fields
 from .model_key import ModelKey
 
 _PATHS = (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report")
-_OPTIONS = ("overwrite", "output_unit", "format", "frames")
+_OPTIONS = ("overwrite", "output_unit", "format", "frames", "motion")
 _PREFIX = "csrd-denoise"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 from ..errors import InputError
 from ..extras import require
 from ..sentences import CLI, error_sentence
-from ..settings import SAME, DenoiseSettings, settings_from_preset
+from ..settings import SAME, WARN, DenoiseSettings, settings_from_preset
 from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups
 from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
@@ -49,8 +49,9 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
 
     single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format", "region", "on")
     given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
-    if given or args.output_unit != SAME:
-        option = given[0].replace("_", "-") if given else "output-unit"
+    given += [name for name, usual in (("output_unit", SAME), ("motion", WARN)) if getattr(args, name) != usual]
+    if given:
+        option = given[0].replace("_", "-")
         raise InputError(f"The option --{option} is for a single PET; --bids finds its inputs and names its outputs.")
 
     def show(pet: BidsPet, result: Union[DenoiseResult, DynamicResult, InputError]) -> None:

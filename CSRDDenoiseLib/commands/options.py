@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ..model.bundle import DEFAULT_MODEL
-from ..settings import DEFAULT_PRESET, ESTIMATES, OUTPUT_FORMATS, OUTPUT_UNITS, PRECISIONS, PRESETS, SAME, SAMPLERS
+from ..settings import (
+    DEFAULT_PRESET,
+    ESTIMATES,
+    MOTIONS,
+    OUTPUT_FORMATS,
+    OUTPUT_UNITS,
+    PRECISIONS,
+    PRESETS,
+    SAME,
+    SAMPLERS,
+    WARN,
+)
 from .arguments import fraction, sides
 from .progress import PROGRESS_KINDS
 
@@ -44,6 +55,14 @@ INPUTS: Group = (
             metavar="5-",
             help="time frames of a dynamic PET that are denoised, from 1 (5-, 3-8, 2,4); the others pass through; "
             "default: all",
+        ),
+        option(
+            "--motion",
+            nargs="?",
+            choices=MOTIONS,
+            const=WARN,
+            default=WARN,
+            help="of the head between frames of a dynamic PET: warn beyond 3 mm (default), or off; none is corrected",
         ),
         _path(
             "--bids",
