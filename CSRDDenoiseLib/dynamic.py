@@ -1,6 +1,6 @@
 """Dynamic PET: every time frame denoised by the same pipeline, with the MR placed once, on the mean of late frames.
 
-open -> mean of late frames -> place the MR -> for each frame: read, prepare, infer, restore, assess -> write
+open -> mean of late frames -> place the MR -> for each frame: read, prepare, infer, restore, assess -> settle -> write
 
 One frame is in memory at a time. Frames that are not chosen, show no head, or whose noise lies outside of what the
 model was trained on are passed through unchanged and named.
@@ -36,6 +36,7 @@ from .io.write import all_or_nothing, record_path, sidecar_path, write_record
 from .model.bundle import DEFAULT_MODEL, Model
 from .prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
 from .prepare.motion import frame_motion
+from .prepare.windows import WINDOW, activity_scale, common_parts, windows_of
 from .progress import Progress, ProgressCallback, Reporter, shares_of
 from .report.regions import check_labels
 from .report.study import StudyImages, StudyWatch, study_page
@@ -43,9 +44,14 @@ from .request import FileRequest, check_request, is_same
 from .sentences import PYTHON
 from .settings import WARN, DenoiseSettings, checked
 from .stages import Images, Job, ModelChoice, Placed, job_of, load_checked, place, prepare_frame
+from .thresholds import BRAIN_THRESHOLD
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
 
+_SETTLED = frozenset(("denoised", "difference"))
+"""Outputs that depend on the frames around."""
+_SETTLE = 0.02
+"""Time of that, as a share of a frame's."""
 _NOISE_OUTSIDE = ("noise.outside", "noise.level_outside")
 
 
@@ -83,7 +89,8 @@ def denoise_dynamic(
     """Denoise a dynamic PET, frame by frame; outputs appear only when complete.
 
     The outputs are 4D NIfTI files with a BIDS sidecar, or DICOM series, on the frames of the input. The record goes
-    beside the denoised volume. Frame i (from 0) is sampled with ``settings.seed + i``.
+    beside the denoised volume. Frame i (from 0) is sampled with ``settings.seed + i``. With five denoised frames or more,
+    what their residuals have in common is taken back (:mod:`.prepare.windows`): time-activity curves keep their means.
 
     Args:
         request: the files; ``request.frames`` chooses the frames that are denoised.
@@ -122,16 +129,12 @@ def denoise_dynamic(
     watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
     with ExitStack() as open_files:
         stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
-        for store in stores.values():
+        residuals = FrameStore(request.output.resolve().parent)
+        for store in (*stores.values(), residuals):
             open_files.callback(store.close)
-
-        def put(volume: ReadVolume, made: Images) -> None:
-            _append(volume, made, stores, writer)
-            if request.page:
-                denoised = made.get("denoised")
-                watch.add(volume.header.frame, volume.image, volume.image if denoised is None else denoised)
-
-        outcomes = _denoise_frames(run, chosen, stages, put)
+        outputs = _Outputs(run, writer, stores, residuals)
+        outcomes = _denoise_frames(run, chosen, stages, outputs.append)
+        outputs.settle(stages, watch if request.page else None)
         findings = (finding for volume in (first, *others.values()) for finding in volume.findings)
         result = DynamicResult(
             settings,
@@ -145,6 +148,7 @@ def denoise_dynamic(
             request.output_unit,
             watch.curves,
             place=request.place,
+            window=outputs.window,
         )
         shown = StudyImages(mean, watch.late, images.get("mr"), images.get("labels"))
         page = partial(study_page, shown, edge=edge) if request.page else None
@@ -194,14 +198,62 @@ def _one_frame(
     if any(find(prepared.findings, code) for code in _NOISE_OUTSIDE):
         return replace(outcome, reason="noise_outside", detail="The noise lies outside of the trained range."), {}
     result = denoise_prepared(prepared, job)
-    images = {name: getattr(result, name) for name in run.outputs}
+    images = {name: getattr(result, name) for name in ("difference", *run.outputs)}
     return replace(outcome, status=DENOISED, seed=settings.seed, record=result.record), images
 
 
-def _append(volume: ReadVolume, images: Images, stores: Mapping[str, FrameStore], writer: FrameWriter) -> None:
-    for name, store in stores.items():
-        image = images.get(name)
-        store.append(writer.in_unit(_unchanged(volume.image, name) if image is None else image, name, volume))
+class _Outputs:
+    """The outputs of all frames on the disk: as they come, then without what their residuals have in common.
+
+    Args:
+        run: what is common to all frames.
+        writer: knows the unit that is asked for.
+        stores: of the outputs, by name.
+        residuals: of the frames, in the PET's unit.
+    """
+
+    def __init__(self, run: _Run, writer: FrameWriter, stores: Mapping[str, FrameStore], residuals: FrameStore):
+        self._run, self._writer, self._stores, self._residuals = run, writer, stores, residuals
+        self._volumes: list[ReadVolume] = []
+        self._scales: dict[int, float] = {}
+        late = sitk.GetArrayViewFromImage(run.late)
+        self._brain = late > BRAIN_THRESHOLD * run.placed.scan.brain_mean
+        self._late = float(late[self._brain].mean()) if self._brain.any() else 1.0
+
+    @property
+    def window(self) -> int:
+        """Frames whose residuals are compared, or 0 where there are too few."""
+        return WINDOW if windows_of(tuple(self._scales)) else 0
+
+    def append(self, volume: ReadVolume, images: Images) -> None:
+        """Add a frame; without images it passes through."""
+        for name, store in self._stores.items():
+            found = images.get(name)
+            image = _unchanged(volume.image, name) if found is None else found
+            store.append(image if name in _SETTLED else self._writer.in_unit(image, name, volume))
+        residual = images.get("difference")
+        self._residuals.append(_unchanged(volume.image, "difference") if residual is None else residual)
+        if images:
+            values = sitk.GetArrayViewFromImage(volume.image)
+            self._scales[volume.header.frame] = activity_scale(values, self._brain, self._late)
+        self._volumes.append(replace(volume, image=sitk.Image()))
+
+    def settle(self, stages: Stages, watch: Optional[StudyWatch]) -> None:
+        """Take back what the residuals of neighbouring frames have in common, and bring the frames to their unit."""
+        done, grid = tuple(self._scales), Grid.of(self._run.late)
+        durations = {index: self._run.study.frames[index].duration_s or 0.0 for index in done}
+        weights = durations if all(each > 0 for each in durations.values()) else dict.fromkeys(done, 1.0)
+        parts = common_parts(self._residuals.frame, done, weights, self._scales)
+        with stages.stage("settle"):
+            for index, volume in enumerate(self._volumes):
+                stages.report("settle", index, len(self._volumes), _name(index, len(self._volumes)))
+                part = next(parts)[1] if index in done and self.window else None
+                for name in _SETTLED.intersection(self._stores):
+                    values = self._stores[name].frame(index)
+                    image = grid.image(values if part is None else (values - part).astype(values.dtype))
+                    if watch and name == "denoised":
+                        watch.add(index, self._run.study.read(index).image, image)
+                    self._stores[name].replace(index, self._writer.in_unit(image, name, volume))
 
 
 def _unchanged(pet: sitk.Image, name: str) -> sitk.Image:
@@ -227,6 +279,7 @@ def _write(
         "Version": __version__,
         "Model": writer.target.model,
         "FramesDenoised": [index + 1 for index in result.frames_with(DENOISED)],
+        "MeansKeptOverFrames": result.window,
         "Provenance": beside.name,
     }
     with all_or_nothing([*request.outputs.values(), *sidecars.values(), beside]) as temporary:
@@ -277,7 +330,8 @@ def _finite(image: sitk.Image, settings: DenoiseSettings) -> sitk.Image:
 def _shares(count: int, settings: DenoiseSettings, report: bool) -> dict[str, float]:
     one = shares_of(settings.evaluations, files=True, report=True)
     frame = sum(one.values()) - one["write"] - one["report"]
-    shares = {"read": one["read"], "align": one["align"], "frames": count * frame, "write": count * one["write"]}
+    last = {"settle": count * _SETTLE * frame, "write": count * one["write"]}
+    shares = {"read": one["read"], "align": one["align"], "frames": count * frame, **last}
     return {**shares, "report": one["report"]} if report else shares
 
 

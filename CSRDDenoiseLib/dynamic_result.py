@@ -100,6 +100,7 @@ class DynamicResult:
         seconds: stage -> wall time.
         created: when the run ended, UTC.
         place: which other machine worked, or None.
+        window: frames over which the means of regions were kept, or 0 where too few were denoised.
     """
 
     settings: DenoiseSettings
@@ -115,6 +116,7 @@ class DynamicResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     place: Optional[str] = None
+    window: int = 0
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -176,6 +178,7 @@ class DynamicResult:
             "output_unit": self.output_unit,
             **{name: common[name] for name in named},
             "frames_chosen": self.chosen,
+            "means_kept_over_frames": self.window,
             "late_frames": [index + 1 for index in self.late],
             "findings": [finding.as_dict() for finding in self.findings],
             "warnings": list(self.warnings),

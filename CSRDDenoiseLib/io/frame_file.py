@@ -64,12 +64,34 @@ class FrameStore:
             raise InputError(f"The results cannot be written: {error.strerror}. Nothing was written.") from error
         self.count += 1
 
+    def frame(self, index: int) -> np.ndarray:
+        """Give one frame (D, H, W) again."""
+        self._file.seek(index * self._size)
+        return np.frombuffer(self._file.read(self._size), self._type).reshape(self._shape)
+
+    def replace(self, index: int, image: sitk.Image) -> None:
+        """Put another image in the place of a frame.
+
+        Raises:
+            InputError: it could not be written.
+        """
+        values = sitk.GetArrayViewFromImage(image)
+        try:
+            self._file.seek(index * self._size)
+            self._file.write(np.ascontiguousarray(values, self._type).data)
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"The results cannot be written: {error.strerror}. Nothing was written.") from error
+
+    @property
+    def _size(self) -> int:
+        return int(np.prod(self._shape)) * np.dtype(self._type).itemsize
+
     def frames(self) -> Iterator[np.ndarray]:
         """Give each frame (D, H, W) again."""
         self._file.seek(0)
-        size = int(np.prod(self._shape)) * np.dtype(self._type).itemsize
         for _ in range(self.count):
-            yield np.frombuffer(self._file.read(size), self._type).reshape(self._shape)
+            yield np.frombuffer(self._file.read(self._size), self._type).reshape(self._shape)
 
     def close(self) -> None:
         """Let the file go."""
