@@ -102,14 +102,25 @@ def head_labels(shape: tuple[int, int, int]) -> np.ndarray:
 
 def make_phantom(shape: tuple[int, int, int] = (44, 52, 46), spacing: float = 2.0, noise: float = 1.0) -> Phantom:
     """Make the phantom; ``noise`` scales its standard deviation, which goes with the root of counts."""
-    labels, random = head_labels(shape), np.random.default_rng(0)
+    labels = head_labels(shape)
     curves = {label: BQ_ML * two_tissue(k3, DELIVERY[label]) for label, k3 in K3.items()}
-    clean, noisy = [], []
+    sharp = (
+        sum(curve[index] * (labels == label) for label, curve in curves.items()) for index in range(len(DURATIONS))
+    )
+    clean = np.array([blurred(frame, spacing) for frame in sharp], np.float32)
+    return Phantom(labels, clean, add_noise(clean, noise, spacing), spacing)
+
+
+def blurred(frame: np.ndarray, spacing: float) -> np.ndarray:
+    """A frame at the resolution of a PET."""
+    return ndimage.gaussian_filter(frame, PET_FWHM_MM / 2.355 / spacing)
+
+
+def add_noise(clean: np.ndarray, noise: float, spacing: float) -> np.ndarray:
+    """Add correlated noise whose variance is in proportion to activity over duration, to each frame its own."""
+    random, noisy = np.random.default_rng(0), np.empty_like(clean)
     for index, duration in enumerate(DURATIONS):
-        sharp = sum(curve[index] * (labels == label) for label, curve in curves.items())
-        image = ndimage.gaussian_filter(sharp, PET_FWHM_MM / 2.355 / spacing)
-        white = ndimage.gaussian_filter(random.normal(size=shape), NOISE_FWHM_MM / 2.355 / spacing)
-        spread = noise * np.sqrt(np.maximum(image, 1) * 2e5 / duration)
-        clean.append(image)
-        noisy.append(image + white / white.std() * spread)
-    return Phantom(labels, np.array(clean, np.float32), np.array(noisy, np.float32), spacing)
+        white = ndimage.gaussian_filter(random.normal(size=clean.shape[1:]), NOISE_FWHM_MM / 2.355 / spacing)
+        spread = noise * np.sqrt(np.maximum(clean[index], 1) * 2e5 / duration)
+        noisy[index] = clean[index] + white / white.std() * spread
+    return noisy

@@ -26,6 +26,7 @@ from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.frame_file import FrameStore
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read_frames
+from CSRDDenoiseLib.io.suv import volume_suv
 from CSRDDenoiseLib.io.volume import Frame
 from CSRDDenoiseLib.model.bundle import Model, load_model
 from CSRDDenoiseLib.prepare.frames import chosen_frames, late_frames, mean_frame, named_frames
@@ -425,6 +426,34 @@ def test_requests_that_cannot_end_well(tmp_path, model, pet):
     with pytest.raises(InputError, match="static"):
         denoise_dynamic(FileRequest(tmp_path / "static.nii", out, frames="1"), MEAN, model)
     assert not out.exists()
+
+
+def test_each_frame_becomes_suv_by_its_own_factor(tmp_path, model):
+    path = plain_study(tmp_path / "pet.nii", 3)
+    entries = {"BodyWeight": 70, "InjectedRadioactivity": 368.08, "InjectedRadioactivityUnits": "MBq"}
+    entries.update(TracerRadionuclide="C11", InjectionStart=0, ImageDecayCorrected=False)
+    entries.update(json.loads((tmp_path / "pet.json").read_text()))
+    entries.update(FrameTimesStart=[0, 600, 1200], FrameDuration=[600] * 3)
+    (tmp_path / "pet.json").write_text(json.dumps(entries))
+    factors = [volume_suv(volume).factor for volume in read_frames(path, "PET")]
+    assert factors[1] / factors[0] == pytest.approx(2 ** (600 / 1221.8), rel=1e-4)
+    request = FileRequest(path, tmp_path / "out.nii", difference=tmp_path / "diff.nii", output_unit="suv", frames="2")
+    denoise_dynamic(request, MEAN, model)
+    before, after, difference = (values(place) for place in (path, request.output, request.difference))
+    for index, factor in enumerate(factors):
+        np.testing.assert_allclose(after[index] - difference[index], before[index] * factor, rtol=1e-5, atol=1e-5)
+    assert np.any(difference[1]) and not np.any(difference[[0, 2]])
+    assert json.loads((tmp_path / "out.json").read_text())["Units"] == "g/mL"
+
+
+def test_a_sequence_of_slicer_is_named(tmp_path, capsys):
+    image = sitk.Compose([as_image(head_array(seed=index)) for index in range(3)])
+    sitk.WriteImage(image, str(tmp_path / "pet.seq.nrrd"))
+    header, _, content = (tmp_path / "pet.seq.nrrd").read_bytes().partition(b"\n\n")
+    lines = b"\naxis 0 index type:=numeric\naxis 0 index values:=0 60 120\n\n"
+    (tmp_path / "pet.seq.nrrd").write_bytes(header + lines + content)
+    assert main(["inspect", str(tmp_path / "pet.seq.nrrd")]) == 2
+    assert "sequence of 3D Slicer" in capsys.readouterr().err
 
 
 def test_progress_counts_frames_and_cancel_leaves_nothing(tmp_path, model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -36,7 +35,7 @@ def denoised(phantom, tmp_path_factory) -> np.ndarray:
     sitk.WriteImage(phantom.mr, str(folder / "mr.nii"))
     request = FileRequest(phantom.write(folder / "pet.nii"), folder / "out.nii", folder / "mr.nii", motion="off")
     settings = settings_from_preset("fast", device="cpu", precision="float32")
-    result = denoise_dynamic(request, replace(settings, patch_size=None), "brain")
+    result = denoise_dynamic(request, settings, "brain")
     assert len(result.frames_with("denoised")) >= 20 and result.window == 5
     return np.asanyarray(nibabel.load(folder / "out.nii").dataobj).T
 

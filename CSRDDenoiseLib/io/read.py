@@ -39,6 +39,8 @@ _PATIENT_SPACES = (
     *("lpst", "rast", "last"),
 )
 _LARGEST_HEADER = 1 << 16
+_SEQUENCE = re.compile(r"^axis \d+ index type:=", re.MULTILINE)
+"""What 3D Slicer writes into the header of a sequence (.seq.nrrd)."""
 
 
 def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
@@ -155,7 +157,10 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     reader.ReadImageInformation()
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     if components != 1:
-        raise InputError(f"The {what} '{path}' has {components} values per voxel; one is needed.")
+        way = ""
+        if _SEQUENCE.search(_header_text(path)):
+            way = " It is a sequence of 3D Slicer: denoise its frames there, or save it as 4D NIfTI."
+        raise InputError(f"The {what} '{path}' has {components} values per voxel; one is needed.{way}")
     count = int(np.prod(size[3:], dtype=object)) if len(size) > 3 else 1
     if len(size) < 3 or (frame is None and count > 1):
         raise InputError(
