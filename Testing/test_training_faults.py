@@ -211,6 +211,16 @@ def test_a_pool_of_other_settings_is_never_used_in_silence(config, tmp_path, cha
         TrainingRun(replace(config, output=tmp_path / "second", data=config.output, **changes)).run()
 
 
+@pytest.mark.parametrize("name", ["00000_1_4.npy", "00007_1_2.npy"])
+def test_a_pool_without_a_record_is_refused_and_stays_as_it_is(config, name):
+    pool = config.data_folder / "pool"
+    pool.mkdir(parents=True)
+    (pool / name).write_bytes(b"a phantom of an earlier version")
+    with pytest.raises(InputError, match=rf"{name}.*no pool\.json.*another folder 'data'"):
+        TrainingRun(config).run()
+    assert [path.name for path in pool.iterdir()] == [name]
+
+
 # -- the configuration
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Any, Optional
 
@@ -17,8 +16,6 @@ from ...model.metadata import CHANNELS
 from ..simulation.anatomy import list_anatomies
 from .config import TrainingConfig
 from .pool import Pool
-
-logger = logging.getLogger(__name__)
 
 RECORD = "pool.json"
 REGION_CLASSES = "ixi_labels.csv"
@@ -126,7 +123,7 @@ def claim_pool(pool: Pool, rank: int = 0) -> None:
     """Record what shapes the phantoms of a pool, or check that they were made so.
 
     Raises:
-        InputError: the pool's folder holds phantoms of other settings or subjects.
+        InputError: the pool's folder holds phantoms of other settings or subjects, or such without a record.
     """
     path, shape = pool.folder / RECORD, _shape_of(pool)
     if path.is_file():
@@ -142,8 +139,12 @@ def claim_pool(pool: Pool, rank: int = 0) -> None:
                 f"{_plain(shape[wrong])}; choose another folder 'data', or remove the pool."
             )
     elif rank == 0:
-        if pool.available():
-            logger.warning("The pool '%s' has no record; its phantoms are used as they are.", pool.folder)
+        old = next(pool.folder.glob("*.npy"), None)
+        if old is not None:
+            raise InputError(
+                f"The pool '{pool.folder}' has phantoms, such as '{old.name}', and no {RECORD}, so it is not known "
+                f"with which settings they were simulated; choose another folder 'data', or remove the pool."
+            )
         pool.folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
 
