@@ -85,6 +85,8 @@ SENTENCES: Mapping[str, str] = {
     "orientation.qform_broken": "The qform of the {what} is no rotation; the sform was followed.",
     "orientation.none": "The {what} carries no orientation ({kind}), so left, right and place are assumed; check them.",
     "orientation.no_spacing": "The {what} carries no voxel size, so 1 mm is assumed; check it.",
+    "voxels.more": "The file of the {what} holds {there} values and its header says {needed}; the first were taken. Check "
+    "the size and the type in the header.",
     "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform "
     "was followed.",
     "orientation.shear": "The axes of the {what} are not quite perpendicular: the nearest rectangular grid was taken, "

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..findings import Finding, info, warning
 from .dicom import dicom_files, dicom_frame, is_dicom_file, open_dicom, read_dicom
 from .dicom_files import INDEX, unusual_modality
+from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .sidecar import modality_of, read_sidecar, sidecar_frames, sidecar_unit
@@ -155,6 +156,7 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     reader = sitk.ImageFileReader()
     reader.SetFileName(place)
     reader.ReadImageInformation()
+    of_length = check_length(path, what)
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     if components != 1:
         way = ""
@@ -184,7 +186,7 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
         frame=index,
     )
     _check_what_itk_ignores(text, path, what)
-    findings = _itk_findings(header, text, what)
+    findings = (*of_length, *_itk_findings(header, text, what))
     return ReadVolume(image, units_of(image), findings, header)
 
 

@@ -31,6 +31,8 @@ OLD_NAME = "rivals"
 """What configuration files of version 0.4 and before call the comparison models."""
 EMULATED = ("counts",)
 """Experiments that make their doses themselves, so that no subject needs to have them."""
+SELF_SUPPLIED = ("heads",)
+"""Experiments that simulate their heads themselves, so that no subject is needed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class EvaluationConfig:
     """What to evaluate; the keys of a configuration file.
 
     Attributes:
-        subjects: folders of simulated subjects that the model never saw.
+        subjects: folders of simulated subjects that the model never saw; none where every experiment simulates its own.
         model: name of a bundled model, or a model folder.
         output: folder for the results, made if it is missing.
         comparison_models: name in the tables -> ``model`` and the settings it is run with (default: preset ``fast``),
@@ -58,7 +60,7 @@ class EvaluationConfig:
         unknown = next((name for name in self.experiments if name not in EXPERIMENTS), None)
         if unknown is not None:
             raise InputError(unknown_key(unknown, list(EXPERIMENTS), "The experiments"))
-        if not self.subjects:
+        if not self.subjects and set(self.experiments) - set(SELF_SUPPLIED):
             raise InputError("There is no subject to evaluate on; name at least one folder of a simulated subject.")
 
 
@@ -66,9 +68,9 @@ class EvaluationConfig:
 class _File:
     """The keys of a configuration file, as they stand there."""
 
-    subjects: tuple[str, ...]
     model: str
     output: str
+    subjects: tuple[str, ...] = ()
     device: str = "auto"
     comparison_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: Mapping[str, Optional[Mapping[str, Any]]] = field(default_factory=lambda: {"dose": {}})
@@ -86,7 +88,7 @@ def read_config(path: Path) -> EvaluationConfig:
     file = structure(values, _File, where, text=True)
     found = [Path(name) for pattern in file.subjects for name in sorted(glob(str(path.parent / pattern)))]
     subjects = tuple(folder for folder in found if folder.is_dir())
-    if not subjects:
+    if not subjects and (file.subjects or set(file.experiments) - set(SELF_SUPPLIED)):
         raise InputError(f"{where}: no subject is there; 'subjects' finds no folder for {list(file.subjects)}.")
     models = {name: dict(options) for name, options in file.comparison_models.items()}
     for name, options in models.items():

@@ -8,14 +8,15 @@ import numpy as np
 
 from ...checks.noise import NoiseSample, noise_facts, texture
 from ...scan import Head, Scan
-from ..simulation.subject import emulate_dose
+from ..simulation.subject import emulate_dose, nameable_dose
 from .pool import Pool
 
 DOSES_BEYOND = (1 / 2, 1 / 16, 1 / 40)
+STEPS_OF_RANGE = 6
 
 
 def noise_range(pool: Pool, phantoms: int = 60, trained: Optional[Sequence[float]] = None) -> dict[str, Any]:
-    """Measure the noise of a pool's first phantoms at its own doses, and of emulated ones beyond them.
+    """Measure the noise of a pool's first phantoms at the doses of its training, and of emulated ones beyond them.
 
     Args:
         pool: of the training.
@@ -25,7 +26,17 @@ def noise_range(pool: Pool, phantoms: int = 60, trained: Optional[Sequence[float
     Returns:
         What :func:`CSRDDenoiseLib.checks.noise.noise_facts` makes of them; empty without a phantom.
     """
-    return noise_facts(_samples(pool, min(phantoms, pool.available()), pool.doses if trained is None else trained))
+    known = trained_doses(pool) if trained is None else tuple(trained)
+    return noise_facts(_samples(pool, min(phantoms, pool.available()), known))
+
+
+def trained_doses(pool: Pool) -> tuple[float, ...]:
+    """The doses of every phantom of a pool, or steps over the range that each phantom's were drawn from."""
+    if pool.dose_range is None:
+        return pool.doses
+    low, high = pool.dose_range
+    steps = {nameable_dose(float(dose)) for dose in np.geomspace(low, high, STEPS_OF_RANGE)}
+    return tuple(sorted({*steps, *(dose for dose in DOSES_BEYOND if low <= dose <= high)}))
 
 
 def _samples(pool: Pool, phantoms: int, trained: Sequence[float]) -> Iterator[NoiseSample]:

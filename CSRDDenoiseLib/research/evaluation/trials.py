@@ -1,0 +1,217 @@
+"""Trials of the checks of an input and of an output on one varied head: as it is, and with each fault made on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator, Optional, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ...checks.alignment import check_alignment
+from ...checks.attenuation import check_attenuation
+from ...checks.contrast import check_contrast
+from ...checks.cut import check_cut
+from ...checks.filtering import check_filtering
+from ...checks.inputs import Judged, judge_input
+from ...checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_noise
+from ...checks.lost_structure import LOST_LIMIT, lost_structure
+from ...checks.noise import judge_noise, texture
+from ...checks.pair import Output
+from ...checks.unsupported import unsupported
+from ...findings import Finding
+from ...io.grid import Grid, resample
+from ...model.bundle import ModelMetadata
+from ...prepare.align import to_model_grid
+from ...prepare.register import moved
+from ...scan import Scan, smooth
+from ..simulation.anatomy import BRAIN
+from . import faults
+from .varied import VariedHead
+
+ATTENUATION, CUT, FILTERED = "no attenuation correction", "brain cut off", "filtered already"
+NOT_T1, ENHANCED, NOISE, MISALIGNED = "MR not T1-weighted", "MR after contrast agent", "noise outside", "MR misplaced"
+OTHER = "another check of the input"
+OVER_SMOOTHED, LEFTOVER, UNSUPPORTED = "over-smoothing", "leftover noise", "unsupported structure"
+PREFIXES = {
+    "attenuation.": (ATTENUATION, "score"),
+    "cut.": (CUT, "edges_cm2"),
+    "filtering.": (FILTERED, "detail_mm"),
+    "mr.not_t1": (NOT_T1, "depth_contrast"),
+    "mr.enhanced": (ENHANCED, "tail"),
+    "noise.": (NOISE, "level"),
+    "alignment.": (MISALIGNED, "displacement_mm"),
+}
+"""Beginning of a finding's code -> the check, and which value of the finding it was judged by."""
+OFFSETS = ((6.0, 3.0), (10.0, 5.0))
+FILTER_MM, OVER_SMOOTHED_MM = 8.0, 6.0
+CUT_SHARES = (0.1, 0.2)
+FEWER_COUNTS = 5.0
+WHOLE = 0.998
+_ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One check on one image.
+
+    Attributes:
+        check: its name, of this module.
+        case: what was done to the image; empty for nothing.
+        fault: whether the check should warn.
+        warned: whether it did.
+        score: what it judged by, where that is one number.
+    """
+
+    check: str
+    case: str
+    fault: bool
+    warned: bool
+    score: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A head on the grid of a model, and what of it the trials share."""
+
+    head: VariedHead
+    metadata: ModelMetadata
+    rng: np.random.Generator
+    whole: Judged
+
+    @classmethod
+    def of(cls, head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) -> Bed:
+        """Bring a head to a model's grid, as a run does."""
+        return cls(head, metadata, rng, _judged(head.pet, head.mr, metadata))
+
+    def scan(self, pet: sitk.Image) -> Scan:
+        """The scan of another image of the head on the model's grid."""
+        return _judged(pet, None, self.metadata).scan
+
+
+def trials(head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) -> Iterator[Trial]:
+    """Try every check on a head: once as it is, and once with each fault that the check looks for."""
+    bed = Bed.of(head, metadata, rng)
+    for group in (_as_it_is, _attenuation, _cut, _filtering, _noise, _contrast, _alignment, _output):
+        yield from group(bed)
+
+
+def _judged(pet: sitk.Image, mr: Optional[sitk.Image], metadata: ModelMetadata) -> Judged:
+    aligned = to_model_grid(pet, mr, metadata.voxel_spacing_mm)
+    return Judged(pet, Scan(aligned.pet, aligned.grid), aligned.mr)
+
+
+def _as_it_is(bed: Bed) -> Iterator[Trial]:
+    findings = (*judge_input(bed.whole, bed.metadata), *check_alignment(bed.head.pet, bed.head.mr))
+    for check, _ in PREFIXES.values():
+        if check not in (NOT_T1, ENHANCED) or bed.head.has_t1:
+            yield _trial(check, "", False, findings)
+    known = tuple(PREFIXES)
+    others = [each for each in findings if each.is_warning and not each.code.startswith(known)]
+    yield Trial(OTHER, "", False, bool(others))
+
+
+def _attenuation(bed: Bed) -> Iterator[Trial]:
+    yield _trial(ATTENUATION, "", True, check_attenuation(bed.scan(bed.head.uncorrected)))
+    case = "uniform uptake, faint scalp"
+    yield _trial(ATTENUATION, case, True, check_attenuation(bed.scan(bed.head.uniform)))
+
+
+def _cut(bed: Bed) -> Iterator[Trial]:
+    brain = np.isin(bed.head.tissue, BRAIN)
+    yield _trial(CUT, "field of view round the brain", False, [_cut_of(bed, _round(brain, bed.head.pet.GetSpacing()))])
+    for axis, ends in enumerate(_ENDS):
+        shares = np.cumsum(brain.sum(axis=tuple({0, 1, 2} - {axis}))) / brain.sum()
+        for end, share in ((end, share) for end in ends for share in CUT_SHARES if end == "bottom" or share < 0.2):
+            first, last = int(np.searchsorted(shares, share)), int(np.searchsorted(shares, 1 - share))
+            part = slice(first, None) if end == ends[0] else slice(0, last + 1)
+            finding = _cut_of(bed, tuple(part if each == axis else slice(None) for each in range(3)))
+            area = finding.values["edges_cm2"].get(end)
+            yield Trial(CUT, f"{share:.0%} of it, {end}", True, area is not None, area)
+
+
+def _cut_of(bed: Bed, kept: Sequence[slice]) -> Finding:
+    values = sitk.GetArrayFromImage(bed.head.pet)
+    part = [slice(*each.indices(n)[:2]) for each, n in zip(kept, values.shape)]
+    return check_cut(bed.scan(Grid.of(bed.head.pet).crop(part).image(values[tuple(part)])))
+
+
+def _round(brain: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...]:
+    """A field of view that ends 8 mm beside the brain and below it; half a slice of a cut cerebellum is no cut."""
+    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    below = np.cumsum(brain.sum(axis=(1, 2))) / brain.sum()
+    room = round(8 / spacing[0])
+    sides = (slice(max(part.start - room, 0), part.stop + room) for part in box[1:])
+    return slice(int(np.searchsorted(below, 1 - WHOLE)), None), *sides
+
+
+def _filtering(bed: Bed) -> Iterator[Trial]:
+    features = texture(bed.scan(faults.filtered(bed.head.pet, FILTER_MM)))
+    yield _trial(FILTERED, f"Gaussian of {FILTER_MM:g} mm", True, check_filtering(features))
+
+
+def _noise(bed: Bed) -> Iterator[Trial]:
+    """Noise of fewer counts than any scan of the model's doses, and none."""
+    clean = sitk.GetArrayFromImage(bed.head.noise_free)
+    noise = sitk.GetArrayFromImage(bed.head.pet) - clean
+    fewest = bed.metadata.dose_range[0] / FEWER_COUNTS
+    noisier = clean + np.float32((bed.head.facts["dose"] / fewest) ** 0.5) * noise
+    for case, values in ((f"{FEWER_COUNTS:g} times fewer counts than the least dose", noisier), ("none at all", clean)):
+        scan = bed.scan(Grid.of(bed.head.pet).image(values))
+        yield _trial(NOISE, case, True, judge_noise(scan.noise_level, texture(scan), bed.metadata.extra))
+
+
+def _contrast(bed: Bed) -> Iterator[Trial]:
+    if not bed.head.has_t1:
+        return
+
+    def check(image: sitk.Image) -> Iterable[Finding]:
+        mr = sitk.GetArrayFromImage(resample(image, bed.whole.scan.grid, sitk.sitkLinear))
+        return check_contrast(bed.whole.scan, mr)
+
+    for name in faults.CONTRASTS:
+        other = faults.other_contrast(bed.head.mr, bed.head.tissue, name, bed.rng)
+        yield _trial(NOT_T1, name, True, check(other))
+    yield _trial(ENHANCED, "", True, check(faults.enhanced(bed.head.mr, bed.head.tissue, bed.rng)))
+
+
+def _alignment(bed: Bed) -> Iterator[Trial]:
+    pet = bed.head.pet
+    for shift, degrees in OFFSETS:
+        way, axis = bed.rng.normal(size=(2, 3))
+        motion = sitk.VersorRigid3DTransform()
+        motion.SetCenter(pet.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in pet.GetSize()]))
+        motion.SetTranslation((shift * way / np.linalg.norm(way)).tolist())
+        motion.SetRotation(axis.tolist(), float(np.deg2rad(degrees)))
+        findings = check_alignment(pet, moved(bed.head.mr, motion))
+        yield _trial(MISALIGNED, f"{shift:g} mm, {degrees:g} degrees", True, findings)
+
+
+def _output(bed: Bed) -> Iterator[Trial]:
+    """A perfect output is the noise-free image; faults are made from it and from the input."""
+    scan = bed.whole.scan
+    clean = bed.scan(bed.head.noise_free).pet / scan.brain_mean
+    good = Output(scan, clean)
+    over = Output(scan, smooth(clean, scan.spacing, OVER_SMOOTHED_MM))
+    half = Output(scan, ((scan.relative + clean) / 2).astype(np.float32))
+    for output, fault in ((good, False), (over, True)):
+        lost = lost_structure(output)
+        yield Trial(OVER_SMOOTHED, "", fault, lost > LOST_LIMIT, lost)
+    for output, fault in ((good, False), (half, True)):
+        share, level = leftover_noise(output)
+        yield Trial(LEFTOVER, "", fault, share > LEFTOVER_LIMIT and level > LEFTOVER_LEVEL, share)
+    yield Trial(UNSUPPORTED, "", False, bool(unsupported(good).any()))
+
+
+def _trial(check: str, case: str, fault: bool, findings: Iterable[Finding]) -> Trial:
+    """What the findings of a check make of a case; a check that found nothing to look at did not warn."""
+    codes = {prefix: value for prefix, (name, value) in PREFIXES.items() if name == check}
+    (prefix, value), *_ = codes.items()
+    group = prefix.partition(".")[0] + "."
+    found = [each for each in findings if each.code.startswith(group)]
+    warned = any(each.is_warning and each.code.startswith(prefix) for each in found)
+    score = next((each.values[value] for each in found if isinstance(each.values.get(value), (int, float))), None)
+    if check == CUT:
+        score = max((max(each.values["edges_cm2"].values(), default=0.0) for each in found), default=None)
+    return Trial(check, case, fault, warned, None if score is None else float(score))
