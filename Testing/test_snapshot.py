@@ -159,10 +159,62 @@ def test_what_the_published_3d_training_writes_gives_the_published_numbers(tmp_p
 
 
 @pytest.mark.parametrize("name", ["SongUNet", "SongUNet3D"])
-def test_both_class_names_are_taken(tmp_path, name):
-    content = plain_bytes(snapshot_of(wrapped(NETWORK, network_class=name, model_type=name)))
-    import_snapshot(write(tmp_path, content), tmp_path / "model", "authors", 2.0)
-    assert_same_weights(load_model(tmp_path / "model").denoiser.model, NETWORK)
+@pytest.mark.parametrize("embedding", ["positional", "fourier"])
+@pytest.mark.parametrize("encoder", ["standard", "residual"])
+@pytest.mark.parametrize("implicit", [False, True])
+def test_every_network_of_both_class_names_is_taken(tmp_path, name, embedding, encoder, implicit):
+    taps = [1, 3, 3, 1] if encoder == "residual" else [1, 1, 1]
+    kinds = {"embedding_type": embedding, "encoder_type": encoder, "resample_filter": taps}
+    network = published_network(implicit_mlp=implicit, channel_mult_noise=2, **kinds)
+    content = plain_bytes(snapshot_of(wrapped(network, network_class=name, model_type=name, **kinds)))
+    metadata = import_snapshot(write(tmp_path, content), tmp_path / "model", "authors", 2.0)
+    loaded = load_model(tmp_path / "model").denoiser.model
+    assert {**metadata.architecture, "resample_filter": None} == {
+        **metadata.architecture,
+        "resample_filter": None,
+        "embedding_type": embedding,
+        "encoder_type": encoder,
+        "implicit_mlp": implicit,
+    }
+    assert_same_weights(loaded, network)
+    channels = torch.randn(1, 6, 8, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            loaded(channels, torch.ones(1)), network(channels, torch.ones(1)), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", ["SongUNet", "SongUNet3D"])
+def test_a_network_of_two_dimensions_is_refused(tmp_path, name):
+    network = published_network()
+    for module in network.modules():
+        for key, value in (*module._parameters.items(), *module._buffers.items()):
+            if value is not None and value.ndim == 5:
+                flat = value.detach()[:, :, 0]
+                (module._buffers if key in module._buffers else module._parameters)[key] = (
+                    flat if key in module._buffers else torch.nn.Parameter(flat)
+                )
+    path = write(tmp_path, plain_bytes(snapshot_of(wrapped(network, network_class=name, model_type=name))))
+    with pytest.raises(ModelError, match="two dimensions"):
+        import_snapshot(path, tmp_path / "model", "authors", 2.0)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [({"map_augment.weight": (16, 9)}, ""), ({"map_label.weight": (16, 3)}, "map_label")],
+    ids=["augmentation, which is not used", "labels"],
+)
+def test_parts_that_training_adds(tmp_path, parts, word):
+    state = {f"model.{key}": value for key, value in NETWORK.state_dict().items()}
+    state.update({f"model.{key}": torch.zeros(shape) for key, shape in parts.items()})
+    path = write(tmp_path, torch_bytes({"ema": state}, as_zip=True))
+    if not word:
+        import_snapshot(path, tmp_path / "model", "authors", 2.0)
+        assert_same_weights(load_model(tmp_path / "model").denoiser.model, NETWORK)
+        return
+    with pytest.raises(ModelError, match=word):
+        import_snapshot(path, tmp_path / "model", "authors", 2.0)
 
 
 class Calls:

@@ -128,7 +128,9 @@ def architecture_of(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         levels = sorted({int(found[1]) for found in map(re.compile(r"enc\.(\d+)x").match, tensors) if found})[::-1]
         top = f"{levels[0]}x{levels[0]}"
         implicit = f"enc.{top}_conv.0.weight" in tensors
-        width, channels = tensors[f"enc.{top}_conv.{'0.' if implicit else ''}weight"].shape[:2]
+        entry = tensors[f"enc.{top}_conv.{'0.' if implicit else ''}weight"]
+        _check_three_dimensions(entry, tensors)
+        width, channels = entry.shape[:2]
         outputs = tensors[f"dec.{top}_aux_conv.weight"].shape[0]
         widths = [tensors[f"enc.{level}x{level}_block0.conv1.weight"].shape[0] for level in levels]
         embedding, noise = tensors["map_layer0.weight"].shape
@@ -154,6 +156,14 @@ def architecture_of(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         "encoder_type": "residual" if any("_aux_residual." in name for name in tensors) else "standard",
         "implicit_mlp": implicit,
     }
+
+
+def _check_three_dimensions(entry: torch.Tensor, tensors: dict[str, torch.Tensor]) -> None:
+    filters = (value for name, value in tensors.items() if name.endswith("resample_filter"))
+    if entry.ndim == 4:
+        raise ModelError("The network's convolutions have two dimensions; only networks of three can be imported.")
+    if any(each.ndim != 5 or not each.numel() for each in (entry, *filters)):
+        raise ModelError("The network's convolutions or filters do not have three dimensions; it may be damaged.")
 
 
 def _filter_taps(cube: torch.Tensor) -> list[float]:
