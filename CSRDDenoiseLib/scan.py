@@ -179,14 +179,20 @@ def find_head(pet: np.ndarray, spacing: Sequence[float]) -> Optional[Head]:
     return None if calm is None else _head_in(calm, spacing)
 
 
+def largest_activity(pet: np.ndarray) -> float:
+    """Return what a broken voxel exceeds and no activity does: 50 times the 99.9 % quantile; infinite where that is 0."""
+    usual = float(np.quantile(pet, _USUAL_QUANTILE))
+    return _BROKEN_FACTOR * usual if usual > 0 else float("inf")
+
+
 def _calmed(pet: np.ndarray, spacing: Sequence[float]) -> Optional[_Calm]:
     peak = float(np.max(pet))
     if not np.isfinite(peak) or peak <= 0:
         return None
-    usual = float(np.quantile(pet, _USUAL_QUANTILE))
-    if usual > 0 and peak > _BROKEN_FACTOR * usual:
+    limit = largest_activity(pet)
+    if peak > limit:
         # single voxels that are no activity would shift every mean
-        peak = _BROKEN_FACTOR * usual
+        peak = limit
         pet = np.minimum(pet, peak)
     relative = np.divide(pet, peak, out=np.empty(pet.shape, np.float32), dtype=np.float64, casting="same_kind")
     return _Calm(smooth(relative, spacing, HEAD_SMOOTHING_MM), peak)

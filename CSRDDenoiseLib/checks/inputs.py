@@ -24,7 +24,7 @@ from .filtering import check_filtering
 from .head_size import SMALLEST_HEAD_ML, check_field, check_head_size
 from .noise import judge_noise, texture
 from .unit import check_unit
-from .voxels import check_voxels
+from .voxels import check_broken, check_voxels
 
 if TYPE_CHECKING:
     from ..model.metadata import ModelMetadata
@@ -65,6 +65,7 @@ def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Fi
     of_all = (
         check_unit(units_of(pet), scan.brain_mean),
         check_voxels(pet.GetSpacing()),
+        *check_broken(sitk.GetArrayViewFromImage(pet)),
         check_blank_slices(sitk.GetArrayViewFromImage(pet)),
         *check_field(scan),
     )

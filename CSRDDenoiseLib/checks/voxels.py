@@ -1,10 +1,13 @@
-"""Are the PET's voxels far from cubes, or of a size that the model was not trained for?"""
+"""Are the PET's voxels far from cubes, of a size that the model was not trained for, or broken?"""
 
 from __future__ import annotations
 
 from typing import Sequence
 
+import numpy as np
+
 from ..findings import Finding, info, warning
+from ..scan import largest_activity
 
 LARGEST_ANISOTROPY = 2.0
 _TOLERANCE_MM = 1e-3
@@ -24,3 +27,14 @@ def check_spacing(sides: Sequence[float], trained: tuple[float, float]) -> tuple
     if all(low - _TOLERANCE_MM <= side <= high + _TOLERANCE_MM for side in sides):
         return ()
     return (warning("spacing.outside", sides=list(sides), low=low, high=high),)
+
+
+def check_broken(values: np.ndarray) -> tuple[Finding, ...]:
+    """Look for voxels of a PET as it was read, (D, H, W), that are beyond any activity; the network saw less of them."""
+    limit = largest_activity(values)
+    broken = int(np.count_nonzero(np.abs(values) > limit)) if np.isfinite(limit) else 0
+    if not broken:
+        return ()
+    place = np.unravel_index(int(np.abs(values).argmax()), values.shape)
+    first = [int(index) + 1 for index in place[::-1]]
+    return (warning("voxels.broken", count=broken, limit=float(f"{limit:.4g}"), largest_at=first),)

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..io.grid import Grid, resample
+from ..scan import largest_activity
 
 ORIENTATION = "LPS"
 SPACING_TOLERANCE = 0.05
@@ -45,14 +46,26 @@ class Aligned:
 
 
 def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:
-    """Bring PET and MR to the model's voxel spacing, low-pass filtered wherever the voxels get larger."""
-    oriented = sitk.DICOMOrient(pet, ORIENTATION)
+    """Bring PET and MR to the model's voxel spacing, low-pass filtered wherever the voxels get larger.
+
+    Broken voxels of the PET are limited first (:func:`CSRDDenoiseLib.scan.largest_activity`): the interpolation and the
+    network would spread them over their neighbours.
+    """
+    oriented = sitk.DICOMOrient(_without_broken(pet), ORIENTATION)
     grid = model_grid(Grid.of(oriented), spacing_mm)
     pet_array = sitk.GetArrayFromImage(resample(_antialias(oriented, grid.spacing), grid, sitk.sitkBSpline))
     if mr is None:
         return Aligned(grid, pet_array, None, None)
     mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
     return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid))
+
+
+def _without_broken(pet: sitk.Image) -> sitk.Image:
+    values = sitk.GetArrayViewFromImage(pet)
+    limit = largest_activity(values)
+    if float(values.max()) <= limit and float(values.min()) >= -limit:
+        return pet
+    return sitk.Clamp(pet, pet.GetPixelID(), -limit, limit)
 
 
 def model_grid(grid: Grid, spacing_mm: float) -> Grid:

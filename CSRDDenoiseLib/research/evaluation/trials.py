@@ -46,7 +46,7 @@ PREFIXES = {
 """Beginning of a finding's code -> the check, and which value of the finding it was judged by."""
 OFFSETS = ((6.0, 3.0), (10.0, 5.0))
 FILTER_MM, OVER_SMOOTHED_MM = 8.0, 6.0
-CUT_SHARES = (0.1, 0.2)
+CUT_SHARE = 0.1
 FEWER_COUNTS = 5.0
 WHOLE = 0.998
 _ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
@@ -73,21 +73,40 @@ class Trial:
 
 @dataclass(frozen=True)
 class Bed:
-    """A head on the grid of a model, and what of it the trials share."""
+    """A head on the grid of a model, and what of it the trials share.
+
+    Attributes:
+        head: as it was simulated.
+        metadata: of the model.
+        rng: of what is drawn.
+        whole: PET and MR on the model's grid.
+        noise_free: (D, H, W) on that grid.
+    """
 
     head: VariedHead
     metadata: ModelMetadata
     rng: np.random.Generator
     whole: Judged
+    noise_free: np.ndarray
 
     @classmethod
     def of(cls, head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) -> Bed:
         """Bring a head to a model's grid, as a run does."""
-        return cls(head, metadata, rng, _judged(head.pet, head.mr, metadata))
+        clean = to_model_grid(head.noise_free, None, metadata.voxel_spacing_mm).pet
+        return cls(head, metadata, rng, _judged(head.pet, head.mr, metadata), clean)
+
+    @property
+    def pet(self) -> np.ndarray:
+        """The PET (D, H, W) on the model's grid."""
+        return self.whole.scan.pet
 
     def scan(self, pet: sitk.Image) -> Scan:
         """The scan of another image of the head on the model's grid."""
         return _judged(pet, None, self.metadata).scan
+
+    def scan_of(self, values: np.ndarray) -> Scan:
+        """The scan of other values (D, H, W) on the model's grid, of a head whose place is known."""
+        return Scan(np.asarray(values, np.float32), self.whole.scan.grid, self.whole.scan.head)
 
 
 def trials(head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) -> Iterator[Trial]:
@@ -119,22 +138,24 @@ def _attenuation(bed: Bed) -> Iterator[Trial]:
 
 
 def _cut(bed: Bed) -> Iterator[Trial]:
-    brain = np.isin(bed.head.tissue, BRAIN)
-    yield _trial(CUT, "field of view round the brain", False, [_cut_of(bed, _round(brain, bed.head.pet.GetSpacing()))])
+    tissue = resample(bed.head.tissue_image, bed.whole.scan.grid, sitk.sitkNearestNeighbor)
+    brain = np.isin(sitk.GetArrayFromImage(tissue), BRAIN)
+    around = _round(brain, bed.whole.scan.spacing)
+    yield _trial(CUT, "field of view round the brain", False, [_cut_of(bed, around)])
     for axis, ends in enumerate(_ENDS):
         shares = np.cumsum(brain.sum(axis=tuple({0, 1, 2} - {axis}))) / brain.sum()
-        for end, share in ((end, share) for end in ends for share in CUT_SHARES if end == "bottom" or share < 0.2):
-            first, last = int(np.searchsorted(shares, share)), int(np.searchsorted(shares, 1 - share))
+        # at the bottom and the top of every head, at one of the other ends each
+        for end in ends if axis == 0 else (str(bed.rng.choice(ends)),):
+            first, last = int(np.searchsorted(shares, CUT_SHARE)), int(np.searchsorted(shares, 1 - CUT_SHARE))
             part = slice(first, None) if end == ends[0] else slice(0, last + 1)
             finding = _cut_of(bed, tuple(part if each == axis else slice(None) for each in range(3)))
             area = finding.values["edges_cm2"].get(end)
-            yield Trial(CUT, f"{share:.0%} of it, {end}", True, area is not None, area)
+            yield Trial(CUT, f"a tenth of it, {end}", True, area is not None, area)
 
 
 def _cut_of(bed: Bed, kept: Sequence[slice]) -> Finding:
-    values = sitk.GetArrayFromImage(bed.head.pet)
-    part = [slice(*each.indices(n)[:2]) for each, n in zip(kept, values.shape)]
-    return check_cut(bed.scan(Grid.of(bed.head.pet).crop(part).image(values[tuple(part)])))
+    part = [slice(*each.indices(n)[:2]) for each, n in zip(kept, bed.pet.shape)]
+    return check_cut(Scan(bed.pet[tuple(part)].copy(), bed.whole.scan.grid.crop(part)))
 
 
 def _round(brain: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...]:
@@ -147,18 +168,18 @@ def _round(brain: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...]:
 
 
 def _filtering(bed: Bed) -> Iterator[Trial]:
-    features = texture(bed.scan(faults.filtered(bed.head.pet, FILTER_MM)))
+    features = texture(bed.scan_of(smooth(bed.pet, bed.whole.scan.spacing, FILTER_MM)))
     yield _trial(FILTERED, f"Gaussian of {FILTER_MM:g} mm", True, check_filtering(features))
 
 
 def _noise(bed: Bed) -> Iterator[Trial]:
     """Noise of fewer counts than any scan of the model's doses, and none."""
-    clean = sitk.GetArrayFromImage(bed.head.noise_free)
-    noise = sitk.GetArrayFromImage(bed.head.pet) - clean
     fewest = bed.metadata.dose_range[0] / FEWER_COUNTS
-    noisier = clean + np.float32((bed.head.facts["dose"] / fewest) ** 0.5) * noise
-    for case, values in ((f"{FEWER_COUNTS:g} times fewer counts than the least dose", noisier), ("none at all", clean)):
-        scan = bed.scan(Grid.of(bed.head.pet).image(values))
+    growth = np.float32((bed.head.facts["dose"] / fewest) ** 0.5)
+    noisier = bed.noise_free + growth * (bed.pet - bed.noise_free)
+    cases = {f"{FEWER_COUNTS:g} times fewer counts than the least dose": noisier, "none at all": bed.noise_free}
+    for case, values in cases.items():
+        scan = bed.scan_of(values)
         yield _trial(NOISE, case, True, judge_noise(scan.noise_level, texture(scan), bed.metadata.extra))
 
 
@@ -191,7 +212,7 @@ def _alignment(bed: Bed) -> Iterator[Trial]:
 def _output(bed: Bed) -> Iterator[Trial]:
     """A perfect output is the noise-free image; faults are made from it and from the input."""
     scan = bed.whole.scan
-    clean = bed.scan(bed.head.noise_free).pet / scan.brain_mean
+    clean = (bed.noise_free / scan.brain_mean).astype(np.float32)
     good = Output(scan, clean)
     over = Output(scan, smooth(clean, scan.spacing, OVER_SMOOTHED_MM))
     half = Output(scan, ((scan.relative + clean) / 2).astype(np.float32))

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
+from ...io.grid import Grid
 from ...scan import Scan
 from ..simulation.anatomy import AIR, BONE, BRAIN, SOFT, Anatomy, deform, load_anatomy
 from ..simulation.families import draw_from_families
@@ -30,8 +31,8 @@ from ..training.phantom import to_spacing
 
 NECK_MM = (20.0, 90.0)
 AIR_MM = 16.0
-SPACING_MM = (2.0, 3.3)
-MOST_UPDATES = 48
+SPACING_MM = (2.4, 3.3)
+MOST_UPDATES = 30
 WIDEST_FILTER_MM = 6.0
 COARSE_MM = 4.0
 """Voxels of the scans without correction for attenuation, which hold no detail."""
@@ -76,6 +77,12 @@ class VariedHead:
     uncorrected: sitk.Image
     uniform: sitk.Image
     facts: Mapping[str, Any]
+
+
+    @property
+    def tissue_image(self) -> sitk.Image:
+        """The tissue classes where they lie."""
+        return Grid.of(self.pet).image(self.tissue.astype(np.uint8))
 
 
 @lru_cache(maxsize=1)
