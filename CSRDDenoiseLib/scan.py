@@ -180,7 +180,7 @@ def find_head(pet: np.ndarray, spacing: Sequence[float]) -> Optional[Head]:
 
 
 def largest_activity(pet: np.ndarray) -> float:
-    """Return what a broken voxel exceeds and no activity does: 50 times the 99.9 % quantile; infinite where that is 0."""
+    """Return what only a broken voxel exceeds: 50 times the 99.9 % quantile; infinite where that is 0."""
     usual = float(np.quantile(pet, _USUAL_QUANTILE))
     return _BROKEN_FACTOR * usual if usual > 0 else float("inf")
 

@@ -87,8 +87,8 @@ SENTENCES: Mapping[str, str] = {
     "orientation.no_spacing": "The {what} carries no voxel size, so 1 mm is assumed; check it.",
     "voxels.broken": "{count} voxel(s) of the PET are beyond {limit:.4g}, 50 times its bright part, the largest at "
     "{largest_at} (from 1); the network saw them limited to that, and the result keeps them. Mend the PET.",
-    "voxels.more": "The file of the {what} holds {there} values and its header says {needed}; the first were taken. Check "
-    "the size and the type in the header.",
+    "voxels.more": "The file of the {what} holds {there} values and its header says {needed}; the first were taken. "
+    "Check the size and the type in the header.",
     "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform "
     "was followed.",
     "orientation.shear": "The axes of the {what} are not quite perpendicular: the nearest rectangular grid was taken, "

@@ -217,7 +217,7 @@ def test_missing_and_short_voxel_files_are_no_missing_header(tmp_path):
     (tmp_path / "pet.raw").write_bytes((tmp_path / "pet.raw").read_bytes()[:1000])
     for change in ((lambda: None), (tmp_path / "pet.raw").unlink):
         change()
-        with pytest.raises(InputError, match="cut short or (missing|damaged)"):
+        with pytest.raises(InputError, match=r"cut short or (missing|damaged)"):
             read_volume(tmp_path / "pet.mhd")
 
 

@@ -365,3 +365,11 @@ def test_sagittal_slices_lie_where_itk_puts_them(tmp_path):
     itk = sitk.ReadImage(names, sitk.sitkFloat32)
     assert image.GetDirection() == itk.GetDirection() and image.GetOrigin() == itk.GetOrigin()
     np.testing.assert_allclose(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(itk), rtol=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("PatientID", "other"), ("FrameOfReferenceUID", "1.2.3"), ("PixelRepresentation", 1)],
+)
+def test_a_slice_of_another_patient_place_or_sign_is_refused(tmp_path, keyword, value):
+    refuse(write_series(tmp_path / "pet", set_tag(keyword, value, only=2)), "mixes slices", keyword)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,13 @@ from CSRDDenoiseLib.checks.contrast import check_contrast
 from CSRDDenoiseLib.checks.cut import check_cut
 from CSRDDenoiseLib.checks.depth import depth_mm, without_holes
 from CSRDDenoiseLib.checks.noise import INSIDE, KEY, OUTSIDE, judge_noise
-from CSRDDenoiseLib.research.evaluation.experiments.heads import run as run_heads
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.bundle import find_model, read_metadata
+from CSRDDenoiseLib.research.evaluation import trials, varied
+from CSRDDenoiseLib.research.evaluation.experiments import heads as experiment
+from CSRDDenoiseLib.research.evaluation.experiments.bench import Bench
 from CSRDDenoiseLib.research.evaluation.faults import CONTRASTS, contrast_of
+from CSRDDenoiseLib.research.evaluation.varied import HeadSet
 from CSRDDenoiseLib.research.simulation.anatomy import BRAIN
 from CSRDDenoiseLib.scan import Scan
 from CSRDDenoiseLib.sentences import sentence
@@ -133,9 +139,59 @@ def test_level_outside_does_not_contradict_a_dose_inside(head):
 # -- the experiment
 
 
-def test_experiment_tries_every_fault_on_every_head(anatomy_folder):
-    section = run_heads(None, str(anatomy_folder), heads=2)
-    rows = {name: (found, in_vain) for name, found, in_vain in section.tables[0].rows}
-    assert {cell.split()[2] for row in rows.values() for cell in row if cell} == {"2"}
-    assert {f"brain cut off: {end}" for end in ("bottom", "top", "front", "back", "right", "left")} <= set(rows)
-    assert rows["not attenuation-corrected"][0] and rows["not attenuation-corrected"][1]
+@pytest.fixture(scope="module")
+def balls(tmp_path_factory) -> Path:
+    """Two anatomies of nested balls with a T1, 4 mm voxels, named as the real ones are."""
+    nibabel = pytest.importorskip("nibabel")
+    folder = tmp_path_factory.mktemp("anatomy")
+    (folder / "ixi").mkdir()
+    (folder / "ixi_labels.csv").write_text("label,name,tissue\n2,white,wm\n3,cortex,gm\n")
+    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (46, 54, 50)], indexing="ij"))
+    for name in ("one", "two"):
+        r = np.sqrt((axes**2).sum(0))
+        labels = np.select([r < 13, r < 17], [2, 3], 0).astype(np.int16)
+        t1 = np.select([r < 13, r < 17, r < 18, r < 19, r < 21], [100, 70, 30, 10, 60], 0).astype(np.int16)
+        for kind, values in (("labels", labels), ("T1", t1)):
+            nibabel.save(
+                nibabel.Nifti1Image(values, np.diag([4.0, 4.0, 4.0, 1.0])), folder / f"ixi/{name}_{kind}.nii.gz"
+            )
+    return folder
+
+
+@pytest.mark.slow
+def test_experiment_tries_every_check_on_every_head(balls, monkeypatch):
+    few = {"counting": HeadSet(3, ("training",), ("ixi/one", "ixi/two"))}
+    for module in (experiment, varied):
+        monkeypatch.setattr(module, "head_sets", lambda: few)
+    bench = Bench((), SimpleNamespace(metadata=read_metadata(find_model("brain"))))
+    counts, scores = experiment.run(bench, str(balls), heads=2).tables
+    rows = {(check, case): (found, in_vain) for check, case, found, in_vain in counts.rows}
+    checks = {name for name, _ in trials.PREFIXES.values()}
+    for check in checks:
+        right = [found for (name, _), (found, _) in rows.items() if name == check and found]
+        wrong = [in_vain for (name, _), (_, in_vain) in rows.items() if name == check and in_vain]
+        assert right and wrong, check
+        assert {cell.split()[2] for cell in right + wrong} <= {"1", "2"}
+    assert {row[0] for row in scores.rows} > checks
+    assert rows[trials.MISALIGNED, "10 mm, 5 degrees"][0].startswith("2 of 2"), "a check that finds nothing is none"
+
+
+def test_experiment_needs_the_anatomies_of_its_set(tmp_path):
+    bench = Bench((), SimpleNamespace(metadata=read_metadata(find_model("brain"))))
+    with pytest.raises(InputError, match=r"lacks '(ixi|synthseg)/"):
+        experiment.run(bench, str(tmp_path))
+    with pytest.raises(InputError, match="no set of heads 'other'"):
+        experiment.run(bench, str(tmp_path), part="other")
+
+
+def test_sets_of_heads_share_neither_anatomies_nor_seeds():
+    sets = varied.head_sets()
+    names = [name for each in sets.values() for name in each.anatomies]
+    assert len(names) == len(set(names)) == 100 and all(len(each.anatomies) >= 30 for each in sets.values())
+    assert len({each.seed for each in sets.values()}) == len(sets)
+    assert "report" not in sets["choosing"].scanners, "no choice may be made on the families to report on"
+
+
+def test_interval_is_that_of_wilson():
+    assert experiment.share_text(2, 100) == "2 of 100 (2 %; 0.6 to 7.0 %)"
+    assert experiment.share_text(0, 0) == ""

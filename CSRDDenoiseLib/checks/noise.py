@@ -27,8 +27,8 @@ INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
 _ORDER = (INSIDE, NEAR, OUTSIDE)
 RIGHT_FACTOR = 1.5
-# the fit spreads its answers by a factor 2: a tighter range would warn in vain, a wider one would never warn
-ANSWERS_INSIDE = (0.02, 0.9)
+# the fit spreads its answers by a factor 2 and more: a tighter range warns in vain
+ANSWERS_INSIDE = (0.02, 0.98)
 RINGS_PER_MM = tuple(np.linspace(0.04, 0.18, 9).round(4).tolist())
 _RINGS_OF_SLOPE = 7
 _BACKGROUND_MM = 14.0

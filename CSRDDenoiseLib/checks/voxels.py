@@ -30,7 +30,7 @@ def check_spacing(sides: Sequence[float], trained: tuple[float, float]) -> tuple
 
 
 def check_broken(values: np.ndarray) -> tuple[Finding, ...]:
-    """Look for voxels of a PET as it was read, (D, H, W), that are beyond any activity; the network saw less of them."""
+    """Look for voxels of a PET as it was read, (D, H, W), beyond any activity; the network saw them limited."""
     limit = largest_activity(values)
     broken = int(np.count_nonzero(np.abs(values) > limit)) if np.isfinite(limit) else 0
     if not broken:

@@ -42,6 +42,12 @@ _NO_IMAGES = {
 _AXIS_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-3
 
+_ONE_PER_SERIES = (
+    *("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "Modality", "Units", "PatientID"),
+    "FrameOfReferenceUID",
+)
+"""Tags that may not change from slice to slice."""
+
 
 @dataclass(frozen=True)
 class DicomStudy:
@@ -78,7 +84,7 @@ def open_dicom(path: Path, what: str) -> DicomStudy:
         )
     place = f"The {what} series in '{path}'"
     findings = (*findings, *_modality_findings(tags, what, place), *_lossy_findings(tags, what))
-    for keyword in ("Rows", "Columns", "SamplesPerPixel", "Modality", "Units"):
+    for keyword in _ONE_PER_SERIES:
         _require_one(tags, keyword, place)
     slices = _slices(tags, place)
     _check_axes(slices, place)

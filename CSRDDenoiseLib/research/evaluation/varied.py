@@ -1,8 +1,8 @@
 """Varied heads: what the limits of the checks must not depend on, drawn anew for every head, and scanned cheaply.
 
-They differ in tracer, uptake of scalp, neck and face, length of the neck, family of scanners, dose, and bias and noise of
-the MR. The lists of anatomies that limits are chosen on and of those that alarms are counted on stand in ``heads.json``,
-with the seeds and the parts of the families of scanners.
+They differ in tracer, uptake of scalp, neck and face, length of the neck, family of scanners, dose, and bias and noise
+of the MR. The lists of anatomies that limits are chosen on and of those that alarms are counted on stand in
+``heads.json``, with the seeds and the parts of the families of scanners.
 """
 
 from __future__ import annotations
@@ -77,7 +77,6 @@ class VariedHead:
     uncorrected: sitk.Image
     uniform: sitk.Image
     facts: Mapping[str, Any]
-
 
     @property
     def tissue_image(self) -> sitk.Image:
