@@ -132,7 +132,7 @@ def _draw_scanner(heads: HeadSet, doses: tuple[float, float], rng: np.random.Gen
             break
     dose = float(np.exp(rng.uniform(*np.log(doses))))
     updates = min(scanner.iterations * scanner.subsets, MOST_UPDATES)
-    changes = {
+    changes: dict[str, Any] = {
         "spacing": float(np.clip(scanner.spacing, *SPACING_MM)),
         "counts": dose * scanner.counts,
         "iterations": max(updates // scanner.subsets, 1),
