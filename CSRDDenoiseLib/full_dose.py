@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from . import measures
 from .errors import InputError
 from .findings import Finding, info, warning
-from .io.grid import Grid, resample
+from .io.grid import Grid, resample, same_place
 from .io.volume import UNKNOWN, ReadVolume, times
 from .prepare.align import ORIENTATION
 from .report.regions import check_labels, labels_on
@@ -111,7 +111,7 @@ class Reference:
             InputError: the image lies on another grid, or has voxels that are no number.
         """
         oriented = sitk.DICOMOrient(image, ORIENTATION)
-        if not _same_place(Grid.of(oriented), self.grid):
+        if not same_place(Grid.of(oriented), self.grid):
             raise InputError("The images to compare do not lie on one grid.")
         return _finite(sitk.GetArrayFromImage(oriented)[self.box], "PET")
 
@@ -166,7 +166,7 @@ def reference_for(image: sitk.Image, full: sitk.Image) -> Reference:
     """
     grid = Grid.of(sitk.DICOMOrient(image, ORIENTATION))
     oriented = sitk.DICOMOrient(full, ORIENTATION)
-    findings = [] if _same_place(Grid.of(oriented), grid) else [_resampled(full, image)]
+    findings = [] if same_place(Grid.of(oriented), grid) else [_resampled(full, image)]
     if findings:
         reached = sitk.GetArrayFromImage(resample(_ones(oriented), grid, sitk.sitkNearestNeighbor)) > 0
         array = sitk.GetArrayFromImage(resample(oriented, grid, sitk.sitkLinear))
@@ -198,13 +198,6 @@ def _finite(array: np.ndarray, what: str) -> np.ndarray:
     if odd:
         raise InputError(f"The {what} has {odd} voxels that are no number. Repair it first.")
     return array
-
-
-def _same_place(one: Grid, other: Grid, share: float = 1e-3) -> bool:
-    """Whether two grids are the same but for rounding in a header: corners within a share of a voxel."""
-    if one.size != other.size:
-        return False
-    return bool(np.abs(one.corners() - other.corners()).max() < share * min(other.spacing))
 
 
 def _resampled(full: sitk.Image, image: sitk.Image) -> Finding:

@@ -93,6 +93,13 @@ class Grid:
         return image
 
 
+def same_place(one: Grid, other: Grid, share: float = 1e-3) -> bool:
+    """Whether two grids are the same but for rounding in a header: corners within a share of a voxel."""
+    if one.size != other.size:
+        return False
+    return bool(np.abs(one.corners() - other.corners()).max() < share * min(other.spacing))
+
+
 def disagreement_mm(size: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:
     """Return the largest distance (mm) between the corners of a volume as two affines (4, 4) place them."""
     last = np.array(size, dtype=float) - 1

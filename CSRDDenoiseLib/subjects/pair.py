@@ -13,7 +13,7 @@ from ..checks.overlap import check_gap
 from ..checks.volumes import check_mr, check_pet
 from ..errors import InputError
 from ..findings import Finding, info, warning
-from ..io.grid import Grid, resample
+from ..io.grid import Grid, resample, same_place
 from ..io.read import read
 from ..io.record import describe_file
 from ..io.volume import UNKNOWN, ReadVolume
@@ -34,7 +34,6 @@ INPUT_WORDS: Mapping[str, str] = {
 }
 """Column of the table -> what messages call its image."""
 _READ_AS = {"low": "PET", "full": "PET", "half_1": "PET", "half_2": "PET", "mr": "MR"}
-GRID_TOLERANCE_MM = 0.01
 MODEL_SPACING_MM = 2.0
 
 
@@ -110,7 +109,7 @@ def on_grid(image: sitk.Image, like: sitk.Image) -> sitk.Image:
         InputError: the two do not overlap.
     """
     own, grid = Grid.of(image), Grid.of(like)
-    if _is_one(own, grid):
+    if same_place(own, grid):
         image = sitk.Image(image)
         image.CopyInformation(like)
         return image
@@ -160,14 +159,10 @@ def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Ima
             pets[name], found = check_pet(volumes[name].image, False)
             findings += found
     own, other = Grid.of(pets["low"]), Grid.of(pets["full"])
-    if not _is_one(own, other):
+    if not same_place(own, other):
         sides = {"low_sides": list(own.spacing), "full_sides": list(other.spacing)}
         findings += (warning("pair.resampled", **sides),)
     return pets, findings
-
-
-def _is_one(one: Grid, other: Grid) -> bool:
-    return one.size == other.size and float(np.abs(one.corners() - other.corners()).max()) < GRID_TOLERANCE_MM
 
 
 def _check_units(low: ReadVolume, other: ReadVolume, name: str) -> None:
