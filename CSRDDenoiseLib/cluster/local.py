@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
 from ..extras import require
@@ -85,12 +87,19 @@ class Machine:
 
 def this_machine(device: str = "auto") -> Machine:
     """Return what there is; ``device`` as in the settings: on the processor no GPU counts."""
-    from ..devices import list_devices
     from ..infer.memory import free_bytes
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = sum(each.name.startswith("cuda") for each in list_devices()) if device in ("auto", "cuda") else 0
-    return Machine(cores, free_bytes() or 0, gpus)
+    return Machine(cores, free_bytes() or 0, _count_gpus() if device in ("auto", "cuda") else 0)
+
+
+def _count_gpus() -> int:
+    """Ask torch, which takes seconds to load, only where there is a driver."""
+    if not (Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")):
+        return 0
+    from ..devices import list_devices
+
+    return sum(each.name.startswith("cuda") for each in list_devices())
 
 
 def plan_workers(machine: Machine, sizes: Sequence[float], wanted: Optional[int] = None) -> tuple[WorkerPlan, ...]:

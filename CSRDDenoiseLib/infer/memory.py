@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
+
     from ..model.bundle import Model
 
 GIB = 1 << 30
@@ -29,6 +29,8 @@ Shape = tuple[int, int, int]
 
 def memory_budget(device: torch.device, voxels: int) -> int:
     """Return how many bytes one evaluation of the network may take in a run over a volume of this many voxels."""
+    import torch
+
     state = 4 * STATE_VOLUMES * voxels
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
@@ -94,6 +96,8 @@ def measure_draw_speed(model: Model, side: int) -> float:
 
 def measure_speed(model: Model, side: int) -> float:
     """Time one evaluation on a cube (after a first that warms up); return voxels per second."""
+    import torch
+
     device = next(model.denoiser.parameters()).device
     side = max(side // model.denoiser.model.multiple, 1) * model.denoiser.model.multiple
     channels = (1, model.denoiser.model.in_channels - 1)
