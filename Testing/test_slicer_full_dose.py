@@ -190,6 +190,16 @@ def test_another_grid_is_reported_and_another_unit_refused(ui, scene, result):
     assert shown(ui) == before
 
 
+def test_a_result_that_is_deleted_meanwhile_is_not_compared(ui, scene, result):
+    tables = len(SLICER.util.getNodesByClass("vtkMRMLTableNode"))
+    ui.fullDoseSelector.setCurrentNode(result[2])
+    ui.fullDoseCollapsibleButton.collapsed = False
+    click(ui.fullDoseButton)
+    scene.RemoveNode(result[1])
+    assert wait_until(lambda: "removed" in ui.statusLabel.text)
+    assert len(SLICER.util.getNodesByClass("vtkMRMLTableNode")) == tables
+
+
 def test_what_is_deleted_is_chosen_no_more(ui, scene, result):
     add_volume("Another", head_array(SHAPE))
     ui.fullDoseSelector.setCurrentNode(result[2])

@@ -134,6 +134,10 @@ def test_projections_show_the_maximum_of_the_whole_volume(ui, scene):
     assert [node.GetOrientation() for node in nodes] == ["Axial", "Axial"]
     assert not any(node.GetSlabReconstructionEnabled() for node in nodes)
     assert pixels(PET)[..., 0].max() == 51
+    # a scene that was saved with projections: the comparison shows slices
+    nodes[0].SetSlabReconstructionEnabled(True)
+    click(ui.compareButton)
+    assert not nodes[0].GetSlabReconstructionEnabled()
 
 
 def test_crosshair_is_on_while_the_comparison_is_and_goes_back(ui, scene, result):

@@ -297,7 +297,10 @@ def _show_in_view(
     volume: Volume,
     labels: Optional[slicer.vtkMRMLLabelMapVolumeNode],
 ) -> None:
-    composite = manager.sliceWidget(view).sliceLogic().GetSliceCompositeNode()
+    logic = manager.sliceWidget(view).sliceLogic()
+    composite = logic.GetSliceCompositeNode()
+    # a scene may have been saved with projections
+    _project(logic, None)
     # a volume that is loaded later does not push the results out of their views
     composite.SetDoPropagateVolumeSelection(False)
     composite.SetLinkedControl(True)

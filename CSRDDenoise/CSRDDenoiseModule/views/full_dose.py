@@ -61,6 +61,8 @@ def start_comparison(
     volumes = {"pet": pet, "denoised": denoised, "full": full, "labels": None if labels is None else labels.volume}
 
     def collect(message: "dict[str, Any]") -> "dict[str, Any]":
+        if not (slicer.mrmlScene.IsNodePresent(denoised) and slicer.mrmlScene.IsNodePresent(full)):
+            raise CSRDError("A volume was removed from the scene during the comparison, so it was dropped.")
         found = {key: value for key, value in message.items() if key not in ("event", "id")}
         for region in found["regions"]:
             region["name"] = labels.name_of(region["label"])

@@ -82,6 +82,8 @@ def show_plot(role: str) -> None:
     view = slicer.mrmlScene.GetSingletonNode(PLOT_VIEW, "vtkMRMLPlotViewNode")
     chart = drawn(role)
     if view is not None:
+        # another chart of the scene does not push this one out
+        view.SetDoPropagatePlotChartSelection(False)
         view.SetPlotChartNodeID(chart.GetID() if chart is not None else None)
 
 
@@ -89,6 +91,7 @@ def show_table(role: str) -> None:
     """Put the table of a role into the table view of the comparison, if both are there."""
     view = slicer.mrmlScene.GetSingletonNode(TABLE_VIEW, "vtkMRMLTableViewNode")
     if view is not None:
+        view.SetDoPropagateTableSelection(False)
         table = helper_node("vtkMRMLTableNode", role, role)
         view.SetTableNodeID(table.GetID())
 

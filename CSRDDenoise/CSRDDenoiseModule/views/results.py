@@ -93,6 +93,8 @@ class Results:
 
     def onCompared(self) -> None:
         """The result was compared with a full dose: show the regions."""
+        if self._denoised is None:
+            return
         self._look.show(self._denoised, *self._maps)
         self._look.showPlot(AGREEMENT)
 
