@@ -14,7 +14,7 @@ from . import readiness, wording
 from .batch import Batch, BatchTable
 from .parameters import (
     INPUTS,
-    REGION_TYPES,
+    REGION,
     RESULTS,
     CSRDDenoiseParameterNode,
     Lists,
@@ -110,7 +110,7 @@ class Panel:
         if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
             return
         self._results.forget(node)
-        for name in (*INPUTS, *RESULTS):
+        for name in (*INPUTS, REGION, *RESULTS):
             if getattr(self._parameters, name) is node:
                 setattr(self._parameters, name, None)
 
@@ -133,8 +133,6 @@ class Panel:
         selectors = {name: f"{name}Selector" for name in (*INPUTS, *RESULTS)}
         widgets = {name: getattr(self.ui, widget) for name, widget in {**selectors, **SETTINGS_WIDGETS}.items()}
         self._guiTag = parameters.connectParametersToGui(widgets)
-        # the connection asks for the common base of both
-        self.ui.regionSelector.nodeTypes = REGION_TYPES
         self._observerTag = parameters.AddObserver("ModifiedEvent", self.onParametersModified)
 
     # What the widgets show

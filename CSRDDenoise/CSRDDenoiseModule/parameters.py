@@ -27,8 +27,7 @@ CUSTOM_PRESET = "custom"
 AUTOMATIC = "auto"
 POSTERIOR_MEAN = "mean"
 PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
-INPUTS = ("pet", "mr", "fullDoseReference", "region")
-REGION_TYPES = ("vtkMRMLMarkupsROINode", "vtkMRMLSegmentationNode")
+INPUTS, REGION = ("pet", "mr", "fullDoseReference"), "region"
 RESULTS = ("denoised", "difference", "uncertainty", "support")
 DEFAULTS_KEY, PLACES_KEY = "CSRDDenoise/Defaults", "CSRDDenoise/Places"
 HERE, MOST_PLACES = "", 8
@@ -274,6 +273,8 @@ class Lists:
         self._fill(ui.samplerComboBox, {name: sampler_title(name) for name in SAMPLERS})
         self.fillDevices([])
         ui.presetComboBox.currentIndexChanged.connect(self.onPresetChosen)
+        # the wrapper's own connector makes a node of the type, and the common base of both is abstract
+        ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onRegionChosen)
         ui.modelComboBox.currentIndexChanged.connect(self.onModelChosen)
         ui.samplerComboBox.currentIndexChanged.connect(self.onSamplerChosen)
         self._fill(ui.precisionComboBox, {name: precision_title(name) for name in PRECISIONS})
@@ -298,6 +299,7 @@ class Lists:
         chosen, draws = parameters.settings, parameters.settings.sampler != POSTERIOR_MEAN
         self._updating = True
         try:
+            self._ui.regionSelector.setCurrentNode(parameters.region)
             _select(self._ui.modelComboBox, parameters.model or DEFAULT_MODEL)
             _select(self._ui.presetComboBox, preset_of(parameters))
             _select(self._ui.samplerComboBox, chosen.sampler)
@@ -315,6 +317,11 @@ class Lists:
         preset = self._chosen(self._ui.presetComboBox)
         if preset in PRESETS:
             apply_preset(self._parameters, preset)
+
+    def onRegionChosen(self, node: Any) -> None:
+        """Another region was chosen, or none."""
+        if not self._updating and self._parameters is not None:
+            self._parameters.region = node
 
     def onModelChosen(self, *_arguments: Any) -> None:
         """A model was chosen."""

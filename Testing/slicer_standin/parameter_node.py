@@ -107,7 +107,8 @@ class _Connector:
         self._widget, self._changed = widget, changed
         self._is_node = parameter.is_node and type(widget) is qMRMLNodeComboBox
         if self._is_node:
-            widget.nodeTypes = [parameter.type.__name__]
+            # as Slicer does, which fails for an abstract class
+            widget.nodeTypes = [parameter.type().GetClassName()]
             self._signal = widget.currentNodeChanged
         else:
             expected, self._property, signal = self.kinds.get(type(widget), (None, "", ""))
