@@ -22,6 +22,7 @@ from .io.record import Stages, describe_file
 from .io.write import all_or_nothing, record_path, write_record
 from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
+from .recombine import Afterwards
 from .recording import make_record, record_of_files
 from .report.facts import facts_of
 from .report.regions import check_labels
@@ -76,11 +77,12 @@ def denoise_files(
     model: ModelChoice = DEFAULT_MODEL,
     progress: Optional[ProgressCallback] = None,
     edge: str = PYTHON,
+    afterwards: Optional[Afterwards] = None,
 ) -> DenoiseResult:
     """Denoise files: invalid requests are rejected before the work, and outputs appear only when complete.
 
     The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``. The
-    report is worded for ``edge``, see :mod:`CSRDDenoiseLib.sentences`.
+    report is worded for ``edge``, see :mod:`CSRDDenoiseLib.sentences`. ``afterwards`` is filled.
 
     Raises:
         InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.
@@ -105,7 +107,7 @@ def denoise_files(
         if "labels" in images:
             check_labels(images["labels"], images["pet"])
     job = job_of(loaded, settings, stages)
-    result = denoise_prepared(prepare(images, job), job)
+    result = denoise_prepared(prepare(images, job), job, afterwards)
     record = record_of_files(result.record, request, volumes, files)
     beside = record_path(request.output)
     with all_or_nothing([*request.outputs.values(), beside]) as temporary:
@@ -120,10 +122,12 @@ def denoise_files(
                 temporary[request.page].write_text(page, encoding="utf-8")
         result = replace(result, record=replace(record, seconds=stages.summary()))
         write_record(result.provenance, temporary[beside])
+    if afterwards is not None:
+        afterwards.record(result.record)
     return result
 
 
-def denoise_prepared(prepared: Prepared, job: Job) -> DenoiseResult:
+def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwards] = None) -> DenoiseResult:
     """Do everything after the preparation: sample, restore, assess, record.
 
     Raises:
@@ -134,8 +138,9 @@ def denoise_prepared(prepared: Prepared, job: Job) -> DenoiseResult:
 
     scan, stages, metadata = prepared.scan, job.stages, job.metadata
     keeping = choose_keeping(scan, prepared.bands, job.settings, metadata)
+    kept = keeping if afterwards is None else afterwards.recording(keeping)
     with stages.stage("sample"):
-        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report, keeping)
+        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report, kept)
         prepared = prepared.without_channels()
     with stages.stage("restore"):
         canvas = Canvas(prepared.inputs.pet, scan.grid, prepared.inputs.region)
@@ -147,4 +152,7 @@ def denoise_prepared(prepared: Prepared, job: Job) -> DenoiseResult:
     findings = (*prepared.findings, *samples.findings, keeping.finding, *about_error, *assessed.findings)
     record = make_record(job, prepared, samples, assessed.mean_change, findings)
     make_bare = partial(canvas.bare, estimate, keeping)
-    return DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, make_bare)
+    result = DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, make_bare)
+    if afterwards is not None:
+        afterwards.remember(result, prepared, canvas, estimate, keeping, metadata)
+    return result

@@ -65,12 +65,25 @@ class ReportMessage:
 
 @dataclass(frozen=True)
 class KeepMessage:
-    """Recompute a result for another ``keep_above_mm`` (mm) from the PET and the model's bare estimate."""
+    """Recompute a result for another ``keep_above_mm`` (mm), without the model.
 
-    pet: Path
-    bare: Path
+    Attributes:
+        run: names a PET and its estimate: the ``id`` of a run of this worker, or what the caller sent them as before.
+        pet, bare: the PET and the model's bare estimate, where the worker does not know them by ``run``.
+        exact: make all that a run makes, volumes and findings; else, faster, the part of the PET that changes.
+        limited: the run had a region.
+        output, difference, uncertainty, support: where the volumes go; the last two with ``exact`` alone.
+    """
+
     output: Path
     difference: Path
+    run: str = ""
+    pet: Optional[Path] = None
+    bare: Optional[Path] = None
+    uncertainty: Optional[Path] = None
+    support: Optional[Path] = None
+    exact: bool = True
+    limited: bool = False
     keep_above_mm: Annotated[float, Between(0, math.inf)] = 0.0
 
     def __post_init__(self) -> None:

@@ -106,6 +106,8 @@ class Worker:
                 return
             self._answer(*request)
             self._cancelled.discard(request[0].id)
+            if self._waiting.empty():
+                self._engine.idle()
 
     def _accept(self, line: bytes) -> None:
         try:
@@ -128,6 +130,7 @@ class Worker:
         try:
             if identity in self._cancelled:
                 raise Cancelled("Cancelled. Nothing was written.")
+            self._engine.begin(identity)
             answer = getattr(self._engine, address.command)(values, report)
             self._send({"event": "result", "id": identity, **answer})
         except Exception as error:
@@ -169,13 +172,21 @@ class Engine:
     def __init__(self) -> None:
         self._key: Optional[tuple[str, str]] = None
         self._model: Any = None
+        self._kept: Any = None
+        self._identity = ""
+
+    def begin(self, identity: Any) -> None:
+        """Name the request that comes next."""
+        self._identity = str(identity)
 
     def denoise(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Denoise files; answer with the record, the findings and the summary of what changed."""
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import denoise_files
+        from .kept import Kept
         from .messages import DenoiseMessage
         from .model.bundle import DEFAULT_MODEL
+        from .recombine import Afterwards
         from .report.summary import summarise_change
 
         request = structure(values, DenoiseMessage, _WHERE)
@@ -185,7 +196,11 @@ class Engine:
             done = denoise_on(request.on, request, request.settings, request.model or DEFAULT_MODEL, report, SLICER)
             return _answer(done.result, done.summary)
         model = self._loaded(request.model, request.settings.device)
-        result = denoise_files(request, request.settings, model, report)
+        afterwards = Afterwards()
+        self._kept = None
+        result = denoise_files(request, request.settings, model, report, afterwards=afterwards)
+        if request.bare:
+            self._kept = Kept(self._identity, afterwards)
         return _answer(result.record, summarise_change(result.denoised, result.difference).as_dict())
 
     def inspect(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
@@ -232,27 +247,22 @@ class Engine:
             temporary[request.output].write_text(report_page(RunImages(**images), facts), encoding="utf-8")
         return {"path": str(request.output)}
 
-    def keep(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
-        """Combine a PET and the model's bare estimate for another ``keep_above_mm``; answer with what changed."""
-        import SimpleITK as sitk
-
-        from .io.read import read_volume
+    def keep(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
+        """Make a result for another ``keep_above_mm``; answer with what changed."""
+        from .kept import Kept
         from .messages import KeepMessage
-        from .report.summary import summarise_change
-        from .restore import Keeping, keep_above
 
         request = structure(values, KeepMessage, _WHERE)
-        pet, bare = read_volume(request.pet, "pet"), read_volume(request.bare, "bare")
-        denoised = keep_above(pet, bare, request.keep_above_mm)
-        difference = denoised - pet
-        # read once by the one who asked, from the folder that goes with it: compressing would take the longest
-        for path, image in ((request.output, denoised), (request.difference, difference)):
-            sitk.WriteImage(image, str(path), False)
-        return {
-            "keep_above_mm": request.keep_above_mm,
-            "finding": Keeping(request.keep_above_mm, 0.0, pet.GetSpacing(), chosen=True).finding.as_dict(),
-            "summary": summarise_change(denoised, difference).as_dict(),
-        }
+        if self._kept is None or not request.run or self._kept.run != request.run:
+            self._kept = Kept.of_files(request)
+        if not request.exact:
+            return self._kept.quick(request)
+        return self._kept.exact(request, report)
+
+    def idle(self) -> None:
+        """Prepare what may be asked for next, now that an answer has gone out."""
+        if self._kept is not None:
+            self._kept.prepare()
 
     def compare(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Measure a PET and its denoised volume against the full dose; answer with the scores and the regions."""
@@ -309,6 +319,10 @@ class Engine:
 
 
 def _answer(record: Any, summary: Optional[dict[str, Any]]) -> dict[str, Any]:
+    from .kept import CONTRAST, contrast_kept
+
+    if summary is not None:
+        summary = {**summary, CONTRAST: contrast_kept(record.findings)}
     return {
         "provenance": record.as_dict(),
         "findings": [finding.as_dict() for finding in record.findings],

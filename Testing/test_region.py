@@ -74,7 +74,7 @@ def test_inside_is_as_without_a_region(pet, tmp_path):
     region = mask_like(pet, BOX)
     within = values(region) == 1
     whole, part = (values(denoise(pet, None, MEAN, model, region=each).difference)[within] for each in (None, region))
-    assert np.sqrt(np.mean((part - whole) ** 2)) < 0.05 * np.sqrt(np.mean(whole**2))
+    assert np.sqrt(np.mean((part - whole) ** 2)) < 0.1 * np.sqrt(np.mean(whole**2))
 
 
 def test_network_sees_the_region_with_its_margin_alone(model):

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from slicer_helpers import SLICER, add_head, choose, run_to_end, wait_until
+from slicer_helpers import SLICER, add_example, add_head, choose, run_to_end, wait_until
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -53,6 +53,76 @@ def test_slider_recomputes_result_difference_and_numbers(ui, logic_of, scene, pa
         assert f"{kept(denoised, 'Summary')['max_change']:.5g}" in ui.resultsTable.item(1, 1).text()
     # the wider, the more is left to the model
     assert 0 < changes[4.0] < changes[20.0]
+
+
+def test_maps_findings_report_and_contrast_follow_once_the_slider_rests(ui, logic_of, scene, coarse_model):
+    pair = add_example("low_dose_1_10"), None
+    choose(ui, logic_of, pair, coarse_model, steps=2, samples=2)
+    logic_of.getParameterNode().makeSupport = True
+    run_to_end(ui)
+    denoised, uncertainty = ui.denoisedSelector.currentNode(), ui.uncertaintySelector.currentNode()
+    before = SLICER.util.arrayFromVolume(uncertainty).copy()
+    contrast = kept(denoised, "Summary")["contrast_kept_percent"]
+    assert any(
+        ui.resultsTable.item(row, 0).text().startswith("Contrast kept") for row in range(ui.resultsTable.rowCount)
+    )
+    move(ui, logic_of, 25.0)
+    # at once: the numbers beside the noise wait for the rest
+    assert wait_until(lambda: kept(denoised, "Summary")["contrast_kept_percent"] is not None)
+    wanted = logic_of.denoise(*pair, model=coarse_model, steps=2, samples=2, seed=0, device="cpu", keep_above_mm=25.0)
+    top = SLICER.util.arrayFromVolume(pair[0]).max()
+    for one, other in ((denoised, wanted.denoisedVolume), (uncertainty, wanted.uncertaintyVolume)):
+        np.testing.assert_allclose(
+            SLICER.util.arrayFromVolume(one), SLICER.util.arrayFromVolume(other), atol=1e-3 * top
+        )
+    assert np.abs(SLICER.util.arrayFromVolume(uncertainty) - before).max() > 0
+    codes = {each["code"] for each in kept(denoised, "Findings")}
+    assert codes == {each["code"] for each in kept(wanted.denoisedVolume, "Findings")}
+    assert kept(denoised, "Summary")["contrast_kept_percent"] != contrast
+    record = kept(denoised, "Provenance")
+    assert record["quality"]["keep"]["above_mm"] == 25.0
+    assert record["quality"]["output"] == kept(wanted.denoisedVolume, "Provenance")["quality"]["output"]
+
+
+def test_slider_sends_no_volume_to_a_worker_that_made_the_result(ui, logic_of, scene, pair, small_model, monkeypatch):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    written = []
+    real = SLICER.modules.csrddenoise.widgetRepresentation().self().logic.begin
+    monkeypatch.setattr(logic_of, "begin", lambda *a, **o: (written.append(set(a[2])), real(*a, **o))[1])
+    move(ui, logic_of, 15.0)
+    assert written[0] == set()
+    # the user changes the PET: its values are sent again
+    pet = SLICER.util.arrayFromVolume(pair[0])
+    pet[:] = pet * 1.01
+    SLICER.util.arrayFromVolumeModified(pair[0])
+    written.clear()
+    move(ui, logic_of, 16.0)
+    assert written[0] == {"pet", "bare"}
+
+
+def test_new_run_does_not_wait_for_a_refinement(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    job = logic_of.startKeep(ui.denoisedSelector.currentNode(), 9.0)
+    assert not logic_of.busy and ui.applyButton.enabled
+    run_to_end(ui)
+    assert job.state == "cancelled"
+    assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
+
+
+def test_maps_of_an_earlier_process_cannot_follow_and_belong_to_the_result_no_more(logic, scene, small_model):
+    result = logic.denoise(add_head("PET"), None, model=small_model, device="cpu", steps=2, samples=2)
+    logic.worker.end()
+    logic.startKeep(
+        result.denoisedVolume, 20.0, result.differenceVolume, uncertaintyVolume=result.uncertaintyVolume
+    ).wait()
+    assert result.uncertaintyVolume.GetNodeReference("CSRDDenoise.Denoised") is None
+    assert "(earlier run)" in result.uncertaintyVolume.GetName()
+    assert width_of(result.denoisedVolume) == 20.0
+    values, change = (SLICER.util.arrayFromVolume(node) for node in (result.denoisedVolume, result.differenceVolume))
+    pet = SLICER.util.arrayFromVolume(result.denoisedVolume.GetNodeReference("CSRDDenoise.PET"))
+    np.testing.assert_allclose(values, pet + change, rtol=1e-4, atol=0.5)
 
 
 def test_same_width_as_the_run_gives_the_same_result(ui, logic_of, scene, pair, small_model):

@@ -26,6 +26,7 @@ from .volumes import (
     Volume,
     collect,
     collect_kept,
+    has_finding,
     has_record,
     kept,
     part_of,
@@ -62,6 +63,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         self._worker = WorkerProcess(self._receive, self._worker_ended)
         self._job: Optional[Job] = None
         self._inspections: dict[str, Job] = {}
+        self._refining: Optional[Job] = None
+        self._known: dict[Any, str] = {}
         self._parameters: Optional[CSRDDenoiseParameterNode] = None
 
     def getParameterNode(self) -> CSRDDenoiseParameterNode:
@@ -85,8 +88,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
     @property
     def busy(self) -> bool:
-        """Whether a run is under way."""
-        return self._job is not None and self._job.state == RUNNING
+        """Whether work is under way that is waited for; the refinement of a result is not, and gives way."""
+        return self._job is not None and self._job.state == RUNNING and self._job is not self._refining
 
     def denoise(
         self,
@@ -171,11 +174,20 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         # a machine elsewhere does not have the files that the PET was loaded from
         there = {"on": {"address": place}} if place else {"headers": [str(path) for path in header_files(petVolume)]}
         request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), **there}
+
+        def collected(message: "dict[str, Any]") -> DenoisedVolumes:
+            result = collect(message, files.path, outputs, inputs, sources, _present)
+            estimate = result.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE)
+            if estimate is not None and not place:
+                times = (each.GetImageData().GetMTime() for each in (petVolume, estimate))
+                self._known = {(result.denoisedVolume.GetID(), *times): files.folder.name}
+            return result
+
         return self.begin(
             files,
             {**request, **_output_paths(files, outputs, settings)},
             inputs,
-            lambda message: collect(message, files.path, outputs, inputs, sources, _present),
+            collected,
             (onProgress, onFinished, onError),
             describing(inputs, sources),
         )
@@ -235,24 +247,38 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         differenceVolume: Optional[Volume] = None,
         onFinished: Optional[Callable[[Volume], None]] = None,
         onError: Optional[Callable[[Exception], None]] = None,
+        uncertaintyVolume: Optional[Volume] = None,
+        supportVolume: Optional[Volume] = None,
+        exact: bool = True,
     ) -> Job:
         """Recompute a result so that what is coarser than ``keepAboveMm`` stays as it was measured; return at once.
 
-        The model is not asked again. 0 gives the PET back. The width goes into the record and the findings.
+        The model is not asked again. 0 gives the PET back. The width goes into the record and the findings. After a run
+        of this process everything becomes what a run with that width makes, the maps and the findings too; for a result
+        of an earlier one (a scene from a file) the maps that cannot follow belong to it no more. Without ``exact``
+        result, difference and some numbers follow alone, in a fraction of a second.
         """
         estimate, pet = (denoisedVolume.GetNodeReference(name) for name in (ESTIMATE_REFERENCE, PET_REFERENCE))
         if estimate is None or pet is None:
             raise InputError(f"The model's estimate for '{denoisedVolume.GetName()}' is gone; denoise the PET again.")
         files, results = RunFiles(), {"output": denoisedVolume, "difference": differenceVolume}
-        request = {"command": "keep", "keep_above_mm": keepAboveMm}
+        maps = {"uncertainty": uncertaintyVolume, "support": supportVolume} if exact else {}
+        results.update({kind: node for kind, node in maps.items() if node is not None})
+        key = (denoisedVolume.GetID(), *(each.GetImageData().GetMTime() for each in (pet, estimate)))
+        known = self._known.get(key) if self._worker.running else None
+        run, limited = known or files.folder.name, has_finding(denoisedVolume, "region.used")
+        request: dict[str, Any] = {"command": "keep", "keep_above_mm": keepAboveMm, "exact": exact, "run": run}
+        request["limited"] = limited
         request.update({kind: str(files.path(kind)) for kind in results})
-        return self.begin(
-            files,
-            request,
-            {"pet": pet, "bare": estimate},
-            lambda message: collect_kept(message, files.path, results, pet),
-            (None, onFinished, onError),
-        )
+
+        def collected(message: "dict[str, Any]") -> Volume:
+            self._known = {key: run}
+            return collect_kept(message, files.path, results, pet)
+
+        volumes = {} if known else {"pet": pet, "bare": estimate}
+        job = self.begin(files, request, volumes, collected, (None, onFinished, onError))
+        self._refining = job if exact else None
+        return job
 
     def startInspect(
         self,
@@ -284,8 +310,9 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
     def close(self) -> None:
         """End a run under way and the worker process."""
-        if self.busy:
+        if self._job is not None:
             self._job.abort()
+        self._known.clear()
         self._dropInspections()
         self._worker.end()
 
@@ -303,6 +330,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             if self.busy:
                 raise InputError("A run is under way. Wait for its end or cancel it first.")
             require_packages()
+            if self._refining is not None:
+                self._refining.drop()
             given = {name: node for name, node in volumes.items() if node is not None}
             region = given.get(REGION)
             steps = [writing(node, files.path(name)) for name, node in given.items() if name != REGION]
@@ -335,7 +364,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
     def _worker_ended(self, sentence: str, details: str) -> None:
         logging.error("CSRDDenoise: %s\n%s", sentence, details)
         self._dropInspections()
-        if self.busy:
+        self._known.clear()
+        if self._job is not None and self._job.state == RUNNING:
             self._job.worker_ended(sentence, details)
         elif self.onWorkerMessage is not None:
             self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})

@@ -146,3 +146,10 @@ def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedE
     copy = slicer.vtkCodedEntry()
     copy.Copy(entry)
     return copy
+
+
+def remove_volume(node: Volume) -> None:
+    """Remove a volume and the display nodes that came with it."""
+    for index in reversed(range(node.GetNumberOfDisplayNodes())):
+        slicer.mrmlScene.RemoveNode(node.GetNthDisplayNode(index))
+    slicer.mrmlScene.RemoveNode(node)

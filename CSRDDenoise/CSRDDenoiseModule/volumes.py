@@ -16,12 +16,16 @@ from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
 
-from .nodes import unit_keys
+from .nodes import remove_volume, unit_keys
 from .parameters import ESTIMATE_REFERENCE, Outputs, Volume
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
 VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
+CONTRAST = "contrast_kept_percent"
+OF_RESULT = ("keep", "lost_structure", "leftover_noise", "unsupported", "output", "mean", "fine_band", "uncertainty")
+FOLLOWING = ("findings", "warnings", "quality", "mean_change_of_model")
+"""Of a record, what another width changes."""
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -171,6 +175,11 @@ def has_record(denoised: Optional[Volume]) -> bool:
     return bool(denoised.GetAttribute(PROVENANCE)) and denoised.GetNodeReference(PET_REFERENCE) is not None
 
 
+def has_finding(denoised: Volume, code: str) -> bool:
+    """Return whether a finding of this code is kept with a result."""
+    return any(each["code"] == code for each in kept(denoised, FINDINGS) or [])
+
+
 def kept(denoised: Volume, name: str) -> Any:
     """Return what is kept with a result under an attribute's name, None if there is nothing."""
     text = denoised.GetAttribute(name)
@@ -266,13 +275,6 @@ def fill_node(node: Volume, array: np.ndarray, pet: Volume) -> None:
     node.SetAndObserveTransformNodeID(transform.GetID() if transform is not None and follows else None)
 
 
-def remove_volume(node: Volume) -> None:
-    """Remove a volume and the display nodes that came with it."""
-    for index in reversed(range(node.GetNumberOfDisplayNodes())):
-        slicer.mrmlScene.RemoveNode(node.GetNthDisplayNode(index))
-    slicer.mrmlScene.RemoveNode(node)
-
-
 def _output_name(pet_name: str, kind: str) -> str:
     names = {
         "output": _("{pet} denoised"),
@@ -349,17 +351,26 @@ def collect(
 def collect_kept(
     message: "dict[str, Any]", path_of: "Callable[[str], Path]", results: "dict[str, Optional[Volume]]", pet: Volume
 ) -> Volume:
-    """Fill the volumes of a result that was recomputed."""
-    denoised = results["output"]
-    for kind, node in results.items():
-        if node is not None:
+    """Fill the volumes of a result that was recomputed, or the part of them that changes; maps not made go."""
+    denoised, nodes = results["output"], {kind: node for kind, node in results.items() if node is not None}
+    for kind, node in nodes.items():
+        if not path_of(kind).exists():
+            continue
+        if message["exact"]:
             fill_node(node, read_array(path_of(kind)), pet)
-    others = [each for each in kept(denoised, FINDINGS) or [] if not each["code"].startswith("keep.")]
-    record = kept(denoised, PROVENANCE)
+        else:
+            part = tuple(slice(*ends) for ends in message["box"])
+            slicer.util.arrayFromVolume(node)[part] = read_array(path_of(kind))
+            slicer.util.arrayFromVolumeModified(node)
+    if message["exact"]:
+        made = {kind: node for kind, node in nodes.items() if path_of(kind).exists()}
+        _release_earlier({**made, "output": denoised})
+    others = [each for each in kept(denoised, FINDINGS) or [] if each["code"].split(".")[0] not in OF_RESULT]
+    findings, record = message.get("findings") or [*others, message["finding"]], kept(denoised, PROVENANCE)
+    record.update({name: message.get("provenance", {}).get(name, record.get(name)) for name in FOLLOWING})
     record["settings"]["keep_above_mm"] = message["keep_above_mm"]
-    summary = {**(kept(denoised, SUMMARY) or {}), **message["summary"]}
-    contents = {SUMMARY: summary, FINDINGS: [*others, message["finding"]], PROVENANCE: record}
-    for name, content in contents.items():
+    summary = {**(kept(denoised, SUMMARY) or {}), CONTRAST: None, **message["summary"]}
+    for name, content in {SUMMARY: summary, FINDINGS: findings, PROVENANCE: record}.items():
         denoised.SetAttribute(name, json.dumps(content))
     return denoised
 

@@ -223,11 +223,14 @@ def summary_rows(summary: "Mapping[str, Any]", unit: str) -> "list[tuple[str, st
     ]
     if summary["total_change_percent"] is not None:
         rows.append((_("Change of total activity"), f"{summary['total_change_percent']:+.2f} %"))
+    kept = summary.get("contrast_kept_percent")
+    contrast = [] if kept is None else [(_("Contrast kept, 5 to 12 mm"), f"{kept:.0f} %")]
     before, after = summary.get("noise_before_percent"), summary.get("noise_after_percent")
     if before is not None and after is not None:
         centre = ", ".join(f"{value:.0f}" for value in summary["reference_centre_ras"])
         rows += [
             (NOISE_NAME, f"{before:.1f} → {after:.1f} %"),
+            *contrast,
             (_("Centre of the cube"), _("R, A, S = {centre} mm").format(centre=centre)),
         ]
     return rows

@@ -69,8 +69,8 @@ def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSumm
         mean_change=float(inside.mean(dtype=np.float64)),
         max_change=float(np.abs(change).max()),
         total_change_percent=_percent_of(float(change.mean(dtype=np.float64)), before),
-        noise_before_percent=None if region is None else _noise_percent(before[region]),
-        noise_after_percent=None if region is None else _noise_percent(after[region]),
+        noise_before_percent=None if region is None else noise_percent(before[region]),
+        noise_after_percent=None if region is None else noise_percent(after[region]),
         reference_centre_ras=None if region is None else _centre_ras(pet, region),
         window=window,
         histogram_edges=tuple(float(edge) for edge in edges),
@@ -111,7 +111,8 @@ def _cube_around(pet: sitk.Image, point: tuple[float, ...]) -> tuple[slice, slic
     return sides[2], sides[1], sides[0]
 
 
-def _noise_percent(cube: np.ndarray) -> Optional[float]:
+def noise_percent(cube: np.ndarray) -> Optional[float]:
+    """Return the standard deviation of a cube in percent of its mean, or None where that is negative or about zero."""
     return _percent_of(float(cube.std(dtype=np.float64)), cube)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Callable, Optional
 import qt
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib.errors import Cancelled
 from CSRDDenoiseLib.findings import Finding
 
 from ..nodes import unit_of
@@ -15,7 +16,7 @@ from .full_dose import FullDose
 from .look import Look
 from .plots import AGREEMENT
 
-KEEP_DELAY_MILLISECONDS = 250
+KEEP_DELAY_MILLISECONDS, REFINE_DELAY_MILLISECONDS = 60, 400
 
 
 class Results:
@@ -39,6 +40,10 @@ class Results:
         self._timer.setSingleShot(True)
         self._timer.setInterval(KEEP_DELAY_MILLISECONDS)
         self._timer.timeout.connect(self.onKeepSettled)
+        self._refining = qt.QTimer()
+        self._refining.setSingleShot(True)
+        self._refining.setInterval(REFINE_DELAY_MILLISECONDS)
+        self._refining.timeout.connect(self.onKeepRefined)
         ui.keepSlider.valueChanged.connect(self.onKeepMoved)
 
     def refresh(self, denoised: Optional[Volume], difference: Optional[Volume]) -> None:
@@ -60,23 +65,45 @@ class Results:
 
     def onKeepMoved(self, _value: float) -> None:
         """The width above which the measurement is kept was changed: wait until the slider rests."""
+        self._refining.stop()
         self._timer.start()
 
     def onKeepSettled(self) -> None:
-        """Recompute the result, or wait for the end of what is under way."""
+        """Recompute what is seen at once, or wait for the end of what is under way."""
+        self._keep(self._timer, exact=False)
+
+    def onKeepRefined(self) -> None:
+        """The slider rests for longer: let maps, findings and numbers follow."""
+        self._keep(self._refining, exact=True)
+
+    def _keep(self, timer: qt.QTimer, exact: bool) -> None:
         if self._denoised is None or self._denoised.GetNodeReference(ESTIMATE_REFERENCE) is None:
             return
         if self._logic.busy:
-            self._timer.start()
+            timer.start()
             return
         denoised, difference = self._denoised, part_of(self._difference, self._denoised)
+        maps = [part_of(node, denoised) for node in self._maps[1:]]
         self._logic.startKeep(
             denoised,
             self._ui.keepSlider.value,
             difference,
-            onFinished=lambda _result: self.refresh(denoised, difference),
-            onError=lambda error: self._say(str(error)),
+            onFinished=lambda _result: self._kept(denoised, difference, exact),
+            onError=self._notKept,
+            uncertaintyVolume=maps[0],
+            supportVolume=maps[1],
+            exact=exact,
         )
+
+    def _kept(self, denoised: Volume, difference: Optional[Volume], exact: bool) -> None:
+        if denoised is self._denoised:
+            self.refresh(denoised, difference)
+            if not exact:
+                self._refining.start()
+
+    def _notKept(self, error: Exception) -> None:
+        if not isinstance(error, Cancelled):
+            self._say(str(error))
 
     def _showKept(self, there: bool, findings: "list[dict[str, Any]]") -> None:
         self._ui.keepSlider.setEnabled(there and self._denoised.GetNodeReference(ESTIMATE_REFERENCE) is not None)

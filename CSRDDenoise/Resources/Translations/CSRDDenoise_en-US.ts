@@ -1034,6 +1034,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="wording.py" />
+   <source>Contrast kept, 5 to 12 mm</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
    <source>Done in {time}.</source>
    <translation type="unfinished" />
   </message>

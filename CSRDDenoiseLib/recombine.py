@@ -1,0 +1,276 @@
+"""Another width for "keep measured above" after a run, without its network.
+
+:class:`Quick` answers while a slider moves, on the PET's grid and only where the estimate differs from the PET.
+:class:`Afterwards` holds what a run made on the model's grid, and makes from it what a run with that width makes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Callable, Optional, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from .checks.output import assess
+from .io.grid import Grid
+from .io.record import Record
+from .model.metadata import ModelMetadata
+from .report.summary import noise_percent, reference_region
+from .restore import Canvas, Keeping
+from .result import DenoiseResult
+from .scan import FWHM_PER_SIGMA, Scan
+from .stages import Prepared
+from .thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
+from .uncertainty import calibrate
+
+MOST_BYTES = 512 << 20
+_TRUNCATE = 3.0
+_SIGMAS_A_BLOCK = 1.5
+"""A block is at most a sigma over this number; at the edge of the head that costs up to 2 % of its activity."""
+_OF_RESULT = frozenset({"lost_structure", "leftover_noise", "unsupported", "output"})
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A result inside a box of the PET's grid; outside of it nothing differs from the PET.
+
+    Attributes:
+        box: three slices, (D, H, W).
+        denoised, difference: (D, H, W) inside the box, in the PET's unit.
+        numbers: some of those of :class:`~CSRDDenoiseLib.report.summary.ChangeSummary`.
+    """
+
+    box: Box
+    denoised: np.ndarray
+    difference: np.ndarray
+    numbers: dict[str, Any]
+
+
+class Quick:
+    """Recombines a PET with the model's bare estimate of it for one width after another.
+
+    Args:
+        pet: the PET.
+        bare: the estimate, on the same grid.
+        limited: the run had a region, outside of which the estimate is the PET: the average then is over the inside.
+    """
+
+    def __init__(self, pet: sitk.Image, bare: sitk.Image, limited: bool = False):
+        self._pet, self._limited = pet, limited
+        values, estimate = (sitk.GetArrayViewFromImage(image) for image in (pet, bare))
+        self._box = _box_of(estimate != values)
+        self._before = values[self._box].astype(np.float32)
+        self._residual = estimate[self._box].astype(np.float32) - self._before
+        self._sum = float(values.sum(dtype=np.float64))
+        self._size = float(np.abs(values).sum(dtype=np.float64))
+        self._never_negative = bool(values.min() >= 0)
+        self._zeros = Canvas(pet, Grid.of(pet)).zeros[self._box]
+        self._head = (values > HEAD_THRESHOLD * float(np.quantile(values, BRIGHT_QUANTILE)))[self._box]
+
+    def at(self, fwhm_mm: float) -> Part:
+        """Return the result that keeps what is coarser than a width; 0 gives the PET, infinity the estimate."""
+        denoised = self._before + self._kept(fwhm_mm)
+        if self._never_negative:
+            np.maximum(denoised, 0, out=denoised)
+        denoised[self._zeros] = 0
+        difference = denoised - self._before
+        return Part(self._box, denoised, difference, self._numbers(denoised, difference))
+
+    def images(self, fwhm_mm: float) -> tuple[sitk.Image, sitk.Image]:
+        """Return the same as whole images, denoised and difference."""
+        part, values = self.at(fwhm_mm), sitk.GetArrayFromImage(self._pet)
+        difference = np.zeros_like(values)
+        values[part.box], difference[part.box] = part.denoised, part.difference
+        return Grid.of(self._pet).image(values), Grid.of(self._pet).image(difference)
+
+    def _kept(self, fwhm_mm: float) -> np.ndarray:
+        if math.isinf(fwhm_mm):
+            return self._residual
+        if fwhm_mm <= 0:
+            return np.zeros_like(self._residual)
+        sigmas = [fwhm_mm / FWHM_PER_SIGMA / step for step in Grid.of(self._pet).array_spacing]
+        coarse = _smoothed(self._residual, sigmas)
+        if self._limited:
+            inside = (self._residual != 0).astype(np.float32)
+            coarse = np.where(inside > 0, coarse / np.maximum(_smoothed(inside, sigmas), 1e-6), 0)
+        return np.subtract(self._residual, coarse, out=coarse)
+
+    @cached_property
+    def _cube(self) -> Optional[Box]:
+        return reference_region(sitk.Cast(self._pet, sitk.sitkFloat32))
+
+    def _numbers(self, denoised: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
+        inside = difference[self._head]
+        total = 100 * float(difference.sum(dtype=np.float64)) / self._sum if self._sum > 1e-3 * self._size else None
+        numbers = {
+            "mean_change": float(inside.mean(dtype=np.float64)) if inside.size else 0.0,
+            "max_change": float(max(difference.max(), -difference.min())),
+            "total_change_percent": total,
+        }
+        if self._cube is None:
+            return numbers
+        after = sitk.GetArrayViewFromImage(self._pet)[self._cube].astype(np.float32)
+        shared = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(self._cube, self._box)]
+        if all(side.stop > side.start for side in shared):
+            here, there = (
+                tuple(slice(side.start - of.start, side.stop - of.start) for side, of in zip(shared, base))
+                for base in (self._cube, self._box)
+            )
+            after[here] = denoised[there]
+        return {**numbers, "noise_after_percent": noise_percent(after)}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the network of a run made, and the result."""
+
+    result: DenoiseResult
+    canvas: Canvas
+    scan: Scan
+    estimate: np.ndarray
+    keeping: Keeping
+    metadata: ModelMetadata
+    scale: float
+
+
+class Afterwards:
+    """What a run leaves behind; handed to :func:`CSRDDenoiseLib.denoise.denoise_files`, which fills it.
+
+    Attributes:
+        draws: of the network, (D, H, W) each, about the estimate or as they are (``settings.estimate``); None where
+            they take more than :data:`MOST_BYTES`, and then the uncertainty does not follow the width.
+    """
+
+    def __init__(self) -> None:
+        self.draws: Optional[list[np.ndarray]] = []
+        self._run: Optional[_Run] = None
+
+    def recording(self, keeping: Keeping) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a keeping that also remembers the draws that pass through it."""
+
+        def kept(residual: np.ndarray) -> np.ndarray:
+            if self.draws is not None:
+                fits = (len(self.draws) + 1) * residual.nbytes <= MOST_BYTES
+                self.draws = [*self.draws, residual.copy()] if fits else None
+            return keeping(residual)
+
+        return kept
+
+    def remember(
+        self,
+        result: DenoiseResult,
+        prepared: Prepared,
+        canvas: Canvas,
+        estimate: np.ndarray,
+        keeping: Keeping,
+        metadata: ModelMetadata,
+    ) -> None:
+        """Remember what the network made of a prepared PET."""
+        self._run = _Run(result, canvas, prepared.scan, estimate, keeping, metadata, prepared.scale)
+
+    def record(self, record: Record) -> None:
+        """Take the record of a run on files in place of that on images."""
+        if self._run is not None:
+            self._run = replace(self._run, result=replace(self._run.result, record=record))
+
+    @property
+    def bare(self) -> Optional[tuple[sitk.Image, sitk.Image, bool]]:
+        """The PET, the bare estimate, and whether there was a region; None before the run has ended."""
+        run = self._run
+        return None if run is None else (run.canvas.pet, run.result.bare, run.canvas.region is not None)
+
+    def at(self, fwhm_mm: float, check: Callable[[], None] = lambda: None) -> DenoiseResult:
+        """Return what the run would have made with ``keep_above_mm``; ``check`` is called between steps and may raise.
+
+        Raises:
+            ValueError: no run has ended.
+        """
+        run = self._run
+        if run is None:
+            raise ValueError("There is no run yet.")
+        keeping, record = replace(run.keeping, fwhm_mm=fwhm_mm, chosen=True), run.result.record
+        settings = replace(record.settings, keep_above_mm=fwhm_mm)
+        check()
+        restored = run.canvas.result(run.estimate, keeping)
+        check()
+        std = _spread(self.draws or (), keeping, record.settings.estimate)
+        error, about_error = calibrate(std, run.scan.spacing, run.metadata.calibrated_recipes, settings.recipe)
+        uncertainty = None if error is None else run.canvas.spread(error * run.scale)
+        check()
+        assessed = assess(run.canvas, run.scan, run.estimate, restored, run.metadata.voxel_spacing_mm)
+        check()
+        made = (keeping.finding, *about_error, *assessed.findings)
+        names = {finding.check for finding in made} | _OF_RESULT
+        others = tuple(finding for finding in record.findings if finding.check not in names)
+        findings = (*others, *made)
+        record = replace(record, settings=settings, findings=findings, mean_change=assessed.mean_change)
+        bare = run.result.make_bare
+        return DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, bare)
+
+
+def _spread(draws: Sequence[np.ndarray], keeping: Keeping, estimate: str) -> Optional[np.ndarray]:
+    """The standard deviation of results over the draws, as the sampling works it out."""
+    if not draws:
+        return None
+    kept = np.stack([keeping(draw) for draw in draws])
+    if estimate == "mean":
+        return np.sqrt(np.mean(np.square(kept), axis=0))
+    return kept.std(axis=0, ddof=1) if len(draws) > 1 else None
+
+
+def _box_of(mask: np.ndarray) -> Box:
+    """The box around True, or a single voxel without any."""
+    lines = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    if not lines[0].size:
+        return (slice(0, 1),) * 3
+    return tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+
+
+def _smoothed(volume: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+    """Return a volume (D, H, W) smoothed by a Gaussian, ``sigmas`` in voxels, its edges going on.
+
+    What is as wide as the Gaussian is there in means over blocks, so it is computed on them. Along each axis filter and
+    interpolation are one matrix: products of matrices are several times faster than filters.
+    """
+    depth, height, width = volume.shape
+    for axis, sigma in enumerate(sigmas):
+        volume = _block_means(volume, axis, _block(sigma))
+    first, second, third = (_matrix(size, sigma) for size, sigma in zip((depth, height, width), sigmas))
+    along = (volume.reshape(-1, volume.shape[2]) @ third.T).reshape(*volume.shape[:2], width)
+    along = np.matmul(second, along)
+    return (first @ along.reshape(along.shape[0], -1)).reshape(depth, height, width)
+
+
+def _block(sigma: float) -> int:
+    return max(int(sigma / _SIGMAS_A_BLOCK), 1)
+
+
+def _block_means(volume: np.ndarray, axis: int, block: int) -> np.ndarray:
+    """Means over blocks along an axis; the last one goes on with the edge."""
+    if block == 1:
+        return volume
+    missing = [(0, -volume.shape[each] % block if each == axis else 0) for each in range(3)]
+    padded = np.pad(volume, missing, mode="edge") if any(last for _first, last in missing) else volume
+    parts = [
+        padded[tuple(slice(part, None, block) if each == axis else slice(None) for each in range(3))]
+        for part in range(block)
+    ]
+    return sum(parts[1:], parts[0].copy()) / np.float32(block)
+
+
+def _matrix(size: int, sigma: float) -> np.ndarray:
+    """(size, blocks): from means over blocks to the smoothed voxels; linear between the centres of the blocks."""
+    block = _block(sigma)
+    count = -(-size // block)
+    # block means and interpolation smooth too: variances of a box and of a triangle of that width
+    own = (block**2 - 1) / 12 + (block**2 / 6 if block > 1 else 0.0)
+    left = np.sqrt(max(sigma**2 - own, 0.0)) / block
+    smooth = ndimage.gaussian_filter1d(np.eye(count), left, axis=0, mode="nearest", truncate=_TRUNCATE + 1)
+    centres = (np.arange(count) + 0.5) * block - 0.5
+    between = np.stack([np.interp(np.arange(size), centres, column) for column in np.eye(count)], axis=1)
+    return (between @ smooth).astype(np.float32)
