@@ -69,3 +69,28 @@ def test_patches_bound_the_memory_and_cost_time():
     )
     assert patched[1] < whole[1]
     assert patched[0] == pytest.approx(whole[0] + 7)
+
+
+@pytest.mark.slow
+def test_time_of_a_small_run_stands_for_what_a_run_takes_besides_the_network(tmp_path):
+    """As a ratio on the bundled sample: reading, preparing, restoring, checking and writing are counted."""
+    import SimpleITK as sitk
+
+    from CSRDDenoiseLib.denoise import FileRequest, denoise_files
+    from CSRDDenoiseLib.estimate import run_speed
+    from CSRDDenoiseLib.infer.cost import speed_from
+    from CSRDDenoiseLib.infer.extent import field_voxels
+    from CSRDDenoiseLib.model.bundle import load_model
+    from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+
+    folder, model = resource_folder() / SAMPLE_DATA, load_model("tissue", "cpu")
+    files = FileRequest(
+        folder / "low_dose_1_10.nii.gz", tmp_path / "out.nrrd", folder / "mr.nii.gz", tmp_path / "difference.nrrd"
+    )
+    pet = sitk.ReadImage(str(files.pet))
+    settings = settings_from_preset("fast", device="cpu")
+    measured = denoise_files(files, settings, model).record.seconds
+    speed = speed_from(run_speed(model, "cpu", "tissue"))
+    voxels = field_voxels(pet.GetSize()[::-1], pet.GetSpacing()[::-1], speed.voxel_spacing_mm)
+    ratio = speed.seconds_per_field_voxel * voxels / (measured["total"] - measured["sample"])
+    assert 1 / 3 < ratio < 3
