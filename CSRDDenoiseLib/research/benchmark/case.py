@@ -1,7 +1,7 @@
 """One measurement in a process of its own, so that its peak of memory is its own.
 
 ``python -m CSRDDenoiseLib.research.benchmark.case REQUEST`` takes a JSON object (``kind``, ``size`` or ``folder``,
-``preset``, ``model``, ``device``) and prints one.
+``preset``, ``model``, ``device``, optional ``region_mm``) and prints one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from typing import Any, Optional
 
+import numpy as np
 import torch
 
 from ...denoise import denoise
@@ -19,6 +20,7 @@ from ...errors import OutOfMemoryError
 from ...infer.memory import free_bytes
 from ...io.record import peak_memory_bytes
 from ...model.bundle import Model, load_model
+from ...prepare.region import box_region
 from ...progress import Progress
 from ...settings import settings_from_preset
 from .dynamic import frame_case, study_case
@@ -59,14 +61,17 @@ class StageWatch:
 
 
 def run_case(request: dict[str, Any]) -> dict[str, Any]:
-    """Run the pipeline on a synthetic head: seconds and peak memory by stage."""
+    """Run the pipeline on a synthetic head, or on a cube of ``region_mm`` in its middle: seconds and peak memory."""
     model = load_model(request["model"], request["device"])
     settings = settings_from_preset(request["preset"], device=request["device"], whole_field=True)
     spacing = model.metadata.voxel_spacing_mm
     denoise(*synthetic_head((_WARM_UP_SIDE,) * 3, spacing), settings_from_preset("fast", device=settings.device), model)
     pet, mr = synthetic_head(request["size"], spacing)
     watch = StageWatch()
-    record = denoise(pet, mr, settings, model, watch).record
+    middle = pet.TransformContinuousIndexToPhysicalPoint([(side - 1) / 2 for side in pet.GetSize()])
+    sides = [float(request.get("region_mm") or 0)] * 3
+    region = box_region(middle, sides, np.eye(3)) if sides[0] else None
+    record = denoise(pet, mr, settings, model, watch, region=region).record
     resolved = record.resolved
     busy, peaks = watch.processor_seconds, watch.peak_bytes
     return {
