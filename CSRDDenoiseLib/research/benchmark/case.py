@@ -70,7 +70,7 @@ def run_case(request: dict[str, Any]) -> dict[str, Any]:
     watch = StageWatch()
     middle = pet.TransformContinuousIndexToPhysicalPoint([(side - 1) / 2 for side in pet.GetSize()])
     sides = [float(request.get("region_mm") or 0)] * 3
-    region = box_region(middle, sides, np.eye(3)) if sides[0] else None
+    region = box_region(middle, sides, np.eye(3).tolist()) if sides[0] else None
     record = denoise(pet, mr, settings, model, watch, region=region).record
     resolved = record.resolved
     busy, peaks = watch.processor_seconds, watch.peak_bytes
