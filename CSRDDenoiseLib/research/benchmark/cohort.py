@@ -11,7 +11,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import SimpleITK as sitk
 
@@ -85,10 +85,11 @@ def cohort_table(results: Mapping[str, Any]) -> Table:
     """Return the results as a table of text."""
     header = (
         *("scans", "single commands (s)", "cohort (s)", "times faster", "first scan after (s)"),
-        *("ms a scan from then on", "peak memory of client and scheduler (MiB)", "load before"),
+        *("ms a scan from then on", "processor (s)", "processor's ms a scan more than the row above"),
+        *("peak memory of client and scheduler (MiB)", "load before"),
     )
     rows = []
-    for run in results["runs"]:
+    for run, more in zip(results["runs"], more_a_scan(results)):
         shown = (
             f"{run['scans']}",
             f"{run['single_seconds']:.1f}" if "single_seconds" in run else "",
@@ -96,12 +97,24 @@ def cohort_table(results: Mapping[str, Any]) -> Table:
             f"{run['ratio']:.2f}" if "ratio" in run else "",
             f"{run['first_seconds']:.1f}",
             f"{run['milliseconds_a_scan']:.0f}",
+            f"{run['processor_seconds']:.1f}",
+            "" if more is None else f"{1000 * more:.0f}",
             f"{run['peak_bytes'] / 2**20:.0f}" if run["peak_bytes"] else "?",
             f"{run['load'][0]:.1f}" if run["load"] else "?",
         )
         rows.append(shown)
     title = f"{str(results['kind']).capitalize()}, {results['workers']} workers of one core"
     return Table(title, header, tuple(rows))
+
+
+def more_a_scan(results: Mapping[str, Any]) -> list[Optional[float]]:
+    """Return the processor's seconds of each scan that a run has more than the one before; None for the first."""
+    runs = results["runs"]
+    found: list[Optional[float]] = [None]
+    for before, run in zip(runs, runs[1:]):
+        scans = run["scans"] - before["scans"]
+        found.append((run["processor_seconds"] - before["processor_seconds"]) / scans if scans else None)
+    return found
 
 
 def write_scans(folder: Path, count: int, size: Sequence[int], with_mr: bool = True) -> Path:
@@ -148,7 +161,7 @@ def _single_commands(folder: Path, count: int, config: CohortConfig) -> float:
 def _cohort(table: Path, output: Path, config: CohortConfig, model: str, *more: str) -> dict[str, Any]:
     """Run a cohort; return its seconds, those before its first scan ended, and the peak memory of its process."""
     words = ("cohort", table, "--output", output, "--model", model, "--workers", config.workers, *_how(config), *more)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), _processor_seconds()
     command = Command(*words)
     ends: list[float] = []
     peak = 0
@@ -160,9 +173,16 @@ def _cohort(table: Path, output: Path, config: CohortConfig, model: str, *more: 
     return {
         "seconds": time.perf_counter() - began,
         "first_seconds": ends[0],
+        "processor_seconds": _processor_seconds() - busy,
         "milliseconds_a_scan": 1000 * (ends[-1] - ends[0]) / max(len(ends) - 1, 1),
         "peak_bytes": peak,
     }
+
+
+def _processor_seconds() -> float:
+    """Return what the processes that this one started, and theirs, have taken of the processor once they ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _how(config: CohortConfig) -> list[str]:
