@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from CSRDDenoiseLib.cluster.cohort.thumbnail import SIDE, write_thumbnail
 from CSRDDenoiseLib.cluster.jobs import Job, job_of_message, key_of
 from CSRDDenoiseLib.cluster.local import LEAST_MEMORY, Machine, plan_workers
 from CSRDDenoiseLib.cluster.model_key import ModelKey
-from CSRDDenoiseLib.cluster.parcels import Parcel, deliver, digest_of, pack_inputs, unpack
+from CSRDDenoiseLib.cluster.parcels import Parcel, deliver, digest_of, digests_of, pack_inputs, unpack
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError, PlaceError
 from CSRDDenoiseLib.progress import Progress
@@ -186,6 +186,19 @@ def test_job_is_checked_where_it_arrives(tmp_path):
     for wrong in ({"settings": {"steps": "all"}}, {"paths": {"pet": 3}}, {"options": {"code": "x"}}, {"eval": "x"}):
         with pytest.raises(InputError):
             job_of_message({**job.as_message(), **wrong}).denoise_settings.evaluations / 0
+
+
+def test_job_holds_every_field_of_a_request(tmp_path):
+    named = {*Job.of("x", FileRequest("pet", "out"), DenoiseSettings(), MODEL).options, "headers", "origin"}
+    paths = {field.name for field in fields(FileRequest)} - named
+    request = FileRequest(**{name: tmp_path / name for name in paths}, headers=(tmp_path / "b", tmp_path / "a"))
+    job = Job.of("x", request, DenoiseSettings(), MODEL)
+    assert job.request() == request and job_of_message(job.as_message()) == job
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    parcel = pack_inputs({}, request.headers)
+    assert [parcel.files[name] for name in sorted(parcel.files)] == [b"b", b"a"]
+    assert digests_of({}, request.headers) != digests_of({}, request.headers[::-1])
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/../../b", "C:\\x", ""])

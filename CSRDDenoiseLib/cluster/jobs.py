@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from .. import __version__
 from ..checks.volumes import INPUT_NAMES
@@ -39,6 +39,7 @@ class Job:
         edge: for which sentences are worded.
         bids: ``root`` of the dataset that the PET is of, and ``folder`` of the derivatives, whose files get sidecars.
         place: the address that the job is sent to, for the record; empty for this machine.
+        headers: as in :class:`~CSRDDenoiseLib.request.FileRequest`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Job:
     edge: str = CLI
     bids: Optional[Mapping[str, str]] = None
     place: str = ""
+    headers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, request: FileRequest, settings: DenoiseSettings, model: ModelKey, **more: Any) -> Job:
@@ -57,7 +59,8 @@ class Job:
         given = {each: getattr(request, each) for each in _PATHS if getattr(request, each) is not None}
         paths = {each: str(Path(path).absolute()) for each, path in given.items()}
         options = {each: getattr(request, each) for each in _OPTIONS}
-        return cls(name, paths, options, settings.as_dict(), model, **more)
+        headers = tuple(str(Path(path).absolute()) for path in request.headers)
+        return cls(name, paths, options, settings.as_dict(), model, headers=headers, **more)
 
     def as_message(self) -> dict[str, Any]:
         """Return the job as plain types, to be sent."""
@@ -77,19 +80,23 @@ class Job:
         """
         return settings_from_fields(dict(self.settings))
 
-    def request(self, paths: Optional[Mapping[str, Path]] = None, place: str = "") -> FileRequest:
+    def request(
+        self, paths: Optional[Mapping[str, Path]] = None, place: str = "", headers: Sequence[Path] = ()
+    ) -> FileRequest:
         """Return the request.
 
         Args:
             paths: where the worker has the files; None for where the asking machine has them.
             place: who works, for the record; empty for this machine.
+            headers: where the worker has those files, with ``paths``.
 
         Raises:
             InputError: a value is not one of a request.
         """
         here: Mapping[str, Any] = self.paths if paths is None else paths
         origin = Origin(place, self.paths if paths is not None else {}) if place or paths is not None else None
-        values = {**{name: str(path) for name, path in here.items()}, **self.options}
+        read_too = list(self.headers if paths is None else map(str, headers))
+        values = {**{name: str(path) for name, path in here.items()}, **self.options, "headers": read_too}
         return replace(structure(values, FileRequest, f"The job '{self.name}'"), origin=origin)
 
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from ..checks.volumes import INPUT_NAMES
 from ..errors import InputError, PlaceError
@@ -19,6 +19,8 @@ from ..io.write import all_or_nothing, sidecar_path
 
 _DETACHED = (".hdr", ".img", ".hdr.gz", ".img.gz", ".mhd", ".raw", ".zraw", ".raw.gz", ".nhdr")
 _BLOCK = 1 << 20
+HEADERS = "headers"
+"""Folder of a parcel, in the order of the request."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,23 @@ def digest_of(path: Path, what: str) -> str:
     return digest.hexdigest()
 
 
-def pack_inputs(inputs: Mapping[str, Path]) -> Parcel:
-    """Return the files of named inputs, each in a folder of its name.
+def digests_of(inputs: Mapping[str, Path], headers: Sequence[Path] = ()) -> dict[str, str]:
+    """Return the checksum of each input, and that of the headers together.
+
+    Raises:
+        InputError: as :func:`files_of`, or a file cannot be read.
+    """
+    found = {name: digest_of(path, INPUT_NAMES.get(name, name)) for name, path in inputs.items()}
+    if headers:
+        digest = hashlib.sha256()
+        for path in headers:
+            digest.update(hashlib.sha256(_content(path, "header file")).digest())
+        found[HEADERS] = digest.hexdigest()
+    return found
+
+
+def pack_inputs(inputs: Mapping[str, Path], headers: Sequence[Path] = ()) -> Parcel:
+    """Return the files of named inputs, each in a folder of its name, and those whose headers are read.
 
     Raises:
         InputError: as :func:`files_of`, or a file cannot be read.
@@ -85,6 +102,8 @@ def pack_inputs(inputs: Mapping[str, Path]) -> Parcel:
             entries, _ = read_sidecar(path, what)
             files[f"{name}/{sidecar_path(path).name}"] = json.dumps(entries).encode()
         paths[name] = name if is_folder else f"{name}/{path.name}"
+    for index, path in enumerate(headers):
+        files[f"{HEADERS}/{index:06d}"] = _content(path, "header file")
     return Parcel(files, paths)
 
 

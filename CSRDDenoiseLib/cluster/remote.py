@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
 
-from ..checks.volumes import INPUT_NAMES
 from ..dynamic import check_dynamic, is_dynamic
 from ..errors import Cancelled, CSRDError, PlaceError
 from ..io.write import record_path, sidecar_path
@@ -24,7 +23,7 @@ from ..sentences import PYTHON
 from ..settings import DenoiseSettings
 from .jobs import Job, key_of
 from .model_key import ModelKey, key_of_model, pack_model
-from .parcels import deliver, digest_of, pack_inputs
+from .parcels import deliver, digests_of, pack_inputs
 from .places import Place, connect, quiet
 from .reach import PlaceFacts, check_place, facts_of, within
 
@@ -86,8 +85,7 @@ def denoise_on(
     with connect(place) as client, _lost(place):
         facts_of(client, place.address)
         job = Job.of(request.output.name, request, settings, key_of_model(model), edge=edge, place=place.address)
-        digests = {name: digest_of(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
-        job = replace(job, key=key_of(digests, job))
+        job = replace(job, key=key_of(digests_of(request.inputs, request.headers), job))
         done = _Run(client, job, say).finish(request)
     if done.error is not None:
         raise done.error
@@ -170,7 +168,7 @@ class _Run:
             return client.get_dataset(job.key)
         self._say(self._last)
         warm(client, job.model, job.denoise_settings.device)
-        parcel = pack_inputs(request.inputs)
+        parcel = pack_inputs(request.inputs, request.headers)
         with without_size_warning():
             future = client.submit(
                 work, job.as_message(), job.key, parcel, key=job.key, resources=one_scan(client), retries=0

@@ -24,7 +24,7 @@ from ..report.summary import summarise_change
 from ..result import DenoiseResult
 from .jobs import Job, job_of_message
 from .models import store_of
-from .parcels import Parcel, pack_folder, unpack
+from .parcels import HEADERS, Parcel, pack_folder, unpack
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -148,7 +148,8 @@ def run_parcel(
     with tempfile.TemporaryDirectory(prefix="csrd-denoise-", dir=get_worker().local_directory) as folder:
         out = Path(folder, "out")
         paths = {**unpack(parcel, Path(folder, "in")), **output_paths(job, out)}
-        done, images = run_request(job, job.request(paths, place_of(job)), model, watch)
+        headers = sorted(Path(folder, "in", HEADERS).glob("*"))
+        done, images = run_request(job, job.request(paths, place_of(job), headers), model, watch)
         add(images, out)
         return done, images, pack_folder(out)
 

@@ -17,7 +17,7 @@ from ...request import INPUT_NAMES
 from ...result import DenoiseResult
 from ...sentences import CLI, error_sentence, sentences
 from ..jobs import Job, key_of
-from ..parcels import Parcel, digest_of
+from ..parcels import Parcel, digests_of
 from ..work import Done, Watch, doing, place_of, run_parcel, run_request
 from .rows import DONE, FAILED, RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
 from .thumbnail import write_thumbnail
@@ -87,8 +87,8 @@ def key_here(job: Job) -> str:
     Raises:
         InputError: an input cannot be read.
     """
-    inputs = {name: path for name, path in job.paths.items() if name in INPUT_NAMES}
-    return key_of({name: digest_of(Path(path), INPUT_NAMES[name]) for name, path in inputs.items()}, job)
+    inputs = {name: Path(path) for name, path in job.paths.items() if name in INPUT_NAMES}
+    return key_of(digests_of(inputs, [Path(path) for path in job.headers]), job)
 
 
 def row_of(job: Job, done: Done) -> Row:
