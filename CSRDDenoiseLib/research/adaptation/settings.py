@@ -11,7 +11,10 @@ from ...limits import Between, check_limits
 
 @dataclass(frozen=True)
 class AdaptSettings:
-    """How a model is adapted. The defaults were chosen on simulated sites that no result is reported of.
+    """How a model is adapted.
+
+    The defaults were set before a site of the report was looked at; ``configs/experiment-adapt-choices.yaml`` compares
+    others on a site that is not in the report.
 
     Attributes:
         minutes: of training, all folds together.
