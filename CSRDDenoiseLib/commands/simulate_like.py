@@ -40,7 +40,7 @@ def run_like(args: argparse.Namespace) -> int:
     with keeping(lambda: "Nothing was written."):
         found = simulate_like(rows, args.output, doses, model, args.seed)
     noise, scanner = found.noise, found.facts["scanner"]
-    fine = f"{noise.resolution_mm:.1f} mm" if noise.resolution_mm else "not known without an MR"
+    fine = f"{noise.resolution_mm:.1f} mm by the MR (rough)" if noise.resolution_mm else "not known without an MR"
     measured = sum(noise.measured)
     print(f"{len(rows) * len(doses)} low doses and the table of pairs: {found.table}")
     print(f"Noise: {measured} of {len(noise.measured)} bands measured, variance as activity^{noise.exponent:.2f}")
