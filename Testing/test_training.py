@@ -320,7 +320,7 @@ def test_a_pool_of_any_scheme_can_be_handed_to_a_simulator_process(config, schem
 def test_the_configurations_of_the_repository_can_be_read_and_built(name):
     config = load_config(CONFIGS / name)
     network = build_network(config.architecture)
-    assert network.in_channels == 1 + len(CHANNELS[config.normalisation])
+    assert network.in_channels == 1 + len(CHANNELS[config.normalisation]) + (config.mean_model is not None)
     assert config.patch % network.multiple == 0
     runs = (CONFIGS.parent / "runs").resolve()
     assert config.split_file == runs / "data" / "split.json", "all share one split"
