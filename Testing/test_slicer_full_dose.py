@@ -150,6 +150,7 @@ def test_a_users_story(ui, scene, result):
     ui.denoisedSelector.setCurrentNode(None)
     ui.denoisedSelector.setCurrentNode(denoised)
     assert ui.fullDoseTable.rowCount == 0
+    assert table.GetScene() is None and chart.GetScene() is None
 
 
 def test_segments_are_named_and_may_not_overlap(ui, scene, result):

@@ -13,7 +13,7 @@ from CSRDDenoiseLib.findings import Finding
 from CSRDDenoiseLib.sentences import SLICER, sentence
 
 from ..nodes import unit_of
-from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, kept
+from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, kept, part_of
 from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill
 from .plots import AGREEMENT, agreement, draw, fill_table
@@ -120,9 +120,10 @@ def keep_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mappin
     table = fill_table(SCORES, _("Against the full dose"), {**texts, _("denoised"): [row[2] for row in rows]})
     made = [table]
     if found["regions"]:
-        made += [_region_table(found["regions"]), draw(agreement(found["agreement"], unit_of(denoised)))]
+        chart = draw(agreement(found["agreement"], unit_of(denoised)))
+        made += [_region_table(found["regions"]), chart, chart.GetNthPlotSeriesNode(0).GetTableNode()]
     else:
-        _forget_regions()
+        _forget((REGIONS, AGREEMENT))
     for node in made:
         node.SetNodeReferenceID(RESULT_REFERENCE, denoised.GetID())
 
@@ -174,6 +175,10 @@ class FullDose:
                     selector.setCurrentNode(denoised.GetNodeReference(name))
         self._denoised = denoised
         found = compared(denoised) or {}
+        if denoised is not None and not found and denoised.GetAttribute(COMPARED):
+            # the result is another one by now, and its numbers would be taken for those of the new one
+            denoised.SetAttribute(COMPARED, None)
+            _forget((SCORES, REGIONS, AGREEMENT), denoised)
         fill(self._ui.fullDoseTable, [*score_rows(found["scores"]), *_limit_rows(found, denoised)] if found else [])
         findings = [Finding.from_dict(each) for each in found.get("findings", ())]
         self._ui.fullDoseInfoLabel.text = "\n".join(sentence(finding, SLICER) for finding in findings)
@@ -255,9 +260,10 @@ def _rounded(value: float, digits: int = 5) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _forget_regions() -> None:
-    """Remove regions of an earlier comparison, which would seem to belong to this one."""
-    for class_name, role in (("vtkMRMLTableNode", REGIONS), ("vtkMRMLPlotChartNode", AGREEMENT)):
+def _forget(roles: "tuple[str, ...]", denoised: Optional[Volume] = None) -> None:
+    """Remove tables and plots that show what is no more, of one result or of any."""
+    for class_name in ("vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
         for node in slicer.util.getNodesByClass(class_name):
-            if node.GetAttribute(HELPER_ATTRIBUTE) == role:
+            mine = denoised is None or part_of(node, denoised) is not None
+            if node.GetAttribute(HELPER_ATTRIBUTE) in roles and mine:
                 slicer.mrmlScene.RemoveNode(node)
