@@ -18,6 +18,7 @@ from dicom_series import save, write_series
 
 from CSRDDenoiseLib.denoise import denoise_files
 from CSRDDenoiseLib.dynamic import denoise_dynamic
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read
@@ -383,8 +384,6 @@ REFERENCE = DATA / "cases" / "reference" / "pet.nii.gz"
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work(pet_series, model_folder, tmp_path, pet, request_, words):
-    from CSRDDenoiseLib.errors import InputError
-
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("x")
     paths = {name: value if name in ("output_unit", "format") else tmp_path / value for name, value in request_.items()}
@@ -394,8 +393,6 @@ def test_what_cannot_be_written_is_refused_before_the_work(pet_series, model_fol
 
 
 def test_labels_without_highdicom_are_refused_before_the_work(pet_series, model_folder, tmp_path, monkeypatch):
-    from CSRDDenoiseLib.errors import InputError
-
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=re.escape("csrd-denoise[dicom]")):
         run(pet_series, model_folder, output=tmp_path / "out", support=tmp_path / "labels")

@@ -16,7 +16,6 @@ import pytest
 from PySide6 import QtCore, QtTest
 from slicer_helpers import (
     ENTRY,
-    ROOT,
     SLICER,
     add_example,
     choose,
@@ -367,22 +366,6 @@ def test_reload_reads_every_part_again(area, pair):
         new.logic.close()
         # tests that come later compare with the classes they imported
         sys.modules.update(kept)
-
-
-def test_sample_data_is_offered(scene):
-    from SampleData import SampleDataLogic
-
-    SLICER.app.complete_startup()
-    # a module that was loaded again in this process has registered its source again
-    source = SLICER.modules.sampleDataSources["CSRDDenoise"][-1]
-    assert Path(source.thumbnailFileName).is_file()
-    nodes = SampleDataLogic.click("CSRDDenoise", "CSRDDenoiseBrain")
-    assert [node.GetName() for node in nodes] == ["PET low dose 1/10", "MR T1", "PET full dose"]
-    for view in SLICER.app.layoutManager().sliceViewNames():
-        composite = SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
-        assert composite.GetBackgroundVolumeID() == nodes[0].GetID()
-    for node in nodes:
-        assert not Path(node.GetStorageNode().GetFileName()).is_relative_to(ROOT)
 
 
 def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch):

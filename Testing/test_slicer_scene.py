@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from slicer_helpers import (
     ENTRY,
+    ROOT,
     SLICER,
     add_head,
     add_volume,
@@ -37,6 +38,22 @@ def suv_unit():
     entry = SLICER.vtkCodedEntry()
     entry.SetValueSchemeMeaning("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
     return entry
+
+
+def test_sample_data_is_offered(scene):
+    from SampleData import SampleDataLogic
+
+    SLICER.app.complete_startup()
+    # a module that was loaded again in this process has registered its source again
+    source = SLICER.modules.sampleDataSources["CSRDDenoise"][-1]
+    assert Path(source.thumbnailFileName).is_file()
+    nodes = SampleDataLogic.click("CSRDDenoise", "CSRDDenoiseBrain")
+    assert [node.GetName() for node in nodes] == ["PET low dose 1/10", "MR T1", "PET full dose"]
+    for view in SLICER.app.layoutManager().sliceViewNames():
+        composite = SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
+        assert composite.GetBackgroundVolumeID() == nodes[0].GetID()
+    for node in nodes:
+        assert not Path(node.GetStorageNode().GetFileName()).is_relative_to(ROOT)
 
 
 def test_sample_is_registered_with_lists_and_refused_without(scene):
