@@ -8,8 +8,7 @@ from typing import Any, Optional
 import SimpleITK as sitk
 
 from ..findings import Finding, Severity
-from ..prepare.comparable import LEAST_PROMINENCE, Size
-from ..prepare.register import LEAST_OUTLINE_OVERLAP, measure_fit
+from ..prepare.comparable import LEAST_OUTLINE_OVERLAP, LEAST_PROMINENCE, Size, measure_fit
 
 ALIGNED, DOUBTFUL, MISALIGNED = "aligned", "doubtful", "misaligned"
 DOUBTFUL_MM = 3.0
@@ -57,7 +56,7 @@ def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
 
 
 def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
-    """Judge how PET and MR lie to each other by :func:`~CSRDDenoiseLib.prepare.register.measure_fit`.
+    """Judge how PET and MR lie to each other by :func:`~CSRDDenoiseLib.prepare.comparable.measure_fit`.
 
     Returns:
         None when one of the two shows no head.

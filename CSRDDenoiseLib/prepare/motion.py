@@ -6,8 +6,18 @@ from typing import Optional
 
 import SimpleITK as sitk
 
-from .comparable import COARSE, LEAST_PROMINENCE, Size, head_points, make_pair, matrix, no_motion, prominence, size_of
-from .register import best_motion
+from .comparable import (
+    COARSE,
+    LEAST_PROMINENCE,
+    Size,
+    best_motion,
+    head_points,
+    make_pair,
+    matrix,
+    no_motion,
+    prominence,
+    size_of,
+)
 
 MOTION_LIMIT_MM = 3.0
 
