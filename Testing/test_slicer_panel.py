@@ -152,7 +152,7 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
         assert wait_until(lambda: ui.applyButton.text == "Apply")
         assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
     # as high as its contents: Slicer would scroll
-    area._qt.resize(480, 1300)
+    area._qt.resize(480, 1750)
     SLICER.app.processEvents()
     path = Path(os.environ.get("CSRD_TEST_PICTURES", tmp_path)) / "slicer-panel.png"
     # the window may be higher than what stands in it
