@@ -111,6 +111,7 @@ def test_a_low_dose_is_not_negative_where_the_full_dose_is_not(truth):
     np.testing.assert_array_equal(make_low_dose(truth, noise, 0.05, 0), make_low_dose(truth, noise, 0.05, 0))
 
 
+@pytest.mark.slow
 def test_the_setting_has_the_noise_that_was_learned():
     setting, distance = find_setting(_noise(np.geomspace(0.2, 0.002, 8)))
     more, _ = find_setting(_noise(np.geomspace(0.2, 0.002, 8) / 4))
