@@ -100,7 +100,7 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     if not (job.work / _START).is_dir():
         save_mean(job.start, job.work / _START)
     results = [_run(job, prepared, fold, number) for number, fold in enumerate(folds)]
-    scans = tuple(_compared(prepared, folds, results))
+    scans = tuple(sorted(_compared(prepared, folds, results), key=lambda scan: scan.subject))
     change = sum(math.log(scan.after.full / scan.before.full) for scan in scans) / len(scans)
     model = with_mean(job.start, average_of([result.weights for result in results]))
     metadata = replace(model.metadata, training=_facts(job, prepared, folds, results, change), recipes=())
