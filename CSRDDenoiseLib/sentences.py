@@ -83,10 +83,10 @@ SENTENCES: Mapping[str, str] = {
     "orientation.forms_disagree": "The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; "
     "the sform (code {sform_code}) was followed, and the qform (code {qform_code}) was not. Check the place.",
     "orientation.qform_broken": "The qform of the {what} is no rotation; the sform was followed.",
-    "orientation.none": "The {what} carries no orientation ({kind}), so left, right and place are assumed; check them.",
-    "orientation.no_spacing": "The {what} carries no voxel size, so 1 mm is assumed; check it.",
+    "orientation.none": "The {what} has no orientation ({kind}), so left, right and place are assumed; check them.",
+    "orientation.no_spacing": "The {what} has no voxel size, so 1 mm is assumed; check it.",
     "voxels.broken": "{count} voxel(s) of the PET are beyond {limit:.4g}, 50 times its bright part, the largest at "
-    "{largest_at} (from 1); the network saw them limited to that, and the result keeps them. Mend the PET.",
+    "{largest_at} (from 1); the network saw them limited to that, and the result keeps them. Repair the PET.",
     "voxels.more": "The file of the {what} holds {there} values and its header says {needed}; the first were taken. "
     "Check the size and the type in the header.",
     "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform "

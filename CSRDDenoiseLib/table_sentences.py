@@ -38,7 +38,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise): the "
     "two are swapped, or the low dose was filtered.",
     "pair.dose_unlike": "The table states dose {stated:fraction}, and the noise of low and full shows about "
-    "{share:.2g} of the counts, {factor:.1f} times another.",
+    "{share:.2g} of the counts: the two differ by a factor of {factor:.1f}. Check the dose in the table.",
     "pair.no_head": "No head stands out in the {which}.",
     "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
     "halves of it.",
