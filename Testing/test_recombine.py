@@ -105,3 +105,21 @@ def test_draws_beyond_the_limit_are_not_kept(pet, model, tmp_path, monkeypatch):
     afterwards = Afterwards()
     run(pet, model, tmp_path, afterwards)
     assert afterwards.draws is None and afterwards.at(5.0).uncertainty is None
+
+
+def test_quick_in_a_region_is_near_what_a_run_makes_and_leaves_the_rest(pet, model, tmp_path):
+    mask = np.zeros((40, 48, 44), np.uint8)
+    mask[14:26, 16:32, 14:30] = 1
+    region = as_image(mask, (1.5, 1.5, 2.0))
+    sitk.WriteImage(region, str(tmp_path / "region.nrrd"))
+    afterwards = Afterwards()
+    request = FileRequest(pet, tmp_path / "out.nrrd", region=tmp_path / "region.nrrd")
+    denoise_files(request, DenoiseSettings(**SETTINGS), model, afterwards=afterwards)
+    before, bare, limited = afterwards.bare
+    assert limited
+    quick = values(Quick(before, bare, limited).images(10.0)[1])
+    exact = values(afterwards.at(10.0).difference)
+    for change in (quick, exact):
+        assert not change[mask == 0].any()
+    inside = mask == 1
+    assert np.sqrt(np.mean((quick - exact)[inside] ** 2)) < 0.2 * np.sqrt(np.mean(exact[inside] ** 2))
