@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import qt
 from conftest import head_array
 from slicer_helpers import ENTRY, SLICER, add_head, add_volume, ijk_to_ras
 from tiny_model import save_tiny_model
@@ -12,6 +11,8 @@ from tiny_model import save_tiny_model
 @pytest.fixture
 def scene():
     """Slicer's scene, empty."""
+    import qt  # there once the helpers have put the stand-in in place
+
     qt.QSettings().clear()
     SLICER.mrmlScene.Clear(0)
     # the views of the layout and their nodes are there before a test looks

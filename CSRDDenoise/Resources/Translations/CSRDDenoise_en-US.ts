@@ -385,6 +385,11 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>Profile along:</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>Put a line through the middle of the first view and plot PET and denoised along it (400 points, interpolated linearly). Drag its ends.</source>
    <translation type="unfinished" />
   </message>
