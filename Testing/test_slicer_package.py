@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "CSRDDenoise"
 LIBRARY = ROOT / "CSRDDenoiseLib"
 # what only simulation, training and evaluation need
-LEFT_OUT = ("research/*", "readers/*", "subjects/*", "cluster/cohort/*")
+# type checkers alone look at py.typed
+LEFT_OUT = ("research/*", "readers/*", "subjects/*", "cluster/cohort/*", "py.typed")
 # of the reader studies, what reading in Slicer needs
 READING = tuple(f"readers/{name}.py" for name in ("__init__", "answers", "session", "study"))
 LEFT_OUT_COMMANDS = tuple(
