@@ -98,7 +98,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.enter()
 
     def cleanup(self):
-        """Let go of everything; called when the module is reloaded, and when Slicer ends."""
+        """Release what the panel holds; called when the module is reloaded, and when Slicer ends."""
         self.removeObservers()
         if self.panel is not None:
             slicer.app.disconnect("aboutToQuit()", self.cleanup)

@@ -1,4 +1,4 @@
-"""Values from files and messages, structured by cattrs: whatever is wrong with them becomes one sentence.
+"""Values from files and messages, structured by cattrs: an invalid value raises an error of one sentence.
 
 A dataclass is the schema: its types are held by :func:`structure`, and its limits by :mod:`limits`.
 """
@@ -314,7 +314,7 @@ def _unique_keys_loader() -> Any:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
-                raise yaml.YAMLError(f"the key '{twice}' stands there twice")
+                raise yaml.YAMLError(f"the key '{twice}' appears twice")
             return super().construct_mapping(node, deep)
 
     return Loader

@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Scan:
-    """One PET frame on a grid; whatever is worked out of it is worked out when first asked for, and once.
+    """One PET frame on a grid; each property is computed when it is first needed, and once.
 
     Attributes:
         pet: (D, H, W) in the PET's unit.

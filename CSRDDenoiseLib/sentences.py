@@ -243,7 +243,7 @@ def error_sentence(error: BaseException, edge: str = PYTHON) -> str:
 
 
 def as_fraction(dose: float) -> str:
-    """Return a dose as people say it, one over a whole number: ``1/10``."""
+    """Return a dose as a fraction, one over a whole number: ``1/10``."""
     return str(Fraction(1, max(round(1 / dose), 1)))
 
 

@@ -175,7 +175,7 @@ def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job) -> Prepa
         if inputs.placed_mr is not None and aligned.covered is not None:
             covered = check_overlap(aligned.covered, scan.head.mask, inputs.pet, inputs.placed_mr)
         judged = judge_input(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)
-        # from here on only the head's PET is asked for: what else was aligned is let go
+        # later stages need the head's part of the PET alone, so the rest can be freed
         channels = condition.cropped().channels
         findings = (*inputs.findings, *covered, *judged)
         scan = scan.cropped()

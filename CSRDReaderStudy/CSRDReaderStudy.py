@@ -83,7 +83,7 @@ class CSRDReaderStudyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
 
     def cleanup(self):
-        """Let go of everything; called when the module is reloaded, and when Slicer ends."""
+        """Release what the panel holds; called when the module is reloaded, and when Slicer ends."""
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()

@@ -239,12 +239,12 @@ def test_registered_run_is_like_that_of_the_aligned_mr(example, landmarks, coars
     off = moved(mr, motion_of(landmarks, (300, 15, -10), 12))
     register_it = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", register=True)
     good = denoise(pet, mr, FAST, coarse_model)
-    mended = denoise(pet, off, register_it, coarse_model)
-    assert mended.provenance["quality"]["registration"]["applied"]
-    assert mended.provenance["quality"]["alignment"]["verdict"] == "aligned"
-    assert mended.provenance["inputs"]["mr"]["origin_mm"] == list(off.GetOrigin())
+    registered = denoise(pet, off, register_it, coarse_model)
+    assert registered.provenance["quality"]["registration"]["applied"]
+    assert registered.provenance["quality"]["alignment"]["verdict"] == "aligned"
+    assert registered.provenance["inputs"]["mr"]["origin_mm"] == list(off.GetOrigin())
     without = denoise(pet, None, FAST, coarse_model)
-    distance = [sitk.GetArrayFromImage(run.denoised - good.denoised).std() for run in (mended, without)]
+    distance = [sitk.GetArrayFromImage(run.denoised - good.denoised).std() for run in (registered, without)]
     assert distance[0] < 0.5 * distance[1]
 
 

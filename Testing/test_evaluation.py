@@ -290,7 +290,7 @@ def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, m
         ("subjects: a\nmodel: m\noutput: o", "'subjects' is 'a'; it must be a list"),
         ("subjects: [3]\nmodel: m\noutput: o", "subjects\\[0\\]"),
         ("subjects: [a]\nmodel: 3\noutput: o", "'model' is 3; it must be text"),
-        ("subjects: [a]\nmodel: m\nmodel: n\noutput: o", "'model' stands there twice"),
+        ("subjects: [a]\nmodel: m\nmodel: n\noutput: o", "'model' appears twice"),
         (
             "subjects: [a]\nmodel: m\noutput: o\nexperiments: [dose]",
             "'experiments' is \\['dose'\\]; it must be a mapping",

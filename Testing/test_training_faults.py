@@ -244,7 +244,7 @@ def test_a_pool_without_a_record_is_refused_and_stays_as_it_is(config, name):
         ("pool_start: 500", ("500", "400")),
         ("architecture: UNet", ("'architecture' is 'UNet'", "a mapping")),
         ("archtecture: {}", ("did you mean 'architecture'",)),
-        ("steps: 1\nsteps: 2", ("'steps' stands there twice",)),
+        ("steps: 1\nsteps: 2", ("'steps' appears twice",)),
         ("sigma_range: {a: 1}", ("'sigma_range'", "a list of 2 entries")),
         ("seed: 1e3", ("'seed' is '1e3'", "a whole number")),
         ("\tsteps: 1", ("is not YAML",)),

@@ -1,4 +1,4 @@
-"""Training from a table of pairs: from scratch, and mixed with simulated phantoms; nothing of people in the model."""
+"""Training from a table of pairs: from scratch, and mixed with simulated phantoms; no personal data in the model."""
 
 from __future__ import annotations
 

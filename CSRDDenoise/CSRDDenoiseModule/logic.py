@@ -202,7 +202,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """Write the quality report of a result, one HTML page, and return where it lies.
 
         Args:
-            denoisedVolume: a result of this module; its PET and MR are found by themselves.
+            denoisedVolume: a result of this module; its PET and MR are found by node references.
             uncertaintyVolume: the uncertainty of the same run.
             labelVolume: label map whose regions the report measures.
             path: where to write it; None takes Slicer's temporary folder.

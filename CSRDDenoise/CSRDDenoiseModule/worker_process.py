@@ -121,7 +121,7 @@ class WorkerProcess:
         process.start(find_python(), ["-m", MODULE])
 
     def _forget(self) -> Optional[qt.QProcess]:
-        """Let go of the process, so that none of its late messages is heard."""
+        """Disconnect the process, so that its late messages are ignored."""
         process, self._process = self._process, None
         if process is not None:
             self._ended = process

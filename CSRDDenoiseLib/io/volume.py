@@ -1,4 +1,4 @@
-"""What reading a volume gives: the image, its unit, what was noticed on the way, and the header as typed values."""
+"""What reading a volume gives: the image, its unit, the findings about the file, and the header as typed values."""
 
 from __future__ import annotations
 

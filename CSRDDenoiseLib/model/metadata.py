@@ -141,7 +141,7 @@ class ModelMetadata:
 
     @property
     def calibrated_recipes(self) -> tuple[dict[str, Any], ...]:
-        """The recipes; models of before they were kept have one, whose table stands in ``extra``."""
+        """The recipes; a model of version 0.1 has one, whose table is in ``extra``."""
         table = self.extra.get(CALIBRATION)
         if self.recipes or not table or not {"steps", "samples"} <= set(table):
             return self.recipes
