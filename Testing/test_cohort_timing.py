@@ -13,12 +13,14 @@ from CSRDDenoiseLib.research.benchmark.cohort import (
     run_against_single,
     run_overhead,
 )
+from CSRDDenoiseLib.research.evaluation.table import to_markdown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 
 def test_two_workers_are_faster_than_single_commands(model_folder):
     results = run_against_single(CohortConfig([20], model=str(model_folder)))
+    print(to_markdown(cohort_table(results)))
     (run,) = results["runs"]
     assert run["ratio"] >= 1.7, run
     assert cohort_table(results).rows[0][0] == "20"
@@ -27,6 +29,7 @@ def test_two_workers_are_faster_than_single_commands(model_folder):
 def test_a_scan_costs_the_same_in_a_larger_cohort():
     """In the processor's time, which other programs on the machine change little."""
     results = run_overhead(CohortConfig([5, 35, 95]))
+    print(to_markdown(cohort_table(results)))
     _, few, many = more_a_scan(results)
     assert many <= 1.5 * few, results
     memory = [run["peak_bytes"] for run in results["runs"]]
