@@ -219,17 +219,6 @@ def save_model(
             os.replace(Path(staging) / name, folder / name)
 
 
-def add_extra(folder: Union[str, Path], extra: dict[str, Any]) -> None:
-    """Add to the ``extra`` of a model folder's metadata, in one step; the weights stay as they are.
-
-    Raises:
-        ModelError: the metadata is damaged, incomplete, or of a newer format.
-    """
-    folder = Path(folder)
-    metadata = read_metadata(folder)
-    _rewrite(folder, replace(metadata, extra={**metadata.extra, **extra}))
-
-
 def add_recipe(folder: Union[str, Path], recipe: Recipe, calibration: dict[str, Any]) -> None:
     """Add a calibration to a model folder's metadata, in place of one for the same settings; the weights stay.
 

@@ -6,7 +6,7 @@ oblique part stays), then to the model's voxel spacing; the MR follows in physic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional, Sequence, Union
 
 import numpy as np
@@ -34,10 +34,6 @@ class Aligned:
     pet: np.ndarray
     mr: Optional[np.ndarray]
     covered: Optional[np.ndarray]
-
-    def without_mr(self) -> Aligned:
-        """Return the grid and the PET alone."""
-        return replace(self, mr=None, covered=None)
 
     def crop(self, box: Sequence[slice]) -> Aligned:
         """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""

@@ -6,7 +6,7 @@ cuts patches first, and inference both come through :func:`measure_terms` and :f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -40,10 +40,6 @@ class Condition:
         """Return the part inside the head's bounding box."""
         parts = tuple(part_of(channel, self.head.box) for channel in self.channels)
         return Condition(parts, self.head.cropped(), self.scale)
-
-    def without_channels(self) -> Condition:
-        """Return head and scale alone, when the network has seen its channels."""
-        return replace(self, channels=())
 
 
 @dataclass(frozen=True)

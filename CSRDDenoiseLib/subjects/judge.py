@@ -12,7 +12,7 @@ from ..checks.alignment import check_alignment
 from ..checks.inputs import Judged, check_appearance
 from ..checks.noise import texture
 from ..errors import InputError
-from ..findings import Finding, error, errors_of, find, info, warning, warnings_of
+from ..findings import Finding, error, find, info, warning, warnings_of
 from ..io.grid import Grid
 from ..io.volume import units_of
 from ..prepare.align import to_model_grid
@@ -115,11 +115,6 @@ def judge_together(judged: Sequence[PairFacts]) -> Iterator[Finding]:
             owner = owners.setdefault(digest, each.row) if digest else each.row
             if owner.subject != each.row.subject:
                 yield error("table.same_image", column=column, name=each.row.name, other=owner.name)
-
-
-def has_errors(judged: Sequence[PairFacts], findings: Sequence[Finding]) -> bool:
-    """Whether something stands in the way of using all rows."""
-    return bool(errors_of(findings)) or any(errors_of(each.findings) for each in judged)
 
 
 def _scan(image: Any) -> Optional[Scan]:

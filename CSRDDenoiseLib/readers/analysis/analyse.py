@@ -15,7 +15,6 @@ from ..scales import LESION
 from ..study import PREFERENCE, Study
 from . import agreement
 from .bradley_terry import Score, bradley_terry
-from .crossed import Estimate
 from .join import complete, join, rating_values
 from .mrmc import Analysis, noninferiority, obuchowski_rockette
 from .preference import Preference, left_share, preferences
@@ -195,11 +194,3 @@ def _reader(study: Study, key: Key, answers: Answers) -> Reader:
         new_block = trials[before.trial].block != trials[after.trial].block
         early += new_block and days < study.washout_days
     return Reader(answers.reader, len(counted), due, seconds, early)
-
-
-def against_reference(result: Result) -> dict[str, Estimate]:
-    """Return method -> its ROC area minus that of the reference; empty without an ROC analysis."""
-    if result.roc is None:
-        return {}
-    found = result.roc.analysis.comparisons
-    return {result.roc.methods[each.second]: each.best for each in found if each.first == 0}

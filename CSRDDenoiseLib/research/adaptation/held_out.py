@@ -11,7 +11,7 @@ has the expectation of (estimate - clean)^2: the squared error to the noise-free
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+from typing import Mapping
 
 import numpy as np
 import torch
@@ -72,11 +72,6 @@ def clean_squares(estimate: np.ndarray, low: np.ndarray, full: np.ndarray, dose:
     """Unbiased estimates of the squared error of an estimate to the noise-free image; arrays of one shape and unit."""
     rest = (full - np.float32(dose) * low) / np.float32(1 - dose)
     return (estimate - rest) ** 2 - np.float32(dose) * (rest - low) ** 2
-
-
-def mean_of(values: Sequence[HeldOut], name: str) -> float:
-    """Mean over scans of one of the scores."""
-    return float(np.mean([getattr(value, name) for value in values]))
 
 
 def _errors(example: Example, estimate: np.ndarray) -> HeldOut:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterable, Mapping, Sequence
+from typing import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -176,8 +176,3 @@ def _contrasts(image: np.ndarray, scene: Scene) -> np.ndarray:
 def _psnr(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
     error = np.mean((image[mask] - reference[mask]) ** 2, dtype=np.float64)
     return float(10 * np.log10(float(reference[mask].max()) ** 2 / error))
-
-
-def as_table(curves: Mapping[str, Mapping[float, Point]], contrasts: Sequence[float]) -> dict[str, list[float]]:
-    """Name -> error at each contrast."""
-    return {name: [round(error_at(contrast, curve), 3) for contrast in contrasts] for name, curve in curves.items()}
