@@ -43,7 +43,7 @@ from .report.study import StudyImages, StudyWatch, study_page
 from .request import FileRequest, check_request, is_same
 from .sentences import PYTHON
 from .settings import WARN, DenoiseSettings, checked
-from .stages import Images, Job, ModelChoice, Placed, job_of, load_checked, place, prepare_frame
+from .stages import Images, Job, ModelChoice, Placed, check_study, job_of, load_checked, place, prepare_frame
 from .thresholds import BRAIN_THRESHOLD
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
@@ -124,6 +124,7 @@ def denoise_dynamic(
         mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
     images = {name: volume.image for name, volume in others.items()}
     placed = place({"pet": mean, "mr": images.get("mr"), "region": images.get("region")}, Job(loaded, settings, stages))
+    about = check_study(placed)
     names, motion = tuple(request.volumes), request.motion == WARN
     run = _Run(study, placed, loaded, replace(settings, register=False), mean, names, motion)
     watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
@@ -141,7 +142,7 @@ def denoise_dynamic(
             request.frames,
             tuple(outcomes),
             late,
-            (*findings, *placed.inputs.findings),
+            (*findings, *placed.inputs.findings, *about),
             _inputs(placed, first, images),
             _files(request, study, others),
             {name: request.path_in_record(name) for name in request.outputs},
@@ -170,6 +171,8 @@ def _denoise_frames(
                 outcome, images = FrameOutcome(index, run.study.frames[index], NOT_CHOSEN), {}
             put(volume, images)
             outcomes.append(outcome)
+            # nothing of a frame stays in memory while the next one is denoised
+            del volume, images
     if not any(outcome.record for outcome in outcomes):
         details = {outcome.detail for outcome in outcomes if outcome.detail}
         raise InputError(f"None of the {len(chosen)} chosen frames can be denoised. {' '.join(sorted(details)[:3])}")

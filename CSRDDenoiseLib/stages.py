@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Union
 
 import numpy as np
 import SimpleITK as sitk
 
 from .checks.alignment import check_alignment
-from .checks.inputs import Judged, judge_input
+from .checks.inputs import Judged, judge_frame, judge_input, judge_study
 from .checks.overlap import check_gap, check_overlap
 from .checks.volumes import Inputs, check_pet, check_volumes
 from .checks.voxels import check_spacing
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ModelChoice = Union[str, Path, Model]
 Images = Mapping[str, Optional[sitk.Image]]
+Judge = Callable[[Judged, "ModelMetadata"], "tuple[Finding, ...]"]
 SMALLEST_LIKENESS = 0.3
 """Correlation of a smoothed frame with the late frames, head and air; noise alone has about 0, a head 0.6 and more."""
 
@@ -112,7 +113,7 @@ def prepare(images: Images, job: Job) -> Prepared:
         InputError: an input cannot be used.
     """
     placed = place(images, job)
-    return _normalised(placed.inputs, placed.aligned, placed.scan, job)
+    return _normalised(placed.inputs, placed.aligned, placed.scan, job, judge_input)
 
 
 def place(images: Images, job: Job) -> Placed:
@@ -159,7 +160,12 @@ def prepare_frame(pet: sitk.Image, study: Placed, job: Job) -> Prepared:
             f"No head stands out in the frame: smoothed, it correlates with the late frames by {likeness:.2f}, and "
             f"{SMALLEST_LIKENESS:g} is needed."
         )
-    return _normalised(inputs, aligned, scan, job)
+    return _normalised(inputs, aligned, scan, job, judge_frame)
+
+
+def check_study(study: Placed) -> tuple[Finding, ...]:
+    """Judge what the mean late frame and the MR of a dynamic study look like; a frame is judged by its noise."""
+    return judge_study(Judged(study.inputs.pet, study.scan, study.aligned.mr))
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -167,14 +173,14 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.vdot(a, b) / max(float(np.linalg.norm(a)) * float(np.linalg.norm(b)), 1e-30))
 
 
-def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job) -> Prepared:
+def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job, judge: Judge) -> Prepared:
     metadata = job.metadata
     with job.stages.stage("normalise"):
         condition = make_condition(metadata.normalisation, scan, aligned.mr)
         covered: tuple[Finding, ...] = ()
         if inputs.placed_mr is not None and aligned.covered is not None:
             covered = check_overlap(aligned.covered, scan.head.mask, inputs.pet, inputs.placed_mr)
-        judged = judge_input(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)
+        judged = judge(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)
         # later stages need the head's part of the PET alone, so the rest can be freed
         channels = condition.cropped().channels
         findings = (*inputs.findings, *covered, *judged)

@@ -88,6 +88,21 @@ def test_the_command_measures_stages_beside_the_papers_setting(model_folder, tmp
     assert "32 x 32 x 32" in printed and "199 evaluations, multiplied" in printed
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a stage is read from /proc")
+def test_a_study_is_measured_against_one_of_its_frames(model_folder, tmp_path, capsys):
+    path = tmp_path / "results.json"
+    words = ["benchmark", "--frames", "3", "--size", "32", "--preset", "fast", "--model", str(model_folder)]
+    assert main([*words, "--device", "cpu", "--output", str(path)]) == 0
+    (entry,) = json.loads(path.read_text())["studies"]
+    frame, study = entry["frame"], entry["study"]
+    assert (frame["frames_denoised"], study["frames_denoised"]) == (1, 3)
+    for clock in ("seconds", "processor_seconds"):
+        assert entry[f"times_in_{clock}"] == pytest.approx(study[clock] / frame[clock])
+    assert entry["times_peak"] == pytest.approx(study["peak_bytes"] / frame["peak_bytes"])
+    assert "3 of 3" in capsys.readouterr().out
+
+
 def test_quality_is_measured_on_the_example_with_the_papers_setting(model_folder, tmp_path, monkeypatch):
     (tmp_path / "SampleData").mkdir()
     for seed, name in enumerate((resources.LOW_DOSE, resources.MR, resources.FULL_DOSE)):

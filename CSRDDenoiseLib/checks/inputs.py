@@ -59,6 +59,17 @@ def judge_input(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
     return (*check_appearance(inputs, features), *counts, *noise)
 
 
+def judge_frame(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
+    """Run the checks of an input that each time frame of a study needs: its noise, and slices without values."""
+    noise = judge_noise(inputs.scan.noise_level, texture(inputs.scan), metadata.extra)
+    return (check_blank_slices(sitk.GetArrayViewFromImage(inputs.pet)), *noise)
+
+
+def judge_study(inputs: Judged) -> tuple[Finding, ...]:
+    """Run the checks of an input that a study needs once, on the mean of its late frames."""
+    return check_appearance(inputs, texture(inputs.scan))
+
+
 def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Finding, ...]:
     """Run the checks of what PET and MR look like; ``features`` of :func:`.noise.texture`."""
     pet, scan = inputs.pet, inputs.scan
