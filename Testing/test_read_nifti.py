@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 from pathlib import Path
 
 import nibabel
@@ -265,3 +266,37 @@ def test_several_values_a_voxel_are_refused(tmp_path):
 
 def test_one_frame_in_four_dimensions(tmp_path):
     assert_at(read(write(tmp_path / "pet.nii", VALUES[..., None]), "PET"), AFFINE)
+
+
+@pytest.mark.parametrize(
+    ("offset", "form", "value", "words"),
+    [
+        (72, "h", 16, "16 bits a voxel"),
+        (108, "f", 0.0, "begin at byte 0"),
+        (112, "f", float("inf"), "infinite scl_slope"),
+        (112, "f", 1e35, "beyond what is computed with"),
+        (112, "f", 1e-38, "beyond what is computed with"),
+    ],
+    ids=["bitpix", "vox_offset", "infinite slope", "huge slope", "tiny slope"],
+)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_entries_that_contradict_the_values_are_refused(tmp_path, offset, form, value, words, suffix):
+    path = tmp_path / f"pet{suffix}"
+    nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 8), 100, np.float32), np.eye(4)), path)
+    content = bytearray(gzip.decompress(path.read_bytes()) if suffix == ".nii.gz" else path.read_bytes())
+    struct.pack_into(f"<{form}", content, offset, value)
+    path.write_bytes(gzip.compress(bytes(content)) if suffix == ".nii.gz" else content)
+    with pytest.raises(InputError, match=words):
+        read(path, "PET")
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 7), (8, 8, 4)])
+def test_more_voxels_than_the_header_says_are_reported(tmp_path, shape):
+    path, values = tmp_path / "pet.nii", np.arange(512, dtype=np.float32).reshape(8, 8, 8)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    assert "voxels.more" not in [finding.code for finding in read(path, "PET").findings]
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3h", content, 42, *shape)
+    path.write_bytes(content)
+    (finding,) = (each for each in read(path, "PET").findings if each.code == "voxels.more")
+    assert finding.is_warning and (finding.values["needed"], finding.values["there"]) == (int(np.prod(shape)), 512)

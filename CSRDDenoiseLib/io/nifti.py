@@ -14,6 +14,7 @@ from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 
 from ..errors import InputError
+from ..findings import Finding, warning
 from .grid import image_from_xyz
 from .nifti_place import place_of, units_of_header
 from .sidecar import sidecar_frames
@@ -36,12 +37,14 @@ class NiftiStudy:
         what: how messages call it.
         image: nibabel's image.
         frames: when its time frames are.
+        findings: what was noticed about the file.
     """
 
     path: Path
     what: str
     image: Any
     frames: tuple[Frame, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def open_nifti(path: Path, what: str, sidecar: Mapping[str, Any]) -> NiftiStudy:
@@ -51,11 +54,13 @@ def open_nifti(path: Path, what: str, sidecar: Mapping[str, Any]) -> NiftiStudy:
         InputError: damaged, cut short, or more than one value a voxel.
     """
     image = _opened(path, what)
+    _check_header(image, path, what)
+    findings = _check_length(image, path, what)
     frames = _frames(image, path, what, sidecar)
     if len(frames) > 1 and path.name.lower().endswith(".gz") and not _is_misnamed(path):
         # frames are read in their order, and a file that stays open need not be decompressed from its begin each time
         image = nibabel.load(path, keep_file_open=True)
-    return NiftiStudy(path, what, image, frames)
+    return NiftiStudy(path, what, image, frames, findings)
 
 
 def read_nifti(path: Path, what: str, frame: Optional[int], sidecar: Mapping[str, Any]) -> ReadVolume:
@@ -85,7 +90,7 @@ def nifti_frame(study: NiftiStudy, index: int) -> ReadVolume:
         frame=index,
         nifti=image.header if isinstance(image.header, nibabel.Nifti1Header) else None,
     )
-    return ReadVolume(image_from_xyz(values, grid), UNKNOWN, place.findings, header)
+    return ReadVolume(image_from_xyz(values, grid), UNKNOWN, (*study.findings, *place.findings), header)
 
 
 def _format(image: Any) -> str:
@@ -124,7 +129,6 @@ def _opened(path: Path, what: str) -> Any:
         raise InputError(
             f"The {what} '{path}' has {len(image.shape)} dimensions ({times(image.shape)}); a 3D volume is needed."
         )
-    _check_length(image, path, what)
     return image
 
 
@@ -152,12 +156,43 @@ def _from_bytes(path: Path) -> Any:
     return kind.from_bytes(content)
 
 
-def _check_length(image: Any, path: Path, what: str) -> None:
-    """Refuse a file that is too short for its header, or whose compression is damaged, before anything is allocated."""
+def _check_header(image: Any, path: Path, what: str) -> None:
+    """Refuse a header whose entries about the values contradict each other; nibabel follows one of them in silence.
+
+    Fields: https://nifti.nimh.nih.gov/nifti-1/documentation/nifti1fields (bitpix, vox_offset, scl_slope).
+    """
+    if not isinstance(image.header, nibabel.Nifti1Header):
+        return
+    kind = type(image.header)
+    entry = image.file_map.get("header", image.file_map["image"])
+    with entry.get_prepare_fileobj("rb") as stream:
+        stated = kind(stream.read(kind.template_dtype.itemsize), check=False)
+    bits, right = int(stated["bitpix"]), 8 * image.get_data_dtype().itemsize
+    if bits not in (0, right):
+        raise InputError(
+            f"The header of the {what} '{path}' contradicts itself: {bits} bits a voxel (bitpix), and {right} by its "
+            "datatype. Export it again."
+        )
+    first = int(getattr(image.dataobj, "offset", 0))
+    if kind.is_single and first < kind.single_vox_offset:
+        raise InputError(
+            f"The header of the {what} '{path}' says that its voxels begin at byte {first} (vox_offset), which lies "
+            "inside of the header. Export it again."
+        )
+    if np.isinf(stated["scl_slope"]):
+        raise InputError(f"The header of the {what} '{path}' has an infinite scl_slope, so its values are unknown.")
+
+
+def _check_length(image: Any, path: Path, what: str) -> tuple[Finding, ...]:
+    """Refuse a file that is too short for its header, or whose compression is damaged, before anything is allocated.
+
+    Returns:
+        A warning where the file holds a slice more than the header says.
+    """
     wanted = int(np.prod(image.shape, dtype=object)) * image.get_data_dtype().itemsize
     file = image.file_map["image"].filename
     if not file:
-        return
+        return ()
     try:
         found = _length(Path(file))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -167,6 +202,11 @@ def _check_length(image: Any, path: Path, what: str) -> None:
             f"The {what} '{path}' is cut short: its header ({times(image.shape)}) needs {wanted} bytes of values, and "
             f"the file holds {found} bytes. Copy it again."
         )
+    if not isinstance(image.header, nibabel.Nifti1Header):
+        return ()
+    there, needed = (n // image.get_data_dtype().itemsize for n in (found - int(image.dataobj.offset), wanted))
+    longer = there >= needed + int(np.prod(image.shape[:2]))
+    return (warning("voxels.more", what=what, needed=needed, there=there),) if longer else ()
 
 
 def _length(file: Path) -> int:

@@ -256,9 +256,8 @@ def _check_axes(image: sitk.Image, path: Path, what: str) -> None:
 def _check_range(image: sitk.Image, path: Path, what: str) -> None:
     """Refuse values that the float32 arithmetic of a run cannot carry."""
     values = sitk.GetArrayViewFromImage(image)
-    if values.dtype != np.float64:
-        return
-    largest = float(np.abs(values).max(initial=0.0, where=np.isfinite(values)))
+    finite = np.isfinite(values)
+    largest = max(abs(float(end(values, initial=0.0, where=finite))) for end in (np.max, np.min))
     if largest > LARGEST_VALUE or 0 < largest < SMALLEST_RANGE:
         raise InputError(
             f"The {what} '{path}' has values of up to {largest:.3g}, beyond what is computed with "

@@ -28,7 +28,7 @@ from ...prepare.register import moved
 from ...scan import Scan, smooth
 from ..simulation.anatomy import BRAIN
 from . import faults
-from .varied import VariedHead
+from .varied import COARSE_MM, VariedHead
 
 ATTENUATION, CUT, FILTERED = "no attenuation correction", "brain cut off", "filtered already"
 NOT_T1, ENHANCED, NOISE, MISALIGNED = "MR not T1-weighted", "MR after contrast agent", "noise outside", "MR misplaced"
@@ -81,6 +81,7 @@ class Bed:
         rng: of what is drawn.
         whole: PET and MR on the model's grid.
         noise_free: (D, H, W) on that grid.
+        coarse: the PET on voxels of 4 mm, which attenuation and cuts are looked at on: their checks smooth it anyway.
     """
 
     head: VariedHead
@@ -88,21 +89,19 @@ class Bed:
     rng: np.random.Generator
     whole: Judged
     noise_free: np.ndarray
+    coarse: Scan
 
     @classmethod
     def of(cls, head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) -> Bed:
         """Bring a head to a model's grid, as a run does."""
-        clean = to_model_grid(head.noise_free, None, metadata.voxel_spacing_mm).pet
-        return cls(head, metadata, rng, _judged(head.pet, head.mr, metadata), clean)
+        side = metadata.voxel_spacing_mm
+        clean = to_model_grid(head.noise_free, None, side).pet
+        return cls(head, metadata, rng, _judged(head.pet, head.mr, side), clean, _scan(head.pet))
 
     @property
     def pet(self) -> np.ndarray:
         """The PET (D, H, W) on the model's grid."""
         return self.whole.scan.pet
-
-    def scan(self, pet: sitk.Image) -> Scan:
-        """The scan of another image of the head on the model's grid."""
-        return _judged(pet, None, self.metadata).scan
 
     def scan_of(self, values: np.ndarray) -> Scan:
         """The scan of other values (D, H, W) on the model's grid, of a head whose place is known."""
@@ -116,9 +115,13 @@ def trials(head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) 
         yield from group(bed)
 
 
-def _judged(pet: sitk.Image, mr: Optional[sitk.Image], metadata: ModelMetadata) -> Judged:
-    aligned = to_model_grid(pet, mr, metadata.voxel_spacing_mm)
+def _judged(pet: sitk.Image, mr: Optional[sitk.Image], side_mm: float) -> Judged:
+    aligned = to_model_grid(pet, mr, side_mm)
     return Judged(pet, Scan(aligned.pet, aligned.grid), aligned.mr)
+
+
+def _scan(pet: sitk.Image) -> Scan:
+    return _judged(pet, None, COARSE_MM).scan
 
 
 def _as_it_is(bed: Bed) -> Iterator[Trial]:
@@ -132,15 +135,15 @@ def _as_it_is(bed: Bed) -> Iterator[Trial]:
 
 
 def _attenuation(bed: Bed) -> Iterator[Trial]:
-    yield _trial(ATTENUATION, "", True, check_attenuation(bed.scan(bed.head.uncorrected)))
+    yield _trial(ATTENUATION, "", True, check_attenuation(_scan(bed.head.uncorrected)))
     case = "uniform uptake, faint scalp"
-    yield _trial(ATTENUATION, case, True, check_attenuation(bed.scan(bed.head.uniform)))
+    yield _trial(ATTENUATION, case, True, check_attenuation(_scan(bed.head.uniform)))
 
 
 def _cut(bed: Bed) -> Iterator[Trial]:
-    tissue = resample(bed.head.tissue_image, bed.whole.scan.grid, sitk.sitkNearestNeighbor)
+    tissue = resample(bed.head.tissue_image, bed.coarse.grid, sitk.sitkNearestNeighbor)
     brain = np.isin(sitk.GetArrayFromImage(tissue), BRAIN)
-    around = _round(brain, bed.whole.scan.spacing)
+    around = _round(brain, bed.coarse.spacing)
     yield _trial(CUT, "field of view round the brain", False, [_cut_of(bed, around)])
     for axis, ends in enumerate(_ENDS):
         shares = np.cumsum(brain.sum(axis=tuple({0, 1, 2} - {axis}))) / brain.sum()
@@ -154,8 +157,9 @@ def _cut(bed: Bed) -> Iterator[Trial]:
 
 
 def _cut_of(bed: Bed, kept: Sequence[slice]) -> Finding:
-    part = [slice(*each.indices(n)[:2]) for each, n in zip(kept, bed.pet.shape)]
-    return check_cut(Scan(bed.pet[tuple(part)].copy(), bed.whole.scan.grid.crop(part)))
+    whole = bed.coarse
+    part = [slice(*each.indices(n)[:2]) for each, n in zip(kept, whole.pet.shape)]
+    return check_cut(Scan(whole.pet[tuple(part)].copy(), whole.grid.crop(part)))
 
 
 def _round(brain: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...]:

@@ -35,7 +35,7 @@ SPACING_MM = (2.4, 3.3)
 MOST_UPDATES = 30
 WIDEST_FILTER_MM = 6.0
 COARSE_MM = 4.0
-"""Voxels of the scans without correction for attenuation, which hold no detail."""
+"""Voxels of the scans without correction for attenuation, which hold no detail, and of what is looked at coarsely."""
 FAINT_SCALP = 0.08
 
 
