@@ -49,7 +49,8 @@ def test_widgets_offer_only_recorded_names_of_the_recorded_kind(record):
         ("slicer.util", public(SLICER.util) - {"standin"}),
         ("slicer.app", public(application.Application) - {"record", "qt_class", "complete_startup"}),
         ("slicer.app.layoutManager()", public(application.LayoutManager)),
-        ("slicer.modules", set(vars(application.Modules(SLICER.mrmlScene)))),
+        # a second set of modules would take the scene's colours along when it goes
+        ("slicer.modules", {name for name in vars(SLICER.modules) if not name.lower().startswith("csrd")}),
     ],
 )
 def test_application_offers_only_recorded_names(record, offered):
