@@ -18,6 +18,7 @@ from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
+from CSRDDenoiseLib.research.training.noise_range import trained_doses
 from CSRDDenoiseLib.research.training.split import PARTS, load_split
 
 nibabel = pytest.importorskip("nibabel")
@@ -219,6 +220,14 @@ def test_a_pool_without_a_record_is_refused_and_stays_as_it_is(config, name):
     with pytest.raises(InputError, match=rf"{name}.*no pool\.json.*another folder 'data'"):
         TrainingRun(config).run()
     assert [path.name for path in pool.iterdir()] == [name]
+
+
+def test_the_noise_range_is_of_all_trained_doses(config):
+    drawn = TrainingRun(replace(config, doses=(1 / 4, 1 / 10), dose_range=(1 / 30, 1 / 1.6))).pool
+    doses = trained_doses(drawn)
+    assert (min(doses), max(doses)) == pytest.approx((1 / 30, 1 / 1.6), rel=1e-3) and len(doses) >= 6
+    assert {1 / 2, 1 / 16} <= set(doses) and 1 / 40 not in doses
+    assert trained_doses(TrainingRun(config).pool) == config.doses
 
 
 # -- the configuration
