@@ -39,6 +39,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "two are swapped, or the low dose was filtered.",
     "pair.dose_unlike": "The table states dose {stated:fraction}, and the noise of low and full shows about "
     "{share:.2g} of the counts: the two differ by a factor of {factor:.1f}. Check the dose in the table.",
+    "pair.dose_estimated": "The table states no dose; by the noise of low and full dose it is about {dose:.2g}.",
     "pair.no_head": "No head stands out in the {which}.",
     "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
     "halves of it.",

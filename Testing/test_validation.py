@@ -261,6 +261,15 @@ def test_repeated_scans_give_the_ceiling_and_split_the_error(root, model_folder,
     assert (tmp_path / "repeated" / "bias_variance.md").is_file()
 
 
+def test_dose_that_is_not_stated_is_estimated_and_said(root, model_folder, tmp_path):
+    row = row_of("A", mr=None, labels=None, lesions=None) | {"dose": ""}
+    (result,) = run_validation(config_of(root, tmp_path / "estimated", model_folder, [row])).results
+    (scan,) = result.scans
+    assert Fraction(scan.dose) in (Fraction(1, 3), Fraction(1, 4), Fraction(1, 6))
+    assert any("states no dose" in text for text in scan.findings)
+    assert scan.regions == () and "region_error" not in scan.measured[0].scores
+
+
 def test_two_halves_give_the_ceiling(root, model_folder, tmp_path):
     clean = sitk.ReadImage(str(root / "A" / "noise_free.nii.gz"))
     activity, rng = sitk.GetArrayFromImage(clean), np.random.default_rng(2)

@@ -35,6 +35,7 @@ INPUT_WORDS: Mapping[str, str] = {
 """Column of the table -> what messages call its image."""
 _READ_AS = {"low": "PET", "full": "PET", "half_1": "PET", "half_2": "PET", "mr": "MR"}
 MODEL_SPACING_MM = 2.0
+DOSE_ESTIMATED = "pair.dose_estimated"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def dose_of(pair: Pair) -> tuple[float, Finding]:
             f"The table states no dose for {pair.row.name}, and the noise of low and full shows {found}; add "
             "the column 'dose'."
         )
-    return share, info("pair.dose_estimated", dose=round(share, 4))
+    return share, info(DOSE_ESTIMATED, dose=round(share, 4))
 
 
 def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Image], tuple[Finding, ...]]:

@@ -26,6 +26,8 @@ from ..evaluation.study import SMALLEST_REGION_ML, Masks, Study, load_study
 from ..evaluation.study import Pair as Structure
 
 WHITE = "white"
+ESTIMATED = tuple(Fraction(1, whole) for whole in (2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 100))
+"""Doses that estimated ones are called, so that scans of one dose stay together."""
 _EROSIONS = 2
 
 
@@ -38,7 +40,8 @@ class OwnScan:
         name: of the scan, in words.
         session: name, empty without.
         study: images and masks; it has this dose, and its MR lies on the PET's grid.
-        dose: of the scan.
+        dose: of the scan, as tables name it.
+        share: the same, not rounded where it was estimated.
         mr: the MR as a method may use it, on any grid, or None.
         names: label -> name of a region, as far as they are known.
         findings: of reading and judging it.
@@ -49,6 +52,7 @@ class OwnScan:
     session: str
     study: Study
     dose: Fraction
+    share: float
     mr: Optional[sitk.Image]
     names: Mapping[int, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -58,7 +62,7 @@ def scans_of_folder(folder: Path) -> Iterator[OwnScan]:
     """Yield every dose of a folder that ``csrd-denoise simulate`` wrote."""
     study = load_study(folder)
     for dose in study.low_doses:
-        yield OwnScan(study.name, f"{study.name}, dose {dose}", "", study, dose, study.mr)
+        yield OwnScan(study.name, f"{study.name}, dose {dose}", "", study, dose, float(dose), study.mr)
 
 
 def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = False) -> OwnScan:
@@ -72,7 +76,7 @@ def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = 
         InputError: no head stands out, or the dose is not known.
     """
     share, how = dose_of(pair)
-    dose = pair.row.dose if pair.row.dose is not None else Fraction(1, max(round(1 / share), 1))
+    dose = pair.row.dose or min(ESTIMATED, key=lambda each: abs(np.log(share / float(each))))
     if dose >= 1:
         raise InputError(f"The dose of {pair.row.name} is {dose}; that of a low dose is below 1.")
     low, full = (sitk.DICOMOrient(image, ORIENTATION) for image in (pair.low, pair.full))
@@ -97,7 +101,7 @@ def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = 
         full_noise=_noise_of_halves(pair, head.box, head.mask),
     )
     row = pair.row
-    return OwnScan(row.subject, row.name, row.session, study, dose, mr, names, (*findings, how))
+    return OwnScan(row.subject, row.name, row.session, study, dose, share, mr, names, (*findings, how))
 
 
 def _oriented(values: Optional[np.ndarray], like: sitk.Image, box: tuple[slice, ...]) -> Optional[np.ndarray]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ... import measures
 from ...errors import InputError
-from ...findings import Severity
 from ...sentences import CLI, sentence
 from ...settings import DenoiseSettings
+from ...subjects.pair import DOSE_ESTIMATED
 from ..adaptation.held_out import clean_squares
 from ..evaluation.baselines import apply, baseline
 from ..evaluation.measure import ceiling, record_of
@@ -144,7 +144,7 @@ class _Bench:
             Region(number, scan.names.get(number, ""), round(float(mask.sum()) * voxel_ml, 2))
             for number, mask in zip(study.masks.numbers, study.masks.regions)
         )
-        sentences = (sentence(finding, CLI) for finding in scan.findings if finding.severity is not Severity.INFO)
+        told = [finding for finding in scan.findings if finding.is_warning or finding.code == DOSE_ESTIMATED]
         return ScanResult(
             name=scan.name,
             dose=str(scan.dose),
@@ -152,7 +152,7 @@ class _Bench:
             full=self._ratios(study.full_dose),
             measured=tuple(measured),
             ceiling=None if limit is None else limit.scores.get("psnr"),
-            findings=tuple(filter(None, sentences)),
+            findings=tuple(filter(None, (sentence(finding, CLI) for finding in told))),
         )
 
     def _error_to_clean(self, image: np.ndarray) -> dict[str, float]:
@@ -161,7 +161,7 @@ class _Bench:
         See :mod:`CSRDDenoiseLib.research.adaptation.held_out`; the full dose's own noise, f / (1 - f) of the mean
         squared difference of low and full dose, is taken from the energy of the image too.
         """
-        study, dose = self._scan.study, float(self._scan.dose)
+        study, dose = self._scan.study, self._scan.share
         if not self._nested:
             return {}
         head, full = study.masks.head, study.full_dose

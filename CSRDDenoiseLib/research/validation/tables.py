@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from dataclasses import asdict
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
@@ -171,15 +172,15 @@ def regional_values(chosen: Sequence[Chosen], method: str) -> tuple[list[float],
 
 
 def _errors_by_region(chosen: Sequence[Chosen], method: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    """Region -> its relative error, one a subject: the mean over the subject's scans that have it."""
+    found: dict[str, list[float]] = defaultdict(list)
     for each in chosen:
-        if each.method != method or not each.scans or not each.scans[0].regions:
-            continue
-        errors = np.mean(
-            [np.array(m.regions) / np.array(s.full) - 1 for m, s in zip(each.measured, each.scans)], axis=0
-        )
-        for region, error in zip(each.scans[0].regions, errors):
-            found.setdefault(f"{region.label} {region.name}".strip(), []).append(float(error))
+        own: dict[str, list[float]] = defaultdict(list)
+        for measured, scan in zip(each.measured, each.scans) if each.method == method else ():
+            for region, value, full in zip(scan.regions, measured.regions, scan.full):
+                own[f"{region.label} {region.name}".strip()].append(value / full - 1)
+        for name, errors in own.items():
+            found[name].append(float(np.mean(errors)))
     return found
 
 
