@@ -20,6 +20,7 @@ from CSRDDenoiseLib.research.evaluation import trials, varied
 from CSRDDenoiseLib.research.evaluation.experiments import heads as experiment
 from CSRDDenoiseLib.research.evaluation.experiments.bench import Bench
 from CSRDDenoiseLib.research.evaluation.faults import CONTRASTS, contrast_of
+from CSRDDenoiseLib.research.evaluation.run import read_config, run_evaluation
 from CSRDDenoiseLib.research.evaluation.varied import HeadSet
 from CSRDDenoiseLib.research.simulation.anatomy import BRAIN
 from CSRDDenoiseLib.scan import Scan
@@ -182,6 +183,17 @@ def test_experiment_needs_the_anatomies_of_its_set(tmp_path):
         experiment.run(bench, str(tmp_path))
     with pytest.raises(InputError, match="no set of heads 'other'"):
         experiment.run(bench, str(tmp_path), part="other")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [("{}", "'anatomy' is missing"), ("{anatomy: a, heads: 0}", "'heads' is 0"), ("{anatomy: 3}", "must be text")],
+)
+def test_wrong_options_of_the_experiment_are_one_sentence(tmp_path, options, words):
+    path = tmp_path / "heads.yaml"
+    path.write_text(f"model: brain\noutput: out\ndevice: cpu\nexperiments: {{heads: {options}}}\n")
+    with pytest.raises(InputError, match=words):
+        run_evaluation(read_config(path))
 
 
 def test_sets_of_heads_share_neither_anatomies_nor_seeds():

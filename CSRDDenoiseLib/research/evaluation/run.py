@@ -70,7 +70,7 @@ class _File:
 
     model: str
     output: str
-    subjects: tuple[str, ...] = ()
+    subjects: Optional[tuple[str, ...]] = None
     device: str = "auto"
     comparison_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: Mapping[str, Optional[Mapping[str, Any]]] = field(default_factory=lambda: {"dose": {}})
@@ -86,10 +86,13 @@ def read_config(path: Path) -> EvaluationConfig:
     if OLD_NAME in values:
         values = {"comparison_models": values[OLD_NAME], **{k: v for k, v in values.items() if k != OLD_NAME}}
     file = structure(values, _File, where, text=True)
-    found = [Path(name) for pattern in file.subjects for name in sorted(glob(str(path.parent / pattern)))]
+    if file.subjects is None and set(file.experiments) - set(SELF_SUPPLIED):
+        raise InputError(f"{where}: 'subjects' is missing; it must be a list of folders of simulated subjects.")
+    patterns = file.subjects or ()
+    found = [Path(name) for pattern in patterns for name in sorted(glob(str(path.parent / pattern)))]
     subjects = tuple(folder for folder in found if folder.is_dir())
-    if not subjects and (file.subjects or set(file.experiments) - set(SELF_SUPPLIED)):
-        raise InputError(f"{where}: no subject is there; 'subjects' finds no folder for {list(file.subjects)}.")
+    if file.subjects is not None and not subjects:
+        raise InputError(f"{where}: no subject is there; 'subjects' finds no folder for {list(patterns)}.")
     models = {name: dict(options) for name, options in file.comparison_models.items()}
     for name, options in models.items():
         if not isinstance(options.get("model"), str):
@@ -137,12 +140,16 @@ def _checked(name: str, options: Mapping[str, Any], folders: Sequence[Path]) -> 
     """Return the options of an experiment in the types that its function declares, and check its doses."""
     hints = get_type_hints(EXPERIMENTS[name])
     parameters = list(inspect.signature(EXPERIMENTS[name]).parameters.values())[1:]
-    kind = make_dataclass(name, [(each.name, hints[each.name], field(default=each.default)) for each in parameters])
+    kind = make_dataclass(name, [(each.name, hints[each.name], _default(each)) for each in parameters])
     checked: Any = structure(options, kind, f"The experiment '{name}'", text=True)
     asked = [*(getattr(checked, "doses", None) or ()), *filter(None, [getattr(checked, "dose", None)])]
     fractions = [as_fraction(dose) for dose in asked]
     check_doses(folders, [] if name in EMULATED else fractions)
     return {given: getattr(checked, given) for given in options}
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return field() if parameter.default is parameter.empty else field(default=parameter.default)
 
 
 def _comparison(name: str, options: Mapping[str, Any], device: str) -> ComparisonModel:

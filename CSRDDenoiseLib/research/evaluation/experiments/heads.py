@@ -44,6 +44,8 @@ def run(bench: Bench, anatomy: str, part: str = COUNTING, heads: int = 104) -> S
     Raises:
         InputError: there is no such set, or one of its anatomies is not in the folder.
     """
+    if heads < 1:
+        raise InputError(f"The experiment 'heads': 'heads' is {heads}; it must be 1 or more.")
     chosen, folder, metadata = _set_of(part, Path(anatomy)), Path(anatomy), bench.model.metadata
     done: list[Trial] = []
     for number in range(heads):
