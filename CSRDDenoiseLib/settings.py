@@ -75,7 +75,7 @@ class DenoiseSettings:
     """
 
     sampler: Annotated[str, OneOf(SAMPLERS)] = "dpmpp"
-    steps: Annotated[int, Between(1, MAX_STEPS)] = 3
+    steps: Annotated[int, Between(1, MAX_STEPS)] = 5
     samples: Annotated[int, Between(1, MAX_SAMPLES)] = 2
     estimate: Annotated[str, OneOf(ESTIMATES)] = "mean"
     churn: Annotated[float, Between(0, 1e9)] = 0.0
@@ -129,8 +129,8 @@ def _plain_number(value: Optional[float]) -> Optional[Union[float, str]]:
 
 PRESETS = {
     "fast": DenoiseSettings(sampler="mean", steps=1, samples=1),
-    "balanced": DenoiseSettings(sampler="dpmpp", steps=3, samples=2),
-    "quality": DenoiseSettings(sampler="dpmpp", steps=8, samples=16),
+    "balanced": DenoiseSettings(sampler="dpmpp", steps=5, samples=2),
+    "quality": DenoiseSettings(sampler="dpmpp", steps=5, samples=16),
 }
 DEFAULT_PRESET = "balanced"
 

@@ -218,7 +218,7 @@ def test_full_dose_reference_is_chosen_and_the_status_reports_the_dose(ui, logic
 
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("quality"))
-    assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (8, 16)
+    assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (5, 16)
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("fast"))
     assert ui.samplerComboBox.currentText == "Posterior mean"
     assert logic_of.getParameterNode().settings.sampler == "mean"
