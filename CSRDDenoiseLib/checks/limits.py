@@ -3,9 +3,9 @@
 UNCORRECTED_SCORE = 0.9
 """Attenuation: score of a PET (:func:`.attenuation.check_attenuation`); 0 where attenuation is corrected, 2 if not."""
 
-CUT_AREA_CM2 = 66.0
-"""Cut: bright area at an edge; a scalp that takes up much leaves up to 50 there in all but few heads, and a brain
-without a tenth of it 57 and more."""
+CUT_AREA_CM2 = 70.0
+"""Cut: bright area at an edge; a field of view that ends beside the brain leaves up to 66 there, and a brain without a
+tenth of it mostly more than 70."""
 
 BRAIN_HEIGHT_MM = 126.0
 """Cut: from the top of the head; an edge further down cuts the neck and, mostly, less than a tenth of the brain."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Optional, Sequence
+from typing import Callable, Iterable, Iterator, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,7 +17,7 @@ from ...checks.filtering import check_filtering
 from ...checks.inputs import Judged, judge_input
 from ...checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_noise
 from ...checks.lost_structure import LOST_LIMIT, lost_structure
-from ...checks.noise import judge_noise, texture
+from ...checks.noise import KEY, judge_noise, texture
 from ...checks.pair import Output
 from ...checks.unsupported import unsupported
 from ...findings import Finding
@@ -108,11 +108,21 @@ class Bed:
         return Scan(np.asarray(values, np.float32), self.whole.scan.grid, self.whole.scan.head)
 
 
-def trials(head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator) -> Iterator[Trial]:
-    """Try every check on a head: once as it is, and once with each fault that the check looks for."""
+def trials(
+    head: VariedHead, metadata: ModelMetadata, rng: np.random.Generator, groups: Optional[Sequence[str]] = None
+) -> Iterator[Trial]:
+    """Try every check on a head: once as it is, and once with each fault that the check looks for.
+
+    Args:
+        head: to try them on.
+        metadata: of the model, which says what noise was trained.
+        rng: of what is drawn.
+        groups: names in :data:`GROUPS` to try alone; None for all.
+    """
     bed = Bed.of(head, metadata, rng)
-    for group in (_as_it_is, _attenuation, _cut, _filtering, _noise, _contrast, _alignment, _output):
-        yield from group(bed)
+    for name, group in GROUPS.items():
+        if groups is None or name in groups:
+            yield from group(bed)
 
 
 def _judged(pet: sitk.Image, mr: Optional[sitk.Image], side_mm: float) -> Judged:
@@ -183,13 +193,16 @@ def _filtering(bed: Bed) -> Iterator[Trial]:
 
 
 def _noise(bed: Bed) -> Iterator[Trial]:
-    """Noise of fewer counts than any scan of the model's doses, and none."""
+    """Noise of fewer counts than any scan of the model's doses, of a level that no scanner had, and none."""
     fewest = bed.metadata.dose_range[0] / FEWER_COUNTS
-    growth = np.float32((bed.head.facts["dose"] / fewest) ** 0.5)
-    noisier = bed.noise_free + growth * (bed.pet - bed.noise_free)
-    cases = {f"{FEWER_COUNTS:g} times fewer counts than the least dose": noisier, "none at all": bed.noise_free}
-    for case, values in cases.items():
-        scan = bed.scan_of(values)
+    most = bed.metadata.extra[KEY]["range"][1]
+    cases = {
+        f"{FEWER_COUNTS:g} times fewer counts than the least dose": (bed.head.facts["dose"] / fewest) ** 0.5,
+        "twice the largest level trained": 2 * most / bed.whole.scan.noise_level,
+        "none at all": 0.0,
+    }
+    for case, growth in cases.items():
+        scan = bed.scan_of(bed.noise_free + np.float32(growth) * (bed.pet - bed.noise_free))
         yield _trial(NOISE, case, True, judge_noise(scan.noise_level, texture(scan), bed.metadata.extra))
 
 
@@ -246,3 +259,16 @@ def _trial(check: str, case: str, fault: bool, findings: Iterable[Finding]) -> T
     if check == CUT:
         score = max((max(each.values["edges_cm2"].values(), default=0.0) for each in found), default=None)
     return Trial(check, case, fault, warned, None if score is None else float(score))
+
+
+GROUPS: dict[str, Callable[[Bed], Iterator[Trial]]] = {
+    "as it is": _as_it_is,
+    "attenuation": _attenuation,
+    "cut": _cut,
+    "filtering": _filtering,
+    "noise": _noise,
+    "contrast": _contrast,
+    "alignment": _alignment,
+    "output": _output,
+}
+"""What can be tried: the head without a fault, and the faults of each check."""

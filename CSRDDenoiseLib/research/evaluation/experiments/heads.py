@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 from scipy import stats
 
+from ....configuration import unknown_key
 from ....errors import InputError
 from ...simulation.anatomy import list_anatomies
 from ..table import Table
-from ..trials import Trial, trials
+from ..trials import GROUPS, Trial, trials
 from ..varied import HeadSet, draw_head, head_sets
 from .bench import Bench, Section
 
@@ -32,7 +33,9 @@ TEXT = (
 )
 
 
-def run(bench: Bench, anatomy: str, part: str = COUNTING, heads: int = 104) -> Section:
+def run(
+    bench: Bench, anatomy: str, part: str = COUNTING, heads: int = 104, checks: Optional[Sequence[str]] = None
+) -> Section:
     """Count false alarms and detections of every check on varied heads.
 
     Args:
@@ -40,17 +43,21 @@ def run(bench: Bench, anatomy: str, part: str = COUNTING, heads: int = 104) -> S
         anatomy: folder of anatomies, as for ``simulate``.
         part: set of heads (``heads.json``).
         heads: how many.
+        checks: names of :data:`..trials.GROUPS` to try alone; None for all.
 
     Raises:
-        InputError: there is no such set, or one of its anatomies is not in the folder.
+        InputError: there is no such set or check, or one of its anatomies is not in the folder.
     """
     if heads < 1:
         raise InputError(f"The experiment 'heads': 'heads' is {heads}; it must be 1 or more.")
+    unknown = next((name for name in checks or () if name not in GROUPS), None)
+    if unknown is not None:
+        raise InputError(unknown_key(unknown, list(GROUPS), "The experiment 'heads'"))
     chosen, folder, metadata = _set_of(part, Path(anatomy)), Path(anatomy), bench.model.metadata
     done: list[Trial] = []
     for number in range(heads):
         head = draw_head(folder, chosen, number, metadata.dose_range)
-        done += trials(head, metadata, np.random.default_rng((chosen.seed, number, 1)))
+        done += trials(head, metadata, np.random.default_rng((chosen.seed, number, 1)), checks)
         logger.info("Head %d of %d (%s) is done", number + 1, heads, head.facts["tracer"])
     title = f"Varied heads, set '{part}', n = {heads}"
     return Section("Varied heads", TEXT, (_counts(title, done), _scores(title, done)), (), ())
