@@ -16,7 +16,7 @@ from .model.bundle import Model
 from .request import FileRequest
 from .settings import DenoiseSettings
 
-TIMED_SIDE = 48
+WARM_UP_SIDE, TIMED_SIDE = 24, 48
 """Voxels of the model's grid: what does not grow with the volume is small beside the rest from here on."""
 
 
@@ -28,6 +28,8 @@ def run_speed(model: Model, device: str, name: str) -> dict[str, object]:
     """
     speed = device_speed(model, device, name)
     try:
+        # the first run of a process loads libraries too
+        seconds_besides_sampling(model, device, WARM_UP_SIDE)
         return {**speed, "seconds_per_field_voxel": seconds_besides_sampling(model, device)}
     except CSRDError:
         return speed

@@ -98,7 +98,9 @@ def measure_speed(model: Model, side: int) -> float:
     """Time one evaluation on a cube (after a first that warms up); return voxels per second."""
     import torch
 
-    device = next(model.denoiser.parameters()).device
+    # a regression on tissue maps has no weights, and runs where its input lies
+    weights = next(model.denoiser.parameters(), None)
+    device = torch.device("cpu") if weights is None else weights.device
     side = max(side // model.denoiser.model.multiple, 1) * model.denoiser.model.multiple
     channels = (1, model.denoiser.model.in_channels - 1)
     noisy, condition = (torch.zeros(1, count, side, side, side, device=device) for count in channels)
