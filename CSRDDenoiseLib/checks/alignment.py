@@ -11,7 +11,7 @@ from ..findings import Finding, Severity
 from ..prepare.comparable import LEAST_OUTLINE_OVERLAP, LEAST_PROMINENCE, Size, measure_fit
 
 ALIGNED, DOUBTFUL, MISALIGNED = "aligned", "doubtful", "misaligned"
-DOUBTFUL_MM = 3.0
+DOUBTFUL_MM = 3.5
 MISALIGNED_MM = 5.0
 
 

@@ -1,4 +1,4 @@
-"""Are there slices of a single value between others?"""
+"""Are there slices of a single value in the head?"""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import numpy as np
 
 from ..findings import Finding, info, warning
 
+_BRIGHT, _QUANTILE = 0.05, 0.999
+"""Of this quantile of the PET: a slice with as much shows some of the head, and not air with a few counts in it."""
+
 
 def check_blank_slices(values: np.ndarray) -> Finding:
     """Look along each axis of a PET as it was read, (D, H, W); slices and axes count from 1, in the file's order."""
+    least = _BRIGHT * float(np.quantile(values, _QUANTILE))
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        blank = values.max(axis=others) == values.min(axis=others)
-        filled = np.flatnonzero(~blank)
-        gaps = [int(index) for index in np.flatnonzero(blank) if filled[0] < index < filled[-1]]
+        most = values.max(axis=others)
+        blank = most == values.min(axis=others)
+        filled = np.flatnonzero(~blank & (most > least))
+        gaps = [int(index) for index in np.flatnonzero(blank) if filled.size and filled[0] < index < filled[-1]]
         if gaps:
             return warning(
                 "blank_slices.found", count=len(gaps), slices=int(blank.size), axis=3 - axis, first=gaps[0] + 1

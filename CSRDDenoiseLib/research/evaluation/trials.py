@@ -44,7 +44,7 @@ PREFIXES = {
     "alignment.": (MISALIGNED, "displacement_mm"),
 }
 """Beginning of a finding's code -> the check, and which value of the finding it was judged by."""
-OFFSETS = ((6.0, 3.0), (10.0, 5.0))
+OFFSETS = ((4.0, 2.0), (6.0, 3.0), (10.0, 5.0))
 FILTERS_MM, OVER_SMOOTHED_MM = (8.0, 10.0), 6.0
 CUT_SHARE = 0.1
 FEWER_COUNTS = 5.0
@@ -139,7 +139,8 @@ def _as_it_is(bed: Bed) -> Iterator[Trial]:
     for check, _ in PREFIXES.values():
         if check not in (NOT_T1, ENHANCED) or bed.head.has_t1:
             yield _trial(check, "", False, findings)
-    known = tuple(PREFIXES)
+    # simulated activity has no unit
+    known = (*PREFIXES, "unit.")
     others = [each for each in findings if each.is_warning and not each.code.startswith(known)]
     yield Trial(OTHER, "", False, bool(others))
 
