@@ -26,6 +26,7 @@ from CSRDDenoiseLib.research.training.loop import TrainingRun, measure_sigma_dat
 from CSRDDenoiseLib.research.training.noise_range import noise_range
 from CSRDDenoiseLib.research.training.objective import denoising_loss, learning_rate_factor
 from CSRDDenoiseLib.research.training.patches import PatchSource
+from CSRDDenoiseLib.research.training.readiness import claim_pool
 from CSRDDenoiseLib.research.training.split import load_or_make_split
 from CSRDDenoiseLib.scan import Scan, noise_level, spread_positions
 
@@ -62,6 +63,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_pat
     whole = TrainingRun(config)
     whole.run()
     first = TrainingRun(replace(config, output=tmp_path / "parts"))
+    claim_pool(first.pool)
     first._wait_for_pool()
     first._build()
     for _ in range(3):
