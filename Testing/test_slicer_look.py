@@ -233,3 +233,11 @@ def test_closing_the_scene_takes_the_tools_along(ui, scene, result):
     assert not ui.projectionCheckBox.checked
     assert not ui.wipeCheckBox.isEnabled()
     assert PET not in SLICER.app.layoutManager().sliceViewNames()
+
+
+def test_a_comparison_that_an_earlier_panel_laid_out_is_left_too(ui, scene, result):
+    from CSRDDenoiseModule.views.comparison import Comparison
+
+    assert PET in SLICER.app.layoutManager().sliceViewNames()
+    Comparison().leave()
+    assert PET not in SLICER.app.layoutManager().sliceViewNames()

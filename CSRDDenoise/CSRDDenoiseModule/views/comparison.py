@@ -140,8 +140,10 @@ class Comparison:
         remove_wipe()
         manager, before = slicer.app.layoutManager(), self._before
         self._before, self._shown = None, None
-        if manager is not None and before is not None and is_comparison(manager.layout):
-            manager.setLayout(before)
+        if manager is not None and is_comparison(manager.layout):
+            # a comparison that an earlier panel laid out says nothing of what was before it
+            usual = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+            manager.setLayout(usual if before is None else before)
 
     def _use_layout(self, manager: "slicer.qMRMLLayoutManager") -> None:
         if not is_comparison(manager.layout):
