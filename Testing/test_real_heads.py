@@ -205,5 +205,5 @@ def test_sets_of_heads_share_neither_anatomies_nor_seeds():
 
 
 def test_interval_is_that_of_wilson():
-    assert experiment.share_text(2, 100) == "2 of 100 (2 %; 0.6 to 7.0 %)"
+    assert experiment.share_text(2, 100) == "2 of 100 (2.0 %; 0.6 to 7.0 %)"
     assert experiment.share_text(0, 0) == ""

@@ -86,11 +86,11 @@ def _counts(title: str, done: Sequence[Trial]) -> Table:
 
 
 def share_text(found: int, tried: int) -> str:
-    """ "2 of 100 (2 %; 0.6 to 7.0 %)", with Wilson's interval of 95 %; empty where nothing was tried."""
+    """ "2 of 100 (2.0 %; 0.6 to 7.0 %)", with Wilson's interval of 95 %; empty where nothing was tried."""
     if not tried:
         return ""
     interval = stats.binomtest(found, tried).proportion_ci(method="wilson")
-    return f"{found} of {tried} ({100 * found / tried:.0f} %; {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
+    return f"{found} of {tried} ({100 * found / tried:.1f} %; {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
 
 
 def _scores(title: str, done: Sequence[Trial]) -> Table:
