@@ -191,14 +191,14 @@ def test_evaluate_writes_the_table_of_the_model_card(folders, model_folder, tmp_
     output = tmp_path / "results"
     subject = str(folders[0])
     assert main(["evaluate", "--subjects", subject, "--model", str(model_folder), "--output", str(output)]) == 0
-    results = json.loads((output / "results.json").read_text())
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
     methods = {record["method"] for record in results["measurements"]["dose"]}
     assert methods == {
         "Input", "Best Gaussian", "Best Non-local means", "Ceiling",
         "Ours, posterior mean", "Ours, one draw", "Ours, mean of 8 draws",
     }  # fmt: skip
     assert results["about"]["subjects"] == ["subject_0"]
-    table = (output / "dose.md").read_text()
+    table = (output / "dose.md").read_text(encoding="utf-8")
     assert table.startswith("All numbers and pictures on this page are from simulated")
     assert "| 1/10 | Ours, mean of 8 draws |" in table and "| 1/4 | Best Gaussian |" in table
     assert "| 1/10 | Ours, mean of 8 draws |" in capsys.readouterr().out
@@ -219,15 +219,17 @@ def test_configuration_runs_experiments_into_one_page(folders, model_folder, tmp
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**config, "experiments": experiments}))
     assert main(["evaluate", str(path)]) == 0
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for title in ("Modality ablation", "Noise sensitivity", "Cost", "Scanners and protocols", "Trust"):
         assert f"<h2>{title}</h2>" in page
     assert page.count("data:image/png;base64,") == 3 and "http" not in page
     assert page.count("mean over n = 2 subjects") == 2 * 3, "every curve states its sample size, in caption and text"
     assert page.index("simulated PET/MR") < page.index("<h1>")
-    assert "| tracer | fdg |" in (tmp_path / "out" / "protocol.md").read_text()
-    assert re.search(r"scanner.spacing \| from 4.5 \|.*\| 1 \|", (tmp_path / "out" / "protocol.md").read_text())
-    records = json.loads((tmp_path / "out" / "results.json").read_text())["measurements"]
+    assert "| tracer | fdg |" in (tmp_path / "out" / "protocol.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"scanner.spacing \| from 4.5 \|.*\| 1 \|", (tmp_path / "out" / "protocol.md").read_text(encoding="utf-8")
+    )
+    records = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["measurements"]
     assert {"no MR", "MR of another subject", "MR shifted by 10 mm"} <= {r["method"] for r in records["modality"]}
 
 
@@ -243,11 +245,11 @@ def test_comparison_models_are_measured_and_compared_with(folders, model_folder,
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", str(tmp_path / "config.json"), "--experiment", "dose"]) == 0
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert list(results["measurements"]) == ["dose"], "one experiment alone"
     assert results["about"]["comparison_models"]["Another"]["name"] == "other"
     assert results["about"]["comparison_models"]["Another"]["settings"]["sampler"] == "heun"
-    table = (tmp_path / "out" / "dose.md").read_text()
+    table = (tmp_path / "out" / "dose.md").read_text(encoding="utf-8")
     assert re.search(r"\| 1/10 \| Another \| -?[\d.]+ ± ", table)
     assert re.search(r"PSNR \(dB\) \| Ours, posterior mean \| Another \| [+-][\d.]+ ± [\d.]+ \| \S+ \|.*\| 2 \|", table)
 
@@ -311,18 +313,21 @@ def test_bad_configuration_is_rejected_with_a_sentence(text, message, tmp_path):
 
 @pytest.mark.parametrize("name", ["evaluate-small.yaml", "evaluate-full.yaml"])
 def test_configurations_of_the_repository_fit_the_experiments_and_the_training_runs(name):
-    values = yaml.safe_load((CONFIGS / name).read_text())
+    values = yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
     for experiment, options in values["experiments"].items():
         inspect.signature(EXPERIMENTS[experiment]).bind(None, **(options or {}))
     baselines = values["experiments"]["dose"]["baselines"]
     assert sorted(baselines) == sorted(entry.name for entry in BASELINES if entry.name != "BM4D")
-    trained = {(CONFIGS / yaml.safe_load(path.read_text())["output"]).resolve() for path in CONFIGS.glob("train-*")}
+    trained = {
+        (CONFIGS / yaml.safe_load(path.read_text(encoding="utf-8"))["output"]).resolve()
+        for path in CONFIGS.glob("train-*")
+    }
     others = values.get("comparison_models", {}).values()
     assert {(CONFIGS / other.pop("model")).resolve().parent for other in others} <= trained
     for other in others:
         settings_from_preset("fast", **other)
     output = (CONFIGS / values["output"]).resolve().relative_to(CONFIGS.parent)
-    assert f"/{output.parts[0]}/" in (CONFIGS.parent / ".gitignore").read_text().split()
+    assert f"/{output.parts[0]}/" in (CONFIGS.parent / ".gitignore").read_text(encoding="utf-8").split()
 
 
 def test_unknown_experiment_is_refused(folders):
