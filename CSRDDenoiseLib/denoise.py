@@ -13,19 +13,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checks.output import assess
-from .checks.volumes import INPUT_NAMES
 from .errors import InputError
-from .io.headers import with_headers
 from .io.outputs import Target, write_output
-from .io.read import read
-from .io.record import Stages, describe_file
+from .io.record import Stages
 from .io.write import all_or_nothing, record_path, write_record
 from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
+from .reading import read_inputs
 from .recombine import Afterwards
 from .recording import make_record, record_of_files
 from .report.facts import facts_of
-from .report.regions import check_labels
 from .report.report import report_page
 from .report.run import RunImages
 from .request import FileRequest, check_request
@@ -96,19 +93,12 @@ def denoise_files(
     stages = Stages(Reporter(progress, shares))
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
-        volumes = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items()}
-        volumes["pet"] = with_headers(volumes["pet"], request.headers)
-        images = {name: volume.image for name, volume in volumes.items()}
-        files = {
-            name: describe_file(request.path_in_record(name), volumes[name].header.files) for name in request.inputs
-        }
-        target = Target(request.pet, volumes["pet"], request.output_unit, loaded.metadata.name)
+        given = read_inputs(request)
+        target = Target(request.pet, given.volumes["pet"], request.output_unit, loaded.metadata.name)
         target.check()
-        if "labels" in images:
-            check_labels(images["labels"], images["pet"])
     job = job_of(loaded, settings, stages)
-    result = denoise_prepared(prepare(images, job), job, afterwards)
-    record = record_of_files(result.record, request, volumes, files)
+    result = denoise_prepared(prepare(given.images, job), job, afterwards)
+    record = record_of_files(result.record, request, given.volumes, given.files)
     beside = record_path(request.output)
     with all_or_nothing([*request.outputs.values(), beside]) as temporary:
         with stages.stage("write"):
@@ -116,8 +106,7 @@ def denoise_files(
                 write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)
         if request.page:
             with stages.stage("report"):
-                given = {name: images[name] for name in ("pet", "mr", "labels") if name in images}
-                shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **given)
+                shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **given.shown)
                 page = report_page(shown, facts_of(replace(record, seconds=stages.summary()), edge))
                 temporary[request.page].write_text(page, encoding="utf-8")
         result = replace(result, record=replace(record, seconds=stages.summary()))

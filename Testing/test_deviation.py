@@ -14,6 +14,7 @@ from CSRDDenoiseLib.errors import ModelError
 from CSRDDenoiseLib.infer.memory import measure_draw_speed, measure_speed
 from CSRDDenoiseLib.infer.samplers import sample_dpmpp_2m
 from CSRDDenoiseLib.infer.sampling import noise_source, sample_residual
+from CSRDDenoiseLib.infer.tiling import Counter, VolumeDenoiser
 from CSRDDenoiseLib.model.bundle import Model, load_model, save_model
 from CSRDDenoiseLib.model.deviation import ACTIVITY_FLOOR
 from CSRDDenoiseLib.model.edm import karras_sigmas
@@ -37,7 +38,9 @@ def model(tmp_path: Path) -> Model:
 
 @pytest.fixture
 def condition() -> np.ndarray:
-    return np.random.default_rng(1).random((6, *SHAPE), dtype=np.float32)
+    channels = np.random.default_rng(1).random((6, *SHAPE), dtype=np.float32)
+    channels[5] = -1.3  # a constant of the scheme
+    return channels
 
 
 def sampled(model: Model, condition: np.ndarray, **changes: object):
@@ -105,3 +108,13 @@ def _draw(model: Model, condition: np.ndarray, mean: np.ndarray, index: int) -> 
     activity = np.sqrt((condition[1] + np.exp(condition[5]) * mean) ** 2 + ACTIVITY_FLOOR**2)
     unit = np.exp(UNIT[0]) * activity ** UNIT[1] * np.exp(UNIT[2] * condition[5])
     return unit * sample_dpmpp_2m(denoise, noise_source(SHAPE, 7, index)() * 2.0, levels)[0, 0].numpy()
+
+
+def test_the_means_prepared_condition_is_freed_before_the_draws(model: Model, condition):
+    head = np.ones(SHAPE, bool)
+    volume = VolumeDenoiser(
+        model, condition, head, SETTINGS, torch.device("cpu"), Counter(Reporter(None, {"sample": 1}), 1)
+    )
+    held = volume._prepared.untyped_storage().nbytes()
+    volume.forget()
+    assert held > 1000 and volume._prepared.untyped_storage().nbytes() == 0

@@ -151,6 +151,8 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
         click(ui.applyButton)
         assert wait_until(lambda: ui.applyButton.text == "Apply")
         assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
+    # the run ended the look at the volumes, which is taken again
+    assert wait_until(lambda: "Looking" not in ui.petInfoLabel.text + ui.mrInfoLabel.text)
     # as high as its contents: Slicer would scroll
     area._qt.resize(480, 1750)
     SLICER.app.processEvents()

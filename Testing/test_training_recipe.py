@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.model.deviation import deviation_unit
+from CSRDDenoiseLib.model.deviation import deviation_unit, known_of
 from CSRDDenoiseLib.prepare.bands import noise_bands
 from CSRDDenoiseLib.research.training.deviation import DeviationSource, fit_unit, posterior_mean_of
 from CSRDDenoiseLib.research.training.draws import _agreement, score_draws
@@ -68,7 +68,7 @@ def test_the_deviation_is_what_the_posterior_mean_leaves_and_patches_are_seen_wi
     batches = [DeviationSource(source, mean, weights, repeats=2).batch(step, 1) for step in range(3)]
     plain, given = source.batch(0, 1), batches[0].condition[:, -1:]
     torch.testing.assert_close(batches[0].condition[:, :-1], plain.condition)
-    unit = deviation_unit(plain.condition, given, weights)
+    unit = deviation_unit(known_of(plain.condition, 1), given, weights)
     torch.testing.assert_close(unit * batches[0].residual + given, plain.residual)
     torch.testing.assert_close(given, posterior_mean_of(mean, plain.condition))
     zero, tenth = (PatchSource(run.pool, replace(config, lesions=0, outside_weight=w), 0.9, 9.0) for w in (0.0, 0.1))

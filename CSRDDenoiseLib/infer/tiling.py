@@ -94,7 +94,8 @@ class VolumeDenoiser:
 
     def forget(self) -> None:
         """Free the prepared condition, after the last evaluation."""
-        self._prepared = self._prepared[:, :0]
+        # not a part of it, which would hold all of its memory
+        self._prepared = torch.empty(0)
 
     def _try(self, x: Tensor, sigma: float) -> Optional[Tensor]:
         """Evaluate, or return None when memory ran out (and its tensors are gone with this call)."""

@@ -47,7 +47,6 @@ _ARGUMENTS = {
     "guide_sizes": (True, _SIDE),
     "tissue_sizes": (True, _SIDE),
     "size": (False, _SIDE),
-    "switch": (False, Between(-10, 10)),
     "detail_gain": (False, Between(0, 1000)),
     "dropout": (False, Between(0, 0.99)),
     "img_resolution": (False, Between(1, 65536)),
@@ -60,7 +59,7 @@ _CHOICES = {
     "encoder_type": ("standard", "residual"),
     "implicit_mlp": (False, True),
 }
-_FRACTIONS = ("detail_gain", "switch", "dropout", "resample_filter")
+_FRACTIONS = ("detail_gain", "dropout", "resample_filter")
 _MAY_BE_EMPTY = ("attn_resolutions",)
 _MAX_ENTRIES = 12
 

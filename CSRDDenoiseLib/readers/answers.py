@@ -8,14 +8,12 @@ Only the standard library is imported here: the Slicer module writes this too.
 
 from __future__ import annotations
 
-import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Mapping
 
+from ..atomic import write_json
 from ..errors import InputError
 from .study import FORMAT, Study, read_json
 
@@ -73,16 +71,9 @@ def write_answers(answers: Answers, path: Path) -> None:
     Raises:
         InputError: it cannot be written there; what was there before stays.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as stream:
-            json.dump(answers.as_dict(), stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        write_json(path, answers.as_dict(), indent=1)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         reason = f"The answers cannot be written to '{path}': {error.strerror}. Choose another folder."
         raise InputError(reason) from error
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from ...atomic import write_json
 from ...configuration import structure
 from ...errors import InputError
 
@@ -76,11 +76,7 @@ def thumbnail_path(folder: Path, name: str) -> Path:
 
 def write_row(row: Row, folder: Path) -> None:
     """Write a row, whole or not at all."""
-    path = row_path(folder, row.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    temporary.write_text(json.dumps(row.as_dict(), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(row_path(folder, row.name), row.as_dict(), indent=1)
 
 
 def read_row(folder: Path, name: str) -> Optional[Row]:

@@ -15,6 +15,7 @@ from typing import Any, Mapping, Optional
 import numpy as np
 import torch
 
+from ...atomic import write_json
 from ...configuration import read_yaml, structure
 from ...measures import psnr
 from ...model.bundle import Model, load_model
@@ -198,6 +199,4 @@ def _save(config: Experiment, results: Mapping[str, Any]) -> None:
     about = {"model": config.model, "steps": config.steps, "seed": config.seed, "counts": vars(config.counts)}
     about |= {"variants": {name: each.as_dict() for name, each in config.variants.items()}}
     about |= {"own": config.own.as_dict()}
-    partial = config.output / f"{RESULTS}.partial"
-    partial.write_text(json.dumps({"about": about, "sites": results}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(config.output / RESULTS)
+    write_json(config.output / RESULTS, {"about": about, "sites": results}, indent=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ...atomic import complete_file, write_json
 from ...model.metadata import ModelMetadata
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
@@ -80,8 +80,9 @@ class FoldRun(TrainingRun):
             weights = {
                 name: value.detach().cpu().contiguous() for name, value in self.average.model.state_dict().items()
             }
-            _replace(folder / _BEST, lambda path: save_file(weights, path))
-            _write_json(folder / _RECORD, record)
+            with complete_file(folder / _BEST) as partial:
+                save_file(weights, partial)
+            write_json(folder / _RECORD, record)
         self._log(event="held-out", change_percent=round(100 * (math.exp(change) - 1), 3))
 
 
@@ -137,7 +138,7 @@ def run_fold(
     if not plan:
         seconds = 0.0 if settings.steps else seconds_per_step(config, pools, device)
         plan = {"steps": settings.steps or max(int(60 * minutes / seconds), 1)}
-        _write_json(folder / _PLAN, plan)
+        write_json(folder / _PLAN, plan)
     config = replace(
         config,
         steps=plan["steps"],
@@ -149,7 +150,7 @@ def run_fold(
     run = FoldRun(config, device, pools)
     run.every = max(plan["steps"] // settings.validations, 1)
     run.run(None if settings.steps else max(minutes - _minutes_done(folder), 0.0))
-    _write_json(folder / _RECORD, {**_read(folder / _RECORD), "finished": True})
+    write_json(folder / _RECORD, {**_read(folder / _RECORD), "finished": True})
     return _result_of(folder)
 
 
@@ -189,15 +190,3 @@ def _errors_of(values: dict[str, Any]) -> dict[int, HeldOut]:
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    _replace(path, lambda partial: partial.write_text(json.dumps(values), encoding="utf-8"))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write a file beside its place and move it there when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    write(partial)
-    partial.replace(path)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
+from ...atomic import write_json
 from ...errors import InputError
 from ...prepare.align import to_model_grid
 from ...subjects.pair import Pair, dose_of, load_pair
@@ -62,10 +63,7 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float) -> PreparedPa
             raise InputError(f"'{work}' holds what was made of other scans; remove it, or choose another folder.")
         return PreparedPairs(work / _FOLDER, tuple(_row_of(values) for values in saved["rows"]))
     prepared = tuple(_prepare(rows, work / _FOLDER, spacing))
-    work.mkdir(parents=True, exist_ok=True)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps({"mark": mark, "rows": [asdict(row) for row in prepared]}), encoding="utf-8")
-    partial.replace(record)
+    write_json(record, {"mark": mark, "rows": [asdict(row) for row in prepared]})
     return PreparedPairs(work / _FOLDER, prepared)
 
 

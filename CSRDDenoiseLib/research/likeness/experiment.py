@@ -11,6 +11,7 @@ from typing import Any, Iterator, Mapping, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ...atomic import write_json
 from ...checks.counts import count_noise, share_of_counts
 from ...configuration import read_yaml, structure
 from ...errors import InputError
@@ -92,9 +93,7 @@ def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
             continue
         logger.info("Site '%s'", name)
         results[name] = _of_site(config, site, 1000 * (number + 1) + config.seed, model, prior)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_json(path, results, indent=1)
     return {name: results[name] for name in config.sites}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Mapping, Optional
 import torch
 from torch import nn
 
+from ...atomic import complete_file
 from ...errors import InputError
 
 NAME = "checkpoint.pt"
@@ -43,19 +44,16 @@ def save_checkpoint(
         InputError: a weight is not finite; the last checkpoint stays.
     """
     check_finite({**network.state_dict(), **average.state_dict()}, f"The weights at step {state.step}")
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "state": vars(state),
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    partial = folder / f"{NAME}.partial"
-    with partial.open("wb") as file:
+    with complete_file(folder / NAME) as partial, partial.open("wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(folder / NAME)
 
 
 def check_finite(weights: Mapping[str, torch.Tensor], what: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...model.bundle import Model
-from ...model.deviation import CONSTANTS, activity_of, deviation_unit
+from ...model.deviation import activity_of, deviation_unit, known_of
 from .patches import Batch, PatchSource
 
 _BATCHES_MEASURED, _SIDE, _RIDGE, _LEAST_SPREAD = 40, 8, 0.01, 0.02
@@ -43,7 +43,8 @@ class DeviationSource:
 
     def _with_mean(self, batch: Batch) -> Batch:
         mean = posterior_mean_of(self._mean, batch.condition)
-        deviation = (batch.residual - mean) / deviation_unit(batch.condition, mean, self._unit)
+        known = known_of(batch.condition, len(self._unit) - 2)
+        deviation = (batch.residual - mean) / deviation_unit(known, mean, self._unit)
         # in its unit every scan counts alike
         weight = batch.weight / batch.weight.amax((1, 2, 3, 4), keepdim=True)
         return replace(batch, residual=deviation, condition=torch.cat([batch.condition, mean], dim=1), weight=weight)
@@ -68,9 +69,9 @@ def fit_unit(source: PatchSource, mean: Model, phantoms: int) -> tuple[float, ..
     for step in range(_BATCHES_MEASURED):
         batch = source.batch(step, phantoms)
         given = posterior_mean_of(mean, batch.condition)
-        activity, deviation = (_rms(x) for x in (activity_of(batch.condition, given), batch.residual - given))
-        constants = batch.condition[:, CONSTANTS : CONSTANTS + _constants(mean), 0, 0, 0]
-        others = constants[:, :, None].expand(-1, -1, activity.shape[1])
+        known = known_of(batch.condition, _constants(mean))
+        activity, deviation = (_rms(x) for x in (activity_of(known, given), batch.residual - given))
+        others = torch.cat(known.constants, dim=1).flatten(2).expand(-1, -1, activity.shape[1])
         rows.append(torch.cat([activity.log()[:, None], others], dim=1).movedim(1, -1).flatten(0, 1))
         wanted.append(deviation.log().flatten())
     return _ridge(torch.cat(rows).double(), torch.cat(wanted).double())

@@ -15,7 +15,7 @@ from scipy import stats
 
 from ...infer.samplers import sample_dpmpp_2m
 from ...model.bundle import Model
-from ...model.deviation import deviation_unit
+from ...model.deviation import deviation_unit, known_of
 from ...model.edm import Preconditioned, Schedule
 from .deviation import posterior_mean_of
 from .pool import Example, Pool
@@ -111,7 +111,7 @@ def agreements(mean: Model, draws: Draws, example: Example, plan: Mapping[int, i
     condition, inner = padded_condition(example, draws.denoiser.model.multiple)
     residual = posterior_mean_of(mean, condition)
     prepared = draws.denoiser.prepare(torch.cat([condition, residual], dim=1))
-    unit = deviation_unit(condition, residual, draws.unit)
+    unit = deviation_unit(known_of(condition, len(draws.unit) - 2), residual, draws.unit)
     error = (torch.from_numpy(example.residual) - residual[0, 0][inner]).square().numpy()
     found = {}
     for steps, count in plan.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Optional, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal, Optional, Sequence
 import numpy as np
 from scipy import ndimage
 
+from ...atomic import complete_file, write_json
 from ...prepare.bands import noise_bands
 from ...prepare.tissue import tissue_maps
 from ...scan import FWHM_PER_SIGMA, find_head, normalise_mr, smooth
@@ -91,12 +91,9 @@ def make_phantom(
 
 def save_phantom(phantom: Phantom, path: Path) -> None:
     """Write ``path`` (.npy) and its facts beside it (.json); both are complete before the volumes take their place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    path.with_suffix(".json").write_text(json.dumps(phantom.facts))
-    with partial.open("wb") as file:
+    write_json(path.with_suffix(".json"), phantom.facts)
+    with complete_file(path) as partial, partial.open("wb") as file:
         np.save(file, phantom.volumes)
-    partial.replace(path)
 
 
 def open_phantom(path: Path) -> Phantom:

@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from ...atomic import write_json
 from ...errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -38,10 +39,7 @@ def load_or_make_split(
     split = draw_split(subjects, shares, seed)
     given = ", ".join(f"{share:g}" for share in shares)
     _check_parts(split, needed, f"The split of {len(subjects)} subjects with the shares {given}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(split, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, split, indent=2)
     return split
 
 
