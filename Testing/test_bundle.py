@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_model import TINY, save_tiny_model, tiny_metadata, tiny_network
 
+from CSRDDenoiseLib import devices
 from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices, precision_name
 from CSRDDenoiseLib.errors import InputError, ModelError
 from CSRDDenoiseLib.model import bundle
@@ -113,12 +114,24 @@ def test_devices_are_checked_by_name():
             choose_device(name)
 
 
-@pytest.mark.parametrize("has_bfloat16, auto", [(True, torch.bfloat16), (False, torch.float32), (None, torch.float32)])
-def test_precision_follows_the_processor_or_the_wish(monkeypatch, has_bfloat16, auto):
-    if has_bfloat16 is None:  # as before torch 2.3
-        monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
-    else:
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bfloat16, raising=False)
+PROCESSORS = [  # AVX-512 bf16, AMX, maker -> auto; None is a torch that cannot say
+    (True, True, "GenuineIntel", torch.bfloat16),
+    (True, False, "GenuineIntel", torch.float32),
+    (True, False, "AuthenticAMD", torch.bfloat16),
+    (True, None, "AuthenticAMD", torch.bfloat16),
+    (False, False, "AuthenticAMD", torch.float32),
+    (None, None, "GenuineIntel", torch.float32),
+]
+
+
+@pytest.mark.parametrize("bf16, amx, maker, auto", PROCESSORS)
+def test_precision_follows_the_processor_or_the_wish(monkeypatch, bf16, amx, maker, auto):
+    for name, has in (("_is_avx512_bf16_supported", bf16), ("_is_amx_tile_supported", amx)):
+        if has is None:
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda has=has: has, raising=False)
+    monkeypatch.setattr(devices, "_processor", lambda: maker)
     cpu = torch.device("cpu")
     assert choose_precision(cpu) == auto
     assert list_devices()[-1].precision == precision_name(auto)

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 from conftest import as_image, head_array, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from CSRDDenoiseLib import devices
 from CSRDDenoiseLib.denoise import DenoiseResult, FileRequest, denoise, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, ModelError
 from CSRDDenoiseLib.io.grid import Grid
@@ -115,7 +115,7 @@ def test_one_sample_has_no_uncertainty(pet, model, chosen):
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])
 def test_precision_is_recorded_and_auto_follows_the_processor(pet, model, monkeypatch, has_bfloat16):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bfloat16, raising=False)
+    monkeypatch.setattr(devices, "has_fast_bfloat16", lambda device: has_bfloat16)
     auto, exact, reduced = (
         denoise(pet, None, replace(MEAN, precision=precision), model) for precision in ("auto", "float32", "bfloat16")
     )
