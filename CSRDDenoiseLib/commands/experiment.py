@@ -1,13 +1,15 @@
-"""``csrd-denoise experiment``: the experiments behind the claims of docs/own-scans.md, on simulated sites."""
+"""``csrd-denoise experiment``: the experiments behind the claims of the documentation, on simulated scans."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
+from .arguments import number
 from .interrupts import keeping
 
+Outcome = tuple[list[str], Path]
 DESCRIPTION = (
     "Runs an experiment as a YAML configuration says (configs/experiment-*.yaml) and writes results.json into its "
     "output folder. What is done is kept, and the same command goes on."
@@ -16,38 +18,55 @@ DESCRIPTION = (
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("experiment", help="run an experiment on simulated sites", description=DESCRIPTION)
+    parser = subparsers.add_parser("experiment", help="run an experiment on simulated scans", description=DESCRIPTION)
     parser.add_argument(
         "name",
-        choices=("adapt", "like"),
+        choices=tuple(_EXPERIMENTS),
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
-        "against known ones",
+        "against known ones; evidence: what a model is held to, on scanner families that no choice was made on",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
+    parser.add_argument("--minutes", type=number(0, 1e7), help="evidence: begin nothing after so long")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run an experiment and print its table."""
-    lines, output = (_adapt if args.name == "adapt" else _like)(args.config)
+    lines, output = _EXPERIMENTS[args.name](args)
     print("\n".join(lines))
     print(f"Results: {output}")
     return 0
 
 
-def _adapt(path: Path) -> tuple[list[str], Path]:
+def _evidence(args: argparse.Namespace) -> Outcome:
+    from ..extras import require
+    from ..research.evidence.config import read_evidence_config
+    from ..research.evidence.run import RESULTS, run_evidence
+
+    require("skimage")
+    config = read_evidence_config(args.config)
+    with keeping(lambda: _kept(config.output)):
+        results, complete = run_evidence(config, args.minutes)
+    lines = ["| measure | aim | measured | reached |", "|---|---|---|---|"]
+    for goal in results["summary"]["goals"]:
+        reached = "yes" if goal["reached"] else "no"
+        lines.append(f"| {goal['what']} | {goal['aim']} | {goal['value']} | {reached} |")
+    return lines if complete else [*lines, f"Not complete. {_kept(config.output)}"], config.output / RESULTS
+
+
+def _adapt(args: argparse.Namespace) -> Outcome:
     from ..research.adaptation.experiment import RESULTS, read_experiment, run_experiment
 
-    config = read_experiment(path)
+    config = read_experiment(args.config)
     config.output.mkdir(parents=True, exist_ok=True)
     with keeping(lambda: _kept(config.output)):
         return list(_adapt_table(run_experiment(config))), config.output / RESULTS
 
 
-def _like(path: Path) -> tuple[list[str], Path]:
+def _like(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.experiment import RESULTS, read_like_experiment, run_like_experiment
 
-    config = read_like_experiment(path)
+    config = read_like_experiment(args.config)
     with keeping(lambda: _kept(config.output)):
         return list(_like_table(run_like_experiment(config))), config.output / RESULTS
 
@@ -77,3 +96,10 @@ def _adapt_table(results: Mapping[str, Any]) -> Iterator[str]:
             share = f"{closed['closed']} | {closed['worse']}" if closed else "|"
             scores = " | ".join(f"{means[score]:.2f}" for score in ("estimate_db", "result_db", "error_percent"))
             yield f"| {site} | {name} | {scores} | {share} |"
+
+
+_EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
+    "adapt": _adapt,
+    "like": _like,
+    "evidence": _evidence,
+}

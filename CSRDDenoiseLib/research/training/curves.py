@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterable, Mapping
+from typing import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .pool import Example
 
 KEPT_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 24.0, float("inf"))
 GAUSSIANS_MM = (0.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
+BLOB_MM = 6.0
 _RADIUS_MM, _RAISE, _LESIONS, _GAP_MM = (4.0, 6.0), (0.5, 1.5), 24, 12.0
 
 
@@ -126,17 +127,26 @@ def our_curve(scene: Scene, estimate: np.ndarray, kept_mm: Iterable[float] = KEP
 
 def filter_curves(scene: Scene) -> dict[str, dict[float, Point]]:
     """Scores of the filters along the parameter of each, and of the regression also along what is kept."""
+    curves: dict[str, dict[float, Point]] = {}
+    for name, at, image in filter_images(scene):
+        curves.setdefault(name, {})[at] = score(image, scene)
+    return curves
+
+
+def filter_images(scene: Scene) -> Iterator[tuple[str, float, np.ndarray]]:
+    """The low dose by each filter that takes a moment: curve, parameter, (D, H, W)."""
     pet, mr = (torch.from_numpy(np.ascontiguousarray(x))[None, None] for x in (scene.low_dose, scene.mr))
-    curves = {"Gaussian": {w: score(smooth(scene.low_dose, scene.cube, w), scene) for w in GAUSSIANS_MM}}
-    guided = {n: guided_filter(pet, mr, n)[0, 0].numpy() for n in (3, 5, 7, 9)}
-    curves["MR-guided filter"] = {float(n): score(image, scene) for n, image in guided.items()}
+    for width in GAUSSIANS_MM:
+        yield "Gaussian", width, smooth(scene.low_dose, scene.cube, width)
+    for size in (3, 5, 7, 9):
+        yield "MR-guided filter", float(size), guided_filter(pet, mr, size)[0, 0].numpy()
     for resolution in (5.0, 7.0):
         maps = tissue_maps(scene.mr, scene.mask, scene.cube, resolution_mm=resolution)
         for size in (3, 5):
             fitted = tissue_regression(pet, torch.from_numpy(np.ascontiguousarray(maps))[None], size)[0, 0].numpy()
-            name = f"tissue regression, maps {resolution:g} mm, box {size}"
-            curves[name] = our_curve(scene, fitted)
-    return curves
+            for width in KEPT_MM:
+                image = scene.low_dose + keep_coarse(fitted - scene.low_dose, scene.cube, width)
+                yield f"tissue regression, maps {resolution:g} mm, box {size}", width, image
 
 
 def error_at(contrast: float, curve: Mapping[float, Point]) -> float:
@@ -148,6 +158,33 @@ def error_at(contrast: float, curve: Mapping[float, Point]) -> float:
             share = (contrast - low.contrast) / (high.contrast - low.contrast)
             best = min(best, low.error + share * (high.error - low.error))
     return best
+
+
+def dose_gain(wanted: float, dose: float, errors: Sequence[tuple[float, float]]) -> tuple[float, bool]:
+    """The factor of dose that a filter needs for an error: its error is a power of the dose between two doses.
+
+    Args:
+        wanted: the error, ours at ``dose``.
+        dose: fraction.
+        errors: dose fraction and error of the filter, at the same contrast, by rising dose.
+
+    Returns:
+        The factor, and whether it is a lower bound, as where the largest dose has more error. Below the smallest dose
+        nothing is extrapolated.
+    """
+    for (low, high_error), (high, low_error) in zip(errors, errors[1:]):
+        if low_error <= wanted < high_error and np.isfinite(high_error) and low_error > 0:
+            share = np.log(wanted / high_error) / np.log(low_error / high_error)
+            return float(low * (high / low) ** share / dose), False
+    if errors[0][1] <= wanted:
+        return errors[0][0] / dose, False
+    return errors[-1][0] / dose, True
+
+
+def blobs_per_litre(difference: np.ndarray, calm: np.ndarray, spacing: Sequence[float], limit: float) -> float:
+    """Blobs a litre of calm brain: where a difference from noise-free, smoothed by 6 mm, exceeds ``limit``."""
+    _, count = ndimage.label((smooth(difference, spacing, BLOB_MM) > limit) & calm)
+    return float(count / (calm.sum() * np.prod(spacing) / 1e6))
 
 
 def _lesions(inner: np.ndarray, spacing: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

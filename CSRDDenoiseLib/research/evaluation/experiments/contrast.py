@@ -18,7 +18,8 @@ from scipy import ndimage
 from .... import measures
 from ....restore import keep_coarse
 from ....scan import robust_std, smooth
-from ...training.curves import KEPT_MM, Point, error_at
+from ...training import curves
+from ...training.curves import BLOB_MM, KEPT_MM, Point, error_at
 from ..baselines import Case, baseline
 from ..baselines import apply as apply_filter
 from ..methods import ours
@@ -33,7 +34,7 @@ CONTRASTS = (0.7, 0.8, 0.9)
 MINE, FULL, LOW = "Ours", "Full dose", "Input"
 FULL_DOSE = Fraction(1)
 _EDGE_MM, _LESION_GAP_MM = 4.0, 12.0
-_BLOB_MM, _BLOB_DEVIATIONS = 6.0, 3.0
+_BLOB_DEVIATIONS = 3.0
 TEXT = (
     "Error: root mean square against noise-free in calm brain (away from its surface and from lesions), in % of the "
     "mean there, where that much of the contrast of the hot lesions in the PET is kept. Every filter is oracle-tuned: "
@@ -97,9 +98,7 @@ def calm_brain(study: Study) -> np.ndarray:
 
 def blobs_per_litre(image: np.ndarray, study: Study, calm: np.ndarray, limit: float) -> float:
     """Blobs a litre of calm brain: where the smoothed image exceeds the smoothed noise-free one by ``limit``."""
-    excess = smooth(image - study.noise_free, study.spacing, _BLOB_MM) > limit
-    _, count = ndimage.label(excess & calm)
-    return float(count / (calm.sum() * np.prod(study.spacing) / 1e6))
+    return curves.blobs_per_litre(image - study.noise_free, calm, study.spacing, limit)
 
 
 def point(image: np.ndarray, pet: np.ndarray, study: Study, calm: np.ndarray) -> Point:
@@ -123,22 +122,21 @@ def _follow(
         logger.warning("%s is left out: it has no noise-free image or no hot lesion.", study.name)
         return
     calm = calm_brain(study)
-    spread = robust_std(smooth(study.full_dose - study.noise_free, study.spacing, _BLOB_MM)[calm])
+    spread = robust_std(smooth(study.full_dose - study.noise_free, study.spacing, BLOB_MM)[calm])
     method = ours(bench.model, bench.settings(sampler="mean", steps=1, samples=1, keep_above_mm=float("inf")))
     for dose in (*(dose for dose in doses if dose in study.low_doses), FULL_DOSE):
         pet = study.full_dose if dose == FULL_DOSE else study.array(study.low_doses[dose])
-        curves = {name: _filtered(name, pet, study, calm) for name in filters}
+        followed = {name: _filtered(name, pet, study, calm) for name in filters}
         images = {LOW: pet, FULL: study.full_dose}
         if dose != FULL_DOSE:
             residual = method(study, dose).image - pet
             kept = {mm: pet + keep_coarse(residual, study.spacing, mm) for mm in (*kept_mm, float("inf"))}
-            curves[MINE] = {mm: point(image, pet, study, calm) for mm, image in kept.items()}
+            followed[MINE] = {mm: point(image, pet, study, calm) for mm, image in kept.items()}
             images[f"{MINE}, estimate"] = pet + residual
         limit = _BLOB_DEVIATIONS * spread
-        yield Curves(
-            study.name, dose, curves, {n: blobs_per_litre(image, study, calm, limit) for n, image in images.items()}
-        )
-        logger.info("%s, dose %s: %d curves", study.name, dose, len(curves))
+        blobs = {name: blobs_per_litre(image, study, calm, limit) for name, image in images.items()}
+        yield Curves(study.name, dose, followed, blobs)
+        logger.info("%s, dose %s: %d curves", study.name, dose, len(followed))
 
 
 def _filtered(name: str, pet: np.ndarray, study: Study, calm: np.ndarray) -> Curve:
@@ -192,17 +190,10 @@ def _gain_table(
 
 
 def _dose_gain(scan: Curves, scans: Sequence[Curves], filters: Sequence[str], contrast: float) -> tuple[float, bool]:
-    """The gain, and whether it is only a lower bound; the filter's error is a power of the dose between two doses."""
-    wanted = error_at(contrast, scan.of[MINE])
+    """The gain, and whether it is only a lower bound."""
     same = sorted((each for each in scans if each.subject == scan.subject), key=lambda each: each.dose)
     errors = [(float(each.dose), _best(each, filters, contrast)) for each in same]
-    for (low, high_error), (high, low_error) in zip(errors, errors[1:]):
-        if low_error <= wanted < high_error and np.isfinite(high_error) and low_error > 0:
-            share = np.log(wanted / high_error) / np.log(low_error / high_error)
-            return float(low * (high / low) ** share / float(scan.dose)), False
-    if errors[0][1] <= wanted:
-        return errors[0][0] / float(scan.dose), False
-    return errors[-1][0] / float(scan.dose), True
+    return curves.dose_gain(error_at(contrast, scan.of[MINE]), float(scan.dose), errors)
 
 
 def _blob_table(scans: Sequence[Curves], doses: Sequence[Fraction]) -> Table:

@@ -1,0 +1,76 @@
+"""Filters on a scan: the curve of each along its parameter, and the one best by PSNR against the full dose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+
+from ...errors import InputError
+from ..evaluation.baselines import Case, apply, baseline
+from ..training.curves import Point, Scene, filter_images, score
+from .quantities import image_scores
+
+FULL_DOSE = 1.0
+
+
+def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
+    """Measure every filter on a scan, each of its settings with the answer in hand.
+
+    Args:
+        scene: with hot lesions.
+        names: of baselines beside those of :func:`filter_images`.
+
+    Returns:
+        ``curves``, name -> points (contrast, error in %, PSNR to noise-free and to the full dose in dB); of a low
+        dose also ``best``, scores of each filter's image with the greatest PSNR to the full dose; and ``left_out``,
+        filters whose package is missing.
+    """
+    curves: dict[str, list[dict[str, Any]]] = {}
+    best: dict[str, dict[str, Any]] = {}
+    left_out = [name for name in names if not _runs(name)]
+    for name, at, image in _images(scene, [name for name in names if name not in left_out]):
+        with np.errstate(divide="ignore"):
+            point = score(image, scene)
+        curves.setdefault(name, []).append(plain_point(at, point))
+        kind = kind_of(name)
+        if scene.dose != FULL_DOSE and point.psnr_full > best.get(kind, {"psnr_full": 0.0})["psnr_full"]:
+            best[kind] = {"curve": name, "at": at if np.isfinite(at) else "inf", **image_scores(image, scene, 0.0)}
+    return {"curves": curves, "best": best, "left_out": left_out}
+
+
+def full_dose_scene(scene: Scene) -> Scene:
+    """Return the scene in which the full dose takes the place of the low dose."""
+    return replace(scene, low_dose=scene.full_dose, dose=FULL_DOSE)
+
+
+def kind_of(curve: str) -> str:
+    """The filter that a curve belongs to."""
+    return {"tissue regression": "Tissue regression"}.get(curve.split(",")[0], curve.split(",")[0])
+
+
+def plain_point(at: float, point: Point) -> dict[str, Any]:
+    """A point as JSON types; a PSNR that is infinite is left out."""
+    values = {name: round(value, 4) for name, value in vars(point).items() if np.isfinite(value)}
+    return {"at": at if np.isfinite(at) else "inf", **values}
+
+
+def _images(scene: Scene, names: Sequence[str]) -> Iterator[tuple[str, float, np.ndarray]]:
+    yield from filter_images(scene)
+    case = Case(scene.low_dose, scene.full_dose, scene.mask, scene.cube, 1.0, scene.mr)
+    for name in names:
+        chosen = baseline(name)
+        curve = f"{name}, by {chosen.parameter}"
+        yield curve, 0.0, scene.low_dose
+        for value in chosen.grid:
+            yield curve, value, apply(chosen, value, case).image
+
+
+def _runs(name: str) -> bool:
+    try:
+        tiny = np.ones((8, 8, 8), np.float32)
+        baseline(name).apply(tiny, (2.0,) * 3, baseline(name).grid[0], tiny)
+    except InputError:
+        return False
+    return True

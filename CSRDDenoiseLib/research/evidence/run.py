@@ -1,0 +1,149 @@
+"""Measure the evidence scan by scan; what is done is kept, and the same command goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional
+
+from ...atomic import write_json
+from ...io.record import versions
+from ...model.bundle import Model, load_model
+from ..simulation.families import scanner_families
+from ..training.config import load_config
+from ..training.curves import make_scene
+from ..training.pool import Pool, pool_of
+from ..training.split import load_split
+from .blocks import replace_block
+from .config import EvidenceConfig
+from .filters import FULL_DOSE, filter_scan, full_dose_scene
+from .ours import measure_ours, measure_uncertainty
+from .page import evidence_page
+from .summary import summarise
+
+logger = logging.getLogger(__name__)
+
+RESULTS, FORMAT, BLOCK = "results.json", 1, "evidence"
+Part = tuple[Path, Callable[[], dict[str, Any]]]
+
+
+def run_evidence(config: EvidenceConfig, minutes: Optional[float] = None) -> tuple[dict[str, Any], bool]:
+    """Measure what is not done yet, and write ``results.json`` and the page of what there is.
+
+    Args:
+        config: what to measure.
+        minutes: begin nothing after so long.
+
+    Returns:
+        The results, and whether they are complete.
+
+    Raises:
+        InputError: model, training configuration or phantoms are not there.
+    """
+    model, pool = load_model(config.model, "cpu"), _pool(config)
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    complete = True
+    for path, measure in _parts(config, model, pool):
+        if path.is_file():
+            continue
+        if deadline is not None and time.monotonic() > deadline:
+            complete = False
+            break
+        logger.info("%s", path.stem)
+        write_json(path, measure())
+    results = collect(config, model, pool)
+    write_json(config.output / RESULTS, results, indent=1)
+    if config.page is not None and results["scans"]:
+        replace_block(config.page, BLOCK, evidence_page(results, config.tried))
+    return results, complete
+
+
+def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
+    """Put together ``about``, ``scans`` and their ``summary``; a scan without all its parts is left out."""
+    key, scans = model_key(model), []
+    for phantom in config.phantoms:
+        if not pool.path(phantom).is_file():
+            continue
+        facts = pool.load(phantom, pool.doses_of(phantom)[0]).phantom.facts
+        parts = config.output / "scans"
+        full = _read(_filters_path(parts, phantom, FULL_DOSE))
+        for dose in pool.doses_of(phantom):
+            filters, ours = _read(_filters_path(parts, phantom, dose)), _read(_path(parts, phantom, dose, key))
+            if None in (filters, ours, full):
+                continue
+            about = {"phantom": phantom, "dose": dose, "family": facts["family"], "tracer": facts["tracer"]}
+            drawn = _read(_path(parts, phantom, dose, f"{key}-uncertainty"))
+            scans.append({**about, "filters": filters, "full_dose_filters": full, "ours": ours, "uncertainty": drawn})
+    return {"format": FORMAT, "about": _about(config, model), "summary": summarise(scans), "scans": scans}
+
+
+def model_key(model: Model) -> str:
+    """What names the results of a model: of its weights, its rule for what is kept, and its calibrations."""
+    metadata = model.metadata
+    facts = json.dumps([metadata.weights_sha256, metadata.keep, metadata.recipes], sort_keys=True, default=str)
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
+
+def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
+    """Files of the results and what makes each; the model comes first, so that a short run shows something of it."""
+    parts, key = config.output / "scans", model_key(model)
+    for phantom in config.phantoms:
+        pool.simulate(phantom)
+    scans = [(phantom, dose) for phantom in config.phantoms for dose in pool.doses_of(phantom)]
+    for phantom, dose in scans:
+        yield _path(parts, phantom, dose, key), partial(_ours, model, pool, phantom, dose)
+    for phantom, dose in scans:
+        if phantom in config.uncertainty and dose in config.uncertainty_doses:
+            path = _path(parts, phantom, dose, f"{key}-uncertainty")
+            yield path, partial(_uncertainty, model, pool, phantom, dose)
+    for phantom, dose in [*scans, *((phantom, FULL_DOSE) for phantom in config.phantoms)]:
+        yield _filters_path(parts, phantom, dose), partial(_filters, config, pool, phantom, dose)
+
+
+def _ours(model: Model, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+    return measure_ours(model, pool.load(phantom, dose), dose, pool.spacing, phantom)
+
+
+def _uncertainty(model: Model, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+    return measure_uncertainty(model, pool.load(phantom, dose), dose, pool.spacing)
+
+
+def _filters(config: EvidenceConfig, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+    stored = pool.doses_of(phantom)
+    given = dose if dose in stored else stored[0]
+    scene = make_scene(pool.load(phantom, given), given, pool.spacing, phantom)
+    return filter_scan(full_dose_scene(scene) if dose == FULL_DOSE else scene, config.filters)
+
+
+def _pool(config: EvidenceConfig) -> Pool:
+    training = load_config(config.training)
+    subjects = load_split(training.split_file)["test"] if training.split_file.is_file() else ()
+    return pool_of(training, "test", subjects)
+
+
+def _about(config: EvidenceConfig, model: Model) -> dict[str, Any]:
+    metadata = model.metadata
+    families = {part: sorted(each) for part, each in scanner_families().items()}
+    return {
+        "model": {"name": metadata.name, "weights_sha256": metadata.weights_sha256, "keep": dict(metadata.keep)},
+        "steps": metadata.training.get("steps"),
+        "phantoms": list(config.phantoms),
+        "families": families,
+        "versions": versions(),
+    }
+
+
+def _filters_path(folder: Path, phantom: int, dose: float) -> Path:
+    return _path(folder, phantom, dose, "filters")
+
+
+def _path(folder: Path, phantom: int, dose: float, what: str) -> Path:
+    return folder / f"{phantom:05d}-{dose:.4g}-{what}.json"
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,179 @@
+"""The evidence: what is measured on a phantom whose truth is known, what is kept of a run, and the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantom_pool import SPACING, training_file, write_phantom
+from scipy import ndimage
+from tiny_model import TINY, save_tiny_model
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.metadata import CHANNELS
+from CSRDDenoiseLib.research.evidence.blocks import replace_block
+from CSRDDenoiseLib.research.evidence.config import EvidenceConfig
+from CSRDDenoiseLib.research.evidence.filters import filter_scan
+from CSRDDenoiseLib.research.evidence.quantities import blobs, image_scores, imprint, lesion_rows, region_biases
+from CSRDDenoiseLib.research.evidence.scenes import brain_of, lesion_scene, plain_scene, with_spheres
+from CSRDDenoiseLib.research.evidence.summary import interpolation_errors, summarise
+from CSRDDenoiseLib.research.training.config import load_config
+from CSRDDenoiseLib.research.training.curves import make_scene
+from CSRDDenoiseLib.research.training.pool import pool_of
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    pool = pool_of(load_config(training_file(tmp_path_factory.mktemp("evidence"))), "test")
+    write_phantom(pool)
+    return pool
+
+
+@pytest.fixture(scope="module")
+def example(pool):
+    return pool.load(0, 1 / 10)
+
+
+@pytest.fixture(scope="module")
+def brain(example):
+    return brain_of(example, SPACING)
+
+
+@pytest.fixture
+def scene(example, brain):
+    return plain_scene(example, 1 / 10, brain)
+
+
+def test_lesions_of_every_size_are_drawn_hot_and_cold_and_the_truth_scores_none(example, brain):
+    scene, lesions = lesion_scene(example, 1 / 10, brain, 0)
+    assert {lesion.radius_mm for lesion in lesions} >= {10.0, 4.0} and {lesion.hot for lesion in lesions} == {
+        True,
+        False,
+    }
+    halved = scene.noise_free.copy()
+    for box, inside, ring in scene.places:
+        halved[box][inside] = (scene.noise_free[box][inside] + scene.noise_free[box][ring].mean()) / 2
+    rows = lesion_rows({"truth": scene.noise_free, "halved": halved}, scene, lesions)
+    assert len(rows) == 2 * len(lesions)
+    for row in rows:
+        if row["image"] == "truth":
+            assert [row[key] for key in ("mean", "max", "peak", "contrast")] == [1.0] * 4
+        else:
+            assert row["contrast"] == pytest.approx(0.5, abs=1e-3)
+    hot = [row["mean"] for row in rows if row["hot"] and row["image"] == "halved"]
+    cold = [row["mean"] for row in rows if not row["hot"] and row["image"] == "halved"]
+    assert max(hot) < 1 < min(cold)
+
+
+def test_regions_show_a_bias_and_the_ratio_of_grey_and_white_matter(scene, brain):
+    assert len(brain.regions) == 16
+    brighter = np.where(brain.grey, np.float32(1.1), np.float32(1)) * scene.noise_free
+    found = region_biases({"truth": scene.noise_free, "grey": brighter}, scene, brain)
+    assert [found["truth"][key] for key in ("brain", "regions", "largest", "grey_over_white")] == [0] * 4
+    assert region_biases({"input": scene.low_dose}, scene, brain)["input"]["to_input"] == 0 < found["truth"]["to_input"]
+    assert found["grey"]["regions"] == pytest.approx(5, abs=0.01)
+    assert found["grey"]["largest"] == pytest.approx(10, abs=0.01)
+    assert found["grey"]["grey_over_white"] == pytest.approx(10, abs=0.01)
+
+
+def test_an_imprint_is_a_share_of_the_contrast_of_grey_and_white_matter(scene, brain):
+    spheres = with_spheres(scene, brain, 0)
+    drawn = spheres.lesions > 0
+    assert (
+        drawn.any() and ndimage.binary_dilation(brain.white)[drawn].all() and not np.array_equal(spheres.mr, scene.mr)
+    )
+    contrast = scene.noise_free[brain.grey].mean() - scene.noise_free[brain.white].mean()
+    changed = scene.noise_free + np.float32(0.2 * contrast) * drawn
+    found = imprint(scene.noise_free, changed, scene, spheres, brain)
+    assert found["mean"] == found["largest"] == found["signed"] == pytest.approx(0.2, abs=1e-3)
+    assert found["noise"] == 0
+    flat = replace(scene, noise_free=np.ones_like(scene.noise_free))
+    assert set(imprint(flat.noise_free, changed, flat, spheres, brain)) == {"grey_less_white"}
+
+
+def test_blobs_are_counted_against_the_full_dose_and_against_the_images_own_noise(scene):
+    noise = scene.full_dose - scene.noise_free
+    spot = np.zeros_like(noise)
+    spot[tuple(index[0] for index in np.nonzero(scene.calm))] = 50
+    found = blobs({"truth": scene.noise_free, "spot": scene.noise_free + spot, "noise": scene.low_dose}, scene)
+    assert found["truth"]["of_full"] == 0 < found["spot"]["of_full"]
+    assert found["noise"]["of_own"] < found["noise"]["of_full"]
+
+
+def test_filters_leave_the_full_dose_without_a_best_and_name_what_is_not_installed(example, monkeypatch):
+    scene = make_scene(example, 1 / 10, SPACING, 0)
+    found = filter_scan(scene, ["MR-guided filter"])
+    assert set(found["best"]) == {"Gaussian", "MR-guided filter", "Tissue regression"}
+    best = found["best"]["Gaussian"]
+    assert best["psnr_full"] == max(point["psnr_full"] for point in found["curves"]["Gaussian"])
+    assert best["psnr_full"] > image_scores(scene.low_dose, scene, 0.0)["psnr_full"]
+    assert found["left_out"] == []
+    monkeypatch.setitem(__import__("sys").modules, "bm4d", None)
+    assert filter_scan(scene, ["BM4D"])["left_out"] == ["BM4D"]
+
+
+def filters(error: float) -> dict:
+    points = [{"at": 0, "contrast": 1.0, "error": error, "psnr_clean": 1.0}]
+    return {"curves": {"Gaussian": points}, "best": {"Gaussian": {"psnr_full": 30.0}}, "left_out": []}
+
+
+def test_interpolation_between_doses_is_held_against_the_dose_in_between():
+    # a power law between 1/20, 1/10 and 1/4, but not on to the full dose, which has 0.5 in place of 1
+    errors = {1 / 20: 20**0.5, 1 / 10: 10**0.5, 1 / 4: 2.0}
+    scans = [
+        {"phantom": 0, "dose": dose, "filters": filters(error), "full_dose_filters": filters(0.5)}
+        for dose, error in errors.items()
+    ]
+    share = np.log(2.5) / np.log(10)
+    at_quarter = abs(10**0.5 * (0.5 / 10**0.5) ** share / 2 - 1)
+    # 1/20 has no smaller dose beside it
+    assert interpolation_errors(scans)["0.8"] == pytest.approx(100 * at_quarter / 2, abs=0.01)
+
+
+def test_a_page_keeps_what_other_commands_wrote(tmp_path):
+    page = tmp_path / "page.md"
+    replace_block(page, "one", "first")
+    replace_block(page, "two", "second")
+    replace_block(page, "one", "third")
+    text = page.read_text(encoding="utf-8")
+    assert "first" not in text and text.index("third") < text.index("second")
+
+
+def test_a_filter_that_is_not_known_is_named(tmp_path):
+    with pytest.raises(InputError, match="Gausian"):
+        EvidenceConfig(training=tmp_path, output=tmp_path, filters=("Gausian",))
+
+
+@pytest.mark.slow
+def test_the_command_measures_what_is_missing_and_writes_the_page(pool, tmp_path, capsys):
+    save_tiny_model(
+        tmp_path / "model",
+        architecture={**TINY, "in_channels": 12, "tissue_sizes": [3]},
+        normalisation="noise-bands",
+        channels=CHANNELS["noise-bands"],
+        target="noise-free",
+        sigma_data=0.1,
+        sigma_max=2.0,
+    )
+    config = tmp_path / "evidence.yaml"
+    config.write_text(
+        f"training: {pool.folder.parent.parent / 'train.yaml'}\noutput: out\npage: page.md\nmodel: model\n"
+        "phantoms: [0]\nfilters: [MR-guided filter]\nuncertainty: [0]\ntried: {error: more of everything}\n",
+        encoding="utf-8",
+    )
+    assert main(["experiment", "evidence", str(config)]) == 0
+    assert "dose gain" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [scan["dose"] for scan in results["scans"]] == [1 / 4, 1 / 10, 1 / 20]
+    assert summarise(results["scans"]) == results["summary"]
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "not reached" in page and "more of everything" in page and "Dose gain" in page
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").iterdir()}
+    assert len(kept) == 3 + 1 + 4
+    next(path for path in kept if path.name.endswith("filters.json")).unlink()
+    assert main(["experiment", "evidence", str(config)]) == 0
+    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").iterdir()}
+    assert len({path for path in kept if again[path] != kept[path]}) == 1
