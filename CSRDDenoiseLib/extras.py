@@ -11,6 +11,7 @@ EXTRAS = {
     "matplotlib": ("matplotlib", "report"),
     "yaml": ("pyyaml", "evaluate"),
     "bm4d": ("bm4d", "bm4d"),
+    "pytomography": ("pytomography", "pytomography"),
     "statsmodels": ("statsmodels", "readers"),
     "sklearn": ("scikit-learn", "readers"),
     "distributed": ("distributed", "cluster"),

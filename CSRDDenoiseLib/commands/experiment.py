@@ -23,7 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "name",
         choices=tuple(_EXPERIMENTS),
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
-        "against known ones; evidence: what a model is held to, on scanner families that no choice was made on",
+        "against known ones; evidence: what a model is held to, on scanner families that no choice was made on; "
+        "projector: the simulator against the projector of pytomography",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument("--minutes", type=number(0, 1e7), help="evidence: begin nothing after so long")
@@ -52,6 +53,13 @@ def _evidence(args: argparse.Namespace) -> Outcome:
         reached = "yes" if goal["reached"] else "no"
         lines.append(f"| {goal['what']} | {goal['aim']} | {goal['value']} | {reached} |")
     return lines if complete else [*lines, f"Not complete. {_kept(config.output)}"], config.output / RESULTS
+
+
+def _projector(args: argparse.Namespace) -> Outcome:
+    from ..research.evidence.projector_check import RESULTS, projector_page, read_projector_check, run_projector_check
+
+    config = read_projector_check(args.config)
+    return [projector_page(run_projector_check(config))], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
@@ -102,4 +110,5 @@ _EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     "adapt": _adapt,
     "like": _like,
     "evidence": _evidence,
+    "projector": _projector,
 }

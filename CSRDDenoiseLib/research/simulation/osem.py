@@ -7,14 +7,14 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from .projector import Projector
+from .projector import Projection
 from .scanner import Acquisition, Scanner, from_columns, gaussian_blur, to_columns
 
 _SMALL = 1e-9
 
 
 def reconstruct(
-    acquisitions: Sequence[Acquisition], scanner: Scanner, projectors: tuple[Projector, ...]
+    acquisitions: Sequence[Acquisition], scanner: Scanner, projectors: Sequence[Projection]
 ) -> list[Tensor]:
     """Reconstruct several acquisitions of one object together; they share the system matrix and one pass over it.
 

@@ -5,11 +5,30 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+
+
+class Projection(Protocol):
+    """What the scanner and the reconstruction ask of a projector; see :class:`Projector`."""
+
+    @property
+    def size(self) -> int:
+        """Pixels along each side of a slice."""
+
+    @property
+    def angles(self) -> int:
+        """Number of angles of this subset."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Project (size * size, K) to (angles * size, K)."""
+
+    def back(self, sinogram: Tensor) -> Tensor:
+        """Back project (angles * size, K) to (size * size, K)."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from ...scan import FWHM_PER_SIGMA
 from .anatomy import AIR, BONE
-from .projector import Projector, make_projectors
+from .projector import Projection, make_projectors
 
 ANGLES = 96
 SUBSETS = (6, 8, 12)
@@ -124,7 +125,7 @@ def from_columns(columns: Tensor, size: int) -> Tensor:
 
 
 def acquire(
-    activity: Tensor, mu: Tensor, scanner: Scanner, projectors: tuple[Projector, ...], generator: torch.Generator
+    activity: Tensor, mu: Tensor, scanner: Scanner, projectors: Sequence[Projection], generator: torch.Generator
 ) -> Acquisition:
     """Measure the full dose: blur, attenuate, add randoms and scatter, count.
 
@@ -163,9 +164,7 @@ def expected(full: Acquisition) -> Acquisition:
     return replace(full, counts=full.mean)
 
 
-def _line_integrals(
-    volume: Tensor, scanner: Scanner, projectors: tuple[Projector, ...], blur_mm: float
-) -> list[Tensor]:
+def _line_integrals(volume: Tensor, scanner: Scanner, projectors: Sequence[Projection], blur_mm: float) -> list[Tensor]:
     """Projections (angles * size, slices) of a volume (D, n, n), over subsets, in voxels of the images."""
     if not scanner.fine_truth:
         columns = to_columns(gaussian_blur(volume, blur_mm / scanner.spacing))
@@ -188,7 +187,7 @@ def _blur_planes(fine: Tensor, fwhm_voxels: float) -> Tensor:
     return torch.matmul(_gaussian_matrix(fine.shape[0], sigma, fine), fine.flatten(-2)).reshape(fine.shape)
 
 
-def _background(trues: Tensor, projector: Projector, share: float) -> Tensor:
+def _background(trues: Tensor, projector: Projection, share: float) -> Tensor:
     """Randoms and scatter: the trues spread wide along bins and slices, ``share`` of all prompts."""
     spread = trues.reshape(projector.angles, projector.size, -1).permute(0, 2, 1)
     kernel_bins, kernel_slices = projector.size // 3 * 2 + 1, 9

@@ -1,0 +1,185 @@
+"""The simulator against another projector: one phantom, measured and reconstructed with the one and with the other."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...atomic import write_json
+from ...configuration import read_yaml, structure
+from ...scan import Scan
+from ..evaluation.table import Table, to_markdown
+from ..likeness.spectrum import EDGES, band_powers
+from ..simulation.anatomy import CSF, GREY, WHITE, deform, list_anatomies, load_anatomy, slab_of
+from ..simulation.osem import reconstruct
+from ..simulation.projector import Projection, make_projectors
+from ..simulation.scanner import Scanner, acquire, attenuation_map, expected, thin, to_columns
+from ..simulation.tracer import draw_uptake
+from .blocks import replace_block
+from .rotate_and_sum import mean_of_views, rotate_and_sum
+
+logger = logging.getLogger(__name__)
+
+RESULTS, BLOCK = "results.json", "projector"
+MEANS_WANTED, NOISE_WANTED = 1.0, 10.0
+WORDS = """## The simulator against another projector
+
+Written by `csrd-denoise experiment projector configs/projector.yaml`. The projector of pytomography
+(`SPECTSystemMatrix`
+without attenuation and collimator: rotate and sum; its projectors of PET need parallelproj, which is not on PyPI) takes
+the place of the simulator's, in measurement and reconstruction alike.
+
+{table}
+Standard deviation of the noise in the brain: {deviation:+.1f} %. Noise power by cycles per voxel: {spectrum}.
+
+Single bins of a projection differ by {bins:.1f} % (root mean square): at 45 degrees the centres of the pixels fall
+unevenly into the bins of the simulator's projector, which shares a pixel between two of them.
+"""
+TISSUES = {"CSF": CSF, "grey matter": GREY, "white matter": WHITE}
+
+
+@dataclass(frozen=True)
+class ProjectorCheck:
+    """The keys of a configuration file; paths are relative to it.
+
+    Attributes:
+        anatomy: folder of anatomies, the first of which is taken.
+        output: folder for ``results.json``.
+        page: Markdown page that the table goes into, or None.
+        scanner: what measures; its resolution is not modelled in the reconstruction, unless it says so.
+        slab_mm: height of the part of the head.
+        draws: of the noise, with each projector.
+        dose: of the draws.
+        seed: of activity and noise.
+    """
+
+    anatomy: Path
+    output: Path
+    page: Optional[Path] = None
+    scanner: Scanner = field(default_factory=lambda: Scanner(spacing=3.0, iterations=3, model_resolution=False))
+    slab_mm: float = 24.0
+    draws: int = 6
+    dose: float = 0.1
+    seed: int = 0
+
+
+def read_projector_check(path: Path) -> ProjectorCheck:
+    """Read a YAML configuration.
+
+    Raises:
+        InputError: it cannot be read, or a key or value is wrong.
+    """
+    config = structure(read_yaml(path), ProjectorCheck, f"The configuration '{path}'", text=True)
+    page = None if config.page is None else path.parent / config.page
+    return replace(config, anatomy=path.parent / config.anatomy, output=path.parent / config.output, page=page)
+
+
+def run_projector_check(config: ProjectorCheck) -> dict[str, Any]:
+    """Compare the simulator's projector with that of pytomography, and write ``results.json`` and the page.
+
+    Raises:
+        InputError: pytomography is not installed, or there is no anatomy.
+    """
+    rng = np.random.default_rng(config.seed)
+    anatomy = slab_of(load_anatomy(config.anatomy, list_anatomies(config.anatomy)[0]), config.slab_mm)
+    anatomy = deform(anatomy, config.scanner.spacing, rng, 0.0)
+    activity = draw_uptake(anatomy, "fdg", rng)
+    results = compare(activity, anatomy.tissue, config)
+    write_json(config.output / RESULTS, results, indent=1)
+    if config.page is not None:
+        replace_block(config.page, BLOCK, projector_page(results))
+    return results
+
+
+def compare(activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) -> dict[str, Any]:
+    """Measure and reconstruct a head (D, H, W) with each projector; ratios are those of pytomography over ours.
+
+    Returns:
+        ``views``, largest deviation in % of the sum of a view of the noise-free projections; ``bins``, root mean square
+        deviation of their bins in % of their root mean square; ``means``, deviation in % of each tissue's mean in the
+        noise-free image; ``noise``, deviation in % of the noise power of each band, EDGES in cycles per voxel;
+        ``deviation``, of the standard deviation of the noise in the brain.
+    """
+    size = -(-max(activity.shape[1:]) // 8) * 8
+    scanner = config.scanner
+    ways: dict[str, Sequence[Projection]] = {
+        "ours": make_projectors(size, scanner.angles, scanner.subsets),
+        "theirs": rotate_and_sum(size, scanner.angles, scanner.subsets),
+    }
+    crop = tuple(slice((size - n) // 2, (size - n) // 2 + n) for n in activity.shape[1:])
+    square = _square(activity, size, crop)
+    mu = _square(attenuation_map(tissue), size, crop)
+    angles = [scanner.angles // scanner.subsets] * scanner.subsets
+    lines, images = {}, {}
+    for name, projectors in ways.items():
+        logger.info("Projector: %s", name)
+        lines[name] = [projector.forward(to_columns(square)) for projector in projectors]
+        images[name] = _images(square, mu, projectors, config)[..., crop[0], crop[1]]
+    brain = np.isin(tissue, list(TISSUES.values()))
+    views = _percent(*(mean_of_views(lines[name], angles, size) for name in ("theirs", "ours")))
+    ours, theirs = (torch.cat(lines[name]).numpy() for name in ("ours", "theirs"))
+    clean = {name: each[0] for name, each in images.items()}
+    spectra = {name: _spectrum(each, scanner.spacing) for name, each in images.items()}
+    spread = {name: float(np.std((each[1:] - each[0])[:, brain])) for name, each in images.items()}
+    means = {
+        name: _percent(*(clean[way][tissue == kind].mean() for way in ("theirs", "ours")))
+        for name, kind in TISSUES.items()
+    }
+    return {
+        "views": round(float(np.abs(views).max()), 3),
+        "bins": round(100 * float(np.sqrt(np.mean((theirs - ours) ** 2) / np.mean(ours**2))), 3),
+        "means": {name: round(float(each), 3) for name, each in means.items()},
+        "noise": [round(float(each), 2) for each in _percent(spectra["theirs"], spectra["ours"])],
+        "deviation": round(float(_percent(spread["theirs"], spread["ours"])), 2),
+        "edges": list(EDGES),
+    }
+
+
+def projector_page(results: Mapping[str, Any]) -> str:
+    """Return the outcome as Markdown."""
+    found = {
+        "sum of a view, noise-free projections, largest": (results["views"], MEANS_WANTED),
+        "mean of a tissue, noise-free image, largest": (max(map(abs, results["means"].values())), MEANS_WANTED),
+        "noise power of a band, largest": (max(map(abs, results["noise"])), NOISE_WANTED),
+    }
+    cells = tuple(
+        (what, f"{aim:g} %", f"{value:.2f} %", "reached" if value <= aim else "**not reached**")
+        for what, (value, aim) in found.items()
+    )
+    bands = zip(results["edges"], results["edges"][1:], results["noise"])
+    spectrum = ", ".join(f"{low:g} to {high:g}: {each:+.1f} %" for low, high, each in bands)
+    table = to_markdown(Table("Deviation of pytomography from ours", ("measure", "aim", "measured", ""), cells))
+    return WORDS.format(table=table, spectrum=spectrum, **results)
+
+
+def _square(volume: np.ndarray, size: int, crop: Sequence[slice]) -> Tensor:
+    padded = torch.zeros(volume.shape[0], size, size)
+    padded[:, crop[0], crop[1]] = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
+    return padded
+
+
+def _images(activity: Tensor, mu: Tensor, projectors: Sequence[Projection], config: ProjectorCheck) -> np.ndarray:
+    """The noise-free image and draws of the low dose, (1 + draws, D, n, n)."""
+    generator = torch.Generator().manual_seed(config.seed)
+    full = acquire(activity, mu, config.scanner, projectors, generator)
+    scans = [expected(full)]
+    for _ in range(config.draws):
+        again = replace(full, counts=[torch.poisson(mean, generator=generator) for mean in full.mean])
+        scans.append(thin(again, config.dose, generator))
+    return np.stack([image.numpy() for image in reconstruct(scans, config.scanner, projectors)])
+
+
+def _spectrum(images: np.ndarray, side: float) -> np.ndarray:
+    """Noise power by band, mean over draws, in the squared unit of the images."""
+    scan = Scan.of_array(images[0], (side,) * 3)
+    return np.mean([band_powers(scan, draw - images[0]) for draw in images[1:]], axis=0) * scan.brain_mean**2
+
+
+def _percent(theirs: Any, ours: Any) -> Any:
+    return 100 * (np.asarray(theirs) / np.asarray(ours) - 1)
