@@ -20,9 +20,11 @@ import SimpleITK as sitk
 from . import __version__
 from .checks.volumes import INPUT_NAMES
 from .denoise import denoise_prepared
+from .dynamic_outputs import SETTLED, DynamicOutputs
 from .dynamic_result import DENOISED, NOT_CHOSEN, UNCHANGED, DynamicResult, FrameOutcome
 from .errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
 from .findings import find
+from .infer.memory import return_freed_memory
 from .io.frame_file import FrameStore, FrameWriter, write_sidecar
 from .io.grid import Grid
 from .io.nifti import SINGLE_FILE_NIFTI
@@ -34,22 +36,19 @@ from .io.suv import volume_suv
 from .io.volume import ReadVolume
 from .io.write import all_or_nothing, record_path, sidecar_path, write_record
 from .model.bundle import DEFAULT_MODEL, Model
+from .prepare.comparable import Seen
 from .prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
-from .prepare.motion import frame_motion
-from .prepare.windows import WINDOW, activity_scale, common_parts, windows_of
+from .prepare.motion import motion_against, see_late
 from .progress import Progress, ProgressCallback, Reporter, shares_of
 from .report.regions import check_labels
 from .report.study import StudyImages, StudyWatch, study_page
 from .request import FileRequest, check_request, is_same
 from .sentences import PYTHON
 from .settings import WARN, DenoiseSettings, checked
-from .stages import Images, Job, ModelChoice, Placed, check_study, job_of, load_checked, place, prepare_frame
-from .thresholds import BRAIN_THRESHOLD
+from .stages import Images, Job, ModelChoice, StudyPlace, job_of, load_checked, place_study, prepare_frame
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
 
-_SETTLED = frozenset(("denoised", "difference"))
-"""Outputs that depend on the frames around."""
 _SETTLE = 0.02
 """Time of that, as a share of a frame's."""
 _NOISE_OUTSIDE = ("noise.outside", "noise.level_outside")
@@ -61,21 +60,19 @@ class _Run:
 
     Attributes:
         study: the PET.
-        placed: the mean of late frames with the MR in its place.
+        place: the mean of late frames with the MR in its place.
         model: which.
         settings: of a frame, without the registration, which is done.
-        late: mean of the late frames.
         outputs: names of the volumes that are asked for.
-        motion: whether the motion of each frame is measured.
+        seen_late: what the motion of each frame is measured against, None where it is not.
     """
 
     study: Study
-    placed: Placed
+    place: StudyPlace
     model: Model
     settings: DenoiseSettings
-    late: sitk.Image
     outputs: tuple[str, ...]
-    motion: bool = True
+    seen_late: Optional[Seen] = None
 
 
 def denoise_dynamic(
@@ -123,17 +120,17 @@ def denoise_dynamic(
         late = late_frames(study.frames)
         mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
     images = {name: volume.image for name, volume in others.items()}
-    placed = place({"pet": mean, "mr": images.get("mr"), "region": images.get("region")}, Job(loaded, settings, stages))
-    about = check_study(placed)
-    names, motion = tuple(request.volumes), request.motion == WARN
-    run = _Run(study, placed, loaded, replace(settings, register=False), mean, names, motion)
+    given = {"pet": mean, "mr": images.get("mr"), "region": images.get("region")}
+    placed = place_study(given, Job(loaded, settings, stages))
+    seen_late = see_late(mean) if request.motion == WARN else None
+    run = _Run(study, placed, loaded, replace(settings, register=False), tuple(request.volumes), seen_late)
     watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
     with ExitStack() as open_files:
         stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
-        residuals = FrameStore(request.output.resolve().parent)
-        for store in (*stores.values(), residuals):
+        residuals, smoothed = (FrameStore(request.output.resolve().parent) for _ in range(2))
+        for store in (*stores.values(), residuals, smoothed):
             open_files.callback(store.close)
-        outputs = _Outputs(run, writer, stores, residuals)
+        outputs = DynamicOutputs(study, placed, writer, stores, (residuals, smoothed))
         outcomes = _denoise_frames(run, chosen, stages, outputs.append)
         outputs.settle(stages, watch if request.page else None)
         findings = (finding for volume in (first, *others.values()) for finding in volume.findings)
@@ -142,7 +139,7 @@ def denoise_dynamic(
             request.frames,
             tuple(outcomes),
             late,
-            (*findings, *placed.inputs.findings, *about),
+            (*findings, *placed.findings),
             _inputs(placed, first, images),
             _files(request, study, others),
             {name: request.path_in_record(name) for name in request.outputs},
@@ -173,6 +170,7 @@ def _denoise_frames(
             outcomes.append(outcome)
             # nothing of a frame stays in memory while the next one is denoised
             del volume, images
+            return_freed_memory()
     if not any(outcome.record for outcome in outcomes):
         details = {outcome.detail for outcome in outcomes if outcome.detail}
         raise InputError(f"None of the {len(chosen)} chosen frames can be denoised. {' '.join(sorted(details)[:3])}")
@@ -189,84 +187,20 @@ def _one_frame(
     stages = Stages(Reporter(callback, shares_of(settings.evaluations)))
     job = job_of(run.model, settings, stages)
     try:
-        prepared = prepare_frame(volume.image, run.placed, job)
+        prepared = prepare_frame(volume.image, run.place, job)
     except TooFewCounts as error:
         return replace(outcome, reason="too_few_counts", detail=str(error)), {}
     except (ModelError, OutOfMemoryError):
         raise
     except InputError as error:
         return replace(outcome, reason="unusable", detail=str(error)), {}
-    motion = frame_motion(prepared.inputs.pet, run.late) if run.motion else None
+    motion = motion_against(prepared.inputs.pet, run.seen_late)
     outcome = replace(outcome, motion_mm=motion.displacement_mm if motion else None)
     if any(find(prepared.findings, code) for code in _NOISE_OUTSIDE):
         return replace(outcome, reason="noise_outside", detail="The noise lies outside of the trained range."), {}
     result = denoise_prepared(prepared, job)
     images = {name: getattr(result, name) for name in ("difference", *run.outputs)}
     return replace(outcome, status=DENOISED, seed=settings.seed, record=result.record), images
-
-
-class _Outputs:
-    """The outputs of all frames on the disk: as they come, then without what their residuals have in common.
-
-    Args:
-        run: what is common to all frames.
-        writer: knows the unit that is asked for.
-        stores: of the outputs, by name.
-        residuals: of the frames, in the PET's unit.
-    """
-
-    def __init__(self, run: _Run, writer: FrameWriter, stores: Mapping[str, FrameStore], residuals: FrameStore):
-        self._run, self._writer, self._stores, self._residuals = run, writer, stores, residuals
-        self._volumes: list[ReadVolume] = []
-        self._scales: dict[int, float] = {}
-        late = sitk.GetArrayViewFromImage(run.late)
-        self._brain = late > BRAIN_THRESHOLD * run.placed.scan.brain_mean
-        self._late = float(late[self._brain].mean()) if self._brain.any() else 1.0
-
-    @property
-    def window(self) -> int:
-        """Frames whose residuals are compared, or 0 where there are too few."""
-        return WINDOW if windows_of(tuple(self._scales)) else 0
-
-    def append(self, volume: ReadVolume, images: Images) -> None:
-        """Add a frame; without images it passes through."""
-        for name, store in self._stores.items():
-            found = images.get(name)
-            image = _unchanged(volume.image, name) if found is None else found
-            store.append(image if name in _SETTLED else self._writer.in_unit(image, name, volume))
-        residual = images.get("difference")
-        self._residuals.append(_unchanged(volume.image, "difference") if residual is None else residual)
-        if images:
-            values = sitk.GetArrayViewFromImage(volume.image)
-            self._scales[volume.header.frame] = activity_scale(values, self._brain, self._late)
-        self._volumes.append(replace(volume, image=sitk.Image()))
-
-    def settle(self, stages: Stages, watch: Optional[StudyWatch]) -> None:
-        """Take back what the residuals of neighbouring frames have in common, and bring the frames to their unit."""
-        done, grid = tuple(self._scales), Grid.of(self._run.late)
-        durations = {index: self._run.study.frames[index].duration_s or 0.0 for index in done}
-        weights = durations if all(each > 0 for each in durations.values()) else dict.fromkeys(done, 1.0)
-        parts = common_parts(self._residuals.frame, done, weights, self._scales)
-        with stages.stage("settle"):
-            for index, volume in enumerate(self._volumes):
-                stages.report("settle", index, len(self._volumes), _name(index, len(self._volumes)))
-                part = next(parts)[1] if index in done and self.window else None
-                for name in _SETTLED.intersection(self._stores):
-                    values = self._stores[name].frame(index)
-                    image = grid.image(values if part is None else (values - part).astype(values.dtype))
-                    if watch and name == "denoised":
-                        watch.add(index, self._run.study.read(index).image, image)
-                    self._stores[name].replace(index, self._writer.in_unit(image, name, volume))
-
-
-def _unchanged(pet: sitk.Image, name: str) -> sitk.Image:
-    """Return an output of a frame that passes through: the PET, no difference, an unknown uncertainty, no map."""
-    if name in ("denoised", "bare"):
-        return pet
-    values = sitk.GetArrayViewFromImage(pet)
-    if name == "support":
-        return Grid.of(pet).image(np.zeros(values.shape, np.uint8))
-    return Grid.of(pet).image(np.full_like(values, np.nan if name == "uncertainty" else 0))
 
 
 def _write(
@@ -282,7 +216,6 @@ def _write(
         "Version": __version__,
         "Model": writer.target.model,
         "FramesDenoised": [index + 1 for index in result.frames_with(DENOISED)],
-        "MeansKeptOverFrames": result.window,
         "Provenance": beside.name,
     }
     with all_or_nothing([*request.outputs.values(), *sidecars.values(), beside]) as temporary:
@@ -291,7 +224,8 @@ def _write(
                 stages.report("write", done, len(stores))
                 writer.write(stores[name], temporary[path], name, name in request.dicom)
             for name, path in sidecars.items():
-                write_sidecar(writer.sidecar(name, own), temporary[path])
+                kept = {"MeansKeptOverFrames": result.window if name in SETTLED else 0}
+                write_sidecar(writer.sidecar(name, {**own, **kept}), temporary[path])
         if request.page and page:
             with stages.stage("report"):
                 text = page(replace(result, seconds=stages.summary()))
@@ -351,7 +285,7 @@ def _callback(report: Reporter, index: int, count: int) -> ProgressCallback:
     return on_progress
 
 
-def _inputs(placed: Placed, first: ReadVolume, images: Mapping[str, sitk.Image]) -> dict[str, InputFacts]:
+def _inputs(placed: StudyPlace, first: ReadVolume, images: Mapping[str, sitk.Image]) -> dict[str, InputFacts]:
     given = {"pet": placed.inputs.pet, **images, "mr": placed.inputs.mr}
     facts = {name: InputFacts(describe_image(image)) for name, image in given.items() if image is not None}
     return {**facts, "pet": replace(facts["pet"], suv=volume_suv(first))}

@@ -142,7 +142,39 @@ def _with_placed_mr(inputs: Inputs, job: Job) -> Inputs:
     return replace(inputs, placed_mr=mr, findings=(*findings, *check_alignment(inputs.pet, mr)))
 
 
-def prepare_frame(pet: sitk.Image, study: Placed, job: Job) -> Prepared:
+@dataclass(frozen=True)
+class StudyPlace:
+    """What the frames of a dynamic study share: no more of the mean of its late frames than they need.
+
+    Attributes:
+        inputs: the mean late frame as PET, and the MR in its place.
+        mr, covered: on the model's grid, see :class:`.prepare.align.Aligned`.
+        smoothed: the mean late frame on the model's grid, smoothed, relative to its brain.
+        brain_mean: of the mean late frame, in the PET's unit.
+        findings: about the place of the MR, and what PET and MR look like.
+    """
+
+    inputs: Inputs
+    mr: Optional[np.ndarray]
+    covered: Optional[np.ndarray]
+    smoothed: np.ndarray
+    brain_mean: float
+    findings: tuple[Finding, ...]
+
+
+def place_study(images: Images, job: Job) -> StudyPlace:
+    """Place the MR on the mean late frame, and judge what both look like; a frame is judged by its noise.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    placed = place(images, job)
+    inputs, aligned, scan = placed.inputs, placed.aligned, placed.scan
+    findings = (*inputs.findings, *judge_study(Judged(inputs.pet, scan, aligned.mr)))
+    return StudyPlace(inputs, aligned.mr, aligned.covered, scan.smoothed, scan.brain_mean, findings)
+
+
+def prepare_frame(pet: sitk.Image, study: StudyPlace, job: Job) -> Prepared:
     """Prepare one time frame of a dynamic study as :func:`prepare` does, with the MR where the study has it.
 
     Raises:
@@ -152,20 +184,15 @@ def prepare_frame(pet: sitk.Image, study: Placed, job: Job) -> Prepared:
         pet, findings = check_pet(pet, job.settings.nan_to_zero)
         inputs = replace(study.inputs, pet=pet, findings=findings)
         alone = to_model_grid(pet, None, job.metadata.voxel_spacing_mm)
-        aligned = replace(alone, mr=study.aligned.mr, covered=study.aligned.covered)
+        aligned = replace(alone, mr=study.mr, covered=study.covered)
     scan = Scan(aligned.pet, aligned.grid, whole_field=job.settings.whole_field)
-    likeness = _correlation(scan.smoothed, study.scan.smoothed)
+    likeness = _correlation(scan.smoothed, study.smoothed)
     if likeness < SMALLEST_LIKENESS:
         raise TooFewCounts(
             f"No head stands out in the frame: smoothed, it correlates with the late frames by {likeness:.2f}, and "
             f"{SMALLEST_LIKENESS:g} is needed."
         )
     return _normalised(inputs, aligned, scan, job, judge_frame)
-
-
-def check_study(study: Placed) -> tuple[Finding, ...]:
-    """Judge what the mean late frame and the MR of a dynamic study look like; a frame is judged by its noise."""
-    return judge_study(Judged(study.inputs.pet, study.scan, study.aligned.mr))
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

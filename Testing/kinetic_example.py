@@ -18,9 +18,10 @@ import nibabel
 import numpy as np
 from kinetic_phantom import BQ_ML, DURATIONS, STARTS, add_noise, blurred, two_tissue
 
-from CSRDDenoiseLib import dynamic
-from CSRDDenoiseLib.prepare.windows import activity_scale, common_parts
+from CSRDDenoiseLib import dynamic, dynamic_outputs
+from CSRDDenoiseLib.prepare.windows import COARSE_MM, activity_scale, shares_of
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+from CSRDDenoiseLib.scan import smooth
 from CSRDDenoiseLib.settings import settings_from_preset
 
 KINETICS = {
@@ -72,7 +73,7 @@ def denoise(noisy: np.ndarray, affine: np.ndarray, mr: Path, folder: Path) -> No
     entries = {"Units": "Bq/mL", "FrameTimesStart": STARTS, "FrameDuration": DURATIONS}
     (folder / "pet.json").write_text(json.dumps(entries))
     request = dynamic.FileRequest(folder / "pet.nii", folder / "out.nii", mr)
-    with mock.patch.object(dynamic, "windows_of", return_value={}):
+    with mock.patch.object(dynamic_outputs, "shares_of", return_value=None):
         dynamic.denoise_dynamic(request, settings_from_preset("fast", device="cpu", precision="float32"), "brain")
 
 
@@ -81,10 +82,14 @@ def with_means(noisy: np.ndarray, alone: np.ndarray, brain: np.ndarray) -> np.nd
     residuals = alone - noisy
     done = [index for index, residual in enumerate(residuals) if np.any(residual)]
     late = float(noisy[FIRST_LATE:, brain].mean())
-    scales = {index: activity_scale(noisy[index], brain, late) for index in done}
+    shares = shares_of(
+        [DURATIONS[index] for index in done], [activity_scale(noisy[index], brain, late) for index in done]
+    )
+    assert shares is not None
+    smoothed = np.array([smooth(residuals[index], (SPACING_MM,) * 3, COARSE_MM) for index in done])
+    parts = shares.parts(*(each.reshape(len(done), -1) for each in (residuals[done], smoothed)))
     kept = alone.copy()
-    for index, part in common_parts(residuals.__getitem__, done, dict(enumerate(DURATIONS)), scales):
-        kept[index] -= part
+    kept[done] -= parts.reshape(len(done), *alone.shape[1:])
     return kept
 
 

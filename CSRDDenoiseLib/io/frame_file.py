@@ -57,17 +57,12 @@ class FrameStore:
         self._type, self._shape = self._type or values.dtype, self._shape or values.shape
         if values.shape != self._shape:
             raise InputError(f"Frame {self.count + 1} has {values.shape} voxels and the first has {self._shape}.")
-        try:
-            self._file.write(np.ascontiguousarray(values, self._type).data)
-            self._file.flush()
-        except OSError as error:
-            raise InputError(f"The results cannot be written: {error.strerror}. Nothing was written.") from error
+        self._put(self.count * self._size, values)
         self.count += 1
 
     def frame(self, index: int) -> np.ndarray:
         """Give one frame (D, H, W) again."""
-        self._file.seek(index * self._size)
-        return np.frombuffer(self._file.read(self._size), self._type).reshape(self._shape)
+        return np.frombuffer(self._read(index * self._size, self._size), self._type).reshape(self._shape)
 
     def replace(self, index: int, image: sitk.Image) -> None:
         """Put another image in the place of a frame.
@@ -75,9 +70,34 @@ class FrameStore:
         Raises:
             InputError: it could not be written.
         """
-        values = sitk.GetArrayViewFromImage(image)
+        self._put(index * self._size, sitk.GetArrayViewFromImage(image))
+
+    def block(self, voxels: slice) -> np.ndarray:
+        """Give a range of voxels of all frames, (frames, voxels)."""
+        return np.stack([np.frombuffer(self._read(*place), self._type) for place in self._places(voxels)])
+
+    def replace_block(self, voxels: slice, values: np.ndarray) -> None:
+        """Put other values (frames, voxels) in the place of a range of voxels of all frames.
+
+        Raises:
+            InputError: they could not be written.
+        """
+        for (place, _length), of_frame in zip(self._places(voxels), values):
+            self._put(place, of_frame)
+
+    def _places(self, voxels: slice) -> list[tuple[int, int]]:
+        """Begin and length, in bytes, of a range of voxels in each frame."""
+        each = np.dtype(self._type).itemsize
+        length = (voxels.stop - voxels.start) * each
+        return [(index * self._size + voxels.start * each, length) for index in range(self.count)]
+
+    def _read(self, place: int, length: int) -> bytes:
+        self._file.seek(place)
+        return self._file.read(length)
+
+    def _put(self, place: int, values: np.ndarray) -> None:
         try:
-            self._file.seek(index * self._size)
+            self._file.seek(place)
             self._file.write(np.ascontiguousarray(values, self._type).data)
             self._file.flush()
         except OSError as error:

@@ -138,22 +138,44 @@ class Fit:
     prominence: float
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One of two images made comparable: itself, and the head in it as uint8."""
+
+    image: sitk.Image
+    head: sitk.Image
+
+
 def make_pair(pet: sitk.Image, mr: sitk.Image, view: View) -> Optional[Pair]:
     """Make PET and MR comparable; None when one of them shows no head."""
-    coarse_pet, coarse_mr = (_shrink(_upright(image), view.spacing_mm) for image in (pet, mr))
-    grid, mr_grid = Grid.of(coarse_pet), Grid.of(coarse_mr)
-    activity, signal = (sitk.GetArrayFromImage(image) for image in (coarse_pet, coarse_mr))
-    head, mr_head = find_head(activity, grid.array_spacing), find_head(signal, mr_grid.array_spacing)
-    if head is None or mr_head is None:
+    return pair_of(see_pet(pet, view), see_mr(mr, view))
+
+
+def pair_of(pet: Optional[Seen], mr: Optional[Seen]) -> Optional[Pair]:
+    """Return the pair of what :func:`see_pet` and :func:`see_mr` made; None when one of them shows no head."""
+    return None if pet is None or mr is None else Pair(pet.image, mr.image, pet.head, mr.head)
+
+
+def see_pet(pet: sitk.Image, view: View) -> Optional[Seen]:
+    """Make a PET comparable; None when it shows no head."""
+    coarse = _shrink(_upright(pet), view.spacing_mm)
+    grid, activity = Grid.of(coarse), sitk.GetArrayFromImage(coarse)
+    head = find_head(activity, grid.array_spacing)
+    if head is None:
         return None
     activity = smooth(activity / head.brain_mean, grid.array_spacing, view.pet_smoothing_mm)
+    return Seen(grid.image(np.sqrt(np.clip(activity, 0, BRIGHTEST_PET))), grid.image(head.mask.astype(np.uint8)))
+
+
+def see_mr(mr: sitk.Image, view: View) -> Optional[Seen]:
+    """Make an MR comparable; None when it shows no head."""
+    coarse = _shrink(_upright(mr), view.spacing_mm)
+    grid, signal = Grid.of(coarse), sitk.GetArrayFromImage(coarse)
+    head = find_head(signal, grid.array_spacing)
+    if head is None:
+        return None
     signal = np.clip(signal / np.quantile(signal[signal > 0], 0.99), 0, BRIGHTEST_MR)
-    return Pair(
-        pet=grid.image(np.sqrt(np.clip(activity, 0, BRIGHTEST_PET))),
-        mr=mr_grid.image(smooth(signal, mr_grid.array_spacing, view.spacing_mm)),
-        head=grid.image(head.mask.astype(np.uint8)),
-        mr_head=mr_grid.image(mr_head.mask.astype(np.uint8)),
-    )
+    return Seen(grid.image(smooth(signal, grid.array_spacing, view.spacing_mm)), grid.image(head.mask.astype(np.uint8)))
 
 
 def head_points(pair: Pair, count: int = 500) -> np.ndarray:

@@ -9,13 +9,16 @@ import SimpleITK as sitk
 from .comparable import (
     COARSE,
     LEAST_PROMINENCE,
+    Seen,
     Size,
     best_motion,
     head_points,
-    make_pair,
     matrix,
     no_motion,
+    pair_of,
     prominence,
+    see_mr,
+    see_pet,
     size_of,
 )
 
@@ -32,7 +35,17 @@ def frame_motion(frame: sitk.Image, late: sitk.Image) -> Optional[Size]:
     Returns:
         The rigid motion between them, or None where none was found with certainty.
     """
-    pair = make_pair(frame, late, COARSE)
+    return motion_against(frame, see_late(late))
+
+
+def see_late(late: sitk.Image) -> Optional[Seen]:
+    """Return what :func:`motion_against` needs of the mean of the late frames, made once for all frames."""
+    return see_mr(late, COARSE)
+
+
+def motion_against(frame: sitk.Image, late: Optional[Seen]) -> Optional[Size]:
+    """Measure as :func:`frame_motion`, against what :func:`see_late` made of the late frames."""
+    pair = None if late is None else pair_of(see_pet(frame, COARSE), late)
     if pair is None:
         return None
     search = best_motion(pair, no_motion(pair))

@@ -2,26 +2,60 @@
 
 Noise differs from frame to frame; what denoising changes in the same way in all of them is no noise. Of each frame's
 residual, the mean over the five frames around it is subtracted, weighted by duration and in proportion to the frame's
-activity. So the counts of every region over five frames stay those of the PET, and a fifth of the noise comes back.
+activity. A fifth of the noise comes back with it. Means over other windows of five frames do not stay exactly, and the
+smaller a region is, the more the noise that was taken from it moves them. So of what is coarser than
+:data:`COARSE_MM`, as much more is subtracted as keeps every window best for the noise that it costs.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Mapping, Optional, Sequence
+from dataclasses import dataclass
+from typing import Optional, Sequence
 
 import numpy as np
 
 WINDOW = 5
 """Frames; with fewer, nothing is taken back."""
+COARSE_MM = 4.0
+"""FWHM of the Gaussian that shows what is coarse."""
+_NOISE_COST = 0.3
 _SMALLEST_SCALE = 0.01
 
 
-def windows_of(done: Sequence[int], size: int = WINDOW) -> dict[int, tuple[int, ...]]:
-    """Return for each denoised frame the frames around it, itself included; nothing where there are too few."""
-    if len(done) < size:
-        return {}
-    starts = (min(max(place - size // 2, 0), len(done) - size) for place in range(len(done)))
-    return {frame: tuple(done[start : start + size]) for frame, start in zip(done, starts)}
+@dataclass(frozen=True)
+class Shares:
+    """What is taken back of each denoised frame, linear in the residuals of all of them.
+
+    Attributes:
+        fine: (n, n), row: frame, column: share of that frame's residual.
+        coarse: (n, n), the same for the residual smoothed by :data:`COARSE_MM`, on top.
+    """
+
+    fine: np.ndarray
+    coarse: np.ndarray
+
+    def parts(self, residuals: np.ndarray, smoothed: np.ndarray) -> np.ndarray:
+        """Return what is taken back, (n, voxels), of residuals (n, voxels) and the same smoothed, in their unit."""
+        return self.fine @ residuals + self.coarse @ smoothed
+
+    def variance(self, residuals: np.ndarray, smoothed: np.ndarray) -> np.ndarray:
+        """Return the variance (n, voxels) that the parts have if residuals are noise, independent between frames."""
+        own, both, coarse = self.fine**2, 2 * self.fine * self.coarse, self.coarse**2
+        return np.maximum(own @ residuals**2 + both @ (residuals * smoothed) + coarse @ smoothed**2, 0)
+
+
+def shares_of(weights: Sequence[float], scales: Sequence[float]) -> Optional[Shares]:
+    """Return what is taken back of denoised frames, in order; None where there are too few.
+
+    Args:
+        weights: of the frames in a mean, by duration.
+        scales: their activity, see :func:`activity_scale`.
+    """
+    if len(weights) < WINDOW:
+        return None
+    duration, activity = np.array(weights, float), np.array(scales, float)
+    near = _near(duration, activity)
+    return Shares(near.astype(np.float32), (_best(duration, activity) - near).astype(np.float32))
 
 
 def activity_scale(values: np.ndarray, brain: np.ndarray, late: float) -> float:
@@ -31,26 +65,37 @@ def activity_scale(values: np.ndarray, brain: np.ndarray, late: float) -> float:
     return max(float(bright.mean()) if bright.size else 0.0, _SMALLEST_SCALE * late)
 
 
-def common_parts(
-    read: Callable[[int], np.ndarray], done: Sequence[int], weights: Mapping[int, float], scales: Mapping[int, float]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Give for each denoised frame the part of its residual that it shares with the frames around it.
+def windows_of(count: int) -> tuple[slice, ...]:
+    """Return for each of ``count`` denoised frames the window around it, itself included; the ends share theirs."""
+    starts = (min(max(place - WINDOW // 2, 0), count - WINDOW) for place in range(count))
+    return tuple(slice(start, start + WINDOW) for start in starts)
 
-    Args:
-        read: returns the residual of a frame, float (D, H, W); each is read twice.
-        done: the denoised frames, in order.
-        weights: frame -> weight in a mean, by duration.
-        scales: frame -> its activity.
+
+def _near(duration: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """The mean over the frames around each frame, in proportion to its activity."""
+    shares = np.zeros((len(duration), len(duration)))
+    for frame, window in enumerate(windows_of(len(duration))):
+        shares[frame, window] = activity[frame] * duration[window] / np.dot(duration[window], activity[window])
+    return shares
+
+
+def _best(duration: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """The shares Q that keep the means of all windows best for the noise that they bring back.
+
+    Q minimises the variance by which noise moves the windows' means, each relative to the noise of that mean, plus
+    :data:`_NOISE_COST` times the variance that comes back to each frame, relative to its own; what is in proportion
+    to the activity is taken back entirely (Q activity = activity). The variance of a frame's noise is taken to be
+    activity / duration, as counts have it. The minimum is that of a least squares problem with a Lagrange multiplier.
     """
-    total: Optional[np.ndarray] = None
-    inside: tuple[int, ...] = ()
-    for index, window in windows_of(done).items():
-        for frame, sign in (*((each, 1) for each in window), *((each, -1) for each in inside)):
-            if (frame in window) == (frame in inside):
-                continue
-            part = read(frame) * np.float32(sign * weights[frame])
-            total = part if total is None else total + part
-        inside = window
-        if total is not None:
-            share = scales[index] / sum(weights[frame] * scales[frame] for frame in window)
-            yield index, total * np.float32(share)
+    noise = activity / duration
+    means = np.array([np.where(_inside(first, len(noise)), duration, 0) for first in range(len(noise) - WINDOW + 1)])
+    means /= np.sqrt(means**2 @ noise)[:, None]
+    normal = means.T @ means
+    free = np.linalg.solve(normal + np.diag(_NOISE_COST / noise), normal)
+    missing, along = activity - free @ activity, activity / noise
+    return free + np.outer(missing, along) / np.dot(activity, along)
+
+
+def _inside(first: int, count: int) -> np.ndarray:
+    places = np.arange(count)
+    return (places >= first) & (places < first + WINDOW)

@@ -1,0 +1,136 @@
+"""The outputs of a dynamic run on the disk: frame by frame as they come, then settled among the frames around."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Iterator, Mapping, Optional, Protocol
+
+import numpy as np
+import SimpleITK as sitk
+
+from .io.frame_file import FrameStore, FrameWriter
+from .io.grid import Grid
+from .io.record import Stages
+from .io.study import Study
+from .io.volume import ReadVolume
+from .prepare.windows import COARSE_MM, WINDOW, Shares, activity_scale, shares_of
+from .scan import smooth
+from .stages import Images, StudyPlace
+from .thresholds import BRAIN_THRESHOLD
+from .uncertainty import SMOOTHING_MM
+
+SETTLED = frozenset(("denoised", "difference", "uncertainty"))
+"""Outputs that depend on the frames around; the others are those of each frame alone."""
+_LEAST_BLOCK = 1 << 14
+
+
+class Watch(Protocol):
+    """Sees each frame before and after."""
+
+    def add(self, index: int, before: sitk.Image, after: sitk.Image) -> None:
+        """Take a frame in."""
+
+
+class DynamicOutputs:
+    """The outputs of all frames: as they come, then without what their residuals have in common.
+
+    Args:
+        study: the PET.
+        place: the mean of the late frames.
+        writer: knows the unit that is asked for.
+        stores: of the outputs, by name.
+        residuals: of the frames, in the PET's unit.
+        smoothed: the same, smoothed.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        place: StudyPlace,
+        writer: FrameWriter,
+        stores: Mapping[str, FrameStore],
+        residuals: tuple[FrameStore, FrameStore],
+    ):
+        self._study, self._writer, self._stores = study, writer, stores
+        self._residuals, self._smoothed = residuals
+        self._volumes: list[ReadVolume] = []
+        self._scales: dict[int, float] = {}
+        late = sitk.GetArrayViewFromImage(place.inputs.pet)
+        self._grid, self._brain = Grid.of(place.inputs.pet), late > BRAIN_THRESHOLD * place.brain_mean
+        self._late = float(late[self._brain].mean()) if self._brain.any() else 1.0
+
+    @property
+    def window(self) -> int:
+        """Frames over which means are kept, or 0 where too few are denoised."""
+        return WINDOW if len(self._scales) >= WINDOW else 0
+
+    def append(self, volume: ReadVolume, images: Images) -> None:
+        """Add a frame; without images it passes through."""
+        for name, store in self._stores.items():
+            found = images.get(name)
+            image = _unchanged(volume.image, name) if found is None else found
+            store.append(image if name in SETTLED else self._writer.in_unit(image, name, volume))
+        residual = images.get("difference")
+        if residual is not None:
+            values = sitk.GetArrayViewFromImage(residual)
+            self._residuals.append(self._grid.image(values.astype(np.float32)))
+            self._smoothed.append(self._grid.image(smooth(values, self._grid.array_spacing, COARSE_MM)))
+            scale = activity_scale(sitk.GetArrayViewFromImage(volume.image), self._brain, self._late)
+            self._scales[volume.header.frame] = scale
+        self._volumes.append(replace(volume, image=sitk.Image()))
+
+    def settle(self, stages: Stages, watch: Optional[Watch]) -> None:
+        """Take back what the residuals of neighbouring frames have in common, and bring the frames to their unit."""
+        count = len(self._volumes)
+        with stages.stage("settle"):
+            shares = shares_of(self._weights(), tuple(self._scales.values()))
+            if shares is not None:
+                for done in self._take_back(shares):
+                    stages.report("settle", 0, 2, part=done)
+            places = {frame: place for place, frame in enumerate(self._scales)} if shares is not None else {}
+            for index, volume in enumerate(self._volumes):
+                stages.report("settle", count + index, 2 * count, f"frame {index + 1} of {count}")
+                for name in SETTLED.intersection(self._stores):
+                    image = self._grid.image(self._settled(name, index, places.get(index)))
+                    if watch and name == "denoised":
+                        watch.add(index, self._study.read(index).image, image)
+                    self._stores[name].replace(index, self._writer.in_unit(image, name, volume))
+
+    def _weights(self) -> tuple[float, ...]:
+        durations = tuple(self._study.frames[index].duration_s or 0.0 for index in self._scales)
+        return durations if all(each > 0 for each in durations) else (1.0,) * len(durations)
+
+    def _take_back(self, shares: Shares) -> Iterator[float]:
+        """Put what is taken back, and its variance, in the place of the residuals; yield the share that is done.
+
+        All frames of a block of voxels are in memory at once, together as many voxels as one frame has.
+        """
+        voxels, frames = int(np.prod(self._grid.size)), len(self._scales)
+        step = max(voxels // frames, _LEAST_BLOCK)
+        for first in range(0, voxels, step):
+            block = slice(first, min(first + step, voxels))
+            residuals, smoothed = self._residuals.block(block), self._smoothed.block(block)
+            self._residuals.replace_block(block, shares.parts(residuals, smoothed))
+            if "uncertainty" in self._stores:
+                self._smoothed.replace_block(block, shares.variance(residuals, smoothed))
+            yield block.stop / voxels
+
+    def _settled(self, name: str, index: int, place: Optional[int]) -> np.ndarray:
+        values = self._stores[name].frame(index)
+        if place is None:
+            return values
+        if name != "uncertainty":
+            return (values - self._residuals.frame(place)).astype(values.dtype)
+        # the noise that comes back is estimated as the spread of samples is: pooled over neighbours
+        variance = smooth(self._smoothed.frame(place), self._grid.array_spacing, SMOOTHING_MM)
+        return np.where(values > 0, np.sqrt(values**2 + variance), values).astype(values.dtype)
+
+
+def _unchanged(pet: sitk.Image, name: str) -> sitk.Image:
+    """Return an output of a frame that passes through: the PET, no difference, an unknown uncertainty, no map."""
+    if name in ("denoised", "bare"):
+        return pet
+    values = sitk.GetArrayViewFromImage(pet)
+    if name == "support":
+        return Grid.of(pet).image(np.zeros(values.shape, np.uint8))
+    return Grid.of(pet).image(np.full_like(values, np.nan if name == "uncertainty" else 0))
