@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 from . import __version__
 from .denoise import denoise_files
@@ -158,18 +158,41 @@ def denoise_pet(
     Raises:
         InputError, Cancelled: as :func:`CSRDDenoiseLib.denoise.denoise_files`.
     """
-    settings, dynamic = replace(settings, register=pet.mr is not None), is_dynamic(pet.pet)
-    request = pet.request(settings, overwrite, frames if dynamic else None)
+    request = pet.request(settings, overwrite, frames)
     request.output.parent.mkdir(parents=True, exist_ok=True)
-    if dynamic:
-        return denoise_dynamic(request, settings, model, progress, _entries(pet))
+    return denoise_request(request, settings, model, progress, entries_of(pet))
+
+
+def denoise_request(
+    request: FileRequest,
+    settings: DenoiseSettings,
+    model: Model,
+    progress: Optional[ProgressCallback],
+    entries: Mapping[str, Any],
+) -> Result:
+    """Denoise one PET of a dataset, wherever its files lie, with the sidecars of its outputs.
+
+    Args:
+        request: the files; its ``frames`` are those of a dynamic PET, and a static one is denoised.
+        settings: of the run; the MR is registered in any case.
+        model: loaded.
+        progress: receives the reports.
+        entries: of every sidecar, see :func:`entries_of`.
+
+    Raises:
+        InputError, Cancelled: as :func:`CSRDDenoiseLib.denoise.denoise_files`.
+    """
+    settings = replace(settings, register=request.mr is not None)
+    if is_dynamic(request.pet):
+        return denoise_dynamic(request, settings, model, progress, entries)
+    request = replace(request, frames=None)
     sidecars = {name: sidecar_path(path) for name, path in request.volumes.items()}
     existing = [path for path in sidecars.values() if path.exists()]
-    if existing and not overwrite:
+    if existing and not request.overwrite:
         raise InputError(f"The sidecar '{existing[0]}' exists already; choose to replace it.", hint="overwrite")
     result = denoise_files(request, settings, model, progress, CLI)
-    study = open_study(pet.pet)
-    writer = FrameWriter(study, Target(pet.pet, study.read(0), model=model.metadata.name), _entries(pet))
+    study = open_study(request.pet)
+    writer = FrameWriter(study, Target(request.pet, study.read(0), model=model.metadata.name), entries)
     own = {"Version": __version__, "Model": model.metadata.name, "Provenance": record_path(request.output).name}
     with all_or_nothing(sidecars.values()) as temporary:
         for name, path in sidecars.items():
@@ -177,9 +200,14 @@ def denoise_pet(
     return result
 
 
-def _entries(pet: BidsPet) -> dict[str, Any]:
-    """Return what the sidecars of derivatives need: BIDS URIs of the inputs, and whether the PET was stripped."""
-    stripped = read_sidecar(pet.pet, "PET")[0].get("SkullStripped") is True
+def entries_of(pet: BidsPet, at: Optional[Path] = None) -> dict[str, Any]:
+    """Return what the sidecars of derivatives need: BIDS URIs of the inputs, and whether the PET was stripped.
+
+    Args:
+        pet: of a dataset, which need not be on this machine.
+        at: where the PET is on this machine; None for where it is in the dataset.
+    """
+    stripped = read_sidecar(at or pet.pet, "PET")[0].get("SkullStripped") is True
     sources = [f"bids:raw:{path.relative_to(pet.root).as_posix()}" for path in (pet.pet, pet.mr) if path]
     return {"Sources": sources, "SkullStripped": stripped}
 

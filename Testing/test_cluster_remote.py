@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tiny_model import save_tiny_model
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
+from CSRDDenoiseLib.cluster.held import HeldResults
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster
 from CSRDDenoiseLib.cluster.model_key import key_of_model, pack_model
 from CSRDDenoiseLib.cluster.models import ModelStore, WarmModel, has_model
@@ -147,6 +148,8 @@ def test_result_of_a_lost_connection_is_picked_up(place, request_of, model_folde
     assert request.output.exists()
     with connect(place) as client:
         assert client.list_datasets() == ()
+        # one that nobody picks up does not stay for ever
+        assert HeldResults.name in client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
 
 
 def test_place_is_described_and_the_model_timed(place, model_folder):
@@ -234,13 +237,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def worker(address: str, model_folder: Path, *words: str):
-    """``csrd-denoise worker`` as a process; yields it once it says that it works."""
-    command = [sys.executable, "-m", "CSRDDenoiseLib", "worker", address, "--model", str(model_folder), *words]
+def started(*command: str):
+    """A process that is interrupted at the end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([*command, "--device", "cpu"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, *command], env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert "worker(s)" in process.stderr.readline()
             yield process
         finally:
             process.send_signal(signal.SIGINT)
@@ -250,13 +251,16 @@ def worker(address: str, model_folder: Path, *words: str):
                 process.kill()
 
 
-def test_scheduler_that_ends_in_the_middle_is_a_sentence_and_its_workers_come_back(request_of, model_folder):
+def test_scheduler_that_ends_in_the_middle_is_a_sentence_and_its_worker_comes_back(request_of, model_folder):
+    """The worker of a scheduler that is killed in the middle of its run takes the next one from the new scheduler."""
     long = replace(SETTINGS, sampler="heun", steps=900, samples=50)
     place, request = Place(f"tcp://127.0.0.1:{free_port()}"), request_of("ends")
+    code = f"from CSRDDenoiseLib.cluster.local import *\nwith local_cluster([], Place({place.address!r})): input()"
+    words = ["-m", "CSRDDenoiseLib", "worker", place.address, "--model", str(model_folder), "--device", "cpu"]
 
-    with ExitStack() as stack:
-        first = stack.enter_context(worker(place.address, model_folder, "--start-scheduler"))
-        second = stack.enter_context(worker(place.address, model_folder))
+    with started("-c", code) as first, started(*words) as worker:
+        # the worker waits for its scheduler
+        assert any("worker(s)" in line for line in worker.stderr)
 
         def watch(progress):
             if progress.stage == "sample":
@@ -265,9 +269,9 @@ def test_scheduler_that_ends_in_the_middle_is_a_sentence_and_its_workers_come_ba
         with pytest.raises(PlaceError, match="lost"):
             denoise_on(place, request, long, model_folder, watch)
         assert list(request.output.parent.iterdir()) == []
-        assert "does not answer" in second.stderr.readline()
+        assert "does not answer" in worker.stderr.readline()
         with local_cluster([], place):
-            assert "worker(s)" in second.stderr.readline()
+            assert any("worker(s)" in line for line in worker.stderr)
             denoise_on(place, request, SETTINGS, model_folder)
     assert request.output.exists()
 

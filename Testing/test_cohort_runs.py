@@ -182,16 +182,32 @@ def test_files_that_travel_give_the_same(tmp_path, model_folder):
     assert record["outputs"]["denoised"] == str(output / "01" / "denoised.nii.gz")
     assert (output / "01" / "denoised.html").exists() and (output / "cohort" / "thumbnails" / "01.png").exists()
     assert "01/denoised.html" in (output / "cohort.html").read_text(encoding="utf-8")
+    # one changes meanwhile: it is not replaced unless that is asked for
+    sitk.WriteImage(as_image(head_array(seed=77)), str(tmp_path / "in" / "pet01.nii.gz"))
+    before = outputs_of(output)
     with cohort(table, output, model_folder, "--workers", 1, "--send", "--report") as process:
         lines, _ = finish(process)
-    assert all(line["kept_as_it_was"] for line in lines) and len(lines) == 3
+        assert process.returncode == 4
+    found = {line["scan"]["name"]: line for line in lines}
+    assert found["00"]["kept_as_it_was"] and found["02"]["kept_as_it_was"] and len(found) == 3
+    assert "--overwrite" in found["01"]["scan"]["error"] and outputs_of(output) == before
 
 
-def test_bids_dataset(tmp_path, model_folder, mr):
-    root = write_dataset(tmp_path / "raw", mr)
-    with started("cohort", "--bids", root, "--output", tmp_path / "out", "--model", model_folder, *QUICK) as process:
-        lines, err = finish(process)
+def sidecars_of(folder: Path) -> dict[str, str]:
+    found = (path for path in folder.rglob("sub-*.json") if "_provenance" not in path.name and "rows" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in found}
+
+
+def test_bids_dataset_on_workers_that_see_it_and_that_do_not(tmp_path, model_folder, mr):
+    root, sent = write_dataset(tmp_path / "raw", mr), tmp_path / "sent"
+    words = ("cohort", "--bids", root, "--model", model_folder, "--workers", 1, *QUICK)
+    with started(*words, "--output", tmp_path / "out") as process, started(*words, "--output", sent, "--send") as other:
+        (lines, err), (_, err_sent) = finish(process), finish(other)
         assert process.returncode == 0, err
+        assert other.returncode == 0, err_sent
+    assert outputs_of(sent) == outputs_of(tmp_path / "out") and len(outputs_of(sent)) == 8
+    assert sidecars_of(sent) == sidecars_of(tmp_path / "out") and len(sidecars_of(sent)) == 8
+    assert "bids:raw:sub-01/pet/sub-01_trc-FDG_run-1_pet.nii.gz" in "".join(sidecars_of(sent).values())
     assert lines and all(Path(line["scan"]["outputs"]["denoised"]).is_relative_to(tmp_path / "out") for line in lines)
     described = json.loads((tmp_path / "out" / "dataset_description.json").read_text(encoding="utf-8"))
     assert described["DatasetLinks"]["raw"] == "../raw"

@@ -1,7 +1,7 @@
 """One scan on another machine: bytes there, progress and cancelling, bytes back.
 
 A result is published under its key until it was fetched, so that a run whose connection was lost is not lost: the same
-request again finds it, running or done.
+request again finds it, running or done; for how long, see :mod:`.held`.
 """
 
 from __future__ import annotations
@@ -168,6 +168,7 @@ class _Run:
             return client.get_dataset(job.key)
         self._say(self._last)
         warm(client, job.model, job.denoise_settings.device)
+        self._limit()
         parcel = pack_inputs(request.inputs, request.headers)
         with without_size_warning():
             future = client.submit(
@@ -175,6 +176,20 @@ class _Run:
             )
         client.publish_dataset(future, name=job.key)
         return future
+
+    def _limit(self) -> None:
+        """Have the scheduler drop results that nobody fetches."""
+        from .held import HeldResults
+
+        try:
+            self._client.register_plugin(HeldResults())
+        except ImportError as error:
+            logger.warning(
+                "Warning: the scheduler at %s lacks the Python package '%s', so a result that is not fetched stays "
+                "there until it ends. Start it with 'csrd-denoise worker ... --start-scheduler'.",
+                self._job.place,
+                error.name,
+            )
 
     def _forget(self, future: Future) -> None:
         with suppress(OSError, KeyError, ValueError):

@@ -13,7 +13,7 @@ from .local import Machine, WorkerPlan, local_cluster, worker_settings
 from .models import WarmModel
 from .places import Place, is_loopback, quiet, security_of, split_address
 
-AGAIN_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 """A worker whose scheduler went away tries again after this."""
 SHARE_OF_MEMORY = 0.9
 

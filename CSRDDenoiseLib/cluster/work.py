@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from distributed import Status, get_worker
 
+from ..bids import BidsPet, denoise_request, entries_of
 from ..denoise import denoise_files
 from ..dynamic import denoise_dynamic, is_dynamic
 from ..dynamic_result import DynamicResult
@@ -156,11 +157,22 @@ def run_parcel(
 
 def run_request(job: Job, request: FileRequest, model: Model, watch: Watch) -> tuple[Done, Optional[DenoiseResult]]:
     """Denoise the files of a request; return what comes back, and the images of a static PET."""
-    settings = job.denoise_settings
-    if request.frames or is_dynamic(request.pet):
-        return Done(denoise_dynamic(request, settings, model, watch)), None
-    result = denoise_files(request, settings, model, watch, job.edge)
+    result = _result(job, request, model, watch)
+    if not isinstance(result, DenoiseResult):
+        return Done(result), None
     return Done(result.record, summarise_change(result.denoised, result.difference).as_dict()), result
+
+
+def _result(job: Job, request: FileRequest, model: Model, watch: Watch) -> Union[DenoiseResult, DynamicResult]:
+    settings = job.denoise_settings
+    if job.bids is not None:
+        # the dataset, where the asking machine has it; the files themselves may have come along
+        paths = {name: Path(path) for name, path in job.paths.items()}
+        pet = BidsPet(Path(job.bids["root"]), paths["pet"], paths.get("mr"), Path(job.bids["folder"]))
+        return denoise_request(request, settings, model, watch, entries_of(pet, request.pet))
+    if request.frames or is_dynamic(request.pet):
+        return denoise_dynamic(request, settings, model, watch)
+    return denoise_files(request, settings, model, watch, job.edge)
 
 
 def place_of(job: Job) -> str:

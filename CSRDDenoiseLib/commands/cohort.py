@@ -124,10 +124,8 @@ def _scans(args: argparse.Namespace) -> Sequence[Scan]:
 
     if (args.table is None) == (args.bids is None):
         raise InputError("Give either a table of scans, or a BIDS dataset with --bids.")
-    if args.bids and (args.send or args.report or args.format or args.output_unit != SAME):
-        raise InputError(
-            "With --bids the outputs are named by BIDS: leave out --send, --report, --format, --output-unit."
-        )
+    if args.bids and (args.report or args.format or args.output_unit != SAME):
+        raise InputError("With --bids the outputs are named by BIDS: leave out --report, --format, --output-unit.")
     choices = _choices(args)
     if args.bids:
         return scans_of_bids(args.bids, args.participant_label, choices)

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
@@ -246,12 +247,18 @@ def describe_file(path: Union[str, Path], files: Sequence[Path]) -> FileFacts:
     return FileFacts(path if isinstance(path, str) else str(path.resolve()), len(files), _sha256(files))
 
 
+@cache
+def _version(name: str) -> str:
+    """Return the version of an installed package; it is looked up once, because that reads and parses a file."""
+    return metadata.version(name)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of this package, of Python and of the packages that compute, as far as installed."""
     found = {"csrd-denoise": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            found[name] = _version(name)
         except metadata.PackageNotFoundError:
             continue
     return found

@@ -23,7 +23,8 @@ from ..reach import facts_of
 from ..remote import targets_of, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
 from .deaths import Deaths
-from .rows import Row, digest_of_file, is_done, read_row, thumbnail_path, write_row
+from .rows import RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
+from .scans import check_free
 from .state import Cohort, Show, State
 from .task import Answer, cohort_parcel, cohort_scan, failed_row, key_here
 
@@ -172,6 +173,7 @@ class _Session:
         if row is not None and is_done(row, job.key):
             self._end(row, kept=True)
             return None
+        check_free(scan.request, was_begun(row, job.key))
         with without_size_warning():
             return client.submit(cohort_parcel, job.as_message(), self._topic, pack_inputs(scan.request.inputs), **how)
 
@@ -220,6 +222,7 @@ class _Session:
         folder, request = self._cohort.folder, scan.request
         thumbnail, record = thumbnail_path(folder, scan.name), record_path(request.output)
         try:
+            write_row(Row(scan.name, answer.row.key, RUNNING), folder)
             for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
                 place.mkdir(parents=True, exist_ok=True)
             deliver(answer.parcel, {**targets_of(request), "thumbnail/thumbnail.png": thumbnail})

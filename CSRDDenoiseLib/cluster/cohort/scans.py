@@ -12,6 +12,7 @@ from ...configuration import number_of
 from ...errors import InputError
 from ...io.outputs import is_dicom_folder
 from ...io.read import is_dicom_path
+from ...io.write import record_path
 from ...request import FileRequest, check_uncertainty
 from ...settings import DenoiseSettings, settings_from_fields, settings_from_preset
 from ...subjects.table import Row, read_table, where
@@ -92,6 +93,20 @@ def scans_of_bids(root: Path, participants: Sequence[str], choices: Choices) -> 
     return _checked([_scan_of_bids(pet, choices) for pet in found])
 
 
+def check_free(request: FileRequest, begun: bool) -> None:
+    """Refuse to replace outputs, unless that is asked for or they are of this very scan, from an interrupted run.
+
+    Raises:
+        InputError: one exists.
+    """
+    outputs = (*request.outputs.values(), record_path(request.output))
+    existing = [path for path in outputs if path.exists()]
+    if existing and not (request.overwrite or begun):
+        raise InputError(
+            f"The output '{existing[0]}' exists already; choose another name, or have it replaced.", hint="overwrite"
+        )
+
+
 def value_of(text: str) -> Any:
     """Return the setting that a cell of a table says: true, 3, 0.5, 1/8, 64x64x48, inf, or a word."""
     if text.lower() in ("true", "false"):
@@ -158,8 +173,7 @@ def _scan(row: Row, choices: Choices) -> Scan:
 
 def _scan_of_bids(pet: BidsPet, choices: Choices) -> Scan:
     request = pet.request(choices.settings, choices.overwrite, choices.frames)
-    if "difference" not in choices.maps:
-        request = replace(request, difference=None)
+    request = replace(request, **{name: None for name in ("difference", "uncertainty") if name not in choices.maps})
     name = _UNSAFE.sub("-", request.output.name.partition("_desc-")[0])
     bids = {"root": str(pet.root), "folder": str(pet.derivatives)}
     return Scan(name, request, choices.settings, bids)

@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from ...bids import BidsPet, denoise_pet
 from ...errors import PlaceError
 from ...findings import find
 from ...io.record import Record
 from ...io.write import record_path
-from ...report.summary import summarise_change
 from ...request import INPUT_NAMES
 from ...result import DenoiseResult
 from ...sentences import CLI, error_sentence, sentences
@@ -25,7 +23,6 @@ from .thumbnail import write_thumbnail
 if TYPE_CHECKING:
     from ...errors import CSRDError
     from ...model.bundle import Model
-    from ...request import FileRequest
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     request = replace(request, overwrite=request.overwrite or was_begun(before, job.key))
     request.output.parent.mkdir(parents=True, exist_ok=True)
     write_row(Row(job.name, job.key, RUNNING), folder)
-    done, images = _denoise(job, request, model, watch)
+    done, images = run_request(job, request, model, watch)
     row = row_of(job, done)
     record = record_path(request.output)
     row = replace(row, record=str(record), record_sha256=digest_of_file(record))
@@ -141,16 +138,6 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
         write_thumbnail(images.denoised, images.difference, thumbnail_path(folder, job.name))
     write_row(row, folder)
     return Answer(row)
-
-
-def _denoise(job: Job, request: FileRequest, model: Model, watch: Watch) -> tuple[Done, Optional[DenoiseResult]]:
-    if job.bids is None:
-        return run_request(job, request, model, watch)
-    pet = BidsPet(Path(job.bids["root"]), request.pet, request.mr, Path(job.bids["folder"]))
-    result = denoise_pet(pet, job.denoise_settings, model, watch, request.overwrite, request.frames)
-    if not isinstance(result, DenoiseResult):
-        return Done(result), None
-    return Done(result.record, summarise_change(result.denoised, result.difference).as_dict()), result
 
 
 def _add_thumbnail(images: Optional[DenoiseResult], folder: Path) -> None:
