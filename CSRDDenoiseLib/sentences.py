@@ -71,7 +71,7 @@ HINTS: Mapping[str, Mapping[str, str]] = {
     },
     "insecure": {
         CLI: "or use --insecure in a network that you trust",
-        SLICER: "or switch on 'Without encryption' in a network that you trust",
+        SLICER: "choose a folder of certificates; docs/cluster.md shows how to make them",
         PYTHON: "or pass insecure=True in a network that you trust",
     },
 }

@@ -7,14 +7,17 @@ import socket
 
 import numpy as np
 import pytest
-from slicer_helpers import SLICER, add_head, choose, pick, run_to_end, wait_until
+from certificates import write_certificates
+from slicer_helpers import SLICER, add_head, choose, click, pick, run_to_end, wait_until
 
 pytest_plugins = ["slicer_fixtures"]
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 import qt  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.views.places import keep_certificates, on_place  # noqa: E402
 
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster  # noqa: E402
+from CSRDDenoiseLib.cluster.places import Place  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +76,44 @@ def test_unencrypted_address_of_another_machine_is_refused(ui, logic_of, scene, 
     choose(ui, logic_of, (add_head("PET"), None), small_model)
     type_in(ui.placeComboBox, "tcp://192.0.2.1:8786")
     assert wait_until(lambda: "not encrypted" in ui.placeLabel.text)
+
+
+def test_folder_of_certificates_is_chosen_used_and_remembered(
+    area, ui, logic_of, scene, small_model, tmp_path, monkeypatch
+):
+    own, other = write_certificates(tmp_path / "own"), write_certificates(tmp_path / "other")
+    folders = iter([str(tmp_path), str(other), str(own), ""])
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: next(folders), raising=False)
+    choose(ui, logic_of, (add_head("PET"), None), small_model, sampler="mean")
+    assert ui.certificatesComboBox.currentText == "Those of Dask's configuration"
+    with local_cluster([WorkerPlan(1)], Place("tls://127.0.0.1:0", own)) as cluster:
+        type_in(ui.placeComboBox, cluster.scheduler_address)
+        assert wait_until(lambda: "certificates" in ui.placeLabel.text), ui.placeLabel.text
+        click(ui.certificatesButton)
+        assert wait_until(lambda: "ca.pem" in ui.placeLabel.text), ui.placeLabel.text
+        click(ui.certificatesButton)
+        assert wait_until(lambda: "does not accept" in ui.placeLabel.text), ui.placeLabel.text
+        click(ui.certificatesButton)
+        assert wait_until(lambda: "1 worker(s)" in ui.placeLabel.text), ui.placeLabel.text
+        # nothing changes where no folder is chosen after all
+        click(ui.certificatesButton)
+        assert ui.certificatesComboBox.currentText == str(own)
+        run_to_end(ui)
+        assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
+        # by the list, without the dialog
+        pick(ui.certificatesComboBox, str(other))
+        assert wait_until(lambda: "does not accept" in ui.placeLabel.text), ui.placeLabel.text
+        pick(ui.certificatesComboBox, str(own))
+        assert wait_until(lambda: "1 worker(s)" in ui.placeLabel.text), ui.placeLabel.text
+    # of this user and computer, not of the scene
+    assert json.loads(qt.QSettings().value("CSRDDenoise/Certificates"))[0] == str(own)
+    assert str(own) not in logic_of.getParameterNode().parameterNode.GetParameter("place")
+    pick(ui.certificatesComboBox, "")
+    assert on_place("tls://gpu-box:8786") == {"on": {"address": "tls://gpu-box:8786"}}
+
+
+def test_certificates_go_to_encrypted_places_alone(scene):
+    keep_certificates("/lab/certificates")
+    address = "tls://gpu-box:8786"
+    assert on_place(address) == {"on": {"address": address, "tls": "/lab/certificates"}}
+    assert on_place("tcp://127.0.0.1:8786") == {"on": {"address": "tcp://127.0.0.1:8786"}} and on_place("") == {}

@@ -16,6 +16,7 @@ from .nodes import header_files, place_beside
 from .parameters import CSRDDenoiseParameterNode, Outputs, apply_defaults, check_outputs
 from .readiness import require_packages
 from .views.display import show_results
+from .views.places import on_place
 from .volumes import (
     ESTIMATE_REFERENCE,
     MR_REFERENCE,
@@ -115,8 +116,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
                 in the record depends on it.
             regionNode: ROI or segmentation (its visible segments) of what is denoised; the rest stays as it was
                 measured. None for all.
-            place: address of a Dask scheduler whose workers do the work, such as ``tls://host:8786``; empty for this
-                computer.
+            place: address of a Dask scheduler whose workers do the work, such as ``tls://host:8786``, with the
+                certificates that the panel shows; empty for this computer.
             changes: settings that differ from the preset, such as ``steps=8``.
 
         Raises:
@@ -172,7 +173,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         files = RunFiles()
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from
-        there = {"on": {"address": place}} if place else {"headers": [str(path) for path in header_files(petVolume)]}
+        there = on_place(place) if place else {"headers": [str(path) for path in header_files(petVolume)]}
         request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), **there}
 
         def collected(message: "dict[str, Any]") -> DenoisedVolumes:

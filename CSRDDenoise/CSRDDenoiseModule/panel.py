@@ -17,7 +17,6 @@ from .parameters import (
     REGION,
     RESULTS,
     CSRDDenoiseParameterNode,
-    Lists,
     LogicProtocol,
     Outputs,
     apply_defaults,
@@ -25,6 +24,7 @@ from .parameters import (
     outputs_of,
     settings_of,
 )
+from .views.lists import Lists
 from .views.results import Results
 from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
 

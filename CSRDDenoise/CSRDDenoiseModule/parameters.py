@@ -1,23 +1,19 @@
-"""The choices of the panel, kept in the scene, what a user chose last as defaults, and the lists that show them."""
+"""The choices of the panel, kept in the scene, and what a user chose last as defaults."""
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Callable, Iterable, Optional, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Iterable, Optional, Protocol
 
 import qt
 import slicer
 from slicer import vtkMRMLDisplayableNode, vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
-from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 from CSRDDenoiseLib.settings import (
     DEFAULT_PRESET,
     MAX_OVERLAP,
-    PRECISIONS,
     PRESETS,
-    SAMPLERS,
     DenoiseSettings,
     settings_from_preset,
 )
@@ -29,8 +25,7 @@ POSTERIOR_MEAN = "mean"
 PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
 INPUTS, REGION = ("pet", "mr", "fullDoseReference"), "region"
 RESULTS = ("denoised", "difference", "uncertainty", "support")
-DEFAULTS_KEY, PLACES_KEY = "CSRDDenoise/Defaults", "CSRDDenoise/Places"
-HERE, MOST_PLACES = "", 8
+DEFAULTS_KEY = "CSRDDenoise/Defaults"
 ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
 """From a result to the model's bare estimate for its PET, a hidden volume."""
 _DEFAULT = PRESETS[DEFAULT_PRESET]
@@ -193,21 +188,6 @@ def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     qt.QSettings().setValue(DEFAULTS_KEY, json.dumps({**kept_defaults(), **kept}))
 
 
-def keep_place(address: str) -> None:
-    """Remember the address of a Dask scheduler in Slicer's settings."""
-    if address:
-        others = [known for known in kept_places() if known != address]
-        qt.QSettings().setValue(PLACES_KEY, json.dumps([address, *others][:MOST_PLACES]))
-
-
-def kept_places() -> "list[str]":
-    """Return the addresses that were used before, the last one first."""
-    try:
-        return [str(address) for address in json.loads(qt.QSettings().value(PLACES_KEY) or "[]")]
-    except (TypeError, ValueError):
-        return []
-
-
 def kept_defaults() -> "dict[str, Any]":
     """Return what :func:`keep_defaults` remembered, as far as it still makes sense."""
     try:
@@ -228,159 +208,3 @@ def apply_defaults(parameters: CSRDDenoiseParameterNode) -> None:
                 setattr(parameters.settings, name, kept[name])
         if "preset" in kept:
             apply_preset(parameters, kept["preset"])
-
-
-def preset_title(name: str) -> str:
-    """Return the title of a preset."""
-    return {"fast": _("Fast"), "balanced": _("Balanced"), "quality": _("Quality")}.get(name, name)
-
-
-def sampler_title(name: str) -> str:
-    """Return the title of a sampler."""
-    titles = {"dpmpp": _("DPM-Solver++ (2M)"), "heun": _("Heun (EDM)"), "mean": _("Posterior mean")}
-    return titles.get(name, name)
-
-
-def precision_title(name: str) -> str:
-    """Return the title of a precision."""
-    titles = {"auto": _("Automatic"), "float32": _("32 bit"), "bfloat16": _("16 bit (bfloat16)")}
-    return {**titles, "float16": _("16 bit (float16)")}.get(name, name)
-
-
-def device_title(device: "dict[str, Any]") -> str:
-    """Return the title of a device: its name, what it is, and its memory."""
-    title = f"{device['name']}: {device['description']}" if device["description"] else device["name"]
-    if device["memory_bytes"]:
-        title = f"{title}, {device['memory_bytes'] / 2**30:.0f} GiB"
-    return title
-
-
-class Lists:
-    """Fills the lists and keeps them in step with the parameters, which their own connectors cannot do.
-
-    Args:
-        ui: the widgets by their object names.
-        models: returns the models to choose from, value -> title.
-    """
-
-    def __init__(self, ui: Any, models: "Callable[[], dict[str, str]]"):
-        self._ui = ui
-        self._models = models
-        self._parameters: Optional[CSRDDenoiseParameterNode] = None
-        self._updating = False
-        self.fillModels()
-        self._fill(ui.presetComboBox, {**{name: preset_title(name) for name in PRESETS}, CUSTOM_PRESET: _("Custom")})
-        self._fill(ui.samplerComboBox, {name: sampler_title(name) for name in SAMPLERS})
-        self.fillDevices([])
-        ui.presetComboBox.currentIndexChanged.connect(self.onPresetChosen)
-        # the wrapper's own connector makes a node of the type, and the common base of both is abstract
-        ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onRegionChosen)
-        ui.modelComboBox.currentIndexChanged.connect(self.onModelChosen)
-        ui.samplerComboBox.currentIndexChanged.connect(self.onSamplerChosen)
-        self._fill(ui.precisionComboBox, {name: precision_title(name) for name in PRECISIONS})
-        ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
-        ui.precisionComboBox.currentIndexChanged.connect(self.onPrecisionChosen)
-        self._fill(ui.placeComboBox, {HERE: _("This computer"), **{address: address for address in kept_places()}})
-        ui.placeComboBox.currentIndexChanged.connect(self.onPlaceChosen)
-
-    def fillModels(self) -> None:
-        """Offer the models there are now."""
-        self._fill(self._ui.modelComboBox, self._models())
-
-    def fillDevices(self, devices: "list[dict[str, Any]]") -> None:
-        """Offer the devices that the worker found; the processor alone while none is known."""
-        known = devices or [{"name": "cpu", "description": "", "memory_bytes": None}]
-        titles = {device["name"]: device_title(device) for device in known}
-        self._fill(self._ui.deviceComboBox, {AUTOMATIC: _("Automatic"), **titles})
-
-    def show(self, parameters: CSRDDenoiseParameterNode) -> None:
-        """Show these parameters; what the user chooses from now on goes there."""
-        self._parameters = parameters
-        chosen, draws = parameters.settings, parameters.settings.sampler != POSTERIOR_MEAN
-        self._updating = True
-        try:
-            self._ui.regionSelector.setCurrentNode(parameters.region)
-            _select(self._ui.modelComboBox, parameters.model or DEFAULT_MODEL)
-            _select(self._ui.presetComboBox, preset_of(parameters))
-            _select(self._ui.samplerComboBox, chosen.sampler)
-            _select(self._ui.deviceComboBox, chosen.device)
-            _select(self._ui.precisionComboBox, chosen.precision)
-            _select(self._ui.placeComboBox, parameters.place)
-        finally:
-            self._updating = False
-        # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
-        for widget in (self._ui.stepsSpinBox, self._ui.samplesSpinBox, self._ui.uncertaintyCheckBox):
-            widget.setEnabled(draws)
-
-    def onPresetChosen(self, *_arguments: Any) -> None:
-        """A preset was chosen: set what it stands for."""
-        preset = self._chosen(self._ui.presetComboBox)
-        if preset in PRESETS:
-            apply_preset(self._parameters, preset)
-
-    def onRegionChosen(self, node: Any) -> None:
-        """Another region was chosen, or none."""
-        if not self._updating and self._parameters is not None:
-            self._parameters.region = node
-
-    def onModelChosen(self, *_arguments: Any) -> None:
-        """A model was chosen."""
-        value = self._chosen(self._ui.modelComboBox)
-        if value is not None:
-            self._parameters.model = value
-
-    def onSamplerChosen(self, *_arguments: Any) -> None:
-        """A sampler was chosen; the uncertainty comes and goes with the samples."""
-        value = self._chosen(self._ui.samplerComboBox)
-        if value is None:
-            return
-        before = self._parameters.settings.sampler
-        with slicer.util.NodeModify(self._parameters.parameterNode):
-            self._parameters.settings.sampler = value
-            if POSTERIOR_MEAN in (before, value):
-                self._parameters.makeUncertainty = value != POSTERIOR_MEAN
-
-    def onDeviceChosen(self, *_arguments: Any) -> None:
-        """A device was chosen."""
-        value = self._chosen(self._ui.deviceComboBox)
-        if value is not None:
-            self._parameters.settings.device = value
-
-    def onPrecisionChosen(self, *_arguments: Any) -> None:
-        """A precision was chosen."""
-        value = self._chosen(self._ui.precisionComboBox)
-        if value is not None:
-            self._parameters.settings.precision = value
-
-    def onPlaceChosen(self, *_arguments: Any) -> None:
-        """A place to run was chosen, or an address was typed, which Qt has made an entry without a value."""
-        combo = self._ui.placeComboBox
-        if self._updating or self._parameters is None or combo.currentIndex < 0:
-            return
-        value = combo.itemData(combo.currentIndex)
-        address = str(combo.currentText).strip() if value is None else str(value)
-        combo.setItemData(combo.currentIndex, address)
-        keep_place(address)
-        self._parameters.place = address
-
-    def _chosen(self, combo: qt.QComboBox) -> Optional[str]:
-        """Return the value that the user chose in a list, or None while the program itself changes it."""
-        if self._updating or self._parameters is None or combo.currentIndex < 0:
-            return None
-        return str(combo.itemData(combo.currentIndex))
-
-    def _fill(self, combo: qt.QComboBox, titles: "dict[str, str]") -> None:
-        self._updating = True
-        combo.clear()
-        for value, title in titles.items():
-            combo.addItem(title, value)
-        self._updating = False
-
-
-def _select(combo: qt.QComboBox, value: str) -> None:
-    """Choose a value in a list; one that is not in it (a scene from elsewhere) is added."""
-    index = combo.findData(value)
-    if index < 0:
-        combo.addItem(_("{value} (not here)").format(value=value), value)
-        index = combo.findData(value)
-    combo.setCurrentIndex(index)

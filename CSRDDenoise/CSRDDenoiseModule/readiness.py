@@ -28,6 +28,7 @@ from CSRDDenoiseLib.settings import DenoiseSettings
 
 from .nodes import region_sides
 from .parameters import CSRDDenoiseParameterNode, settings_of
+from .views.places import on_place
 from .wording import estimate_text, missing_text
 
 TORCH_MINIMUM = "2.1"
@@ -319,9 +320,12 @@ class Questions:
 
     def reached(self, place: str, mayAsk: bool) -> str:
         """Return who works at a place, or why nobody does; nothing for this computer."""
-        if place and mayAsk:
-            self._ask({"command": REACH, "on": {"address": place}}, place)
-        return self._reached.get(place, _("Asking {address}...").format(address=place)) if place else ""
+        if not place:
+            return ""
+        there = on_place(place)
+        if mayAsk:
+            self._ask({"command": REACH, **there}, json.dumps(there["on"]))
+        return self._reached.get(json.dumps(there["on"]), _("Asking {address}...").format(address=place))
 
     def receive(self, message: "dict[str, Any]") -> bool:
         """Take a message of the worker that belongs to no run; return whether it changes what the panel shows."""
@@ -355,8 +359,7 @@ class Questions:
         if mayAsk:
             self._ask({"command": INFO})
             if speed is None:
-                there = {"on": {"address": place}} if place else {}
-                self._ask({"command": ESTIMATE, "device": device, "model": model, **there}, place)
+                self._ask({"command": ESTIMATE, "device": device, "model": model, **on_place(place)}, place)
         if speed is None:
             return self._problem or _("Measuring the speed of {place}...").format(place=place or _("this computer"))
         return estimate_sentence(speed, parameters.pet, settings_of(parameters), parameters.region)

@@ -100,12 +100,27 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>Certificates:</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>Choose a PET volume first.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>Choose a folder of certificates: ca.pem, cert.pem and key.pem.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>Choose whether a map of the uncertainty is made. The posterior mean alone has none.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
+   <source>Choose...</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -490,6 +505,11 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>The folder with ca.pem, cert.pem and key.pem that a tls:// address needs; the choice stays in Slicer's settings. Those of Dask's configuration are found under distributed.comm.tls.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>The full dose of the same scan, on any grid, in the unit of the PET.</source>
    <translation type="unfinished" />
   </message>
@@ -797,74 +817,6 @@
   <message>
    <location filename="panel.py" />
    <source>{text}, {time} left</source>
-   <translation type="unfinished" />
-  </message>
- </context>
- <context>
-  <name>CSRDDenoiseModule.parameters</name>
-  <message>
-   <location filename="parameters.py" />
-   <source>16 bit (bfloat16)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>16 bit (float16)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>32 bit</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Automatic</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Balanced</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Custom</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>DPM-Solver++ (2M)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Fast</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Heun (EDM)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Posterior mean</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>Quality</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>This computer</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="parameters.py" />
-   <source>{value} (not here)</source>
    <translation type="unfinished" />
   </message>
  </context>
@@ -1333,6 +1285,64 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
  </context>
  <context>
+  <name>views.lists</name>
+  <message>
+   <location filename="lists.py" />
+   <source>16 bit (bfloat16)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>16 bit (float16)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>32 bit</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Automatic</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Balanced</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Custom</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>DPM-Solver++ (2M)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Fast</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Heun (EDM)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Posterior mean</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="lists.py" />
+   <source>Quality</source>
+   <translation type="unfinished" />
+  </message>
+ </context>
+ <context>
   <name>views.look</name>
   <message>
    <location filename="look.py" />
@@ -1357,6 +1367,29 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   <message>
    <location filename="look.py" />
    <source>Regions, full dose</source>
+   <translation type="unfinished" />
+  </message>
+ </context>
+ <context>
+  <name>views.places</name>
+  <message>
+   <location filename="places.py" />
+   <source>Folder of the certificates</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="places.py" />
+   <source>This computer</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="places.py" />
+   <source>Those of Dask's configuration</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="places.py" />
+   <source>{value} (not here)</source>
    <translation type="unfinished" />
   </message>
  </context>
