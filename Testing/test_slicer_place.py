@@ -14,7 +14,7 @@ pytest_plugins = ["slicer_fixtures"]
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 import qt  # noqa: E402 (needs the stand-in)
-from CSRDDenoiseModule.views.places import keep_certificates, on_place  # noqa: E402
+from CSRDDenoiseModule.parameters import keep_certificates, on_place  # noqa: E402
 
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster  # noqa: E402
 from CSRDDenoiseLib.cluster.places import Place  # noqa: E402

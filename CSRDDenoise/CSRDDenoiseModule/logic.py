@@ -12,11 +12,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
-from .nodes import header_files, place_beside
-from .parameters import CSRDDenoiseParameterNode, Outputs, apply_defaults, check_outputs
+from .nodes import Outputs, check_outputs, header_files, place_beside
+from .parameters import CSRDDenoiseParameterNode, apply_defaults, on_place
 from .readiness import require_packages
 from .views.display import show_results
-from .views.places import on_place
 from .volumes import (
     ESTIMATE_REFERENCE,
     MR_REFERENCE,

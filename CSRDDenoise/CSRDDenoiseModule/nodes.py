@@ -1,17 +1,20 @@
-"""What a volume node is: its unit, its files, its place in the world and in the subject hierarchy."""
+"""What a volume node is: its unit, its files, its place in the world and in the subject hierarchy; volumes to fill."""
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Iterable, Optional
 
 import numpy as np
 import slicer
 
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.nrrd import SUV_TYPE_KEY, UNITS_KEY
 
-from .parameters import Volume
-
+Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
+ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
+"""From a result to the model's bare estimate for its PET, a hidden volume."""
 _DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{propcounts}/s": "PROPCPS"}
 _SUV = re.compile(r"\{SUV(\w*)\}(g|cm2)/ml", re.IGNORECASE)
 SERIES = ("", "output", "difference", "uncertainty", "support", "bare")
@@ -153,3 +156,43 @@ def remove_volume(node: Volume) -> None:
     for index in reversed(range(node.GetNumberOfDisplayNodes())):
         slicer.mrmlScene.RemoveNode(node.GetNthDisplayNode(index))
     slicer.mrmlScene.RemoveNode(node)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Volumes to fill with the results; where there is None a new one is made.
+
+    ``makeUncertainty`` False leaves the uncertainty out; it also is where fewer than two samples are drawn.
+    ``makeSupport`` True asks for the label map of what the PET's counts do not support.
+    """
+
+    denoisedVolume: Optional[Volume] = None
+    differenceVolume: Optional[Volume] = None
+    uncertaintyVolume: Optional[Volume] = None
+    makeUncertainty: bool = True
+    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
+    makeSupport: bool = False
+
+    @property
+    def chosen(self) -> "dict[str, Optional[Volume]]":
+        """Kind of result -> volume to fill, or None."""
+        return {
+            "output": self.denoisedVolume,
+            "difference": self.differenceVolume,
+            "uncertainty": self.uncertaintyVolume,
+            "support": self.supportVolume,
+            "bare": self.denoisedVolume and self.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE),
+        }
+
+
+def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
+    """Refuse to write over an input, or two results into one volume.
+
+    Raises:
+        InputError: a volume is chosen twice.
+    """
+    taken = list(inputs)
+    for node in list(outputs.chosen.values())[:-1]:
+        if node is not None and node in taken:
+            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
+        taken.append(node)

@@ -12,19 +12,19 @@ from CSRDDenoiseLib.errors import Cancelled, CSRDError
 
 from . import readiness, wording
 from .batch import Batch, BatchTable
+from .nodes import Outputs
 from .parameters import (
     INPUTS,
     REGION,
     RESULTS,
     CSRDDenoiseParameterNode,
+    Lists,
     LogicProtocol,
-    Outputs,
     apply_defaults,
     keep_defaults,
     outputs_of,
     settings_of,
 )
-from .views.lists import Lists
 from .views.results import Results
 from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
 

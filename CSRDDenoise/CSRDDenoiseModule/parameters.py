@@ -1,33 +1,38 @@
-"""The choices of the panel, kept in the scene, and what a user chose last as defaults."""
+"""The choices of the panel, kept in the scene or for each user, and the lists that show them."""
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Iterable, Optional, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional, Protocol
 
 import qt
 import slicer
 from slicer import vtkMRMLDisplayableNode, vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL
 from CSRDDenoiseLib.settings import (
     DEFAULT_PRESET,
     MAX_OVERLAP,
+    PRECISIONS,
     PRESETS,
+    SAMPLERS,
     DenoiseSettings,
     settings_from_preset,
 )
 
-Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
+from .nodes import Outputs
+from .wording import device_title, precision_title, preset_title, sampler_title
+
 CUSTOM_PRESET = "custom"
 AUTOMATIC = "auto"
 POSTERIOR_MEAN = "mean"
 PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
 INPUTS, REGION = ("pet", "mr", "fullDoseReference"), "region"
 RESULTS = ("denoised", "difference", "uncertainty", "support")
-DEFAULTS_KEY = "CSRDDenoise/Defaults"
-ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
-"""From a result to the model's bare estimate for its PET, a hidden volume."""
+DEFAULTS_KEY, PLACES_KEY = "CSRDDenoise/Defaults", "CSRDDenoise/Places"
+CERTIFICATES_KEY = "CSRDDenoise/Certificates"
+HERE, DASKS_OWN, MOST_KEPT, TLS = "", "", 8, "tls://"
 _DEFAULT = PRESETS[DEFAULT_PRESET]
 
 
@@ -73,50 +78,10 @@ class CSRDDenoiseParameterNode:
         def __getattr__(self, name: str) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Volumes to fill with the results; where there is None a new one is made.
-
-    ``makeUncertainty`` False leaves the uncertainty out; it also is where fewer than two samples are drawn.
-    ``makeSupport`` True asks for the label map of what the PET's counts do not support.
-    """
-
-    denoisedVolume: Optional[Volume] = None
-    differenceVolume: Optional[Volume] = None
-    uncertaintyVolume: Optional[Volume] = None
-    makeUncertainty: bool = True
-    supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
-    makeSupport: bool = False
-
-    @property
-    def chosen(self) -> "dict[str, Optional[Volume]]":
-        """Kind of result -> volume to fill, or None."""
-        return {
-            "output": self.denoisedVolume,
-            "difference": self.differenceVolume,
-            "uncertainty": self.uncertaintyVolume,
-            "support": self.supportVolume,
-            "bare": self.denoisedVolume and self.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE),
-        }
-
-
 def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:
     """Return the volumes that the panel chose to fill."""
     chosen = (parameters.denoised, parameters.difference, parameters.uncertainty, parameters.makeUncertainty)
     return Outputs(*chosen, parameters.support, parameters.makeSupport)
-
-
-def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
-    """Refuse to write over an input, or two results into one volume.
-
-    Raises:
-        InputError: a volume is chosen twice.
-    """
-    taken = list(inputs)
-    for node in list(outputs.chosen.values())[:-1]:
-        if node is not None and node in taken:
-            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
-        taken.append(node)
 
 
 def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:
@@ -208,3 +173,208 @@ def apply_defaults(parameters: CSRDDenoiseParameterNode) -> None:
                 setattr(parameters.settings, name, kept[name])
         if "preset" in kept:
             apply_preset(parameters, kept["preset"])
+
+
+def on_place(address: str) -> "dict[str, Any]":
+    """Return what a request to the worker has to say of a place, with the chosen certificates; nothing for HERE."""
+    if address == HERE:
+        return {}
+    folder = next(iter(kept_certificates()), DASKS_OWN)
+    needed = address.startswith(TLS) and folder != DASKS_OWN
+    return {"on": {"address": address, **({"tls": folder} if needed else {})}}
+
+
+def keep_place(address: str) -> None:
+    """Remember the address of a Dask scheduler in Slicer's settings."""
+    if address != HERE:
+        _keep(PLACES_KEY, address)
+
+
+def kept_places() -> "list[str]":
+    """Return the addresses that were used before, the last one first."""
+    return _kept(PLACES_KEY)
+
+
+def keep_certificates(folder: str) -> None:
+    """Remember a folder of certificates in Slicer's settings, as the one that is used; empty for Dask's own."""
+    _keep(CERTIFICATES_KEY, folder)
+
+
+def kept_certificates() -> "list[str]":
+    """Return the folders of certificates that were chosen before, the one that is used first."""
+    return _kept(CERTIFICATES_KEY)
+
+
+def _keep(key: str, value: str) -> None:
+    """Remember a value in Slicer's settings, before those of earlier times."""
+    others = [known for known in _kept(key) if known != value]
+    qt.QSettings().setValue(key, json.dumps([value, *others][:MOST_KEPT]))
+
+
+def _kept(key: str) -> "list[str]":
+    try:
+        return [str(value) for value in json.loads(qt.QSettings().value(key) or "[]")]
+    except (TypeError, ValueError):
+        return []
+
+
+class Lists:
+    """Fills the lists and keeps them in step with the parameters, which their own connectors cannot do.
+
+    Args:
+        ui: the widgets by their object names.
+        models: returns the models to choose from, value -> title.
+    """
+
+    def __init__(self, ui: Any, models: "Callable[[], dict[str, str]]"):
+        self._ui = ui
+        self._models = models
+        self._parameters: Optional[CSRDDenoiseParameterNode] = None
+        self._updating = False
+        self.fillModels()
+        self._fill(ui.presetComboBox, {**{name: preset_title(name) for name in PRESETS}, CUSTOM_PRESET: _("Custom")})
+        self._fill(ui.samplerComboBox, {name: sampler_title(name) for name in SAMPLERS})
+        self.fillDevices([])
+        ui.presetComboBox.currentIndexChanged.connect(self.onPresetChosen)
+        # the wrapper's own connector makes a node of the type, and the common base of both is abstract
+        ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onRegionChosen)
+        ui.modelComboBox.currentIndexChanged.connect(self.onModelChosen)
+        ui.samplerComboBox.currentIndexChanged.connect(self.onSamplerChosen)
+        self._fill(ui.precisionComboBox, {name: precision_title(name) for name in PRECISIONS})
+        ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
+        ui.precisionComboBox.currentIndexChanged.connect(self.onPrecisionChosen)
+        self._fill(ui.placeComboBox, {HERE: _("This computer"), **{address: address for address in kept_places()}})
+        self._fillCertificates()
+        ui.placeComboBox.currentIndexChanged.connect(self.onPlaceChosen)
+        ui.certificatesComboBox.currentIndexChanged.connect(self.onCertificatesChosen)
+        ui.certificatesButton.clicked.connect(self.onChooseFolder)
+
+    def fillModels(self) -> None:
+        """Offer the models there are now."""
+        self._fill(self._ui.modelComboBox, self._models())
+
+    def fillDevices(self, devices: "list[dict[str, Any]]") -> None:
+        """Offer the devices that the worker found; the processor alone while none is known."""
+        known = devices or [{"name": "cpu", "description": "", "memory_bytes": None}]
+        titles = {device["name"]: device_title(device) for device in known}
+        self._fill(self._ui.deviceComboBox, {AUTOMATIC: _("Automatic"), **titles})
+
+    def show(self, parameters: CSRDDenoiseParameterNode) -> None:
+        """Show these parameters; what the user chooses from now on goes there."""
+        self._parameters = parameters
+        chosen, draws = parameters.settings, parameters.settings.sampler != POSTERIOR_MEAN
+        self._updating = True
+        try:
+            self._ui.regionSelector.setCurrentNode(parameters.region)
+            _select(self._ui.modelComboBox, parameters.model or DEFAULT_MODEL)
+            _select(self._ui.presetComboBox, preset_of(parameters))
+            _select(self._ui.samplerComboBox, chosen.sampler)
+            _select(self._ui.deviceComboBox, chosen.device)
+            _select(self._ui.precisionComboBox, chosen.precision)
+            _select(self._ui.placeComboBox, parameters.place)
+        finally:
+            self._updating = False
+        # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
+        for widget in (self._ui.stepsSpinBox, self._ui.samplesSpinBox, self._ui.uncertaintyCheckBox):
+            widget.setEnabled(draws)
+
+    def onPresetChosen(self, *_arguments: Any) -> None:
+        """A preset was chosen: set what it stands for."""
+        preset = self._chosen(self._ui.presetComboBox)
+        if preset in PRESETS:
+            apply_preset(self._parameters, preset)
+
+    def onRegionChosen(self, node: Any) -> None:
+        """Another region was chosen, or none."""
+        if not self._updating and self._parameters is not None:
+            self._parameters.region = node
+
+    def onModelChosen(self, *_arguments: Any) -> None:
+        """A model was chosen."""
+        value = self._chosen(self._ui.modelComboBox)
+        if value is not None:
+            self._parameters.model = value
+
+    def onSamplerChosen(self, *_arguments: Any) -> None:
+        """A sampler was chosen; the uncertainty comes and goes with the samples."""
+        value = self._chosen(self._ui.samplerComboBox)
+        if value is None:
+            return
+        before = self._parameters.settings.sampler
+        with slicer.util.NodeModify(self._parameters.parameterNode):
+            self._parameters.settings.sampler = value
+            if POSTERIOR_MEAN in (before, value):
+                self._parameters.makeUncertainty = value != POSTERIOR_MEAN
+
+    def onDeviceChosen(self, *_arguments: Any) -> None:
+        """A device was chosen."""
+        value = self._chosen(self._ui.deviceComboBox)
+        if value is not None:
+            self._parameters.settings.device = value
+
+    def onPrecisionChosen(self, *_arguments: Any) -> None:
+        """A precision was chosen."""
+        value = self._chosen(self._ui.precisionComboBox)
+        if value is not None:
+            self._parameters.settings.precision = value
+
+    def onPlaceChosen(self, *_arguments: Any) -> None:
+        """A place to run was chosen, or an address was typed, which Qt has made an entry without a value."""
+        combo = self._ui.placeComboBox
+        if self._updating or self._parameters is None or combo.currentIndex < 0:
+            return
+        value = combo.itemData(combo.currentIndex)
+        address = str(combo.currentText).strip() if value is None else str(value)
+        combo.setItemData(combo.currentIndex, address)
+        keep_place(address)
+        self._parameters.place = address
+
+    def onCertificatesChosen(self, *_arguments: Any) -> None:
+        """Another folder of certificates was chosen: the place is asked anew."""
+        combo = self._ui.certificatesComboBox
+        if not self._updating and combo.currentIndex >= 0:
+            self._useCertificates(str(combo.itemData(combo.currentIndex)))
+
+    def onChooseFolder(self, *_arguments: Any) -> None:
+        """Ask for a folder of certificates and use it."""
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of the certificates"))
+        if folder:
+            self._useCertificates(str(folder))
+
+    def _useCertificates(self, folder: str) -> None:
+        keep_certificates(folder)
+        self._fillCertificates()
+        if self._parameters is not None:
+            self._parameters.parameterNode.Modified()
+
+    def _fillCertificates(self) -> None:
+        """Offer Dask's own and the folders used before, in the order of their names; the one that is used is chosen."""
+        used = next(iter(kept_certificates()), DASKS_OWN)
+        folders = sorted(folder for folder in kept_certificates() if folder != DASKS_OWN)
+        titles = {DASKS_OWN: _("Those of Dask's configuration"), **{folder: folder for folder in folders}}
+        self._fill(self._ui.certificatesComboBox, titles)
+        self._updating = True
+        _select(self._ui.certificatesComboBox, used)
+        self._updating = False
+
+    def _chosen(self, combo: qt.QComboBox) -> Optional[str]:
+        """Return the value that the user chose in a list, or None while the program itself changes it."""
+        if self._updating or self._parameters is None or combo.currentIndex < 0:
+            return None
+        return str(combo.itemData(combo.currentIndex))
+
+    def _fill(self, combo: qt.QComboBox, titles: "dict[str, str]") -> None:
+        self._updating = True
+        combo.clear()
+        for value, title in titles.items():
+            combo.addItem(title, value)
+        self._updating = False
+
+
+def _select(combo: qt.QComboBox, value: str) -> None:
+    """Choose a value in a list; one that is not in it (a scene from elsewhere) is added."""
+    index = combo.findData(value)
+    if index < 0:
+        combo.addItem(_("{value} (not here)").format(value=value), value)
+        index = combo.findData(value)
+    combo.setCurrentIndex(index)

@@ -27,8 +27,7 @@ from CSRDDenoiseLib.model.metadata import ModelMetadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 from .nodes import region_sides
-from .parameters import CSRDDenoiseParameterNode, settings_of
-from .views.places import on_place
+from .parameters import CSRDDenoiseParameterNode, on_place, settings_of
 from .wording import estimate_text, missing_text
 
 TORCH_MINIMUM = "2.1"

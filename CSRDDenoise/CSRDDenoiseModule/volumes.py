@@ -16,8 +16,7 @@ from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
 
-from .nodes import remove_volume, unit_keys
-from .parameters import ESTIMATE_REFERENCE, Outputs, Volume
+from .nodes import ESTIMATE_REFERENCE, Outputs, Volume, remove_volume, unit_keys
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"

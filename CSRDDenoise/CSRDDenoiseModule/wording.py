@@ -13,8 +13,7 @@ from CSRDDenoiseLib.infer.extent import gap_mm
 from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.sentences import SLICER, sentence
 
-from .nodes import unit_of, world_bounds
-from .parameters import Volume
+from .nodes import Volume, unit_of, world_bounds
 
 MR_NAME = re.compile(r"(^|[^a-z])(mr|mri|t1w?|t2w?|flair|mprage)([^a-z]|$)", re.IGNORECASE)
 PET_NAME = re.compile(r"(^|[^a-z])(pet|fdg|suv|amyloid|tau)([^a-z]|$)", re.IGNORECASE)
@@ -266,3 +265,31 @@ def _volume_warnings(volume: slicer.vtkMRMLScalarVolumeNode) -> "list[str]":
 def _in_sequence(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
     return any(browser.IsProxyNodeID(volume.GetID()) for browser in browsers)
+
+
+# Entries of the lists
+
+
+def preset_title(name: str) -> str:
+    """Return the title of a preset."""
+    return {"fast": _("Fast"), "balanced": _("Balanced"), "quality": _("Quality")}.get(name, name)
+
+
+def sampler_title(name: str) -> str:
+    """Return the title of a sampler."""
+    titles = {"dpmpp": _("DPM-Solver++ (2M)"), "heun": _("Heun (EDM)"), "mean": _("Posterior mean")}
+    return titles.get(name, name)
+
+
+def precision_title(name: str) -> str:
+    """Return the title of a precision."""
+    titles = {"auto": _("Automatic"), "float32": _("32 bit"), "bfloat16": _("16 bit (bfloat16)")}
+    return {**titles, "float16": _("16 bit (float16)")}.get(name, name)
+
+
+def device_title(device: "dict[str, Any]") -> str:
+    """Return the title of a device: its name, what it is, and its memory."""
+    title = f"{device['name']}: {device['description']}" if device["description"] else device["name"]
+    if device["memory_bytes"]:
+        title = f"{title}, {device['memory_bytes'] / 2**30:.0f} GiB"
+    return title

@@ -19,8 +19,7 @@ from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
 from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP
 
-from .nodes import source_file
-from .parameters import Volume
+from .nodes import Volume, source_file
 
 MODULE = "CSRDDenoiseLib.worker"
 LIBRARY_ROOT = Path(CSRDDenoiseLib.__file__).resolve().parents[1]

@@ -821,6 +821,39 @@
   </message>
  </context>
  <context>
+  <name>CSRDDenoiseModule.parameters</name>
+  <message>
+   <location filename="parameters.py" />
+   <source>Automatic</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="parameters.py" />
+   <source>Custom</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="parameters.py" />
+   <source>Folder of the certificates</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="parameters.py" />
+   <source>This computer</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="parameters.py" />
+   <source>Those of Dask's configuration</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="parameters.py" />
+   <source>{value} (not here)</source>
+   <translation type="unfinished" />
+  </message>
+ </context>
+ <context>
   <name>CSRDDenoiseModule.readiness</name>
   <message>
    <location filename="readiness.py" />
@@ -971,12 +1004,37 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="wording.py" />
+   <source>16 bit (bfloat16)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>16 bit (float16)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>32 bit</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
    <source>About {time} and {memory:.1f} GiB of memory</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="wording.py" />
    <source>Aligning PET and MR</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Automatic</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Balanced</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -996,12 +1054,27 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="wording.py" />
+   <source>DPM-Solver++ (2M)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
    <source>Done in {time}.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="wording.py" />
    <source>Drawing the report</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Fast</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Heun (EDM)</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1052,6 +1125,16 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   <message>
    <location filename="wording.py" />
    <source>Note</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Posterior mean</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Quality</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1285,64 +1368,6 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
  </context>
  <context>
-  <name>views.lists</name>
-  <message>
-   <location filename="lists.py" />
-   <source>16 bit (bfloat16)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>16 bit (float16)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>32 bit</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Automatic</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Balanced</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Custom</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>DPM-Solver++ (2M)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Fast</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Heun (EDM)</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Posterior mean</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="lists.py" />
-   <source>Quality</source>
-   <translation type="unfinished" />
-  </message>
- </context>
- <context>
   <name>views.look</name>
   <message>
    <location filename="look.py" />
@@ -1367,29 +1392,6 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   <message>
    <location filename="look.py" />
    <source>Regions, full dose</source>
-   <translation type="unfinished" />
-  </message>
- </context>
- <context>
-  <name>views.places</name>
-  <message>
-   <location filename="places.py" />
-   <source>Folder of the certificates</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="places.py" />
-   <source>This computer</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="places.py" />
-   <source>Those of Dask's configuration</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="places.py" />
-   <source>{value} (not here)</source>
    <translation type="unfinished" />
   </message>
  </context>
