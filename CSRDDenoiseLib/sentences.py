@@ -218,14 +218,26 @@ PHRASES: Mapping[str, str] = {
 """Value -> part of a sentence, a template over the same values."""
 
 
-def sentence(finding: Finding, edge: str = PYTHON) -> str:
+def sentence(finding: Finding, edge: str = PYTHON, translated: Callable[[str], str] = str) -> str:
     """Return a finding as a sentence for an edge (``cli``, ``slicer``, ``python``); empty where it has none.
+
+    Args:
+        finding: of a check.
+        edge: for which options are named.
+        translated: returns a template of :func:`templates` in another language, with the same fields.
 
     Raises:
         KeyError: the edge is not known, or the finding lacks a value that its template names.
+        ValueError: a translation is no format string.
     """
     template = SENTENCES.get(finding.code, "")
-    return _Template(finding.values, edge).format(template) if template else ""
+    return _Template(finding.values, edge, translated).format(translated(template)) if template else ""
+
+
+def templates(edge: str) -> tuple[str, ...]:
+    """Return every template that a sentence about a run is made of at an edge, for translators; those of tables not."""
+    whole = [template for code, template in SENTENCES.items() if code not in TABLE_SENTENCES]
+    return tuple(dict.fromkeys(filter(None, [*whole, *PHRASES.values(), *(names[edge] for names in HINTS.values())])))
 
 
 def sentences(findings: Iterable[Finding], edge: str = PYTHON) -> tuple[str, ...]:
@@ -250,18 +262,19 @@ def as_fraction(dose: float) -> str:
 class _Hint:
     """Looks its format specification up among the hints."""
 
-    def __init__(self, edge: str):
-        self._edge = edge
+    def __init__(self, edge: str, translated: Callable[[str], str]):
+        self._edge, self._translated = edge, translated
 
     def __format__(self, name: str) -> str:
-        return HINTS[name][self._edge]
+        return self._translated(HINTS[name][self._edge])
 
 
 class _Template(string.Formatter):
     """Formats templates over the values of one finding, for one edge."""
 
-    def __init__(self, values: Mapping[str, Any], edge: str):
-        self._values = {**values, "hint": _Hint(edge)}
+    def __init__(self, values: Mapping[str, Any], edge: str, translated: Callable[[str], str]):
+        self._values = {**values, "hint": _Hint(edge, translated)}
+        self._translated = translated
 
     def get_value(self, key: Any, _args: Sequence[Any], _kwargs: Mapping[str, Any]) -> Any:
         """Return the finding's value of this name."""
@@ -270,7 +283,8 @@ class _Template(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         """Format by one of the catalogue's own specifications, or by Python's."""
         if format_spec == "phrase":
-            return self.format(PHRASES[value])
+            phrase = PHRASES[value]
+            return self.format(self._translated(phrase)) if phrase else ""
         if format_spec in _SPECIFICATIONS:
             return str(_SPECIFICATIONS[format_spec](value))
         return format(value, format_spec)

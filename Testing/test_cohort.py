@@ -374,7 +374,7 @@ def test_bad_usage_is_one_sentence(tmp_path, capsys, model_folder):
         ([str(table), "--scheduler", "tcp://192.0.2.1:8786"], "--insecure"),
         ([str(table), "--scheduler", "tls://gpu-box:8786"], "--tls"),
         ([str(table), "--cluster", str(tmp_path / "none.yaml")], "none.yaml"),
-        (["--bids", str(tmp_path), "--send"], "--send"),
+        (["--bids", str(tmp_path), "--report"], "--report"),
         ([str(tmp_path / "none.tsv")], "none.tsv"),
     ):
         assert main([*words, *more]) == 2

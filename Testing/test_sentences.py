@@ -23,6 +23,7 @@ from CSRDDenoiseLib.sentences import (
     error_sentence,
     sentence,
     sentences,
+    templates,
 )
 
 MISALIGNED = warning("alignment.misaligned", reason="offset", offset_mm=12.3, angle_degrees=4.0)
@@ -35,6 +36,18 @@ def test_option_is_called_as_the_edge_calls_it():
     error = InputError("The two do not overlap.", hint="register")
     assert "--register" in error_sentence(error, CLI) and "--" not in error_sentence(error, SLICER)
     assert str(error) == error_sentence(InputError("The two do not overlap."), CLI)
+
+
+def test_translation_holds_for_the_sentence_its_phrase_and_its_hint():
+    def translated(text: str) -> str:
+        return f"<{text}>"
+
+    text = sentence(MISALIGNED, SLICER, translated)
+    assert text.startswith("<PET and MR are misaligned: <the MR seems to be off by about 12.3 mm")
+    assert "(<switch on 'Register MR to PET'>)" in text and text.endswith(">")
+    known = templates(SLICER)
+    assert {SENTENCES[MISALIGNED.code], PHRASES["offset"], HINTS["register"][SLICER]} <= set(known)
+    assert "" not in known and not any("The table" in each for each in known)
 
 
 def test_every_option_has_a_name_at_every_edge_and_none_speaks_of_another():

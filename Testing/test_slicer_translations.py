@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import pytest
 import translations
 
+from CSRDDenoiseLib.sentences import SENTENCES
+
 UI = translations.MODULE / "Resources" / "UI" / "CSRDDenoise.ui"
 CONTROLS = ("qMRMLNodeComboBox", "QComboBox", "QSpinBox", "ctkSliderWidget", "QCheckBox", "QPushButton")
 
@@ -20,7 +22,33 @@ def test_translation_file_holds_every_text_and_no_other():
 
 def test_contexts_are_those_that_slicer_looks_up():
     contexts = set(translations.all_texts())
-    assert {"CSRDDenoise", "CSRDDenoiseModule.panel", "views.results", "qSlicerAbstractCoreModule"} <= contexts
+    known = {"CSRDDenoise", "CSRDDenoiseModule.panel", "views.results", "qSlicerAbstractCoreModule"}
+    assert known | {translations.CATALOGUE} <= contexts
+
+
+def test_findings_are_shown_in_the_language_of_slicer(monkeypatch):
+    pytest.importorskip("slicer_core")
+    pytest.importorskip("PySide6")
+    import slicer_helpers  # noqa: F401 (puts the stand-in in place)
+    from CSRDDenoiseModule import wording
+
+    from CSRDDenoiseLib.findings import warning
+
+    german = {
+        "units.length": "Längen ({what}) sind in {unit} und wurden umgerechnet.",
+        "mean.changed": "Das Mittel ändert sich um {chnge:+.1%}.",
+    }
+    texts = {SENTENCES[code]: text for code, text in german.items()}
+    monkeypatch.setattr(wording, "translate", lambda context, text: texts.get(text, text))
+    rows = wording.finding_rows(
+        [
+            warning("units.length", what="PET", unit="cm"),
+            warning("mean.changed", change=0.05, limit=0.02, left=0.01),
+        ]
+    )
+    assert rows[0][1] == "Längen (PET) sind in cm und wurden umgerechnet."
+    # a translation with a wrong field does not hide the finding
+    assert "+5.0%" in rows[1][1] and "mean brain activity" in rows[1][1]
 
 
 def test_placeholders_of_texts_are_names_that_translators_can_move():

@@ -10,6 +10,9 @@ import ast
 from pathlib import Path
 from xml.etree import ElementTree
 
+from CSRDDenoiseLib.sentences import SLICER, templates
+
+CATALOGUE = "CSRDDenoiseLib.sentences"
 MODULE = Path(__file__).resolve().parent.parent / "CSRDDenoise"
 FILE = MODULE / "Resources" / "Translations" / "CSRDDenoise_en-US.ts"
 Texts = dict[str, dict[str, str]]
@@ -26,6 +29,8 @@ def texts_of_python(path: Path) -> Texts:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "translate")):
             continue
+        if not all(isinstance(each, ast.Constant) for each in node.args):
+            continue  # a text of the catalogue
         *named, text = [ast.literal_eval(each) for each in node.args]
         found.setdefault(named[0] if named else context_of(path), {}).setdefault(text, path.name)
     return found
@@ -44,13 +49,13 @@ def texts_of_ui(path: Path) -> Texts:
 
 
 def all_texts() -> Texts:
-    """Return context -> text -> where it stands, of the whole module."""
+    """Return context -> text -> where it stands, of the whole module, and of the sentences about findings."""
     found: Texts = {}
     files = [*sorted(MODULE.rglob("*.py")), *sorted(MODULE.rglob("*.ui"))]
     for path in files:
         for context, texts in (texts_of_ui if path.suffix == ".ui" else texts_of_python)(path).items():
             found.setdefault(context, {}).update(texts)
-    return found
+    return {**found, CATALOGUE: dict.fromkeys(templates(SLICER), "sentences.py")}
 
 
 def texts_in(path: Path) -> dict[str, set[str]]:

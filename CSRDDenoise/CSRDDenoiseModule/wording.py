@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 
 import slicer
 from slicer.i18n import tr as _
+from slicer.i18n import translate
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
 from CSRDDenoiseLib.findings import Finding, find
@@ -15,6 +16,8 @@ from CSRDDenoiseLib.sentences import SLICER, sentence
 
 from .nodes import Volume, unit_of, world_bounds
 
+CATALOGUE = "CSRDDenoiseLib.sentences"
+"""Context of the sentences about findings, for Qt's translators."""
 MR_NAME = re.compile(r"(^|[^a-z])(mr|mri|t1w?|t2w?|flair|mprage)([^a-z]|$)", re.IGNORECASE)
 PET_NAME = re.compile(r"(^|[^a-z])(pet|fdg|suv|amyloid|tau)([^a-z]|$)", re.IGNORECASE)
 
@@ -30,7 +33,7 @@ def described(volume: Optional[slicer.vtkMRMLScalarVolumeNode], inspected: "list
 
 def inspected_lines(answer: "Mapping[str, Any]") -> "list[str]":
     """Return the worker's answer to ``inspect`` as lines: SUV and head in the words of that command, and findings."""
-    found = [sentence(Finding.from_dict(each), SLICER) for each in answer["findings"]]
+    found = [finding_text(Finding.from_dict(each)) for each in answer["findings"]]
     broken = answer["not_finite"]
     more = [_("{count} voxels are NaN or infinite.").format(count=broken)] if broken else []
     return [*answer["lines"], *more, *filter(None, found)]
@@ -203,10 +206,18 @@ def result_text(result: Any) -> str:
     return " ".join(filter(None, [done, _move_sentence(result), nothing]))
 
 
+def finding_text(finding: Finding) -> str:
+    """Return the sentence of a finding in Slicer's language, in English where a translation lacks a field."""
+    try:
+        return sentence(finding, SLICER, partial(translate, CATALOGUE))
+    except (KeyError, ValueError, IndexError):
+        return sentence(finding, SLICER)
+
+
 def finding_rows(findings: Iterable[Finding]) -> "list[tuple[str, str]]":
     """Return findings as rows of a list, severity and sentence; warnings first, those without a sentence left out."""
     ordered = sorted(findings, key=lambda finding: not finding.is_warning)
-    rows = [(severity_title(finding.severity.value), sentence(finding, SLICER)) for finding in ordered]
+    rows = [(severity_title(finding.severity.value), finding_text(finding)) for finding in ordered]
     return [row for row in rows if row[1]]
 
 

@@ -10,10 +10,10 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
-from CSRDDenoiseLib.sentences import SLICER, sentence
 
 from ..nodes import unit_of
 from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, kept, part_of
+from ..wording import finding_text
 from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill
 from .plots import AGREEMENT, agreement, draw, fill_table
@@ -181,7 +181,7 @@ class FullDose:
             _forget((SCORES, REGIONS, AGREEMENT), denoised)
         fill(self._ui.fullDoseTable, [*score_rows(found["scores"]), *_limit_rows(found, denoised)] if found else [])
         findings = [Finding.from_dict(each) for each in found.get("findings", ())]
-        self._ui.fullDoseInfoLabel.text = "\n".join(sentence(finding, SLICER) for finding in findings)
+        self._ui.fullDoseInfoLabel.text = "\n".join(map(finding_text, findings))
         self.onChosen()
 
     def forget(self, node: Any) -> None:

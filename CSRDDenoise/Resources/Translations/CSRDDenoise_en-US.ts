@@ -665,6 +665,419 @@
   </message>
  </context>
  <context>
+  <name>CSRDDenoiseLib.sentences</name>
+  <message>
+   <location filename="sentences.py" />
+   <source>; '{nearest}' may be meant</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>; about dose {dose:fraction} of the full-dose reference</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>; about dose {dose:fraction}, likely {largest_dose:fraction} to {smallest_dose:fraction}, if its full dose was typical of the training; for a better estimate, {hint:full_dose_reference}</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>; known are {known}</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>Detail finer than the model's voxels of {model_mm:g} mm was not treated: the PET's voxels are {sides:sides} mm, and {left:.0%} of the noise of single voxels is left.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>Noise is left over: about {share:.0%} of the fine noise that was found is still in the result, {level:.1%} of the brain mean.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>Nothing coarser than {above_mm:.1f} mm was added or removed.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside of it the result is the PET as it was measured.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>Only {head_ml:.0f} mL stand out in the PET, less than any head of the training ({limit_ml:.0f} mL and more): part of the head may be missing.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>PET and MR have too little in common to measure how far they are apart, and the outlines of the heads overlap by {outline_overlap:.0%}</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The MR may be taken after contrast agent: its brightest spots in the brain are {tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could show in the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The MR may not be T1-weighted: the deep brain is {depth_contrast:+.0%} brighter than the cortex, and {limit:.0%} or more is usual for T1. The model was trained mostly on T1.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The MR was moved by {offset_mm:.1f} mm and {angle_degrees:.1f} degrees to fit the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET has about {estimate:.2g} of the counts of the full-dose reference.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation beyond what was tested.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its reconstruction, filter or voxels differ from the training's; look at the result with care.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at most {limit_mm:g} mm in scans as they are reconstructed for this model. Use the PET before filtering, if there is one.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET may lack attenuation correction: the brain grows cold towards its centre as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has {rim_share:.0%} of the activity at the centre). Check the reconstruction.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, were denoised, and the rest is unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET's counts do not support the result in {regions} place(s): structure of {added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the result is less certain.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The PET's voxels of {sides:sides} mm are {anisotropy:.1f} times longer than wide; the model was trained on cubes, so detail along the long side is less certain.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The alignment of PET and MR is doubtful: {reason:phrase}. Look at both, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The axes of the {what} are not quite perpendicular: the nearest rectangular grid was taken, and its corners are off by {distance_mm:.1f} mm.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the cut the result is less certain, and the brain mean is taken from what is left.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The brain of the PET has {ratio:.2f} times the mean of the full dose: check that both have one unit and one decay correction.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The device {device} cannot compute this network ({reason}), so the run was made on the CPU.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The file '{file}' beside the {what} is no valid JSON, so its unit and times were not read.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is like neither SUV nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The file of the {what} holds {there} values and its header says {needed}; the first were taken. Check the size and the type in the header.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The full dose lies on another grid ({full}) and was resampled linearly to that of the PET ({pet}), which smooths its noise a little.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The full dose reaches {percent:.0f} % of the head; only there was it compared.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The full-dose reference has voxels of {reference_sides:sides} mm and the PET of {pet_sides:sides} mm, so they are not of one protocol and their noise was not compared. Use a full dose that was reconstructed like the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The head moves by up to {largest_mm:.1f} mm between the frames (frame {frame} against the late frames; more than {limit_mm:g} mm in {frames}). The MR fits the late frames only; correct the motion of the PET first.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The header of the {what} gives lengths in the unit {unit}, which makes voxels of {sides:sides} impossible; they were taken for mm.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The header of the {what} gives lengths in the unit {unit}; they were converted to mm.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The map of unsupported structure is empty because the PET, or its region, shows less than {limit_ml:g} mL of brain, too little to judge the result by its counts.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The model alone changes mean brain activity by {change:+.1%}, more than {limit:.0%}; the result changes it by {left:+.2%}. The input may be unlike what the model was trained on.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The qform of the {what} is no rotation; the sform was followed.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The registration found no better place for the MR (normalised mutual information {nmi_before:.3f} as it was, {nmi_after:.3f} at best), so the MR stays where it was.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The registration of the MR to the PET did not converge, so the MR stays where it was; register them by hand, or leave the MR out.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the PET's counts show is missing (up to {limit:.0%} is usual). Small lesions may have lost contrast; compare with the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The result is the PET as it was measured: everything of it was kept.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; the sform (code {sform_code}) was followed, and the qform (code {qform_code}) was not. Check the place.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The texture of the PET's noise is like that of {kind:phrase} scans than this model was trained on, though its level is not (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). Look at the result with care.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The unit of the PET is {pet}, that of the full dose {full}; they were compared as if they were the same.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The unit of the {what} is {unit} by its BIDS sidecar.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they were set to zero.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} has no orientation ({kind}), so left, right and place are assumed; check them.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} has no voxel size, so 1 mm is assumed; check it.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} has the DICOM modality {modality}, and {wanted} is expected; check that it is the right series.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} series holds {count} slices, and its header announces {announced}; check that it is one volume.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} was compressed with loss at some time; fine detail and noise are altered.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform was followed.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {which} shows too little noise or brain to compare its counts; the dose is not known.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose a 'Full-dose reference'</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose a folder of certificates; docs/cluster.md shows how to make them</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose another volume</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose files that both see</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose the device 'cpu'</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose the folder of certificates</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>choose the precision 'automatic'</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>less noisy</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>noisier</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>pass whole_field=True from the Python console</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>repair it in the Segment Editor or a filter module</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>switch on 'Register MR to PET'</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>the MR seems to be off by about {offset_mm:.1f} mm and {angle_degrees:.1f} degrees</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>the outlines of the heads overlap by {outline_overlap:.0%}</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>their noise lies outside of what this model was trained on</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>they show too few counts for a head</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>use 'Open report'</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} frame(s) pass through unchanged ({frames}): {reason:phrase}.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} frame(s) were not chosen and pass through unchanged ({frames}).</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the first of them is number {first}: data are missing there. Export the PET again.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} other DICOM series lie in the folder; the {what} is {series}.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} voxel(s) of the PET are beyond {limit:.4g}, 50 times its bright part, the largest at {largest_at} (from 1); the network saw them limited to that, and the result keeps them. Repair the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{detail}</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{share:.0%} of the PET is exactly zero in one piece, as after masking; the result is zero there too.</source>
+   <translation type="unfinished" />
+  </message>
+ </context>
+ <context>
   <name>CSRDDenoiseModule.batch</name>
   <message>
    <location filename="batch.py" />

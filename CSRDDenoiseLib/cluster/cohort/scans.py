@@ -173,7 +173,10 @@ def _scan(row: Row, choices: Choices) -> Scan:
 
 def _scan_of_bids(pet: BidsPet, choices: Choices) -> Scan:
     request = pet.request(choices.settings, choices.overwrite, choices.frames)
-    request = replace(request, **{name: None for name in ("difference", "uncertainty") if name not in choices.maps})
+    difference, uncertainty = (
+        getattr(request, name) if name in choices.maps else None for name in ("difference", "uncertainty")
+    )
+    request = replace(request, difference=difference, uncertainty=uncertainty)
     name = _UNSAFE.sub("-", request.output.name.partition("_desc-")[0])
     bids = {"root": str(pet.root), "folder": str(pet.derivatives)}
     return Scan(name, request, choices.settings, bids)
