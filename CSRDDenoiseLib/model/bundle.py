@@ -46,6 +46,8 @@ ARCHITECTURES = {
     "DDPMpp3d": "ddpmpp",
     "MultiViewUNet2d": "multiview",
     "DiffusionTransformer3d": "transformer",
+    "NafUNet3d": "naf",
+    "SwinUNet3d": "swin",
     "TissueRegression": "regression",
 }
 """Class name of each network -> the module of this package that holds it."""

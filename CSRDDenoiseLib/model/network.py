@@ -66,10 +66,10 @@ class ResidualUNet3d(nn.Module):
         self.embedding = NoiseEmbedding(embedding)
         details = len(detail_sizes) + len(guide_sizes) + 1 + len(tissue_sizes)
         self.entry = nn.Conv3d((in_channels + details) * BLOCK**3, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths, blocks))
+        self.down = nn.ModuleList(self._blocks(width, n, embedding) for width, n in zip(widths, blocks))
         self.shrink = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.grow = nn.ModuleList(nn.Conv3d(b, a * 8, 1) for a, b in zip(widths, widths[1:]))
-        self.up = nn.ModuleList(_blocks(width, n, embedding) for width, n in zip(widths[:-1], blocks))
+        self.up = nn.ModuleList(self._blocks(width, n, embedding) for width, n in zip(widths[:-1], blocks))
         self.exit = nn.Conv3d(widths[0], BLOCK**3, 3, padding=1)
         start_at_zero(self.exit)
 
@@ -110,6 +110,12 @@ class ResidualUNet3d(nn.Module):
         details += [low_dose - tissue_regression(low_dose, maps, size) for size in self.tissue_sizes]
         gain = self.detail_gain * torch.exp(-log_noise)
         return torch.cat([condition, *(gain * detail for detail in details)], dim=1)
+
+    def _blocks(self, width: int, count: int, embedding: int) -> Level:
+        return Level(self._block(width, embedding) for _ in range(count))
+
+    def _block(self, width: int, embedding: int) -> nn.Module:
+        return ResidualBlock(width, embedding)
 
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
         """The entry of ``part`` of the input channels; its bias goes with the condition.
@@ -195,10 +201,6 @@ def depth_to_space(x: Tensor) -> Tensor:
     n, c, d, h, w = x.shape
     x = x.reshape(n, BLOCK, BLOCK, BLOCK, c // BLOCK**3, d, h, w)
     return x.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(n, c // BLOCK**3, d * BLOCK, h * BLOCK, w * BLOCK)
-
-
-def _blocks(width: int, count: int, embedding: int) -> Level:
-    return Level(ResidualBlock(width, embedding) for _ in range(count))
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from ...errors import InputError
-from ..evaluation.baselines import Case, apply, baseline
+from ..evaluation.baselines import Baseline, Case, apply, baseline
 from ..training.curves import Point, Scene, filter_images, score
 from .quantities import image_scores
 
 FULL_DOSE = 1.0
+SLOW = {"Non-local means": 3, "BM4D": 2}
+"""Filters that take seconds or minutes a setting -> how many settings are tried."""
 
 
 def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
@@ -63,8 +65,17 @@ def _images(scene: Scene, names: Sequence[str]) -> Iterator[tuple[str, float, np
         chosen = baseline(name)
         curve = f"{name}, by {chosen.parameter}"
         yield curve, 0.0, scene.low_dose
-        for value in chosen.grid:
+        for value in _values(chosen, scene):
             yield curve, value, apply(chosen, value, case).image
+
+
+def _values(chosen: Baseline, scene: Scene) -> tuple[float, ...]:
+    """The grid of a filter; of a slow one whose parameter is a standard deviation, the values nearest to the noise."""
+    if chosen.name not in SLOW:
+        return chosen.grid
+    noise = float(np.std((scene.low_dose - scene.noise_free)[scene.calm]))
+    nearest = sorted(chosen.grid, key=lambda value: abs(np.log(value / noise)))
+    return tuple(sorted(nearest[: SLOW[chosen.name]]))
 
 
 def _runs(name: str) -> bool:

@@ -89,19 +89,19 @@ def model_key(model: Model) -> str:
 
 
 def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
-    """Files of the results and what makes each; the model comes first, so that a short run shows something of it."""
+    """Files of the results and what makes each, phantom by phantom, so that a run that is stopped has whole ones."""
     parts, key = config.output / "scans", model_key(model)
     for phantom in config.phantoms:
         pool.simulate(phantom)
-    scans = [(phantom, dose) for phantom in config.phantoms for dose in pool.doses_of(phantom)]
-    for phantom, dose in scans:
-        yield _path(parts, phantom, dose, key), partial(_ours, model, pool, phantom, dose)
-    for phantom, dose in scans:
-        if phantom in config.uncertainty and dose in config.uncertainty_doses:
-            path = _path(parts, phantom, dose, f"{key}-uncertainty")
-            yield path, partial(_uncertainty, model, pool, phantom, dose)
-    for phantom, dose in [*scans, *((phantom, FULL_DOSE) for phantom in config.phantoms)]:
-        yield _filters_path(parts, phantom, dose), partial(_filters, config, pool, phantom, dose)
+        doses = pool.doses_of(phantom)
+        for dose in doses:
+            yield _path(parts, phantom, dose, key), partial(_ours, model, pool, phantom, dose)
+        for dose in (*doses, FULL_DOSE):
+            yield _filters_path(parts, phantom, dose), partial(_filters, config, pool, phantom, dose)
+        for dose in doses:
+            if phantom in config.uncertainty and dose in config.uncertainty_doses:
+                path = _path(parts, phantom, dose, f"{key}-uncertainty")
+                yield path, partial(_uncertainty, model, pool, phantom, dose)
 
 
 def _ours(model: Model, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
