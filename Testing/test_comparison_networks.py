@@ -16,6 +16,8 @@ TRANSFORMER = {
     "type": "DiffusionTransformer3d", "in_channels": 3, "width": 16, "blocks": 2, "heads": 2, "window": 2,
     "embedding": 16,
 }  # fmt: skip
+NAF = {"type": "NafUNet3d", "in_channels": 7, "widths": [8, 8], "blocks": [1, 1], "embedding": 16}
+SWIN = {"type": "SwinUNet3d", "in_channels": 3, "width": 12, "window": 2}
 SHAPE = (8, 12, 16)
 both = pytest.mark.parametrize("architecture", [MULTIVIEW, TRANSFORMER], ids=lambda architecture: architecture["type"])
 
@@ -150,3 +152,37 @@ def test_a_patch_and_the_whole_agree_far_from_the_border():
     torch.testing.assert_close(
         patch[..., 4:12, 4:12, 4:12], network(whole, level)[..., 8:16, 8:16, 8:16], rtol=1e-4, atol=1e-5
     )
+
+
+# -- NAFNet-like, and Swin U-Net
+
+
+@torch.no_grad()
+def test_the_naf_network_is_born_with_zero_and_heeds_voxel_and_noise_level():
+    channels, level = (
+        torch.randn((2, 7, 8, 8, 8), generator=torch.Generator().manual_seed(0)),
+        torch.tensor([0.1, -1.0]),
+    )
+    assert bool((build_network(NAF)(channels, level) == 0).all())
+    network = tiny_network(architecture=NAF)
+    together = network(channels, level)
+    assert together.shape == (2, 1, 8, 8, 8)
+    torch.testing.assert_close(together[1:], network(channels[1:], level[1:]), rtol=1e-4, atol=1e-5)
+    assert float((network(channels, level.flip(0)) - together).abs().max()) > 1e-3
+
+
+@pytest.mark.slow
+def test_the_swin_network_is_born_with_zero_and_every_parameter_is_trained():
+    pytest.importorskip("einops")
+    channels, level = (
+        torch.randn((2, 3, 32, 32, 32), generator=torch.Generator().manual_seed(0)),
+        torch.tensor([0.1, -1.0]),
+    )
+    network = build_network(SWIN)
+    assert network.multiple == 32 and network.in_channels == 3
+    assert bool((network(channels, level) == 0).all())
+    network = tiny_network(architecture=SWIN)
+    together = network(channels, level)
+    assert float((network(channels, level.flip(0)) - together).detach().abs().max()) > 1e-4
+    together.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())

@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterator, Mapping
 from .arguments import number
 from .interrupts import keeping
 
+MINUTES_EACH = 120.0
 Outcome = tuple[list[str], Path]
 DESCRIPTION = (
     "Runs an experiment as a YAML configuration says (configs/experiment-*.yaml) and writes results.json into its "
@@ -24,10 +25,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         choices=tuple(_EXPERIMENTS),
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
         "against known ones; evidence: what a model is held to, on scanner families that no choice was made on; "
-        "projector: the simulator against the projector of pytomography",
+        "projector: the simulator against the projector of pytomography; scanners: trainings with a scanner family "
+        "left out; head-to-head: networks trained for equal minutes",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
-    parser.add_argument("--minutes", type=number(0, 1e7), help="evidence: begin nothing after so long")
+    parser.add_argument(
+        "--minutes",
+        type=number(0, 1e7),
+        help="evidence: begin nothing after so long; head-to-head: minutes of each training (default: 120)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -60,6 +66,22 @@ def _projector(args: argparse.Namespace) -> Outcome:
 
     config = read_projector_check(args.config)
     return [projector_page(run_projector_check(config))], config.output / RESULTS
+
+
+def _scanners(args: argparse.Namespace) -> Outcome:
+    from ..research.evidence.left_out import RESULTS, left_out_page, read_left_out, run_left_out
+
+    config = read_left_out(args.config)
+    with keeping(lambda: _kept(config.output)):
+        return [left_out_page(config, run_left_out(config))], config.output / RESULTS
+
+
+def _head_to_head(args: argparse.Namespace) -> Outcome:
+    from ..research.evidence.head_to_head import RESULTS, head_to_head_page, read_head_to_head, run_head_to_head
+
+    config, minutes = read_head_to_head(args.config), args.minutes or MINUTES_EACH
+    with keeping(lambda: _kept(config.output)):
+        return [head_to_head_page(config, run_head_to_head(config, minutes), minutes)], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
@@ -111,4 +133,6 @@ _EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     "like": _like,
     "evidence": _evidence,
     "projector": _projector,
+    "scanners": _scanners,
+    "head-to-head": _head_to_head,
 }

@@ -25,13 +25,14 @@ def scanner_families() -> Mapping[str, Mapping[str, Any]]:
 
 
 def draw_from_families(part: str, rng: np.random.Generator) -> tuple[str, Scanner]:
-    """Draw a family of a part, each as likely as any other, and a scanner of it.
+    """Draw a family of a part, each as likely as any other, and a scanner of it; of ``PART:NAME`` it is that family.
 
     Raises:
-        KeyError: there is no such part.
+        KeyError: there is no such part or family.
     """
+    part, _, only = part.partition(":")
     families = scanner_families()[part]
-    name = sorted(families)[int(rng.integers(len(families)))]
+    name = only or sorted(families)[int(rng.integers(len(families)))]
     return name, draw_scanner_of(families[name], rng)
 
 

@@ -38,7 +38,7 @@ class SimulationSettings:
         lesions: most lesions that only the PET shows; as many may be in the MR alone.
         lesion_radius_mm: smallest and largest radius of a lesion.
         noise_free: also reconstruct the expected counts, for the ceiling no denoiser can pass.
-        families: part of :mod:`.families` to draw the scanner from; None draws one that is usual.
+        families: part of :mod:`.families` to draw the scanner from, or ``PART:NAME``; None draws one that is usual.
         varied: more that differs from head to head: neck, uptake of the face, gradients, white-matter lesions of the
             MR alone.
     """

@@ -1,0 +1,110 @@
+"""Trainings of one budget that are compared: how they are set up, and how they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ...configuration import read_yaml, structure
+from ..training.config import TrainingConfig, load_config
+from ..training.curves import error_at, make_scene, our_curve
+from ..training.loop import TrainingRun
+from ..training.phantom import CLEAN, FIRST_LOW, FULL
+from ..training.pool import Example, Pool
+from ..training.validation import estimate_residual
+
+SCORED = (0.8, 0.9)
+"""Contrasts at which errors are compared."""
+SCORES = ("psnr_clean", "psnr_full", *(f"error_{contrast:g}" for contrast in SCORED))
+
+
+def changed_config(path: Path, changes: Mapping[str, Any]) -> TrainingConfig:
+    """Read a training configuration and change some of its fields, which are as a file has them.
+
+    Raises:
+        InputError: it cannot be read, or a field or value is wrong.
+    """
+    config, where = load_config(path), f"The changes of '{path}'"
+    wanted = structure({**read_yaml(path), **changes}, TrainingConfig, where, text=True)
+    return replace(config, **{name: getattr(wanted, name) for name in changes})
+
+
+def score_run(run: TrainingRun, pool: Pool, phantoms: Iterable[int]) -> list[dict[str, Any]]:
+    """Score the averaged weights of a run at each dose of phantoms, small hot lesions drawn into them.
+
+    Returns:
+        For each scan ``phantom``, ``dose``, PSNR in dB of the bare estimate (``psnr_clean``; ``psnr_full`` of the full
+        dose that it predicts), and the error in calm brain in % where 0.8 and 0.9 of the contrast is kept.
+    """
+    return [_score(run, pool, phantom, dose) for phantom in phantoms for dose in pool.doses_of(phantom)]
+
+
+def mean_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean of each score over scans."""
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in SCORES}
+
+
+class Joined(Pool):
+    """Phantoms of several pools, one pool after the other.
+
+    Args:
+        pools: of one scheme and target.
+        count: phantoms of each, which are there.
+    """
+
+    def __init__(self, pools: Sequence[Pool], count: int):
+        first = pools[0]
+        self.members = [(pool, number) for number in range(count) for pool in pools]
+        super().__init__(
+            first.folder, None, (), first.doses, first.spacing, 0, first.normalisation, first.dose_range, first.target
+        )
+
+    def available(self) -> int:
+        """How many phantoms there are."""
+        return len(self.members)
+
+    def doses_of(self, phantom: int) -> tuple[float, ...]:
+        """Dose fractions of a phantom."""
+        pool, number = self.members[phantom]
+        return pool.doses_of(number)
+
+    def path(self, phantom: int) -> Path:
+        """The file of one phantom."""
+        pool, number = self.members[phantom]
+        return pool.path(number)
+
+    def simulate(self, phantom: int, device: str = "cpu") -> None:
+        """Simulate one phantom, unless it is there."""
+        pool, number = self.members[phantom]
+        pool.simulate(number, device)
+
+    def load(self, phantom: int, dose: float) -> Example:
+        """Open one example."""
+        pool, number = self.members[phantom]
+        return pool.load(number, dose)
+
+
+def _score(run: TrainingRun, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+    example = pool.load(phantom, dose)
+    scene = make_scene(example, dose, pool.spacing, phantom)
+    if pool.target != "noise-free":
+        # such an estimate is of the full dose already
+        scene = replace(scene, dose=0.0)
+    rows = {CLEAN: scene.noise_free, FULL: scene.full_dose, FIRST_LOW + example.number: scene.low_dose}
+    volumes = np.array(example.phantom.volumes)
+    for row, volume in rows.items():
+        volumes[row] = volume / example.gain
+    lesioned = replace(example, phantom=replace(example.phantom, volumes=volumes))
+    start = torch.zeros(scene.mask.shape)
+    if run.config.mean_from == "noise":
+        start = run.sigma_max * torch.randn(start.shape, generator=torch.Generator().manual_seed(phantom))
+    estimate = scene.low_dose + estimate_residual(run.average, lesioned, start, run.sigma_max)
+    curve = our_curve(scene, estimate)
+    bare = curve[float("inf")]
+    errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in SCORED}
+    scores = {"psnr_clean": round(bare.psnr_clean, 4), "psnr_full": round(bare.psnr_full, 4)}
+    return {"phantom": phantom, "dose": dose, **scores, **errors}

@@ -1,0 +1,193 @@
+"""Trainings that are compared: a scanner family left out, networks head to head; and another projector."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from phantom_pool import training_file, write_phantom
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.research.evidence import left_out, projector_check
+from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
+from CSRDDenoiseLib.research.evidence.left_out import LeftOut, read_left_out, run_left_out
+from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
+from CSRDDenoiseLib.research.evidence.short_runs import changed_config
+from CSRDDenoiseLib.research.simulation.families import draw_from_families
+from CSRDDenoiseLib.research.simulation.projector import make_projectors
+from CSRDDenoiseLib.research.simulation.scanner import Scanner
+from CSRDDenoiseLib.research.training.pool import pool_of
+from CSRDDenoiseLib.research.training.readiness import claim_pool
+from CSRDDenoiseLib.research.training.split import load_split
+
+TINY = {
+    "architecture": {"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16, "in_channels": 12},
+    "patch": 16,
+    "batch": 1,
+    "regression_share": 1.0,
+    "simulators": 0,
+    "validation_phantoms": 0,
+    "pool_size": 1,
+    "pool_start": 1,
+}
+FAMILIES = ("report:PET/MR", "report:digital TOF")
+
+
+@pytest.fixture
+def training(tmp_path):
+    path = training_file(tmp_path)
+    (tmp_path / "data").mkdir()
+    split = {"train": ["synthseg/a"], "validation": ["synthseg/b"], "test": ["synthseg/c"]}
+    (tmp_path / "data" / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    return path
+
+
+def test_changes_of_a_training_configuration_are_checked_as_a_file_is(training):
+    changed = changed_config(training, {"doses": ["1/5"], "steps": 7})
+    assert changed.doses == (0.2,) and changed.steps == 7 and changed.target == "noise-free"
+    assert changed.anatomy == (training.parent / "anatomy").resolve()
+    with pytest.raises(InputError, match="stepps"):
+        changed_config(training, {"stepps": 7})
+
+
+def test_a_family_is_drawn_by_its_name():
+    names = {draw_from_families("report:digital TOF", np.random.default_rng(seed))[0] for seed in range(5)}
+    assert names == {"digital TOF"}
+    with pytest.raises(KeyError):
+        draw_from_families("report:analogue TOF", np.random.default_rng(0))
+
+
+def test_a_family_that_is_not_known_is_named(tmp_path):
+    with pytest.raises(InputError, match="PET/CD"):
+        LeftOut(tmp_path, tmp_path, families=("report:PET/CD", "report:PET/MR"))
+    with pytest.raises(InputError, match="two"):
+        LeftOut(tmp_path, tmp_path, families=("report:PET/MR",))
+
+
+@pytest.mark.slow
+def test_each_family_is_left_out_once_and_a_run_goes_on(training, tmp_path, capsys):
+    path = tmp_path / "scanners.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "training": training.name, "output": "out", "page": "page.md", "families": FAMILIES,
+                "phantoms": 1, "test_phantoms": 1, "steps": 2, "changes": TINY,
+            }
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    config = read_left_out(path)
+    base = changed_config(training, TINY)
+    for number in range(2):
+        for pool in left_out._pools(config, base, number):
+            assert pool.settings["families"] == FAMILIES[number]
+            write_phantom(pool)
+    assert main(["experiment", "scanners", str(path)]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results) == {"all families", *FAMILIES} and set(results["all families"]) == set(FAMILIES)
+    assert set(results[FAMILIES[0]]) == {FAMILIES[0]}
+    assert "digital TOF" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    logs = {path: path.read_text() for path in (tmp_path / "out" / "models").glob("*/log.jsonl")}
+    assert len(logs) == 3
+    run_left_out(config)
+    assert all(path.read_text() == text for path, text in logs.items()), "what is done is not trained again"
+
+
+@pytest.mark.slow
+def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
+    base = changed_config(training, TINY)
+    for part in ("train", "test"):
+        pool = pool_of(base, part, load_split(base.split_file)[part])
+        claim_pool(pool)
+        write_phantom(pool)
+    naf = {"type": "NafUNet3d", **{name: value for name, value in TINY["architecture"].items() if name != "type"}}
+    networks = {"ours": {}, "NAFNet-like": {"architecture": naf}}
+    config = HeadToHead(training, tmp_path / "out", tmp_path / "page.md", TINY, networks, (0,), timed_steps=2)
+    results = run_head_to_head(config, 0.01)
+    assert set(results) == {"ours", "NAFNet-like"}
+    for found in results.values():
+        assert found["steps"] >= 1 and len(found["rows"]) == 3
+        assert all(np.isfinite(row["psnr_clean"]) for row in found["rows"])
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "NAFNet-like" in page and "Head to head" in page
+    (tmp_path / "out" / "results.json").unlink()
+    with pytest.raises(InputError, match="minutes"):
+        run_head_to_head(config, 5)
+
+
+def head() -> tuple[np.ndarray, np.ndarray]:
+    """Activity and tissue of a small head, (D, n, n)."""
+    line = np.arange(32) - 15.5
+    radius = np.sqrt(line[:, None] ** 2 + line**2)
+    tissue = np.repeat(np.select([radius < 4, radius < 8, radius < 11], [3, 5, 4], 0)[None], 6, axis=0)
+    return np.select([tissue == 3, tissue == 5, tissue == 4], [0.2, 0.4, 1.0], 0.0).astype(np.float32), tissue
+
+
+def test_the_simulators_own_projector_deviates_by_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(projector_check, "rotate_and_sum", make_projectors)
+    scanner = Scanner(spacing=4.0, iterations=1, subsets=2, angles=16, counts=1e6, model_resolution=False)
+    found = compare(*head(), ProjectorCheck(tmp_path, tmp_path, scanner=scanner, draws=1))
+    assert found["views"] == found["bins"] == found["deviation"] == 0 and set(found["means"].values()) == {0}
+    assert set(found["noise"]) == {0}
+    assert "not reached" not in projector_page(found)
+    monkeypatch.setattr(
+        projector_check, "rotate_and_sum", lambda *sizes: [Brighter(p) for p in make_projectors(*sizes)]
+    )
+    brighter = compare(*head(), ProjectorCheck(tmp_path, tmp_path, scanner=scanner, draws=1))
+    assert brighter["views"] == pytest.approx(5, abs=0.01) and "not reached" in projector_page(brighter)
+
+
+class Brighter:
+    """A projector whose projections are 5 % too large."""
+
+    def __init__(self, projector):
+        self.size, self.angles, self._projector = projector.size, projector.angles, projector
+
+    def forward(self, image):
+        return 1.05 * self._projector.forward(image)
+
+    def back(self, sinogram):
+        return self._projector.back(sinogram)
+
+
+def test_the_projector_of_pytomography_is_called_as_ours(monkeypatch):
+    """Its own classes are replaced: the views' order, the angles and the layout are what is checked here."""
+    from CSRDDenoiseLib.research.evidence import rotate_and_sum
+
+    seen = []
+
+    class Matrix:
+        def __init__(self, objects, projections, size, views):
+            self.views = views
+
+        def forward(self, volume):
+            seen.append(tuple(volume.shape))
+            return torch.stack([volume.sum(0) * number for number in range(1, len(self.views.angles) + 1)])
+
+        def backward(self, views):
+            return views.sum(0)[:, None].expand(-1, views.shape[1], -1)
+
+    views = lambda shape, sides, angles: SimpleNamespace(angles=angles)  # noqa: E731
+    for name, values in {
+        "pytomography": {},
+        "pytomography.metadata": {},
+        "pytomography.projectors": {},
+        "pytomography.metadata.SPECT": {"SPECTObjectMeta": lambda *sides: None, "SPECTProjMeta": views},
+        "pytomography.projectors.SPECT": {"SPECTSystemMatrix": Matrix},
+    }.items():
+        module = ModuleType(name)
+        vars(module).update(values)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(rotate_and_sum, "require", lambda name: None)
+    first, second = rotate_and_sum.rotate_and_sum(4, 6, 2)
+    assert first.angles == second.angles == 3 and second._theta == [300.0, 0.0, 60.0]
+    image = torch.arange(32.0).reshape(16, 2)
+    projected = first.forward(image)
+    assert projected.shape == (12, 2) and seen == [(4, 4, 2)]
+    torch.testing.assert_close(projected[4:8], 2 * image.reshape(4, 4, 2).sum(0))
+    assert first.back(projected).shape == (16, 2)
