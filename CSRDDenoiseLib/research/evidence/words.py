@@ -7,6 +7,7 @@ INTRODUCTION = (
     "phantoms at {doses}. The result is the posterior mean with the measurement kept as by default, the dose known"
     " where it is compared with the full dose. A filter has, on every scan, the setting that is best for it with "
     "the answer in hand: nobody could know it."
+    " BM4D is not among them, for its package is not free for every use; add `BM4D` to `filters` where you may use it."
 )
 ABOUT = {
     "error": (
