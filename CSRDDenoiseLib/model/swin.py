@@ -22,7 +22,7 @@ class SwinUNet3d(nn.Module):
 
     Attributes:
         in_channels: as above.
-        multiple: sides of the input must be multiples of this many voxels.
+        multiple: sides of the input must be multiples of this many voxels, and one of them at least twice it.
 
     Raises:
         ImportError: the package einops, which MONAI needs for it, is not installed.
