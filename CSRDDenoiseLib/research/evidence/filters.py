@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Sequence, Union
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from ..training.curves import Point, Scene, filter_images, score
 from .quantities import image_scores
 
 FULL_DOSE = 1.0
-SLOW = {"Non-local means": 3, "BM4D": 2}
-"""Filters that take seconds or minutes a setting -> how many settings are tried."""
+SLOW = {"Non-local means": 3, "Total variation": 5, "BM4D": 2}
+"""Filters that take seconds or minutes a setting -> how many settings are tried, those nearest to the noise."""
 
 
 def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
@@ -30,16 +30,20 @@ def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
         filters whose package is missing.
     """
     curves: dict[str, list[dict[str, Any]]] = {}
-    best: dict[str, dict[str, Any]] = {}
+    best: dict[str, tuple[float, str, float, np.ndarray]] = {}
     left_out = [name for name in names if not _runs(name)]
     for name, at, image in _images(scene, [name for name in names if name not in left_out]):
         with np.errstate(divide="ignore"):
             point = score(image, scene)
         curves.setdefault(name, []).append(plain_point(at, point))
         kind = kind_of(name)
-        if scene.dose != FULL_DOSE and point.psnr_full > best.get(kind, {"psnr_full": 0.0})["psnr_full"]:
-            best[kind] = {"curve": name, "at": at if np.isfinite(at) else "inf", **image_scores(image, scene, 0.0)}
-    return {"curves": curves, "best": best, "left_out": left_out}
+        if scene.dose != FULL_DOSE and (kind not in best or point.psnr_full > best[kind][0]):
+            best[kind] = (point.psnr_full, name, at, image)
+    scores = {
+        kind: {"curve": name, "at": _plain(at), **image_scores(image, scene, 0.0)}
+        for kind, (_, name, at, image) in best.items()
+    }
+    return {"curves": curves, "best": scores, "left_out": left_out}
 
 
 def full_dose_scene(scene: Scene) -> Scene:
@@ -55,7 +59,11 @@ def kind_of(curve: str) -> str:
 def plain_point(at: float, point: Point) -> dict[str, Any]:
     """A point as JSON types; a PSNR that is infinite is left out."""
     values = {name: round(value, 4) for name, value in vars(point).items() if np.isfinite(value)}
-    return {"at": at if np.isfinite(at) else "inf", **values}
+    return {"at": _plain(at), **values}
+
+
+def _plain(at: float) -> Union[float, str]:
+    return float(at) if np.isfinite(at) else "inf"
 
 
 def _images(scene: Scene, names: Sequence[str]) -> Iterator[tuple[str, float, np.ndarray]]:
