@@ -121,7 +121,8 @@ class DynamicOutputs:
             return values
         if name != "uncertainty":
             return (values - self._residuals.frame(place)).astype(values.dtype)
-        # the noise that comes back is estimated as the spread of samples is: pooled over neighbours
+        # the noise that comes back is pooled over neighbours, as the spread of samples is, and taken to be independent
+        # of the frame's own error: it adds to leftover noise a little more, to other errors a little less
         variance = smooth(self._smoothed.frame(place), self._grid.array_spacing, SMOOTHING_MM)
         return np.where(values > 0, np.sqrt(values**2 + variance), values).astype(values.dtype)
 

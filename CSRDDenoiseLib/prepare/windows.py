@@ -16,9 +16,9 @@ import numpy as np
 
 WINDOW = 5
 """Frames; with fewer, nothing is taken back."""
-COARSE_MM = 4.0
+COARSE_MM = 3.0
 """FWHM of the Gaussian that shows what is coarse."""
-_NOISE_COST = 0.3
+_NOISE_COST = 0.5
 _SMALLEST_SCALE = 0.01
 
 
