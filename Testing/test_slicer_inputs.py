@@ -74,7 +74,10 @@ def dicom_head(folder: Path, monkeypatch, change=None):
     pet.SetAttribute("DICOM.instanceUIDs", " ".join(database.instances))
     hierarchy = SLICER.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(SLICER.mrmlScene)
     patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "A^B")
+    hierarchy.SetItemAttribute(patient, "DICOM.PatientName", "A^B")
     study = hierarchy.CreateStudyItem(patient, "Study")
+    # as Slicer's DICOMPlugin.addSeriesInSubjectHierarchy does it, without the prefix
+    hierarchy.SetItemAttribute(study, "StudyInstanceUID", str(dicom_series.STUDY))
     item = hierarchy.GetItemByDataNode(pet)
     hierarchy.SetItemParent(item, study)
     hierarchy.SetItemAttribute(item, "DICOM.Modality", "PT")
@@ -150,6 +153,25 @@ def test_volume_is_looked_at_again_when_it_changes_and_not_while_it_does_not(ui,
 # A DICOM study
 
 
+EXPORTED = ("SeriesDescription", "Modality", "Manufacturer", "Model", "SeriesDate", "SeriesTime", "SeriesNumber")
+"""With the next line, of a series, as Slicer's DICOMScalarVolumePlugin.examineForExport names them."""
+EXPORTED_UIDS = ("SeriesInstanceUID", "FrameOfReferenceUID", "FrameOfReferenceInstanceUID")
+
+
+def export_tags(hierarchy, item) -> dict[str, str]:
+    """Return the tags that Slicer's export dialog reads (qSlicerDICOMTagEditorWidget::setExportables).
+
+    Those of patient and study come from the items above, whatever the series says; those of the series from its item.
+    """
+    constants, study = SLICER.vtkMRMLSubjectHierarchyConstants, hierarchy.GetItemParent(item)
+    patient = hierarchy.GetItemParent(study)
+    assert hierarchy.GetItemLevel(study) == "Study" and hierarchy.GetItemLevel(patient) == "Patient"
+    above = {name: study for name in constants.GetDICOMStudyTagNames()}
+    above.update({name: patient for name in constants.GetDICOMPatientTagNames()})
+    places = {**dict.fromkeys((*EXPORTED, *EXPORTED_UIDS), item), **above}
+    return {name: hierarchy.GetItemAttribute(place, f"DICOM.{name}") for name, place in places.items()}
+
+
 def test_results_stay_in_the_study_with_the_attributes_of_dicom_export(
     ui, logic_of, scene, small_model, tmp_path, monkeypatch
 ):
@@ -168,7 +190,7 @@ def test_results_stay_in_the_study_with_the_attributes_of_dicom_export(
             tag: hierarchy.GetItemAttribute(item, f"DICOM.{tag}")
             for tag in ("Modality", "SeriesDescription", "SeriesNumber", "StudyInstanceUID", "Manufacturer")
         }
-        assert tags["Modality"] == ("OT" if name == "support" else "PT")
+        assert tags["Modality"] == ("SC" if name == "support" else "PT")
         assert "(research)" in tags["SeriesDescription"] and len(tags["SeriesDescription"]) <= 64
         assert tags["StudyInstanceUID"] == str(dicom_series.STUDY) and tags["Manufacturer"] == "Acme"
         assert hierarchy.GetItemAttribute(item, "DICOM.FrameOfReferenceInstanceUID") == "1.2.3.4"
@@ -179,6 +201,9 @@ def test_results_stay_in_the_study_with_the_attributes_of_dicom_export(
         assert node.GetAttribute("DICOM.instanceUIDs") is None
         numbers.append(tags["SeriesNumber"])
     assert sorted(numbers) == ["601", "602", "603", "604"]
+    exported = export_tags(hierarchy, hierarchy.GetItemByDataNode(results["denoised"]))
+    assert exported["StudyInstanceUID"] == str(dicom_series.STUDY) and exported["FrameOfReferenceUID"] == "1.2.3.4"
+    assert exported["PatientName"] == "A^B" and exported["Modality"] == "PT" and exported["SeriesInstanceUID"] == ""
     assert "denoised" in hierarchy.GetItemAttribute(
         hierarchy.GetItemByDataNode(results["denoised"]), "DICOM.SeriesDescription"
     )

@@ -21,8 +21,9 @@ SERIES = ("", "output", "difference", "uncertainty", "support", "bare")
 """Kinds of results; the place is the end of the DICOM series number."""
 LONGEST_NAME = 30
 """Of the PET in a series description, which has 64 characters (VR LO)."""
+STUDY_UID = "StudyInstanceUID"
 COPIED_TAGS = {
-    "StudyInstanceUID": "0020,000D",
+    STUDY_UID: "0020,000D",
     "FrameOfReferenceInstanceUID": "0020,0052",
     "FrameOfReferenceUID": "0020,0052",
     "Manufacturer": "0008,0070",
@@ -98,8 +99,9 @@ def region_sides(node: slicer.vtkMRMLDisplayableNode) -> "list[float]":
 def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode, kind: str) -> None:
     """Give a result the PET's quantity and unit, its place in the subject hierarchy (the study), and DICOM attributes.
 
-    Slicer's DICOM export takes patient and study from the items above, and what it writes into the series from the
-    attributes ``DICOM.<tag>`` of the item itself.
+    Slicer's DICOM export (``qSlicerDICOMTagEditorWidget::setExportables``) takes the tags of patient and study from the
+    items above, those of the series from the attributes ``DICOM.<tag>`` of the item itself. StudyInstanceUID is a tag
+    of the study, which Slicer's import keeps there without the prefix; without it the results would begin a new study.
 
     Args:
         kind: ``output``, ``difference``, ``uncertainty``, ``bare``, or ``support``, labels that have no unit.
@@ -115,8 +117,13 @@ def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalar
     parent = hierarchy.GetItemParent(pet_item) if pet_item else hierarchy.GetSceneItemID()
     item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node)
     hierarchy.SetItemParent(item, parent)
-    for name, value in _series_attributes(pet, hierarchy, pet_item, kind).items():
+    tags = _series_attributes(pet, hierarchy, pet_item, kind)
+    for name, value in tags.items():
         hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
+    of_study = f"DICOM.{STUDY_UID}"
+    level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy()
+    if hierarchy.GetItemLevel(parent) == level and not hierarchy.GetItemAttribute(parent, of_study):
+        hierarchy.SetItemAttribute(parent, of_study, tags.get(STUDY_UID, ""))
 
 
 def _series_attributes(
@@ -132,7 +139,8 @@ def _series_attributes(
     number = hierarchy.GetItemAttribute(pet_item, "DICOM.SeriesNumber") if pet_item else ""
     place = list(SERIES).index(kind)
     tags = {
-        "Modality": "OT" if kind == "support" else modality or "PT",
+        # Slicer writes a modality that it does not know, such as OT, as CT; SC becomes a secondary capture
+        "Modality": "SC" if kind == "support" else modality or "PT",
         "SeriesDescription": description,
         "SeriesNumber": f"{100 * int(number) + place}" if number.isdigit() else f"{place}",
         "ReferencedInstanceUIDs": " ".join(instances),
