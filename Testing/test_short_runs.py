@@ -131,14 +131,14 @@ def head() -> tuple[np.ndarray, np.ndarray]:
 def test_the_simulators_own_projector_deviates_by_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(projector_check, "rotate_and_sum", make_projectors)
     scanner = Scanner(spacing=4.0, iterations=1, subsets=2, angles=16, counts=1e6, model_resolution=False)
-    found = compare(*head(), ProjectorCheck(tmp_path, tmp_path, scanner=scanner, draws=1))
+    found = compare(*head(), ProjectorCheck(tmp_path, tmp_path, scanner=scanner, draws=2))
     assert found["views"] == found["bins"] == found["deviation"] == 0 and set(found["means"].values()) == {0}
     assert set(found["noise"]) == {0}
     assert "not reached" not in projector_page(found)
     monkeypatch.setattr(
         projector_check, "rotate_and_sum", lambda *sizes: [Brighter(p) for p in make_projectors(*sizes)]
     )
-    brighter = compare(*head(), ProjectorCheck(tmp_path, tmp_path, scanner=scanner, draws=1))
+    brighter = compare(*head(), ProjectorCheck(tmp_path, tmp_path, scanner=scanner, draws=2))
     assert brighter["views"] == pytest.approx(5, abs=0.01) and "not reached" in projector_page(brighter)
 
 

@@ -31,12 +31,13 @@ MEANS_WANTED, NOISE_WANTED = 1.0, 10.0
 WORDS = """## The simulator against another projector
 
 Written by `csrd-denoise experiment projector configs/projector.yaml`. The projector of pytomography
-(`SPECTSystemMatrix`
-without attenuation and collimator: rotate and sum; its projectors of PET need parallelproj, which is not on PyPI) takes
-the place of the simulator's, in measurement and reconstruction alike.
+(`SPECTSystemMatrix` without attenuation and collimator: rotate and sum; its projectors of PET need parallelproj, which
+is not on PyPI) takes the place of the simulator's, in measurement and reconstruction alike; attenuation, counts and
+OSEM are the simulator's in both. One head, {draws} draws of the noise with each.
 
 {table}
-Standard deviation of the noise in the brain: {deviation:+.1f} %. Noise power by cycles per voxel: {spectrum}.
+Standard deviation of the noise in the brain: {deviation:+.1f} %. Noise power by cycles per voxel, with the standard
+error of the comparison: {spectrum}.
 
 Single bins of a projection differ by {bins:.1f} % (root mean square): at 45 degrees the centres of the pixels fall
 unevenly into the bins of the simulator's projector, which shares a pixel between two of them.
@@ -64,7 +65,7 @@ class ProjectorCheck:
     page: Optional[Path] = None
     scanner: Scanner = field(default_factory=lambda: Scanner(spacing=3.0, iterations=3, model_resolution=False))
     slab_mm: float = 24.0
-    draws: int = 6
+    draws: int = 24
     dose: float = 0.1
     seed: int = 0
 
@@ -103,7 +104,8 @@ def compare(activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) ->
     Returns:
         ``views``, largest deviation in % of the sum of a view of the noise-free projections; ``bins``, root mean square
         deviation of their bins in % of their root mean square; ``means``, deviation in % of each tissue's mean in the
-        noise-free image; ``noise``, deviation in % of the noise power of each band, EDGES in cycles per voxel;
+        noise-free image; ``noise``, deviation in % of the noise power of each band, EDGES in cycles per voxel, with its
+        standard error ``noise_error``;
         ``deviation``, of the standard deviation of the noise in the brain.
     """
     size = -(-max(activity.shape[1:]) // 8) * 8
@@ -135,7 +137,9 @@ def compare(activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) ->
         "views": round(float(np.abs(views).max()), 3),
         "bins": round(100 * float(np.sqrt(np.mean((theirs - ours) ** 2) / np.mean(ours**2))), 3),
         "means": {name: round(float(each), 3) for name, each in means.items()},
-        "noise": [round(float(each), 2) for each in _percent(spectra["theirs"], spectra["ours"])],
+        "noise": [round(float(each), 2) for each in _percent(*(spectra[way].mean(0) for way in ("theirs", "ours")))],
+        "noise_error": [round(float(each), 2) for each in _standard_error(list(spectra.values()))],
+        "draws": config.draws,
         "deviation": round(float(_percent(spread["theirs"], spread["ours"])), 2),
         "edges": list(EDGES),
     }
@@ -152,8 +156,8 @@ def projector_page(results: Mapping[str, Any]) -> str:
         (what, f"{aim:g} %", f"{value:.2f} %", "reached" if value <= aim else "**not reached**")
         for what, (value, aim) in found.items()
     )
-    bands = zip(results["edges"], results["edges"][1:], results["noise"])
-    spectrum = ", ".join(f"{low:g} to {high:g}: {each:+.1f} %" for low, high, each in bands)
+    bands = zip(results["edges"], results["edges"][1:], results["noise"], results["noise_error"])
+    spectrum = ", ".join(f"{low:g} to {high:g}: {each:+.1f} ± {error:.1f} %" for low, high, each, error in bands)
     table = to_markdown(Table("Deviation of pytomography from ours", ("measure", "aim", "measured", ""), cells))
     return WORDS.format(table=table, spectrum=spectrum, **results)
 
@@ -176,9 +180,17 @@ def _images(activity: Tensor, mu: Tensor, projectors: Sequence[Projection], conf
 
 
 def _spectrum(images: np.ndarray, side: float) -> np.ndarray:
-    """Noise power by band, mean over draws, in the squared unit of the images."""
+    """Noise power of each draw by band, (draws, bands), in the squared unit of the images."""
     scan = Scan.of_array(images[0], (side,) * 3)
-    return np.mean([band_powers(scan, draw - images[0]) for draw in images[1:]], axis=0) * scan.brain_mean**2
+    return np.stack([band_powers(scan, draw - images[0]) for draw in images[1:]]) * scan.brain_mean**2
+
+
+def _standard_error(spectra: Sequence[np.ndarray]) -> np.ndarray:
+    """Of the ratio of two means over draws, in %."""
+    if len(spectra[0]) < 2:
+        return np.full(spectra[0].shape[1], np.nan)
+    parts = [each.var(0, ddof=1) / len(each) / each.mean(0) ** 2 for each in spectra]
+    return 100 * np.sqrt(sum(parts))
 
 
 def _percent(theirs: Any, ours: Any) -> Any:
