@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
@@ -70,6 +69,8 @@ class Quick:
         self._size = float(np.abs(values).sum(dtype=np.float64))
         self._never_negative = bool(values.min() >= 0)
         self._zeros = Canvas(pet, Grid.of(pet)).zeros[self._box]
+        # looked for now, not when the slider moves first
+        self._cube = reference_region(sitk.Cast(pet, sitk.sitkFloat32))
         self._head = (values > HEAD_THRESHOLD * float(np.quantile(values, BRIGHT_QUANTILE)))[self._box]
 
     def at(self, fwhm_mm: float) -> Part:
@@ -99,10 +100,6 @@ class Quick:
             inside = (self._residual != 0).astype(np.float32)
             coarse = np.where(inside > 0, coarse / np.maximum(_smoothed(inside, sigmas), 1e-6), 0)
         return np.subtract(self._residual, coarse, out=coarse)
-
-    @cached_property
-    def _cube(self) -> Optional[Box]:
-        return reference_region(sitk.Cast(self._pet, sitk.sitkFloat32))
 
     def _numbers(self, denoised: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
         inside = difference[self._head]

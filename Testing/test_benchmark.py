@@ -54,6 +54,16 @@ def test_operations_of_a_convolution_are_counted():
     assert halved.output_voxels == 4**3
 
 
+def test_slider_is_timed_beside_the_plain_filter_that_gives_the_same():
+    from CSRDDenoiseLib.research.benchmark.keep import WIDTHS_MM, keep_case, keep_table
+
+    run = keep_case({"size": [40, 44, 36]})
+    assert [each["mm"] for each in run["widths"]] == list(WIDTHS_MM) and all(0 <= s < e for s, e in run["box"])
+    assert all(each["off"] < 0.05 and each["plain"]["processor"] > 0 for each in run["widths"])
+    table = keep_table({"runs": [run, {"skipped": "no memory"}]})
+    assert len(table.rows) == len(WIDTHS_MM) and table.rows[0][0] == "40 x 44 x 36"
+
+
 @pytest.mark.slow
 def test_the_probe_sees_every_convolution():
     probe = probe_network(model_of(tiny_network(), architecture=TINY), 16)

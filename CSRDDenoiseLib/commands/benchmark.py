@@ -13,6 +13,7 @@ from ..io.write import all_or_nothing
 from ..model.bundle import DEFAULT_MODEL, load_model
 from ..research.benchmark.cohort import CohortConfig, cohort_table, run_against_single, run_overhead
 from ..research.benchmark.dynamic import FramesConfig, frames_table, run_frames
+from ..research.benchmark.keep import keep_table, run_keep
 from ..research.benchmark.need import measure_cost, need_table
 from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchmark, spread_of_time_per_voxel, tables
 from ..research.evaluation.table import to_markdown
@@ -58,6 +59,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="instead: what a scan costs in cohorts of N scans, with a network of least size",
     )
     parser.add_argument(
+        "--keep",
+        nargs="+",
+        type=_size,
+        metavar="N|XxYxZ",
+        help="instead: what another width of 'keep measured above' takes after a run, beside the plain filter",
+    )
+    parser.add_argument(
         "--gpus-for",
         type=count(1, 10_000_000),
         metavar="N",
@@ -79,6 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.frames:
         results = run_frames(FramesConfig(args.frames, args.size, args.preset, args.model, args.device))
         print(to_markdown(frames_table(results)))
+        return _finish(results, args.output)
+    if args.keep:
+        results = run_keep(args.keep)
+        print(to_markdown(keep_table(results)))
         return _finish(results, args.output)
     if args.gpus_for:
         model = load_model(args.model, "cpu")

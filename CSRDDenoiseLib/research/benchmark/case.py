@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import math
 import sys
-import tempfile
 import time
 from typing import Any, Optional
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 
 from ...denoise import denoise
@@ -24,10 +22,10 @@ from ...io.record import peak_memory_bytes
 from ...model.bundle import Model, load_model
 from ...prepare.region import box_region
 from ...progress import Progress
-from ...recombine import Quick
 from ...settings import settings_from_preset
 from .dynamic import frame_case, study_case
 from .head import synthetic_head
+from .keep import keep_case
 from .plain import plain_denoiser
 from .probe import probe_network
 from .process import forget_peak, peak_since
@@ -117,26 +115,6 @@ def network_case(request: dict[str, Any]) -> dict[str, Any]:
     model = load_model(request["model"], request["device"])
     multiple = model.denoiser.model.multiple
     return probe_network(model, max(min(request["size"]) // multiple, 1) * multiple)
-
-
-def keep_case(request: dict[str, Any]) -> dict[str, Any]:
-    """Time the slider "keep measured above" on a head of voxels of 1 mm: the first answer, and one of each width."""
-    pet, _mr = synthetic_head(request["size"], 1.0)
-    bare = sitk.Median(pet, [1] * 3)
-    began = time.perf_counter()
-    quick = Quick(pet, bare)
-    prepared = time.perf_counter() - began
-    widths = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for width in (4.0, 8.0, 20.0):
-            began, busy = time.perf_counter(), time.process_time()
-            part = quick.at(width)
-            for name in ("denoised", "difference"):
-                path = f"{folder}/{name}.nrrd"
-                sitk.WriteImage(sitk.GetImageFromArray(getattr(part, name)), path, False)
-                sitk.GetArrayFromImage(sitk.ReadImage(path))
-            widths[width] = {"seconds": time.perf_counter() - began, "processor": time.process_time() - busy}
-    return {"prepare_seconds": prepared, "box": [side.stop - side.start for side in part.box], "width_mm": widths}
 
 
 CASES = {
