@@ -219,3 +219,7 @@ def test_checklist_names_places_that_exist():
     assert places
     for place in places:
         assert (ROOT / place).exists(), place
+    tests = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(tests) > 40
+    for file, name in tests:
+        assert re.search(rf"^def {name}\(", (ROOT / "Testing" / file).read_text(encoding="utf-8"), re.M), (file, name)
