@@ -45,11 +45,11 @@ def keep_case(request: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder, f"{name}.nrrd") for name in shown}
         for width in WIDTHS_MM:
-            message = KeepMessage(**paths, keep_above_mm=width, exact=False)
-            worker, answer = _timed(lambda message=message: kept.quick(message))
+            message = KeepMessage(paths["output"], paths["difference"], keep_above_mm=width, exact=False)
+            worker, answer = _timed(kept.quick, message)
             box = tuple(slice(*ends) for ends in answer["box"])
-            slicer, _ = _timed(lambda box=box: _show(shown, paths, box))
-            plain, wanted = _timed(lambda width=width: keep_above(pet, bare, width))
+            slicer, _ = _timed(_show, shown, paths, box)
+            plain, wanted = _timed(keep_above, pet, bare, width)
             off = np.sqrt(np.mean(np.square(shown["output"] - sitk.GetArrayViewFromImage(wanted))[box])) / top
             widths.append({"mm": width, "worker": worker, "slicer": slicer, "plain": plain, "off": float(off)})
     return {"size": list(request["size"]), "box": answer["box"], "prepare_seconds": prepared, "widths": widths}
@@ -78,8 +78,8 @@ def _show(shown: Mapping[str, np.ndarray], paths: Mapping[str, Path], box: tuple
         shown[name][box] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def _timed(call: Callable[[], Any]) -> tuple[dict[str, float], Any]:
+def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[dict[str, float], Any]:
     """Return the seconds of the clock and of the processor, and the answer."""
     began, busy = time.perf_counter(), time.process_time()
-    answer = call()
+    answer = call(*arguments)
     return {"seconds": time.perf_counter() - began, "processor": time.process_time() - busy}, answer
