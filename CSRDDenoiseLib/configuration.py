@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import CSRDError, InputError
+from .extras import missing_package
 from .limits import Between, limits_in, one_line, shown
 
 T = TypeVar("T")
@@ -45,18 +46,20 @@ def structure(values: Any, kind: type[T], where: str, error: type[CSRDError] = I
         raise error(_sentence(where, values, steps, cause, wanted)) from caught
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, extra: str = "") -> dict[str, Any]:
     """Read a YAML (or JSON) file that is a mapping.
 
+    Args:
+        path: of the file.
+        extra: of this program that whoever reads the file needs; named where the package for YAML is missing.
+
     Raises:
-        InputError: missing, unreadable, not YAML or UTF-8, a key twice, or no mapping.
+        InputError: without the package; missing, unreadable, not YAML or UTF-8, a key twice, or no mapping.
     """
     try:
         import yaml
     except ModuleNotFoundError as error:
-        raise InputError(
-            "Reading a YAML file needs the Python package 'pyyaml': pip install 'csrd-denoise[evaluate]'."
-        ) from error
+        raise missing_package("yaml", extra) from error
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_unique_keys_loader())
     except OSError as error:

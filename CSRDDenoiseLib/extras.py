@@ -23,10 +23,16 @@ EXTRAS = {
 """Module -> the package that it comes in, and the extra of this program that asks for it."""
 
 
-def missing_package(module: str) -> InputError:
-    """The error for a module that is not installed; its sentence names the command that installs it."""
+def missing_package(module: str, extra: str = "") -> InputError:
+    """The error for a module that is not installed; its sentence names the command that installs it.
+
+    Args:
+        module: as it is imported.
+        extra: that the part of the program needs as a whole; empty for that of :data:`EXTRAS`.
+    """
     name = module.partition(".")[0]
-    package, extra = EXTRAS.get(name, (name, ""))
+    package, usual = EXTRAS.get(name, (name, ""))
+    extra = extra or usual
     what = f"'csrd-denoise[{extra}]'" if extra else package
     return InputError(
         f"The Python package '{package}' is not installed. Install it (pip install {what}) and try again."

@@ -13,6 +13,8 @@ from typing import Any, Iterator, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from .checks.head_size import check_field
+from .checks.masked import check_masked
 from .errors import InputError
 from .findings import Finding
 from .io.dicom_files import list_series
@@ -22,7 +24,8 @@ from .io.suv import describe_suv, suv_of_unit, volume_suv
 from .io.volume import UNKNOWN, Header, ReadVolume, Suv
 from .model.bundle import list_models, read_metadata
 from .prepare.align import to_model_grid
-from .scan import find_head, noise_level
+from .restore import Canvas
+from .scan import Scan, find_head, noise_level
 from .sentences import CLI, sentence
 
 NOT_PET = ("MR", "CT")
@@ -60,7 +63,7 @@ class Inspection:
         not_finite: voxels that are NaN or infinite.
         head: what was found in the mean of the frames, or None.
         models: bundled models and whether the voxel size suits them.
-        findings: of all frames, each once.
+        findings: of all frames, each once, and of the PET's field of view and mask.
     """
 
     path: Path
@@ -164,6 +167,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         raise InputError(f"'{path}' has no frames.")
     grid = total.grid
     is_pet = total.first.header.modality not in NOT_PET and total.suits_head
+    head, seen = look_at(grid.image(total.mean)) if is_pet else (None, ())
     return Inspection(
         path=path,
         first=total.first,
@@ -173,23 +177,25 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         maximum=total.maximum,
         suv_maximum=total.suv_maximum,
         not_finite=total.not_finite,
-        head=head_facts(grid.image(total.mean)) if is_pet else None,
+        head=head,
         models=tuple(_models(grid)),
-        findings=tuple(total.findings),
+        findings=(*total.findings, *seen),
     )
 
 
-def head_facts(pet: sitk.Image) -> Optional[HeadFacts]:
-    """Return volume, brain mean and noise level of the head in a PET, or None where none stands out."""
+def look_at(pet: sitk.Image) -> tuple[Optional[HeadFacts], tuple[Finding, ...]]:
+    """Find the head in a PET; None where none stands out. The findings say what was masked, and what is no head."""
+    masked = check_masked(Canvas(pet, Grid.of(pet)).zeros)
     aligned = to_model_grid(pet, None, MODEL_SPACING_MM)
     spacing = aligned.grid.array_spacing
     head = find_head(aligned.pet, spacing)
     if head is None:
-        return None
+        return None, masked
     part = aligned.pet[head.box] / head.brain_mean
     noise = noise_level(part, head.mask[head.box], spacing)
     volume = float(head.mask.sum() * np.prod(spacing) / 1000)
-    return HeadFacts(round(volume, 1), float(f"{head.brain_mean:.5g}"), float(f"{noise:.4g}"))
+    facts = HeadFacts(round(volume, 1), float(f"{head.brain_mean:.5g}"), float(f"{noise:.4g}"))
+    return facts, (*check_field(Scan(aligned.pet, aligned.grid, head)), *masked)
 
 
 def axis_codes(grid: Grid) -> str:

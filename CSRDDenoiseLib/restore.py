@@ -194,12 +194,12 @@ class Canvas:
         return self.result(estimate, replace(keeping, fwhm_mm=math.inf)).denoised
 
     def spread(self, std: np.ndarray) -> sitk.Image:
-        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid``."""
+        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid`` and where masked."""
         # linear, because a spline may undershoot and a standard deviation is never negative
         return _like(self.pet, self._on_zeros(std, sitk.sitkLinear, sitk.GetArrayViewFromImage(self.pet).dtype))
 
     def labels(self, labels: np.ndarray) -> sitk.Image:
-        """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid``."""
+        """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid`` and where masked."""
         return Grid.of(self.pet).image(self._on_zeros(labels, sitk.sitkNearestNeighbor, np.dtype(np.uint8)))
 
     def possible(self, denoised: np.ndarray) -> np.ndarray:
@@ -213,6 +213,7 @@ class Canvas:
         values = np.zeros(sitk.GetArrayViewFromImage(self.pet).shape, kind)
         box, part = self._from_model(array, interpolator)
         values[box] = part
+        values[self.zeros] = 0
         if self.outside is not None:
             values[self.outside] = 0
         return values

@@ -129,8 +129,8 @@ SENTENCES: Mapping[str, str] = {
     "first of them is number {first}: data are missing there. Export the PET again.",
     "cut.edges": "The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
     "cut the result is less certain, and the brain mean is taken from what is left.",
-    "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, were "
-    "denoised, and the rest is unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.",
+    "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, are "
+    "denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.",
     "head.small": "Only {head_ml:.0f} mL stand out in the PET, less than any head of the training ({limit_ml:.0f} mL "
     "and more): part of the head may be missing.",
     "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at "
@@ -184,7 +184,7 @@ SENTENCES: Mapping[str, str] = {
     "device.fallback": "The device {device} cannot compute this network ({reason}), so the run was made on the CPU.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
     "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
-    "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; the result is zero there "
+    "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; a result is zero there "
     "too.",
     # time frames
     "frames.unchanged": "{count} frame(s) pass through unchanged ({frames}): {reason:phrase}.",

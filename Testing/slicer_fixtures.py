@@ -49,6 +49,13 @@ def logic():
 
 
 @pytest.fixture
+def without_worker(scene, monkeypatch):
+    """The panel asks its worker process nothing, so that none is started: it takes half a second of each test."""
+    worker = type(ENTRY.widgetRepresentation().self().logic.worker)
+    monkeypatch.setattr(worker, "send", lambda self, message: None)
+
+
+@pytest.fixture
 def area(scene):
     """The module's widget, opened and shown."""
     made = ENTRY.widgetRepresentation()

@@ -22,7 +22,14 @@ def case() -> Case:
     return Case(pet=pet, reference=truth, mask=mask, spacing=SPACING, scale=3000.0, mr=300 * structure + 50)
 
 
-@pytest.mark.parametrize("method", BASELINES, ids=lambda method: method.name)
+SLOW = ("BM4D",)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(each, marks=pytest.mark.slow if each.name in SLOW else ()) for each in BASELINES],
+    ids=lambda method: method.name,
+)
 def test_tuned_baseline_beats_its_input_and_keeps_activity(method, case):
     if method.name == "BM4D":
         pytest.importorskip("bm4d")

@@ -202,6 +202,14 @@ def test_a_missing_package_is_reported_with_its_extra(module, monkeypatch):
         require("json", module)
 
 
+def test_each_command_that_reads_yaml_names_its_own_extra(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    (tmp_path / "c.yaml").write_text("{}")
+    for command in ("train", "evaluate"):
+        assert main([command, str(tmp_path / "c.yaml")]) == 2
+        assert f"'csrd-denoise[{command}]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("module", ["skimage", "matplotlib"])
 def test_the_demo_asks_for_its_packages_before_the_work(module, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, module, None)

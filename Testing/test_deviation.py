@@ -83,6 +83,7 @@ def test_the_mean_of_the_samples_is_the_estimate_and_their_mean_deviation(model:
     assert result.evaluations == 1 + 2 * 2
 
 
+@pytest.mark.slow
 def test_patches_give_about_what_the_whole_gives(model: Model, condition):
     whole = sampled(model, condition)
     parts = sampled(model, condition, patch_size=16, overlap=0.5)

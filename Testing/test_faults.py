@@ -193,6 +193,7 @@ def test_full_disk_is_reported_and_nothing_is_left_on_it(kib, tmp_path, model_fo
     assert main(words(folder, model_folder)) == 0 and is_whole(folder)
 
 
+@pytest.mark.slow
 def test_full_disk_under_a_report_leaves_nothing_either(tmp_path, model_folder, capsys):
     folder = inputs_of(tmp_path / "data")
     with mounted(tmp_path / "disk", "size=64k") as disk:

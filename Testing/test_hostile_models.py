@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,14 @@ from CSRDDenoiseLib.model.bundle import load_model, read_metadata
 TABLE = {"spread": [0.1, 0.2], "error": [0.1, 0.3], "smoothing_mm": 6.0}
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("sound") / "tiny")
+
+
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    return save_tiny_model(tmp_path / "tiny")
+def folder(sound, tmp_path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "tiny"))
 
 
 def change(folder: Path, **changes: Any) -> None:

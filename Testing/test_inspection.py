@@ -71,7 +71,8 @@ def test_nifti_with_sidecar(tmp_path, capsys):
     assert facts["orientation"] == "sform" and facts["frame_start_s"] == [None]
     head = facts["head"]
     assert 20 < head["volume_ml"] < 140 and head["brain_mean"] == pytest.approx(3600, rel=0.1)
-    assert [finding["code"] for finding in facts["findings"]] == ["unit.sidecar"]
+    # the air of this head is exactly zero, as after a mask
+    assert [finding["code"] for finding in facts["findings"]] == ["unit.sidecar", "masked.zeros"]
 
 
 def test_what_is_unknown_is_null(tmp_path, capsys):
@@ -212,3 +213,17 @@ def test_an_image_in_memory_is_inspected_as_its_files(tmp_path):
 def test_what_cannot_be_read_is_a_sentence(tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "none.nii")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_mask_and_a_long_field_of_view_are_reported(tmp_path, capsys):
+    body = np.random.default_rng(0).normal(1, 0.1, (70, 30, 30)).astype(np.float32) * 1500
+    body[-30:, 8:22, 8:22] *= 3
+    body[:, :4] = body[:, -4:] = 1
+    found = {}
+    for name, values in (("masked", np.pad(head_array(), 6)), ("body", body)):
+        sitk.WriteImage(as_image(values, (6.0, 6.0, 6.0)), str(tmp_path / f"{name}.nii.gz"))
+        findings = inspected(tmp_path / f"{name}.nii.gz", capsys)["findings"]
+        found[name] = {each["code"]: each["values"] for each in findings}
+    assert found["masked"]["masked.zeros"]["share"] == pytest.approx((np.pad(head_array(), 6) == 0).mean(), abs=0.05)
+    assert found["body"]["field.long"]["body_mm"] == pytest.approx(420, abs=20)
+    assert "field.long" not in found["masked"] and "masked.zeros" not in found["body"]

@@ -68,12 +68,12 @@ def test_dose_is_estimated_where_the_table_has_none(root):
 
 
 def test_stated_dose_that_the_noise_denies(root):
-    (row,) = rows_of(root, row_of("A") | {"dose": "1/20"})
+    (row,) = rows_of(root, row_of("A", mr=None) | {"dose": "1/20"})
     assert "pair.dose_unlike" in codes(row)
 
 
 def test_low_and_full_swapped(root):
-    row = row_of("A")
+    row = row_of("A", mr=None)
     (swapped,) = rows_of(root, row | {"low": row["full"], "full": row["low"]})
     assert "pair.swapped" in codes(swapped)
 
@@ -98,14 +98,14 @@ def test_full_dose_on_another_grid_is_resampled(root, tmp_path):
 
 
 def test_shift_between_low_and_full_is_reported(root, tmp_path):
-    row = changed(root, tmp_path, "full_dose", lambda values: np.roll(values, 2, axis=2))
+    row = changed(root, tmp_path, "full_dose", lambda values: np.roll(values, 2, axis=2), mr="")
     judged = judge_row(row)
     assert "pair.shifted" in {each.code for each in judged.findings}
     assert judged.facts["shift_mm"] == pytest.approx(8, abs=1.5)
 
 
 def test_low_dose_that_was_not_corrected_for_its_time(root, tmp_path):
-    assert "pair.scale" in codes(changed(root, tmp_path, "low_dose_1_4", lambda values: values / 4))
+    assert "pair.scale" in codes(changed(root, tmp_path, "low_dose_1_4", lambda values: values / 4, mr=""))
 
 
 def test_misaligned_mr(root, tmp_path):
@@ -127,7 +127,7 @@ def test_lesion_outside_of_the_head(root, tmp_path):
         values[0, 0, 0] = 7
         return values
 
-    assert "pair.lesion_outside" in codes(changed(root, tmp_path, "lesions", in_the_corner))
+    assert "pair.lesion_outside" in codes(changed(root, tmp_path, "lesions", in_the_corner, mr=""))
 
 
 def test_units_of_low_and_full_differ(root, tmp_path):

@@ -66,7 +66,7 @@ def test_outside_the_box_the_pet_is_returned_bit_for_bit(dtype):
 
 
 def test_uncertainty_is_never_negative_and_zero_outside():
-    pet = as_image(head_array())
+    pet = as_image(head_array() + np.float32(1))
     grid = to_model_grid(pet, None, 2.0).grid.crop((slice(5, 12), slice(6, 14), slice(4, 15)))
     std = np.random.default_rng(0).exponential(10, grid.size[::-1]).astype(np.float32)
     restored = sitk.GetArrayFromImage(Canvas(pet, grid).spread(std))
@@ -111,6 +111,16 @@ def test_a_pet_without_negative_values_stays_so_and_masked_zeros_stay_zero():
     masked = Canvas(pet, grid).zeros
     assert (sitk.GetArrayFromImage(added)[masked] == 0).all()
     assert masked.mean() > 0.3 and not masked[array > 0].any()
+
+
+def test_masked_zeros_have_no_uncertainty_and_no_unsupported_structure():
+    array = np.pad(head_array(), 8)
+    pet = as_image(np.where(array > 0, array, 0).astype(np.float32))
+    canvas = Canvas(pet, Grid.of(pet))
+    spread = sitk.GetArrayFromImage(canvas.spread(np.full(array.shape, 50.0, np.float32)))
+    labels = sitk.GetArrayFromImage(canvas.labels(np.ones(array.shape, np.uint8)))
+    assert (spread[canvas.zeros] == 0).all() and (labels[canvas.zeros] == 0).all() and canvas.zeros.mean() > 0.3
+    assert spread[array > 0] == pytest.approx(50) and (labels[array > 0] == 1).all()
 
 
 def test_the_result_keeps_the_measurement_at_coarse_scales():

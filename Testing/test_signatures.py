@@ -48,12 +48,14 @@ def test_every_fault_is_tried_on_every_subject_and_dose(output):
         assert [re.search(r"of (\d+)", cell).group(1) for cell in row(output, name)] == ["4", "4"]
 
 
+@pytest.mark.slow
 def test_noise_is_judged_once_a_subject_at_doses_of_the_training_and_beyond(output):
     found, in_vain = row(output, "noise outside training")
     assert found.strip() == "4 of 4 (100 %)"
     assert in_vain.strip() == "6 of 6 (100 %)", "1/2, 1/4 and 1/8 of two subjects, all above this narrow range"
 
 
+@pytest.mark.slow
 def test_support_is_measured_with_and_without_structure(output):
     (quiet,) = row(output, "nothing added, dose 1/10: whole head")
     assert quiet.strip() == "0 of 2 (0 %)"
@@ -61,6 +63,7 @@ def test_support_is_measured_with_and_without_structure(output):
     assert re.search(r"of (\d+)", shown).group(1) == "2"
 
 
+@pytest.mark.slow
 def test_scans_without_attenuation_correction_are_kept(output):
     stored = sorted((output / "cache").glob("*_uncorrected.nii.gz"))
     assert len(stored) == 4

@@ -19,6 +19,7 @@ from slicer_helpers import (
 )
 
 pytest_plugins = ["slicer_fixtures"]
+pytestmark = pytest.mark.usefixtures("without_worker")
 
 PET, DENOISED = "CSRDPet", "CSRDDenoised"
 GREY_OF_PET, GREY_OF_DENOISED = 51, 204

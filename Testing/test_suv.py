@@ -24,7 +24,13 @@ HALF_LIFE, DOSE, WEIGHT = 6586.2, 368.08e6, 70.0
 AN_HOUR = WEIGHT * 1000 / (DOSE * 2 ** (-3600 / HALF_LIFE))
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in OBJECTS.glob("*.tar.xz")))
+NAMES = sorted(path.name for path in OBJECTS.glob("*.tar.xz"))
+QUICK = ("DRO_0_0.tar.xz", "DRO_2_3.tar.xz")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NAMES]
+)
 def test_reference_object(tmp_path, name):
     with tarfile.open(OBJECTS / name) as archive:
         archive.extractall(tmp_path, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(tmp_path)

@@ -61,6 +61,7 @@ def finished(root, model_folder, tmp_path_factory):
 # -- one evaluation, not two
 
 
+@pytest.mark.slow
 def test_numbers_equal_those_of_the_evaluation_on_the_same_subjects(root, model_folder, tmp_path):
     methods = {INPUT: unchanged, "tiny": ours(load_model(str(model_folder), "cpu"), SETTINGS)}
     expected = {(m.dose, m.method): m.scores for m in measure(load_study(root / "A"), None, methods)}
@@ -76,6 +77,7 @@ def test_numbers_equal_those_of_the_evaluation_on_the_same_subjects(root, model_
             assert found[key]["clean_nrmse"] == pytest.approx(scores["truth_nrmse"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_numbers_of_a_table_equal_those_of_the_evaluation_where_both_measure_in_one_place(root, model_folder, finished):
     methods = {INPUT: unchanged, "tiny": ours(load_model(str(model_folder), "cpu"), SETTINGS)}
     expected = {m.method: m.scores for m in measure(load_study(root / "A"), None, methods) if m.dose == "1/4"}
@@ -88,6 +90,7 @@ def test_numbers_of_a_table_equal_those_of_the_evaluation_where_both_measure_in_
 # -- filters
 
 
+@pytest.mark.slow
 def test_filter_is_tuned_on_the_others(finished):
     chosen = choose(finished[1].results)
     curves = {
@@ -104,6 +107,7 @@ def test_filter_is_tuned_on_the_others(finished):
         assert oracle.measurement.chosen.startswith("width voxels = ")
 
 
+@pytest.mark.slow
 def test_one_subject_alone_has_oracle_tuned_filters_only(root, model_folder, tmp_path):
     found = run_validation(config_of(root, tmp_path / "alone", model_folder, [row_of("A")]))
     names = {each.method for each in choose(found.results)}
@@ -114,6 +118,7 @@ def test_one_subject_alone_has_oracle_tuned_filters_only(root, model_folder, tmp
 # -- what is written
 
 
+@pytest.mark.slow
 def test_files_hold_the_same_numbers(finished):
     config, _ = finished
     results = json.loads((config.output / RESULTS).read_text(encoding="utf-8"))
@@ -130,6 +135,7 @@ def test_files_hold_the_same_numbers(finished):
         assert (config.output / f"{name}.md").is_file() and (config.output / f"{name}.csv").is_file()
 
 
+@pytest.mark.slow
 def test_low_dose_changes_nothing_of_itself_in_any_band(finished):
     for each in choose(finished[1].results):
         if each.method == INPUT:
@@ -261,6 +267,7 @@ def test_repeated_scans_give_the_ceiling_and_split_the_error(root, model_folder,
     assert (tmp_path / "repeated" / "bias_variance.md").is_file()
 
 
+@pytest.mark.slow
 def test_dose_that_is_not_stated_is_estimated_and_said(root, model_folder, tmp_path):
     row = row_of("A", mr=None, labels=None, lesions=None) | {"dose": ""}
     (result,) = run_validation(config_of(root, tmp_path / "estimated", model_folder, [row])).results
@@ -270,6 +277,7 @@ def test_dose_that_is_not_stated_is_estimated_and_said(root, model_folder, tmp_p
     assert scan.regions == () and "region_error" not in scan.measured[0].scores
 
 
+@pytest.mark.slow
 def test_two_halves_give_the_ceiling(root, model_folder, tmp_path):
     clean = sitk.ReadImage(str(root / "A" / "noise_free.nii.gz"))
     activity, rng = sitk.GetArrayFromImage(clean), np.random.default_rng(2)

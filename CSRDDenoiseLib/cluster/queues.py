@@ -51,7 +51,7 @@ def read_queue(path: Path) -> Queue:
     require("distributed", "dask_jobqueue")
     import dask_jobqueue
 
-    values = read_yaml(path)
+    values = read_yaml(path, "cluster")
     kind, jobs = values.get("kind"), values.get("jobs")
     if kind not in KINDS:
         raise InputError(f"'{path}': 'kind' is {shown(kind)}; it must be one of {', '.join(KINDS)}.")

@@ -143,7 +143,9 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         return node
 
     def _nodes(self):
-        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
+        # asked of the scene by class, which is much quicker than to go through all of its nodes
+        counts = {kind: self._scene.GetNumberOfNodesByClass(kind) for kind in self._types}
+        nodes = [self._scene.GetNthNodeByClass(index, kind) for kind, count in counts.items() for index in range(count)]
         return [node for node in nodes if self._fits(node) and not node.GetHideFromEditors()]
 
     def _fits(self, node):

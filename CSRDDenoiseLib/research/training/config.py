@@ -192,7 +192,7 @@ def load_config(path: Path) -> TrainingConfig:
         InputError: the file is missing, is no mapping, or has a key that is not known.
     """
     where = f"The training configuration '{path}'"
-    values = read_yaml(path)
+    values = read_yaml(path, "train")
     if FORMER_SHARE in values:
         values = {"regression_share": values[FORMER_SHARE], **{k: v for k, v in values.items() if k != FORMER_SHARE}}
     config = structure(values, TrainingConfig, where, text=True)
