@@ -55,6 +55,16 @@ def without_worker(scene, monkeypatch):
     monkeypatch.setattr(worker, "send", lambda self, message: None)
 
 
+@pytest.fixture(scope="module")
+def one_worker():
+    """The panel's idle worker process lives on from test to test of a file: to start one takes seconds."""
+    logic = ENTRY.widgetRepresentation().self().logic
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logic.worker, "end", lambda: None)
+        yield
+    logic.close()
+
+
 @pytest.fixture
 def area(scene):
     """The module's widget, opened and shown."""

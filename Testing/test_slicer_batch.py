@@ -12,7 +12,7 @@ from CSRDDenoiseModule import batch, volumes  # noqa: E402 (needs the stand-in)
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 
 def states(ui) -> list[str]:

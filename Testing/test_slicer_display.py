@@ -26,7 +26,7 @@ pytest_plugins = ["slicer_fixtures"]
 from CSRDDenoiseModule import readiness, wording  # noqa: E402 (needs the stand-in)
 from CSRDDenoiseModule.volumes import Outputs  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 VIEWS = ("CSRDPet", "CSRDDenoised", "CSRDDifference", "CSRDUncertainty")

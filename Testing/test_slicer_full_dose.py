@@ -14,7 +14,7 @@ from CSRDDenoiseLib.full_dose import compare_with_full_dose
 from CSRDDenoiseLib.io.volume import Header, ReadVolume
 
 pytest_plugins = ["slicer_fixtures"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 SHAPE = (24, 28, 26)
 

@@ -25,7 +25,7 @@ pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import wording  # noqa: E402 (needs the stand-in)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 # 70 kg, 368.08 MBq, an hour after the injection, F-18
 FACTOR = 70e3 / (368.08e6 * 2 ** (-3600 / 6586.2))
