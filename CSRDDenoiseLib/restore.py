@@ -194,7 +194,7 @@ class Canvas:
         return self.result(estimate, replace(keeping, fwhm_mm=math.inf)).denoised
 
     def spread(self, std: np.ndarray) -> sitk.Image:
-        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside ``grid`` and in a mask."""
+        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside it and in a mask."""
         # linear, because a spline may undershoot and a standard deviation is never negative
         return _like(self.pet, self._on_zeros(std, sitk.sitkLinear, sitk.GetArrayViewFromImage(self.pet).dtype))
 

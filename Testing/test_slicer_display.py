@@ -125,16 +125,18 @@ def test_slicer_without_a_manager_of_extensions_explains(ui, logic_of, pair, sma
     assert "Extensions Manager" in ui.statusLabel.text
 
 
-def test_no_estimate_while_packages_are_missing(ui, logic_of, pair, small_model, no_torch):
+def test_no_estimate_while_packages_are_missing(ui, logic_of, pair, small_model, no_torch, monkeypatch):
     from CSRDDenoiseModule import readiness
 
     from CSRDDenoiseLib.infer.cost import DeviceSpeed
 
     measured = DeviceSpeed(**{name: 1e6 for name in DeviceSpeed.__dataclass_fields__})
     readiness.keep_speed("cpu", small_model, measured)
+    asked = []
+    monkeypatch.setattr(logic_of.worker, "send", asked.append)
     choose(ui, logic_of, pair, small_model)
     assert "torch is not installed" in ui.estimateLabel.text and "About" not in ui.estimateLabel.text
-    assert not logic_of.worker.running
+    assert not asked
 
 
 def test_loaded_volume_leaves_the_comparison_alone(ui, logic_of, scene, pair, small_model, tmp_path):
