@@ -56,6 +56,9 @@ def _introduction(results: Results) -> str:
         phantoms=len({row["phantom"] for row in rows}),
         doses=", ".join(map(dose_text, doses_of(rows))),
     )
+    done = {row["phantom"] for row in rows}
+    waiting = [str(phantom) for phantom in about["phantoms"] if phantom not in done]
+    text += f" **Not complete**: the phantoms {', '.join(waiting)} are still to be measured." if waiting else ""
     measured = sorted({row["family"] for row in rows})
     missing = [name for name in about["families"]["report"] if name not in measured]
     text += f" No scan is of the families {', '.join(missing)}." if missing else ""
