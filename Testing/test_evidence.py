@@ -19,7 +19,7 @@ from CSRDDenoiseLib.research.evidence.config import EvidenceConfig
 from CSRDDenoiseLib.research.evidence.filters import filter_scan
 from CSRDDenoiseLib.research.evidence.quantities import blobs, image_scores, imprint, lesion_rows, region_biases
 from CSRDDenoiseLib.research.evidence.scenes import brain_of, lesion_scene, plain_scene, with_spheres
-from CSRDDenoiseLib.research.evidence.summary import interpolation_errors, summarise
+from CSRDDenoiseLib.research.evidence.summary import _gain_of, gain_text, interpolation_errors, summarise
 from CSRDDenoiseLib.research.training.config import load_config
 from CSRDDenoiseLib.research.training.curves import make_scene
 from CSRDDenoiseLib.research.training.pool import pool_of
@@ -131,6 +131,14 @@ def test_interpolation_between_doses_is_held_against_the_dose_in_between():
     at_quarter = abs(10**0.5 * (0.5 / 10**0.5) ** share / 2 - 1)
     # 1/20 has no smaller dose beside it
     assert interpolation_errors(scans)["0.8"] == pytest.approx(100 * at_quarter / 2, abs=0.01)
+
+
+def test_a_dose_gain_outside_of_the_doses_is_a_bound():
+    errors = [(1 / 20, 20**0.5), (1 / 10, 10**0.5), (1.0, 1.0)]
+    assert _gain_of(2.0, 1 / 10, errors) == (pytest.approx(2.5), "")
+    assert _gain_of(0.5, 1 / 10, errors) == (10, ">")
+    assert _gain_of(5.0, 1 / 20, errors) == (1, "<")
+    assert gain_text(1.0, "<") == "< 1.00" and gain_text(1.0, "") == "1.00"
 
 
 def test_a_page_keeps_what_other_commands_wrote(tmp_path):

@@ -19,11 +19,11 @@ ABOUT = {
     ),
     "gain": (
         "Dose gain",
-        "The dose at which the best filter has our error at the same contrast, over the dose of the scan. The "
-        "filters were measured at 1/20, 1/10, 1/4 and the full dose of the same counts; between two doses the "
-        "error is taken for a power of the dose. '>' where the full dose does not suffice, and nothing is "
-        "extrapolated below 1/20: at 1/20 a gain is at least 1 by construction, and 1 where ours is no better. "
-        "Error of the interpolation, found by leaving a dose out that lies between two others: {interpolation}.",
+        "The dose at which the best filter has our error at the same contrast, over the dose of the scan. The filters"
+        " were measured at 1/20, 1/10, 1/4 and the full dose of the same counts; between two doses the error is taken"
+        " for a power of the dose. Nothing is extrapolated: '>' where the full dose does not suffice, '<' where even "
+        "at 1/20 the filter has less error. Error of the interpolation, found by leaving a dose out that lies between"
+        " two others: {interpolation}.",
     ),
     "psnr": (
         "PSNR, SSIM, NRMSE",
