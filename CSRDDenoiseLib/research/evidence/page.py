@@ -212,7 +212,9 @@ def _lesion_cells(found: Sequence[Any], keys: Sequence[str]) -> Iterator[tuple[s
         for name in SHOWN:
             rows = [row for row in found if row["radius_mm"] == radius and row["image"] == name]
             biases = [f"{100 * (average(row[key] for row in rows) - 1):+.1f}" for key in keys]
-            yield f"{radius:g}", name, *biases, f"{average(row['contrast'] for row in rows):.2f}", str(len(rows))
+            # a lesion whose surroundings are as cold has hardly a contrast to divide by
+            kept = float(np.median([row["contrast"] for row in rows]))
+            yield f"{radius:g}", name, *biases, f"{kept:.2f}", str(len(rows))
 
 
 def _regions(results: Results) -> list[Table]:

@@ -39,7 +39,7 @@ ABOUT = {
         "Lesions by size",
         "Lesions of one radius, hot (+60 to +140 %) and cold (-40 to -70 %), drawn into noise-free image and scans"
         " alike. Mean, maximum and peak (mean of the ball of 1 mL in which it is greatest) against the noise-free "
-        "image; contrast over that in the noise-free image, mean over lesions. The Gaussian is the one nearest "
+        "image; contrast over that in the noise-free image, median over lesions. The Gaussian is the one nearest "
         "to the full dose.",
     ),
     "regions": (
