@@ -55,13 +55,23 @@ def without_worker(scene, monkeypatch):
     monkeypatch.setattr(worker, "send", lambda self, message: None)
 
 
+def _without_estimate(logic, patch) -> None:
+    send = logic.worker.send
+    patch.setattr(logic.worker, "send", lambda request: request["command"] != "estimate" and send(request))
+
+
+@pytest.fixture
+def without_estimate(scene, monkeypatch):
+    """The worker process measures no speed, which takes seconds."""
+    _without_estimate(ENTRY.widgetRepresentation().self().logic, monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def one_worker():
     """The panel's idle worker process goes on to the next test of a file and measures no speed, which takes seconds."""
     logic = ENTRY.widgetRepresentation().self().logic
-    send = logic.worker.send
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logic.worker, "send", lambda request: request["command"] != "estimate" and send(request))
+        _without_estimate(logic, patch)
         patch.setattr(logic.worker, "end", lambda: None)
         yield
     logic.close()

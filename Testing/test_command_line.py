@@ -218,13 +218,23 @@ def test_the_demo_asks_for_its_packages_before_the_work(module, tmp_path, monkey
     assert not (tmp_path / "demo").exists()
 
 
+BACKENDS = ["module://matplotlib_inline.backend_inline", "module://none", "none"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "module://none", "none"])
-def test_a_backend_of_another_program_does_not_end_the_report(words, tmp_path, backend):
+def test_a_backend_of_another_program_does_not_end_the_report(words, tmp_path):
     command = [*words, "--report", str(tmp_path / "report")]
-    done = subprocess.run(command, env={**ENVIRONMENT, "MPLBACKEND": backend}, capture_output=True, text=True)
+    done = subprocess.run(command, env={**ENVIRONMENT, "MPLBACKEND": BACKENDS[0]}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "out.html").is_file()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_backend_of_another_program_gives_way_to_one_for_files(backend, monkeypatch, capsys):
+    monkeypatch.setenv("MPLBACKEND", backend)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["MPLBACKEND"] == "agg"
 
 
 # -- what cannot be used

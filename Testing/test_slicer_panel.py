@@ -54,6 +54,7 @@ def test_every_documented_object_is_there_with_a_tooltip(ui):
         assert getattr(ui, name).toolTip, f"{name} has no tooltip"
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_a_users_story(area, ui, logic_of, scene, pair, small_model, slow_model, tmp_path):
     pet = pair[0]
     # nothing chosen
@@ -164,6 +165,7 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
     assert path.stat().st_size > 20_000
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_checkbox_registers_the_mr_and_the_status_reports_it(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model, sampler="mean")
     assert not logic_of.getParameterNode().settings.registerMr
@@ -180,6 +182,7 @@ def test_checkbox_registers_the_mr_and_the_status_reports_it(ui, logic_of, scene
     assert f"moved by {registration['offset_mm']:.1f} mm" in ui.statusLabel.text
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     assert not logic_of.getParameterNode().makeSupport and not ui.supportSelector.isEnabled()
@@ -200,6 +203,7 @@ def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_o
     assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_full_dose_reference_is_chosen_and_the_status_reports_the_dose(ui, logic_of, scene, coarse_model):
     pair = add_example("low_dose_1_10"), None
     choose(ui, logic_of, pair, coarse_model, sampler="mean")
@@ -240,6 +244,7 @@ def test_estimate_appears_and_is_kept(ui, logic_of, pair, small_model):
     assert any("Speed" in key for key in qt.QSettings().allKeys())
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_errors_are_one_sentence_with_details_behind_a_button(ui, logic_of, pair, slow_model, tmp_path):
     choose(ui, logic_of, pair, str(tmp_path / "gone"))
     click(ui.applyButton)
@@ -326,6 +331,7 @@ def titles(combo) -> set[str]:
     return {combo.itemText(index) for index in range(combo.count)}
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_leaving_the_module_lets_a_run_end_and_then_the_worker(area, ui, logic_of, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     click(ui.applyButton)
@@ -336,6 +342,7 @@ def test_leaving_the_module_lets_a_run_end_and_then_the_worker(area, ui, logic_o
     assert not logic_of.worker.running
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_closing_the_scene_stops_a_run(ui, logic_of, pair, slow_model, scene):
     choose(ui, logic_of, pair, slow_model, steps=200, samples=8)
     click(ui.applyButton)
