@@ -58,8 +58,11 @@ class HeldResults(SchedulerPlugin):
         self._since: dict[str, float] = {}
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Begin to look."""
+        """Begin to look, in place of an earlier one."""
         callback = PeriodicCallback(lambda: self.look(scheduler), 1000 * self.look_seconds)
+        before = scheduler.periodic_callbacks.pop(self.name, None)
+        if before is not None:
+            before.stop()
         scheduler.periodic_callbacks[self.name] = callback
         callback.start()
 
