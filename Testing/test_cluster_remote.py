@@ -255,10 +255,16 @@ def test_scheduler_that_ends_in_the_middle_is_a_sentence_and_its_worker_comes_ba
     """The worker of a scheduler that is killed in the middle of its run takes the next one from the new scheduler."""
     long = replace(SETTINGS, sampler="heun", steps=900, samples=50)
     place, request = Place(f"tcp://127.0.0.1:{free_port()}"), request_of("ends")
-    code = f"from CSRDDenoiseLib.cluster.local import *\nwith local_cluster([], Place({place.address!r})): input()"
+    code = (
+        "import sys, threading\nfrom CSRDDenoiseLib.cluster.local import Place, local_cluster\n"
+        f"with local_cluster([], Place({place.address!r})):\n"
+        "    print('it listens', file=sys.stderr, flush=True)\n"
+        "    threading.Event().wait()"
+    )
     words = ["-m", "CSRDDenoiseLib", "worker", place.address, "--model", str(model_folder), "--device", "cpu"]
 
     with started("-c", code) as first, started(*words) as worker:
+        assert any("it listens" in line for line in first.stderr)
         # the worker waits for its scheduler
         assert any("worker(s)" in line for line in worker.stderr)
 
