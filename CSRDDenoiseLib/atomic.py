@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Optional
@@ -13,13 +15,17 @@ from typing import Any, Iterator, Optional
 def complete_file(path: Path) -> Iterator[Path]:
     """Give a temporary file beside ``path`` to write to; it takes its place when the body succeeds, else it is removed.
 
-    The folder is made where it is missing.
+    The folder is made where it is missing. What a killed process left of the same file is removed.
 
     Raises:
         OSError: it cannot be written; what was there before stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if is_left_over(left.name.split(".")[-2]):
+            with suppress(OSError):
+                left.unlink()
     try:
         yield partial
         os.replace(partial, path)
@@ -27,6 +33,27 @@ def complete_file(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def is_left_over(number: str) -> bool:
+    """Whether a temporary file with this process number in its name was left by a process that is gone.
+
+    A process that has just begun to write has none of its own number, so such a file is of an earlier one (in a
+    container every process may have the same). Windows has no harmless way to ask, so there a process is taken to run.
+    """
+    if not (number.isascii() and number.isdigit()):
+        return False
+    if int(number) == os.getpid():
+        return True
+    if sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def write_json(path: Path, values: Any, indent: Optional[int] = None) -> None:

@@ -97,6 +97,8 @@ SENTENCES: Mapping[str, str] = {
     "units.length_ignored": "The header of the {what} gives lengths in the unit {unit}, which makes voxels of "
     "{sides:sides} impossible; they were taken for mm.",
     "unit.sidecar": "The unit of the {what} is {unit} by its BIDS sidecar.",
+    "frames.no_durations": "The frames of the {what} have start times and no durations; a frame is taken to last until "
+    "the next one begins, and the last as long as the one before.",
     "sidecar.unreadable": "The file '{file}' beside the {what} is no valid JSON, so its unit and times were not read.",
     "modality.unusual": "The {what} has the DICOM modality {modality}, and {wanted} is expected; check that it is the "
     "right series.",

@@ -180,9 +180,10 @@ class Engine:
         self._identity = str(identity)
 
     def denoise(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
-        """Denoise files; answer with the record, the findings and the summary of what changed."""
+        """Denoise files; answer with the record, the findings and, for a static PET, the summary of what changed."""
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import denoise_files
+        from .dynamic import denoise_dynamic, is_dynamic
         from .kept import Kept
         from .messages import DenoiseMessage
         from .model.bundle import DEFAULT_MODEL
@@ -194,10 +195,12 @@ class Engine:
             from .cluster.remote import denoise_on
 
             done = denoise_on(request.on, request, request.settings, request.model or DEFAULT_MODEL, report, SLICER)
-            return _answer(done.result, done.summary)
+            return _answer_of_frames(done.result) if done.summary is None else _answer(done.result, done.summary)
         model = self._loaded(request.model, request.settings.device)
-        afterwards = Afterwards()
         self._kept = None
+        if request.frames or is_dynamic(request.pet):
+            return _answer_of_frames(denoise_dynamic(request, request.settings, model, report, edge=SLICER))
+        afterwards = Afterwards()
         result = denoise_files(request, request.settings, model, report, afterwards=afterwards)
         if request.bare:
             self._kept = Kept(self._identity, afterwards)
@@ -329,6 +332,16 @@ def _answer(record: Any, summary: Optional[dict[str, Any]]) -> dict[str, Any]:
         "warnings": list(sentences(record.findings, SLICER)),
         "summary": summary,
         "suv_factor": _suv_factor(record),
+    }
+
+
+def _answer_of_frames(result: Any) -> dict[str, Any]:
+    return {
+        "provenance": result.provenance,
+        "findings": [finding.as_dict() for finding in result.findings],
+        "warnings": list(result.sentences(SLICER)),
+        "summary": None,
+        "suv_factor": _suv_factor(result),
     }
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,3 +23,27 @@ def test_a_file_is_complete_or_as_it_was(tmp_path: Path):
         partial.write_text("half")
         raise KeyboardInterrupt
     assert json.loads(path.read_text()) == {"a": 1} and list(path.parent.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from CSRDDenoiseLib.atomic import complete_file
+with complete_file(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path):
+    path, running = tmp_path / "a[1].json", tmp_path / f".a[1].json.{os.getppid()}.partial"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=environment)
+    assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
+    # of a process that runs, of this one's number, and of other files
+    other = tmp_path / ".b.json.999999.partial"
+    for each in (running, other, tmp_path / f".a[1].json.{os.getpid()}.partial"):
+        each.write_text("")
+    write_json(path, {"a": 2})
+    assert sorted(tmp_path.iterdir()) == sorted([path, running, other])

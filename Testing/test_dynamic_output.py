@@ -274,6 +274,23 @@ def test_killed_run_leaves_nothing(tmp_path, model_folder):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["pet.json", "pet.nii"]
 
 
+KILLED_WRITING = KILLED.replace('progress.message.startswith("frame 3")', 'progress.stage == "write" and progress.step')
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_what_a_run_killed_while_writing_left_is_gone_after_the_next(tmp_path, model, model_folder):
+    path = plain_study(tmp_path / "pet.nii", 2)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    words = [str(path), str(tmp_path / "out.nii.gz"), str(model_folder)]
+    killed = subprocess.run([sys.executable, "-c", KILLED_WRITING, *words], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    left = {each.name for each in tmp_path.iterdir()} - {"pet.json", "pet.nii"}
+    assert left and all(".partial." in name for name in left)
+    denoise_dynamic(FileRequest(path, tmp_path / "out.nii.gz"), MEAN, model)
+    made = ["out.json", "out.nii.gz", "out_provenance.json", "pet.json", "pet.nii"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == made
+
+
 def test_memory_does_not_grow_with_the_frames(tmp_path, model):
     import tracemalloc
 

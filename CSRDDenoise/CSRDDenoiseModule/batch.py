@@ -1,8 +1,7 @@
-"""Several PETs at once: a queue of pairs, or of the frames of a dynamic PET, in the background, and its table."""
+"""Several PETs at once: a queue of pairs, static or dynamic, in the background, and its table."""
 
 import csv
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -12,8 +11,8 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
-from .parameters import RESULTS
-from .volumes import ESTIMATE_REFERENCE, Volume, remove_volume
+from .sequences import frame_count
+from .volumes import Volume
 from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING
 
 WAITING = "waiting"
@@ -28,13 +27,14 @@ class Entry:
         pet, mr: what is denoised, and with which MR, or None.
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
-        result: the :class:`~.logic.DenoisedVolumes` once finished.
-        take: receives the result, or None; for a frame of a sequence, whose results go into sequences too.
+        result: the :class:`~.logic.DenoisedVolumes`, or of a sequence the :class:`~.sequences.DenoisedSequences`, once
+            finished.
+        frames: how many the sequence has that the PET shows a frame of; 0 for the volume alone.
     """
 
     pet: Volume
     mr: Optional[Volume]
-    take: "Optional[Callable[[Any], None]]" = None
+    frames: int = 0
     state: str = WAITING
     about: str = ""
     result: Any = None
@@ -44,7 +44,8 @@ class Batch:
     """Runs the entries one after the other; one that fails does not stop the others.
 
     Args:
-        start: starts a run, ``start(pet, mr, onProgress, onFinished, onError)`` -> :class:`~.worker_process.Job`.
+        start: starts a run, ``start(pet, mr, onProgress, onFinished, onError, isSequence=)`` ->
+            :class:`~.worker_process.Job`.
         onProgress: receives the progress of the entry under way.
         onChanged: hears of every change of an entry.
         onFinished: hears of the end.
@@ -68,17 +69,15 @@ class Batch:
         """Whether an entry is under way."""
         return self._current is not None
 
-    def add(self, pet: Volume, mr: Optional[Volume], take: "Optional[Callable[[Any], None]]" = None) -> None:
-        """Add a pair; one that waits already is not added again."""
-        if not any(entry.pet is pet and entry.mr is mr and entry.state == WAITING for entry in self.entries):
-            self.entries.append(Entry(pet, mr, take))
+    def add(self, pet: Volume, mr: Optional[Volume], frames: int = 0) -> None:
+        """Add a pair, or all frames of a dynamic PET; what waits already is not added again."""
+        waiting = [(entry.pet, entry.mr, entry.frames) for entry in self.entries if entry.state == WAITING]
+        if (pet, mr, frames) not in waiting:
+            self.entries.append(Entry(pet, mr, frames))
             self._onChanged()
 
     def clear(self) -> None:
         """Forget every entry that is not under way."""
-        for entry in self.entries:
-            if entry is not self._current and entry.state == WAITING and entry.take is not None:
-                entry.take(None)
         self.entries = [entry for entry in self.entries if entry is self._current]
         self._onChanged()
 
@@ -108,7 +107,8 @@ class Batch:
             self._end(FAILED, _("The PET was removed from the scene."))
             return
         try:
-            self._job = self._start(entry.pet, entry.mr, self._progress, self._finished, self._failed)
+            handlers = (self._progress, self._finished, self._failed)
+            self._job = self._start(entry.pet, entry.mr, *handlers, isSequence=bool(entry.frames))
         except CSRDError as error:
             self._failed(error)
 
@@ -127,75 +127,9 @@ class Batch:
 
     def _end(self, state: str, about: str) -> None:
         self._current.state, self._current.about = state, about
-        if self._current.take is not None:
-            self._current.take(self._current.result)
         self._onChanged()
         # the job ends after its handlers: the next one begins when Slicer comes back to its events
         qt.QTimer.singleShot(0, self._next)
-
-
-class Frames:
-    """The frames of a dynamic PET as entries of a queue; the results go into sequences of the same browser.
-
-    Args:
-        pet: the volume that shows one frame of a sequence (a proxy of a sequence browser).
-
-    Raises:
-        InputError: it does not.
-    """
-
-    def __init__(self, pet: Volume):
-        self._pet = pet
-        self._browser = browser_of(pet)
-        if self._browser is None:
-            raise InputError(f"The volume '{pet.GetName()}' is no frame of a sequence.")
-        self._sequence = self._browser.GetSequenceNode(pet)
-        self._made: dict[str, Any] = {}
-
-    def add_to(self, batch: Batch, mr: Optional[Volume]) -> None:
-        """Add every frame to a queue. A frame shares its voxels with the sequence; nothing is copied."""
-        for index in range(self._sequence.GetNumberOfDataNodes()):
-            frame = self._sequence.GetNthDataNode(index)
-            name = _("{pet} frame {number}").format(pet=self._pet.GetName(), number=index + 1)
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-            node.SetHideFromEditors(True)
-            node.SetAndObserveImageData(frame.GetImageData())
-            node.CopyOrientation(frame)
-            node.SetVoxelValueUnits(frame.GetVoxelValueUnits() or self._pet.GetVoxelValueUnits())
-            node.SetVoxelValueQuantity(frame.GetVoxelValueQuantity() or self._pet.GetVoxelValueQuantity())
-            node.SetAndObserveTransformNodeID(self._pet.GetTransformNodeID())
-            batch.add(node, mr, partial(self._take, index, node))
-
-    def _take(self, index: int, frame: Volume, result: Any) -> None:
-        value = self._sequence.GetNthIndexValue(index)
-        # a frame in a sequence has no slider, so the estimate that it needs does not stay either
-        estimate = result and result.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE)
-        for kind in RESULTS if result is not None else ():
-            node = getattr(result, f"{kind}Volume")
-            if node is not None:
-                self._sequence_of(kind).SetDataNodeAtValue(node, value)
-                remove_volume(node)
-        for node in filter(None, (estimate, frame)):
-            remove_volume(node)
-
-    def _sequence_of(self, kind: str) -> Any:
-        if kind not in self._made:
-            name = slicer.mrmlScene.GenerateUniqueName(f"{self._sequence.GetName()} {kind}")
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-            node.SetIndexName(self._sequence.GetIndexName())
-            node.SetIndexUnit(self._sequence.GetIndexUnit())
-            node.SetIndexType(self._sequence.GetIndexType())
-            self._browser.AddSynchronizedSequenceNode(node)
-            self._made[kind] = node
-        return self._made[kind]
-
-
-def browser_of(volume: Optional[Volume]) -> Any:
-    """Return the sequence browser whose frame a volume shows, or None."""
-    if volume is None:
-        return None
-    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
-    return next((browser for browser in browsers if browser.IsProxyNodeID(volume.GetID())), None)
 
 
 def read_table(path: Path) -> "list[tuple[Path, Optional[Path]]]":
@@ -272,12 +206,10 @@ class BatchTable:
             self._batch.add(pet, mr)
 
     def onAddFrames(self, *_arguments: Any) -> None:
-        """Add every frame of the sequence that the PET shows one frame of."""
+        """Add the sequence that the PET shows one frame of."""
         pet, mr = self._chosen()
-        try:
-            Frames(pet).add_to(self._batch, mr)
-        except InputError as error:
-            self._say(str(error))
+        if pet is not None and frame_count(pet):
+            self._batch.add(pet, mr, frame_count(pet))
 
     def onClear(self, *_arguments: Any) -> None:
         """Empty the table."""
@@ -310,11 +242,14 @@ class BatchTable:
         table.setRowCount(len(self._batch.entries))
         for row, entry in enumerate(self._batch.entries):
             mr = entry.mr.GetName() if entry.mr is not None else _("none")
-            for column, text in enumerate((entry.pet.GetName(), mr, titles[entry.state], entry.about)):
+            pet = entry.pet.GetName()
+            if entry.frames:
+                pet = _("{pet} ({count} frames)").format(pet=pet, count=entry.frames)
+            for column, text in enumerate((pet, mr, titles[entry.state], entry.about)):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
         waiting = any(entry.state == WAITING for entry in self._batch.entries)
         self._ui.runPairsButton.setEnabled(self._batch.running or (waiting and not busy))
         self._ui.runPairsButton.text = _("Cancel all") if self._batch.running else _("Denoise all")
         self._ui.addPairButton.setEnabled(self._chosen()[0] is not None)
-        self._ui.addFramesButton.setEnabled(browser_of(self._chosen()[0]) is not None)
+        self._ui.addFramesButton.setEnabled(frame_count(self._chosen()[0]) > 1)

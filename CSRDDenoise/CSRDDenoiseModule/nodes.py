@@ -107,8 +107,7 @@ def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalar
         kind: ``output``, ``difference``, ``uncertainty``, ``bare``, or ``support``, labels that have no unit.
     """
     if kind != "support":
-        node.SetVoxelValueQuantity(_copy_of(pet.GetVoxelValueQuantity()))
-        node.SetVoxelValueUnits(_copy_of(pet.GetVoxelValueUnits()))
+        copy_unit(pet, node)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy is None:
         logging.warning("CSRDDenoise: the scene has no subject hierarchy.")
@@ -149,6 +148,12 @@ def _series_attributes(
     if instances and database is not None:
         tags.update({name: database.instanceValue(instances[0], tag).strip() for name, tag in COPIED_TAGS.items()})
     return {name: value for name, value in tags.items() if value}
+
+
+def copy_unit(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Give a volume the PET's quantity and unit."""
+    node.SetVoxelValueQuantity(_copy_of(pet.GetVoxelValueQuantity()))
+    node.SetVoxelValueUnits(_copy_of(pet.GetVoxelValueUnits()))
 
 
 def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedEntry]:

@@ -240,12 +240,13 @@ class Panel:
         onFinished: Any,
         onError: Any,
         outputs: Optional[Outputs] = None,
+        isSequence: bool = False,
     ) -> Any:
         """Start a run with the settings of the panel; without outputs they are made."""
         parameters = self._parameters
         keep_defaults(parameters)
         self.ui.progressBar.value = 0
-        self._job = self.logic.start(
+        self._job = (self.logic.startSequence if isSequence else self.logic.start)(
             pet,
             mr,
             model=parameters.model,

@@ -32,8 +32,8 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Nodes to files: the user's nodes are read and never changed
 
 
-def hardened_copy(node: Volume) -> Volume:
-    """Return a copy of the volume, in no scene, with its parent transform applied.
+def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = None) -> Volume:
+    """Return a copy of the volume, in no scene, with its parent transform applied, or that of another volume.
 
     A linear transform changes the geometry alone; a warping one resamples the copy (background 0).
 
@@ -47,7 +47,7 @@ def hardened_copy(node: Volume) -> Volume:
     # the copy only reads the voxels, so they are shared; a warp replaces the copy's image and leaves the user's alone
     copy.SetAndObserveImageData(node.GetImageData())
     copy.CopyOrientation(node)
-    transform = node.GetParentTransformNode()
+    transform = above or node.GetParentTransformNode()
     if transform is None:
         return copy
     if transform.IsTransformToWorldLinear():
@@ -97,7 +97,7 @@ def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
         values, matrix = box_of(LPS_FROM_RAS @ to_world, node.GetSize())
     else:
         copy = hardened_copy(pet)
-        values, matrix = _segments(node, pet), LPS_FROM_RAS @ _ijk_to_ras(copy)
+        values, matrix = _segments(node, pet), LPS_FROM_RAS @ ijk_to_ras(copy)
         if values.shape != slicer.util.arrayFromVolume(copy).shape:
             raise InputError(
                 "A segmentation limits no PET that a transform warps. Harden the transform, or use an ROI."
@@ -126,7 +126,7 @@ def _steps(node: Volume, copy: Volume, path: Path, values: np.ndarray, keys: "di
             raise InputError(f"The volume '{node.GetName()}' was changed while it was read. Press Apply again.")
 
     try:
-        header = nrrd_header(values, LPS_FROM_RAS @ _ijk_to_ras(copy), keys)
+        header = nrrd_header(values, LPS_FROM_RAS @ ijk_to_ras(copy), keys)
     except InputError as error:
         raise InputError(f"The volume '{node.GetName()}' cannot be written. {error}") from error
     return write_steps(path, header, values, check)
@@ -304,7 +304,8 @@ def _release_earlier(nodes: "dict[str, Optional[Volume]]") -> None:
             node.SetName(slicer.mrmlScene.GenerateUniqueName(_("{name} (earlier run)").format(name=node.GetName())))
 
 
-def _ijk_to_ras(node: Volume) -> np.ndarray:
+def ijk_to_ras(node: Volume) -> np.ndarray:
+    """Return the matrix (4, 4) from indices to mm, R-A-S."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
@@ -328,7 +329,7 @@ def collect(
     paths: dict[str, Optional[Path]] = {name: path_of(name) if path_of(name).exists() else None for name in VOLUMES}
     nodes = make_volumes(paths, outputs, pet, mr, show)
     denoised = nodes["output"]
-    provenance = _scene_record(message["provenance"], inputs, nodes, sources)
+    provenance = scene_record(message["provenance"], inputs, nodes, sources)
     findings = tuple(Finding.from_dict(each) for each in message["findings"])
     summary = {**message["summary"], "suv_factor": message["suv_factor"]}
     for name, content in ((PROVENANCE, provenance), (SUMMARY, summary)):
@@ -381,7 +382,7 @@ def _transform(
     return None if moved is None else make_transform(moved.values["mr_to_pet_lps"], denoised, mr)
 
 
-def _scene_record(
+def scene_record(
     record: "dict[str, Any]",
     inputs: "dict[str, Optional[Volume]]",
     nodes: "dict[str, Optional[Volume]]",

@@ -174,6 +174,8 @@ def stage_title(name: str) -> str:
         "normalise": _("Normalising"),
         "sample": _("Sampling"),
         "restore": _("Restoring the PET's grid"),
+        "frames": _("Denoising the frames"),
+        "settle": _("Keeping the means of frames"),
         "write": _("Writing"),
         "report": _("Drawing the report"),
     }

@@ -22,7 +22,7 @@ from .dicom_files import INDEX, unusual_modality
 from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
-from .sidecar import modality_of, read_sidecar, sidecar_frames, sidecar_unit
+from .sidecar import lacks_durations, modality_of, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_from_sidecar, suv_of_image
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
@@ -139,6 +139,8 @@ def with_sidecar(
     frames = sidecar_frames(sidecar, len(header.frames)) or header.frames
     modality = modality_of(header.files[0], sidecar)
     findings = (*volume.findings, *findings, *unusual_modality(modality, what))
+    if lacks_durations(sidecar, len(header.frames)):
+        findings = (*findings, warning("frames.no_durations", what=what))
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)

@@ -90,11 +90,24 @@ def modality_of(path: Path, entries: Mapping[str, Any]) -> str:
 
 
 def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Frame, ...]]:
-    """Return the time frames (BIDS ``FrameTimesStart``, ``FrameDuration``; s), or None if they are not ``count``."""
+    """Return the time frames (BIDS ``FrameTimesStart``, ``FrameDuration``; s), or None if they are not ``count``.
+
+    Where there are no durations at all, a frame lasts until the next begins; :func:`lacks_durations` says so.
+    """
     starts, durations = (_numbers(entries.get(name)) for name in ("FrameTimesStart", "FrameDuration"))
+    if lacks_durations(entries, count):
+        durations = [later - start for start, later in zip(starts, starts[1:])]
+        durations.append(durations[-1])
     if len(starts) != count or len(durations) != count:
         return None
     return tuple(Frame(start, duration) for start, duration in zip(starts, durations))
+
+
+def lacks_durations(entries: Mapping[str, Any], count: int) -> bool:
+    """Whether ``count`` rising times of frames are stated, and no durations."""
+    starts = _numbers(entries.get("FrameTimesStart"))
+    rising = all(start < later for start, later in zip(starts, starts[1:]))
+    return entries.get("FrameDuration") is None and len(starts) == count > 1 and rising
 
 
 def _numbers(value: Any) -> list[float]:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Iterable, Iterator, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..atomic import is_left_over
 from ..errors import InputError
 from .grid import Grid
 from .names import itk_path
@@ -179,8 +179,7 @@ def _remove_leftovers(target: Path) -> None:
     """Remove the temporary files of runs that were killed while they wrote ``target``."""
     ending = _temporary_name(target).partition(".partial.")[2]
     for left in target.parent.glob(f".*.partial.{glob.escape(ending)}"):
-        number = left.name.split(".")[1]
-        if number.isdigit() and not _is_running(int(number)):
+        if is_left_over(left.name.split(".")[1]):
             _remove(left)
 
 
@@ -191,19 +190,6 @@ def _remove(path: Path) -> None:
         return
     with suppress(OSError):
         path.unlink()
-
-
-def _is_running(number: int) -> bool:
-    """Whether a process of that number exists; Windows has no harmless way to ask, so there it is taken to."""
-    if sys.platform == "win32":
-        return True
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def write_image(image: sitk.Image, path: Path, like: Optional[ReadVolume] = None, describes: bool = True) -> None:

@@ -828,6 +828,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The frames of the {what} have start times and no durations; a frame is taken to last until the next one begins, and the last as long as the one before.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The full dose lies on another grid ({full}) and was resampled linearly to that of the PET ({pet}), which smooths its noise a little.</source>
    <translation type="unfinished" />
   </message>
@@ -1151,7 +1156,7 @@
   </message>
   <message>
    <location filename="batch.py" />
-   <source>{pet} frame {number}</source>
+   <source>{pet} ({count} frames)</source>
    <translation type="unfinished" />
   </message>
  </context>
@@ -1371,6 +1376,14 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
  </context>
  <context>
+  <name>CSRDDenoiseModule.sequences</name>
+  <message>
+   <location filename="sequences.py" />
+   <source>{pet} {kind}</source>
+   <translation type="unfinished" />
+  </message>
+ </context>
+ <context>
   <name>CSRDDenoiseModule.volumes</name>
   <message>
    <location filename="volumes.py" />
@@ -1472,6 +1485,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="wording.py" />
+   <source>Denoising the frames</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
    <source>Done in {time}.</source>
    <translation type="unfinished" />
   </message>
@@ -1503,6 +1521,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   <message>
    <location filename="wording.py" />
    <source>Its transform '{name}' is not hardened; it is applied to a copy for the run.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
+   <source>Keeping the means of frames</source>
    <translation type="unfinished" />
   </message>
   <message>

@@ -1,0 +1,126 @@
+"""A dynamic PET as a sequence of Slicer: the result is the command line's for the same frames."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from slicer_helpers import SLICER, add_head, choose, click, wait_until
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule import sequences  # noqa: E402 (needs the stand-in)
+
+from CSRDDenoiseLib.commands.main import main  # noqa: E402
+from CSRDDenoiseLib.errors import Cancelled, InputError  # noqa: E402
+
+pytestmark = pytest.mark.slow
+FACTORS = (1.0, 0.6, 1.4, 1.2, 1.1, 0.9)
+STARTS = (0, 60, 120, 240, 360, 600)
+
+
+@pytest.fixture
+def dynamic(scene):
+    """A sequence of six frames of different activity, of 60 s and more, with a browser and its proxy."""
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic PET")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("s")
+    for number, factor in enumerate(FACTORS):
+        frame = add_head("frame", seed=number)
+        SLICER.util.updateVolumeFromArray(frame, SLICER.util.arrayFromVolume(frame) * np.float32(factor))
+        sequence.SetDataNodeAtValue(frame, str(STARTS[number]))
+        scene.RemoveNode(frame)
+    proxy = add_head("PET shown")
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(proxy, sequence, False)
+    return sequence, browser, browser.GetProxyNode(sequence)
+
+
+def arrays(sequence) -> np.ndarray:
+    count = sequence.GetNumberOfDataNodes()
+    return np.array([SLICER.util.arrayFromVolume(sequence.GetNthDataNode(index)) for index in range(count)])
+
+
+def by_command_line(folder, frames: np.ndarray, node, *options: str) -> None:
+    """Denoise the same frames from a 4D NIfTI, with times and durations, into ``folder``."""
+    affine = SLICER.util.arrayFromVTKMatrix(matrix_of(node))
+    image = nibabel.Nifti1Image(frames.T, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, folder / "pet.nii")
+    durations = [*np.diff(STARTS).tolist(), STARTS[-1] - STARTS[-2]]
+    entries = {"FrameTimesStart": STARTS, "FrameDuration": durations}
+    (folder / "pet.json").write_text(json.dumps(entries))
+    words = ["--pet", folder / "pet.nii", "--output", folder / "out.nii", "--difference", folder / "difference.nii"]
+    assert main(["denoise", *map(str, [*words, *options])]) == 0
+
+
+def matrix_of(node):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def values(path) -> np.ndarray:
+    return np.asanyarray(nibabel.load(path).dataobj).T
+
+
+def test_a_sequence_becomes_what_the_command_line_makes_of_its_frames(logic_of, scene, dynamic, model_folder, tmp_path):
+    sequence, browser, proxy = dynamic
+    settings = {"sampler": "dpmpp", "steps": 2, "samples": 2, "device": "cpu", "precision": "float32", "seed": 3}
+    before = {node.GetID() for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
+    result = logic_of.startSequence(proxy, None, model=str(model_folder), **settings).wait()
+    words = [f"--{name}={value}" for name, value in settings.items()]
+    options = [*words, "--model", str(model_folder), "--uncertainty", str(tmp_path / "uncertainty.nii")]
+    by_command_line(tmp_path, arrays(sequence), proxy, *options)
+    made = result.sequences
+    assert set(made) == {"output", "difference", "uncertainty"}
+    for kind, name in (("output", "out"), ("difference", "difference"), ("uncertainty", "uncertainty")):
+        np.testing.assert_array_equal(arrays(made[kind]), values(tmp_path / f"{name}.nii"))
+        assert browser.IsSynchronizedSequenceNode(made[kind]) and made[kind].GetIndexUnit() == "s"
+        assert [float(made[kind].GetNthIndexValue(index)) for index in range(len(FACTORS))] == list(STARTS)
+    record = json.loads(made["output"].GetAttribute("CSRDDenoise.Provenance"))
+    assert record["means_kept_over_frames"] == 5 and record["inputs"]["pet"]["volume"] == "PET shown"
+    assert np.abs(arrays(made["difference"])).max() > 0
+    # durations were not stated
+    assert [each.code for each in result.findings if each.code.startswith("frames.")] == ["frames.no_durations"]
+    after = {node.GetID() for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
+    proxies = {browser.GetProxyNode(node).GetID() for node in made.values() if browser.GetProxyNode(node)}
+    assert after - before <= proxies
+
+
+def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dynamic, small_model):
+    sequence, browser, proxy = dynamic
+    ui.batchCollapsibleButton.collapsed = False
+    choose(ui, logic_of, pair, small_model)
+    ui.mrSelector.setCurrentNode(None)
+    assert not ui.addFramesButton.isEnabled()
+    ui.petSelector.setCurrentNode(proxy)
+    SLICER.app.processEvents()
+    assert ui.addFramesButton.isEnabled()
+    click(ui.addFramesButton)
+    assert ui.pairsTable.rowCount == 1 and "6 frames" in ui.pairsTable.item(0, 0).text()
+    click(ui.runPairsButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply" and ui.pairsTable.item(0, 2).text() == "done")
+    made = {node.GetName(): node for node in SLICER.util.getNodesByClass("vtkMRMLSequenceNode")}
+    denoised, difference = made["Dynamic PET denoised"], made["Dynamic PET difference"]
+    np.testing.assert_allclose(arrays(denoised), arrays(sequence) + arrays(difference), rtol=1e-4, atol=0.5)
+    assert np.abs(arrays(difference)).max() > 0 and browser.IsSynchronizedSequenceNode(denoised)
+
+
+def test_what_is_no_sequence_and_what_is_cancelled_leave_nothing(logic_of, scene, pair, dynamic, model_folder):
+    with pytest.raises(InputError, match="sequence"):
+        logic_of.startSequence(pair[0], None, model=str(model_folder))
+    assert sequences.frame_count(pair[0]) == 0 and sequences.frame_count(dynamic[2]) == len(FACTORS)
+    with pytest.raises(InputError, match="static"):
+        logic_of.startSequence(dynamic[2], None, fullDoseReferenceVolume=pair[0])
+    nodes = scene.GetNumberOfNodes()
+    job = logic_of.startSequence(dynamic[2], None, model=str(model_folder), sampler="mean", device="cpu")
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert scene.GetNumberOfNodes() == nodes
