@@ -11,7 +11,7 @@ from slicer_helpers import SLICER, add_head, choose, click, wait_until
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import sequences  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule import nodes  # noqa: E402 (needs the stand-in)
 
 from CSRDDenoiseLib.commands.main import main  # noqa: E402
 from CSRDDenoiseLib.errors import Cancelled, InputError  # noqa: E402
@@ -115,12 +115,12 @@ def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dy
 def test_what_is_no_sequence_and_what_is_cancelled_leave_nothing(logic_of, scene, pair, dynamic, model_folder):
     with pytest.raises(InputError, match="sequence"):
         logic_of.startSequence(pair[0], None, model=str(model_folder))
-    assert sequences.frame_count(pair[0]) == 0 and sequences.frame_count(dynamic[2]) == len(FACTORS)
+    assert nodes.frame_count(pair[0]) == 0 and nodes.frame_count(dynamic[2]) == len(FACTORS)
     with pytest.raises(InputError, match="static"):
         logic_of.startSequence(dynamic[2], None, fullDoseReferenceVolume=pair[0])
-    nodes = scene.GetNumberOfNodes()
+    there = scene.GetNumberOfNodes()
     job = logic_of.startSequence(dynamic[2], None, model=str(model_folder), sampler="mean", device="cpu")
     job.cancel()
     with pytest.raises(Cancelled):
         job.wait()
-    assert scene.GetNumberOfNodes() == nodes
+    assert scene.GetNumberOfNodes() == there

@@ -1,22 +1,40 @@
-"""Several PETs at once: a queue of pairs, static or dynamic, in the background, and its table."""
+"""Several PETs at once: the frames of a sequence in one run, and a queue of pairs in the background with its table."""
 
-import csv
+import json
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
+import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
+from CSRDDenoiseLib.findings import Finding
+from CSRDDenoiseLib.io.nrrd import UNITS_KEY
+from CSRDDenoiseLib.io.pair_list import read_pairs
+from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
+from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .sequences import frame_count
-from .volumes import Volume
-from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING
+from .nodes import Outputs, browser_of, copy_unit, frame_count, remove_volume, unit_keys, unit_of
+from .volumes import (
+    FINDINGS,
+    LPS_FROM_RAS,
+    PROVENANCE,
+    Volume,
+    fill_node,
+    hardened_copy,
+    ijk_to_ras,
+    scene_record,
+    writing_region,
+)
+from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING, Job, RunFiles, describing
 
 WAITING = "waiting"
-COLUMNS = ("pet", "mr")
+KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}
+"""Name of a volume's file -> what its sequence is called after."""
 
 
 @dataclass
@@ -27,7 +45,7 @@ class Entry:
         pet, mr: what is denoised, and with which MR, or None.
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
-        result: the :class:`~.logic.DenoisedVolumes`, or of a sequence the :class:`~.sequences.DenoisedSequences`, once
+        result: the :class:`~.logic.DenoisedVolumes`, or of a sequence the :class:`DenoisedSequences`, once
             finished.
         frames: how many the sequence has that the PET shows a frame of; 0 for the volume alone.
     """
@@ -132,46 +150,20 @@ class Batch:
         qt.QTimer.singleShot(0, self._next)
 
 
-def read_table(path: Path) -> "list[tuple[Path, Optional[Path]]]":
-    """Read a TSV file with the columns ``pet`` and ``mr``; paths may be relative to the file, an MR may be left out.
-
-    Raises:
-        InputError: the file cannot be read, a column or a value is missing, or a volume does not exist.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The table '{path}' cannot be read: {error}.") from error
-    pairs: list[tuple[Path, Optional[Path]]] = []
-    for number, row in enumerate(rows, start=2):
-        pet, mr = ((row.get(name) or "").strip() for name in COLUMNS)
-        if not pet:
-            raise InputError(f"Line {number} of '{path.name}' has no PET; the columns are 'pet' and 'mr', tab between.")
-        found = path.parent / pet, (path.parent / mr if mr and mr != "n/a" else None)
-        gone = next((str(each) for each in found if each is not None and not each.exists()), None)
-        if gone is not None:
-            raise InputError(f"Line {number} of '{path.name}' names '{gone}', which does not exist.")
-        pairs.append(found)
-    if not pairs:
-        raise InputError(f"The table '{path}' has no line below its header.")
-    return pairs
-
-
 def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
     """Load the volumes of a table, each file once.
 
     Raises:
-        InputError: see :func:`read_table`; or a file is no volume that Slicer can read.
+        InputError: see :func:`.read_pairs`; or a file is no volume that Slicer can read.
     """
     loaded: dict[Path, Volume] = {}
-    for file in dict.fromkeys(file for pair in read_table(path) for file in pair if file is not None):
+    for file in dict.fromkeys(file for pair in read_pairs(path) for file in pair if file is not None):
         name = file.name.split(".")[0]
         try:
             loaded[file] = slicer.util.loadVolume(str(file), {"name": name, "show": False})
         except RuntimeError as error:
             raise InputError(f"'{file}' cannot be loaded as a volume: {error}") from error
-    return [(loaded[pet], loaded.get(mr)) for pet, mr in read_table(path)]
+    return [(loaded[pet], loaded.get(mr)) for pet, mr in read_pairs(path)]
 
 
 class BatchTable:
@@ -253,3 +245,134 @@ class BatchTable:
         self._ui.runPairsButton.text = _("Cancel all") if self._batch.running else _("Denoise all")
         self._ui.addPairButton.setEnabled(self._chosen()[0] is not None)
         self._ui.addFramesButton.setEnabled(frame_count(self._chosen()[0]) > 1)
+
+
+# A sequence as one dynamic PET
+
+
+@dataclass(frozen=True)
+class DenoisedSequences:
+    """What a run on a sequence made: sequences in the browser of the PET, by kind, and the record of how."""
+
+    sequences: "dict[str, Any]"
+    provenance: "dict[str, Any]"
+    warnings: "tuple[str, ...]" = ()
+    findings: "tuple[Finding, ...]" = ()
+
+
+def start_sequence(
+    logic: Any,
+    petVolume: Volume,
+    mrVolume: Optional[Volume] = None,
+    preset: str = DEFAULT_PRESET,
+    model: Optional[str] = None,
+    outputs: Optional[Outputs] = None,
+    onProgress: "Optional[Callable[[dict[str, Any]], None]]" = None,
+    onFinished: "Optional[Callable[[DenoisedSequences], None]]" = None,
+    onError: Optional[Callable[[Exception], None]] = None,
+    fullDoseReferenceVolume: Optional[Volume] = None,
+    regionNode: Optional[Any] = None,
+    place: str = "",
+    **changes: Any,
+) -> Job:
+    """Do what :meth:`.logic.CSRDDenoiseLogic.startSequence` promises."""
+    browser = browser_of(petVolume)
+    if browser is None:
+        raise InputError("The PET shows no frame of a sequence. Choose the volume of a sequence browser.")
+    if fullDoseReferenceVolume is not None:
+        raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
+    settings, wanted = settings_from_preset(preset, **changes), outputs or Outputs()
+    files = RunFiles()
+    sources: dict[str, Any] = {}
+    inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
+    kinds = ["output", "difference"]
+    kinds += ["uncertainty"] * (wanted.makeUncertainty and settings.has_uncertainty)
+    kinds += ["support"] * wanted.makeSupport
+    paths = {kind: sequence_path(files.folder, kind) for kind in kinds}
+    source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
+    request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
+    request.update({kind: str(path) for kind, path in paths.items()})
+    request.update({"on": {"address": place}} if place else {})
+    steps = writing_sequence(sequence, petVolume, source)
+    if regionNode is not None:
+        request["region"] = str(files.path("region"))
+        steps = chain(steps, writing_region(regionNode, petVolume, files.path("region")))
+
+    def collected(message: "dict[str, Any]") -> DenoisedSequences:
+        if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
+            raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
+        return _collect(message, paths, (browser, sequence), inputs, sources)
+
+    given = {"mr": mrVolume}
+    more = chain(steps, describing(given, sources))
+    return logic.begin(files, request, given, collected, (onProgress, onFinished, onError), more)
+
+
+def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]":
+    """Return the steps that write all frames of a sequence where its volume lies, as 4D NIfTI with a sidecar."""
+    count = sequence.GetNumberOfDataNodes()
+    # a code of DICOM does not say which SUV it is
+    unit = unit_of(pet) if unit_of(pet).startswith("SUV") else unit_keys(pet).get(UNITS_KEY, "")
+    values = [sequence.GetNthIndexValue(index) for index in range(count)]
+    entries = sequence_entries(values, sequence.GetIndexUnit() or "", unit)
+    path.with_suffix(".json").write_text(json.dumps(entries), encoding="utf-8")
+
+    def frames() -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+        for index in range(count):
+            copy = hardened_copy(sequence.GetNthDataNode(index), pet.GetParentTransformNode())
+            yield slicer.util.arrayFromVolume(copy), LPS_FROM_RAS @ ijk_to_ras(copy)
+
+    return sequence_steps(path, frames(), count)
+
+
+def _collect(
+    message: "dict[str, Any]",
+    paths: "dict[str, Path]",
+    of: "tuple[Any, Any]",
+    inputs: "dict[str, Any]",
+    sources: "dict[str, dict[str, Any]]",
+) -> DenoisedSequences:
+    browser, source = of
+    made: dict[str, Any] = {}
+    try:
+        for kind, path in paths.items():
+            made[kind] = _sequence(source, kind)
+            _fill(made[kind], kind, path, source, inputs["pet"])
+        record = scene_record(message["provenance"], inputs, made, sources)
+        for node in made.values():
+            node.SetAttribute(PROVENANCE, json.dumps(record))
+            node.SetAttribute(FINDINGS, json.dumps(message["findings"]))
+            browser.AddSynchronizedSequenceNode(node)
+    except Exception:
+        for node in made.values():
+            slicer.mrmlScene.RemoveNode(node)
+        raise
+    findings = tuple(Finding.from_dict(each) for each in message["findings"])
+    return DenoisedSequences(made, record, tuple(message["warnings"]), findings)
+
+
+def _sequence(source: Any, kind: str) -> Any:
+    name = slicer.mrmlScene.GenerateUniqueName(f"{source.GetName()} {KINDS[kind]}")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+    node.SetIndexName(source.GetIndexName())
+    node.SetIndexUnit(source.GetIndexUnit())
+    node.SetIndexType(source.GetIndexType())
+    return node
+
+
+def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> None:
+    """Put the frames of a file into a sequence, one at a time."""
+    import nibabel
+
+    image: Any = nibabel.load(path)
+    class_name = "vtkMRMLLabelMapVolumeNode" if kind == "support" else "vtkMRMLScalarVolumeNode"
+    for index in range(source.GetNumberOfDataNodes()):
+        name = _("{pet} {kind}").format(pet=pet.GetName(), kind=KINDS[kind])
+        node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+        try:
+            fill_node(node, np.asanyarray(image.dataobj[..., index]).T, pet)
+            if kind != "support":
+                copy_unit(pet, node)
+            sequence.SetDataNodeAtValue(node, source.GetNthIndexValue(index))
+        finally:
+            remove_volume(node)

@@ -12,10 +12,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
+from .batch import start_sequence
 from .nodes import Outputs, check_outputs, header_files, place_beside
 from .parameters import CSRDDenoiseParameterNode, apply_defaults, on_place
 from .readiness import require_packages
-from .sequences import start_sequence
 from .views.display import show_results
 from .volumes import (
     ESTIMATE_REFERENCE,
@@ -197,7 +197,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """Start denoising all frames of the sequence that a volume shows one of, with the options of :meth:`start`.
 
         The result is that of ``csrd-denoise denoise`` on the same frames as a dynamic PET, a
-        :class:`.sequences.DenoisedSequences` of new sequences; of ``outputs`` only what to make is used.
+        :class:`.batch.DenoisedSequences` of new sequences; of ``outputs`` only what to make is used.
         """
         return start_sequence(self, petVolume, mrVolume, **options)
 

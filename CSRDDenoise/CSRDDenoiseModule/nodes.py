@@ -89,6 +89,20 @@ def source_file(node: Volume) -> Optional[Path]:
     return Path(name) if Path(name).is_file() else None
 
 
+def browser_of(volume: Optional[Volume]) -> Any:
+    """Return the sequence browser whose frame a volume shows, or None."""
+    if volume is None:
+        return None
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+    return next((browser for browser in browsers if browser.IsProxyNodeID(volume.GetID())), None)
+
+
+def frame_count(volume: Volume) -> int:
+    """Return how many frames the sequence has that a volume shows a frame of; 0 for another volume."""
+    browser = browser_of(volume)
+    return 0 if browser is None else browser.GetSequenceNode(volume).GetNumberOfDataNodes()
+
+
 def region_sides(node: slicer.vtkMRMLDisplayableNode) -> "list[float]":
     """Return the sides in mm of the box, parallel to the world's axes, around an ROI or a segmentation."""
     bounds = [0.0] * 6

@@ -6,14 +6,15 @@ For programs that must not wait, such as Slicer; :mod:`.frame_file` writes every
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
-import nibabel
 import numpy as np
 
 from ..errors import InputError
-from .grid import RAS_FROM_LPS
 from .nrrd import AXIS_TOLERANCE, BYTES_A_STEP
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0}
 _SUFFIX = ".nii"
@@ -69,7 +70,12 @@ def sequence_steps(path: Path, frames: Iterable[tuple[np.ndarray, np.ndarray]], 
                 yield
 
 
-def _header(values: np.ndarray, affine: np.ndarray, count: int) -> nibabel.Nifti1Header:
+def _header(values: np.ndarray, affine: np.ndarray, count: int) -> Nifti1Header:
+    # Slicer opens the module without the libraries that take long to load
+    import nibabel
+
+    from .grid import RAS_FROM_LPS
+
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > AXIS_TOLERANCE:
         raise InputError("The axes are not perpendicular. Resample the frames to a rectangular grid first.")

@@ -768,7 +768,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, were denoised, and the rest is unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
+   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1078,7 +1078,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>{share:.0%} of the PET is exactly zero in one piece, as after masking; the result is zero there too.</source>
+   <source>{share:.0%} of the PET is exactly zero in one piece, as after masking; a result is zero there too.</source>
    <translation type="unfinished" />
   </message>
  </context>
@@ -1157,6 +1157,11 @@
   <message>
    <location filename="batch.py" />
    <source>{pet} ({count} frames)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
+   <source>{pet} {kind}</source>
    <translation type="unfinished" />
   </message>
  </context>
@@ -1372,14 +1377,6 @@ They are downloaded from the Internet into Slicer's Python, which can take some 
    <source>{needed}
 
 Install the extension now? Slicer has to be restarted afterwards; save your data first.</source>
-   <translation type="unfinished" />
-  </message>
- </context>
- <context>
-  <name>CSRDDenoiseModule.sequences</name>
-  <message>
-   <location filename="sequences.py" />
-   <source>{pet} {kind}</source>
    <translation type="unfinished" />
   </message>
  </context>
