@@ -11,7 +11,7 @@ from measured_pairs import NOISE, fill_pool, noisy_pair
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.training.loop import TrainingRun, pull_towards
-from CSRDDenoiseLib.research.training.measured import MeasuredPool, phantom_of_pair
+from CSRDDenoiseLib.research.training.measured import MeasuredPair, MeasuredPool, phantom_of_pair
 from CSRDDenoiseLib.research.training.patches import PatchSource
 
 SPACING = 5.0
@@ -50,6 +50,28 @@ def test_training_towards_the_rest_is_training_towards_the_noise_free_image():
     assert slopes["rest"] == pytest.approx(slopes["clean"], abs=0.005)
     assert slopes["full"] == pytest.approx(dose + (1 - dose) * slopes["clean"], abs=0.005)
     assert slopes["full"] - slopes["clean"] > 0.05
+
+
+def test_a_half_leads_to_the_other_half_exactly(tmp_path):
+    """Of two halves, one the low dose and their mean the full dose, what is trained towards is the other half."""
+    clean = noisy_pair()[0]
+    rng = np.random.default_rng(2)
+    # noise that goes with the signal, and whose variance no formula knows
+    halves = [clean * (1 + 0.1 * (rng.random(clean.shape) ** 2 - 1 / 3)) for _ in range(2)]
+    mean = (halves[0] + halves[1]) / 2
+    MeasuredPool.add(tmp_path, 0, MeasuredPair(halves[0], mean, None, 0.5, SPACING))
+    example = MeasuredPool(tmp_path, (0,), SPACING, "noise-bands", "noise-free").load(0, 0.5)
+    target, low, weight = example.at_noise(mean, halves[0], 1.0)
+    np.testing.assert_allclose(target, halves[1], atol=1e-5)
+    np.testing.assert_array_equal(low, halves[0])
+    inside = clean > 0.5
+    noise, own = (target - clean)[inside], (low - clean)[inside]
+    assert weight == pytest.approx(0.25) and abs(np.corrcoef(noise, own)[0, 1]) < 0.02
+    # the loss has its least where it is least towards the noise-free image: for each factor, both differ by a constant
+    losses = [
+        [float(np.mean((factor * low - goal)[inside] ** 2)) for factor in (0.8, 1.0, 1.2)] for goal in (target, clean)
+    ]
+    assert np.ptp(np.subtract(*losses)) < 0.02 * np.ptp(losses[0])
 
 
 def test_the_noise_of_a_pair_is_that_of_its_low_dose_without_the_noise_free_image():

@@ -67,6 +67,23 @@ def test_dose_is_estimated_where_the_table_has_none(root):
     assert stated == float(Fraction(1, 10)) and finding.code == "pair.dose_stated"
 
 
+def test_the_mean_of_two_halves_is_the_full_dose_of_each(root, tmp_path):
+    image = sitk.ReadImage(str(root / "A" / "full_dose.nii.gz"))
+    full, low = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(root / "A" / name)))
+        for name in ("full_dose.nii.gz", "low_dose_1_4.nii.gz")
+    )
+    extra = (low - full) / 3**0.5
+    for number, sign in ((1, 1), (2, -1)):
+        write(tmp_path / f"half{number}.nii.gz", full + sign * extra, image)
+    rows = rows_of(tmp_path, {"subject": "A", "half_1": "half1.nii.gz", "half_2": "half2.nii.gz"})
+    pairs = [load_pair(row) for row in rows]
+    for pair, other in zip(pairs, reversed(pairs)):
+        ours, mean, theirs = (sitk.GetArrayFromImage(each) for each in (pair.low, pair.full, other.low))
+        np.testing.assert_allclose(2 * mean - ours, theirs, atol=1e-3 * SCALE)
+        assert dose_of(pair)[0] == 0.5 and not codes(pair.row) - {"alignment.doubtful", "head.small"}
+
+
 def test_stated_dose_that_the_noise_denies(root):
     (row,) = rows_of(root, row_of("A", mr=None) | {"dose": "1/20"})
     assert "pair.dose_unlike" in codes(row)

@@ -40,6 +40,20 @@ def test_rows_are_what_the_table_says(tmp_path):
     assert [finding.code for finding in read.findings] == ["table.row_length"]
 
 
+def test_a_row_of_two_halves_is_two_pairs(tmp_path):
+    path = table(tmp_path, "subject|mr|half_1|half_2", "A|t1.nii|half1.nii|half2.nii")
+    one, other = read_table(path).checked().rows
+    assert (one.low.name, other.low.name) == ("half1.nii", "half2.nii") and one.full is other.full is None
+    assert one.dose == other.dose == Fraction(1, 2) and one.key != other.key and len(one.halves) == 2
+    write_table(read_table(path), tmp_path / "again.tsv")
+    assert [row.low for row in read_table(tmp_path / "again.tsv").checked().rows] == [one.low, other.low]
+    head = "subject|low|full|half_1|half_2"
+    assert "'full'" in errors(table(tmp_path, head, "A|a_low.nii|||"))[0], "a row without halves needs a full dose"
+    assert "'half_2'" in errors(table(tmp_path, head, "A|||half1.nii|"))[0]
+    (row,) = read_table(path, needs=("half_1",)).rows
+    assert row.low is None
+
+
 def test_decimal_dose_bom_and_carriage_returns(tmp_path):
     path = table(tmp_path, "subject|low|full|dose\r", "Ä|a_low.nii|a_full.nii|0.25\r", encoding="utf-8-sig")
     (row,) = read_table(path).checked().rows

@@ -21,7 +21,7 @@ from ..prepare.align import to_model_grid
 from ..prepare.motion import frame_motion
 from ..report.regions import check_labels, labels_on
 from ..scan import Scan
-from .table import PAIR, Row
+from .table import HALVES, PAIR, Row
 
 INPUT_WORDS: Mapping[str, str] = {
     "low": "low-dose PET",
@@ -71,17 +71,21 @@ def load_pair(row: Row) -> Pair:
     """Read the images of a row, and hold them to each other.
 
     A full dose on another grid is resampled to that of the low dose (linear), after a low-pass where voxels get larger.
+    The mean of two halves stands for a full dose that the row does not name.
 
     Raises:
         InputError: a file cannot be read or holds no such image; low and full differ in their units, do not overlap,
             or are the same image.
     """
     volumes = {name: read(path, _READ_AS.get(name, INPUT_WORDS[name])) for name, path in row.files.items()}
-    absent = [name for name in PAIR if name not in volumes]
+    absent = [name for name in PAIR if name not in volumes and not (name == "full" and row.halves)]
     if absent:
         raise InputError(f"The row {row.name} is no pair: it has no {INPUT_WORDS[absent[0]]}.")
     pets, findings = _checked_pets(volumes)
-    low, full = pets["low"], on_grid(pets["full"], pets["low"])
+    low = pets["low"]
+    halves = tuple(on_grid(pets[name], low) for name in HALVES if name in pets)
+    full_as_read = pets["full"] if "full" in pets else _mean(*halves)
+    full = on_grid(full_as_read, low)
     if np.array_equal(sitk.GetArrayViewFromImage(low), sitk.GetArrayViewFromImage(full)):
         raise InputError("Low and full dose are identical, voxel by voxel, so there is nothing to compare.")
     mr = None
@@ -93,11 +97,11 @@ def load_pair(row: Row) -> Pair:
         row=row,
         low=low,
         full=full,
-        full_as_read=pets["full"],
+        full_as_read=full_as_read,
         mr=mr,
         labels=_labels(volumes.get("labels"), low),
         lesions=_labels(volumes.get("lesions"), low),
-        halves=tuple(on_grid(pets[name], low) for name in ("half_1", "half_2") if name in pets),
+        halves=halves,
         findings=(*(finding for volume in volumes.values() for finding in volume.findings), *findings),
         checksums={name: describe_file(row.files[name], volumes[name].header.files).sha256 for name in volumes},
     )
@@ -118,6 +122,13 @@ def on_grid(image: sitk.Image, like: sitk.Image) -> sitk.Image:
     variance = [max(new**2 - old**2, 0) / 12 for old, new in zip(own.spacing, grid.spacing)]
     calm = sitk.DiscreteGaussian(image, variance) if any(variance) else image
     return resample(calm, grid, sitk.sitkLinear)
+
+
+def _mean(one: sitk.Image, other: sitk.Image) -> sitk.Image:
+    values = [sitk.GetArrayViewFromImage(each).astype(np.float32) for each in (one, other)]
+    mean = sitk.GetImageFromArray((values[0] + values[1]) / 2)
+    mean.CopyInformation(one)
+    return mean
 
 
 def shift_mm(pair: Pair) -> Optional[float]:
@@ -154,12 +165,12 @@ def dose_of(pair: Pair) -> tuple[float, Finding]:
 def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Image], tuple[Finding, ...]]:
     pets: dict[str, sitk.Image] = {}
     findings: tuple[Finding, ...] = ()
-    for name in ("low", "full", "half_1", "half_2"):
+    for name in (*PAIR, *HALVES):
         if name in volumes:
             _check_units(volumes["low"], volumes[name], name)
             pets[name], found = check_pet(volumes[name].image, False)
             findings += found
-    own, other = Grid.of(pets["low"]), Grid.of(pets["full"])
+    own, other = Grid.of(pets["low"]), Grid.of(pets.get("full", pets["low"]))
     if not same_place(own, other):
         sides = {"low_sides": list(own.spacing), "full_sides": list(other.spacing)}
         findings += (warning("pair.resampled", **sides),)

@@ -1,6 +1,6 @@
 """The table of scans: one row a scan, tab-separated UTF-8 with a header; every problem is found before any work.
 
-Columns: ``subject`` and ``low``, for pairs ``full`` too; optional ``mr``, ``dose`` (1/4 or 0.25), ``labels`` (label map
+Columns: ``subject`` and ``low``, for pairs ``full`` too, or two halves in place of one of them; optional ``mr``, ``dose`` (1/4 or 0.25), ``labels`` (label map
 of regions), ``lesions`` (label map of lesions), ``half_1`` and ``half_2`` (two halves of the full dose's counts),
 ``session``, ``replicate``, ``split`` (train, validation, test). Paths are relative to the table's folder.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar
@@ -20,11 +20,14 @@ from ..findings import Finding, error, errors_of
 from ..sentences import CLI, sentence
 
 PAIR = ("low", "full")
-"""Columns that a table of pairs needs beside ``subject``."""
-FILES = ("low", "full", "mr", "labels", "lesions", "half_1", "half_2")
+"""Columns that a table of pairs needs beside ``subject``, where it has no :data:`HALVES`."""
+HALVES = ("half_1", "half_2")
+"""Columns of two images, each of half of the full dose's counts."""
+HALF = Fraction(1, 2)
+FILES = ("low", "full", "mr", "labels", "lesions", *HALVES)
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("subject", *FILES, "dose", "session", "replicate", "split")
-_OWN = ("low", "full", "half_1", "half_2")
+_OWN = ("low", "full", *HALVES)
 """Columns whose file belongs to one subject alone."""
 _EMPTY = ("", "n/a")
 """What stands for nothing in a cell; BIDS writes n/a."""
@@ -122,7 +125,9 @@ def read_table(path: Path, needs: Sequence[str] = PAIR, extra: Collection[str] =
 
     Args:
         path: of the file; UTF-8 with or without a byte order mark.
-        needs: columns that every row must fill, beside ``subject``; pairs need ``low`` and ``full``.
+        needs: columns that every row must fill, beside ``subject``; pairs need ``low`` and ``full``, or two halves:
+            their mean stands for a full dose that is not there, and a row without a low dose becomes two
+            (:func:`each_half`).
         extra: further columns that are allowed; they go to :attr:`Row.settings` as text.
 
     Returns:
@@ -140,7 +145,20 @@ def read_table(path: Path, needs: Sequence[str] = PAIR, extra: Collection[str] =
             found.append(error("table.row_length", where=where(row), cells=len(cells), columns=len(header)))
         rows.append(row)
         findings += found
-    return Table(path, tuple(rows), (*findings, *judge_rows(rows)))
+    pairs = tuple(pair for row in rows for pair in each_half(row)) if _pairs(needs) else tuple(rows)
+    return Table(path, pairs, (*findings, *judge_rows(rows)))
+
+
+def each_half(row: Row) -> tuple[Row, ...]:
+    """Return the two pairs of a row that has two halves and no low dose; any other row as it is.
+
+    Each half is a low dose of half of the counts, and the mean of both is its full dose, so that what the full dose has
+    beyond the low dose is the other half.
+    """
+    if row.low is not None or len(row.halves) < len(HALVES):
+        return (row,)
+    names = [", ".join(filter(None, [row.replicate, f"half {number}"])) for number in (1, 2)]
+    return tuple(replace(row, low=half, full=None, dose=HALF, replicate=name) for half, name in zip(row.halves, names))
 
 
 def where(row: Row) -> str:
@@ -229,7 +247,9 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Fin
 
 def _judge_header(header: Sequence[str], needs: Sequence[str], known: Sequence[str]) -> list[Finding]:
     columns = ", ".join(name or "(without a name)" for name in header)
-    found = [error("table.missing_column", column=name, columns=columns) for name in needs if name not in header]
+    halves = _pairs(needs) and set(HALVES) <= set(header)
+    needed = [name for name in needs if not (halves and name in PAIR)]
+    found = [error("table.missing_column", column=name, columns=columns) for name in needed if name not in header]
     for name in dict.fromkeys(header):
         if header.count(name) > 1:
             found.append(error("table.doubled_column", column=name, count=header.count(name)))
@@ -252,7 +272,7 @@ class _Line:
     def row(self, extra: Iterable[str]) -> tuple[Row, list[Finding]]:
         """Return what the line says, and what is wrong in it."""
         files = {name: self.folder / self.cells[name] for name in FILES if self._cell(name)}
-        halves = tuple(files.pop(name) for name in ("half_1", "half_2") if name in files)
+        halves = tuple(files.pop(name) for name in HALVES if name in files)
         row = Row(
             subject=self._cell("subject"),
             low=files.get("low"),
@@ -272,7 +292,8 @@ class _Line:
 
     def _judge(self, row: Row) -> Iterator[Finding]:
         place = where(row)
-        needs = [*self.needs, *(("half_1", "half_2") if row.halves else ())]
+        halves = row.halves and _pairs(self.needs)
+        needs = [*(name for name in self.needs if not (halves and name in PAIR)), *(HALVES if row.halves else ())]
         yield from (error("table.empty_cell", where=place, column=name) for name in needs if not self._cell(name))
         for name, path in row.files.items():
             if not _exists(path):
@@ -291,6 +312,10 @@ class _Line:
             return parse(self._cell(name)) if self._cell(name) else None
         except ValueError:
             return None
+
+
+def _pairs(needs: Collection[str]) -> bool:
+    return set(PAIR) <= set(needs)
 
 
 def _exists(path: Path) -> bool:
