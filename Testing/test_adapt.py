@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from CSRDDenoiseLib.model.metadata import CHANNELS, DeviationMetadata
 from CSRDDenoiseLib.research.adaptation import adapt as adaptation
 from CSRDDenoiseLib.research.adaptation.adapt import Job, adapt
 from CSRDDenoiseLib.research.adaptation.calibration import Voxels, fit_table
+from CSRDDenoiseLib.research.adaptation.facts import Changes
 from CSRDDenoiseLib.research.adaptation.held_out import clean_squares
 from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
 from CSRDDenoiseLib.research.adaptation.start import average_of, with_mean
-from CSRDDenoiseLib.research.adaptation.subject_folds import make_folds
+from CSRDDenoiseLib.research.adaptation.subject_folds import divide_subjects
+from CSRDDenoiseLib.research.adaptation.time_plan import Clock, Needs, plan_time
 from CSRDDenoiseLib.subjects.table import read_table
 
 BANDED = {
@@ -76,24 +79,56 @@ def contents(folder: Path) -> str:
 # -- who is held out
 
 
-@pytest.mark.parametrize("count", [3, 5, 7])
-def test_few_subjects_are_each_held_out_once(count):
+@pytest.mark.parametrize(("count", "folds"), [(3, 2), (4, 3), (5, 3), (7, 3)])
+def test_of_few_subjects_one_is_for_the_check_and_each_other_is_held_out_once(count, folds):
     subjects = [f"s{number}" for number in range(count)]
-    folds = make_folds([*subjects, *subjects], seed=1)
-    assert sorted(name for fold in folds for name in fold.held_out) == subjects
-    assert all(set(fold.trained) | set(fold.held_out) == set(subjects) for fold in folds)
-    assert not any(set(fold.trained) & set(fold.held_out) for fold in folds)
-    assert make_folds(subjects, 1) == make_folds(subjects, 1) != make_folds(subjects, 2)
+    division = divide_subjects([*subjects, *subjects], seed=1)
+    assert len(division.folds) == folds and len(division.check) == 1
+    others = set(subjects) - set(division.check)
+    assert sorted(name for fold in division.folds for name in fold.held_out) == sorted(others)
+    assert all(set(fold.trained) | set(fold.held_out) == others and fold.trained for fold in division.folds)
+    assert not any(set(fold.trained) & set(fold.held_out) for fold in division.folds)
+    assert divide_subjects(subjects, 1) == divide_subjects(subjects, 1)
+    assert len({divide_subjects(subjects, seed) for seed in range(8)}) > 1
 
 
 def test_many_subjects_are_split_once():
-    (fold,) = make_folds([f"s{number}" for number in range(12)], seed=0)
-    assert (len(fold.trained), len(fold.held_out)) == (9, 3)
+    division = divide_subjects([f"s{number}" for number in range(16)], seed=0)
+    (fold,) = division.folds
+    assert (len(fold.trained), len(fold.held_out), len(division.check)) == (12, 2, 2)
+    assert len({*fold.trained, *fold.held_out, *division.check}) == 16
 
 
 def test_two_subjects_are_too_few():
     with pytest.raises(InputError, match="2 subject"):
-        make_folds(["a", "b", "a"], 0)
+        divide_subjects(["a", "b", "a"], 0)
+
+
+# -- what the time is spent on
+
+
+def test_the_time_is_divided_before_the_training():
+    clock = Clock(1800.0)
+    plan = plan_time(Needs(look=10, held_out=4, checked=1, calibration=60), clock, most_looks=4)
+    assert plan.looks == 4 and plan.afterwards == pytest.approx(10 + 450 + 5, abs=1)
+    assert 3 * plan.fold_seconds(clock, 3) == pytest.approx(1800 - plan.afterwards, abs=1)
+    short = plan_time(Needs(look=5, held_out=4, checked=1, calibration=90), Clock(250.0), most_looks=4)
+    assert short.looks == 2 and short.afterwards == pytest.approx(5 + 90 + 5, abs=1)
+    without = plan_time(Needs(look=5, held_out=4, checked=1, calibration=0), Clock(240.0), most_looks=4)
+    assert without.afterwards == 10
+
+
+def test_too_little_time_is_a_sentence_with_how_much_is_enough():
+    needs = Needs(look=30, held_out=4, checked=1, calibration=200)
+    with pytest.raises(InputError, match=r"--minutes \d+") as raised:
+        plan_time(needs, Clock(300.0), most_looks=4)
+    enough = int(re.search(r"--minutes (\d+)", str(raised.value))[1])
+    assert plan_time(needs, Clock(60.0 * enough), most_looks=4).looks >= 1
+
+
+@pytest.mark.parametrize(("held_out", "check", "better"), [(-0.1, -0.1, True), (-0.1, 0.01, False), (0.0, -1, False)])
+def test_both_the_folds_and_what_is_written_must_be_better(held_out, check, better):
+    assert Changes(held_out, check).better is better
 
 
 # -- errors to what is not known
@@ -138,6 +173,7 @@ def test_adapting_a_poor_start_helps_and_writes_a_whole_model_without_names(scan
     job = job_of(scans, start, tmp_path)
     result = adapt(job)
     assert result.written and result.better and len(result.scans) == 4
+    assert [scan.final for scan in result.scans] == [False, False, False, True]
     assert all(scan.after.full < scan.before.full for scan in result.scans)
     metadata = read_metadata(job.output)
     assert (metadata.name, metadata.target, metadata.mean_from) == ("adapted", "noise-free", "zero")
@@ -158,7 +194,7 @@ def test_a_model_that_is_no_better_is_not_written_unless_it_is_to_be_kept(scans,
     settings = replace(QUICK, learning_rate=1e-12, calibrate=False)
     job = job_of(scans, start, tmp_path, settings)
     result = adapt(job)
-    assert result.change == 0.0 and not result.better
+    assert result.changes.held_out == 0.0 and not result.better
     assert not result.written and not job.output.exists() and job.work.is_dir()
     kept = adapt(job, keep=True)
     assert kept.written and load_model(job.output).metadata.name == "adapted"
@@ -209,11 +245,11 @@ def test_the_command_refuses_a_folder_with_something_in_it(scans, start, tmp_pat
 
 @pytest.mark.slow
 def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.fold.seconds_per_step", lambda *_: 60.0)
+    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.fold.seconds_per_step", lambda *_: 15.0)
     words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "3"]
     assert main([*words, "--no-calibration", "--keep", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("| 0.25 |") == 4 and "Model 'mine'" in printed
+    assert printed.count("| 0.25 |") == 4 and "Model 'mine'" in printed and printed.count("| as written |") == 1
     assert not list(tmp_path.glob(".adapting-*"))
 
 

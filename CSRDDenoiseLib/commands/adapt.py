@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="of the adapted model")
     parser.add_argument("--start", default="brain", metavar="NAME|FOLDER", help="model to adapt (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=number(0.01, 1e5), help="of training, all folds together (default: 18); the rest comes on top"
+        "--minutes", type=number(0.01, 1e5), help="of all of it, from reading the pairs to the model (default: 30)"
     )
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="what is kept until the model is written")
     parser.add_argument("--keep", action="store_true", help="write the model also where it is no better than the start")
@@ -62,19 +61,23 @@ def run(args: argparse.Namespace) -> int:
     print(_sum(adaptation, args.start))
     if not adaptation.written:
         raise InputError(
-            f"No model was written, because it is no better than '{args.start}' on held-out subjects. --keep writes it "
-            f"all the same, --minutes gives it more time; what is done is kept in '{work}'."
+            f"No model was written, because it is no better than '{args.start}' on held-out subjects, those of the "
+            "folds or those of the check. --keep writes it all the same, --minutes gives it more time; what is done is "
+            f"kept in '{work}'."
         )
     print(f"Model '{adaptation.model.metadata.name}': {args.output}")
     return 0
 
 
 def _sum(adaptation: Adaptation, start: str) -> str:
-    percent = 100 * (math.exp(adaptation.change) - 1)
+    from ..research.adaptation.facts import percent
+
     worse = sum(scan.after.full > scan.before.full for scan in adaptation.scans)
+    changes = adaptation.changes
     return (
-        f"Squared error against the full dose on held-out scans, relative to '{start}': {percent:+.2f} % "
-        f"(worse on {worse} of {len(adaptation.scans)} scans)."
+        f"Squared error against the full dose, relative to '{start}': {percent(changes.held_out):+.2f} % on scans held "
+        f"out of the folds, {percent(changes.check):+.2f} % on those of the check by the model as it is written (worse "
+        f"on {worse} of {len(adaptation.scans)} scans)."
     )
 
 

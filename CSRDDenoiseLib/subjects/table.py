@@ -1,7 +1,8 @@
 """The table of scans: one row a scan, tab-separated UTF-8 with a header; every problem is found before any work.
 
-Columns: ``subject`` and ``low``, for pairs ``full`` too, or two halves in place of one of them; optional ``mr``, ``dose`` (1/4 or 0.25), ``labels`` (label map
-of regions), ``lesions`` (label map of lesions), ``half_1`` and ``half_2`` (two halves of the full dose's counts),
+Columns: ``subject`` and ``low``, for pairs ``full`` too, or two halves in place of them; optional ``mr``, ``dose``
+(1/4 or 0.25), ``labels`` (label map of regions), ``lesions`` (label map of lesions), ``half_1`` and ``half_2`` (two
+halves of the full dose's counts),
 ``session``, ``replicate``, ``split`` (train, validation, test). Paths are relative to the table's folder.
 """
 

@@ -6,33 +6,32 @@ import copy
 import logging
 import math
 import os
-import platform
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence
+from typing import Iterable, Iterator, Optional, Sequence
 
-import torch
+import numpy as np
 
-from ...checks.noise import KEY as NOISE_KEY
 from ...errors import InputError
 from ...model.bundle import Model, save_model
 from ...model.metadata import ModelMetadata
 from ...subjects.pair import load_pair
 from ...subjects.table import Row
-from ..training.config import TrainingConfig
 from ..training.measured import MeasuredPool
-from ..training.noise_range import noise_range
-from .calibration import Voxels, fit_table, recipe_settings, voxels_of
+from .calibration import Voxels, cost_of_draws, fit_table, recipe_settings, voxels_of
 from .card import MODEL_CARD, Comparison, model_card
-from .fold import FoldResult, fold_config, run_fold
-from .held_out import relative_change
+from .facts import Changes, about_data, percent, training_facts
+from .fold import FoldResult, FoldTime, fold_config, run_fold
+from .held_out import HeldOut, judge, relative_change
 from .prepared import PreparedPairs, prepare_pairs
 from .settings import AdaptSettings
 from .start import average_of, check_start, save_mean, with_mean
-from .subject_folds import Fold, make_folds
+from .subject_folds import Division, Fold, divide_subjects
+from .time_plan import LAST_SECONDS, Clock, Needs, TimePlan, plan_time
 
 logger = logging.getLogger(__name__)
 
@@ -46,19 +45,19 @@ class Adaptation:
     Attributes:
         model: the adapted model in memory, calibrated; its folder is where it was or would be written.
         scans: held-out scans, start and adapted.
-        change: mean over them of the logarithm of the squared error after over before.
+        changes: of their error.
         written: whether the folder was written.
     """
 
     model: Model
     scans: tuple[Comparison, ...]
-    change: float
+    changes: Changes
     written: bool
 
     @property
     def better(self) -> bool:
-        """Whether the held-out scans came out better than with the start."""
-        return self.change < 0
+        """Whether the held-out scans came out better than with the start, those of the folds and of the check."""
+        return self.changes.better
 
 
 @dataclass(frozen=True)
@@ -92,127 +91,145 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
         keep: write the model also where it is no better.
 
     Raises:
-        InputError: a pair, the model or the number of subjects does not allow it; or ``work`` holds another one's.
+        InputError: a pair, the model, the number of subjects or the time does not allow it; or ``work`` holds another
+            one's.
     """
+    clock = Clock(60 * job.settings.minutes)
     check_start(job.start.metadata)
-    folds = make_folds([row.subject for row in job.rows], job.settings.seed)
+    division = divide_subjects([row.subject for row in job.rows], job.settings.seed)
     prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm)
     if not (job.work / _START).is_dir():
         save_mean(job.start, job.work / _START)
-    results = [_run(job, prepared, fold, number) for number, fold in enumerate(folds)]
-    scans = tuple(sorted(_compared(prepared, folds, results), key=lambda scan: scan.subject))
-    change = sum(math.log(scan.after.full / scan.before.full) for scan in scans) / len(scans)
+    began = time.monotonic()
+    before = _judged(job.start, prepared, division.check)
+    look = (time.monotonic() - began) / len(before)
+    plan = _planned(job, prepared, division, look, clock)
+    results = _run_folds(job, prepared, division.folds, plan, look, clock)
     model = with_mean(job.start, average_of([result.weights for result in results]))
-    metadata = replace(model.metadata, training=_facts(job, prepared, folds, results, change), recipes=())
-    metadata = replace(metadata, **_about_data(job, prepared, metadata))
-    if change < 0 or keep:
-        metadata = _calibrated(job, prepared, folds, results, metadata)
-    model = replace(model, metadata=metadata, folder=job.output)
-    written = change < 0 or keep
+    scans = tuple(
+        sorted(
+            _compared(prepared, division, results, (before, _judged(model, prepared, division.check))),
+            key=lambda scan: (scan.final, scan.subject),
+        )
+    )
+    changes = Changes(*(_change(scan for scan in scans if scan.final is final) for final in (False, True)))
+    start, settings = job.start.metadata, job.settings
+    training = training_facts(start, settings, prepared, results, changes, job.device)
+    about = about_data(start, settings, prepared, job.output.name)
+    model = replace(model, metadata=replace(model.metadata, training=training, recipes=(), **about), folder=job.output)
+    written = changes.better or keep
     if written:
-        _write(model, model_card(metadata, scans, prepared.rows), job.output)
+        model = replace(model, metadata=_calibrated(job, prepared, division, results, model, clock))
+        _write(model, model_card(model.metadata, scans, prepared.rows), job.output)
         shutil.rmtree(job.work)
-    return Adaptation(model, scans, change, written)
+    return Adaptation(model, scans, changes, written)
 
 
-def _run(job: Job, prepared: PreparedPairs, fold: Fold, number: int) -> FoldResult:
-    metadata, folder = job.start.metadata, job.work / f"fold-{number}"
-    pools = tuple(_pool(prepared, names, metadata) for names in (fold.trained, fold.held_out))
-    config = fold_config(metadata, job.settings, job.work / _START, folder)
-    count = len(make_folds([row.subject for row in job.rows], job.settings.seed))
-    logger.info("Fold %d of %d: %d subjects, %d held out", number + 1, count, len(fold.trained), len(fold.held_out))
-    result = run_fold(config, (pools[0], pools[1]), job.settings.share(count), job.device)
-    percent = 100 * (math.exp(relative_change(result.before, result.after)) - 1)
-    logger.info("Fold %d: squared error of held-out scans %+.2f %% at step %d", number + 1, percent, result.step)
-    return result
+def _planned(job: Job, prepared: PreparedPairs, division: Division, look: float, clock: Clock) -> Optional[TimePlan]:
+    """How the time is spent; None where steps are asked for, whatever time they take."""
+    if job.settings.steps:
+        return None
+    recipe = recipe_settings(job.start) if job.settings.calibrate else None
+    held_out = sum(len(prepared.members(fold.held_out)) for fold in division.folds)
+    calibration = look * cost_of_draws(job.start, recipe) if recipe else 0.0
+    needs = Needs(look, held_out, len(prepared.members(division.check)), calibration)
+    return plan_time(needs, clock, job.settings.validations)
 
 
-def _pool(prepared: PreparedPairs, subjects: Sequence[str], metadata: ModelMetadata) -> MeasuredPool:
+def _run_folds(
+    job: Job,
+    prepared: PreparedPairs,
+    folds: Sequence[Fold],
+    plan: Optional[TimePlan],
+    look: float,
+    clock: Clock,
+) -> list[FoldResult]:
+    results = []
+    settings = job.settings.share(len(folds))
+    if plan is not None:
+        settings = replace(settings, validations=plan.looks)
+    for number, fold in enumerate(folds):
+        pools = _pool(job.start, prepared, fold.trained), _pool(job.start, prepared, fold.held_out)
+        config = fold_config(job.start.metadata, settings, job.work / _START, job.work / f"fold-{number}")
+        logger.info(
+            "Fold %d of %d: %d subjects, %d held out", number + 1, len(folds), len(fold.trained), len(fold.held_out)
+        )
+        limit = None
+        if plan is not None:
+            limit = FoldTime(plan.fold_seconds(clock, len(folds) - number), look * pools[1].available())
+        result = run_fold(config, pools, settings, job.device, limit)
+        change = percent(relative_change(result.before, result.after))
+        logger.info("Fold %d: squared error of held-out scans %+.2f %% at step %d", number + 1, change, result.step)
+        results.append(result)
+    return results
+
+
+def _pool(model: Model, prepared: PreparedPairs, subjects: Sequence[str]) -> MeasuredPool:
+    metadata = model.metadata
     members = prepared.members(subjects)
-    spacing = metadata.voxel_spacing_mm
-    return MeasuredPool(prepared.folder, members, spacing, metadata.normalisation, metadata.target)
+    return MeasuredPool(prepared.folder, members, metadata.voxel_spacing_mm, metadata.normalisation, metadata.target)
 
 
-def _compared(prepared: PreparedPairs, folds: Sequence[Fold], results: Sequence[FoldResult]) -> Iterator[Comparison]:
+def _judged(model: Model, prepared: PreparedPairs, subjects: Sequence[str]) -> dict[int, HeldOut]:
+    """Errors of a model on the scans of subjects: number of the row -> errors."""
+    found = judge(model.denoiser, _pool(model, prepared, subjects), model.metadata.sigma_max)
+    members = prepared.members(subjects)
+    return {members[place]: errors for place, errors in found.items()}
+
+
+def _compared(
+    prepared: PreparedPairs,
+    division: Division,
+    results: Sequence[FoldResult],
+    checked: tuple[dict[int, HeldOut], dict[int, HeldOut]],
+) -> Iterator[Comparison]:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(row.subject for row in prepared.rows), 1)}
-    for fold, result in zip(folds, results):
+    for fold, result in zip(division.folds, results):
         members = prepared.members(fold.held_out)
         for place, before in result.before.items():
             row = prepared.rows[members[place]]
-            yield Comparison(numbers[row.subject], row, before, result.after[place])
+            yield Comparison(numbers[row.subject], row, before, result.after[place], final=False)
+    for member, before in checked[0].items():
+        row = prepared.rows[member]
+        yield Comparison(numbers[row.subject], row, before, checked[1][member], final=True)
 
 
-def _facts(
-    job: Job, prepared: PreparedPairs, folds: Sequence[Fold], results: Sequence[FoldResult], change: float
-) -> dict[str, Any]:
-    start = job.start.metadata
-    adapted = {
-        "start": {"name": start.name, "weights_sha256": start.weights_sha256},
-        "subjects": len({row.subject for row in prepared.rows}),
-        "pairs": len(prepared.rows),
-        "doses": [round(row.dose, 4) for row in prepared.rows],
-        "folds": len(folds),
-        "steps": [result.step for result in results],
-        "minutes": None if job.settings.steps else job.settings.minutes,
-        "held_out_change_percent": round(100 * (math.exp(change) - 1), 3),
-        "settings": {**job.settings.as_dict(), "train_only": list(job.settings.train_only)},
-        "hardware": f"{platform.machine()} {job.device}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "data_sha256": sorted({checksum for row in prepared.rows for checksum in row.checksums}),
-    }
-    return {**start.training, "adapted": adapted}
-
-
-def _about_data(job: Job, prepared: PreparedPairs, metadata: ModelMetadata) -> dict[str, Any]:
-    """What the metadata says of the scans: a name, a sentence, the doses and the noise range."""
-    doses = [row.dose for row in prepared.rows]
-    pool = MeasuredPool(
-        prepared.folder, range(len(prepared.rows)), metadata.voxel_spacing_mm, metadata.normalisation, metadata.target
-    )
-    start = job.start.metadata
-    config = fold_config(start, job.settings, job.work, job.work)
-    found = noise_range(pool, len(prepared.rows), _trained_doses(doses, config))
-    known = start.extra.get(NOISE_KEY, {})
-    # too few scans for a fit of the dose of their own: that of the start stays
-    fit = {"dose_fit": known["dose_fit"]} if "dose_fit" in known and "dose_fit" not in found else {}
-    name = "".join(letter for letter in job.output.name if letter.isprintable() and letter not in "/\\:")[:64]
-    count = len({row.subject for row in prepared.rows})
-    return {
-        "name": name or "adapted",
-        "description": f"{start.name}, adapted to pairs of a low and a full dose of {count} subjects of one site.",
-        "dose_range": (min(*start.dose_range, *doses), max(*start.dose_range, *doses)),
-        "extra": {**start.extra, NOISE_KEY: {**found, **fit}} if found else start.extra,
-    }
-
-
-def _trained_doses(doses: Sequence[float], config: TrainingConfig) -> list[float]:
-    """Doses of the pairs, and the ends of what their noise is scaled to in training, as simple fractions."""
-    scales = {1 / config.noise_scale, 1.0, config.noise_scale}
-    wanted = (1 / (1 + scale**2 * (1 / dose - 1)) for dose in doses for scale in scales)
-    return sorted({float(Fraction(dose).limit_denominator(20)) for dose in wanted} - {0.0, 1.0})
+def _change(scans: Iterable[Comparison]) -> float:
+    return float(np.mean([math.log(scan.after.full / scan.before.full) for scan in scans]))
 
 
 def _calibrated(
     job: Job,
     prepared: PreparedPairs,
-    folds: Sequence[Fold],
+    division: Division,
     results: Sequence[FoldResult],
-    metadata: ModelMetadata,
+    model: Model,
+    clock: Clock,
 ) -> ModelMetadata:
-    settings = recipe_settings(job.start) if metadata.draws else None
+    """The metadata with the uncertainty fitted to as many held-out scans as there is time for, one at least.
+
+    Each is denoised by a model that did not see it; scans of the check, by what is written, come first.
+    """
+    settings = recipe_settings(job.start) if model.metadata.draws else None
     if settings is None or not job.settings.calibrate:
-        return metadata
-
-    def voxels() -> Iterator[Voxels]:
-        for fold, result in zip(folds, results):
-            model = with_mean(job.start, result.weights)
-            for number in prepared.members(fold.held_out):
-                logger.info("Calibrating on held-out scan %d of %d", number + 1, len(prepared.rows))
-                pair = load_pair(job.rows[number])
-                yield voxels_of(pair, prepared.rows[number].dose, model, replace(settings, device=job.device))
-
-    table = fit_table(voxels())
-    return replace(metadata, recipes=({**settings.recipe.as_dict(), "calibration": table},))
+        return model.metadata
+    settings = replace(settings, device=job.device)
+    judges = [(model, division.check)]
+    judges += [(with_mean(job.start, each.weights), fold.held_out) for fold, each in zip(division.folds, results)]
+    queues = [[(judge_of, number) for number in prepared.members(names)] for judge_of, names in judges]
+    turns = [each for turn in zip_longest(*queues) for each in turn if each is not None]
+    voxels: list[Voxels] = []
+    longest = 0.0
+    for judge_of, number in turns:
+        if voxels and not job.settings.steps and clock.left() < longest + LAST_SECONDS:
+            logger.info("No time for the other %d held-out scans", len(turns) - len(voxels))
+            break
+        began = time.monotonic()
+        logger.info("Calibrating on held-out scan %d of %d", len(voxels) + 1, len(turns))
+        voxels.append(voxels_of(load_pair(job.rows[number]), prepared.rows[number].dose, judge_of, settings))
+        longest = max(longest, time.monotonic() - began)
+    recipe = {**settings.recipe.as_dict(), "calibration": fit_table(voxels)}
+    return replace(model.metadata, recipes=(recipe,))
 
 
 def _write(model: Model, card: str, output: Path) -> None:

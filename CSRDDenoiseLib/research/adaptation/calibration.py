@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ...denoise import denoise
 from ...errors import InputError
+from ...infer.memory import measure_draw_speed, measure_speed
 from ...model.bundle import Model
 from ...scan import Scan
 from ...settings import DenoiseSettings, settings_from_preset
@@ -28,6 +29,9 @@ from ...uncertainty import (
 from .held_out import clean_squares
 
 VOXELS_PER_SCAN = 100_000
+_TIMED_SIDE = 32
+# what a run does before and after the network, in estimates
+_AROUND = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def recipe_settings(model: Model) -> Optional[DenoiseSettings]:
         return preset
     recipe = recipe_of(recipes[0])
     return settings_from_preset("balanced", sampler=recipe.sampler, steps=recipe.steps, samples=recipe.samples)
+
+
+def cost_of_draws(model: Model, settings: DenoiseSettings) -> float:
+    """How many estimates of the posterior mean a run of these settings takes as long as, on the model's device."""
+    ratio = measure_speed(model, _TIMED_SIDE) / measure_draw_speed(model, _TIMED_SIDE)
+    return _AROUND + 1 + (settings.evaluations - 1) * ratio
 
 
 def voxels_of(pair: Pair, dose: float, model: Model, settings: DenoiseSettings) -> Voxels:

@@ -14,12 +14,20 @@ MODEL_CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One held-out scan: number of its subject, its row, and its errors before and after."""
+    """One held-out scan.
+
+    Attributes:
+        subject: number of its subject.
+        row: its row.
+        before, after: errors of the start and of the adapted model.
+        final: whether the adapted model is the one that is written; else it is that of the scan's fold.
+    """
 
     subject: int
     row: PreparedRow
     before: HeldOut
     after: HeldOut
+    final: bool
 
 
 def held_out_table(scans: Sequence[Comparison], target: str) -> str:
@@ -28,13 +36,15 @@ def held_out_table(scans: Sequence[Comparison], target: str) -> str:
     lines = [
         f"| subject | dose | PSNR to full dose before (dB) | after | error to {other} before (% of brain mean) "
         "| after |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     for scan in scans:
         dose = f"{scan.row.dose:.3g}" + (" (estimated)" if scan.row.estimated else "")
         psnr = f"{scan.before.psnr:.2f} | {scan.after.psnr:.2f}"
         error = f"{scan.before.error_percent:.2f} | {scan.after.error_percent:.2f}"
-        lines.append(f"| {scan.subject} | {dose} | {psnr} | {error} |")
+        lines.append(
+            f"| {scan.subject} | {'as written' if scan.final else 'of its fold'} | {dose} | {psnr} | {error} |"
+        )
     return "\n".join(lines)
 
 
@@ -66,9 +76,10 @@ def model_card(metadata: ModelMetadata, scans: Sequence[Comparison], rows: Seque
             "",
             "## Held-out scans, start and adapted",
             "",
-            "Every scan was held out of the training that its line judges; the step to stop at was chosen on the same "
-            "scans, which favours the adapted model a little."
-            + (" The weights that are stored are the average over the folds." if facts["folds"] > 1 else ""),
+            "Lines *as written* are of subjects that nothing was trained on or stopped by, judged by the model in this "
+            "folder. Lines *of its fold* are of scans that were held out of the training of the model that judges "
+            "them; the step to stop at was chosen on the same scans, which favours the adapted model a little."
+            + (" The model in this folder is the average over the folds." if facts["folds"] > 1 else ""),
             "",
             held_out_table(scans, metadata.target),
             "",

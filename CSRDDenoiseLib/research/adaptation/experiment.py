@@ -145,7 +145,7 @@ def _of_model(config: Experiment, start: Model, data: SiteData, name: str) -> di
         Job(data.rows, start, folder, folder.with_name(f"{folder.name}-work"), settings, config.device), True
     )
     facts = result.model.metadata.training["adapted"]
-    kept = {key: facts[key] for key in ("held_out_change_percent", "steps", "folds")}
+    kept = {key: facts[key] for key in ("held_out_change_percent", "check_change_percent", "steps", "folds")}
     # what is no better on its own held-out pairs is not written for a user, who stays with the start
     model = result.model if result.better else start
     return {"subjects": score_model(model, pool), "refused": not result.better, **kept}

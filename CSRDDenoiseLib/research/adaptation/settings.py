@@ -17,19 +17,19 @@ class AdaptSettings:
     others on a site that is not in the report.
 
     Attributes:
-        minutes: of training, all folds together.
-        steps: of training, all folds together, whatever time they take; None plans them by the minutes.
+        minutes: of the whole adaptation, from reading the pairs to writing the model.
+        steps: of training, all folds together, whatever time all takes; None plans them by the minutes.
         learning_rate: of AdamW.
         pull: towards the start (:attr:`CSRDDenoiseLib.research.training.config.TrainingConfig.pull`).
         train_only: beginnings of the names of the parameters that are trained; empty trains all.
         patch: side of the patches in voxels.
         batch: patches a step.
-        validations: how often the held-out subjects are looked at in a fold.
+        validations: how often the held-out subjects are looked at in a fold after its start, if there is time.
         seed: of folds and patches.
         calibrate: fit the uncertainty to the held-out subjects anew.
     """
 
-    minutes: Annotated[float, Between(0, 1e5, above=True)] = 18.0
+    minutes: Annotated[float, Between(0, 1e5, above=True)] = 30.0
     steps: Annotated[Optional[int], Between(1, 1e7)] = None
     learning_rate: Annotated[float, Between(0, 1, above=True)] = 3e-4
     pull: Annotated[float, Between(0, 1e4)] = 5.0
@@ -45,7 +45,7 @@ class AdaptSettings:
 
     def share(self, folds: int) -> AdaptSettings:
         """The settings of one fold of so many."""
-        return replace(self, minutes=self.minutes / folds, steps=self.steps and max(self.steps // folds, 1))
+        return replace(self, steps=self.steps and max(self.steps // folds, 1))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

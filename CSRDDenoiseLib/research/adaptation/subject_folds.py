@@ -21,10 +21,25 @@ class Fold:
     held_out: tuple[str, ...]
 
 
-def make_folds(subjects: Sequence[str], seed: int) -> tuple[Fold, ...]:
-    """Divide subjects at random: three folds below 8 subjects, and one from there on with a quarter held out.
+@dataclass(frozen=True)
+class Division:
+    """All subjects of an adaptation.
 
-    With three folds every subject is held out once.
+    Attributes:
+        folds: each with its own model.
+        check: names of subjects that no fold knows, neither to train on nor to stop by: what is written is judged
+            on them.
+    """
+
+    folds: tuple[Fold, ...]
+    check: tuple[str, ...]
+
+
+def divide_subjects(subjects: Sequence[str], seed: int) -> Division:
+    """Divide subjects at random.
+
+    Below 8 subjects one is left for the check, and the others are in three folds (two, if they are two), each held out
+    once. From 8 on there is one fold; of a quarter of the subjects, one half is held out and the other for the check.
 
     Raises:
         InputError: there are fewer than 3 subjects.
@@ -34,7 +49,12 @@ def make_folds(subjects: Sequence[str], seed: int) -> tuple[Fold, ...]:
         raise InputError(f"The table has {len(names)} subject(s); an adaptation needs {FEWEST} or more.")
     order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
     if len(names) < CROSS_VALIDATED_BELOW:
-        parts = [order[first::_FOLDS] for first in range(_FOLDS)]
+        check, others = order[:1], order[1:]
+        count = min(_FOLDS, len(others))
+        parts = [others[first::count] for first in range(count)]
     else:
-        parts = [order[: max(round(_HELD_OUT_SHARE * len(names)), 2)]]
-    return tuple(Fold(tuple(name for name in names if name not in part), tuple(part)) for part in parts)
+        apart = max(round(_HELD_OUT_SHARE * len(names)), 2)
+        check, others = order[: apart // 2], order[apart // 2 :]
+        parts = [order[apart // 2 : apart]]
+    folds = (Fold(tuple(name for name in names if name in others and name not in part), tuple(part)) for part in parts)
+    return Division(tuple(folds), tuple(check))
