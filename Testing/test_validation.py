@@ -25,8 +25,10 @@ from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, ORACLE, choose,
 from CSRDDenoiseLib.research.validation.frequency import Spectra
 from CSRDDenoiseLib.research.validation.report import REPORT, RESULTS
 from CSRDDenoiseLib.research.validation.run import STORE, ValidationConfig, run_validation
+from CSRDDenoiseLib.research.validation.scans import scan_of_pair
 from CSRDDenoiseLib.scan import smooth
 from CSRDDenoiseLib.settings import settings_from_preset
+from CSRDDenoiseLib.subjects.pair import load_pair
 from CSRDDenoiseLib.subjects.table import read_table
 
 SETTINGS = settings_from_preset("fast", device="cpu", precision="float32")
@@ -78,13 +80,28 @@ def test_numbers_equal_those_of_the_evaluation_on_the_same_subjects(root, model_
 
 
 @pytest.mark.slow
-def test_numbers_of_a_table_equal_those_of_the_evaluation_where_both_measure_in_one_place(root, model_folder, finished):
-    methods = {INPUT: unchanged, "tiny": ours(load_model(str(model_folder), "cpu"), SETTINGS)}
-    expected = {m.method: m.scores for m in measure(load_study(root / "A"), None, methods) if m.dose == "1/4"}
-    found = {m.method: m.scores for m in measurements(choose(finished[1].results)) if m.subject == "A"}
-    for method in methods:
-        for score in ("psnr", "ssim", "nrmse", "mae", "total_bias", "hot_contrast", "cold_contrast"):
-            assert found[method][score] == pytest.approx(expected[method][score], abs=1e-6), score
+def test_numbers_of_a_table_equal_those_of_the_evaluation(root, model_folder, tmp_path):
+    """Two doses, with labels, lesions and MR; where both measure in one place, every number is the same."""
+    rows = [row_of("A", dose) for dose in ("1/4", "1/10")]
+    (result,) = run_validation(config_of(root, tmp_path / "two", model_folder, rows)).results
+    found = {(m.dose, m.method): m.scores for m in measurements(choose([result]))}
+    study = load_study(root / "A")
+    # the table has no tissue and no structure of the MR alone: its brain is what has a label, its calm place a cube
+    for scan in result.scans:
+        (row,) = [row for row in rows if row["dose"] == scan.dose]
+        (own,) = read_table(write_rows(root / "one.tsv", [row])).checked().rows
+        masks = scan_of_pair(load_pair(own)).study.masks
+        assert len(masks.hot) == len(masks.cold) == 1 and masks.numbers == (10, 20)
+        for name in ("head", "hot", "cold"):
+            np.testing.assert_array_equal(getattr(masks, name), getattr(study.masks, name), err_msg=name)
+        same = replace(study, masks=replace(masks, mr_only=()), noise_free=None)
+        methods = {INPUT: unchanged, "tiny": ours(load_model(str(model_folder), "cpu"), SETTINGS)}
+        for expected in measure(same, [Fraction(scan.dose)], methods):
+            scores = found[expected.dose, expected.method]
+            assert {"psnr", "ssim", "nrmse", "bias", "region_error", "white_matter_noise"} <= set(expected.scores)
+            assert {"hot_contrast", "cold_contrast", "texture"} <= set(expected.scores)
+            assert {name: scores[name] for name in expected.scores} == pytest.approx(expected.scores, abs=1e-6)
+    assert {dose for dose, _ in found} == {"1/4", "1/10"}
 
 
 # -- filters

@@ -23,12 +23,14 @@ from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
 from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
-from .prior import Prior, fit_prior, noise_prior, save_prior
+from .prior import Prior, fit_prior, noise_prior, save_spectra
 from .spectrum import band_powers
+from .texture import noise_by_cell
 
 logger = logging.getLogger(__name__)
 
 RESULTS, PRIOR = "results.json", "noise_prior.json"
+KINDS = ("plain", "point spread modelled")
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,24 @@ def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
 
 def _prior(config: LikeExperiment) -> Prior:
     """The prior of the noise of simulated scans of the families for training; spectra that are there are used again."""
-    path = config.output / "prior-spectra.json"
-    spectra: list[list[float]] = json.loads(path.read_text()) if path.is_file() else []
+    path = config.output / PRIOR
+    spectra: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
+    if path.is_file():
+        spectra = json.loads(path.read_text(encoding="utf-8"))
     names = list_anatomies(config.anatomy)
-    for number in range(len(spectra), config.prior_scans):
+    for number in range(sum(map(len, spectra.values())), config.prior_scans):
         rng = np.random.default_rng((config.seed, number, 7))
         _, scanner = draw_from_families("training", rng)
         scanner = replace(scanner, spacing=float(rng.uniform(*config.prior_spacing)), fine_truth=False)
         settings = SimulationSettings(doses=(), scanner=scanner, noise_free=True)
         anatomy = slab_of(load_anatomy(config.anatomy, names[int(rng.integers(len(names)))]), config.slab_mm)
         subject = simulate_subject(anatomy, settings, 50_000 + number)
-        spectra.append(_powers(subject.full_dose, _known(subject) - subject.full_dose, scanner.spacing).tolist())
-        path.write_text(json.dumps(spectra))
+        scan = Scan.of_array(subject.full_dose, (scanner.spacing,) * 3)
+        cells = np.log(noise_by_cell(scan, subject.full_dose - _known(subject)))
+        spectra[KINDS[scanner.model_resolution]].append(cells.tolist())
+        save_spectra(spectra, path)
         logger.info("Spectrum %d of %d", number + 1, config.prior_scans)
-    prior = fit_prior([np.array(each) for each in spectra])
-    save_prior(prior, config.output / PRIOR)
-    return prior
+    return fit_prior({kind: [np.array(each) for each in rows] for kind, rows in spectra.items()})
 
 
 def _of_site(config: LikeExperiment, site: LikeSite, seed: int, model: Model, prior: Prior) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Learn the noise and the resolution of a scanner from full-dose scans.
 
 With two halves of a scan's counts its noise is known: half their difference has the noise of the full dose and no
-structure. Without them a model separates noise from structure: the cross power of what the model takes from the PET and
-of the PET itself is the power of the noise, where the model is the conditional mean (its error is uncorrelated
-with the PET). That holds in fine bands and fails where structure is far above the noise; there the prior decides.
+structure. Without them a model separates noise from structure, in calm places of the brain and in the cells of
+:mod:`.texture`: the cross power of what the model takes from the PET and of the PET itself is the power of the noise,
+where the model is the conditional mean (its error is uncorrelated with the PET); and the power of the PET is not less
+than that of its noise. Where the two are near each other, noise is measured; elsewhere the prior decides.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from ...checks.counts import count_noise
 from ...denoise import denoise
@@ -25,17 +26,24 @@ from ...scan import Scan, normalise_mr, smooth
 from ...settings import settings_from_preset
 from .prior import Prior, noise_prior
 from .spectrum import EDGES, band_powers
+from .texture import AROUND_VOXELS, calm_powers, noise_by_cell, radii, spectrum_of
 
 BLURS_MM = tuple(np.arange(2.0, 11.0, 1.0).tolist())
-# share of a band's power that is noise, and the error of the logarithm of its power there; chosen on simulated scans
-# of the families for training
-_CLEAR, _FAIR = 0.8, 0.7
-_ERROR_CLEAR, _ERROR_FAIR, _ERROR_FINEST = 0.1, 0.3, 0.15
-_LEFT_BY_MODEL = 1.06
+# share of a cell's power that the model takes, and the error of the logarithm of the noise's power there; chosen on
+# simulated scans that nothing is reported of (docs/own-scans.md)
+_CLEAR, _FAIR = 0.8, 0.65
+_ERROR_CLEAR, _ERROR_FAIR, _ERROR_GUESS = 0.15, 0.5, 0.8
+_FEWEST_CELLS = 4
+# cycles per voxel from which on and up to which the PET itself says more and more of its noise than what the model
+# takes: the model takes structure with coarse noise, and leaves a part of fine noise
+_COARSE, _FINE = 0.25, 0.6
 _EXPONENT_LIMITS = (0.0, 2.0)
 _BINS = 8
-_LOCAL_VOXELS = 3.0
 _LEAST_ACTIVITY = 0.15
+_HERE_VOXELS, _LOWEST = 2.0, 0.02
+_DRAWS = 2
+_TINY = 1e-30
+_CUBE = (1.0,) * 3
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,13 @@ class ScanNoise:
     Attributes:
         powers: of the noise in each band, relative to the squared brain mean, (8,).
         measured: bands whose power was measured; the others follow from the prior.
-        exponent: the variance of the noise goes as the activity to this power.
+        exponent: the variance of the noise goes as the activity around to this power.
         resolution_mm: FWHM of the image by its MR, or None without an MR.
         voxel_mm: voxel sides.
         head_ml: activity of the head over the brain's mean, mL.
         from_halves: whether the noise was known from two halves of the counts.
+        cells: logarithm of its power in the cells of :mod:`.texture`, whose level is that of one scan, (49,); None for
+            noise that is alike along all axes.
     """
 
     powers: np.ndarray
@@ -59,6 +69,7 @@ class ScanNoise:
     voxel_mm: tuple[float, ...]
     head_ml: float
     from_halves: bool
+    cells: Optional[np.ndarray] = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -113,6 +124,7 @@ def learn_scan(
         voxel_mm=tuple(spacing),
         head_ml=counted.head_ml,
         from_halves=bool(halves),
+        cells=parts.cells,
     )
 
 
@@ -126,6 +138,7 @@ def combine(scans: Sequence[ScanNoise]) -> ScanNoise:
     if any(not np.allclose(scan.voxel_mm, first.voxel_mm, rtol=0.01) for scan in scans):
         raise InputError("The full-dose scans have different voxels; a scanner setting belongs to one protocol.")
     known = [scan.resolution_mm for scan in scans if scan.resolution_mm is not None]
+    cells = [scan.cells for scan in scans if scan.cells is not None]
     return ScanNoise(
         powers=np.exp(np.mean([np.log(scan.powers) for scan in scans], axis=0)),
         measured=tuple(all(band) for band in zip(*(scan.measured for scan in scans))),
@@ -134,12 +147,13 @@ def combine(scans: Sequence[ScanNoise]) -> ScanNoise:
         voxel_mm=first.voxel_mm,
         head_ml=float(np.median([scan.head_ml for scan in scans])),
         from_halves=all(scan.from_halves for scan in scans),
+        cells=np.mean(cells, axis=0) if cells else None,
     )
 
 
 def at_level_of(scanner: ScanNoise, scan: ScanNoise) -> ScanNoise:
     """The scanner's noise as large as it is in one of its scans: a small head has more counts in each mL."""
-    seen = np.array(scan.measured)
+    seen = np.array(scan.measured) if any(scan.measured) else np.ones(len(scan.powers), bool)
     ratio = float(np.exp(np.mean(np.log(scan.powers / scanner.powers)[seen])))
     return replace(scanner, powers=scanner.powers * ratio)
 
@@ -153,7 +167,7 @@ def activity_exponent(scan: Scan, first: np.ndarray, second: np.ndarray) -> floa
     """
     cube = (1.0,) * 3
     fine = [volume - smooth(volume, cube, 2.0) for volume in (first, second)]
-    activity = smooth(scan.relative, cube, _LOCAL_VOXELS)
+    activity = smooth(scan.relative, cube, AROUND_VOXELS)
     inside = ndimage.binary_erosion(scan.head.mask & (activity > _LEAST_ACTIVITY), iterations=2)
     values, product = activity[inside], (fine[0] * fine[1])[inside]
     if values.size < _BINS * 50:
@@ -203,27 +217,62 @@ def _estimate(pet: sitk.Image, mr: Optional[sitk.Image], model: Model) -> np.nda
 
 @dataclass(frozen=True)
 class _Parts:
-    """Powers of the noise, which bands were measured, and two volumes whose mean product is the noise's variance."""
+    """Powers of the noise, which bands were measured, the cells, and two volumes whose mean product is its variance."""
 
     powers: np.ndarray
     measured: tuple[bool, ...]
+    cells: np.ndarray
     factors: tuple[np.ndarray, np.ndarray]
 
 
 def _by_halves(scan: Scan, halves: Sequence[sitk.Image]) -> _Parts:
     first, second = (sitk.GetArrayFromImage(half).astype(np.float32) for half in halves)
     noise = (first - second) / 2
-    return _Parts(band_powers(scan, noise), (True,) * (len(EDGES) - 1), (noise, noise))
+    cells = np.log(np.maximum(noise_by_cell(scan, noise), _TINY))
+    return _Parts(band_powers(scan, noise), (True,) * (len(EDGES) - 1), cells, (noise, noise))
 
 
 def _by_model(scan: Scan, taken: np.ndarray, prior: Prior) -> _Parts:
-    """The more of a band's power is noise, the more its measure counts; the finest band counts in any case."""
-    cross, whole = band_powers(scan, taken, scan.pet), band_powers(scan, scan.pet)
-    share = cross / np.maximum(whole, 1e-30)
+    """The more of a cell's power the model takes, the more its measure counts."""
+    found = calm_powers(scan, scan.pet - taken)
+    logs, errors = measured_cells(found.whole, found.cross)
+    cells = prior.complete(logs, errors)
+    exponent = activity_exponent(scan, taken, scan.pet)
+    powers = np.mean([band_powers(scan, like_cells(scan, cells, exponent, seed)) for seed in range(_DRAWS)], axis=0)
+    bands = np.digitize(radii(), EDGES)
+    measured = tuple(bool(np.mean(errors[bands == band] < _ERROR_GUESS) >= 0.5) for band in range(1, len(EDGES)))
+    return _Parts(powers, measured, cells, (taken, scan.pet))
+
+
+def measured_cells(whole: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the noise's power in cells, from that of the PET and that which the model takes, and their errors.
+
+    An error is infinite where nothing is known.
+    """
+    share = np.clip(cross / np.maximum(whole, _TINY), _TINY, 1.0)
     errors = np.select([share > _CLEAR, share > _FAIR], [_ERROR_CLEAR, _ERROR_FAIR], np.inf)
-    errors[-1] = min(errors[-1], _ERROR_FINEST)
-    if cross[-1] <= 0:
-        return _Parts(np.zeros_like(cross), (False,) * len(cross), (taken, scan.pet))
-    logs = np.log(np.where(np.isfinite(errors), _LEFT_BY_MODEL * cross, 1.0))
-    measured = tuple(np.isfinite(errors).tolist())
-    return _Parts(np.exp(prior.complete(logs, errors)), measured, (taken, scan.pet))
+    if np.isfinite(errors).sum() < _FEWEST_CELLS:
+        best = np.argsort(-share)[:_FEWEST_CELLS]
+        errors[best] = np.minimum(errors[best], _ERROR_GUESS)
+    weight = np.interp(radii(), (_COARSE, _FINE), (1.0, 0.0))
+    return np.log(np.maximum(whole, _TINY)) + weight * np.log(share), errors
+
+
+def like_cells(scan: Scan, cells: np.ndarray, exponent: float, seed: int) -> np.ndarray:
+    """Noise with the powers of cells in the brain of a scan, (D, H, W), in the PET's unit."""
+    shape = scan.pet.shape
+    white = fft.rfftn(np.random.default_rng(seed).standard_normal(shape))
+    noise = local_amplitude(scan, exponent) * fft.irfftn(white * np.exp(spectrum_of(cells, shape) / 2), shape)
+    level = np.mean(cells - np.log(noise_by_cell(scan, noise * scan.brain_mean)))
+    return noise * np.exp(level / 2) * scan.brain_mean
+
+
+def local_amplitude(scan: Scan, exponent: float) -> np.ndarray:
+    """How large noise is from place to place, (D, H, W).
+
+    What iterations leave is noise relative to the image (Barrett, Wilson and Tsui 1994), whose size follows the
+    activity around.
+    """
+    around = np.maximum(smooth(scan.relative, _CUBE, AROUND_VOXELS), _LOWEST)
+    here = np.maximum(smooth(scan.relative, _CUBE, _HERE_VOXELS), _LOWEST)
+    return around ** (exponent / 2 - 1) * here

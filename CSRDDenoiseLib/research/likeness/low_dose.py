@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from ...scan import Scan, smooth
-from .learn import ScanNoise
+from ...scan import Scan
+from .learn import ScanNoise, local_amplitude
 from .spectrum import MIDDLES, band_powers, frequencies
+from .texture import spectrum_of
 
 _ROUNDS = 3
-_ACTIVITY_VOXELS = 3.0
-_LEAST_ACTIVITY = 0.02
 
 
 def make_low_dose(full: np.ndarray, noise: ScanNoise, fraction: float, seed: int) -> np.ndarray:
@@ -36,9 +35,10 @@ def _noise_field(scan: Scan, noise: ScanNoise, rng: np.random.Generator) -> np.n
     """Noise of the full dose, in the PET's unit: its bands are brought to the powers that were learned."""
     shape = scan.pet.shape
     white, at = fft.rfftn(rng.standard_normal(shape)), frequencies(shape)
-    activity = np.maximum(smooth(scan.relative, (1.0,) * 3, _ACTIVITY_VOXELS), _LEAST_ACTIVITY)
-    local = activity ** (noise.exponent / 2)
-    logs = np.log(noise.powers)
+    local = local_amplitude(scan, noise.exponent)
+    if noise.cells is not None:
+        white *= np.exp(spectrum_of(noise.cells, shape) / 2)
+    logs = np.log(noise.powers) if noise.cells is None else np.zeros(len(noise.powers))
     field = np.zeros(shape)
     for _ in range(_ROUNDS):
         field = local * fft.irfftn(white * np.exp(_interpolated(at, logs) / 2), shape)
