@@ -13,8 +13,8 @@ from ...limits import Between, check_limits
 class AdaptSettings:
     """How a model is adapted.
 
-    The defaults were set before a site of the report was looked at; ``configs/experiment-adapt-choices.yaml`` compares
-    others on a site that is not in the report.
+    The defaults were set by what is usual in fine-tuning, before a site of the report was looked at, and were not
+    compared with others.
 
     Attributes:
         minutes: of the whole adaptation, from reading the pairs to writing the model.
