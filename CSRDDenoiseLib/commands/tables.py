@@ -17,8 +17,8 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="TABLE.tsv",
-        help="tab-separated, with the columns subject, low, full and optionally mr, dose, labels, lesions, half_1, "
-        "half_2, session, replicate, split; paths relative to it (docs/own-scans.md)",
+        help="tab-separated, with the columns subject, low, full (or half_1, half_2) and optionally mr, dose, labels, "
+        "lesions, half_1, half_2, session, replicate, split; paths relative to it (docs/own-scans.md)",
     )
     group = parser.add_argument_group("a BIDS dataset in place of a table")
     group.add_argument("--bids", type=Path, metavar="ROOT", help="root of a raw dataset")

@@ -100,6 +100,9 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm)
     if not (job.work / _START).is_dir():
         save_mean(job.start, job.work / _START)
+    start, settings = job.start.metadata, job.settings
+    # of the scans alone; here, because it takes time that is planned with
+    about = about_data(start, settings, prepared, job.output.name)
     began = time.monotonic()
     before = _judged(job.start, prepared, division.check)
     look = (time.monotonic() - began) / len(before)
@@ -113,9 +116,7 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
         )
     )
     changes = Changes(*(_change(scan for scan in scans if scan.final is final) for final in (False, True)))
-    start, settings = job.start.metadata, job.settings
     training = training_facts(start, settings, prepared, results, changes, job.device)
-    about = about_data(start, settings, prepared, job.output.name)
     model = replace(model, metadata=replace(model.metadata, training=training, recipes=(), **about), folder=job.output)
     written = changes.better or keep
     if written:

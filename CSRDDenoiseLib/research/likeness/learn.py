@@ -41,7 +41,7 @@ _EXPONENT_LIMITS = (0.0, 2.0)
 _BINS = 8
 _LEAST_ACTIVITY = 0.15
 _HERE_VOXELS, _LOWEST = 2.0, 0.02
-_DRAWS = 2
+_ROUNDS, _SURE = 3, 0.45
 _TINY = 1e-30
 _CUBE = (1.0,) * 3
 
@@ -238,7 +238,7 @@ def _by_model(scan: Scan, taken: np.ndarray, prior: Prior) -> _Parts:
     logs, errors = measured_cells(found.whole, found.cross)
     cells = prior.complete(logs, errors)
     exponent = activity_exponent(scan, taken, scan.pet)
-    powers = np.mean([band_powers(scan, like_cells(scan, cells, exponent, seed)) for seed in range(_DRAWS)], axis=0)
+    powers = band_powers(scan, like_cells(scan, cells, exponent, seed=0))
     bands = np.digitize(radii(), EDGES)
     measured = tuple(bool(np.mean(errors[bands == band] < _ERROR_GUESS) >= 0.5) for band in range(1, len(EDGES)))
     return _Parts(powers, measured, cells, (taken, scan.pet))
@@ -262,9 +262,14 @@ def like_cells(scan: Scan, cells: np.ndarray, exponent: float, seed: int) -> np.
     """Noise with the powers of cells in the brain of a scan, (D, H, W), in the PET's unit."""
     shape = scan.pet.shape
     white = fft.rfftn(np.random.default_rng(seed).standard_normal(shape))
-    noise = local_amplitude(scan, exponent) * fft.irfftn(white * np.exp(spectrum_of(cells, shape) / 2), shape)
-    level = np.mean(cells - np.log(noise_by_cell(scan, noise * scan.brain_mean)))
-    return noise * np.exp(level / 2) * scan.brain_mean
+    local = local_amplitude(scan, exponent) * scan.brain_mean
+    logs, away, noise = cells, np.zeros(len(cells)), np.zeros(shape)
+    for _ in range(_ROUNDS):
+        # what is coarse leaks to where there is little, as the noise differs from place to place
+        logs = logs + away
+        noise = local * fft.irfftn(white * np.exp(spectrum_of(logs, shape) / 2), shape)
+        away = cells - np.log(noise_by_cell(scan, noise))
+    return noise * np.exp(np.median(away[radii() < _SURE]) / 2)
 
 
 def local_amplitude(scan: Scan, exponent: float) -> np.ndarray:

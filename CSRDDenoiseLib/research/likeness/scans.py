@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 TABLE, FACTS = "pairs.tsv", "scanner.json"
 UNKNOWN = (
     "the noise in coarse bands, where structure hides it: without halves it follows from what simulated scanners have",
-    "whether fine structure is noise: with few noise in the full dose, or voxels wider than the resolution, too much noise "
-    "is made",
+    "whether fine structure is noise: where a full dose has little noise, or voxels wider than its resolution, too "
+    "much is made",
     "how noise differs from place to place beyond its dependence on activity (attenuation, edges of the field)",
     "the bias of a reconstruction at few counts, above all in cold regions, and noise that is not normal there",
     "counts lost to dead time, scatter and randoms that do not go with the dose",
