@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if not adaptation.written:
         raise InputError(
             f"No model was written, because it is no better than '{args.start}' on held-out subjects, those of the "
-            "folds or those of the check. --keep writes it all the same, --minutes gives it more time; what is done is "
-            f"kept in '{work}'."
+            f"folds or those of the check. --keep writes it all the same. To train longer, remove '{work}', where what "
+            "is done is kept, and give more --minutes."
         )
     print(f"Model '{adaptation.model.metadata.name}': {args.output}")
     return 0
