@@ -191,7 +191,7 @@ def test_adapting_a_poor_start_helps_and_writes_a_whole_model_without_names(scan
 
 @pytest.mark.slow
 def test_a_model_that_is_no_better_is_not_written_unless_it_is_to_be_kept(scans, start, tmp_path):
-    settings = replace(QUICK, learning_rate=1e-12, calibrate=False)
+    settings = replace(QUICK, learning_rate=1e-30, calibrate=False)
     job = job_of(scans, start, tmp_path, settings)
     result = adapt(job)
     assert result.changes.held_out == 0.0 and not result.better
