@@ -22,7 +22,7 @@ def case() -> Case:
     return Case(pet=pet, reference=truth, mask=mask, spacing=SPACING, scale=3000.0, mr=300 * structure + 50)
 
 
-SLOW = ("BM4D",)
+SLOW = ("BM4D", "Tissue regression")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def with_value(value: float, share: float) -> sitk.Image:
         (with_value(np.inf, 0.01), ["175 of 17472"]),
         (as_image(np.zeros((20, 20, 20), np.float32)), ["0 everywhere"]),
         (as_image(np.full((20, 20, 20), 3.5, np.float32)), ["3.5 everywhere"]),
-        (as_image(-head_array() - 1), ["100% of the PET is negative"]),
+        (as_image(-head_array() - 1), ["100% of the PET", "negative"]),
         (as_image(head_array((5, 20, 20))), ["40.0 x 40.0 x 10.0 mm", "24 mm"]),
         (sitk.Image(20, 20, sitk.sitkFloat32), ["2 dimensions"]),
         (sitk.Image([20, 20, 20], sitk.sitkVectorFloat32, 3), ["3 value(s)"]),
@@ -50,6 +50,27 @@ def test_pet_that_cannot_be_used(pet, words):
         check_pet(pet, nan_to_zero=False)
     message = error_sentence(error.value, CLI)
     assert all(word in message for word in words), message
+
+
+def with_air_noise(share: float) -> sitk.Image:
+    """A head in a wide field of view of noise about zero, so that about a share of the voxels is negative."""
+    values = np.pad(head_array(), 12)
+    noise = np.random.default_rng(0).normal(0, 50, values.shape)
+    air = values <= 0
+    chosen = np.random.default_rng(1).random(values.shape) < share / air.mean()
+    return as_image(np.where(air, np.where(chosen, -1, 1) * abs(noise), values).astype(np.float32))
+
+
+@pytest.mark.parametrize("share", [0.44, 0.52, 0.7])
+def test_air_about_zero_does_not_make_a_pet_a_difference(share):
+    pet = with_air_noise(share)
+    assert (sitk.GetArrayViewFromImage(pet) < 0).mean() == pytest.approx(share, abs=0.01)
+    check_pet(pet, nan_to_zero=False)
+
+
+def test_a_difference_image_is_refused_with_its_share():
+    with pytest.raises(InputError, match=r"(49|50|51)% of the PET's summed absolute values are negative"):
+        check_pet(as_image(head_array(seed=1) - head_array(seed=2)), nan_to_zero=False)
 
 
 def test_nan_is_repaired_on_request_and_reported():

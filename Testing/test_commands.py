@@ -53,6 +53,14 @@ def test_json_progress_ends_with_the_result(words, capsys):
     assert last["result"]["outputs"]["denoised"].endswith("out.nii.gz")
 
 
+def test_values_beyond_what_is_computed_with_are_refused(words, tmp_path, capsys):
+    pet = sitk.GetImageFromArray(head_array().astype(np.float64) * 1e200)
+    pet.SetSpacing((2.0, 2.0, 2.0))
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    assert main(words) == 2
+    assert "1.46e+204" in capsys.readouterr().err and not (tmp_path / "out.nii.gz").exists()
+
+
 def test_json_progress_ends_with_the_error(words, tmp_path, capsys):
     (tmp_path / "out.nii.gz").write_text("mine")
     assert main([*words, "--progress", "json"]) == 2

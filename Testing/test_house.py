@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -57,11 +58,29 @@ def test_readme_lists_the_presets_as_they_are():
     assert listed == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that mkdocs gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", read(page)):
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)]*)\)", read(page)):
         if "://" not in link:
-            assert (ROOT / page).parent.joinpath(link).exists(), f"{page} links to {link}"
+            there = (ROOT / page).parent.joinpath(link) if link else ROOT / page
+            assert there.exists(), f"{page} links to {link}"
+            if anchor and there.suffix == ".md":
+                assert anchor in anchors(there), f"{page} links to {link}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tests_that_pages_name_exist(page):
+    for file, name in re.findall(r"`(?:Testing/)?(test_\w+\.py)::(test_\w+)", read(page)):
+        assert re.search(rf"^def {name}\(", read(f"Testing/{file}"), re.MULTILINE), f"{page} names {file}::{name}"
 
 
 def test_no_file_names_a_place_on_one_machine():
@@ -98,6 +117,19 @@ def wheel(tmp_path_factory) -> list[str]:
         pytest.skip(f"the wheel cannot be built here: {built.stderr.strip().splitlines()[-1]}")
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
         return archive.namelist()
+
+
+@pytest.mark.slow
+def test_source_archive_holds_what_its_makefile_needs(tmp_path):
+    pytest.importorskip("build", reason="the package 'build' is not installed")
+    command = [sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_RETRIES": "1"})
+    if built.returncode != 0:
+        pytest.skip(f"the source archive cannot be built here: {built.stdout.strip().splitlines()[-1]}")
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = set(re.findall(r"(?:\.ci|configs)/[\w.-]+|constraints\.txt|pyproject\.toml", read("Makefile")))
+    assert ".ci/install.py" in needed and needed <= names
 
 
 @pytest.mark.slow

@@ -215,6 +215,7 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_mask_and_a_long_field_of_view_are_reported(tmp_path, capsys):
     body = np.random.default_rng(0).normal(1, 0.1, (70, 30, 30)).astype(np.float32) * 1500
     body[-30:, 8:22, 8:22] *= 3

@@ -49,6 +49,7 @@ def changed(root: Path, folder: Path, name: str, change, **kwargs) -> Row:
     return rows_of(folder, {**row, "dose": "1/4", column: str(path)})[0]
 
 
+@pytest.mark.slow
 def test_pair_of_a_simulated_subject_is_understood(root):
     (row,) = rows_of(root, row_of("A"))
     judged = judge_row(row)
@@ -121,10 +122,12 @@ def test_shift_between_low_and_full_is_reported(root, tmp_path):
     assert judged.facts["shift_mm"] == pytest.approx(8, abs=1.5)
 
 
+@pytest.mark.slow
 def test_low_dose_that_was_not_corrected_for_its_time(root, tmp_path):
     assert "pair.scale" in codes(changed(root, tmp_path, "low_dose_1_4", lambda values: values / 4, mr=""))
 
 
+@pytest.mark.slow
 def test_misaligned_mr(root, tmp_path):
     found = codes(changed(root, tmp_path, "t1", lambda values: np.roll(values, 5, axis=1)))
     assert found & {"alignment.misaligned", "alignment.doubtful"}
@@ -139,6 +142,7 @@ def test_label_map_that_is_none(root, tmp_path, change, word):
     assert word in finding.values["reason"]
 
 
+@pytest.mark.slow
 def test_lesion_outside_of_the_head(root, tmp_path):
     def in_the_corner(values: np.ndarray) -> np.ndarray:
         values[0, 0, 0] = 7
@@ -156,6 +160,7 @@ def test_units_of_low_and_full_differ(root, tmp_path):
         load_pair(row)
 
 
+@pytest.mark.slow
 def test_one_image_under_two_subjects(root, tmp_path):
     shutil.copy(root / "A" / "full_dose.nii.gz", tmp_path / "other.nii.gz")
     rows = rows_of(root, row_of("A", mr=None), row_of("B", mr=None, full=str(tmp_path / "other.nii.gz")))
@@ -171,6 +176,7 @@ def test_full_dose_of_another_protocol_gives_no_counts(root, tmp_path):
     assert share_by_noise(load_pair(row)) is None
 
 
+@pytest.mark.slow
 def test_command_prints_a_line_a_scan_and_every_problem(root, capsys):
     table = write_rows(root / "two.tsv", [row_of("A", mr=None), row_of("B", mr=None) | {"low": "B/none.nii.gz"}])
     assert main(["pairs", str(table)]) == 2
@@ -224,6 +230,7 @@ def write_dicom(folder: Path, volume: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_pair_of_dicom_folders(root, tmp_path):
     for name in ("low_dose_1_4", "full_dose"):
         write_dicom(tmp_path / "01" / name, root / "A" / f"{name}.nii.gz")

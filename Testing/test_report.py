@@ -214,6 +214,7 @@ def test_suv_is_beside_the_unit_where_it_is_known(suv, unit, factor):
     assert ("SUV" in rows["Largest difference"][1]) == (len(suv.factors) == 1)
 
 
+@pytest.mark.slow
 def test_factor_goes_from_a_sidecar_through_the_record_to_the_page(tmp_path, pet, model_folder):
     entries = {
         **{"Units": "Bq/mL", "InjectedRadioactivity": 200, "InjectedRadioactivityUnits": "MBq", "BodyWeight": 80},

@@ -235,6 +235,7 @@ def test_nothing_to_measure_is_an_error(root, model_folder, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_reference_region_that_is_not_there(root, model_folder, tmp_path):
     config = config_of(root, tmp_path / "reference", model_folder, [row_of("A")], reference=(99,))
     with pytest.raises(InputError, match="no region 99"):

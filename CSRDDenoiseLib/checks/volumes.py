@@ -15,7 +15,7 @@ from ..prepare.region import check_region
 
 MIN_EXTENT_MM = 24.0
 MIN_VOXELS = 4
-MAX_NEGATIVE = 0.5
+MAX_NEGATIVE = 0.4
 INPUT_NAMES = {
     "pet": "PET",
     "mr": "MR",
@@ -78,12 +78,22 @@ def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Fin
             f"voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
         )
     values = sitk.GetArrayViewFromImage(pet)
-    negative = float(np.mean(values < 0))
+    negative = _negative_share(values)
     if negative > MAX_NEGATIVE:
-        raise InputError(f"{negative:.0%} of the PET is negative, so it is not an activity; is it a difference image?")
+        raise InputError(
+            f"{negative:.0%} of the PET's summed absolute values are negative (at most {MAX_NEGATIVE:.0%} in an "
+            "activity); is it a difference image?"
+        )
     if values.max() <= 0:
         raise InputError(f"The PET has no positive value (maximum {values.max():g}).")
     return pet, findings
+
+
+def _negative_share(values: np.ndarray) -> float:
+    """Share of the negative voxels in the sum of absolute values; noise about zero in the air adds little to it."""
+    positive = float(values.sum(where=values > 0, dtype=np.float64))
+    negative = -float(values.sum(where=values < 0, dtype=np.float64))
+    return negative / (positive + negative) if negative > 0 else 0.0
 
 
 def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
