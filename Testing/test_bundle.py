@@ -151,7 +151,12 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("kind", list(bundle.ARCHITECTURES))
+SLOW = ("SwinUNet3d",)
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in bundle.ARCHITECTURES]
+)
 def test_every_architecture_builds_with_its_defaults_and_keeps_the_shape(kind):
     arguments = {"model_channels": 4, "num_blocks": 1} if kind == "DDPMpp3d" else {}
     network = build_network({"type": kind, **arguments})
