@@ -334,17 +334,19 @@ class Lists:
         """Another folder of certificates was chosen: the place is asked anew."""
         combo = self._ui.certificatesComboBox
         if not self._updating and combo.currentIndex >= 0:
-            self._useCertificates(str(combo.itemData(combo.currentIndex)))
+            # the list itself is left alone: it is in the middle of its own change
+            keep_certificates(str(combo.itemData(combo.currentIndex)))
+            self._askPlace()
 
     def onChooseFolder(self, *_arguments: Any) -> None:
         """Ask for a folder of certificates and use it."""
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of the certificates"))
         if folder:
-            self._useCertificates(str(folder))
+            keep_certificates(str(folder))
+            self._fillCertificates()
+            self._askPlace()
 
-    def _useCertificates(self, folder: str) -> None:
-        keep_certificates(folder)
-        self._fillCertificates()
+    def _askPlace(self) -> None:
         if self._parameters is not None:
             self._parameters.parameterNode.Modified()
 
