@@ -47,6 +47,11 @@ _DROPPED = (
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "OriginalAttributesSequence", "RescaleType"),
     *("SourceImageSequence", "ReferencedImageSequence", "DerivationImageSequence", "DigitalSignaturesSequence"),
 )
+_MAY_BE_EMPTY = (
+    *("AccessionNumber", "StudyDate", "StudyTime", "StudyID", "ReferringPhysicianName", "PatientBirthDate"),
+    *("PatientSex", "Manufacturer", "PositionReferenceIndicator"),
+)
+"""Type 2: a PET image has them, empty where they are not known (PS3.3 A.21), and an enhanced one may lack them."""
 _HALF_STEP = 0.51
 
 
@@ -124,6 +129,9 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
     if one.tags.count > 1:
         fill_from_groups(data, one, count, unit_code(one))
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in data:
+                setattr(data, keyword, "")
     if derived.frames > 1 and str(data.get("SeriesType", ["STATIC"])[0]) == "STATIC":
         # an enhanced file has no such tags
         data.SeriesType, data.NumberOfTimeSlices = ["DYNAMIC", "IMAGE"], derived.frames
