@@ -249,6 +249,8 @@ def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_p
     words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "3"]
     assert main([*words, "--no-calibration", "--keep", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in table}) == 1 and "model" in table[0]
     assert printed.count("| 0.25 |") == 4 and "Model 'mine'" in printed and printed.count("| as written |") == 1
     assert not list(tmp_path.glob(".adapting-*"))
 

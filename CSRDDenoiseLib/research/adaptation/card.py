@@ -34,7 +34,7 @@ def held_out_table(scans: Sequence[Comparison], target: str) -> str:
     """A Markdown table, one line a scan, subjects by number."""
     other = "noise-free" if target == "noise-free" else "full dose"
     lines = [
-        f"| subject | dose | PSNR to full dose before (dB) | after | error to {other} before (% of brain mean) "
+        f"| subject | model | dose | PSNR to full dose before (dB) | after | error to {other} before (% of brain mean) "
         "| after |",
         "|---|---|---|---|---|---|---|",
     ]
