@@ -68,8 +68,9 @@ def model_card(metadata: ModelMetadata, scans: Sequence[Comparison], rows: Seque
             "## What it is",
             "",
             f"- Start: `{facts['start']['name']}` (weights {facts['start']['weights_sha256'][:16]}).",
-            f"- From {len(rows)} pair(s) of a low and a full dose of {facts['subjects']} subjects ({folds}), those judged "
-            f"*as written* below not trained on; best after {', '.join(map(str, facts['steps']))} steps, {facts['hardware']}.",
+            f"- From {len(rows)} pair(s) of a low and a full dose of {facts['subjects']} subjects ({folds}), those "
+            f"judged *as written* below not trained on; best after {', '.join(map(str, facts['steps']))} steps, "
+            f"{facts['hardware']}.",
             "- The network for the posterior mean was adapted; that for the draws is the start's.",
             f"- Doses: {', '.join(f'{row.dose:.3g}' for row in rows)} of the full dose.",
             "- What the result keeps of the measurement (`--keep-above`) follows the start's rule.",
