@@ -55,6 +55,7 @@ class DynamicOutputs:
         self._residuals, self._smoothed = residuals
         self._volumes: list[ReadVolume] = []
         self._scales: dict[int, float] = {}
+        self._never_negative: set[int] = set()
         late = sitk.GetArrayViewFromImage(place.inputs.pet)
         self._grid, self._brain = Grid.of(place.inputs.pet), late > BRAIN_THRESHOLD * place.brain_mean
         self._late = float(late[self._brain].mean()) if self._brain.any() else 1.0
@@ -73,10 +74,14 @@ class DynamicOutputs:
         residual = images.get("difference")
         if residual is not None:
             values = sitk.GetArrayViewFromImage(residual)
+            pet = sitk.GetArrayViewFromImage(volume.image)
             self._residuals.append(self._grid.image(values.astype(np.float32)))
-            self._smoothed.append(self._grid.image(smooth(values, self._grid.array_spacing, COARSE_MM)))
-            scale = activity_scale(sitk.GetArrayViewFromImage(volume.image), self._brain, self._late)
-            self._scales[volume.header.frame] = scale
+            # what no frame changes, as a mask's zeros and all outside of a region, stays as it is
+            coarse = np.where(values == 0, 0, smooth(values, self._grid.array_spacing, COARSE_MM))
+            self._smoothed.append(self._grid.image(coarse.astype(np.float32)))
+            self._scales[volume.header.frame] = activity_scale(pet, self._brain, self._late)
+            if pet.min() >= 0:
+                self._never_negative.add(volume.header.frame)
         self._volumes.append(replace(volume, image=sitk.Image()))
 
     def settle(self, stages: Stages, watch: Optional[Watch]) -> None:
@@ -90,8 +95,8 @@ class DynamicOutputs:
             places = {frame: place for place, frame in enumerate(self._scales)} if shares is not None else {}
             for index, volume in enumerate(self._volumes):
                 stages.report("settle", count + index, 2 * count, f"frame {index + 1} of {count}")
-                for name in SETTLED.intersection(self._stores):
-                    image = self._grid.image(self._settled(name, index, places.get(index)))
+                for name, values in self._settled(index, places.get(index)).items():
+                    image = self._grid.image(values)
                     if watch and name == "denoised":
                         watch.add(index, self._study.read(index).image, image)
                     self._stores[name].replace(index, self._writer.in_unit(image, name, volume))
@@ -115,16 +120,24 @@ class DynamicOutputs:
                 self._smoothed.replace_block(block, shares.variance(residuals, smoothed))
             yield block.stop / voxels
 
-    def _settled(self, name: str, index: int, place: Optional[int]) -> np.ndarray:
-        values = self._stores[name].frame(index)
+    def _settled(self, index: int, place: Optional[int]) -> dict[str, np.ndarray]:
+        """The outputs of a frame without what is taken back; its place among the denoised frames, or None."""
+        found = {name: store.frame(index) for name, store in self._stores.items() if name in SETTLED}
         if place is None:
-            return values
-        if name != "uncertainty":
-            return (values - self._residuals.frame(place)).astype(values.dtype)
-        # the noise that comes back is pooled over neighbours, as the spread of samples is, and taken to be independent
-        # of the frame's own error: it adds to leftover noise a little more, to other errors a little less
-        variance = smooth(self._smoothed.frame(place), self._grid.array_spacing, SMOOTHING_MM)
-        return np.where(values > 0, np.sqrt(values**2 + variance), values).astype(values.dtype)
+            return found
+        part = self._residuals.frame(place)
+        if index in self._never_negative:
+            # not in bright tissue: there it would raise the means of early frames, which are mostly noise
+            part = np.where(self._brain, part, np.minimum(part, found["denoised"]))
+        for name in found.keys() - {"uncertainty"}:
+            found[name] = (found[name] - part).astype(found[name].dtype)
+        if "uncertainty" in found:
+            # the noise that comes back is pooled over neighbours, as the spread of samples is, and taken to be
+            # independent of the own error of the frame: it adds a little to leftover noise, and less to other errors
+            variance = smooth(self._smoothed.frame(place), self._grid.array_spacing, SMOOTHING_MM)
+            own = found["uncertainty"]
+            found["uncertainty"] = np.where(own > 0, np.sqrt(own**2 + variance), own).astype(own.dtype)
+        return found
 
 
 def _unchanged(pet: sitk.Image, name: str) -> sitk.Image:

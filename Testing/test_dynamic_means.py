@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Optional
 
 import numpy as np
 import pytest
@@ -37,10 +38,10 @@ def frames() -> tuple[np.ndarray, np.ndarray]:
     return correlated[0].astype(np.float32), (0.4 * correlated[1]).astype(np.float32)
 
 
-def settle(tmp_path, noise: np.ndarray, left: np.ndarray) -> dict[str, np.ndarray]:
-    """What is written of frames with that noise, before and after denoising, around an even activity."""
-    truth = np.broadcast_to(ACTIVITY[:, None, None, None], noise.shape)
-    late = as_image(np.full(SHAPE, ACTIVITY.mean(), np.float32))
+def settle(tmp_path, noise: np.ndarray, left: np.ndarray, truth: Optional[np.ndarray] = None) -> dict[str, np.ndarray]:
+    """What is written of frames with that noise, before and after denoising, around an even activity or ``truth``."""
+    truth = np.broadcast_to(ACTIVITY[:, None, None, None], noise.shape) if truth is None else truth
+    late = as_image(truth.mean(0).astype(np.float32))
     study = SimpleNamespace(frames=tuple(Frame(60 * index, 60) for index in range(len(noise))))
     place = SimpleNamespace(inputs=SimpleNamespace(pet=late), brain_mean=float(ACTIVITY.mean()))
     writer = SimpleNamespace(in_unit=lambda image, name, volume: image)
@@ -84,6 +85,20 @@ def test_estimate_and_map_are_those_of_each_frame_alone(tmp_path, frames):
     np.testing.assert_array_equal(written["bare"], (written["truth"] + left).astype(np.float32))
     assert [np.unique(each).tolist() for each in written["support"]] == [[index] for index in range(len(noise))]
     assert np.abs(written["denoised"] - written["bare"]).max() > 1
+
+
+def test_zeros_stay_and_air_does_not_become_negative(tmp_path):
+    """Outside of bright tissue: a masked part, and air whose residuals have a negative mean in common."""
+    random = np.random.default_rng(1)
+    truth = np.zeros((len(ACTIVITY), *SHAPE))
+    truth[:, 8:16, 8:16, 8:16] = ACTIVITY[:, None, None, None]
+    before = np.where(truth > 0, truth, random.exponential(30, truth.shape))
+    before[..., :4] = 0
+    after = np.where(truth > 0, truth, 0.2 * before + random.uniform(0, 1, truth.shape))
+    after[..., :4] = 0
+    written = settle(tmp_path, before - truth, after - truth, truth)
+    assert (written["denoised"][..., :4] == 0).all() and (written["difference"][..., :4] == 0).all()
+    assert (written["denoised"] >= 0).all() and (written["denoised"] != after)[..., 4:].any()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from ..prepare.region import check_region
 
 MIN_EXTENT_MM = 24.0
 MIN_VOXELS = 4
-MAX_NEGATIVE = 0.4
+MAX_NEGATIVE = 0.45
 INPUT_NAMES = {
     "pet": "PET",
     "mr": "MR",
