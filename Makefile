@@ -7,7 +7,7 @@ EVALUATION := evaluation-output
 WORKERS ?= 2
 # the workers share the cores, so each takes one thread, and so does every process that it starts
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
-	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick evaluate lint docs house reader-page clean
 

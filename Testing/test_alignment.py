@@ -148,6 +148,7 @@ def test_mutual_information_is_one_where_nothing_is_shared_and_falls_with_distan
 # -- the registration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_registration_recovers_a_large_offset(example, landmarks, seed):
     pet, mr = example

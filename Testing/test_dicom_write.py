@@ -248,6 +248,7 @@ def labels_of(source: Path, empty: bool = False) -> sitk.Image:
     return Grid.of(volume.image).image(labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("empty", [False, True])
 def test_labels_are_read_back_in_the_same_study_and_place(tmp_path, any_source, empty):
     pytest.importorskip("highdicom")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import inspect
 import io
 import json
@@ -178,6 +179,7 @@ def test_figure_shows_every_volume_in_three_planes(study, tmp_path):
     assert not colourful[:, :quarter].any() and not colourful[:, 3 * quarter :].any()
 
 
+@pytest.mark.slow
 def test_figure_of_an_empty_volume_does_not_fail(tmp_path):
     write_comparison({"PET": np.zeros((8, 8, 8)), "difference": np.zeros((8, 8, 8))}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 0
@@ -268,14 +270,27 @@ def test_a_wrong_comparison_model_is_reported_before_anything_is_measured(
     assert not (tmp_path / "out").exists()
 
 
-def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, model_folder, tmp_path):
+def failing_for(suffix):
+    """``Path.write_bytes`` of a full disk, for names with a suffix."""
+    write_bytes = Path.write_bytes
+
+    def write(path, *args, **options):
+        if path.suffix == suffix:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, *args, **options)
+
+    return write
+
+
+@pytest.mark.slow
+def test_results_of_before_stay_whole_when_new_ones_cannot_be_written(folders, model_folder, tmp_path, monkeypatch):
     output = tmp_path / "out"
     config = EvaluationConfig(
         (folders[0],), str(model_folder), output, experiments={"protocol": {"dose": "1/4", "facts": ["tracer"]}}
     )
     run_evaluation(config)
     before = (output / "results.json").read_bytes()
-    (output / f".{os.getpid()}.partial.protocol.csv").mkdir()
+    monkeypatch.setattr(Path, "write_bytes", failing_for(".csv"))
     with pytest.raises(InputError, match="Nothing was written"):
         run_evaluation(config)
     assert (output / "results.json").read_bytes() == before

@@ -103,6 +103,7 @@ def test_blobs_are_counted_against_the_full_dose_and_against_the_images_own_nois
     assert found["noise"]["of_own"] < found["noise"]["of_full"]
 
 
+@pytest.mark.slow
 def test_filters_leave_the_full_dose_without_a_best_and_name_what_is_not_installed(example, monkeypatch):
     scene = make_scene(example, 1 / 10, SPACING, 0)
     found = filter_scan(scene, ["MR-guided filter"])

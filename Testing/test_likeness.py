@@ -73,6 +73,7 @@ def test_how_noise_goes_with_activity_is_found(exponent):
     assert found == pytest.approx(exponent, abs=0.3)
 
 
+@pytest.mark.slow
 def test_noise_is_separated_from_structure_by_a_conditional_mean(truth, monkeypatch):
     rng = np.random.default_rng(2)
     own = noise_of(truth, rng, 0.0)

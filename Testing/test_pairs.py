@@ -68,6 +68,7 @@ def test_dose_is_estimated_where_the_table_has_none(root):
     assert stated == float(Fraction(1, 10)) and finding.code == "pair.dose_stated"
 
 
+@pytest.mark.slow
 def test_the_mean_of_two_halves_is_the_full_dose_of_each(root, tmp_path):
     image = sitk.ReadImage(str(root / "A" / "full_dose.nii.gz"))
     full, low = (
@@ -85,11 +86,13 @@ def test_the_mean_of_two_halves_is_the_full_dose_of_each(root, tmp_path):
         assert dose_of(pair)[0] == 0.5 and not codes(pair.row) - {"alignment.doubtful", "head.small"}
 
 
+@pytest.mark.slow
 def test_stated_dose_that_the_noise_denies(root):
     (row,) = rows_of(root, row_of("A", mr=None) | {"dose": "1/20"})
     assert "pair.dose_unlike" in codes(row)
 
 
+@pytest.mark.slow
 def test_low_and_full_swapped(root):
     row = row_of("A", mr=None)
     (swapped,) = rows_of(root, row | {"low": row["full"], "full": row["low"]})
@@ -115,6 +118,7 @@ def test_full_dose_on_another_grid_is_resampled(root, tmp_path):
     assert abs(here[white].mean() / there[white].mean() - 1) < 0.02
 
 
+@pytest.mark.slow
 def test_shift_between_low_and_full_is_reported(root, tmp_path):
     row = changed(root, tmp_path, "full_dose", lambda values: np.roll(values, 2, axis=2), mr="")
     judged = judge_row(row)
@@ -184,6 +188,7 @@ def test_command_prints_a_line_a_scan_and_every_problem(root, capsys):
     assert "A, dose 1/4: 36 x 36 x 36" in printed and "none.nii.gz" in printed and "1 error(s)" in printed
 
 
+@pytest.mark.slow
 def test_command_gives_json_and_writes_a_table(root, tmp_path, capsys):
     table = write_rows(root / "one.tsv", [row_of("A", mr=None)])
     assert main(["pairs", str(table), "--json", "--write", str(tmp_path / "again.tsv")]) == 0
@@ -194,6 +199,7 @@ def test_command_gives_json_and_writes_a_table(root, tmp_path, capsys):
     assert main(["pairs"]) == 2
 
 
+@pytest.mark.slow
 def test_command_takes_a_bids_dataset(root, tmp_path, capsys):
     folder = tmp_path / "sub-01" / "pet"
     folder.mkdir(parents=True)

@@ -77,6 +77,7 @@ def test_inside_is_as_without_a_region(pet, tmp_path):
     assert np.sqrt(np.mean((part - whole) ** 2)) < 0.1 * np.sqrt(np.mean(whole**2))
 
 
+@pytest.mark.slow
 def test_network_sees_the_region_with_its_margin_alone(model):
     pet = as_image(head_array((96, 64, 64)))
     whole, part = (

@@ -238,6 +238,7 @@ def test_factor_goes_from_a_sidecar_through_the_record_to_the_page(tmp_path, pet
     assert json.loads(sidecar.read_text()) == entries and not output.with_name("sub-01_desc-denoised_pet.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dose", "shown"),
     [

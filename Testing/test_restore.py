@@ -203,6 +203,7 @@ def test_a_known_dose_leaves_its_share_of_the_noise_of_a_noise_free_model_alone(
     np.testing.assert_array_equal(changes["full-dose", 0.25], changes["full-dose", None])
 
 
+@pytest.mark.slow
 def test_draws_are_of_results(pet, mr, tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     settings = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32", keep_above_mm=np.inf)

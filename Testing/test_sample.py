@@ -65,6 +65,7 @@ def everywhere() -> np.ndarray:
     return np.ones(SHAPE, bool)
 
 
+@pytest.mark.slow
 def test_patches_give_what_the_whole_volume_gives(condition, everywhere):
     whole = sample_residual(model_of(Pointwise()), condition, everywhere, SETTINGS, SILENT)
     assert whole.patch_size is None
@@ -126,6 +127,7 @@ def test_noise_differs_between_seeds_and_samples():
     assert not torch.equal(source(), draws[0])
 
 
+@pytest.mark.slow
 def test_same_settings_give_the_same_bytes(condition, everywhere):
     settings = replace(SETTINGS, sampler="heun", churn=5.0)
     runs = [sample_residual(model_of(tiny_network()), condition, everywhere, settings, SILENT) for _ in range(2)]

@@ -373,7 +373,9 @@ def test_reload_reads_every_part_again(area, pair):
         assert new.ui.applyButton.enabled
     finally:
         new.logic.close()
-        # tests that come later compare with the classes they imported
+        # tests that come later compare with the classes they imported, also in modules that are first read here
+        for name in [name for name in sys.modules if name.split(".")[0] in ours and name not in kept]:
+            del sys.modules[name]
         sys.modules.update(kept)
 
 

@@ -131,6 +131,7 @@ def test_a_patch_with_more_noise_is_described_so_and_its_residual_leads_to_noise
     torch.testing.assert_close(clean, known, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_lesions_change_the_pet_alone_and_weigh_more(banded):
     run = TrainingRun(replace(banded, lesion_share=1.0, mr_dropout=0.0, regression_share=1.0))
     run._wait_for_pool()

@@ -224,6 +224,7 @@ def test_one_bad_subject_does_not_stop_the_others(root, model_folder, tmp_path, 
     assert "2 subject(s) measured, 1 failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nothing_to_measure_is_an_error(root, model_folder, tmp_path, capsys):
     row = row_of("B")
     table = write_rows(root / "none.tsv", [row | {"low": row["full"], "full": row["low"]}])
