@@ -77,6 +77,18 @@ def read_yaml(path: Path, extra: str = "") -> dict[str, Any]:
     return values
 
 
+def read_placed(path: Path, kind: type[T]) -> T:
+    """Read a YAML file into the dataclass ``kind``; the paths in it are relative to the folder of the file.
+
+    Raises:
+        InputError: it cannot be read, or a key or value is wrong.
+    """
+    config: Any = structure(read_yaml(path), kind, f"The configuration '{path}'", text=True)
+    given = {each.name: getattr(config, each.name) for each in dataclasses.fields(config)}
+    placed = {name: path.parent / value for name, value in given.items() if isinstance(value, Path)}
+    return dataclasses.replace(config, **placed)
+
+
 def unknown_key(key: str, known: Sequence[str], where: str) -> str:
     """The sentence for a key that is not known, with the nearest one that is."""
     near = difflib.get_close_matches(key, known, 1)

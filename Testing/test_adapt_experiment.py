@@ -8,9 +8,10 @@ import pytest
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.adaptation import experiment, sites
-from CSRDDenoiseLib.research.adaptation.experiment import read_experiment, run_experiment, summarise
+from CSRDDenoiseLib.research.adaptation.experiment import Experiment, run_experiment, summarise
 
 pytest.importorskip("nibabel")
 CONFIG = """
@@ -50,7 +51,7 @@ def test_a_site_is_run_once_and_goes_on(config, monkeypatch, capsys):
     assert models["trained on the site"]["steps"] >= 0 and isinstance(models["adapted"]["refused"], bool)
     monkeypatch.setattr(experiment, "_of_model", None)
     monkeypatch.setattr(sites, "simulate_subject", None)
-    assert run_experiment(read_experiment(config))["coarse"]["models"] == models
+    assert run_experiment(read_placed(config, Experiment))["coarse"]["models"] == models
 
 
 def test_the_share_that_is_closed_is_that_of_decibels():
@@ -67,18 +68,18 @@ def test_the_share_that_is_closed_is_that_of_decibels():
 def test_too_few_anatomies_are_reported(config, monkeypatch):
     monkeypatch.setattr(sites, "list_anatomies", lambda folder: ["synthseg/ball0"])
     with pytest.raises(InputError, match="6 anatomies"):
-        run_experiment(read_experiment(config))
+        run_experiment(read_placed(config, Experiment))
 
 
 def test_a_scanner_with_an_unknown_fact_is_reported(config):
     config.write_text(config.read_text().replace("subsets", "colour"))
     with pytest.raises(InputError, match="colour"):
-        read_experiment(config)
+        read_placed(config, Experiment)
 
 
 def test_the_shipped_configuration_is_of_sites_that_can_be_simulated():
     from pathlib import Path
 
-    config = read_experiment(Path(__file__).resolve().parent.parent / "configs" / "experiment-adapt.yaml")
+    config = read_placed(Path(__file__).resolve().parent.parent / "configs" / "experiment-adapt.yaml", Experiment)
     assert all(site.scanner.spacing > 2 for site in config.sites.values())
     assert config.counts.pairs == 5 and config.counts.held_out >= 4

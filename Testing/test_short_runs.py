@@ -12,10 +12,11 @@ import torch
 from phantom_pool import training_file, write_phantom
 
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.evidence import left_out, projector_check
 from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
-from CSRDDenoiseLib.research.evidence.left_out import LeftOut, read_left_out, run_left_out
+from CSRDDenoiseLib.research.evidence.left_out import LeftOut, run_left_out
 from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
 from CSRDDenoiseLib.research.evidence.short_runs import changed_config
 from CSRDDenoiseLib.research.simulation.families import draw_from_families
@@ -81,7 +82,7 @@ def test_each_family_is_left_out_once_and_a_run_goes_on(training, tmp_path, caps
         ),
         encoding="utf-8",
     )  # fmt: skip
-    config = read_left_out(path)
+    config = read_placed(path, LeftOut)
     base = changed_config(training, TINY)
     for number in range(2):
         for pool in left_out._pools(config, base, number):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
+from ..configuration import read_placed
 from .arguments import number
 from .interrupts import keeping
 
@@ -62,41 +63,41 @@ def _evidence(args: argparse.Namespace) -> Outcome:
 
 
 def _projector(args: argparse.Namespace) -> Outcome:
-    from ..research.evidence.projector_check import RESULTS, projector_page, read_projector_check, run_projector_check
+    from ..research.evidence.projector_check import RESULTS, ProjectorCheck, projector_page, run_projector_check
 
-    config = read_projector_check(args.config)
+    config = read_placed(args.config, ProjectorCheck)
     return [projector_page(run_projector_check(config))], config.output / RESULTS
 
 
 def _scanners(args: argparse.Namespace) -> Outcome:
-    from ..research.evidence.left_out import RESULTS, left_out_page, read_left_out, run_left_out
+    from ..research.evidence.left_out import RESULTS, LeftOut, left_out_page, run_left_out
 
-    config = read_left_out(args.config)
+    config = read_placed(args.config, LeftOut)
     with keeping(lambda: _kept(config.output)):
         return [left_out_page(config, run_left_out(config))], config.output / RESULTS
 
 
 def _head_to_head(args: argparse.Namespace) -> Outcome:
-    from ..research.evidence.head_to_head import RESULTS, head_to_head_page, read_head_to_head, run_head_to_head
+    from ..research.evidence.head_to_head import RESULTS, HeadToHead, head_to_head_page, run_head_to_head
 
-    config, minutes = read_head_to_head(args.config), args.minutes or MINUTES_EACH
+    config, minutes = read_placed(args.config, HeadToHead), args.minutes or MINUTES_EACH
     with keeping(lambda: _kept(config.output)):
         return [head_to_head_page(config, run_head_to_head(config, minutes), minutes)], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
-    from ..research.adaptation.experiment import RESULTS, read_experiment, run_experiment
+    from ..research.adaptation.experiment import RESULTS, Experiment, run_experiment
 
-    config = read_experiment(args.config)
+    config = read_placed(args.config, Experiment)
     config.output.mkdir(parents=True, exist_ok=True)
     with keeping(lambda: _kept(config.output)):
         return list(_adapt_table(run_experiment(config))), config.output / RESULTS
 
 
 def _like(args: argparse.Namespace) -> Outcome:
-    from ..research.likeness.experiment import RESULTS, read_like_experiment, run_like_experiment
+    from ..research.likeness.experiment import RESULTS, LikeExperiment, run_like_experiment
 
-    config = read_like_experiment(args.config)
+    config = read_placed(args.config, LikeExperiment)
     with keeping(lambda: _kept(config.output)):
         return list(_like_table(run_like_experiment(config))), config.output / RESULTS
 

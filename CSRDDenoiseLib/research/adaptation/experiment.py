@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from ...atomic import write_json
-from ...configuration import read_yaml, structure
 from ...measures import psnr
 from ...model.bundle import Model, load_model
 from ...restore import default_keep_mm, keep_coarse
@@ -64,16 +63,6 @@ class Experiment:
     counts: Counts = field(default_factory=Counts)
     seed: int = 0
     device: str = "cpu"
-
-
-def read_experiment(path: Path) -> Experiment:
-    """Read a YAML configuration; paths are relative to its folder.
-
-    Raises:
-        InputError: it cannot be read, or a key or value is wrong.
-    """
-    config = structure(read_yaml(path), Experiment, f"The configuration '{path}'", text=True)
-    return replace(config, anatomy=path.parent / config.anatomy, output=path.parent / config.output)
 
 
 def run_experiment(config: Experiment) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Mapping, Optional
 
-from ...configuration import read_yaml, structure, unknown_key
+from ...configuration import read_placed, unknown_key
 from ...errors import InputError
 from ..evaluation.baselines import baseline
 
@@ -58,8 +58,6 @@ def read_evidence_config(path: Path) -> EvidenceConfig:
     Raises:
         InputError: it cannot be read, or a key or value is wrong.
     """
-    config = structure(read_yaml(path), EvidenceConfig, f"The configuration '{path}'", text=True)
-    folder = path.parent
-    model = str(folder / config.model) if (folder / config.model).is_dir() else config.model
-    page = None if config.page is None else folder / config.page
-    return replace(config, training=folder / config.training, output=folder / config.output, page=page, model=model)
+    config = read_placed(path, EvidenceConfig)
+    folder = path.parent / config.model
+    return replace(config, model=str(folder)) if folder.is_dir() else config

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from ...atomic import write_json
-from ...configuration import read_yaml, structure
 from ...errors import InputError
 from ..evaluation.table import Table, to_markdown
 from ..training.config import TrainingConfig
@@ -54,17 +53,6 @@ class HeadToHead:
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     phantoms: tuple[int, ...] = (0, 1, 2, 4, 5, 8)
     timed_steps: int = 20
-
-
-def read_head_to_head(path: Path) -> HeadToHead:
-    """Read a YAML configuration.
-
-    Raises:
-        InputError: it cannot be read, or a key or value is wrong.
-    """
-    config = structure(read_yaml(path), HeadToHead, f"The configuration '{path}'", text=True)
-    page = None if config.page is None else path.parent / config.page
-    return replace(config, training=path.parent / config.training, output=path.parent / config.output, page=page)
 
 
 def run_head_to_head(config: HeadToHead, minutes: float) -> dict[str, Any]:

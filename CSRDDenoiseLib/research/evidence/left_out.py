@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from ...atomic import write_json
-from ...configuration import read_yaml, structure
 from ...errors import InputError
 from ..evaluation.table import Table, to_markdown
 from ..simulation.families import scanner_families
@@ -67,17 +66,6 @@ class LeftOut:
             raise InputError(f"The family '{unknown}' is not known; known are {', '.join(known)}.")
         if len(self.families) < 2:
             raise InputError("Name two families or more, so that one can be left out.")
-
-
-def read_left_out(path: Path) -> LeftOut:
-    """Read a YAML configuration.
-
-    Raises:
-        InputError: it cannot be read, or a key or value is wrong.
-    """
-    config = structure(read_yaml(path), LeftOut, f"The configuration '{path}'", text=True)
-    page = None if config.page is None else path.parent / config.page
-    return replace(config, training=path.parent / config.training, output=path.parent / config.output, page=page)
 
 
 def run_left_out(config: LeftOut) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ...atomic import write_json
-from ...configuration import read_yaml, structure
 from ...scan import Scan
 from ..evaluation.table import Table, to_markdown
 from ..likeness.spectrum import EDGES, band_powers
@@ -68,17 +67,6 @@ class ProjectorCheck:
     draws: int = 24
     dose: float = 0.1
     seed: int = 0
-
-
-def read_projector_check(path: Path) -> ProjectorCheck:
-    """Read a YAML configuration.
-
-    Raises:
-        InputError: it cannot be read, or a key or value is wrong.
-    """
-    config = structure(read_yaml(path), ProjectorCheck, f"The configuration '{path}'", text=True)
-    page = None if config.page is None else path.parent / config.page
-    return replace(config, anatomy=path.parent / config.anatomy, output=path.parent / config.output, page=page)
 
 
 def run_projector_check(config: ProjectorCheck) -> dict[str, Any]:

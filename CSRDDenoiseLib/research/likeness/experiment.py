@@ -13,7 +13,6 @@ import SimpleITK as sitk
 
 from ...atomic import write_json
 from ...checks.counts import count_noise, share_of_counts
-from ...configuration import read_yaml, structure
 from ...errors import InputError
 from ...model.bundle import Model, load_model
 from ...scan import Scan
@@ -71,16 +70,6 @@ class LikeExperiment:
     halves: bool = True
     seed: int = 0
     device: str = "cpu"
-
-
-def read_like_experiment(path: Path) -> LikeExperiment:
-    """Read a YAML configuration; paths are relative to its folder.
-
-    Raises:
-        InputError: it cannot be read, or a key or value is wrong.
-    """
-    config = structure(read_yaml(path), LikeExperiment, f"The configuration '{path}'", text=True)
-    return replace(config, anatomy=path.parent / config.anatomy, output=path.parent / config.output)
 
 
 def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
