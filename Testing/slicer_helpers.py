@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 import pytest
@@ -188,3 +190,11 @@ def layout_manager():
 def background(view: str) -> str:
     """The identifier of the volume in the background of a slice view."""
     return layout_manager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID()
+
+
+@contextmanager
+def raises_named(name: str, match: str = "") -> Iterator[None]:
+    """As ``pytest.raises``, for a class by its name: a test of reloading in the same process makes the classes anew."""
+    with pytest.raises(Exception, match=match) as raised:
+        yield
+    assert type(raised.value).__name__ == name

@@ -59,14 +59,14 @@ def test_evaluation_is_the_same(address, model_folder, tmp_path):
         "--device",
         "cpu",
         "--experiment",
-        "noise",
+        "protocol",
         "--subjects",
         *folders,
     ]
     assert main([*words, "--output", str(tmp_path / "here")]) == 0
     assert main([*words, "--output", str(tmp_path / "there"), "--scheduler", address]) == 0
     here, there = (without_seconds(results_of(tmp_path / name)["measurements"]) for name in ("here", "there"))
-    assert here == there and len(here["noise"]) > 0
+    assert here == there and len(here["protocol"]) > 0
 
 
 def test_validation_is_the_same_and_names_the_subject_that_fails(address, model_folder, tmp_path, capsys):

@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 
 def test_two_workers_are_faster_than_single_commands(model_folder):
-    results = run_against_single(CohortConfig([20], model=str(model_folder)))
+    results = run_against_single(CohortConfig([10], model=str(model_folder)))
     print(to_markdown(cohort_table(results)))
     (run,) = results["runs"]
     assert run["ratio"] >= 1.7, run
-    assert cohort_table(results).rows[0][0] == "20"
+    assert cohort_table(results).rows[0][0] == "10"
 
 
 def test_a_scan_costs_the_same_in_a_larger_cohort():
