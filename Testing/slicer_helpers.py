@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 import numpy as np
 import pytest
@@ -193,7 +193,7 @@ def background(view: str) -> str:
 
 
 @contextmanager
-def raises_named(name: str, match: str = "") -> Iterator[None]:
+def raises_named(name: str, match: Optional[str] = None) -> Iterator[None]:
     """As ``pytest.raises``, for a class by its name: a test of reloading in the same process makes the classes anew."""
     with pytest.raises(Exception, match=match) as raised:
         yield
