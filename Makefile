@@ -7,15 +7,15 @@ EVALUATION := evaluation-output
 WORKERS ?= 2
 # the workers share the cores, so each takes one thread, and so does every process that it starts
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
-	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: demo test quick evaluate lint docs house reader-page clean
 
 demo: $(READY)  ## denoise the bundled example into demo-output
 	$(RUN) -m CSRDDenoiseLib demo --output demo-output --overwrite
 
-test: $(READY)  ## run every test
-	$(PYTEST)
+test: $(READY)  ## run every test; slow ones come in many files, so files keep their order
+	$(PYTEST) --no-loadscope-reorder
 
 quick: $(READY)  ## run the tests that take little time: what one runs while coding
 	$(PYTEST) -m "not slow and not timing"
