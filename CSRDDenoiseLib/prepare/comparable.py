@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..io.grid import Grid
-from ..scan import find_head, smooth
+from ..scan import Head, find_head, smooth
 from ..thresholds import LONGEST_HEAD_MM
 
 BRIGHTEST_PET = 2.5
@@ -158,9 +158,7 @@ def pair_of(pet: Optional[Seen], mr: Optional[Seen]) -> Optional[Pair]:
 
 def see_pet(pet: sitk.Image, view: View) -> Optional[Seen]:
     """Make a PET comparable; None when it shows no head."""
-    coarse = _shrink(_upright(pet), view.spacing_mm)
-    grid, activity = Grid.of(coarse), sitk.GetArrayFromImage(coarse)
-    head = find_head(activity, grid.array_spacing)
+    grid, activity, head = _coarse(pet, view)
     if head is None:
         return None
     activity = smooth(activity / head.brain_mean, grid.array_spacing, view.pet_smoothing_mm)
@@ -169,13 +167,18 @@ def see_pet(pet: sitk.Image, view: View) -> Optional[Seen]:
 
 def see_mr(mr: sitk.Image, view: View) -> Optional[Seen]:
     """Make an MR comparable; None when it shows no head."""
-    coarse = _shrink(_upright(mr), view.spacing_mm)
-    grid, signal = Grid.of(coarse), sitk.GetArrayFromImage(coarse)
-    head = find_head(signal, grid.array_spacing)
+    grid, signal, head = _coarse(mr, view)
     if head is None:
         return None
     signal = np.clip(signal / np.quantile(signal[signal > 0], 0.99), 0, BRIGHTEST_MR)
     return Seen(grid.image(smooth(signal, grid.array_spacing, view.spacing_mm)), grid.image(head.mask.astype(np.uint8)))
+
+
+def _coarse(image: sitk.Image, view: View) -> tuple[Grid, np.ndarray, Optional[Head]]:
+    """An image upright on coarse voxels: its grid, values (D, H, W) and head."""
+    coarse = _shrink(_upright(image), view.spacing_mm)
+    grid, values = Grid.of(coarse), sitk.GetArrayFromImage(coarse)
+    return grid, values, find_head(values, grid.array_spacing)
 
 
 def head_points(pair: Pair, count: int = 500) -> np.ndarray:
