@@ -17,6 +17,7 @@ from .errors import InputError
 from .io.outputs import Target, write_output
 from .io.record import Stages
 from .io.write import all_or_nothing, record_path, write_record
+from .keeping import choose_keeping
 from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
 from .reading import read_inputs
@@ -26,7 +27,7 @@ from .report.facts import facts_of
 from .report.report import report_page
 from .report.run import RunImages
 from .request import FileRequest, check_request
-from .restore import Canvas, choose_keeping
+from .restore import Canvas
 from .result import DenoiseResult
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked

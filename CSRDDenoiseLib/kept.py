@@ -9,11 +9,11 @@ import SimpleITK as sitk
 from .errors import InputError
 from .findings import Finding, find
 from .io.read import read_volume
+from .keeping import Keeping
 from .messages import KeepMessage
 from .progress import ProgressCallback, Reporter
 from .recombine import Afterwards, Quick
 from .report.summary import summarise_change
-from .restore import Keeping
 
 CONTRAST = "contrast_kept_percent"
 

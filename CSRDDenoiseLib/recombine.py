@@ -17,9 +17,10 @@ from scipy import ndimage
 from .checks.output import assess
 from .io.grid import Grid
 from .io.record import Record
+from .keeping import Keeping
 from .model.metadata import ModelMetadata
 from .report.summary import noise_percent, reference_region
-from .restore import Canvas, Keeping
+from .restore import Canvas
 from .result import DenoiseResult
 from .scan import FWHM_PER_SIGMA, Scan
 from .stages import Prepared

@@ -13,7 +13,7 @@ from CSRDDenoiseLib.research.benchmark.cohort import (
     run_against_single,
     run_overhead,
 )
-from CSRDDenoiseLib.research.evaluation.table import to_markdown
+from CSRDDenoiseLib.research.evaluation.markdown import to_markdown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timing]
 

@@ -25,11 +25,12 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.report.planes import write_comparison
 from CSRDDenoiseLib.research.evaluation.baselines import BASELINES
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
+from CSRDDenoiseLib.research.evaluation.markdown import to_markdown
 from CSRDDenoiseLib.research.evaluation.measure import Measurement, measure
 from CSRDDenoiseLib.research.evaluation.methods import Outcome, tuned, unchanged
 from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, read_config, run_evaluation
 from CSRDDenoiseLib.research.evaluation.study import Study, load_study
-from CSRDDenoiseLib.research.evaluation.table import paired_table, score_table, to_csv, to_markdown
+from CSRDDenoiseLib.research.evaluation.table import paired_table, score_table, to_csv
 from CSRDDenoiseLib.settings import settings_from_preset
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -16,7 +16,7 @@ from ..research.benchmark.dynamic import FramesConfig, frames_table, run_frames
 from ..research.benchmark.keep import keep_table, run_keep
 from ..research.benchmark.need import measure_cost, need_table
 from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchmark, spread_of_time_per_voxel, tables
-from ..research.evaluation.table import to_markdown
+from ..research.evaluation.markdown import to_markdown
 from ..settings import PRESETS
 from .arguments import check_file, count
 

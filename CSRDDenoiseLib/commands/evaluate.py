@@ -10,8 +10,8 @@ from pathlib import Path
 from ..errors import InputError
 from ..extras import require
 from ..research.evaluation.experiments import EXPERIMENTS
+from ..research.evaluation.markdown import to_markdown
 from ..research.evaluation.run import RESULTS, EvaluationConfig, read_config, run_evaluation
-from ..research.evaluation.table import to_markdown
 from .arguments import check_folder
 from .interrupts import keeping
 from .options import SCHEDULER, add_groups

@@ -69,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Validate, and say where the report is; 4 where some subjects failed."""
     require("matplotlib")
-    from ..research.evaluation.table import to_markdown
+    from ..research.evaluation.markdown import to_markdown
     from ..research.validation.report import REPORT
     from ..research.validation.run import STORE, ValidationConfig, run_validation
     from ..research.validation.subject import FILTERS

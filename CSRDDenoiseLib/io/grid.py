@@ -1,12 +1,17 @@
-"""Geometry: where a volume lies in space, the only place that flips, permutes or resamples axes."""
+"""Geometry: where a volume lies in space, the only place that flips, permutes or resamples axes.
+
+SimpleITK is loaded where an image is made or read: a training needs geometry alone, on machines without it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
-import SimpleITK as sitk
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI's axes point right, anterior, superior; SimpleITK's and DICOM's left, posterior, superior."""
@@ -86,6 +91,8 @@ class Grid:
 
     def image(self, array: np.ndarray) -> sitk.Image:
         """Return an array (z, y, x) of this grid's shape as an image on it."""
+        import SimpleITK as sitk
+
         image = sitk.GetImageFromArray(array)
         image.SetSpacing(self.spacing)
         image.SetOrigin(self.origin)
@@ -119,6 +126,8 @@ def image_from_xyz(array: np.ndarray, grid: Grid) -> sitk.Image:
 
 def array_to_xyz(image: sitk.Image) -> np.ndarray:
     """Return the voxels of an image in nibabel's order (x, y, z), without a copy."""
+    import SimpleITK as sitk
+
     return sitk.GetArrayViewFromImage(image).T
 
 
@@ -126,6 +135,8 @@ def resample(image: sitk.Image, grid: Grid, interpolator: int) -> sitk.Image:
     """Interpolate an image onto a grid in physical space; 0 outside the image."""
     if Grid.of(image) == grid:
         return image
+    import SimpleITK as sitk
+
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize(grid.size)
     resampler.SetOutputSpacing(grid.spacing)

@@ -14,7 +14,6 @@ from ..training.config import TrainingConfig
 from ..training.export import PairsFacts
 from ..training.loop import TrainingRun
 from ..training.measured import MeasuredPool
-from .prepared import prepare_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +34,9 @@ def training_pairs(config: TrainingConfig) -> TrainingPairs:
     Raises:
         InputError: the table has errors, a pair cannot be used, or a part is left without subjects.
     """
+    # a training on phantoms alone runs without the libraries that read files
+    from .prepared import prepare_pairs
+
     if config.pairs is None:
         raise InputError("The configuration names no table of 'pairs'.")
     rows = read_table(config.pairs).checked().rows

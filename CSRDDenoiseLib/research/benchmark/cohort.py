@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from ...errors import InputError
 from ...model.bundle import DEFAULT_MODEL, ModelMetadata, build_network, save_model
-from ..evaluation.table import Table
+from ..evaluation.markdown import Table
 from .head import synthetic_head
 
 SPACING_MM = 2.0

@@ -22,7 +22,7 @@ from ...io.grid import Grid
 from ...io.nifti_write import nifti_stream
 from ...model.bundle import DEFAULT_MODEL, Model, find_model, load_model, read_metadata
 from ...settings import DenoiseSettings, settings_from_preset
-from ..evaluation.table import Table
+from ..evaluation.markdown import Table
 from .head import synthetic_head
 from .process import forget_peak, measure, peak_since
 

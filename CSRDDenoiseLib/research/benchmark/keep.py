@@ -14,7 +14,7 @@ from ...kept import Kept
 from ...messages import KeepMessage
 from ...recombine import Quick
 from ...restore import keep_above
-from ..evaluation.table import Table
+from ..evaluation.markdown import Table
 from .head import synthetic_head
 from .process import measure
 

@@ -21,7 +21,7 @@ from ...io.write import write_image
 from ...model.bundle import Model
 from ...scan import measure_normalising
 from ...settings import PRESETS
-from ..evaluation.table import Table
+from ..evaluation.markdown import Table
 from .head import synthetic_head
 
 GPUS = {"T4 (16-bit)": 65e12, "RTX 4090": 165e12, "A100": 312e12, "H100": 989e12}

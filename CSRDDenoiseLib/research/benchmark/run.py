@@ -10,7 +10,7 @@ from ...devices import choose_device
 from ...infer.memory import GIB
 from ...io.record import versions
 from ...model.bundle import DEFAULT_MODEL, find_model, read_metadata
-from ..evaluation.table import Table
+from ..evaluation.markdown import Table
 from .process import measure
 
 STAGES = ("align", "normalise", "sample", "restore")

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 
 from ...report import page
 from .experiments.bench import Section
-from .table import Table
+from .markdown import Table
 
 DATA_LINE = "All numbers and pictures on this page are from simulated PET/MR scans, not from patients."
 

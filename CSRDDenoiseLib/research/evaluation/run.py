@@ -19,9 +19,10 @@ from ...settings import DenoiseSettings, settings_from_preset
 from ...spread import Spread, in_turn
 from .experiments import EXPERIMENTS, Bench, ComparisonModel, Section
 from .experiments.bench import as_fraction
+from .markdown import to_markdown
 from .report import DATA_LINE, to_html
 from .study import check_doses
-from .table import to_csv, to_markdown
+from .table import to_csv
 
 logger = logging.getLogger(__name__)
 

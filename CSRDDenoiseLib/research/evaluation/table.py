@@ -1,4 +1,4 @@
-"""Tables of text: mean and standard deviation over subjects, by dose and method; Markdown, and CSV of every record."""
+"""Tables of measurements: mean and standard deviation over subjects, by dose and method; CSV of every record."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 
+from .markdown import Table
 from .measure import CEILING, Measurement
 
 
@@ -46,15 +47,6 @@ COLUMNS = (
 )
 MODEL_CARD = ("psnr", "ssim", "truth_nrmse", "hot_contrast", "cold_contrast", "bias", "region_error")
 PAIRED = ("psnr", "ssim", "truth_nrmse")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Texts under a caption."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def score_table(caption: str, measurements: Iterable[Measurement], scores: Optional[Sequence[str]] = None) -> Table:
@@ -100,12 +92,6 @@ def paired_table(
     ]
     header = ("dose", "score", "method", "best baseline", "gain (mean ± SD)", "p", "way to the ceiling", "n")
     return Table(caption, header, tuple(rows))
-
-
-def to_markdown(table: Table) -> str:
-    """A Markdown table under its caption."""
-    lines = [table.header, ["---"] * len(table.header), *table.rows]
-    return "\n".join([table.caption, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
 
 
 def to_csv(measurements: Iterable[Measurement]) -> str:

@@ -10,14 +10,14 @@ from typing import Any, Mapping, Optional
 
 from ...atomic import write_json
 from ...errors import InputError
-from ..evaluation.table import Table, to_markdown
+from ..evaluation.markdown import Table, to_markdown
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.pool import pool_of
 from ..training.split import load_split
 from .blocks import replace_block
+from .rows import at_dose, dose_text, doses_of
 from .short_runs import SCORES, changed_config, mean_scores, score_run
-from .summary import at_dose, dose_text, doses_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional
 
 from ...atomic import write_json
 from ...errors import InputError
-from ..evaluation.table import Table, to_markdown
+from ..evaluation.markdown import Table, to_markdown
 from ..simulation.families import scanner_families
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun

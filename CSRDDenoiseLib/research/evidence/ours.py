@@ -9,9 +9,9 @@ import SimpleITK as sitk
 
 from ... import measures
 from ...denoise import denoise
+from ...keeping import default_keep_mm, keep_coarse
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
-from ...restore import default_keep_mm, keep_coarse
 from ...scan import Scan, smooth
 from ...settings import settings_from_preset
 from ...uncertainty import calibration_error

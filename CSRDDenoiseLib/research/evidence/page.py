@@ -7,12 +7,13 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
-from ..evaluation.table import Table, to_markdown
+from ..evaluation.markdown import Table, to_markdown
 from ..training.curves import error_at
 from .config import CONTRASTS
 from .filters import kind_of
 from .ours import BARE, COVERED, FULL, GAUSSIAN, INPUT, OURS
-from .summary import at_dose, average, curve_of, dose_text, doses_of, gain_text, gains_of, median_gain
+from .rows import at_dose, average, dose_text, doses_of
+from .summary import curve_of, gain_text, gains_of, median_gain
 from .words import ABOUT, INTRODUCTION
 
 Results = Mapping[str, Any]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...atomic import write_json
 from ...scan import Scan
-from ..evaluation.table import Table, to_markdown
+from ..evaluation.markdown import Table, to_markdown
 from ..likeness.spectrum import EDGES, band_powers
 from ..simulation.anatomy import CSF, GREY, WHITE, deform, list_anatomies, load_anatomy, slab_of
 from ..simulation.osem import reconstruct

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..training.curves import Point, dose_gain, error_at
 from .config import CONTRASTS
 from .filters import FULL_DOSE, kind_of
 from .ours import COVERED, FULL, OURS
+from .rows import Row, at_dose, average, dose_text, doses_of
 
 ERROR_WANTED, GAIN_WANTED, CONTRAST_WANTED, BIAS_WANTED, IMPRINT_WANTED = 0.75, 3.0, 0.85, 1.0, 0.15
 PSNR_WANTED = {1 / 4: 0.5, 1 / 10: 1.0, 1 / 20: 1.0}
@@ -20,7 +21,6 @@ JUDGED = (0.8, 0.9)
 """Contrasts at which there is a goal."""
 
 Scan = Mapping[str, Any]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,27 +61,6 @@ def interpolation_errors(scans: Sequence[Scan]) -> dict[str, float]:
         if wrong:
             found[str(contrast)] = round(100 * float(np.mean(wrong)), 2)
     return found
-
-
-def doses_of(rows: Sequence[Row]) -> list[float]:
-    """The doses of rows, largest first."""
-    return sorted({row["dose"] for row in rows}, reverse=True)
-
-
-def dose_text(dose: float) -> str:
-    """A dose fraction as ``1/10``."""
-    return f"1/{1 / dose:.3g}"
-
-
-def at_dose(rows: Sequence[Any], dose: float) -> list[Any]:
-    """The rows of a dose."""
-    return [row for row in rows if row["dose"] == dose]
-
-
-def average(values: Iterable[float]) -> float:
-    """Mean of values; NaN without any."""
-    every = list(values)
-    return float(np.mean(every)) if every else float("nan")
 
 
 def best_error(filters: Mapping[str, Any], contrast: float) -> tuple[float, str]:

@@ -1,6 +1,6 @@
 """Score a model along what its result keeps of the measurement, beside filters tuned with the answer in hand.
 
-On validation phantoms the scores give the rule for the width (:func:`CSRDDenoiseLib.restore.default_keep_mm`); on test
+On validation phantoms the scores give the rule for the width (:func:`CSRDDenoiseLib.keeping.default_keep_mm`); on test
 phantoms, of scanner families that no choice was made on, they are for the model card.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...keeping import default_keep_mm
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
 from ...prepare.scheme import make_condition
-from ...restore import default_keep_mm
 from ...scan import Scan
 from .curves import Point, Scene, error_at, filter_curves, make_scene, our_curve
 from .pool import Pool

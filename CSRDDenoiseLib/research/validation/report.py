@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from ...report import page
+from ..evaluation.markdown import Table, to_markdown
 from ..evaluation.report import table_part
-from ..evaluation.table import Table, to_csv, to_markdown
+from ..evaluation.table import to_csv
 from .choice import Chosen, measurements
 from .figures import figures
 from .result import SubjectResult

@@ -22,7 +22,7 @@ from ...subjects.judge import judge_pair
 from ...subjects.pair import load_pair
 from ...subjects.table import Row, Table
 from ..evaluation.baselines import baseline
-from ..evaluation.table import Table as Evaluated
+from ..evaluation.markdown import Table as Evaluated
 from .choice import choose
 from .figures import example_png
 from .report import files_of

@@ -11,9 +11,10 @@ from typing import Any, Iterable, Iterator, Optional, Sequence
 import numpy as np
 
 from ...measures import bland_altman
+from ..evaluation.markdown import Table
 from ..evaluation.measure import Measurement
 from ..evaluation.methods import INPUT
-from ..evaluation.table import COLUMNS, Column, Table, score_table
+from ..evaluation.table import COLUMNS, Column, score_table
 from .choice import Chosen, filters_of, measurements, names_of
 from .result import SubjectResult
 from .statistics import Gain, absolute_agreement, paired_gain

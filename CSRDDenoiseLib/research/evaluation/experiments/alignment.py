@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from ....checks.alignment import ALIGNED, DOUBTFUL, MISALIGNED, measure_alignment
 from ....prepare.comparable import COARSE, Size, head_points, make_pair, matrix, size_of
 from ....prepare.register import moved, register
+from ..markdown import Table
 from ..study import Study
-from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from ....errors import CSRDError, InputError
 from ....model.bundle import Model
 from ....settings import DenoiseSettings, settings_from_preset
 from ....spread import Spread, in_turn
+from ..markdown import Table
 from ..measure import Measurement, measure
 from ..methods import Method, ours
 from ..study import Study, load_study
-from ..table import Table
 
 logger = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ import numpy as np
 from scipy import ndimage
 
 from .... import measures
-from ....restore import keep_coarse
+from ....keeping import keep_coarse
 from ....scan import robust_std, smooth
 from ...training import curves
 from ...training.curves import BLOB_MM, KEPT_MM, Point, error_at
 from ..baselines import Case, baseline
 from ..baselines import apply as apply_filter
+from ..markdown import Table
 from ..methods import ours
 from ..study import Study
-from ..table import Table
 from .bench import Bench, Dose, Figure, Section, as_fraction, line_plot
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from ....io.grid import Grid
 from ....prepare.align import to_model_grid
 from ....scan import Scan
 from ...simulation.subject import emulate_dose
+from ..markdown import Table
 from ..study import Study
-from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
 
 logger = logging.getLogger(__name__)

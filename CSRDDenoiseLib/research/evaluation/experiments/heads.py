@@ -16,7 +16,7 @@ from scipy import stats
 from ....configuration import unknown_key
 from ....errors import InputError
 from ...simulation.anatomy import list_anatomies
-from ..table import Table
+from ..markdown import Table
 from ..trials import GROUPS, Trial, trials
 from ..varied import HeadSet, draw_head, head_sets
 from .bench import Bench, Section

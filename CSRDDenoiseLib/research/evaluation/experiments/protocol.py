@@ -6,8 +6,9 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
+from ..markdown import Table
 from ..methods import INPUT, ours, tuned, unchanged
-from ..table import Table, score_table
+from ..table import score_table
 from .bench import MEAN_STD, Bench, Dose, Section, mean_score
 
 FACTS = (

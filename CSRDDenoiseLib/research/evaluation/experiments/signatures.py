@@ -31,8 +31,8 @@ from ....scan import Head, Scan, smooth
 from ...simulation.anatomy import CSF, GREY, WHITE
 from ...simulation.subject import emulate_dose
 from .. import faults
+from ..markdown import Table
 from ..study import Pair, Study
-from ..table import Table
 from .bench import Bench, Dose, Section, as_fraction
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,20 @@
+"""Tables of text, and their Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts under a caption."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table under its caption."""
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    return "\n".join([table.caption, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
