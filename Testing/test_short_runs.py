@@ -14,7 +14,7 @@ from phantom_pool import training_file, write_phantom
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.research.evidence import left_out, projector_check
+from CSRDDenoiseLib.research.evidence import head_to_head, left_out, projector_check
 from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
 from CSRDDenoiseLib.research.evidence.left_out import LeftOut, run_left_out
 from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
@@ -22,6 +22,7 @@ from CSRDDenoiseLib.research.evidence.short_runs import changed_config
 from CSRDDenoiseLib.research.simulation.families import draw_from_families
 from CSRDDenoiseLib.research.simulation.projector import make_projectors
 from CSRDDenoiseLib.research.simulation.scanner import Scanner
+from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.research.training.pool import pool_of
 from CSRDDenoiseLib.research.training.readiness import claim_pool
 from CSRDDenoiseLib.research.training.split import load_split
@@ -119,6 +120,25 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
     (tmp_path / "out" / "results.json").unlink()
     with pytest.raises(InputError, match="minutes"):
         run_head_to_head(config, 5)
+
+
+def test_a_trial_is_timed_without_its_first_steps(training, tmp_path, monkeypatch):
+    """Steps of 9, 9, 1 and 1 seconds: sixty of one second are the budget of a minute."""
+    now = iter([9.0, 18.0, 19.0, 20.0])
+    monkeypatch.setattr(head_to_head, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(TrainingRun, "_step", lambda self, *args: 0.0)
+    monkeypatch.setattr(TrainingRun, "run", lambda self: [self._step() for _ in range(self.config.steps)])
+    config = HeadToHead(training, tmp_path / "out", timed_steps=4)
+    assert head_to_head._steps(config, changed_config(training, TINY), 1, "cpu") == 60
+    with pytest.raises(InputError, match="timed_steps"):
+        HeadToHead(training, tmp_path / "out", timed_steps=1)
+
+
+def test_an_experiment_that_trains_asks_for_its_device_first(training, tmp_path, capsys):
+    path = tmp_path / "compared.yaml"
+    path.write_text(json.dumps({"training": training.name, "output": "out", "networks": {"x": {}}}), encoding="utf-8")
+    assert main(["experiment", "head-to-head", str(path), "--device", "cuda:99"]) != 0
+    assert "cuda:99" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def head() -> tuple[np.ndarray, np.ndarray]:

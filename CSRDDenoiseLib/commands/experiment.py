@@ -35,6 +35,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=number(0, 1e7),
         help="evidence: begin nothing after so long; head-to-head: minutes of each training (default: 120)",
     )
+    parser.add_argument(
+        "--device", default="cpu", help="scanners, head-to-head: where to simulate, train and score (default: cpu)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -74,7 +77,7 @@ def _scanners(args: argparse.Namespace) -> Outcome:
 
     config = read_placed(args.config, LeftOut)
     with keeping(lambda: _kept(config.output)):
-        return [left_out_page(config, run_left_out(config))], config.output / RESULTS
+        return [left_out_page(config, run_left_out(config, _device(args)))], config.output / RESULTS
 
 
 def _head_to_head(args: argparse.Namespace) -> Outcome:
@@ -82,7 +85,8 @@ def _head_to_head(args: argparse.Namespace) -> Outcome:
 
     config, minutes = read_placed(args.config, HeadToHead), args.minutes or MINUTES_EACH
     with keeping(lambda: _kept(config.output)):
-        return [head_to_head_page(config, run_head_to_head(config, minutes), minutes)], config.output / RESULTS
+        results = run_head_to_head(config, minutes, _device(args))
+        return [head_to_head_page(config, results, minutes)], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
@@ -100,6 +104,13 @@ def _like(args: argparse.Namespace) -> Outcome:
     config = read_placed(args.config, LikeExperiment)
     with keeping(lambda: _kept(config.output)):
         return list(_like_table(run_like_experiment(config))), config.output / RESULTS
+
+
+def _device(args: argparse.Namespace) -> str:
+    """The device of that name; only an experiment that trains loads torch for it."""
+    from ..devices import choose_device
+
+    return str(choose_device(args.device))
 
 
 def _kept(output: Path) -> str:

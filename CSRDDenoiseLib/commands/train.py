@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     """Score a model and write the scores; on validation its rule for what to keep goes into the model's metadata."""
+    from ..devices import choose_device
     from ..errors import InputError
     from ..model.bundle import load_model, set_keep
     from ..research.training.pool import pool_of
@@ -89,14 +90,15 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     if not config.simulates:
         raise InputError("Scores are of simulated phantoms, and this run has none; use 'csrd-denoise validate'.")
     folder = args.model or str(config.output / "model")
-    model = load_model(folder)
+    # draws are scored on the processor
+    model = load_model(folder, "cpu" if args.draws else args.device)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
     numbers = [int(each) for each in args.phantoms.split(",")] if "," in args.phantoms else range(int(args.phantoms))
     if args.draws:
         return _score_draws(config, args, model, [(pool, phantom) for phantom in numbers])
     rows: list[Row] = []
     for phantom in numbers:
-        pool.simulate(phantom)
+        pool.simulate(phantom, str(choose_device(args.device)))
         rows += score_pool(model, pool, [phantom])
         print(json.dumps(summarise(rows[-len(pool.doses_of(phantom)) :], model.metadata.keep)), flush=True)
     rule = keep_rule(rows) if args.score == "validation" else model.metadata.keep

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
+
+import numpy as np
 
 from ...atomic import write_json
 from ...errors import InputError
@@ -17,7 +21,7 @@ from ..training.pool import pool_of
 from ..training.split import load_split
 from .blocks import replace_block
 from .rows import at_dose, dose_text, doses_of
-from .short_runs import SCORES, changed_config, mean_scores, score_run
+from .short_runs import SCORES, changed_config, hardware, mean_scores, score_run
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ RESULTS, BLOCK = "results.json", "head-to-head"
 WORDS = """## Head to head
 
 Written by `csrd-denoise experiment head-to-head configs/head-to-head.yaml --minutes {minutes:g}`: each network trained
-for {minutes:g} minutes on the same phantoms, with as many steps as fit into them on this machine; scored on the scanner
+for {minutes:g} minutes on the same phantoms, with as many steps as fit into them on {hardware}; scored on the scanner
 families for the report, test subjects {phantoms}. One evaluation gives the estimate, also of a recipe that was trained
 for draws. No choice followed from it. st-DTPM predicts delayed scans and is no denoiser, so it is not among them.
 
@@ -43,7 +47,7 @@ class HeadToHead:
         common: changed fields of that configuration.
         networks: name in the table -> fields that it changes further.
         phantoms: numbers of the phantoms of the report families.
-        timed_steps: steps from which the speed of each is measured.
+        timed_steps: steps from whose second half the speed of each is measured.
     """
 
     training: Path
@@ -54,16 +58,21 @@ class HeadToHead:
     phantoms: tuple[int, ...] = (0, 1, 2, 4, 5, 8)
     timed_steps: int = 20
 
+    def __post_init__(self) -> None:
+        if self.timed_steps < 2:
+            raise InputError(f"'timed_steps' is {self.timed_steps}; the speed is measured from 2 steps or more.")
 
-def run_head_to_head(config: HeadToHead, minutes: float) -> dict[str, Any]:
+
+def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") -> dict[str, Any]:
     """Train and score each network that is not done yet; a training that was stopped goes on from its checkpoint.
 
     Args:
         config: what to train.
         minutes: for each.
+        device: torch device to simulate, train and score on.
 
     Returns:
-        Name -> ``steps``, ``minutes``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan).
+        Name -> ``steps``, ``minutes``, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan).
 
     Raises:
         InputError: a training cannot be run, or was begun with other minutes.
@@ -76,9 +85,7 @@ def run_head_to_head(config: HeadToHead, minutes: float) -> dict[str, Any]:
         if name in results:
             continue
         logger.info("Network: %s", name)
-        run = TrainingRun(replace(own, steps=_steps(config, own, minutes)))
-        run.run()
-        results[name] = _measured(config, run)
+        results[name] = _train(config, replace(own, steps=_steps(config, own, minutes, device)), device)
         write_json(path, results, indent=1)
         if config.page is not None:
             replace_block(config.page, BLOCK, head_to_head_page(config, results, minutes))
@@ -92,11 +99,12 @@ def head_to_head_page(config: HeadToHead, results: Mapping[str, Any], minutes: f
         about = (name, f"{found['parameters'] / 1e6:.1f}", str(found["steps"]), f"{found['voxels'] / 1e6:.0f}")
         for dose in doses_of(found["rows"]):
             means = mean_scores(at_dose(found["rows"], dose))
-            lines.append((*about, f"{found['minutes']:.0f}", dose_text(dose), *(f"{means[key]:.2f}" for key in SCORES)))
+            lines.append((*about, f"{found['minutes']:.3g}", dose_text(dose), *(f"{means[key]:.2f}" for key in SCORES)))
     titles = ("PSNR to noise-free (dB)", "to full dose (dB)", "error at 0.8 (%)", "at 0.9 (%)")
     header = ("network", "parameters (M)", "steps", "voxels seen (M)", "minutes", "dose", *titles)
     table = to_markdown(Table("Mean over scans, bare estimate; errors along what is kept", header, tuple(lines)))
-    return WORDS.format(table=table, minutes=minutes, phantoms=", ".join(map(str, config.phantoms)))
+    used = " and ".join(sorted({found["hardware"] for found in results.values()}))
+    return WORDS.format(table=table, minutes=minutes, hardware=used, phantoms=", ".join(map(str, config.phantoms)))
 
 
 def _config_of(config: HeadToHead, number: int, name: str) -> TrainingConfig:
@@ -106,8 +114,26 @@ def _config_of(config: HeadToHead, number: int, name: str) -> TrainingConfig:
     )
 
 
-def _steps(config: HeadToHead, own: TrainingConfig, minutes: float) -> int:
-    """Steps that fit into the minutes on this machine, measured once."""
+class _Timed(TrainingRun):
+    """A run that notes when each of its steps ended."""
+
+    def __init__(self, config: TrainingConfig, device: str):
+        super().__init__(config, device)
+        self._ends: list[float] = []
+
+    def _step(self, *args: Any) -> float:
+        loss = super()._step(*args)
+        self._ends.append(time.monotonic())
+        return loss
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Median over the second half: the first steps of a GPU, and those that fetch phantoms, take longer."""
+        return float(np.median(np.diff(self._ends[len(self._ends) // 2 - 1 :])))
+
+
+def _steps(config: HeadToHead, own: TrainingConfig, minutes: float, device: str) -> int:
+    """Steps that fit into the minutes on this device, measured once."""
     path = own.output / "budget.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -117,21 +143,27 @@ def _steps(config: HeadToHead, own: TrainingConfig, minutes: float) -> int:
                 "for; name the same, or another folder as 'output'."
             )
         return found["steps"]
-    trial = replace(own, output=own.output / "timed", steps=config.timed_steps, validation_phantoms=0)
-    seconds = TrainingRun(trial).run().seconds / config.timed_steps
+    folder = own.output / "timed"
+    # a trial that was stopped begins anew
+    shutil.rmtree(folder, ignore_errors=True)
+    trial = _Timed(replace(own, output=folder, steps=config.timed_steps, validation_phantoms=0), device)
+    trial.run()
+    seconds = trial.seconds_per_step
     steps = max(round(60 * minutes / seconds), 1)
     write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": round(seconds, 4)}, indent=1)
     return steps
 
 
-def _measured(config: HeadToHead, run: TrainingRun) -> dict[str, Any]:
-    own = run.config
+def _train(config: HeadToHead, own: TrainingConfig, device: str) -> dict[str, Any]:
+    run = TrainingRun(own, device)
+    run.run()
     pool = pool_of(own, "test", load_split(own.split_file)["test"])
     for phantom in config.phantoms:
-        pool.simulate(phantom)
+        pool.simulate(phantom, device)
     return {
         "steps": run.state.step,
         "minutes": round(run.state.seconds / 60, 2),
+        "hardware": hardware(device),
         "parameters": sum(each.numel() for each in run.denoiser.parameters()),
         "voxels": run.state.step * own.batch * own.patch**3,
         "architecture": dict(own.architecture),

@@ -68,8 +68,12 @@ class LeftOut:
             raise InputError("Name two families or more, so that one can be left out.")
 
 
-def run_left_out(config: LeftOut) -> dict[str, Any]:
+def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
     """Train and score what is not done yet; ``results.json`` is written after each model, and a training goes on.
+
+    Args:
+        config: what to train.
+        device: torch device to simulate, train and score on.
 
     Returns:
         Name of a model (``all families``, or the family that it has not seen) -> family -> mean scores.
@@ -79,14 +83,14 @@ def run_left_out(config: LeftOut) -> dict[str, Any]:
     for training, test in pools.values():
         for pool, count in ((training, config.phantoms), (test, config.test_phantoms)):
             for phantom in range(count):
-                pool.simulate(phantom)
+                pool.simulate(phantom, device)
     path = config.output / RESULTS
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for number, name in enumerate((ALL, *config.families)):
         if name in results:
             continue
         logger.info("Model: %s", name if name == ALL else f"without {name}")
-        run = _train(config, base, [pools[each][0] for each in config.families if each != name], number)
+        run = _train(config, base, [pools[each][0] for each in config.families if each != name], number, device)
         scored = config.families if name == ALL else (name,)
         tested = {family: score_run(run, pools[family][1], range(config.test_phantoms)) for family in scored}
         results[name] = {family: mean_scores(rows) for family, rows in tested.items()}
@@ -145,7 +149,7 @@ def _names(base: TrainingConfig) -> list[str]:
     return [] if base.split_file.is_file() else anatomies(base.anatomy)
 
 
-def _train(config: LeftOut, base: TrainingConfig, pools: list[Pool], number: int) -> TrainingRun:
+def _train(config: LeftOut, base: TrainingConfig, pools: list[Pool], number: int, device: str) -> TrainingRun:
     joined = Joined(pools, config.phantoms)
     own = replace(
         base,
@@ -157,6 +161,6 @@ def _train(config: LeftOut, base: TrainingConfig, pools: list[Pool], number: int
         simulators=0,
         start_from=None,
     )
-    run = TrainingRun(own, pools=(joined, joined))
+    run = TrainingRun(own, device, pools=(joined, joined))
     run.run()
     return run

@@ -48,6 +48,14 @@ def mean_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in SCORES}
 
 
+def hardware(device: str) -> str:
+    """What a device is called on a page."""
+    where = torch.device(device)
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    return f"a processor with {torch.get_num_threads()} threads" if where.type == "cpu" else device
+
+
 class Joined(Pool):
     """Phantoms of several pools, one pool after the other.
 

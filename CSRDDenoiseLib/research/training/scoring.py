@@ -75,8 +75,9 @@ def bare_estimate(model: Model, scene: Scene) -> np.ndarray:
     shape = scene.low_dose.shape
     padding = [amount for n in reversed(shape) for amount in (0, -n % denoiser.model.multiple)]
     channels = nn.functional.pad(torch.from_numpy(np.stack(condition.channels))[None], padding)
-    nothing = torch.zeros(1, 1, *channels.shape[2:])
-    mean = denoiser(nothing, torch.full((1,), metadata.sigma_max), channels)[0, 0].numpy()
+    channels = channels.to(next(denoiser.parameters()).device)
+    nothing = channels.new_zeros(1, 1, *channels.shape[2:])
+    mean = denoiser(nothing, channels.new_full((1,), metadata.sigma_max), channels)[0, 0].cpu().numpy()
     return scene.low_dose + mean[tuple(slice(0, n) for n in shape)] * np.float32(condition.scale)
 
 
