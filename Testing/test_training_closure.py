@@ -22,6 +22,7 @@ MODULES = (
     "research.training.scoring",
     "research.evidence.head_to_head",
     "research.evidence.left_out",
+    "research.evidence.scaling",
     "research.evidence.short_runs",
 )
 WITHOUT = f"""

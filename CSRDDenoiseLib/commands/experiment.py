@@ -27,16 +27,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
         "against known ones; evidence: what a model is held to, on scanner families that no choice was made on; "
         "projector: the simulator against the projector of pytomography; scanners: trainings with a scanner family "
-        "left out; head-to-head: networks trained for equal minutes",
+        "left out; head-to-head: networks trained for equal minutes; scaling: a training's quality against the "
+        "voxels that it has seen",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument(
         "--minutes",
         type=number(0, 1e7),
-        help="evidence: begin nothing after so long; head-to-head: minutes of each training (default: 120)",
+        help="evidence, scaling: begin nothing after so long; head-to-head: minutes of each training (default: 120)",
     )
     parser.add_argument(
-        "--device", default="cpu", help="scanners, head-to-head: where to simulate, train and score (default: cpu)"
+        "--device",
+        default="cpu",
+        help="scanners, head-to-head, scaling: where to simulate, train and score (default: cpu)",
     )
     parser.set_defaults(run=run)
 
@@ -87,6 +90,16 @@ def _head_to_head(args: argparse.Namespace) -> Outcome:
     with keeping(lambda: _kept(config.output)):
         results = run_head_to_head(config, minutes, _device(args))
         return [head_to_head_page(config, results, minutes)], config.output / RESULTS
+
+
+def _scaling(args: argparse.Namespace) -> Outcome:
+    from ..research.evidence.scaling import RESULTS, Scaling, run_scaling, scaling_page
+
+    config = read_placed(args.config, Scaling)
+    with keeping(lambda: _kept(config.output)):
+        results, complete = run_scaling(config, args.minutes, _device(args))
+    lines = [scaling_page(config, results)]
+    return lines if complete else [*lines, f"Not complete. {_kept(config.output)}"], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
@@ -147,4 +160,5 @@ _EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     "projector": _projector,
     "scanners": _scanners,
     "head-to-head": _head_to_head,
+    "scaling": _scaling,
 }

@@ -16,13 +16,13 @@ from ...model.bundle import Model, load_model
 from ..simulation.families import scanner_families
 from ..training.config import load_config
 from ..training.curves import make_scene
-from ..training.pool import Pool, pool_of
-from ..training.split import load_split
+from ..training.pool import Pool
 from .blocks import replace_block
 from .config import EvidenceConfig
 from .filters import FULL_DOSE, filter_scan, full_dose_scene
 from .ours import measure_ours, measure_uncertainty
 from .page import evidence_page
+from .short_runs import report_pool
 from .summary import summarise
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run_evidence(config: EvidenceConfig, minutes: Optional[float] = None) -> tup
     Raises:
         InputError: model, training configuration or phantoms are not there.
     """
-    model, pool = load_model(config.model, "cpu"), _pool(config)
+    model, pool = load_model(config.model, "cpu"), report_pool(load_config(config.training))
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     complete = True
     for path, measure in _parts(config, model, pool):
@@ -117,12 +117,6 @@ def _filters(config: EvidenceConfig, pool: Pool, phantom: int, dose: float) -> d
     given = dose if dose in stored else stored[0]
     scene = make_scene(pool.load(phantom, given), given, pool.spacing, phantom)
     return filter_scan(full_dose_scene(scene) if dose == FULL_DOSE else scene, config.filters)
-
-
-def _pool(config: EvidenceConfig) -> Pool:
-    training = load_config(config.training)
-    subjects = load_split(training.split_file)["test"] if training.split_file.is_file() else ()
-    return pool_of(training, "test", subjects)
 
 
 def _about(config: EvidenceConfig, model: Model) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -10,16 +10,38 @@ import numpy as np
 import torch
 
 from ...configuration import read_yaml, structure
+from ...model.edm import Preconditioned
 from ..training.config import TrainingConfig, load_config
 from ..training.curves import error_at, make_scene, our_curve
 from ..training.loop import TrainingRun
 from ..training.phantom import CLEAN, FIRST_LOW, FULL
-from ..training.pool import Example, Pool
+from ..training.pool import Example, Pool, pool_of
+from ..training.split import load_split
 from ..training.validation import estimate_residual
 
 SCORED = (0.8, 0.9)
 """Contrasts at which errors are compared."""
 SCORES = ("psnr_clean", "psnr_full", *(f"error_{contrast:g}" for contrast in SCORED))
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A network as the posterior mean is taken from it.
+
+    Attributes:
+        denoiser: in evaluation mode, on the device of the scoring.
+        sigma_max: noise level of the evaluation.
+        mean_from: what it is shown there, ``zero`` or ``noise``.
+    """
+
+    denoiser: Preconditioned
+    sigma_max: float
+    mean_from: str
+
+    @classmethod
+    def of(cls, run: TrainingRun) -> Estimator:
+        """Return that of the averaged weights of a run."""
+        return cls(run.average, run.sigma_max, run.config.mean_from)
 
 
 def changed_config(path: Path, changes: Mapping[str, Any]) -> TrainingConfig:
@@ -33,14 +55,16 @@ def changed_config(path: Path, changes: Mapping[str, Any]) -> TrainingConfig:
     return replace(config, **{name: getattr(wanted, name) for name in changes})
 
 
-def score_run(run: TrainingRun, pool: Pool, phantoms: Iterable[int]) -> list[dict[str, Any]]:
-    """Score the averaged weights of a run at each dose of phantoms, small hot lesions drawn into them.
+def report_pool(config: TrainingConfig) -> Pool:
+    """The pool of the report families, of the test subjects; where no split is there it can only be read."""
+    subjects = load_split(config.split_file)["test"] if config.split_file.is_file() else ()
+    return pool_of(config, "test", subjects)
 
-    Returns:
-        For each scan ``phantom``, ``dose``, PSNR in dB of the bare estimate (``psnr_clean``; ``psnr_full`` of the full
-        dose that it predicts), and the error in calm brain in % where 0.8 and 0.9 of the contrast is kept.
-    """
-    return [_score(run, pool, phantom, dose) for phantom in phantoms for dose in pool.doses_of(phantom)]
+
+def score_run(run: TrainingRun, pool: Pool, phantoms: Iterable[int]) -> list[dict[str, Any]]:
+    """:func:`score_scan` of the averaged weights of a run at each dose of phantoms."""
+    found = Estimator.of(run)
+    return [score_scan(found, pool, phantom, dose) for phantom in phantoms for dose in pool.doses_of(phantom)]
 
 
 def mean_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -96,7 +120,13 @@ class Joined(Pool):
         return pool.load(number, dose)
 
 
-def _score(run: TrainingRun, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+    """Score a network on one scan, small hot lesions drawn into it.
+
+    Returns:
+        ``phantom``, ``dose``, PSNR in dB of the bare estimate (``psnr_clean``; ``psnr_full`` of the full dose that it
+        predicts), and the error in calm brain in % where 0.8 and 0.9 of the contrast is kept.
+    """
     example = pool.load(phantom, dose)
     scene = make_scene(example, dose, pool.spacing, phantom)
     if pool.target != "noise-free":
@@ -108,9 +138,9 @@ def _score(run: TrainingRun, pool: Pool, phantom: int, dose: float) -> dict[str,
         volumes[row] = volume / example.gain
     lesioned = replace(example, phantom=replace(example.phantom, volumes=volumes))
     start = torch.zeros(scene.mask.shape)
-    if run.config.mean_from == "noise":
-        start = run.sigma_max * torch.randn(start.shape, generator=torch.Generator().manual_seed(phantom))
-    estimate = scene.low_dose + estimate_residual(run.average, lesioned, start, run.sigma_max)
+    if estimator.mean_from == "noise":
+        start = estimator.sigma_max * torch.randn(start.shape, generator=torch.Generator().manual_seed(phantom))
+    estimate = scene.low_dose + estimate_residual(estimator.denoiser, lesioned, start, estimator.sigma_max)
     curve = our_curve(scene, estimate)
     bare = curve[float("inf")]
     errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in SCORED}
