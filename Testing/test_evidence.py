@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +17,13 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.metadata import CHANNELS
 from CSRDDenoiseLib.research.evidence.blocks import replace_block
 from CSRDDenoiseLib.research.evidence.config import EvidenceConfig
-from CSRDDenoiseLib.research.evidence.filters import filter_scan
+from CSRDDenoiseLib.research.evidence.filters import best_filter, filter_image, filter_scan
 from CSRDDenoiseLib.research.evidence.quantities import blobs, image_scores, imprint, lesion_rows, region_biases
+from CSRDDenoiseLib.research.evidence.regions import bias_of
 from CSRDDenoiseLib.research.evidence.scenes import brain_of, lesion_scene, plain_scene, with_spheres
 from CSRDDenoiseLib.research.evidence.summary import _gain_of, gain_text, interpolation_errors, summarise
 from CSRDDenoiseLib.research.training.config import load_config
-from CSRDDenoiseLib.research.training.curves import make_scene
+from CSRDDenoiseLib.research.training.curves import make_scene, score
 from CSRDDenoiseLib.research.training.pool import pool_of
 
 
@@ -75,8 +77,43 @@ def test_regions_show_a_bias_and_the_ratio_of_grey_and_white_matter(scene, brain
     assert [found["truth"][key] for key in ("brain", "regions", "largest", "grey_over_white")] == [0] * 4
     assert region_biases({"input": scene.low_dose}, scene, brain)["input"]["to_input"] == 0 < found["truth"]["to_input"]
     assert found["grey"]["regions"] == pytest.approx(5, abs=0.01)
+    assert {name: round(error) for name, error in found["grey"]["signed"].items()} == {
+        name: 10 if name.startswith("grey") else 0 for name in brain.regions
+    }
     assert found["grey"]["largest"] == pytest.approx(10, abs=0.01)
     assert found["grey"]["grey_over_white"] == pytest.approx(10, abs=0.01)
+
+
+def test_the_bias_is_what_is_left_of_signed_errors_when_scans_are_averaged():
+    first, second = ({"a": 2.0, "b": 1.0, "c": 5.0}, {"a": -2.0, "b": 2.0})
+    found = bias_of([first, second])
+    # a: nothing left; b: 1.5; c is in one scan alone
+    assert found.size == pytest.approx((0 + 1.5 + 5) / 3) and (found.largest, found.region) == (5.0, "c")
+    assert found.deviation == pytest.approx(((8 / 2 + 0.5 / 2) / 2) ** 0.5)
+    assert bias_of([{"a": -3.0}]).largest == -3.0 and np.isnan(bias_of([first]).deviation)
+
+
+def test_regions_lie_where_their_names_say(brain):
+    for name, mask in brain.regions.items():
+        z, y, x = (np.mean(index) - (size - 1) / 2 for index, size in zip(np.nonzero(mask), mask.shape))
+        tissue, up, back, left = name.split()
+        assert (tissue == "grey") == bool(brain.grey[mask].all())
+        assert (up == "upper", back == "back", left == "left") == (z > 0, y > 0, x > 0)
+
+
+@pytest.mark.slow
+def test_the_image_of_a_best_filter_is_made_again(example):
+    scene = make_scene(example, 1 / 10, SPACING, 0)
+    found = filter_scan(scene, ["MR-guided filter"])
+    by_parameter = next(name for name in found["curves"] if ", by " in name)
+    for name in ("Gaussian", by_parameter, "tissue regression, maps 7 mm, box 5"):
+        point = found["curves"][name][-1]
+        assert score(filter_image(scene, name, point["at"]), scene).error == pytest.approx(point["error"], abs=1e-3)
+    assert filter_image(scene, by_parameter, 0.0) is scene.low_dose
+    top = max(each["psnr_full"] for each in found["best"].values())
+    curve, at = best_filter(found)
+    point = next(each for each in found["curves"][curve] if each["at"] == at)
+    assert point["psnr_full"] == pytest.approx(top, abs=1e-3)
 
 
 def test_an_imprint_is_a_share_of_the_contrast_of_grey_and_white_matter(scene, brain):
@@ -181,7 +218,10 @@ def test_the_command_measures_what_is_missing_and_writes_the_page(pool, tmp_path
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "not reached" in page and "more of everything" in page and "Dose gain" in page
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").iterdir()}
-    assert len(kept) == 3 + 1 + 4
+    assert len(kept) == 3 + 1 + 4 + 3
+    assert {len(scan["best_filter"]["regions"]["signed"]) for scan in results["scans"]} == {16}
+    rows = re.findall(r"^\| 1/10 \| (?:best filter|input|ours|our estimate) \| .*%?\|$", page, re.M)
+    assert len([row for row in rows if "(grey" in row or "(white" in row]) == 4, "the bias, of one scan here"
     next(path for path in kept if path.name.endswith("filters.json")).unlink()
     assert main(["experiment", "evidence", str(config)]) == 0
     again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").iterdir()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, Sequence, Union
+from typing import Any, Iterator, Mapping, Sequence, Union
 
 import numpy as np
 
@@ -46,6 +46,20 @@ def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
     return {"curves": curves, "best": scores, "left_out": left_out}
 
 
+def best_filter(filters: Mapping[str, Any]) -> tuple[str, Union[float, str]]:
+    """The curve with the greatest PSNR to the full dose on a scan, and where on it; of :func:`filter_scan`."""
+    best = max(filters["best"].values(), key=lambda each: each["psnr_full"])
+    return best["curve"], best["at"]
+
+
+def filter_image(scene: Scene, curve: str, at: Union[float, str]) -> np.ndarray:
+    """Apply the filter of a curve of :func:`filter_scan`, at one setting, to the low dose of a scene."""
+    name, _, parameter = curve.partition(", by ")
+    if not parameter:
+        return next(image for each, value, image in filter_images(scene) if (each, _plain(value)) == (curve, at))
+    return apply(baseline(name), float(at), _case(scene)).image if at else scene.low_dose
+
+
 def full_dose_scene(scene: Scene) -> Scene:
     """Return the scene in which the full dose takes the place of the low dose."""
     return replace(scene, low_dose=scene.full_dose, dose=FULL_DOSE)
@@ -68,13 +82,17 @@ def _plain(at: float) -> Union[float, str]:
 
 def _images(scene: Scene, names: Sequence[str]) -> Iterator[tuple[str, float, np.ndarray]]:
     yield from filter_images(scene)
-    case = Case(scene.low_dose, scene.full_dose, scene.mask, scene.cube, 1.0, scene.mr)
+    case = _case(scene)
     for name in names:
         chosen = baseline(name)
         curve = f"{name}, by {chosen.parameter}"
         yield curve, 0.0, scene.low_dose
         for value in _values(chosen, scene):
             yield curve, value, apply(chosen, value, case).image
+
+
+def _case(scene: Scene) -> Case:
+    return Case(scene.low_dose, scene.full_dose, scene.mask, scene.cube, 1.0, scene.mr)
 
 
 def _values(chosen: Baseline, scene: Scene) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from ..training.curves import error_at
 from .config import CONTRASTS
 from .filters import kind_of
 from .ours import BARE, COVERED, FULL, GAUSSIAN, INPUT, OURS
+from .regions import region_tables
 from .rows import at_dose, average, dose_text, doses_of
 from .summary import curve_of, gain_text, gains_of, median_gain
 from .words import ABOUT, INTRODUCTION
@@ -29,7 +30,7 @@ def evidence_page(results: Results, tried: Mapping[str, str]) -> str:
     """
     makers: dict[str, Callable[[Results], list[Table]]] = {
         "error": _error, "gain": _gain, "psnr": _psnr, "contrast": _contrast, "lesions": _lesions,
-        "regions": _regions, "imprint": _imprint, "blobs": _blobs, "uncertainty": _uncertainty,
+        "regions": region_tables, "imprint": _imprint, "blobs": _blobs, "uncertainty": _uncertainty,
     }  # fmt: skip
     lines = ["# Evidence", "", _introduction(results), "", to_markdown(_goals(results))]
     for name, make in makers.items():
@@ -216,34 +217,6 @@ def _lesion_cells(found: Sequence[Any], keys: Sequence[str]) -> Iterator[tuple[s
             # a lesion whose surroundings are as cold has hardly a contrast to divide by
             kept = float(np.median([row["contrast"] for row in rows]))
             yield f"{radius:g}", name, *biases, f"{kept:.2f}", str(len(rows))
-
-
-def _regions(results: Results) -> list[Table]:
-    scans = results["scans"]
-    lines = []
-    for dose in doses_of(scans):
-        for name in SHOWN:
-            found = [scan["ours"]["regions"][name] for scan in scans if scan["dose"] == dose]
-            ratios, brain = ([each[key] for each in found] for key in ("grey_over_white", "brain"))
-            texts = (
-                f"{np.mean([each['regions'] for each in found]):.2f}",
-                f"{max(each['largest'] for each in found):.1f}",
-                f"{np.mean([each['to_input'] for each in found]):.2f}",
-                f"{np.mean(brain):+.2f}",
-                f"{np.mean(ratios):+.2f} ({min(ratios):+.1f} to {max(ratios):+.1f})",
-            )
-            lines.append((dose_text(dose), name, *texts, str(len(found))))
-    header = (
-        "dose",
-        "image",
-        "regions, mean size (%)",
-        "largest (%)",
-        "against the input (%)",
-        "brain (%)",
-        "grey over white (%)",
-        "n",
-    )
-    return [Table("Bias against the noise-free image", header, tuple(lines))]
 
 
 def _imprint(results: Results) -> list[Table]:

@@ -52,20 +52,23 @@ def lesion_rows(images: Images, scene: Scene, lesions: Sequence[Lesion]) -> list
     return rows
 
 
-def region_biases(images: Images, scene: Scene, brain: Brain) -> dict[str, dict[str, float]]:
+def region_biases(images: Images, scene: Scene, brain: Brain) -> dict[str, dict[str, Any]]:
     """By image the error in % of means: of the brain, of regions (mean size, largest), and of grey over white matter.
 
-    ``to_input`` is the mean size for regions against the input in place of noise-free: what the method has changed.
+    ``signed`` is the error by region with its sign, of which the mean over scans is the bias (:mod:`.regions`);
+    ``to_input`` the mean size for regions against the input in place of noise-free: what the method has changed.
     """
     clean, found = scene.noise_free, {}
-    for name, image in images.items():
-        biases = [100 * measures.bias(image, clean, region) for region in brain.regions]
-        changes = [100 * measures.bias(image, scene.low_dose, region) for region in brain.regions]
+    for shown, image in images.items():
+        errors = {name: 100 * measures.bias(image, clean, region) for name, region in brain.regions.items()}
+        changes = [100 * measures.bias(image, scene.low_dose, region) for region in brain.regions.values()]
+        sizes = np.abs(list(errors.values()))
         ratio = _over(image, brain) / _over(clean, brain)
-        found[name] = {
+        found[shown] = {
             "brain": round(100 * measures.bias(image, clean, brain.whole), 4),
-            "regions": round(float(np.mean(np.abs(biases))), 4),
-            "largest": round(float(np.max(np.abs(biases))), 4),
+            "regions": round(float(sizes.mean()), 4),
+            "largest": round(float(sizes.max()), 4),
+            "signed": {name: round(error, 4) for name, error in errors.items()},
             "to_input": round(float(np.mean(np.abs(changes))), 4),
             "grey_over_white": round(100 * (ratio - 1), 4),
         }

@@ -19,15 +19,19 @@ from ..training.curves import make_scene
 from ..training.pool import Pool
 from .blocks import replace_block
 from .config import EvidenceConfig
-from .filters import FULL_DOSE, filter_scan, full_dose_scene
+from .filters import FULL_DOSE, best_filter, filter_image, filter_scan, full_dose_scene
 from .ours import measure_ours, measure_uncertainty
 from .page import evidence_page
+from .quantities import region_biases
+from .regions import BEST
+from .scenes import brain_of, plain_scene
 from .short_runs import report_pool
 from .summary import summarise
 
 logger = logging.getLogger(__name__)
 
-RESULTS, FORMAT, BLOCK = "results.json", 1, "evidence"
+RESULTS, FORMAT, BLOCK = "results.json", 2, "evidence"
+BEST_FILTER = "best-filter"
 Part = tuple[Path, Callable[[], dict[str, Any]]]
 
 
@@ -77,14 +81,16 @@ def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
                 continue
             about = {"phantom": phantom, "dose": dose, "family": facts["family"], "tracer": facts["tracer"]}
             drawn = _read(_path(parts, phantom, dose, f"{key}-uncertainty"))
-            scans.append({**about, "filters": filters, "full_dose_filters": full, "ours": ours, "uncertainty": drawn})
+            regions = _read(_path(parts, phantom, dose, BEST_FILTER))
+            parts_of = {"filters": filters, "full_dose_filters": full, "best_filter": regions, "ours": ours}
+            scans.append({**about, **parts_of, "uncertainty": drawn})
     return {"format": FORMAT, "about": _about(config, model), "summary": summarise(scans), "scans": scans}
 
 
 def model_key(model: Model) -> str:
-    """What names the results of a model: of its weights, its rule for what is kept, and its calibrations."""
+    """What names the results of a model: of what is measured, its weights, its rule for what is kept, calibrations."""
     metadata = model.metadata
-    facts = json.dumps([metadata.weights_sha256, metadata.keep, metadata.recipes], sort_keys=True, default=str)
+    facts = json.dumps([FORMAT, metadata.weights_sha256, metadata.keep, metadata.recipes], sort_keys=True, default=str)
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 
@@ -98,6 +104,8 @@ def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
             yield _path(parts, phantom, dose, key), partial(_ours, model, pool, phantom, dose)
         for dose in (*doses, FULL_DOSE):
             yield _filters_path(parts, phantom, dose), partial(_filters, config, pool, phantom, dose)
+        for dose in doses:
+            yield _path(parts, phantom, dose, BEST_FILTER), partial(_best_filter, parts, pool, phantom, dose)
         for dose in doses:
             if phantom in config.uncertainty and dose in config.uncertainty_doses:
                 path = _path(parts, phantom, dose, f"{key}-uncertainty")
@@ -117,6 +125,16 @@ def _filters(config: EvidenceConfig, pool: Pool, phantom: int, dose: float) -> d
     given = dose if dose in stored else stored[0]
     scene = make_scene(pool.load(phantom, given), given, pool.spacing, phantom)
     return filter_scan(full_dose_scene(scene) if dose == FULL_DOSE else scene, config.filters)
+
+
+def _best_filter(folder: Path, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+    """The regions of the best filter's image, without lesions as those of the model are."""
+    curve, at = best_filter(_read(_filters_path(folder, phantom, dose)))
+    example = pool.load(phantom, dose)
+    brain = brain_of(example, pool.spacing)
+    scene = plain_scene(example, dose, brain)
+    found = region_biases({BEST: filter_image(scene, curve, at)}, scene, brain)
+    return {"curve": curve, "at": at, "regions": found[BEST]}
 
 
 def _about(config: EvidenceConfig, model: Model) -> dict[str, Any]:

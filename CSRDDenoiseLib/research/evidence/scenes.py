@@ -18,6 +18,8 @@ from ..training.pool import Example
 RADII_MM = (10.0, 8.0, 6.0, 4.0)
 SPHERE_MM = 5.0
 REGION_ML = 1.0
+_SIDES = (("lower", "upper"), ("front", "back"), ("right", "left"))
+"""Of the brain along z, y and x."""
 _HOT_EACH, _COLD_EACH = 3, 2
 _HOT, _COLD = (0.6, 1.4), (-0.7, -0.4)
 _EDGE_MM, _INNER_MM, _GAP_MM = 4.0, 6.0, 12.0
@@ -50,16 +52,21 @@ class Brain:
         return inside & (ndimage.distance_transform_edt(~self.lesions) * self.spacing > _GAP_MM)
 
     @cached_property
-    def regions(self) -> tuple[np.ndarray, ...]:
-        """Grey and white matter in the eight parts of the brain's bounding box, those of 1 mL or more."""
+    def regions(self) -> dict[str, np.ndarray]:
+        """Grey and white matter in the eight parts of the brain's bounding box, those of 1 mL or more, by name."""
         box = ndimage.find_objects(self.whole.astype(np.uint8))[0]
         middle = [(part.start + part.stop) / 2 for part in box]
         part = sum(
             (2**axis * (np.arange(n) >= middle[axis])).reshape([-1 if a == axis else 1 for a in range(3)])
             for axis, n in enumerate(self.whole.shape)
         )
-        regions = [tissue & (part == each) for tissue in (self.grey, self.white) for each in range(8)]
-        return tuple(region for region in regions if region.sum() * self.spacing**3 >= 1000 * REGION_ML)
+        tissues = {"grey": self.grey, "white": self.white}
+        regions = {
+            " ".join((name, *(sides[each >> axis & 1] for axis, sides in enumerate(_SIDES)))): tissue & (part == each)
+            for name, tissue in tissues.items()
+            for each in range(8)
+        }
+        return {name: mask for name, mask in regions.items() if mask.sum() * self.spacing**3 >= 1000 * REGION_ML}
 
 
 @dataclass(frozen=True)

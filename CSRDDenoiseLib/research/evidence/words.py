@@ -44,9 +44,13 @@ ABOUT = {
     ),
     "regions": (
         "Bias of regions",
-        "Grey and white matter in eight parts of the brain, 1 mL or more, against the noise-free image; mean size "
-        "and largest; and against the input. What a region's mean has of noise in the input stays in the result, "
-        "which keeps the measurement at coarse scales.",
+        "Grey and white matter in eight parts of the brain, 1 mL or more, against the noise-free image. The **bias** "
+        "is the signed error of a region's mean, averaged over the scans of a dose: what is wrong in the same "
+        "direction in every scan; what is too much on one scanner and too little on another cancels. Its mean size "
+        "over regions is what the goal is held against; about as much as the standard error of such an average would "
+        "be left without any bias. The **error of a single scan** is averaged without its sign, so it also has the "
+        "noise that the region's mean has in the input, and which stays in the result, as that keeps the measurement "
+        "at coarse scales. The best filter is the one with the greatest PSNR to the full dose on that scan.",
     ),
     "imprint": (
         "Structures that only the MR shows",
