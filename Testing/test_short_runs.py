@@ -17,13 +17,14 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.evidence import head_to_head, left_out, projector_check
 from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
 from CSRDDenoiseLib.research.evidence.left_out import LeftOut, run_left_out
+from CSRDDenoiseLib.research.evidence.phantoms import simulate_phantoms
 from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
 from CSRDDenoiseLib.research.evidence.short_runs import changed_config
 from CSRDDenoiseLib.research.simulation.families import draw_from_families
 from CSRDDenoiseLib.research.simulation.projector import make_projectors
 from CSRDDenoiseLib.research.simulation.scanner import Scanner
 from CSRDDenoiseLib.research.training.loop import TrainingRun
-from CSRDDenoiseLib.research.training.pool import pool_of
+from CSRDDenoiseLib.research.training.pool import Pool, pool_of
 from CSRDDenoiseLib.research.training.readiness import claim_pool
 from CSRDDenoiseLib.research.training.split import load_split
 
@@ -98,6 +99,26 @@ def test_each_family_is_left_out_once_and_a_run_goes_on(training, tmp_path, caps
     assert len(logs) == 3
     run_left_out(config)
     assert all(path.read_text() == text for path, text in logs.items()), "what is done is not trained again"
+
+
+@pytest.mark.slow
+def test_phantoms_are_simulated_by_several_processes_and_none_twice(tmp_path):
+    write_phantom(Drawn(tmp_path), 1)
+    there = Drawn(tmp_path).path(1).stat().st_mtime_ns
+    simulate_phantoms([(Drawn(tmp_path), phantom) for phantom in range(3)], processes=2)
+    assert Drawn(tmp_path).available() == 3 and Drawn(tmp_path).path(1).stat().st_mtime_ns == there
+    with pytest.raises(InputError, match="anatomies"):
+        simulate_phantoms([(Pool(tmp_path / "none", None, (), (0.1,), 2.0, 0), each) for each in (0, 1)])
+
+
+class Drawn(Pool):
+    """A pool whose phantoms are drawn, not simulated."""
+
+    def __init__(self, folder):
+        super().__init__(folder, None, (), (0.1,), 2.0, 0)
+
+    def simulate(self, phantom, device="cpu"):
+        write_phantom(self, phantom)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ output: run
 data: data
 normalisation: noise-bands
 target: noise-free
-scanners: families
+scanners: usual
 architecture: {type: ResidualUNet3d, widths: [8, 8], blocks: [1, 1], embedding: 16, in_channels: 12}
 doses: [1/4]
 unseen_doses: []

@@ -20,6 +20,7 @@ from ..training.loop import TrainingRun
 from ..training.pool import pool_of
 from ..training.split import load_split
 from .blocks import replace_block
+from .phantoms import simulate_phantoms
 from .rows import at_dose, dose_text, doses_of
 from .short_runs import SCORES, changed_config, hardware, mean_scores, score_run
 
@@ -158,8 +159,7 @@ def _train(config: HeadToHead, own: TrainingConfig, device: str) -> dict[str, An
     run = TrainingRun(own, device)
     run.run()
     pool = pool_of(own, "test", load_split(own.split_file)["test"])
-    for phantom in config.phantoms:
-        pool.simulate(phantom, device)
+    simulate_phantoms([(pool, phantom) for phantom in config.phantoms], device, own.simulators)
     return {
         "steps": run.state.step,
         "minutes": round(run.state.seconds / 60, 2),

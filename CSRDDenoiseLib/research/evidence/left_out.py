@@ -18,6 +18,7 @@ from ..training.pool import Pool
 from ..training.readiness import anatomies
 from ..training.split import load_or_make_split
 from .blocks import replace_block
+from .phantoms import simulate_phantoms
 from .short_runs import Joined, changed_config, mean_scores, score_run
 
 logger = logging.getLogger(__name__)
@@ -80,10 +81,9 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
     """
     base = changed_config(config.training, config.changes)
     pools = {family: _pools(config, base, number) for number, family in enumerate(config.families)}
-    for training, test in pools.values():
-        for pool, count in ((training, config.phantoms), (test, config.test_phantoms)):
-            for phantom in range(count):
-                pool.simulate(phantom, device)
+    counts = config.phantoms, config.test_phantoms
+    jobs = [(pool, phantom) for pair in pools.values() for pool, n in zip(pair, counts) for phantom in range(n)]
+    simulate_phantoms(jobs, device, base.simulators)
     path = config.output / RESULTS
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for number, name in enumerate((ALL, *config.families)):

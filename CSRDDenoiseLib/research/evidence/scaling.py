@@ -20,6 +20,7 @@ from ..evaluation.markdown import Table, to_markdown
 from ..training.config import load_config
 from ..training.pool import Pool
 from .blocks import replace_block
+from .phantoms import simulate_phantoms
 from .rows import at_dose, dose_text, doses_of
 from .short_runs import SCORES, Estimator, mean_scores, report_pool, score_scan
 
@@ -86,8 +87,7 @@ def run_scaling(config: Scaling, minutes: Optional[float] = None, device: str = 
     """
     training = load_config(config.training)
     pool, model = report_pool(training), load_model(config.model or training.output / "model", device)
-    for phantom in config.phantoms:
-        pool.simulate(phantom, device)
+    simulate_phantoms([(pool, phantom) for phantom in config.phantoms], device, training.simulators)
     path, end = config.output / RESULTS, float("inf") if minutes is None else time.monotonic() + 60 * minutes
     points = _points(model, config.milestones or training.output, device)
     results = _begun(path, model, points)
