@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from dataclasses import dataclass
+from typing import Optional, Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from ..findings import Finding, info, warning
-from ..scan import Scan
+from ..scan import Scan, smooth
 from .depth import depth_mm, outline_of_head, upper_planes, without_holes
 from .limits import ENHANCED_TAIL, T1_DEPTH_CONTRAST
 
 _BRAIN_MM = 4.0
-_SKULL_MM, _RIM_MM, _BELOW_MM, _FAINT, _BRIGHT = 10.0, (0.0, 2.0), (6.0, 8.0), 0.3, 0.7
-_CORTEX_MM, _DEEP_MM, _TOP_MM = (16.0, 26.0), (36.0, 58.0), 104.0
-"""Below the outline of the head, whose uptake varies less than what of it is as bright as brain."""
+_TOP_MM, _CENTRE_MM = 104.0, 36.0
+_DARK = 0.5
+"""Of the MR's level in the centre of the head: bone and air are darker in every contrast, CSF in T1 and FLAIR."""
+_NECK_MM, _GAP_MM, _BIAS_MM = 5.0, 8.0, 40.0
+_CORTEX_MM, _DEEP_MM = (2.0, 8.0), (20.0, 40.0)
+
+
+@dataclass(frozen=True)
+class _Brain:
+    """The upper brain in an MR: its values over their mean nearby, depth below its surface in mm, and what is tissue.
+
+    Each is (D, H, W).
+    """
+
+    relative: np.ndarray
+    depth: np.ndarray
+    tissue: np.ndarray
+
+    def median(self, zone: Sequence[float]) -> float:
+        """Median of the tissue between two depths; NaN without any."""
+        inside = self.relative[self.tissue & (self.depth > zone[0]) & (self.depth <= zone[1])]
+        return float(np.median(inside)) if inside.size else float("nan")
 
 
 def check_contrast(scan: Scan, mr: np.ndarray) -> tuple[Finding, ...]:
-    """Compare the MR (D, H, W, on the scan's grid) at depths of the head; nothing where it has no depth."""
+    """Compare the MR (D, H, W, on the scan's grid) at depths of the brain; nothing where it shows none."""
     brain = ndimage.binary_opening(scan.brain, iterations=2)
     inside = mr[depth_mm(without_holes(brain), scan.spacing) > _BRAIN_MM]
     contrast = depth_contrast(scan, mr)
@@ -37,22 +57,52 @@ def check_contrast(scan: Scan, mr: np.ndarray) -> tuple[Finding, ...]:
 
 
 def depth_contrast(scan: Scan, mr: np.ndarray) -> Optional[float]:
-    """Return the median of the deep brain minus that of the cortex, over that of all; None where there is none."""
+    """Return how much brighter the deep brain is than the cortex, both over the mean of the tissue around them.
+
+    White matter lies deeper than grey, and is the brighter of the two in T1 alone. The brain's surface is that in the
+    MR, where the skull parts it from the scalp. The mean nearby takes away what coils brighten or darken.
+
+    Args:
+        scan: says where the head and its centre are.
+        mr: (D, H, W) on the scan's grid.
+
+    Returns:
+        The difference of the medians; None where the MR shows no brain with an inside.
+    """
     outline = outline_of_head(scan)
     upper = upper_planes(outline, scan.spacing, _TOP_MM)
     # a head at the edge of the image has its outline there
-    depth = depth_mm(np.pad(outline, 1), scan.spacing)[1:-1, 1:-1, 1:-1][upper]
-    # where a mask ended at the brain, or the scalp takes up nothing, the outline is that of the brain
-    nearer = _SKULL_MM if _is_of_brain(scan.relative[upper], depth) else 0.0
-    zones = ((low - nearer, high - nearer) for low, high in (_CORTEX_MM, _DEEP_MM))
-    cortex, deep = (mr[upper][(depth > low) & (depth <= high)] for low, high in zones)
-    both = mr[upper][depth > _CORTEX_MM[0] - nearer]
-    if not cortex.size or not deep.size or np.median(both) <= 0:
+    centre = depth_mm(np.pad(outline, 1), scan.spacing)[1:-1, 1:-1, 1:-1][upper] > _CENTRE_MM
+    level = float(np.median(mr[upper][centre])) if centre.any() else 0.0
+    if level <= 0:
         return None
-    return float((np.median(deep) - np.median(cortex)) / np.median(both))
+    brain = _brain(mr[upper], mr[upper] > _DARK * level, scan.spacing)
+    contrast = brain.median(_DEEP_MM) - brain.median(_CORTEX_MM)
+    return contrast if np.isfinite(contrast) else None
 
 
-def _is_of_brain(relative: np.ndarray, depth: np.ndarray) -> bool:
-    """Whether an outline is that of a brain: the PET rises to the brain's level within a scalp's width."""
-    rim, below = (relative[(depth > low) & (depth <= high)] for low, high in (_RIM_MM, _BELOW_MM))
-    return bool(rim.size and below.size and np.median(rim) < _FAINT and np.median(below) > _BRIGHT)
+def _brain(mr: np.ndarray, bright: np.ndarray, spacing: Sequence[float]) -> _Brain:
+    """The largest part of what is bright, without bridges to the scalp, and with what it encloses or nearly does."""
+    core = _largest(_depth(bright, spacing) > _NECK_MM)
+    opened = _grown(core, spacing, _NECK_MM)
+    # at an edge of the image nothing is closed
+    whole = without_holes(opened | (_depth(_grown(opened, spacing, _GAP_MM), spacing) > _GAP_MM))
+    tissue = whole & bright
+    share = smooth(tissue, spacing, _BIAS_MM)
+    nearby = smooth(np.where(tissue, mr, 0), spacing, _BIAS_MM)
+    relative = np.divide(mr * share, nearby, out=np.zeros(mr.shape, np.float32), where=tissue)
+    return _Brain(relative, _depth(whole, spacing), tissue)
+
+
+def _grown(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> np.ndarray:
+    return depth_mm(~mask, spacing) <= margin_mm
+
+
+def _depth(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Depth in a mask that goes on below the lowest plane and ends at the other edges."""
+    return depth_mm(np.pad(mask, ((0, 1), (1, 1), (1, 1))), spacing)[:-1, 1:-1, 1:-1]
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(mask)
+    return mask if count <= 1 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))

@@ -13,8 +13,8 @@ BRAIN_HEIGHT_MM = 126.0
 BRAIN_SIDES_MM = 100.0
 """Cut: from the top of the head; below it an edge at the front, the back or a side cuts the face and no brain."""
 
-T1_DEPTH_CONTRAST = 0.12
-"""MR: deep brain minus cortex over the median of both; a T1 has more."""
+T1_DEPTH_CONTRAST = 0.05
+"""MR: deep brain minus cortex, each over the mean around it; a T1 has more, also with a strong bias field."""
 
 ENHANCED_TAIL = 1.42
 """MR: brightest spots over bright tissue; a T1 without contrast agent has less."""
