@@ -141,8 +141,8 @@ SENTENCES: Mapping[str, str] = {
     "attenuation.doubtful": "The PET may lack attenuation correction: the brain grows cold towards its centre "
     "as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has "
     "{rim_share:.0%} of the activity at the centre). Check the reconstruction.",
-    "mr.not_t1": "The MR may not be T1-weighted: the deep brain is {depth_contrast:+.0%} brighter than the cortex, and "
-    "{limit:.0%} or more is usual for T1. The model was trained mostly on T1.",
+    "mr.not_t1": "The MR may not be T1-weighted: deep brain minus cortex is {depth_contrast:+.0%} of the tissue around "
+    "them, and {limit:+.0%} or more is usual for T1. The model was trained mostly on T1.",
     "mr.enhanced": "The MR may be taken after contrast agent: its brightest spots in the brain are {tail:.2f} times as "
     "bright as its bright tissue, and up to {limit:g} is usual. Vessels could show in the PET.",
     "counts.other_protocol": "The full-dose reference has voxels of {reference_sides:sides} mm and the PET of "

@@ -134,11 +134,13 @@ def test_other_contrasts_are_doubted(head, contrast, bias):
     assert finding.code == "mr.not_t1"
 
 
-@pytest.mark.parametrize("scalp", [0.0, 0.9], ids=["cold scalp", "hot scalp"])
-def test_the_cortex_is_found_below_the_skull_whatever_the_scalp_takes_up(scalp):
+@pytest.mark.parametrize(
+    ("scalp", "skull"), [(0.0, BONE), (0.9, BONE), (0.2, SOFT)], ids=["cold scalp", "hot scalp", "no skull"]
+)
+def test_the_cortex_is_found_where_either_image_shows_it(scalp, skull):
     side = 4.0
     radius = np.sqrt(sum(((each - 23.5) * side) ** 2 for each in np.indices((48, 48, 48))))
-    tissue = np.select([radius < 55, radius < 65, radius < 76, radius < 88], [WHITE, GREY, BONE, SOFT], AIR)
+    tissue = np.select([radius < 55, radius < 65, radius < 76, radius < 88], [WHITE, GREY, skull, SOFT], AIR)
     uptake = np.array((0.0, scalp, 0.05, 0.3, 1.0, 0.6, 0.6))[tissue]
     pet = scan(ndimage.gaussian_filter(uptake, 6 / 2.35 / side), side)
     for levels, code in ((T1, "mr.plausible"), *((each, "mr.not_t1") for each in CONTRASTS.values())):

@@ -15,8 +15,9 @@ from .limits import ENHANCED_TAIL, T1_DEPTH_CONTRAST
 
 _BRAIN_MM = 4.0
 _TOP_MM, _CENTRE_MM = 104.0, 36.0
-_DARK = 0.5
-"""Of the MR's level in the centre of the head: bone and air are darker in every contrast, CSF in T1 and FLAIR."""
+_DARK, _COLD = 0.5, 0.5
+"""Of the level in the centre of the head. In the MR bone and air are darker in every contrast, CSF in T1 and FLAIR; in
+the smoothed PET scalp and skull are colder, but for a scalp that takes up as much as brain."""
 _NECK_MM, _GAP_MM, _BIAS_MM = 5.0, 8.0, 40.0
 _CORTEX_MM, _DEEP_MM = (2.0, 8.0), (20.0, 40.0)
 
@@ -59,11 +60,11 @@ def check_contrast(scan: Scan, mr: np.ndarray) -> tuple[Finding, ...]:
 def depth_contrast(scan: Scan, mr: np.ndarray) -> Optional[float]:
     """Return how much brighter the deep brain is than the cortex, both over the mean of the tissue around them.
 
-    White matter lies deeper than grey, and is the brighter of the two in T1 alone. The brain's surface is that in the
-    MR, where the skull parts it from the scalp. The mean nearby takes away what coils brighten or darken.
+    White matter lies deeper than grey, and is the brighter of the two in T1 alone. The brain ends where the MR is dark,
+    as the skull is, or the PET is cold. The mean nearby takes away what coils brighten or darken.
 
     Args:
-        scan: says where the head and its centre are.
+        scan: the PET.
         mr: (D, H, W) on the scan's grid.
 
     Returns:
@@ -73,10 +74,13 @@ def depth_contrast(scan: Scan, mr: np.ndarray) -> Optional[float]:
     upper = upper_planes(outline, scan.spacing, _TOP_MM)
     # a head at the edge of the image has its outline there
     centre = depth_mm(np.pad(outline, 1), scan.spacing)[1:-1, 1:-1, 1:-1][upper] > _CENTRE_MM
-    level = float(np.median(mr[upper][centre])) if centre.any() else 0.0
+    if not centre.any():
+        return None
+    level, activity = (float(np.median(each[upper][centre])) for each in (mr, scan.smoothed))
     if level <= 0:
         return None
-    brain = _brain(mr[upper], mr[upper] > _DARK * level, scan.spacing)
+    bright = (mr[upper] > _DARK * level) & (scan.smoothed[upper] > _COLD * activity)
+    brain = _brain(mr[upper], bright, scan.spacing)
     contrast = brain.median(_DEEP_MM) - brain.median(_CORTEX_MM)
     return contrast if np.isfinite(contrast) else None
 

@@ -13,7 +13,7 @@ BRAIN_HEIGHT_MM = 126.0
 BRAIN_SIDES_MM = 100.0
 """Cut: from the top of the head; below it an edge at the front, the back or a side cuts the face and no brain."""
 
-T1_DEPTH_CONTRAST = 0.05
+T1_DEPTH_CONTRAST = 0.07
 """MR: deep brain minus cortex, each over the mean around it; a T1 has more, also with a strong bias field."""
 
 ENHANCED_TAIL = 1.42
