@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from ..findings import Finding, info, warning
 from ..scan import Scan
@@ -24,7 +24,7 @@ _SIDE_MM = 6.0
 _ANGLES = 12
 _TOP_MM = 110.0
 _RIM_MM, _INSIDE_MM, _CENTRE_SHARE = 8.0, 28.0, 0.75
-_BINS, _FEWEST_VOXELS = 6, 120
+_BINS, _FEWEST_VOXELS = 12, 120
 _LEAST_ACTIVITY, _RIM_WEIGHT = 0.02, 0.5
 
 
@@ -43,7 +43,8 @@ def check_attenuation(scan: Scan) -> tuple[Finding, ...]:
 
     The score is ``cup`` plus half the logarithm of rim over centre. ``cup`` is the slope of the logarithm of the
     activity (its median at equal attenuation, 28 mm and more below the head's outline) over the logarithm of what
-    attenuation without correction would leave: about 0 where attenuation is corrected, 1 and more where it is not.
+    attenuation without correction would leave (Theil and Sen's estimate): about 0 where attenuation is corrected, 1 and
+    more where it is not.
     """
     coarse = _coarse(scan)
     if coarse is None:
@@ -96,4 +97,5 @@ def _slope(left: np.ndarray, activity: np.ndarray) -> float:
     bins = np.digitize(x, np.quantile(x, np.linspace(0, 1, _BINS + 1))[1:-1])
     rows = [(x[bins == number].mean(), np.median(y[bins == number])) for number in np.unique(bins)]
     means, medians = zip(*rows)
-    return float(np.polyfit(means, medians, 1)[0]) if len(rows) > 1 else 0.0
+    # a median of slopes, because hot nuclei or cold ventricles may fill a bin
+    return float(stats.theilslopes(medians, means)[0]) if len(rows) > 1 else 0.0

@@ -43,7 +43,7 @@ def read_sidecar(path: Path, what: str) -> tuple[Mapping[str, Any], tuple[Findin
 
 def sidecars_of(path: Path) -> list[Path]:
     """Return the sidecars that apply to a volume, the farthest first and the one of its own name last."""
-    own, place = path.with_name(f"{stem_of(path)}.json"), path.absolute()
+    own, place = path.parent / f"{stem_of(path)}.json", path.absolute()
     root, entities = _dataset_root(place), _entities(stem_of(path))
     if root is None:
         return [own]

@@ -51,12 +51,12 @@ def output_suffix(path: Path) -> str:
 
 def sidecar_path(path: Path) -> Path:
     """Return where BIDS keeps the metadata of an image: ``pet.nii.gz`` -> ``pet.json``; it is part of an input."""
-    return path.with_name(f"{stem_of(path)}.json")
+    return path.parent / f"{stem_of(path)}.json"
 
 
 def record_path(path: Path) -> Path:
     """Return where the record of a run lies beside its image: ``denoised.nii.gz`` -> ``denoised_provenance.json``."""
-    return path.with_name(f"{stem_of(path)}{RECORD_ENDING}")
+    return path.parent / f"{stem_of(path)}{RECORD_ENDING}"
 
 
 def read_record(path: Path) -> dict[str, Any]:
