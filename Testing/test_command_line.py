@@ -266,6 +266,12 @@ def test_arguments_out_of_range_are_bad_usage(arguments, word, capsys):
     assert exit_.value.code == 2 and word in printed.splitlines()[-1] and "Traceback" not in printed
 
 
+def test_an_empty_path_is_not_the_current_folder(words, tmp_path, capsys):
+    at = words.index("--pet") + 1
+    assert main([*words[3:at], "", *words[at + 1 :]]) == 2
+    assert "'--pet'" in capsys.readouterr().err and not list(tmp_path.glob("out*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import dicom_series as series
 import numpy as np
@@ -19,6 +20,9 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.read import dicom_files, read, read_volume
+from CSRDDenoiseLib.io.write import record_path
+from CSRDDenoiseLib.request import FileRequest, check_request
+from CSRDDenoiseLib.settings import DenoiseSettings
 
 FLOAT32 = 1e-6
 
@@ -341,6 +345,13 @@ def test_bits_above_the_stored_ones_are_no_values(tmp_path):
 def test_folder_that_is_not_utf8(tmp_path):
     folder = write_series(tmp_path / os.fsdecode(b"caf\xe9"))
     np.testing.assert_allclose(array(read(folder, "PET")), values(), rtol=FLOAT32)
+
+
+def test_series_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_series(tmp_path / "series"))
+    np.testing.assert_allclose(array(read(Path("."), "PET")), values(), rtol=FLOAT32)
+    check_request(FileRequest(pet=Path("."), output=tmp_path / "out.nii.gz"), DenoiseSettings())
+    assert record_path(Path(".")).parent == Path(".")
 
 
 def test_multi_frame_nm_by_its_detector(tmp_path):

@@ -12,7 +12,7 @@ import traceback
 from typing import Optional, Sequence
 
 from .. import __version__
-from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, OutOfMemoryError, is_out_of_memory
+from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
 from ..extras import missing_package
 from ..sentences import CLI, error_sentence
 from .interrupts import heed_interrupts
@@ -65,6 +65,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _run(arguments: Sequence[str], debug: bool) -> int:
     args = argparse.Namespace()
     try:
+        _check_words(arguments)
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)
     except KeyboardInterrupt:
@@ -77,6 +78,14 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
         if is_out_of_memory(error):
             return _fail(OutOfMemoryError(MEMORY_IS_USED_UP), args)
         return _fail_internally(error, args, debug)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse an empty word, which as a path would be the current folder."""
+    if "" in words:
+        place = words.index("")
+        after = f" after '{words[place - 1]}'" if place else ""
+        raise InputError(f"Argument {place + 1}{after} is empty; a variable of the shell may not be set. Give a value.")
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
