@@ -174,6 +174,8 @@ def test_a_calibration_that_could_give_a_wrong_uncertainty_is_refused(folder, ta
     assert_refused(folder, "calibration")
 
 
+NOISE = {"levels": {"1/4": [0.1, 0.2, 0.3]}, "range": [0.1, 0.3]}
+FIT = {"weights": [0.1] * 16, "offset": 1.0, "answers": [1, 40], "factor": 2.0, "right": 0.5}
 RECIPE = {"sampler": "dpmpp", "steps": 3, "samples": 2, "estimate": "mean", "churn": 0.0}
 
 
@@ -207,11 +209,21 @@ def test_a_recipe_is_held_to_the_same_schema(folder, recipes):
         {"levels": {"1/4": [1, "x", 2]}},
         {"dose_fit": [1]},
         {"dose_fit": {"weights": ["a"]}},
+        {**NOISE, "dose_fit": {**FIT, "weights": [0.1] * 15}},
+        {**NOISE, "dose_fit": {**FIT, "answers": [3, 2]}},
+        {**NOISE, "dose_fit": {**FIT, "factor": 0}},
+        {**NOISE, "dose_fit": {name: value for name, value in FIT.items() if name != "answers"}},
+        *({**NOISE, "levels": {dose: [0.1, 0.2, 0.3]}} for dose in ("1/0", "x", "1e999", "-1/4", "")),
     ],
 )
 def test_a_noise_range_that_is_none_is_refused(folder, facts):
     change(folder, extra={"noise_level_range": facts})
     assert_refused(folder, "noise_level_range")
+
+
+def test_a_whole_noise_range_is_taken(folder):
+    change(folder, extra={"noise_level_range": {**NOISE, "dose_fit": FIT}})
+    assert read_metadata(folder).extra
 
 
 @pytest.mark.parametrize(

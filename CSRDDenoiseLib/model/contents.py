@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Mapping, Sequence
 
-from ..configuration import structure
+from ..configuration import number_of, structure
 from ..errors import ModelError
 from ..limits import Between, Length, Rising, check_limits
 from ..settings import Recipe
@@ -62,6 +62,8 @@ _CHOICES = {
 _FRACTIONS = ("detail_gain", "dropout", "resample_filter")
 _MAY_BE_EMPTY = ("attn_resolutions",)
 _MAX_ENTRIES = 12
+_TEXTURE = 16
+"""How many numbers describe the noise of a PET (:func:`CSRDDenoiseLib.checks.noise.texture`)."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,28 @@ class _NoiseRange:
 
     def __post_init__(self) -> None:
         check_limits(self, "the range", ModelError)
+        for name in self.levels:
+            if not _is_dose(name):
+                raise ModelError(f"'levels' has {_line(repr(name))}; it must be a dose fraction such as 1/10, at most 1.")
 
 
 @dataclass(frozen=True)
 class _DoseFit:
-    weights: Annotated[list[float], Length(1, 1000), Between(-1e6, 1e6)]
+    weights: Annotated[list[float], Length(_TEXTURE, _TEXTURE), Between(-1e6, 1e6)]
     offset: Annotated[float, Between(-1e6, 1e6)]
+    answers: Annotated[tuple[float, float], Between(0, 1e6, above=True), Rising(level=True)]
+    factor: Annotated[float, Between(1, 1e6)]
+    right: Annotated[float, Between(0, 1)]
 
     def __post_init__(self) -> None:
         check_limits(self, "the fit", ModelError)
+
+
+def _is_dose(text: str) -> bool:
+    try:
+        return 0 < number_of(text) <= 1
+    except ValueError:
+        return False
 
 
 def is_regular_file(path: Path) -> bool:
