@@ -84,6 +84,12 @@ def test_mr_that_is_the_pet(pet):
         check_mr(sitk.Image(pet), pet, nan_to_zero=False)
 
 
+@pytest.mark.parametrize(("check", "word"), [(check_mr, "MR"), (check_reference, "full-dose reference")])
+def test_an_image_without_a_positive_value_is_refused(pet, check, word):
+    with pytest.raises(InputError, match=f"{word} has no positive value"):
+        check(as_image(-head_array(seed=3)), pet, nan_to_zero=False)
+
+
 def test_full_dose_reference_that_is_the_pet(pet):
     with pytest.raises(InputError, match="full-dose reference is identical to the PET"):
         check_reference(sitk.Image(pet), pet, nan_to_zero=False)

@@ -84,8 +84,7 @@ def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Fin
             f"{negative:.0%} of the PET's summed absolute values are negative (at most {MAX_NEGATIVE:.0%} in an "
             "activity); is it a difference image?"
         )
-    if values.max() <= 0:
-        raise InputError(f"The PET has no positive value (maximum {values.max():g}).")
+    _check_positive(pet, "PET")
     return pet, findings
 
 
@@ -100,6 +99,7 @@ def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.I
     """Refuse an MR that is no image or is the PET; return it as floating point, repaired if asked, and findings."""
     mr, findings = _check_volume(mr, "MR", nan_to_zero)
     _check_differs(mr, pet, "MR")
+    _check_positive(mr, "MR")
     return mr, findings
 
 
@@ -110,6 +110,7 @@ def check_reference(
     name = INPUT_NAMES["full_dose_reference"]
     reference, findings = _check_volume(reference, name, nan_to_zero)
     _check_differs(reference, pet, name)
+    _check_positive(reference, name)
     return reference, findings
 
 
@@ -133,6 +134,12 @@ def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
 def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:
     if np.array_equal(sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(pet)):
         raise InputError(f"The {what} is identical to the PET, voxel by voxel; give the {what} or leave it out.")
+
+
+def _check_positive(image: sitk.Image, what: str) -> None:
+    most = float(sitk.GetArrayViewFromImage(image).max())
+    if most <= 0:
+        raise InputError(f"The {what} has no positive value (maximum {most:g}); export it again.")
 
 
 def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputError
+from ..io.read import check_readable
 from ..model.bundle import METADATA_FILE
 from .arguments import check_folder, number
 
@@ -36,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
     """Import the snapshot and print what it is."""
     from ..model.snapshot import import_snapshot
 
+    check_readable(args.snapshot, "snapshot")
     if not args.snapshot.is_file():
-        raise InputError(f"The snapshot '{args.snapshot}' does not exist.")
+        raise InputError(f"The snapshot '{args.snapshot}' is a folder or a device; give the .pkl file.")
     check_folder(args.output)
     if (args.output / METADATA_FILE).exists() and not args.overwrite:
         raise InputError(f"'{args.output}' holds a model already; choose another folder or use --overwrite.")
