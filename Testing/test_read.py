@@ -274,6 +274,13 @@ def test_unreadable_is_not_missing(tmp_path):
         read_volume(tmp_path / "pet.nii")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pet.nii")
+    with pytest.raises(InputError, match="pipe"):
+        read_volume(tmp_path / "pet.nii")
+
+
 def test_a_path_in_a_file_does_not_exist(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="Not a directory"):

@@ -383,8 +383,8 @@ def test_the_command_imports_and_guards_its_output(tmp_path, capsys):
     assert "holds a model already" in capsys.readouterr().err
     assert main([*command, "--overwrite", "--name", "paper", "--spacing", "1.2"]) == 0
     assert load_model(tmp_path / "authors").metadata.voxel_spacing_mm == 1.2
-    for given, word in (("none.pkl", "exist"), ("", "folder")):
-        assert main(["import-model", str(tmp_path / given), "--output", str(tmp_path / "b")]) == 2
+    for name, word in (("none.pkl", "exist"), ("", "folder")):
+        assert main(["import-model", str(tmp_path / name), "--output", str(tmp_path / "b")]) == 2
         assert word in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main([*command, "--overwrite", "--spacing", "0"])

@@ -181,6 +181,13 @@ def test_link_is_written_through(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3 and len(list((tmp_path / "disk").iterdir())) == 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "out.nii.gz").symlink_to(tmp_path / "out.nii.gz")
+    with pytest.raises(InputError, match="symbolic links"):
+        check_output_path(tmp_path / "out.nii.gz", "denoised")
+
+
 def test_leftovers_of_a_killed_run_go_also_for_long_names(tmp_path):
     for name in ("out.nii.gz", f"{'n' * 240}.nii.gz"):
         with pytest.raises(KeyError), all_or_nothing([tmp_path / name]) as temporary:

@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from ..model.snapshot import import_snapshot
 
     check_readable(args.snapshot, "snapshot")
-    if not args.snapshot.is_file():
-        raise InputError(f"The snapshot '{args.snapshot}' is a folder or a device; give the .pkl file.")
+    if args.snapshot.is_dir():
+        raise InputError(f"The snapshot '{args.snapshot}' is a folder; give the .pkl file in it.")
     check_folder(args.output)
     if (args.output / METADATA_FILE).exists() and not args.overwrite:
         raise InputError(f"'{args.output}' holds a model already; choose another folder or use --overwrite.")

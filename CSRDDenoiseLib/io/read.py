@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Union
@@ -79,13 +80,15 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
 
 
 def check_readable(path: Path, what: str) -> None:
-    """Reject a path that does not exist or may not be read, with an error for each."""
+    """Reject a path that does not exist, may not be read, or is a pipe or a device, with an error for each."""
     try:
-        path.stat()
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             os.listdir(path)
-        else:
+        elif stat.S_ISREG(mode):
             path.open("rb").close()
+        else:
+            raise InputError(f"The {what} '{path}' is a pipe or a device; save it as a file first.")
     except FileNotFoundError as error:
         raise InputError(f"The {what} '{path}' does not exist.") from error
     except (OSError, ValueError) as error:

@@ -97,7 +97,7 @@ def check_output_path(path: Path, name: str, is_folder: bool = False) -> None:
     try:
         if path.is_dir() and not is_folder:
             raise InputError(f"The {name} '{path}' is a folder; give a file name.")
-        os.lstat(path)
+        os.stat(path)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -103,7 +103,7 @@ class _NoiseRange:
         check_limits(self, "the range", ModelError)
         for name in self.levels:
             if not _is_dose(name):
-                raise ModelError(f"'levels' has {_line(repr(name))}; it must be a dose fraction such as 1/10, at most 1.")
+                raise ModelError(f"'levels' has {_line(repr(name))}; it must be a dose fraction such as 1/10.")
 
 
 @dataclass(frozen=True)
