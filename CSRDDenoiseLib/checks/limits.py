@@ -1,6 +1,6 @@
 """The limits of the checks of an input, in one place; the experiment ``heads`` measures what each costs and finds."""
 
-UNCORRECTED_SCORE = 0.75
+UNCORRECTED_SCORE = 0.85
 """Attenuation: score of a PET (:func:`.attenuation.check_attenuation`); 0 where attenuation is corrected, 2 if not."""
 
 CUT_AREA_CM2 = 70.0
