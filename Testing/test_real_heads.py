@@ -62,6 +62,14 @@ def test_lack_of_attenuation_correction_is_found_under_a_hot_scalp(head):
     assert "attenuation" in sentence(finding)
 
 
+def test_hot_nuclei_do_not_hide_what_attenuation_left():
+    pet = np.array(HEADS["uncorrected_b"], np.float32)
+    head, cup = without_holes(scan(pet).foreground()), check_attenuation(scan(pet))[0].values["cup"]
+    left = attenuation_left(head, SIDE_MM)
+    pet[head & (left < np.quantile(left[head], 0.03))] *= 4
+    assert check_attenuation(scan(pet))[0].values["cup"] > 0.8 * cup, "a fit of least squares gives a third"
+
+
 def test_mean_of_real_controls_is_no_lack_of_attenuation_correction():
     pet = scan(np.pad(HEADS["pet_template"], 4), 3.0)
     assert check_attenuation(pet)[0].code == "attenuation.plausible"
