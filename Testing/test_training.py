@@ -67,7 +67,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_pat
     first._wait_for_pool()
     first._build()
     for _ in range(3):
-        first._step(first.source.batch(first.state.step, first.state.phantoms))
+        first._step()
         first.state.step += 1
     first._checkpoint([], 1.0)
     second = TrainingRun(replace(config, output=tmp_path / "parts"))

@@ -13,12 +13,13 @@ from scipy import ndimage
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.deviation import deviation_unit, known_of
 from CSRDDenoiseLib.prepare.bands import noise_bands
+from CSRDDenoiseLib.research.training.augment import draw_lesions, lesion_factor
 from CSRDDenoiseLib.research.training.deviation import DeviationSource, fit_unit, posterior_mean_of
 from CSRDDenoiseLib.research.training.draws import _agreement, score_draws
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss
-from CSRDDenoiseLib.research.training.patches import Batch, PatchSource, draw_lesions
+from CSRDDenoiseLib.research.training.patches import Batch, PatchSource
 
 
 @pytest.mark.slow
@@ -144,11 +145,17 @@ def test_lesions_change_the_pet_alone_and_weigh_more(banded):
 
 
 def test_lesions_have_their_radius_and_contrast():
-    factor, inside = draw_lesions(48, 1, 0.0, 2.0, np.random.default_rng(5))
+    lesions = torch.from_numpy(draw_lesions(48, 1, 2.0, np.random.default_rng(5)))[None]
+    (factor, inside), (blurred, _) = (
+        (made.numpy()[0, 0] for made in lesion_factor(lesions, 48, torch.tensor([sigma]))) for sigma in (0.0, 1.7)
+    )
+    inside = inside > 0
+    half, amount = lesions[0, 0, 3:6].numpy(), float(lesions[0, 0, 6])
+    assert inside.sum() == pytest.approx(4 / 3 * np.pi * half.prod(), rel=0.1)
+    assert (factor.max() if amount > 0 else factor.min()) == pytest.approx(1 + amount, rel=1e-5)
     assert factor.min() >= 0.1 and factor.max() <= 2.8
     assert set(np.unique(np.round(factor[inside & ~ndimage.binary_dilation(~inside, iterations=2)], 4))) != {1.0}
     np.testing.assert_array_equal(factor[~ndimage.binary_dilation(inside, iterations=2)], 1)
-    blurred, _ = draw_lesions(48, 1, 8.0, 2.0, np.random.default_rng(5))
     assert abs(blurred - 1).max() < abs(factor - 1).max()
     assert (blurred - 1).sum() == pytest.approx((factor - 1).sum(), rel=0.05)
 

@@ -7,7 +7,7 @@ cuts patches first, and inference both come through :func:`measure_terms` and :f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .reference_scheme import grid_lines, reference_mr_range, reference_range
 from .tissue import best_tissue_maps, tissue_maps
 
 MR_LIMIT = 1.5
+Array = TypeVar("Array")
 
 
 @dataclass(frozen=True)
@@ -118,20 +119,17 @@ def make_condition(scheme: str, scan: Scan, mr: Optional[np.ndarray]) -> Conditi
     network_pet = terms.network_pet(pet)
     maps = () if rules.maps is None else tuple(rules.maps(network_pet, network_mr, head.mask, scan.spacing))
     positions = spread_positions(terms.lines) if rules.positions else ()
-    mr_channel = _constant(0.0, pet.shape) if network_mr is None else network_mr
-    channels = assemble(mr_channel, network_pet, positions, terms.constants, maps)
+    mr_channel = constant(0.0, pet.shape) if network_mr is None else network_mr
+    constants = (constant(value, pet.shape) for value in terms.constants)
+    channels = assemble(mr_channel, network_pet, positions, constants, maps)
     return Condition(channels, head, terms.unit)
 
 
 def assemble(
-    mr: np.ndarray,
-    pet: np.ndarray,
-    positions: Sequence[np.ndarray],
-    constants: Sequence[float],
-    maps: Sequence[np.ndarray] = (),
-) -> tuple[np.ndarray, ...]:
-    """The condition's channels (D, H, W) in order; ``positions`` along x, y and z."""
-    return (mr, pet, *positions, *(_constant(value, pet.shape) for value in constants), *maps)
+    mr: Array, pet: Array, positions: Iterable[Array], constants: Iterable[Array], maps: Iterable[Array] = ()
+) -> tuple[Array, ...]:
+    """The condition's channels in order, arrays or tensors; ``positions`` along x, y and z."""
+    return (mr, pet, *positions, *constants, *maps)
 
 
 def _noise_level(scan: Scan, mr: Optional[np.ndarray]) -> Terms:
@@ -164,7 +162,8 @@ def _reference(scan: Scan, mr: Optional[np.ndarray]) -> Terms:
     return Terms((low, extent), (mr_low, mr_extent, 1.0), extent, (), grid_lines(scan.pet.shape))
 
 
-def _constant(value: float, shape: Sequence[int]) -> np.ndarray:
+def constant(value: float, shape: Sequence[int]) -> np.ndarray:
+    """A channel that is the same in every voxel: a view that takes no memory."""
     return np.broadcast_to(np.float32(value), shape)
 
 

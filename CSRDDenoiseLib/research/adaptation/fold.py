@@ -19,7 +19,6 @@ from ...atomic import complete_file, write_json
 from ...model.metadata import ModelMetadata
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
-from ..training.patches import Batch
 from ..training.pool import Pool
 from .held_out import HeldOut, judge, relative_change
 from .settings import AdaptSettings
@@ -71,11 +70,11 @@ class FoldRun(TrainingRun):
 
     every = 1_000_000
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self) -> float:
         # before the step, so that the last one is left to the end of the run
         if self.state.step and self.state.step % self.every == 0:
             self._validate()
-        return super()._step(batch)
+        return super()._step()
 
     def _train(self, deadline: Optional[float]) -> None:
         if not (self.config.output / _RECORD).is_file():
@@ -210,9 +209,10 @@ def seconds_per_step(config: TrainingConfig, pools: tuple[Pool, Pool], device: s
         trial = TrainingRun(replace(config, output=Path(folder), validation_phantoms=0), device, pools)
         trial._build()
         seconds = []
-        for step in range(_TRIAL_STEPS):
+        for _ in range(_TRIAL_STEPS):
             began = time.perf_counter()
-            trial._step(trial.source.batch(step, pools[0].available()).to(device))
+            trial._step()
+            trial.state.step += 1
             seconds.append(time.perf_counter() - began)
     return float(np.median(seconds[1:]))
 

@@ -100,7 +100,7 @@ def _to_torch(matrix: sparse.csr_matrix, device: str) -> Tensor:
     crow, column = torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64))
     with warnings.catch_warnings():
         # torch calls its CSR tensors beta; all that is used of them here is their product with a matrix
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support is in beta|invariant checks are)")
         tensor = torch.sparse_csr_tensor(
             crow, column, torch.from_numpy(matrix.data), matrix.shape, check_invariants=True
         )

@@ -56,6 +56,20 @@ def save_checkpoint(
         os.fsync(file.fileno())
 
 
+def save_milestone(folder: Path, step: int, average: nn.Module) -> None:
+    """Write the averaged weights of a network at a step, in half precision, to ``average-STEP.safetensors``."""
+    from safetensors.torch import save_file
+
+    weights = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
+    with complete_file(milestone_path(folder, step)) as partial:
+        save_file(weights, partial)
+
+
+def milestone_path(folder: Path, step: int) -> Path:
+    """Where :func:`save_milestone` writes."""
+    return folder / f"average-{step}.safetensors"
+
+
 def check_finite(weights: Mapping[str, torch.Tensor], what: str) -> None:
     """Refuse weights that are NaN or infinite.
 

@@ -81,7 +81,7 @@ def _ridge(features: Tensor, wanted: Tensor) -> tuple[float, ...]:
     """Intercept and slopes of ``wanted`` (N,) on ``features`` (N, F), the slopes drawn to 0 a little."""
     centre, spread = features.mean(0), features.std(0) + _LEAST_SPREAD
     standard = (features - centre) / spread
-    penalty = _RIDGE * len(features) * torch.eye(features.shape[1], dtype=features.dtype)
+    penalty = _RIDGE * len(features) * torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
     slopes = torch.linalg.solve(standard.T @ standard + penalty, standard.T @ (wanted - wanted.mean())) / spread
     return tuple(round(float(weight), 5) for weight in (wanted.mean() - centre @ slopes, *slopes))
 

@@ -19,7 +19,7 @@ from ...devices import arithmetic, choose_precision
 from ...errors import InputError
 from ...model.bundle import Model, build_network, load_model
 from ...model.edm import Preconditioned, Schedule, in_memory_format
-from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from .checkpoint import TrainingState, load_checkpoint, save_checkpoint, save_milestone
 from .config import TrainingConfig
 from .deviation import DeviationSource, fit_unit, measure_deviation
 from .draws import Draws, validate_draws
@@ -61,6 +61,7 @@ class TrainingRun:
     ):
         self.config, self.device = config, device
         self._skipped = 0
+        self._following: Optional[tuple[int, int, Batch]] = None
         self._simulators: Optional[Simulators] = None
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.world > 1 and not torch.distributed.is_initialized():
@@ -79,11 +80,12 @@ class TrainingRun:
         for pool in (self.pool, self.validation_pool) if self._simulated else ():
             claim_pool(pool, self.rank)
         if self.rank == 0 and self._simulated:
-            self._simulators = Simulators(self.pool, config.pool_size, config.simulators)
+            self._simulators = Simulators(self.pool, config.pool_size, config.simulators, self.device)
         try:
             self._wait_for_pool()
             self._build()
-            self._train(None if minutes is None else time.monotonic() + 60 * minutes)
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+                self._train(None if minutes is None else time.monotonic() + 60 * minutes)
         finally:
             if self._simulators:
                 self._simulators.stop()
@@ -119,7 +121,7 @@ class TrainingRun:
     def _patches(self, sigma_data: float) -> PatchSource:
         pairs = None if self.pairs is None else self.pairs[0]
         sigma_max = self.config.sigma_range[1] * sigma_data
-        return PatchSource(self.pool, self.config, sigma_data, sigma_max, self.rank, pairs)
+        return PatchSource(self.pool, self.config, sigma_data, sigma_max, self.rank, pairs, self.device)
 
     def _first_state(self, network: nn.Module) -> TrainingState:
         config = self.config
@@ -157,8 +159,10 @@ class TrainingRun:
         began = saved = validated = time.monotonic()
         before, first = self.state.seconds, self.state.step
         while self.state.step < config.steps and self._go_on(deadline):
-            losses.append(self._step(self.source.batch(self.state.step, self.state.phantoms).to(self.device)))
+            losses.append(self._step())
             self.state.step += 1
+            if self.state.step in config.milestones and self.rank == 0:
+                save_milestone(config.output, self.state.step, self.average.model)
             self.state.seconds = before + time.monotonic() - began
             if time.monotonic() - saved > 60 * config.checkpoint_minutes:
                 self._checkpoint(losses, (self.state.step - first) / (time.monotonic() - began))
@@ -181,18 +185,14 @@ class TrainingRun:
         self.state.phantoms = int(decision[0])
         return bool(decision[1])
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self) -> float:
+        """Train on the batch of this step, and make the next one while a GPU is at work on it; returns the loss."""
         config, step = self.config, self.state.step
         rate = config.learning_rate * learning_rate_factor(step, config.steps, config.warmup, config.decay_share)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        # a network with dropout draws from torch: from here on what follows is the step's alone
-        torch.manual_seed(int(np.random.SeedSequence((config.seed, step, self.rank)).generate_state(1)[0]))
-        with autocast(self.device, config.precision):
-            loss = denoising_loss(self.trained, batch, self.state.sigma_data, self.coarse)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
+        loss, norm = self._gradients(self._batch(step))
+        self._following = (step + 1, self.state.phantoms, self._make_batch(step + 1))
         if not bool(torch.isfinite(norm)):
             self._skip(float(norm))
             return float("nan")
@@ -200,7 +200,29 @@ class TrainingRun:
         self.optimiser.step()
         pull_towards(self.denoiser, self.start, rate * config.pull)
         update_average(self.average, self.denoiser, config.ema_decay, step)
-        return float(loss.detach())
+        return float(loss)
+
+    def _gradients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss of a batch and norm of its gradient, which is then clipped."""
+        config = self.config
+        # a network with dropout draws from torch: from here on what follows is the step's alone
+        seeds = np.random.SeedSequence((config.seed, self.state.step, self.rank))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        with autocast(self.device, config.precision):
+            loss = denoising_loss(self.trained, batch, self.state.sigma_data, self.coarse)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss.detach(), nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
+
+    def _batch(self, step: int) -> Batch:
+        """The batch of a step, which the step before may have made already, of as many phantoms."""
+        ahead = self._following
+        if ahead is not None and ahead[:2] == (step, self.state.phantoms):
+            return ahead[2]
+        return self._make_batch(step)
+
+    def _make_batch(self, step: int) -> Batch:
+        return self.source.batch(step, self.state.phantoms)
 
     def _skip(self, norm: float) -> None:
         """Leave out a step whose gradient is not finite; a run that has nothing but such steps is stopped."""

@@ -58,8 +58,7 @@ def _low_pass(error: Tensor, fwhm: float) -> Tensor:
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Exponential moving average of the weights; early on the decay is shorter, so that the start is forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
-    for target, source in zip(average.parameters(), network.parameters()):
-        target.lerp_(source, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
 
 
 @torch.no_grad()

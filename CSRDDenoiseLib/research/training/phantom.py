@@ -99,7 +99,8 @@ def save_phantom(phantom: Phantom, path: Path) -> None:
 def open_phantom(path: Path) -> Phantom:
     """Map a phantom's volumes from its file; nothing is read yet but its facts."""
     facts = json.loads(path.with_suffix(".json").read_text())
-    return Phantom(np.load(path, mmap_mode="r"), tuple(facts["doses"]), facts)
+    # copied where it is written to, which nobody does: torch warns of memory that is for reading alone
+    return Phantom(np.load(path, mmap_mode="c"), tuple(facts["doses"]), facts)
 
 
 def to_spacing(volume: np.ndarray, old: float, new: float, order: Literal[0, 1, 3] = 3) -> np.ndarray:

@@ -74,23 +74,15 @@ class Example:
         return CLEAN if self.target == "noise-free" else FULL
 
     def at_noise(self, target: np.ndarray, low: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, float]:
-        """Give volumes of the low dose another noise.
+        """Give volumes of the low dose another noise, as :func:`at_noise` does with what is known of this one."""
+        return at_noise(target, low, np.float32(scale), np.float32(self.known_share(scale)))
 
-        Args:
-            target: volume of :attr:`target_row`, or a part of it.
-            low: the low dose there.
-            scale: of the noise that the low dose has and the target has not.
+    def known_share(self, scale: float) -> float:
+        """Share of the target that is the low dose itself with its noise times ``scale``.
 
-        Returns:
-            What the network is to give, the low dose, and the weight of the squared error: of a measured pair
-            (1 - f)^2, so that it is the error of the full dose, f low + (1 - f) estimate.
+        It is the dose fraction of a measured pair that leads to noise-free, whose full dose is made of it, else 0.
         """
-        if scale != 1:
-            low = target + np.float32(scale) * (low - target)
-        if not (self.measured and self.target == "noise-free"):
-            return target, low, 1.0
-        dose = self._dose_at(scale)
-        return (target - np.float32(dose) * low) / np.float32(1 - dose), low, (1 - dose) ** 2
+        return self._dose_at(scale) if self.measured and self.target == "noise-free" else 0.0
 
     def noise_at(self, scale: float) -> float:
         """Root mean square in the head of the noise of the low dose that :meth:`at_noise` returns."""
@@ -155,6 +147,23 @@ class Example:
 
     def _pet(self, row: int) -> np.ndarray:
         return np.asarray(self.phantom.volumes[row], np.float32) * np.float32(self.gain)
+
+
+def at_noise(target: Any, low: Any, scale: Any, share: Any) -> tuple[Any, Any, Any]:
+    """Give a low dose another noise.
+
+    Args:
+        target: what the network is to give, or for a measured pair the full dose; an array or tensor.
+        low: the low dose there.
+        scale: of the noise that the low dose has and the target has not.
+        share: :meth:`Example.known_share` at this scale.
+
+    Returns:
+        What the network is to give, the low dose, and the weight of the squared error: of a measured pair
+        (1 - f)^2, so that it is the error of the full dose, f low + (1 - f) estimate.
+    """
+    low = target + scale * (low - target)
+    return (target - share * low) / (1 - share), low, (1 - share) ** 2
 
 
 class Pool:

@@ -18,13 +18,14 @@ class Simulators:
         pool: where the phantoms go.
         size: phantoms to simulate in all.
         count: processes.
+        device: of projection and reconstruction.
     """
 
-    def __init__(self, pool: Pool, size: int, count: int):
+    def __init__(self, pool: Pool, size: int, count: int, device: str = "cpu"):
         context = multiprocessing.get_context("spawn")
         self._reasons: Any = context.SimpleQueue()
         self._processes = [
-            context.Process(target=_fill, args=(pool, size, number, count, self._reasons), daemon=True)
+            context.Process(target=_fill, args=(pool, range(number, size, count), device, self._reasons), daemon=True)
             for number in range(count)
         ]
         for process in self._processes:
@@ -51,7 +52,7 @@ class Simulators:
             process.join()
 
 
-def _fill(pool: Pool, size: int, first: int, stride: int, reasons: Any) -> None:
+def _fill(pool: Pool, phantoms: range, device: str, reasons: Any) -> None:
     import torch
 
     # Ctrl-C reaches every process of the terminal; the first one ends the others
@@ -60,11 +61,11 @@ def _fill(pool: Pool, size: int, first: int, stride: int, reasons: Any) -> None:
     if hasattr(os, "nice"):
         os.nice(15)
     parent = os.getppid()
-    for phantom in range(first, size, stride):
+    for phantom in phantoms:
         if os.getppid() != parent:
             return
         try:
-            pool.simulate(phantom)
+            pool.simulate(phantom, device)
         except Exception as error:
             reasons.put(f"phantom {phantom}: {' '.join(str(error).split()) or type(error).__name__}"[:400])
             return

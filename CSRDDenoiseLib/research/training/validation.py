@@ -11,7 +11,7 @@ from torch import nn
 
 from ...measures import psnr
 from ...model.edm import Preconditioned
-from ...prepare.scheme import assemble
+from ...prepare.scheme import assemble, constant
 from ...scan import spread_positions
 from ..simulation.anatomy import CSF, GREY, WHITE
 from .phantom import CLASSES, HOT
@@ -67,7 +67,8 @@ def padded_condition(example: Example, multiple: int) -> tuple[torch.Tensor, tup
     shape, terms = example.mask.shape, example.terms
     padding = [amount for n in reversed(shape) for amount in (0, -n % multiple)]
     low, positions = terms.network_pet(example.low_dose), spread_positions(terms.lines)
-    condition = np.stack(assemble(example.mr, low, positions, terms.constants, tuple(example.maps)))
+    constants = (constant(value, shape) for value in terms.constants)
+    condition = np.stack(assemble(example.mr, low, positions, constants, tuple(example.maps)))
     inner = tuple(slice(0, n) for n in shape)
     return nn.functional.pad(torch.from_numpy(condition)[None], padding), inner
 
