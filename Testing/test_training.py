@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import build_network, load_model
 from CSRDDenoiseLib.model.edm import Preconditioned
 from CSRDDenoiseLib.model.metadata import CHANNELS
 from CSRDDenoiseLib.prepare.scheme import make_condition
-from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
+from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint, milestones_in
 from CSRDDenoiseLib.research.training.config import load_config
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun, measure_sigma_data
@@ -60,8 +61,12 @@ def test_subjects_are_split_once_and_by_source(tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(config, tmp_path):
-    whole = TrainingRun(config)
+    whole = TrainingRun(replace(config, milestones=(2, 6)))
     whole.run()
+    milestones = milestones_in(config.output)
+    assert list(milestones) == [2, 6]
+    for name, value in load_file(milestones[6]).items():
+        torch.testing.assert_close(value, whole.average.model.state_dict()[name].half())
     first = TrainingRun(replace(config, output=tmp_path / "parts"))
     claim_pool(first.pool)
     first._wait_for_pool()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from ...errors import InputError
 from ...model.bundle import Model, build_network, load_model
 from ...model.edm import Preconditioned, in_memory_format
 from ..evaluation.markdown import Table, to_markdown
+from ..training.checkpoint import milestones_in
 from ..training.config import load_config
 from ..training.pool import Pool
 from .blocks import replace_block
@@ -27,7 +27,6 @@ from .short_runs import SCORES, Estimator, mean_scores, report_pool, score_scan
 logger = logging.getLogger(__name__)
 
 RESULTS, BLOCK = "results.json", "scaling"
-_MILESTONE = re.compile(r"average-(\d+)\.safetensors")
 WORDS = """## Scaling
 
 Written by `csrd-denoise experiment scaling configs/scaling.yaml`: the training of the model `{name}`, its averaged
@@ -129,8 +128,7 @@ def _points(model: Model, folder: Path, device: str) -> list[_Point]:
     last = metadata.training.get("steps")
     if last is None or not {"batch", "patch"} <= set(metadata.training.get("settings", {})):
         raise InputError(f"The metadata of the model '{metadata.name}' do not state 'steps', 'batch' and 'patch'.")
-    steps = {int(match[1]): path for path in folder.glob("*") if (match := _MILESTONE.fullmatch(path.name))}
-    earlier = {step: path for step, path in sorted(steps.items()) if step < last}
+    earlier = {step: path for step, path in milestones_in(folder).items() if step < last}
     if not earlier:
         raise InputError(
             f"The folder '{folder}' has no average-STEP.safetensors of a step before the model's last, {last}; list "

@@ -70,6 +70,12 @@ def milestone_path(folder: Path, step: int) -> Path:
     return folder / f"average-{step}.safetensors"
 
 
+def milestones_in(folder: Path) -> dict[int, Path]:
+    """Step -> file of what :func:`save_milestone` has written into a folder, in the order of the steps."""
+    steps = (path.stem.rpartition("-")[2] for path in folder.glob(milestone_path(folder, 0).name.replace("0", "*")))
+    return {step: milestone_path(folder, step) for step in sorted(int(text) for text in steps if text.isdecimal())}
+
+
 def check_finite(weights: Mapping[str, torch.Tensor], what: str) -> None:
     """Refuse weights that are NaN or infinite.
 
