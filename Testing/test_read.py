@@ -258,6 +258,16 @@ def test_meta_image_in_text_that_is_cut_short_is_refused(tmp_path):
         read(tmp_path / "pet.mha", "PET")
 
 
+@pytest.mark.parametrize(
+    ("named", "word"), [("%s%s%n.raw 1 9 1", "pattern"), ("%d%d.raw", "pattern"), ("LIST", "0 files"), (".", "no file")]
+)
+def test_meta_image_whose_voxels_are_in_no_file_is_refused(tmp_path, named, word):
+    tags = "ObjectType = Image\nNDims = 3\nDimSize = 8 8 8\nElementType = MET_FLOAT\n"
+    (tmp_path / "pet.mhd").write_text(f"{tags}ElementDataFile = {named}\n")
+    with pytest.raises(InputError, match=word):
+        read_volume(tmp_path / "pet.mhd")
+
+
 def test_meta_image_with_more_voxels_than_its_header_says_is_reported(tmp_path):
     path = write_header(tmp_path / "pet.mha", "ElementSpacing = 1 1 2\n")
     assert "voxels.more" not in [finding.code for finding in read(path, "PET").findings]

@@ -27,6 +27,7 @@ _BYTES = {
 }
 _LARGEST_HEADER = 1 << 16
 _CHUNK = 1 << 20
+_PATTERN = re.compile(rb"[^%]*%0?\d{0,2}d[^%]*")
 _DATA_FILE = re.compile(rb"^ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
@@ -48,10 +49,13 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
         return ()
     tags, named = _tags(start[: found.start()]), found.group(1)
     needed = _values_needed(tags)
+    _check_names(path, what, named, start[found.end() :], tags)
     if needed is None or named.upper().startswith(b"LIST") or b"%" in named:
         return ()
     local = named.upper() == b"LOCAL"
     data = path if local else path.parent / named.decode("utf-8", "surrogateescape")
+    if data.exists() and not data.is_file():
+        raise InputError(f"The {what} '{path}' has its values in '{data}', which is no file. Export it again.")
     if not data.is_file():
         return ()
     with data.open("rb") as stream:
@@ -64,6 +68,22 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
         )
     longer = there >= needed + needed // int(tags["DimSize"].split()[-1])
     return (warning("voxels.more", what=what, needed=needed, there=there),) if longer else ()
+
+
+def _check_names(path: Path, what: str, named: bytes, rest: bytes, tags: Mapping[str, str]) -> None:
+    """Refuse a list of fewer files than slices, and a pattern that MetaIO would fill with more than one number."""
+    if b"%" in named and not _PATTERN.fullmatch(named):
+        raise InputError(
+            f"The {what} '{path}' names its files by '{named.decode('latin-1')}', which is no pattern; a pattern has "
+            "one %d. Export it again."
+        )
+    if named.upper() == b"LIST" and len(rest) < _LARGEST_HEADER // 2:
+        listed, slices = len(rest.split()), tags.get("DimSize", "0").split()[-1:]
+        if slices and slices[0].isdigit() and listed < int(slices[0]):
+            raise InputError(
+                f"The {what} '{path}' is cut short or damaged: it lists {listed} files, and its header says "
+                f"{slices[0]} slices. Export it again."
+            )
 
 
 def _tags(header: bytes) -> Mapping[str, str]:
