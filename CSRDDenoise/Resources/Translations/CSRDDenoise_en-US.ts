@@ -733,7 +733,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The MR may not be T1-weighted: the deep brain is {depth_contrast:+.0%} brighter than the cortex, and {limit:.0%} or more is usual for T1. The model was trained mostly on T1.</source>
+   <source>The MR may not be T1-weighted: deep brain minus cortex is {depth_contrast:+.0%} of the tissue around them, and {limit:+.0%} or more is usual for T1. The model was trained mostly on T1.</source>
    <translation type="unfinished" />
   </message>
   <message>
