@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,19 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.likeness import learn, texture
 from CSRDDenoiseLib.research.likeness.learn import ScanNoise, combine, learn_scan
 from CSRDDenoiseLib.research.likeness.low_dose import make_low_dose
-from CSRDDenoiseLib.research.likeness.prior import fit_prior
+from CSRDDenoiseLib.research.likeness.regression import (
+    Examples,
+    Regression,
+    features_of,
+    fit_regression,
+    noise_regression,
+)
+from CSRDDenoiseLib.research.likeness.regression import noise_of as spectrum_of
+from CSRDDenoiseLib.research.likeness.scans import doubts
 from CSRDDenoiseLib.research.likeness.setting import find_setting
 from CSRDDenoiseLib.research.likeness.spectrum import band_powers
 from CSRDDenoiseLib.scan import Scan
-from CSRDDenoiseLib.subjects.table import read_table
+from CSRDDenoiseLib.subjects.table import Row, read_table
 
 CUBE = (SPACING,) * 3
 
@@ -55,7 +64,7 @@ def test_made_low_doses_have_the_noise_of_known_ones(truth, blur, fraction):
     parts = [noise_of(truth, rng, blur) for _ in range(3)]
     full = truth + (parts[0] + parts[1]) / 2**0.5
     halves = tuple(image_of(truth + 2**0.5 * part) for part in parts[:2])
-    noise = learn_scan(image_of(full), None, None, halves)
+    noise = learn_scan(image_of(full), halves=halves)
     known = full + (1 / fraction - 1) ** 0.5 * parts[2]
     made = make_low_dose(full, noise, fraction, seed=3)
     ratio = np.sqrt(band_powers(scan_of(full), made - full) / band_powers(scan_of(full), known - full))
@@ -69,61 +78,87 @@ def test_how_noise_goes_with_activity_is_found(exponent):
     axes = np.stack(np.meshgrid(*[np.arange(36) - 17.5] * 3, indexing="ij"))
     activity = np.where(np.linalg.norm(axes, axis=0) < 16, 1 + 0.7 * axes[2] / 16, 0.0)
     noise = 0.05 * activity ** (exponent / 2) * np.random.default_rng(0).standard_normal(activity.shape)
-    found = learn.activity_exponent(scan_of(activity + noise), noise, noise)
+    found = texture.activity_exponent(scan_of(activity + noise), noise)
     assert found == pytest.approx(exponent, abs=0.3)
 
 
+def known_noise(truth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A full dose with noise of a random spectrum and amount, and that noise."""
+    own = noise_between(truth, rng, rng.uniform(0, 0.8), np.exp(rng.uniform(-0.7, 0.7)))
+    return truth + own, own
+
+
+def noise_between(truth: np.ndarray, rng: np.random.Generator, blur: float, amount: float) -> np.ndarray:
+    return amount * noise_of(truth, rng, blur)
+
+
+@pytest.fixture(scope="module")
+def regression(truth) -> Regression:
+    rng, rows = np.random.default_rng(6), []
+    for _ in range(24):
+        full, own = known_noise(truth, rng)
+        rows.append((features_of(scan_of(full)), spectrum_of(scan_of(full), own)))
+    return fit_regression(Examples(*(np.stack(part) for part in zip(*rows)), np.arange(len(rows))))
+
+
 @pytest.mark.slow
-def test_noise_is_separated_from_structure_by_a_conditional_mean(truth, monkeypatch):
-    rng = np.random.default_rng(2)
-    own = noise_of(truth, rng, 0.0)
-    full = truth + own
-    monkeypatch.setattr(learn, "_estimate", lambda pet, mr, model: truth)
-    own_cells = np.log(texture.noise_by_cell(scan_of(full), own))
-    spectra = [own_cells + rng.normal(0, 0.3) + rng.normal(0, 0.1, texture.CELLS) for _ in range(30)]
-    noise = learn_scan(image_of(full), None, object(), prior=fit_prior({"plain": spectra}))
+def test_noise_of_a_full_dose_is_that_of_examples_that_show_the_same(truth, regression):
+    full, own = known_noise(truth, np.random.default_rng(7))
+    noise = learn_scan(image_of(full), regression=regression)
+    ratio = np.sqrt(noise.powers / band_powers(scan_of(full), own))
     # the coarsest band has too few coefficients in so small a head
-    np.testing.assert_allclose(noise.powers[1:], band_powers(scan_of(full), own)[1:], rtol=0.25)
-    assert all(noise.measured[-3:])
+    np.testing.assert_allclose(ratio[1:], 1, atol=0.15)
+    assert noise.supported and not noise.from_halves
+    assert (noise.errors < 0.5).all() and (noise.errors > 0.005).all()
+    usual = np.exp(regression.offset[:8])
+    off = np.abs(np.sqrt(usual / band_powers(scan_of(full), own)) - 1)
+    assert np.abs(ratio - 1)[1:].mean() < off[1:].mean() / 2, "better than the examples' mean"
 
 
-def test_coarse_noise_follows_from_what_is_fine_along_the_axis():
-    """The ramp in the plane is seen where the frequency along the axis is high, and holds where it is low."""
-    rng, ramp = np.random.default_rng(0), np.array(texture.CENTRES)
-
-    def cells(level: float, slope: float, filtered: float) -> np.ndarray:
-        axial, plane = ramp[:, None], ramp
-        return (level + slope * np.log(plane) - filtered * (axial**2 + plane**2)).ravel()
-
-    prior = fit_prior({"plain": [cells(*rng.uniform((-5, 0, 0), (-2, 1.5, 40))) for _ in range(60)]})
-    wanted = cells(-3.0, 1.0, 20.0)
-    errors = np.full((7, 7), np.inf)
-    errors[5:] = 0.1
-    logs = np.where(np.isfinite(errors.ravel()), wanted, 99.0)
-    np.testing.assert_allclose(prior.complete(logs, errors.ravel()), wanted, atol=0.15)
+@pytest.mark.slow
+def test_a_scan_unlike_all_examples_is_warned_of(truth, regression):
+    rng = np.random.default_rng(8)
+    strange = truth + noise_between(truth, rng, 2.0, 6.0)
+    assert regression.of(features_of(scan_of(strange))).away > 2
+    noise = learn_scan(image_of(strange), regression=regression)
+    assert not noise.supported
+    (first, *_) = doubts([noise], [Row("A")])
+    assert "A" in first and "half_1" in first
 
 
-def test_the_kind_of_reconstruction_is_the_one_that_was_measured():
-    rng, slope = np.random.default_rng(1), np.linspace(0, 1, 8)
-    kinds = {
-        name: [rng.normal(0, 1) + sign * slope + rng.normal(0, 0.05, 8) for _ in range(30)]
-        for name, sign in (("falls", -1), ("rises", 1))
-    }
-    errors = np.where(np.arange(8) < 4, np.inf, 0.1)
-    for sign in (-1, 1):
-        found = fit_prior(kinds).complete(0.4 + sign * slope, errors)
-        np.testing.assert_allclose(found, 0.4 + sign * slope, atol=0.15)
+@pytest.mark.slow
+def test_what_was_learned_is_read_as_it_was_written(truth, regression, tmp_path):
+    regression.save(tmp_path / "learned.npz")
+    shown = features_of(scan_of(truth + noise_of(truth, np.random.default_rng(9), 0.3)))
+    one, other = regression.of(shown), Regression.load(tmp_path / "learned.npz").of(shown)
+    np.testing.assert_allclose(one.bands, other.bands, atol=1e-3)
+    np.testing.assert_allclose(one.errors, other.errors, rtol=1e-2)
 
 
-def test_a_cell_is_measured_where_the_model_takes_most_of_it():
-    whole = np.full(texture.CELLS, 2.0)
-    share = np.full(texture.CELLS, 0.1)
-    share[[3, 30, 40, 41, 42]] = 0.9, 0.7, 0.85, 0.85, 0.85
-    logs, errors = learn.measured_cells(whole, share * whole)
-    assert list(np.flatnonzero(np.isfinite(errors))) == [3, 30, 40, 41, 42]
-    assert errors[30] > errors[3] and 0.8 * 2 < np.exp(logs[40]) < 2
-    _, errors = learn.measured_cells(whole, 0.1 * whole)
-    assert np.isfinite(errors).sum() == 4 and np.nanmin(errors) > 0.5, "a guess, where nothing is measured"
+def test_errors_are_those_of_examples_that_were_left_out():
+    """What is shown says all of one half of the examples and nothing of the other."""
+    rng = np.random.default_rng(10)
+    shown = rng.standard_normal((120, 5))
+    hidden = shown[:, :1] > 0
+    noise = np.where(hidden, 0.6 * rng.standard_normal((120, 1)), shown[:, 1:2]) + 0.02 * rng.standard_normal((120, 58))
+    found = fit_regression(Examples(shown, noise, np.arange(120)))
+    known, unknown = (found.of(np.array([sign * 1.5, 0.2, 0.0, 0.0, 0.0])) for sign in (-1, 1))
+    assert known.errors.max() < 0.15 < unknown.errors.min()
+    assert unknown.errors.mean() == pytest.approx(0.3, rel=0.5)
+
+
+def test_bands_that_may_be_far_off_are_named():
+    errors = np.full(8, 0.05)
+    errors[0] = 0.24
+    (sentence,) = doubts([replace(_noise(np.ones(8)), errors=errors)], [Row("A")])
+    assert "0.10-0.15" in sentence and "24 %" in sentence
+    assert not list(doubts([_noise(np.ones(8))], [Row("A")]))
+
+
+def test_the_regression_of_the_package_is_of_many_simulated_scans():
+    learned = noise_regression()
+    assert len(learned.points) >= 300 and learned.axes.shape[0] == texture.CELLS * 7 + 8 + 1
+    assert all(np.isfinite(part).all() for part in (learned.points, learned.weights, learned.axes))
 
 
 def test_the_power_of_a_cell_does_not_depend_on_its_size(truth):
@@ -135,23 +170,6 @@ def test_the_power_of_a_cell_does_not_depend_on_its_size(truth):
     ]
     np.testing.assert_allclose(mean, np.mean(mean), rtol=0.15)
     np.testing.assert_allclose(texture.noise_by_cell(scan_of(truth), 2 * white), 4 * cells, rtol=1e-5)
-
-
-def test_noise_with_a_steep_spectrum_has_the_powers_of_its_cells(truth):
-    own = noise_of(truth, np.random.default_rng(4), 1.0)
-    cells = np.log(texture.noise_by_cell(scan_of(truth), own))
-    made = learn.like_cells(scan_of(truth), cells, 1.0, seed=1)
-    ratio = np.sqrt(band_powers(scan_of(truth), made) / band_powers(scan_of(truth), own))
-    np.testing.assert_allclose(ratio[1:6], 1, atol=0.15)
-
-
-def test_the_prior_of_the_package_is_of_simulated_scans():
-    from CSRDDenoiseLib.research.likeness.prior import noise_prior
-
-    prior = noise_prior()
-    assert prior.scans >= 48 and len(prior.kinds) == 2
-    for kind in prior.kinds:
-        assert kind.mean.shape == (texture.CELLS,) and (np.linalg.eigvalsh(kind.covariance) > 0).all()
 
 
 def test_a_low_dose_is_not_negative_where_the_full_dose_is_not(truth):
@@ -205,7 +223,7 @@ def test_the_command_writes_pairs_that_can_be_adapted_to(scans, tmp_path, capsys
     output = tmp_path / "low"
     assert main(["simulate", "--like", str(scans), "--doses", "1/4,1/8", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    assert "8 of 8 bands" in printed and "Not known" in printed
+    assert "two halves" in printed and "3, 3, 3" in printed and "Not known" in printed
     table = read_table(output / "pairs.tsv").checked()
     assert len(table.rows) == 4 and {str(row.dose) for row in table.rows} == {"1/4", "1/8"}
     facts = json.loads((output / "scanner.json").read_text())
@@ -220,7 +238,7 @@ def test_simulating_needs_heads_or_scans(tmp_path, capsys):
 
 
 def _noise(powers: np.ndarray, voxel: float = SPACING) -> ScanNoise:
-    return ScanNoise(powers, (True,) * 8, 1.0, None, (voxel,) * 3, 1500.0, True)
+    return ScanNoise(powers, np.full(8, 0.03), 1.0, None, (voxel,) * 3, 1500.0, True)
 
 
 def test_a_slab_is_the_middle_of_the_brain(anatomy_folder):

@@ -25,10 +25,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "name",
         choices=tuple(_EXPERIMENTS),
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
-        "against known ones; evidence: what a model is held to, on scanner families that no choice was made on; "
-        "projector: the simulator against the projector of pytomography; scanners: trainings with a scanner family "
-        "left out; head-to-head: networks trained for equal minutes; scaling: a training's quality against the "
-        "voxels that it has seen",
+        "against known ones; like-regression: what those are made by; evidence: what a model is held to, on scanner "
+        "families that no choice was made on; projector: the simulator against the projector of pytomography; "
+        "scanners: trainings with a scanner family left out; head-to-head: networks trained for equal minutes; "
+        "scaling: a training's quality against the voxels that it has seen",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument(
@@ -126,20 +126,31 @@ def _device(args: argparse.Namespace) -> str:
     return str(choose_device(args.device))
 
 
+def _like_regression(args: argparse.Namespace) -> Outcome:
+    from ..research.likeness.examples import LikeRegression, run_like_regression
+
+    config = read_placed(args.config, LikeRegression)
+    with keeping(lambda: _kept(config.output)):
+        path = run_like_regression(config)
+    return [f"To use it: copy it to CSRDDenoiseLib/research/likeness/{path.name}"], path
+
+
 def _kept(output: Path) -> str:
     return f"What is done is kept in '{output}'; the same command goes on from it."
 
 
 def _like_table(results: Mapping[str, Any]) -> Iterator[str]:
-    yield "| site | learned from | noise made over known, by band | worst (%) | dose shown over known |"
-    yield "|---|---|---|---|---|"
+    yield "| site | learned from | noise made over known, by band | worst (%) | expected (%) | dose shown over known |"
+    yield "|---|---|---|---|---|---|"
     for site, found in results.items():
         for way in ("full doses", "halves"):
             if way in found:
                 each = found[way]
                 ratios, shown = each["amplitude_ratio"], each["dose_over_known"]
                 bands, doses = (", ".join(f"{value:.2f}" for value in values) for values in (ratios, shown))
-                yield f"| {site} | {way} | {bands} | {each['worst_percent']} | {doses} |"
+                expected = f"{min(each['expected_error_percent']):.0f} to {max(each['expected_error_percent']):.0f}"
+                expected += "" if each["supported"] else ", unlike all examples"
+                yield f"| {site} | {way} | {bands} | {each['worst_percent']} | {expected} | {doses} |"
 
 
 def _adapt_table(results: Mapping[str, Any]) -> Iterator[str]:
@@ -156,6 +167,7 @@ def _adapt_table(results: Mapping[str, Any]) -> Iterator[str]:
 _EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     "adapt": _adapt,
     "like": _like,
+    "like-regression": _like_regression,
     "evidence": _evidence,
     "projector": _projector,
     "scanners": _scanners,

@@ -19,15 +19,13 @@ def add_like(parser: argparse.ArgumentParser) -> None:
         help="table with the columns subject, full and optionally mr, half_1, half_2; writes --doses of each scan, "
         "pairs.tsv and scanner.json into --output",
     )
-    group.add_argument(
-        "--model", default="brain", metavar="NAME|FOLDER", help="separates noise from structure (default: %(default)s)"
-    )
+    # no network separates noise from structure any more; scripts that name one go on to work
+    group.add_argument("--model", help=argparse.SUPPRESS)
 
 
 def run_like(args: argparse.Namespace) -> int:
     """Learn, write, and print what was learned and what cannot be known."""
     from ..errors import InputError
-    from ..model.bundle import load_model
     from ..research.likeness.scans import FACTS, simulate_like
     from ..subjects.table import read_table
 
@@ -36,18 +34,21 @@ def run_like(args: argparse.Namespace) -> int:
     doses = doses_of(args.doses)
     check_folder(args.output)
     rows = read_table(args.like, needs=("full",)).checked().rows
-    model = None if all(row.halves for row in rows) else load_model(args.model)
     with keeping(lambda: "Nothing was written."):
-        found = simulate_like(rows, args.output, doses, model, args.seed)
+        found = simulate_like(rows, args.output, doses, args.seed)
     noise, scanner = found.noise, found.facts["scanner"]
     fine = f"{noise.resolution_mm:.1f} mm by the MR (rough)" if noise.resolution_mm else "not known without an MR"
-    measured = sum(noise.measured)
+    errors = ", ".join(f"{100 * error:.0f}" for error in noise.errors)
+    source = "two halves of the counts" if noise.from_halves else "simulated scans that show the same"
     print(f"{len(rows) * len(doses)} low doses and the table of pairs: {found.table}")
-    print(f"Noise: {measured} of {len(noise.measured)} bands measured, variance as activity^{noise.exponent:.2f}")
+    print(f"Noise: from {source}, variance as activity^{noise.exponent:.2f}")
+    print(f"Expected error of its amplitude, by band, coarse to fine: {errors} %")
     print(f"Resolution: {fine}")
     facts = ("spacing", "resolution_mm", "counts", "iterations", "subsets", "model_resolution", "post_filter_mm")
     print("Scanner: " + " ".join(f"--scanner {name}={_plain(scanner[name])}" for name in facts if name != "spacing"))
     print(f"Not known from full doses alone: {'; '.join(found.facts['not_known'])}.")
+    for warning in found.warnings:
+        print(f"Warning: {warning}")
     print(f"Details: {args.output / FACTS}")
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
@@ -14,22 +14,18 @@ import SimpleITK as sitk
 from ...atomic import write_json
 from ...checks.counts import count_noise, share_of_counts
 from ...errors import InputError
-from ...model.bundle import Model, load_model
 from ...scan import Scan
-from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
-from ..simulation.families import draw_from_families
+from ..simulation.anatomy import load_anatomy, slab_of
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
+from .examples import other_heads
 from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
-from .prior import Prior, fit_prior, noise_prior, save_spectra
 from .spectrum import band_powers
-from .texture import noise_by_cell
 
 logger = logging.getLogger(__name__)
 
-RESULTS, PRIOR = "results.json", "noise_prior.json"
-KINDS = ("plain", "point spread modelled")
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -46,79 +42,47 @@ class LikeExperiment:
     """The keys of a configuration file.
 
     Attributes:
-        anatomy: folder of anatomies.
+        anatomy: folder of anatomies; none of those that the regression learned from is used.
         output: folder for the results.
-        sites: name -> site; none of them is of a family for training.
-        model: that separates noise from structure.
+        sites: name -> site.
         scans: full doses of each site.
-        prior_scans: simulated scans of the families for training to make a new prior of; 0 takes the package's.
-        prior_spacing: smallest and largest voxel side of those, mm.
         slab_mm: height of the part of each head that is simulated; 0 for all of it.
         halves: also learn from two halves of the counts.
         seed: of the simulation.
-        device: torch device.
     """
 
     anatomy: Path
     output: Path
     sites: Mapping[str, LikeSite]
-    model: str = "brain"
     scans: int = 3
-    prior_scans: int = 0
-    prior_spacing: tuple[float, float] = (2.4, 4.0)
     slab_mm: float = 0.0
     halves: bool = True
     seed: int = 0
-    device: str = "cpu"
 
 
 def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
     """Run what is not done yet; ``results.json`` is written after each site."""
     config.output.mkdir(parents=True, exist_ok=True)
-    prior = _prior(config) if config.prior_scans else noise_prior()
-    model = load_model(config.model, config.device)
     path = config.output / RESULTS
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for number, (name, site) in enumerate(config.sites.items()):
         if name in results:
             continue
         logger.info("Site '%s'", name)
-        results[name] = _of_site(config, site, 1000 * (number + 1) + config.seed, model, prior)
+        results[name] = _of_site(config, site, 1000 * (number + 1) + config.seed)
         write_json(path, results, indent=1)
     return {name: results[name] for name in config.sites}
 
 
-def _prior(config: LikeExperiment) -> Prior:
-    """The prior of the noise of simulated scans of the families for training; spectra that are there are used again."""
-    path = config.output / PRIOR
-    spectra: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
-    if path.is_file():
-        spectra = json.loads(path.read_text(encoding="utf-8"))
-    names = list_anatomies(config.anatomy)
-    for number in range(sum(map(len, spectra.values())), config.prior_scans):
-        rng = np.random.default_rng((config.seed, number, 7))
-        _, scanner = draw_from_families("training", rng)
-        scanner = replace(scanner, spacing=float(rng.uniform(*config.prior_spacing)), fine_truth=False)
-        settings = SimulationSettings(doses=(), scanner=scanner, noise_free=True)
-        anatomy = slab_of(load_anatomy(config.anatomy, names[int(rng.integers(len(names)))]), config.slab_mm)
-        subject = simulate_subject(anatomy, settings, 50_000 + number)
-        scan = Scan.of_array(subject.full_dose, (scanner.spacing,) * 3)
-        cells = np.log(noise_by_cell(scan, subject.full_dose - _known(subject)))
-        spectra[KINDS[scanner.model_resolution]].append(cells.tolist())
-        save_spectra(spectra, path)
-        logger.info("Spectrum %d of %d", number + 1, config.prior_scans)
-    return fit_prior({kind: [np.array(each) for each in rows] for kind, rows in spectra.items()})
-
-
-def _of_site(config: LikeExperiment, site: LikeSite, seed: int, model: Model, prior: Prior) -> dict[str, Any]:
+def _of_site(config: LikeExperiment, site: LikeSite, seed: int) -> dict[str, Any]:
     """Learn the site's noise from all scans together, and compare made and known low doses scan by scan."""
     subjects = list(_subjects(config, site, seed))
     side = site.scanner.spacing
     images = [(_image(each.full_dose, side), _image(each.t1, side)) for each in subjects]
-    ways: dict[str, list[ScanNoise]] = {"full doses": [learn_scan(*pair, model, prior=prior) for pair in images]}
+    ways: dict[str, list[ScanNoise]] = {"full doses": [learn_scan(*pair) for pair in images]}
     if config.halves:
         ways["halves"] = [
-            learn_scan(pet, None, None, tuple(_image(half, side) for half in _halves(each)))
+            learn_scan(pet, halves=tuple(_image(half, side) for half in _halves(each)))
             for (pet, _), each in zip(images, subjects)
         ]
     found: dict[str, Any] = {"dose": site.dose, "resolution_known_mm": _resolution(subjects[0])}
@@ -150,9 +114,12 @@ def _compared(subjects: list[Subject], noises: list[ScanNoise], dose: float, sid
 
 
 def _subjects(config: LikeExperiment, site: LikeSite, seed: int) -> Iterator[Subject]:
-    names = list_anatomies(config.anatomy)
+    names = other_heads(config.anatomy)
     if len(names) < config.scans:
-        raise InputError(f"The experiment needs {config.scans} anatomies; '{config.anatomy}' has {len(names)}.")
+        raise InputError(
+            f"The experiment needs {config.scans} anatomies that nothing was learned from; there are {len(names)} in "
+            f"'{config.anatomy}'."
+        )
     order = np.random.default_rng(seed).permutation(len(names))
     for number in range(config.scans):
         settings = SimulationSettings(

@@ -7,7 +7,7 @@ import logging
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Iterator, Sequence
 
 import SimpleITK as sitk
 
@@ -16,7 +16,6 @@ from ...errors import InputError
 from ...io.read import read
 from ...io.volume import ReadVolume
 from ...io.write import all_or_nothing, write_image
-from ...model.bundle import Model
 from ...prepare.align import ORIENTATION
 from ...subjects.pair import on_grid
 from ...subjects.table import Row, Table, write_table
@@ -24,14 +23,16 @@ from ..simulation.subject import dose_name
 from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
 from .setting import find_setting
+from .spectrum import EDGES
 
 logger = logging.getLogger(__name__)
 
 TABLE, FACTS = "pairs.tsv", "scanner.json"
+LARGEST_ERROR = 0.15
+"""Expected error of the amplitude in a band that is not warned of."""
 UNKNOWN = (
-    "the noise in coarse bands, where structure hides it: without halves it follows from what simulated scanners have",
-    "whether fine structure is noise: where a full dose has little noise, or voxels wider than its resolution, too "
-    "much is made",
+    "noise where structure hides it: without halves it is what simulated scans that show the same had, which is wrong "
+    "for a scanner or an anatomy unlike all of them",
     "how noise differs from place to place beyond its dependence on activity (attenuation, edges of the field)",
     "the bias of a reconstruction at few counts, above all in cold regions, and noise that is not normal there",
     "counts lost to dead time, scatter and randoms that do not go with the dose",
@@ -47,24 +48,23 @@ class Likeness:
     Attributes:
         noise: of the scanner, all scans together.
         facts: content of ``scanner.json``.
+        warnings: bands that may be far off, and scans that are like none that was learned from.
         table: of the pairs that were written.
     """
 
     noise: ScanNoise
     facts: dict[str, Any]
     table: Path
+    warnings: tuple[str, ...]
 
 
-def simulate_like(
-    rows: Sequence[Row], output: Path, doses: Sequence[Fraction], model: Optional[Model], seed: int = 0
-) -> Likeness:
+def simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], seed: int = 0) -> Likeness:
     """Learn from full doses and write a low dose of each at every dose, all files or none of them.
 
     Args:
         rows: each with a full dose; MR and halves where there are some.
         output: folder for the low doses, ``pairs.tsv`` and ``scanner.json``.
         doses: fractions to make.
-        model: that separates noise from structure, for scans without halves.
         seed: of the noise.
 
     Raises:
@@ -73,28 +73,48 @@ def simulate_like(
     learned = []
     for number, row in enumerate(rows):
         try:
-            learned.append(_learn(row, model))
+            learned.append(_learn(row))
         except InputError as error:
             raise InputError(f"{row.name}: {error}") from error
         logger.info("%s: learned (%d of %d)", row.name, number + 1, len(rows))
     noise = combine(learned)
     scanner, distance = find_setting(noise, seed)
+    warnings = tuple(doubts(learned, rows))
     facts = {
         "scans": len(rows),
         "noise": noise.as_dict(),
         "scanner": {**asdict(scanner), "counts": float(f"{scanner.counts:.4g}")},
         "spectrum_deviation_percent": round(100 * distance, 1),
         "not_known": list(UNKNOWN),
+        "warnings": list(warnings),
     }
     levels = [at_level_of(noise, scan) for scan in learned]
-    return Likeness(noise, facts, _write(rows, output, doses, levels, facts, seed))
+    return Likeness(noise, facts, _write(rows, output, doses, levels, facts, seed), warnings)
 
 
-def _learn(row: Row, model: Optional[Model]) -> ScanNoise:
+def doubts(scans: Sequence[ScanNoise], rows: Sequence[Row]) -> Iterator[str]:
+    """Sentences on what of the noise may be far off."""
+    strange = [row.name for scan, row in zip(scans, rows) if not scan.supported]
+    if strange:
+        yield (
+            f"No simulated scan shows noise and structure like {', '.join(strange)}: the noise is extrapolated, and "
+            "its expected error does not hold. Export two halves of the counts and give them as half_1 and half_2."
+        )
+    errors = combine(scans).errors
+    far = [number for number, error in enumerate(errors) if error > LARGEST_ERROR]
+    if far:
+        bands = ", ".join(f"{EDGES[n]:.2f}-{EDGES[n + 1]:.2f} (+-{100 * errors[n]:.0f} %)" for n in far)
+        yield (
+            f"The amplitude of the noise is not known to {100 * LARGEST_ERROR:.0f} % in these bands, cycles per voxel: "
+            f"{bands}. Two halves of the counts (half_1 and half_2) show it."
+        )
+
+
+def _learn(row: Row) -> ScanNoise:
     pet = sitk.DICOMOrient(_full(row).image, ORIENTATION)
     mr = None if row.mr is None else read(row.mr, "MR").image
     halves = [on_grid(read(path, "PET").image, pet) for path in row.halves]
-    return learn_scan(pet, mr, model, halves)
+    return learn_scan(pet, mr, halves)
 
 
 def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: int) -> sitk.Image:

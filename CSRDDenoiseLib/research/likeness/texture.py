@@ -1,8 +1,9 @@
-"""Noise by its frequency along the axis and in the plane, and where a full dose shows it: in calm places.
+"""What a full dose shows of its noise, by its frequency along the axis and in the plane.
 
-Two things separate noise from structure. Structure is large at edges and small between them, noise is everywhere. And a
-reconstruction suppresses coarse noise in the plane, where projections are, but not along the axis: what is coarse in
-the plane and fine along the axis is free of structure, and shows how the noise goes on towards coarse detail.
+Two things separate noise from structure. Structure is large at edges and small between them, noise is everywhere: so
+the power around each voxel has quantiles that say how much of it is noise. And a reconstruction suppresses coarse noise
+in the plane, where projections are, but not along the axis: what is coarse in the plane and fine along the axis has
+less structure, and shows how the noise goes on towards coarse detail.
 """
 
 from __future__ import annotations
@@ -25,25 +26,14 @@ _HIGH_PASS, _SOFT_EDGE, _LOCAL = 7.0, 4.0, 4.0
 _MARGIN = 8
 _DEEP_VOXELS = 2.0
 _LEAST_ACTIVITY = 0.3
-_CALM = 0.2
+QUANTILES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
+"""Of the power around each voxel."""
 AROUND_VOXELS = 8.0
 """FWHM of the Gaussian that the activity is smoothed by: the noise of a voxel comes from all rays through it."""
-_USUAL_EXPONENT = 1.65
-_APART = 2
+EXPONENT_LIMITS = (0.0, 2.0)
+_FINE_VOXELS, _FAINT, _BINS = 2.0, 0.15, 8
 _CUBE = (1.0,) * 3
-
-
-@dataclass(frozen=True)
-class CellPowers:
-    """Mean power over the activity in each cell, relative to the brain mean, (49,).
-
-    Attributes:
-        whole: of the PET.
-        cross: of the PET and of what an estimate takes from it.
-    """
-
-    whole: np.ndarray
-    cross: np.ndarray
+_TINY = 1e-30
 
 
 def noise_by_cell(scan: Scan, noise: np.ndarray) -> np.ndarray:
@@ -52,28 +42,43 @@ def noise_by_cell(scan: Scan, noise: np.ndarray) -> np.ndarray:
     return np.array([place.mean(cell**2, place.deep) for (cell,) in place.cells([noise])])
 
 
-def calm_powers(scan: Scan, estimate: np.ndarray) -> CellPowers:
-    """Powers of a PET in the calm places of its brain.
+def local_powers(scan: Scan) -> np.ndarray:
+    """How the power of a PET around each voxel of its deep brain is distributed in each cell: (49, 7).
 
-    Calm is where the estimate has least detail of a neighbouring cell, a fifth of the deep brain. Another cell, because
-    the noise that the estimate kept would else choose places where there is little of it.
+    Noise is everywhere and structure at edges: the small quantiles are near to noise, the large ones and the mean are
+    not.
 
-    Args:
-        scan: of the PET.
-        estimate: of the image without noise, (D, H, W), in the PET's unit.
+    Returns:
+        Logarithms of :data:`QUANTILES` and of the mean of the power over the activity.
     """
     place = _Place.of(scan)
-    found = list(place.cells([scan.pet, estimate]))
-    detail = [place.local(cell[1]) for cell in found]
-    whole, cross = [], []
-    for number, (pet, kept) in enumerate(found):
-        near = detail[_neighbour(number)]
-        calm = place.deep & (near <= np.quantile(near[place.deep], _CALM))
-        # what the noise of calm places would be in the whole deep brain
-        scale = place.usual(place.deep) / place.usual(calm)
-        whole.append(scale * place.mean(pet**2, calm))
-        cross.append(scale * place.mean(pet * (pet - kept), calm))
-    return CellPowers(np.array(whole), np.array(cross))
+    rows = []
+    for (cell,) in place.cells([scan.pet]):
+        local = place.local(cell)
+        rows.append([*np.quantile(local, QUANTILES), local.mean(dtype=np.float64)])
+    return np.log(np.maximum(rows, _TINY))
+
+
+def activity_exponent(scan: Scan, noise: np.ndarray) -> float:
+    """How the variance of known noise goes with the activity: slope of its logarithm over that of the activity.
+
+    Args:
+        scan: the PET.
+        noise: (D, H, W), in the PET's unit; what is finer than two voxels counts.
+    """
+    fine = noise - smooth(noise, _CUBE, _FINE_VOXELS)
+    activity = smooth(scan.relative, _CUBE, AROUND_VOXELS)
+    inside = ndimage.binary_erosion(scan.head.mask & (activity > _FAINT), iterations=2)
+    values, squares = activity[inside], fine[inside] ** 2
+    if values.size < _BINS * 50:
+        return 1.0
+    order = np.array_split(np.argsort(values), _BINS)
+    rows = [(float(np.mean(values[part])), float(np.mean(squares[part]))) for part in order]
+    known = np.log([row for row in rows if row[1] > 0])
+    if len(known) < 3:
+        return 1.0
+    slope = float(np.polyfit(known[:, 0], known[:, 1], 1)[0])
+    return float(np.clip(slope, *EXPONENT_LIMITS))
 
 
 def spectrum_of(cells: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -89,16 +94,6 @@ def radii() -> np.ndarray:
     """Distance of each cell from frequency 0, cycles per voxel, (49,)."""
     centres = np.array(CENTRES)
     return np.hypot(centres[:, None], centres).ravel()
-
-
-def _neighbour(number: int) -> int:
-    """A cell so far from another that they share no noise: coarser where there is one, along the larger frequency."""
-    axial, plane = divmod(number, len(CENTRES))
-    if axial > plane:
-        axial += -_APART if axial >= _APART else _APART
-    else:
-        plane += -_APART if plane >= _APART else _APART
-    return axial * len(CENTRES) + plane
 
 
 @dataclass(frozen=True)
@@ -133,35 +128,32 @@ class _Place:
 
     def cells(self, volumes: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         """Yield the part of each volume in each cell, in the box, as if every cell were equally large."""
-        spectra = [fft.rfftn(self._windowed(volume)) for volume in volumes]
-        axial, plane = _axial_and_plane(self.window.shape)
-        inner = tuple(slice(_MARGIN, size - _MARGIN) for size in self.window.shape)
-        weights = np.full(self.window.shape[2] // 2 + 1, 2.0)
+        sizes = self.window.shape
+        shape = tuple(fft.next_fast_len(size, real=True) for size in sizes)
+        spectra = [fft.rfftn(self._windowed(volume), shape) for volume in volumes]
+        axial, plane = (each.astype(np.float32) for each in _axial_and_plane(shape))
+        inner = tuple(slice(_MARGIN, size - _MARGIN) for size in sizes)
+        weights = np.full(shape[2] // 2 + 1, 2.0, np.float32)
         weights[0] = 1.0
         for middle in CENTRES:
             along = np.exp(-0.5 * ((axial - middle) / _WIDTH) ** 2)
             for other in CENTRES:
                 band = along * np.exp(-0.5 * ((plane - other) / _WIDTH) ** 2)
-                size = np.sqrt((band**2 * weights).sum() / self.window.size)
-                yield [fft.irfftn(spectrum * band, self.window.shape)[inner] / size for spectrum in spectra]
+                size = np.float32(np.sqrt((band**2 * weights).sum(dtype=np.float64) / np.prod(shape)))
+                yield [fft.irfftn(spectrum * band, shape)[inner] / size for spectrum in spectra]
 
     def local(self, cell: np.ndarray) -> np.ndarray:
-        """Power over the activity, around each voxel."""
-        return smooth(cell**2, _CUBE, _LOCAL) / self.activity
+        """Power over the activity, around each deep voxel, (n,)."""
+        return smooth(cell**2, _CUBE, _LOCAL)[self.deep] / self.activity[self.deep]
 
     def mean(self, power: np.ndarray, where: np.ndarray) -> float:
         """Mean of a power over the activity."""
         return float(np.mean((power / self.activity)[where], dtype=np.float64))
 
-    def usual(self, where: np.ndarray) -> float:
-        """Mean of the power over the activity that noise usually has, up to a factor."""
-        around = np.maximum(smooth(self.scan.relative, _CUBE, AROUND_VOXELS)[self.box][where], _LEAST_ACTIVITY)
-        return float(np.mean(around**_USUAL_EXPONENT / self.activity[where], dtype=np.float64))
-
     def _windowed(self, volume: np.ndarray) -> np.ndarray:
         part = volume[self.box] / self.scan.brain_mean
         fine = part - smooth(part, _CUBE, _HIGH_PASS)
-        return np.pad(fine, _MARGIN, mode="reflect") * self.window
+        return np.asarray(np.pad(fine, _MARGIN, mode="reflect") * self.window, np.float32)
 
 
 def _axial_and_plane(shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
