@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,10 @@ from .texture import activity_exponent, local_powers, noise_by_cell
 BANDS = len(EDGES) - 1
 _PATH = Path(__file__).with_name("noise_regression.npz")
 _COMPONENTS, _LENGTH, _RIDGE = 50, 0.6, 0.01
-_ERROR_RIDGE = 0.3
+_ERROR_RIDGE = 1.0
 _FOLDS = 5
-_PER_VOXEL_SIDE = 21.0
+_PER_VOXEL_SIDE, _SIDE_MARGIN = 21.0, 0.5
 _LEAST_ERROR = 0.02
-_LOG_OF_SIZE = 0.635
-"""The mean logarithm of the size of a normal value is that of its standard deviation less this."""
 _FAR_QUANTILE, _FAR = 0.99, 1.5
 _TINY, _SMALLEST = 1e-30, 1e-6
 
@@ -56,6 +55,7 @@ class Found:
         exponent: its variance goes as the activity around to this power.
         errors: expected root mean square error of its amplitude in each band, relative, (8,).
         away: distance from the nearest example, in what is usual between examples (their 99 % quantile).
+        inside: whether the voxel side is one that was learned from.
     """
 
     bands: np.ndarray
@@ -63,11 +63,12 @@ class Found:
     exponent: float
     errors: np.ndarray
     away: float
+    inside: bool
 
     @property
     def supported(self) -> bool:
         """Whether there are examples like it."""
-        return self.away <= _FAR
+        return self.inside and self.away <= _FAR
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Regression:
         weights: of the noise and of the logarithm of its errors, (m, 58 + 8).
         offset: (58 + 8,).
         apart: 99 % quantile of the distance from an example to the nearest of another head.
+        sides: least and greatest of :func:`features_of` for the voxel side, (2,).
     """
 
     middle: np.ndarray
@@ -116,6 +118,7 @@ class Regression:
     weights: np.ndarray
     offset: np.ndarray
     apart: float
+    sides: np.ndarray
 
     def find(self, scan: Scan) -> Found:
         """Find the noise of a full dose."""
@@ -127,11 +130,13 @@ class Regression:
         found = _Ridge(self.points, self.weights, self.offset)(point)[0]
         noise, errors = np.split(found, [len(found) - BANDS])
         away = float(np.sqrt(_squares(point, self.points).min())) / self.apart
-        return Found(noise[:BANDS], noise[BANDS:-1], float(noise[-1]), np.exp(errors), away)
+        inside = bool(self.sides[0] - _SIDE_MARGIN <= shown[-1] <= self.sides[1] + _SIDE_MARGIN)
+        return Found(noise[:BANDS], noise[BANDS:-1], float(noise[-1]), np.exp(errors), away, inside)
 
     def save(self, path: Path) -> None:
-        """Write it; half precision is enough for points, whose differences count."""
-        np.savez_compressed(path, **{name: np.asarray(value, np.float32) for name, value in asdict(self).items()})
+        """Write it, in single precision."""
+        parts: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in asdict(self).items()}
+        np.savez_compressed(path, **parts)
 
     @classmethod
     def load(cls, path: Path) -> Regression:
@@ -168,7 +173,7 @@ def fit_regression(examples: Examples) -> Regression:
         sizes[out] = np.abs(found - examples.noise[out])[:, :BANDS] / 2
         nearest[out] = _squares(points[out], points[~out]).min(1) ** 0.5
     noise = _Ridge.fit(points, examples.noise, _RIDGE)
-    errors = _Ridge.fit(points, np.log(np.maximum(sizes, _LEAST_ERROR)) + _LOG_OF_SIZE, _ERROR_RIDGE)
+    errors = _errors(points, np.maximum(sizes, _LEAST_ERROR), fold)
     return Regression(
         middle,
         axes,
@@ -176,7 +181,19 @@ def fit_regression(examples: Examples) -> Regression:
         np.concatenate([noise.weights, errors.weights], axis=1),
         np.concatenate([noise.offset, errors.offset]),
         float(np.quantile(nearest, _FAR_QUANTILE)),
+        examples.shown[:, -1][[examples.shown[:, -1].argmin(), examples.shown[:, -1].argmax()]],
     )
+
+
+def _errors(points: np.ndarray, sizes: np.ndarray, fold: np.ndarray) -> _Ridge:
+    """The logarithm of the root mean square error, brought to what the errors of heads that were left out have."""
+    logs = np.log(sizes)
+    squares = np.empty_like(sizes)
+    for number in range(_FOLDS):
+        out = fold == number
+        squares[out] = np.exp(2 * (logs[out] - _Ridge.fit(points[~out], logs[~out], _ERROR_RIDGE)(points[out])))
+    found = _Ridge.fit(points, logs, _ERROR_RIDGE)
+    return _Ridge(found.points, found.weights, found.offset + np.log(squares.mean(0)) / 2)
 
 
 def _axes(shown: np.ndarray) -> np.ndarray:
