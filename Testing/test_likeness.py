@@ -196,6 +196,9 @@ def test_each_scan_keeps_its_own_level_of_noise():
     np.testing.assert_allclose(scanner.powers, 2 * shape)
     for scan in scans:
         np.testing.assert_allclose(learn.at_level_of(scanner, scan).powers, scan.powers)
+    more = [replace(scan, from_halves=False, detail=detail) for scan, detail in zip(scans, (1.0, 9.0))]
+    estimated = combine(more)
+    np.testing.assert_allclose(learn.at_level_of(estimated, more[1]).powers, 3 * estimated.powers)
 
 
 def test_scans_of_two_protocols_are_not_mixed():

@@ -44,6 +44,8 @@ class ScanNoise:
         cells: logarithm of its power in the cells of :mod:`.texture`, whose level is that of one scan, (49,); None for
             noise that is alike along all axes.
         supported: whether the noise is known, or simulated scans show the same.
+        detail: power of the finest detail (:func:`.checks.counts.count_noise`); its ratio between scans of a scanner is
+            steadier than that of estimated powers.
     """
 
     powers: np.ndarray
@@ -55,6 +57,7 @@ class ScanNoise:
     from_halves: bool
     cells: Optional[np.ndarray] = None
     supported: bool = True
+    detail: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -105,6 +108,7 @@ def learn_scan(
         from_halves=bool(halves),
         cells=parts.cells,
         supported=parts.supported,
+        detail=counted.power,
     )
 
 
@@ -131,13 +135,16 @@ def combine(scans: Sequence[ScanNoise]) -> ScanNoise:
         from_halves=all(scan.from_halves for scan in scans),
         cells=np.mean(cells, axis=0) if cells else None,
         supported=all(scan.supported for scan in scans),
+        detail=float(np.exp(np.mean([np.log(scan.detail) for scan in scans]))),
     )
 
 
 def at_level_of(scanner: ScanNoise, scan: ScanNoise) -> ScanNoise:
     """The scanner's noise as large as it is in one of its scans: a small head has more counts in each mL."""
-    level = np.average(np.log(scan.powers / scanner.powers), weights=scanner.errors**-2)
-    return replace(scanner, powers=scanner.powers * float(np.exp(level)))
+    ratio = scan.detail / scanner.detail
+    if scan.from_halves:
+        ratio = float(np.exp(np.mean(np.log(scan.powers / scanner.powers))))
+    return replace(scanner, powers=scanner.powers * ratio)
 
 
 def resolution_by_mr(pet: sitk.Image, mr: sitk.Image) -> float:
