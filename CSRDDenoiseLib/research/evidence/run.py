@@ -68,7 +68,7 @@ def run_evidence(config: EvidenceConfig, minutes: Optional[float] = None) -> tup
 
 def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
     """Put together ``about``, ``scans`` and their ``summary``; a scan without all its parts is left out."""
-    key, scans = model_key(model), []
+    estimate, draws, scans = estimate_key(model), model_key(model), []
     for phantom in config.phantoms:
         if not pool.path(phantom).is_file():
             continue
@@ -76,19 +76,27 @@ def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
         parts = config.output / "scans"
         full = _read(_filters_path(parts, phantom, FULL_DOSE))
         for dose in pool.doses_of(phantom):
-            filters, ours = _read(_filters_path(parts, phantom, dose)), _read(_path(parts, phantom, dose, key))
+            filters, ours = _read(_filters_path(parts, phantom, dose)), _read(_path(parts, phantom, dose, estimate))
             if None in (filters, ours, full):
                 continue
             about = {"phantom": phantom, "dose": dose, "family": facts["family"], "tracer": facts["tracer"]}
-            drawn = _read(_path(parts, phantom, dose, f"{key}-uncertainty"))
+            drawn = _read(_path(parts, phantom, dose, f"{draws}-uncertainty"))
             regions = _read(_path(parts, phantom, dose, BEST_FILTER))
             parts_of = {"filters": filters, "full_dose_filters": full, "best_filter": regions, "ours": ours}
             scans.append({**about, **parts_of, "uncertainty": drawn})
     return {"format": FORMAT, "about": _about(config, model), "summary": summarise(scans), "scans": scans}
 
 
+def estimate_key(model: Model) -> str:
+    """What names the results of a model's posterior mean: weights of its network, and the rule for what is kept."""
+    digest = hashlib.sha256(json.dumps([FORMAT, model.metadata.keep], sort_keys=True).encode())
+    for name, value in sorted(model.denoiser.state_dict().items()):
+        digest.update(name.encode() + value.cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def model_key(model: Model) -> str:
-    """What names the results of a model: of what is measured, its weights, its rule for what is kept, calibrations."""
+    """What names the results of a model's draws: all its weights, its rule for what is kept, and its calibrations."""
     metadata = model.metadata
     facts = json.dumps([FORMAT, metadata.weights_sha256, metadata.keep, metadata.recipes], sort_keys=True, default=str)
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
@@ -96,19 +104,19 @@ def model_key(model: Model) -> str:
 
 def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
     """Files of the results and what makes each, phantom by phantom, so that a run that is stopped has whole ones."""
-    parts, key = config.output / "scans", model_key(model)
+    parts, estimate, draws = config.output / "scans", estimate_key(model), model_key(model)
     for phantom in config.phantoms:
         pool.simulate(phantom)
         doses = pool.doses_of(phantom)
         for dose in doses:
-            yield _path(parts, phantom, dose, key), partial(_ours, model, pool, phantom, dose)
+            yield _path(parts, phantom, dose, estimate), partial(_ours, model, pool, phantom, dose)
         for dose in (*doses, FULL_DOSE):
             yield _filters_path(parts, phantom, dose), partial(_filters, config, pool, phantom, dose)
         for dose in doses:
             yield _path(parts, phantom, dose, BEST_FILTER), partial(_best_filter, parts, pool, phantom, dose)
         for dose in doses:
             if phantom in config.uncertainty and dose in config.uncertainty_doses:
-                path = _path(parts, phantom, dose, f"{key}-uncertainty")
+                path = _path(parts, phantom, dose, f"{draws}-uncertainty")
                 yield path, partial(_uncertainty, model, pool, phantom, dose)
 
 
