@@ -157,12 +157,15 @@ def _milestone(path: Path, model: Model, device: str) -> Estimator:
 def _begun(path: Path, model: Model, points: Sequence[_Point]) -> dict[str, Any]:
     """What is kept of an earlier call, of the same weights; a place for each point."""
     kept = json.loads(path.read_text(encoding="utf-8"))["points"] if path.is_file() else {}
-    settings = model.metadata.training["settings"]
-    voxels, found = settings["batch"] * settings["patch"] ** 3, {}
+    training = model.metadata.training
+    settings, found = training["settings"], {}
+    # a training in parts of unlike batches states what it saw in all
+    seen = {training["steps"]: training["voxels"]} if "voxels" in training else {}
     for point in points:
         before = kept.get(str(point.step), {})
         rows = before["rows"] if before.get("weights") == point.weights else []
-        found[str(point.step)] = {"voxels": point.step * voxels, "weights": point.weights, "rows": rows}
+        voxels = seen.get(point.step, point.step * settings["batch"] * settings["patch"] ** 3)
+        found[str(point.step)] = {"voxels": voxels, "weights": point.weights, "rows": rows}
     return {"model": model.metadata.name, "points": found}
 
 
