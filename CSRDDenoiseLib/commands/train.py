@@ -89,6 +89,7 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
 
     if not config.simulates:
         raise InputError("Scores are of simulated phantoms, and this run has none; use 'csrd-denoise validate'.")
+    config.output.mkdir(parents=True, exist_ok=True)
     folder = args.model or str(config.output / "model")
     # draws are scored on the processor
     model = load_model(folder, "cpu" if args.draws else args.device)
