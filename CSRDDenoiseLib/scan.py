@@ -206,7 +206,7 @@ def _head_in(calm: _Calm, spacing: Sequence[float], whole_field: bool = False) -
     smoothed = calm.smoothed
     if float(np.quantile(smoothed, BRIGHT_QUANTILE)) <= 0:
         return None
-    mask = _largest_component(_foreground(smoothed))
+    mask = largest_component(_foreground(smoothed))
     if not mask.any():
         return None
     body_mm = 0.0 if whole_field else _too_long_mm(mask, spacing)
@@ -304,7 +304,8 @@ def spread_positions(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     return x, y, z
 
 
-def _largest_component(mask: np.ndarray) -> np.ndarray:
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask (D, H, W); the mask itself where it is empty."""
     labels, count = ndimage.label(mask)
     if count == 0:
         return mask

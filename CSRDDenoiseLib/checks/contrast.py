@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..findings import Finding, info, warning
-from ..scan import Scan, smooth
+from ..scan import Scan, largest_component, smooth
 from .depth import depth_mm, outline_of_head, upper_planes, without_holes
 from .limits import ENHANCED_TAIL, T1_DEPTH_CONTRAST
 
@@ -87,7 +87,7 @@ def depth_contrast(scan: Scan, mr: np.ndarray) -> Optional[float]:
 
 def _brain(mr: np.ndarray, bright: np.ndarray, spacing: Sequence[float]) -> _Brain:
     """The largest part of what is bright, without bridges to the scalp, and with what it encloses or nearly does."""
-    core = _largest(_depth(bright, spacing) > _NECK_MM)
+    core = largest_component(_depth(bright, spacing) > _NECK_MM)
     opened = _grown(core, spacing, _NECK_MM)
     # at an edge of the image nothing is closed
     whole = without_holes(opened | (_depth(_grown(opened, spacing, _GAP_MM), spacing) > _GAP_MM))
@@ -105,8 +105,3 @@ def _grown(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> np.n
 def _depth(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Depth in a mask that goes on below the lowest plane and ends at the other edges."""
     return depth_mm(np.pad(mask, ((0, 1), (1, 1), (1, 1))), spacing)[:-1, 1:-1, 1:-1]
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    labels, count = ndimage.label(mask)
-    return mask if count <= 1 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))

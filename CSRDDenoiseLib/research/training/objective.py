@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...model.edm import loss_weight
 from ...scan import FWHM_PER_SIGMA
+from .augment import blur
 from .patches import Batch
 
 
@@ -45,13 +46,10 @@ def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float, coarse:
 
 
 def _low_pass(error: Tensor, fwhm: float) -> Tensor:
-    """Gaussian of cubes (N, 1, P, P, P), normalised at their faces; one matrix product an axis."""
+    """Gaussian of cubes (N, 1, P, P, P), normalised at their faces, FWHM in voxels."""
     with torch.autocast(error.device.type, enabled=False):
-        offset = torch.arange(error.shape[-1], device=error.device)
-        kernel = torch.exp(-0.5 * ((offset[:, None] - offset) * (FWHM_PER_SIGMA / fwhm)) ** 2)
-        kernel = kernel / kernel.sum(1, keepdim=True)
-        error = torch.matmul(kernel, error.float() @ kernel.T)
-        return torch.matmul(kernel, error.flatten(-2)).reshape(error.shape)
+        sigma = torch.full((len(error),), fwhm / FWHM_PER_SIGMA, device=error.device)
+        return blur(error[:, 0].float(), sigma)[:, None]
 
 
 @torch.no_grad()
