@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SOME_FAILED = 4
 """Exit code of a command that did some of many and names the others."""
 
@@ -62,6 +64,15 @@ _WORDS_OF_MEMORY = (
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that there was no memory; libraries have many words for it."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _WORDS_OF_MEMORY)
+
+
+_ORIGIN_OF_ERROR = re.compile(r"^(sitk::ERROR|ITK ERROR|itk::ERROR): |\w+\(0x[0-9a-f]+\): ")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what a library says went wrong: its last line, without a full stop and without where ITK raised it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return _ORIGIN_OF_ERROR.sub("", lines[-1]).rstrip(".") if lines else type(error).__name__
 
 
 class Cancelled(CSRDError):

@@ -106,6 +106,10 @@ SENTENCES: Mapping[str, str] = {
     "series.more_slices": "The {what} series holds {count} slices, and its header announces {announced}; check that it "
     "is one volume.",
     "pixels.lossy": "The {what} was compressed with loss at some time; fine detail and noise are altered.",
+    "pixels.padding": "{count} of {size} voxels of the {what} are padding by the header (Pixel Padding Value), where "
+    "nothing was measured; they were set to zero.",
+    "values.analyze_scale": "The values of the {what} were multiplied by {slope:.4g}, the scale in its Analyze header "
+    "(funused1, by SPM's convention).",
     # the volumes themselves
     "values.replaced": "The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they "
     "were set to zero.",

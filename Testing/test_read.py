@@ -171,6 +171,7 @@ META = (
     "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
 )
 DIRECTIONS = "space directions: (1,0,0) (0,1,0) (0,0,2)\nspace origin: (1,2,3)\n"
+TURNED = "TransformMatrix = 0 1 0 -1 0 0 0 0 1\n"
 COUNTED = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
 
 
@@ -184,12 +185,15 @@ def write_header(path: Path, header: str) -> Path:
     [
         ("pet.nrrd", f"space: left-posterior-superior\n{DIRECTIONS}", []),
         ("pet.nrrd", f"space: RAS\n{DIRECTIONS}", []),
+        ("pet.nrrd", f"Space: RAS\n{DIRECTIONS}", []),
+        ("pet.nrrd", f"space: RAS\n{DIRECTIONS.splitlines()[0]}\n", ["orientation.none"]),
         ("pet.nrrd", f"space: scanner-xyz\n{DIRECTIONS}", ["orientation.none"]),
         ("pet.nrrd", f"space dimension: 3\n{DIRECTIONS}", ["orientation.none"]),
         ("pet.nrrd", "spacings: 1 1 2\n", ["orientation.none"]),
         ("pet.nrrd", "spacings: nan nan nan\n", ["orientation.none", "orientation.no_spacing"]),
         ("pet.nrrd", "", ["orientation.none", "orientation.no_spacing"]),
-        ("pet.mha", "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementSpacing = 1 1 2\n", []),
+        ("pet.mha", f"{TURNED}ElementSpacing = 1 1 2\nOffset = 1 2 3\n", []),
+        ("pet.mha", f"{TURNED}ElementSpacing = 1 1 2\n", ["orientation.none"]),
         ("pet.mha", "ElementSpacing = 1 1 2\n", ["orientation.none"]),
         ("pet.mha", "", ["orientation.none", "orientation.no_spacing"]),
     ],
@@ -203,13 +207,49 @@ def test_what_a_header_does_not_say_is_reported(tmp_path, name, header, codes):
 @pytest.mark.parametrize(
     ("name", "header", "words"),
     [
-        ("pet.mha", "ElementToIntensityFunctionSlope = 2\nElementSpacing = 1 1 2\n", "scaled by 2"),
+        ("pet.mha", "ElementToIntensityFunctionSlope = 2\nElementSpacing = 1 1 2\n", "Slope = 2"),
+        ("pet.mha", "  elementToIntensityFunctionSlope : 2\nElementSpacing = 1 1 2\n", "scaled"),
+        ("pet.mha", "ElementSpacing = 1 1 2\nDistanceUnits = cm\n", "lengths in cm"),
+        ("pet.mha", f"{TURNED}ElementSpacing = 1 1 2\nOffset = nan 2 3\n", "nan 2 3"),
         ("pet.nrrd", f'space: RAS\n{DIRECTIONS}space units: "m" "m" "m"\n', "lengths in m"),
+        ("pet.nrrd", f'space: RAS\n{DIRECTIONS}Space Units: "m" "m" "m"\n', "lengths in m"),
+        ("pet.nrrd", 'spacings: 1 1 2\nunits: "cm" "cm" "cm"\n', "lengths in cm"),
+        ("pet.nrrd", f"space: RAS\n{DIRECTIONS}old min: 0\nold max: 1000\n", "quantised"),
+        ("pet.nrrd", "space: RAS\nspace directions: (1,0,0) (0,1,0) none\n", "steps along its axes"),
     ],
 )
 def test_what_itk_ignores_is_refused(tmp_path, name, header, words):
     with pytest.raises(InputError, match=words):
         read(write_header(tmp_path / name, header), "PET")
+
+
+@pytest.mark.parametrize("suffix", [".vtk", ".gipl", ".mrc", ".tif"])
+def test_formats_that_lose_directions_are_refused(tmp_path, suffix):
+    sitk.WriteImage(as_image(head_array(), direction=rotation(20)), str(tmp_path / f"pet{suffix}"))
+    with pytest.raises(InputError, match="Convert it to NIfTI"):
+        read_volume(tmp_path / f"pet{suffix}")
+
+
+def test_a_name_without_a_suffix_is_not_the_nifti_beside_it(tmp_path):
+    """ITK reads ``pet.nii`` where ``pet`` is given, and follows the qform."""
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.nii"))
+    (tmp_path / "pet").write_bytes((tmp_path / "pet.nii").read_bytes())
+    with pytest.raises(InputError, match=r"ends in .nii"):
+        read_volume(tmp_path / "pet")
+
+
+def test_a_list_of_one_value_a_voxel_is_a_volume(tmp_path):
+    header = NRRD.format(f"space: LPS\n{DIRECTIONS.replace(': (', ': none (', 1)}kinds: list domain domain domain\n")
+    header = header.replace("dimension: 3\nsizes: 6", "dimension: 4\nsizes: 1 6")
+    (tmp_path / "pet.nrrd").write_bytes(header.encode() + COUNTED.tobytes())
+    volume = read(tmp_path / "pet.nrrd", "PET")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(volume.image), COUNTED)
+    assert volume.image.GetOrigin() == (1, 2, 3) and not volume.findings
+
+
+def test_unit_of_the_samples_of_nrrd(tmp_path):
+    volume = read(write_header(tmp_path / "pet.nrrd", f"space: LPS\n{DIRECTIONS}sample units: Bq/ml\n"), "PET")
+    assert volume.unit == units_of(volume.image) == "Bq/ml"
 
 
 def test_missing_and_short_voxel_files_are_no_missing_header(tmp_path):
@@ -268,8 +308,11 @@ def test_meta_image_whose_voxels_are_in_no_file_is_refused(tmp_path, named, word
         read_volume(tmp_path / "pet.mhd")
 
 
-def test_meta_image_with_more_voxels_than_its_header_says_is_reported(tmp_path):
-    path = write_header(tmp_path / "pet.mha", "ElementSpacing = 1 1 2\n")
+@pytest.mark.parametrize(
+    ("name", "header"), [("pet.mha", "ElementSpacing = 1 1 2\n"), ("pet.nrrd", "spacings: 1 1 2\n")]
+)
+def test_more_voxels_than_the_header_says_are_reported(tmp_path, name, header):
+    path = write_header(tmp_path / name, header)
     assert "voxels.more" not in [finding.code for finding in read(path, "PET").findings]
     path.write_bytes(path.read_bytes() + COUNTED.tobytes())
     (finding,) = (each for each in read(path, "PET").findings if each.code == "voxels.more")

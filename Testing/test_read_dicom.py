@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -210,7 +209,7 @@ def test_time_frame_that_lacks_a_slice_is_refused(tmp_path):
 
 def test_doubled_slices_are_no_frames(tmp_path):
     write_series(tmp_path)
-    shutil.copy(tmp_path / "0_3.dcm", tmp_path / "again.dcm")
+    save(one_slice(3), tmp_path / "again.dcm")
     refuse(tmp_path, "1 of 7 slices at a position")
 
 
@@ -356,7 +355,7 @@ def test_series_in_the_current_folder(tmp_path, monkeypatch):
 
 def test_multi_frame_nm_by_its_detector(tmp_path):
     data = series.enhanced()
-    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence
+    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence, data.Units
     data.SOPClassUID, data.Modality = "1.2.840.10008.5.1.4.1.1.20", "NM"
     data.PixelSpacing, data.SpacingBetweenSlices = [2, 2.5], 3
     detector = pydicom.Dataset()

@@ -300,3 +300,57 @@ def test_more_voxels_than_the_header_says_are_reported(tmp_path, shape):
     path.write_bytes(content)
     (finding,) = (each for each in read(path, "PET").findings if each.code == "voxels.more")
     assert finding.is_warning and (finding.values["needed"], finding.values["there"]) == (int(np.prod(shape)), 512)
+
+
+@pytest.mark.parametrize("size", [[3, 10, 9, 0, 1, 1, 1, 1], [4, 10, 9, 8, 0, 1, 1, 1], [3, 10, 9, -8, 1, 1, 1, 1]])
+def test_a_size_of_no_voxels_is_refused(tmp_path, size):
+    path = write(tmp_path / "pet.nii", change=lambda header: header.__setitem__("dim", size))
+    with pytest.raises(InputError, match="there are none"):
+        read(path, "PET")
+
+
+@pytest.mark.parametrize("name", ["pet.NII", "pet.Nii.gz", "pet.nii.GZ"])
+def test_letters_of_a_suffix_may_be_large(tmp_path, name):
+    assert_at(read(write(tmp_path / name), "PET"), AFFINE)
+
+
+def test_nibabel_says_nothing_on_its_own(tmp_path, caplog, capfd):
+    write(tmp_path / "pet.nii", change=forms(AFFINE, datatype=999))
+    with pytest.raises(InputError, match="999"):
+        read(tmp_path / "pet.nii", "PET")
+    assert not caplog.records and not capfd.readouterr().err
+
+
+def mgh(path: Path, at: int, form: str, value: float) -> Path:
+    content = bytearray(nibabel.MGHImage(VALUES.astype(np.float32), AFFINE).to_bytes())
+    struct.pack_into(form, content, at, value)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".mgz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["pet.mgh", "pet.mgz", "pet.MGZ"])
+def test_freesurfer_volume_without_orientation_is_reported(tmp_path, name):
+    volume = read(mgh(tmp_path / name, 28, ">h", 0), "PET")
+    assert volume.header.orientation == "none" and find(volume.findings, "orientation.none")
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "value", "word"),
+    [(42, ">f", 5.0, "contradicts"), (30, ">f", -2.0, "contradicts"), (20, ">i", 99, "type 99")],
+    ids=["cosine of 5", "negative voxel", "unknown type"],
+)
+def test_freesurfer_header_that_contradicts_itself_is_refused(tmp_path, at, form, value, word):
+    with pytest.raises(InputError, match=word):
+        read(mgh(tmp_path / "pet.mgh", at, form, value), "PET")
+
+
+def test_scale_of_an_analyze_header_is_reported(tmp_path):
+    for slope in (0.0, 0.25):
+        image = nibabel.Spm2AnalyzeImage(VALUES, np.diag([2, 2, 2, 1.0]))
+        nibabel.save(image, tmp_path / "pet.img")
+        content = bytearray((tmp_path / "pet.hdr").read_bytes())
+        struct.pack_into("<f", content, 112, slope)
+        (tmp_path / "pet.hdr").write_bytes(content)
+        volume = read(tmp_path / "pet.img", "PET")
+        assert sitk.GetArrayFromImage(volume.image).max() == VALUES.max() * (slope or 1)
+        assert bool(find(volume.findings, "values.analyze_scale")) == bool(slope)

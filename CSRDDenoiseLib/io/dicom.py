@@ -6,22 +6,19 @@ interpretation is for display and changes none. A stack that is no rectangular g
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Sequence
 
 import numpy as np
-import pydicom
-import SimpleITK as sitk
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ..errors import InputError
 from ..findings import Finding, warning
 from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file, unusual_modality
 from .dicom_frames import Slice, check_stack, split_frames
-from .dicom_tags import Tags, frames_of, quiet, read_header
+from .dicom_tags import Tags, frames_of, read_header
+from .dicom_values import scaling_of, values_of
 from .grid import Grid
 from .nifti import describe_frames
 from .suv import suv_from_dicom
@@ -44,7 +41,7 @@ _SPACING_TOLERANCE = 1e-3
 
 _ONE_PER_SERIES = (
     *("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "Modality", "Units", "PatientID"),
-    "FrameOfReferenceUID",
+    *("FrameOfReferenceUID", "DecayCorrection", "DecayCorrected", "CorrectedImage", "SUVType"),
 )
 """Tags that may not change from slice to slice."""
 
@@ -117,8 +114,9 @@ def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
     """
     stack, first = study.volumes[index], study.tags[0]
     step, found = check_stack(stack, study.place, study.what, len(study.frames))
-    image = _grid(stack, step).image(_pixels(stack, study.place))
-    code = unit_code(stack[0])
+    values, of_values = values_of(stack, study.place, study.what)
+    image = _grid(stack, step).image(values)
+    code = unit_code(stack)
     header = Header(
         format="DICOM" if first.count == 1 else "DICOM multi-frame",
         files=tuple(dict.fromkeys(each.tags.path for each in stack)),
@@ -130,7 +128,7 @@ def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
         suv=suv_from_dicom([each.tags for each in stack], study.tags, code),
     )
     unit = unit_words(code)
-    return ReadVolume(with_unit(image, unit), unit, (*study.findings, *found), header)
+    return ReadVolume(with_unit(image, unit), unit, (*study.findings, *found, *of_values), header)
 
 
 def _modality_findings(tags: Sequence[Tags], what: str, place: str) -> tuple[Finding, ...]:
@@ -167,7 +165,7 @@ def _require_one(tags: Sequence[Tags], keyword: str, place: str) -> None:
 def _slices(tags: Sequence[Tags], place: str) -> list[Slice]:
     if tags[0].text("SamplesPerPixel") not in ("", "1"):
         raise InputError(f"{place} has {tags[0].text('SamplesPerPixel')} values per voxel; one is needed.")
-    scaling = _scaling(tags, place)
+    scaling = scaling_of(tags, place)
     slices: list[Slice] = []
     lacking: Counter[str] = Counter()
     for each, (slope, intercept) in zip(tags, scaling):
@@ -210,34 +208,6 @@ def _axes(tags: Tags) -> Optional[np.ndarray]:
     return axes / lengths[:, None]
 
 
-def _scaling(tags: Sequence[Tags], place: str) -> list[tuple[float, float]]:
-    """Return slope and intercept of every frame; a slope that is there for some only, or is none, is refused."""
-    is_pet = tags[0].text("Modality") == "PT"
-    stored_as_float = any(each.has("FloatPixelData") or each.has("DoubleFloatPixelData") for each in tags)
-    if not any(each.has("RescaleSlope") for each in tags) and (not is_pet or stored_as_float):
-        return [(1.0, 0.0)] * len(tags)
-    slopes = [each.number("RescaleSlope") for each in tags]
-    bad = [not slope or (is_pet and slope < 0) for slope in slopes]
-    if any(bad):
-        raise InputError(
-            f"{place} has no valid rescale slope in {sum(bad)} of {len(tags)} slices ({_names(tags, bad)}): it is "
-            "absent, empty, zero, negative or not a number there, so their values are unknown. Export the series again."
-        )
-    intercepts = [each.number("RescaleIntercept") for each in tags]
-    bad = [value is None and each.has("RescaleIntercept") for value, each in zip(intercepts, tags)]
-    if any(bad):
-        raise InputError(
-            f"{place} has a rescale intercept that is empty or not a number in {sum(bad)} of {len(tags)} slices "
-            f"({_names(tags, bad)}). Export the series again."
-        )
-    return [(slope or 1.0, intercept or 0.0) for slope, intercept in zip(slopes, intercepts)]
-
-
-def _names(tags: Sequence[Tags], chosen: Sequence[bool], most: int = 3) -> str:
-    names = [each.path.name if each.count == 1 else f"frame {each.index + 1}" for each, bad in zip(tags, chosen) if bad]
-    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
-
-
 def _check_axes(slices: Sequence[Slice], place: str) -> None:
     first = slices[0]
     turned = [each for each in slices if np.abs(each.axes - first.axes).max() > _AXIS_TOLERANCE]
@@ -266,75 +236,23 @@ def _grid(stack: Sequence[Slice], step: float) -> Grid:
     )
 
 
-def _pixels(stack: Sequence[Slice], place: str) -> np.ndarray:
-    """Return the values (D, H, W), float32."""
-    values, file, stored = [], None, np.empty(0)
-    for each in stack:
-        tags = each.tags
-        if tags.path != file:
-            file, stored = tags.path, _stored(tags, each.name, place)
-        plane = stored[tags.index] if stored.ndim == 3 else stored
-        values.append((plane.astype(np.float64) * each.slope + each.intercept).astype(np.float32))
-    return np.stack(values)
+def unit_code(stack: Sequence[Slice]) -> str:
+    """Return the unit's code: of the tag Units, or of a real-world mapping of the same values (enhanced PET)."""
+    codes = {one.tags.text("Units").upper() or _mapped_unit(one) for one in stack}
+    return codes.pop() if len(codes) == 1 else ""
 
 
-def _stored(tags: Tags, name: str, place: str) -> np.ndarray:
-    """Return the stored values of a file, (frames, H, W) or (H, W)."""
-    try:
-        with quiet():
-            dataset = pydicom.dcmread(tags.path, force=True)
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                # a file without its head, as some archives hand out; pydicom has found the encoding of its tags
-                dataset.file_meta.TransferSyntaxUID = _bare_syntax(dataset)
-            try:
-                stored = dataset.pixel_array
-            except (NotImplementedError, RuntimeError):
-                # a compression that needs one of pydicom's plug-ins; ITK brings its own
-                stored = _decoded_by_itk(dataset)
-    except MemoryError:
-        raise
-    # damaged pixel data raise whatever pydicom makes of them
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise InputError(f"{place} has a slice that cannot be read, '{name}': {reason}. Copy it again.") from error
-    wanted = (tags.number("Rows"), tags.number("Columns"))
-    if stored.shape[-2:] != wanted or stored.ndim != (3 if tags.count > 1 else 2):
-        raise InputError(f"{place} has a slice of another size than its header says, '{name}' {stored.shape}.")
-    return stored
-
-
-def _bare_syntax(dataset: pydicom.Dataset) -> UID:
-    is_implicit = dataset.original_encoding[0] if hasattr(dataset, "original_encoding") else dataset.is_implicit_VR
-    return ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
-
-
-def _decoded_by_itk(dataset: pydicom.Dataset) -> np.ndarray:
-    """Decompress by ITK, which would invert MONOCHROME1 and apply a slope, so neither is in what it gets."""
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    for keyword in ("RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence"):
-        if keyword in dataset:
-            delattr(dataset, keyword)
-    if "PerFrameFunctionalGroupsSequence" in dataset:
-        del dataset.PerFrameFunctionalGroupsSequence
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stored.dcm"
-        dataset.save_as(path)
-        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    return stored[0] if stored.ndim == 3 and len(stored) == 1 else stored
-
-
-def unit_code(one: Slice) -> str:
-    """Return the unit's code: of the tag Units, or of a real-world mapping of the same slope (enhanced PET)."""
-    code = one.tags.text("Units").upper()
-    mapping = one.tags.item("RealWorldValueMappingSequence")
-    if code or mapping is None:
-        return code
-    mapped = Tags(one.tags.path, 0, 1, mapping)
-    slope, unit = mapped.number("RealWorldValueSlope"), mapped.item("MeasurementUnitsCodeSequence")
-    if slope is None or unit is None or not np.isclose(slope, one.slope, rtol=1e-5):
-        return ""
-    value = str(unit.get("CodeValue", ""))
-    return _UCUM_UNITS.get(value.lower(), value)
+def _mapped_unit(one: Slice) -> str:
+    for item in one.tags.get("RealWorldValueMappingSequence") or ():
+        mapped = Tags(one.tags.path, 0, 1, item)
+        slope, intercept = (mapped.number(name) for name in ("RealWorldValueSlope", "RealWorldValueIntercept"))
+        unit = mapped.item("MeasurementUnitsCodeSequence")
+        if unit is None or slope is None or intercept is None:
+            continue
+        if np.allclose((slope, intercept), (one.slope, one.intercept), rtol=1e-5, atol=0):
+            value = str(unit.get("CodeValue", ""))
+            return _UCUM_UNITS.get(value.lower(), value)
+    return ""
 
 
 def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
@@ -347,7 +265,7 @@ def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
     if not tags:
         raise InputError(f"None of the {len(files)} files is DICOM.")
     slices = _slices(tags, "The PET series")
-    code = unit_code(slices[0])
+    code = unit_code(slices)
     stack = sorted(slices, key=lambda each: float(each.position @ slices[0].normal))
     return unit_words(code), suv_from_dicom([each.tags for each in stack], tags, code)
 

@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional
 
 from ..errors import InputError
 from ..findings import Finding, info, warning
-from .dicom_tags import MAGIC, PREAMBLE, Tags, frames_of, quiet, read_header, sop_class_name
+from .dicom_tags import BARE_STARTS, MAGIC, PREAMBLE, Tags, frames_of, quiet, read_header, sop_class_name
 from .volume import UNKNOWN
 
 INDEX = "DICOMDIR"
@@ -18,9 +18,21 @@ MODALITIES: Mapping[str, str] = {"pet": "PT", "full-dose reference": "PT", "mr":
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file begins as DICOM files do."""
+    """Whether a file begins as DICOM files do, or holds the tags of an object without the head of a file."""
     with path.open("rb") as stream:
-        return stream.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+        start = stream.read(PREAMBLE + len(MAGIC))
+    return start[PREAMBLE:] == MAGIC or (start[:2] in BARE_STARTS and _is_bare_object(path))
+
+
+def _is_bare_object(path: Path) -> bool:
+    try:
+        dataset = read_header(path)
+        return dataset is not None and "SOPClassUID" in dataset
+    except MemoryError:
+        raise
+    # something else may begin with the same two bytes, and pydicom makes whatever it can of it
+    except Exception:
+        return False
 
 
 def dicom_files(path: Path, what: str = "volume") -> list[str]:

@@ -82,6 +82,8 @@ _TIMES: Mapping[str, Callable[[Tags], str]] = {
     "TriggerTime": lambda tags: tags.text("TriggerTime"),
 }
 """What may distinguish the frames of a dynamic or gated study, in the order of trust."""
+_OF_ACQUISITION = ("AcquisitionTime", "FrameReferenceTime")
+"""Of :data:`_TIMES`, what is one for all slices that were measured at once; they lie side by side."""
 _OTHERS = ("EchoTime", "EffectiveEchoTime", "FlipAngle", "DiffusionBValue", "ImageType", "AcquisitionNumber")
 
 
@@ -138,11 +140,29 @@ def _doubled(slices: Sequence[Slice], places: np.ndarray, most: int, place: str)
                 f"{place} holds {most} volumes at one place that differ in {keyword} "
                 f"({', '.join(sorted(set(values)))}); export the one to use."
             )
+    copies = _copies(slices)
+    if copies:
+        return (
+            f"{place} has files that are copies of others (the same SOPInstanceUID), such as '{copies[0]}' and "
+            f"'{copies[1]}'. Remove the copies."
+        )
     doubled = len(slices) - int(places.max()) - 1
     return (
         f"{place} has {doubled} of {len(slices)} slices at a position that another slice already has, and no tag that "
         "distinguishes time frames; remove the duplicates, or give one frame."
     )
+
+
+def _copies(slices: Sequence[Slice]) -> Optional[tuple[str, str]]:
+    """Return the names of two files that hold the same object at the same place, if there are any."""
+    seen: dict[tuple[str, int, tuple[float, ...]], str] = {}
+    for one in slices:
+        uid = one.tags.text("SOPInstanceUID")
+        key, name = (uid, one.tags.index, tuple(one.position.round(2).tolist())), "/".join(one.tags.path.parts[-2:])
+        if uid and key in seen:
+            return seen[key], name
+        seen[key] = name
+    return None
 
 
 def _frames(volumes: Sequence[Sequence[Slice]]) -> tuple[Frame, ...]:
@@ -165,7 +185,7 @@ def check_stack(stack: Sequence[Slice], place: str, what: str, frames: int = 1) 
     """Return the distance between the slices of a sorted stack in mm, and what was noticed.
 
     Raises:
-        InputError: slices are missing, unevenly spaced, or beside the stack.
+        InputError: slices are missing, unevenly spaced, beside the stack, or of acquisitions that alternate.
     """
     if len(stack) < 2:
         return stack[0].tags.number("SliceThickness") or 1.0, ()
@@ -173,6 +193,7 @@ def check_stack(stack: Sequence[Slice], place: str, what: str, frames: int = 1) 
     along = offsets @ stack[0].normal
     _check_straight(stack, offsets - along[:, None] * stack[0].normal, place)
     _check_even(stack, along, place)
+    _check_one_acquisition(stack, place)
     return float(along[-1]) / (len(stack) - 1), _count_findings(stack, place, what, frames)
 
 
@@ -215,6 +236,21 @@ def _check_even(stack: Sequence[Slice], along: np.ndarray, place: str) -> None:
             f"{place} has unevenly spaced slices: they are {gaps.min():.2f} to {gaps.max():.2f} mm apart, "
             f"and '{stack[int(off.argmax())].name}' lies {off.max():.2f} mm off its place. Resample it first."
         )
+
+
+def _check_one_acquisition(stack: Sequence[Slice], place: str) -> None:
+    """Refuse a PET of which two acquisitions alternate along the stack; the slices of an MR may be acquired so."""
+    if stack[0].tags.text("Modality") != "PT":
+        return
+    for name in _OF_ACQUISITION:
+        values = [_TIMES[name](each.tags) for each in stack]
+        different, changes = sorted(set(values)), sum(one != other for one, other in zip(values, values[1:]))
+        # beds of a long field of view follow each other, so that there is one change less than there are beds
+        if changes >= 2 * len(different):
+            raise InputError(
+                f"{place} mixes {len(different)} acquisitions, whose slices alternate ({name} {different[0]}, "
+                f"{different[1]}). Export one of them."
+            )
 
 
 def _count_findings(stack: Sequence[Slice], place: str, what: str, frames: int) -> tuple[Finding, ...]:

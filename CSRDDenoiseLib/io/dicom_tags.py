@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 MAGIC, PREAMBLE = b"DICM", 128
-_BARE_STARTS = (b"\x08\x00", b"\x02\x00")
+BARE_STARTS = (b"\x08\x00", b"\x02\x00")
+"""First bytes of an object without a preamble: of group 0008, or of the file meta information."""
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})$")
 _DIGITS = re.compile(r"^(\d{2})(?::?(\d{2}))?(?::?(\d{2}(?:\.\d+)?))?$")
 
@@ -121,7 +122,7 @@ def read_header(path: Path) -> Optional[Dataset]:
     """
     with path.open("rb") as stream:
         start = stream.read(PREAMBLE + len(MAGIC))
-    if start[PREAMBLE:] != MAGIC and start[:2] not in _BARE_STARTS:
+    if start[PREAMBLE:] != MAGIC and start[:2] not in BARE_STARTS:
         return None
     with quiet():
         dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)

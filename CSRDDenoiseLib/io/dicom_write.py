@@ -128,7 +128,7 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
     if one.tags.count > 1:
-        fill_from_groups(data, one, count, unit_code(one))
+        fill_from_groups(data, one, count, unit_code([one]))
         for keyword in _MAY_BE_EMPTY:
             if keyword not in data:
                 setattr(data, keyword, "")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 import nibabel
 import numpy as np
 from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 
-from ..errors import InputError
-from ..findings import Finding, warning
+from ..errors import InputError, reason_of
+from ..findings import Finding, info, warning
 from .grid import image_from_xyz
 from .nifti_place import place_of, units_of_header
 from .sidecar import sidecar_frames
@@ -55,7 +56,7 @@ def open_nifti(path: Path, what: str, sidecar: Mapping[str, Any]) -> NiftiStudy:
     """
     image = _opened(path, what)
     _check_header(image, path, what)
-    findings = _check_length(image, path, what)
+    findings = (*_check_length(image, path, what), *_scale_findings(image, what))
     frames = _frames(image, path, what, sidecar)
     if len(frames) > 1 and path.name.lower().endswith(".gz") and not _is_misnamed(path):
         # frames are read in their order, and a file that stays open need not be decompressed from its begin each time
@@ -118,7 +119,7 @@ def _opened(path: Path, what: str) -> Any:
         if not any(each.exists() for each in (partner, partner.with_name(_swapped_gz(partner.name)))):
             raise InputError(f"The {what} '{path}' needs its other half '{partner.name}' beside it, which is missing.")
     try:
-        with imageglobals.LoggingOutputSuppressor():
+        with _quiet():
             image: Any = _from_bytes(path) if _is_misnamed(path) else nibabel.load(path)
     except MemoryError:
         raise
@@ -129,7 +130,22 @@ def _opened(path: Path, what: str) -> Any:
         raise InputError(
             f"The {what} '{path}' has {len(image.shape)} dimensions ({times(image.shape)}); a 3D volume is needed."
         )
+    if min(image.shape) < 1:
+        raise InputError(
+            f"The header of the {what} '{path}' gives it {times(image.shape)} voxels, so that there are none. Correct "
+            "its size, or export it again."
+        )
     return image
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nibabel's log off the screen; what it finds wrong is refused or reported here."""
+    before, imageglobals.logger.disabled = imageglobals.logger.disabled, True
+    try:
+        yield
+    finally:
+        imageglobals.logger.disabled = before
 
 
 def _swapped_gz(name: str) -> str:
@@ -137,10 +153,15 @@ def _swapped_gz(name: str) -> str:
 
 
 def _is_misnamed(path: Path) -> bool:
-    """Whether a single file is compressed and not named so, or the other way round; nibabel goes by the name."""
-    name = path.name.lower()
+    """Whether a single file is compressed and not named so, or the other way round; nibabel goes by the name.
+
+    A suffix that is partly in upper case is one that nibabel looks for under another name.
+    """
+    name, suffix = path.name.lower(), path.name[len(path.name) - len(suffix_of(path)) :]
     if not name.endswith((*SINGLE_FILE_NIFTI, ".mgz", ".mgh")):
         return False
+    if suffix not in (suffix.lower(), suffix.upper()):
+        return True
     with path.open("rb") as stream:
         return (stream.read(2) == _GZIP_MAGIC) != name.endswith((".gz", ".mgz"))
 
@@ -149,9 +170,9 @@ def _from_bytes(path: Path) -> Any:
     content = path.read_bytes()
     if content[:2] == _GZIP_MAGIC:
         content = gzip.decompress(content)
-    kinds: list[Any] = (
-        [nibabel.MGHImage] if suffix_of(path).startswith(".mg") else [nibabel.Nifti1Image, nibabel.Nifti2Image]
-    )
+    kinds: tuple[Any, ...] = (nibabel.Nifti1Image, nibabel.Nifti2Image)
+    if suffix_of(path).startswith(".mg"):
+        return nibabel.MGHImage.from_bytes(content)
     kind = next((each for each in kinds if each.header_class.may_contain_header(content[:1024])), kinds[0])
     return kind.from_bytes(content)
 
@@ -207,6 +228,14 @@ def _check_length(image: Any, path: Path, what: str) -> tuple[Finding, ...]:
     there, needed = (n // image.get_data_dtype().itemsize for n in (found - int(image.dataobj.offset), wanted))
     longer = there >= needed + int(np.prod(image.shape[:2]))
     return (warning("voxels.more", what=what, needed=needed, there=there),) if longer else ()
+
+
+def _scale_findings(image: Any, what: str) -> tuple[Finding, ...]:
+    """Report the scale of an Analyze file: a field that SPM uses so, and other programs as they like."""
+    if isinstance(image.header, nibabel.Nifti1Header) or not isinstance(image.header, nibabel.AnalyzeHeader):
+        return ()
+    slope = float(image.dataobj.slope)
+    return () if slope == 1 else (info("values.analyze_scale", what=what, slope=slope),)
 
 
 def _length(file: Path) -> int:
@@ -290,5 +319,7 @@ def _values(image: Any, index: int, path: Path, what: str) -> np.ndarray:
 def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, ImageFileError):
         return f"it is no {suffix_of(path)} file, or damaged."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[-1].rstrip('.')}." if lines else f"{type(error).__name__}."
+    if isinstance(error, KeyError):
+        # of nibabel's tables: those of MGH have no words for a key that is missing
+        return f"its header has the type {reason_of(error)}, which is not known."
+    return f"{reason_of(error)}."

@@ -26,6 +26,8 @@ LARGEST_SHEAR = 0.5
 SAME_VOXEL = 0.01
 
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+_GOOD_RAS = slice(28, 30)
+"""Bytes of the flag goodRASFlag in an MGH header (https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat)."""
 _PLAUSIBLE_VOXEL_MM = (0.05, 50.0)
 
 
@@ -66,12 +68,29 @@ def _place(image: Any, path: Path, what: str) -> Place:
     affine = np.array(image.affine, dtype=float)
     _check_affine(affine, "header", path, what)
     if isinstance(image, nibabel.MGHImage):
-        oriented = bool(image.header["goodRASFlag"])
+        oriented = _is_good_ras(image)
+        _check_mgh_steps(image, affine, path, what)
     else:
         oriented = bool(getattr(image, "file_map", {}).get("mat") and _has_mat(image))
     if oriented:
         return Place(affine, "header", ())
     return Place(affine, "none", (warning("orientation.none", what=what, kind=_kind(image)),))
+
+
+def _is_good_ras(image: Any) -> bool:
+    """Whether an MGH file says how it lies; nibabel replaces the whole place where it does not, without a word."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as stream:
+        return int.from_bytes(stream.read(_GOOD_RAS.stop)[_GOOD_RAS], "big") > 0
+
+
+def _check_mgh_steps(image: Any, affine: np.ndarray, path: Path, what: str) -> None:
+    """Refuse direction cosines that are no unit vectors: their lengths would change the voxel size."""
+    stated, sides = np.array(image.header["delta"], dtype=float), np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(stated, sides, rtol=SAME_VOXEL):
+        raise InputError(
+            f"The header of the {what} '{path}' contradicts itself: its voxels are {_listed(stated)} mm, and "
+            f"{_listed(sides)} mm by its direction cosines. Export it again."
+        )
 
 
 def _kind(image: Any) -> str:

@@ -16,15 +16,17 @@ from typing import Any, Iterator, Mapping, Optional, Union
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..findings import Finding, info, warning
 from .dicom import dicom_files, dicom_frame, is_dicom_file, open_dicom, read_dicom
 from .dicom_files import INDEX, unusual_modality
+from .itk_checks import check_fields, check_kind, check_place, findings_of, unit_in
 from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .sidecar import lacks_durations, modality_of, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_from_sidecar, suv_of_image
+from .text_header import has_patient_space, read_text_header
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
 __all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
@@ -33,16 +35,8 @@ LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
 """What float32 arithmetic carries with room for squares of sums."""
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
-_ORIGIN_OF_ERROR = re.compile(r"^(sitk::ERROR|ITK ERROR|itk::ERROR): |\w+\(0x[0-9a-f]+\): ")
-_META_SLOPE, _META_OFFSET = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
-_PATIENT_SPACES = (
-    *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior", "lps", "ras", "las"),
-    *("left-posterior-superior-time", "right-anterior-superior-time", "left-anterior-superior-time"),
-    *("lpst", "rast", "last"),
-)
-_LARGEST_HEADER = 1 << 16
-_SEQUENCE = re.compile(r"^axis \d+ index type:=", re.MULTILINE)
-"""What 3D Slicer writes into the header of a sequence (.seq.nrrd)."""
+_SEQUENCE = re.compile(r"axis \d+ index type$")
+"""Key that 3D Slicer writes into the header of a sequence (.seq.nrrd)."""
 
 
 def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
@@ -158,15 +152,16 @@ def _read_by_itk(path: Path, what: str, frame: Optional[int]) -> ReadVolume:
 
 
 def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) -> ReadVolume:
+    check_kind(place, path, what)
     reader = sitk.ImageFileReader()
     reader.SetFileName(place)
     reader.ReadImageInformation()
     of_length = check_length(path, what)
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
+    header = read_text_header(path)
     if components != 1:
-        way = ""
-        if _SEQUENCE.search(_header_text(path)):
-            way = " It is a sequence of 3D Slicer: denoise its frames there, or save it as 4D NIfTI."
+        is_sequence = any(_SEQUENCE.match(name) for name in reader.GetMetaDataKeys())
+        way = " It is a sequence of 3D Slicer: denoise its frames there, or save it as 4D NIfTI." if is_sequence else ""
         raise InputError(f"The {what} '{path}' has {components} values per voxel; one is needed.{way}")
     count = int(np.prod(size[3:], dtype=object)) if len(size) > 3 else 1
     if len(size) < 3 or (frame is None and count > 1):
@@ -180,71 +175,20 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], 0])
         reader.SetExtractIndex([0, 0, 0, index])
+    check_fields(header, path, what)
     image = _floating(reader.Execute(), path, what)
     _check_axes(image, path, what)
-    text = _header_text(path)
-    header = Header(
+    check_place(image, header, path, what)
+    unit = unit_in(header, image)
+    described = Header(
         format=reader.GetImageIO() or path.suffix.lstrip(".").upper(),
         files=(path,),
-        orientation="header" if _has_orientation(text, path) else "none",
+        orientation="header" if has_patient_space(header) else "none",
         frames=(Frame(),) * count,
         frame=index,
     )
-    _check_what_itk_ignores(text, path, what)
-    findings = (*of_length, *_itk_findings(header, text, what))
-    return ReadVolume(image, units_of(image), findings, header)
-
-
-def _check_what_itk_ignores(text: str, path: Path, what: str) -> None:
-    """Refuse entries of NRRD and MetaImage headers that change values or places, and that ITK passes over."""
-    slope, offset = (_meta_number(text, name, neutral) for name, neutral in ((_META_SLOPE, 1.0), (_META_OFFSET, 0.0)))
-    if (slope, offset) != (1.0, 0.0):
-        raise InputError(
-            f"The {what} '{path}' stores values to be scaled by {slope:g} and shifted by {offset:g}, which its reader "
-            "ignores; write it with the scaled values."
-        )
-    units = re.search(r"^space units:(.*)$", text, re.MULTILINE)
-    named = {name for name in re.findall(r'"([^"]*)"', units.group(1)) if name} if units else set()
-    if named - {"mm", "millimeter", "millimetre"}:
-        raise InputError(f"The {what} '{path}' gives lengths in {', '.join(sorted(named))}; write it in mm.")
-
-
-def _itk_findings(header: Header, text: str, what: str) -> tuple[Finding, ...]:
-    findings = []
-    if header.orientation == "none":
-        findings.append(warning("orientation.none", what=what, kind=header.format))
-    if text and not re.search(r"^(space directions:|spacings:(?!.*nan)|Element(Spacing|Size)\s*=)", text, re.MULTILINE):
-        findings.append(warning("orientation.no_spacing", what=what))
-    return tuple(findings)
-
-
-def _header_text(path: Path) -> str:
-    """Return the text at the beginning of a NRRD or MetaImage file, empty for other formats."""
-    if path.suffix.lower() not in (".nrrd", ".nhdr", ".mha", ".mhd"):
-        return ""
-    with path.open("rb") as stream:
-        start = stream.read(_LARGEST_HEADER)
-    end = start.find(b"\n\n") if start.startswith(b"NRRD") else start.find(b"ElementDataFile")
-    return start[: end if end >= 0 else None].decode("latin-1")
-
-
-def _has_orientation(text: str, path: Path) -> bool:
-    """Whether the header says how the volume lies; ITK takes the identity where it does not."""
-    if path.suffix.lower() in (".nrrd", ".nhdr"):
-        space = re.search(r"^space:\s*(\S+)", text, re.MULTILINE)
-        known = space is not None and space.group(1).lower() in _PATIENT_SPACES
-        return known and re.search(r"^space directions:", text, re.MULTILINE) is not None
-    if path.suffix.lower() in (".mha", ".mhd"):
-        return re.search(r"^(TransformMatrix|Rotation|Orientation)\s*=", text, re.MULTILINE) is not None
-    return path.suffix.lower() not in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
-
-
-def _meta_number(text: str, name: str, neutral: float) -> float:
-    found = re.search(rf"^{name}\s*=\s*(\S+)", text, re.MULTILINE)
-    try:
-        return float(found.group(1)) if found else neutral
-    except ValueError:
-        return neutral
+    findings = (*of_length, *findings_of(header, size, path, what))
+    return ReadVolume(with_unit(image, unit), unit, findings, described)
 
 
 def _check_axes(image: sitk.Image, path: Path, what: str) -> None:
@@ -273,6 +217,8 @@ def _check_range(image: sitk.Image, path: Path, what: str) -> None:
 def _floating(image: sitk.Image, path: Path, what: str) -> sitk.Image:
     if "complex" in image.GetPixelIDTypeAsString():
         raise InputError(f"The {what} '{path}' holds complex numbers; a magnitude image is needed.")
+    if "vector" in image.GetPixelIDTypeAsString():
+        image = sitk.VectorIndexSelectionCast(image, 0)
     if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
         return image
     return sitk.Cast(image, sitk.sitkFloat32)
@@ -284,4 +230,4 @@ def _reason(error: Exception) -> str:
         return "the format is not known, or the file is damaged."
     if "File cannot be read" in lines[-1] or "No such file" in lines[-1]:
         return "the file, or a file of voxels that it names, is cut short or missing."
-    return f"{_ORIGIN_OF_ERROR.sub('', lines[-1]).rstrip('.')}."
+    return f"{reason_of(error)}."

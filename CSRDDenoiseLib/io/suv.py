@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -132,7 +132,7 @@ def suv_from_dicom(stack: Sequence[Tags], series: Sequence[Tags], code: str) -> 
         return Suv((1.0,), "Units GML: body-weight SUV already")
     try:
         if code in ("GML", "CM2ML"):
-            return _from_other_suv(stack[0], code)
+            return _of_all(stack, lambda tags: _from_other_suv(tags, code), "The weight, the height or the sex")
         if code == "CNTS":
             return _from_philips(stack, series)
         if code == "BQML":
@@ -158,7 +158,7 @@ def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv
 
 
 def _from_activity(stack: Sequence[Tags], series: Sequence[Tags], scale: float = 1.0) -> Suv:
-    injection = _injection(stack[0])
+    injection = _of_all(stack, _injection, "The weight, the injected dose or the half-life")
     correction = _correction(stack[0])
     if correction == "ADMIN":
         return Suv((scale * injection.factor(0),), f"DecayCorrection ADMIN: {injection.describe(None)}")
@@ -204,13 +204,22 @@ def _mass(kind: str, sex: str, weight: float, height: float) -> float:
 
 
 def _from_philips(stack: Sequence[Tags], series: Sequence[Tags]) -> Suv:
-    to_suv, to_activity = (finite(each.of(stack[0])) for each in (PHILIPS_SUV, PHILIPS_ACTIVITY))
+    to_suv = finite(_of_all(stack, PHILIPS_SUV.of, "Philips' SUV scale factor (7053,1000)"))
     if to_suv and to_suv > 0:
         return Suv((to_suv,), "Units CNTS: Philips' SUV scale factor (7053,1000)")
+    to_activity = finite(_of_all(stack, PHILIPS_ACTIVITY.of, "Philips' activity scale factor (7053,1009)"))
     if to_activity and to_activity > 0:
         suv = _from_activity(stack, series, to_activity)
         return Suv(suv.factors, f"Units CNTS: Philips' activity scale factor (7053,1009); {suv.source}")
     raise _UnknownError("Units CNTS without Philips' scale factors (7053,1000) and (7053,1009)")
+
+
+def _of_all(stack: Sequence[Tags], value: Callable[[Tags], Any], name: str) -> Any:
+    """Return what every slice says alike."""
+    found = {value(tags) for tags in stack}
+    if len(found) > 1:
+        raise _UnknownError(f"{name} differs from slice to slice")
+    return found.pop()
 
 
 def _injection(tags: Tags) -> _Injection:
@@ -265,11 +274,9 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> da
     if private:
         return private
     when, reference = acquisition_time(tags), tags.number("FrameReferenceTime")
-    if when is None:
-        raise _UnknownError("AcquisitionTime (0008,0032) is missing")
-    if reference is None:
+    if when is not None and reference is None:
         raise _UnknownError("FrameReferenceTime (0054,1300) is missing, and SeriesTime is later than the acquisition")
-    return _middle(tags, injection) - timedelta(milliseconds=reference)
+    return _middle(tags, injection) - timedelta(milliseconds=reference or 0.0)
 
 
 def _has_date(series: Sequence[Tags]) -> bool:

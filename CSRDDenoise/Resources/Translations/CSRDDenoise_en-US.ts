@@ -923,6 +923,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The values of the {what} were multiplied by {slope:.4g}, the scale in its Analyze header (funused1, by SPM's convention).</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they were set to zero.</source>
    <translation type="unfinished" />
   </message>
@@ -1059,6 +1064,11 @@
   <message>
    <location filename="sentences.py" />
    <source>{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the first of them is number {first}: data are missing there. Export the PET again.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} of {size} voxels of the {what} are padding by the header (Pixel Padding Value), where nothing was measured; they were set to zero.</source>
    <translation type="unfinished" />
   </message>
   <message>
