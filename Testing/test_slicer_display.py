@@ -38,6 +38,14 @@ def test_sample_leaves_the_low_dose_in_view(scene):
     assert {background(view) for view in layout_manager().sliceViewNames()} == {nodes[0].GetID()}
 
 
+def text_contrast(text, behind):
+    """Contrast ratio of a text on a grey (WCAG 2.1, section 1.4.3, which asks for 4.5), with its own background."""
+    opacity = text.GetBackgroundOpacity()
+    greys = [text.GetColor()[0], opacity * text.GetBackgroundColor()[0] + (1 - opacity) * behind]
+    light, dark = sorted((0.05 + grey**2.2 for grey in greys), reverse=True)
+    return light / dark
+
+
 def test_legends_are_drawn_and_the_whole_head_is_in_view(ui, logic_of, scene, pair, small_model):
     layout_manager().setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     choose(ui, logic_of, pair, small_model)
@@ -45,6 +53,9 @@ def test_legends_are_drawn_and_the_whole_head_is_in_view(ui, logic_of, scene, pa
     for view, role in (("CSRDDifference", "difference"), ("CSRDUncertainty", "uncertainty")):
         volume = getattr(ui, f"{role}Selector").currentNode()
         assert layout_manager().sliceWidget(view).legends() == {volume.GetID()}
+        legend = SLICER.modules.colors.logic().GetColorLegendDisplayNode(volume)
+        for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+            assert min(text_contrast(text, behind) for behind in (0.0, 0.87)) > 4.5
     for view in VIEWS:
         node = layout_manager().sliceWidget(view).sliceLogic().GetSliceNode()
         fov, size = node.GetFieldOfView(), node.GetDimensions()

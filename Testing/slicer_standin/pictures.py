@@ -104,11 +104,20 @@ def _legend(painter, identity, width, height):
     for row in range(long):
         r, g, b, _a = colours.GetTableValue(round((1 - row / long) * (colours.GetNumberOfTableValues() - 1)))
         painter.fillRect(left, top + row, 12, 1, QtGui.QColor.fromRgbF(r, g, b))
-    painter.setPen(QtGui.QColor("white"))
     low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
     for share in (0.0, 0.5, 1.0):
-        painter.drawText(left + 16, top + 4 + round((1 - share) * long), form % (low + share * (high - low)))
-    painter.drawText(width - 120, top - 10, legend.GetTitleText())
+        number = form % (low + share * (high - low))
+        _text(painter, left + 16, top + 4 + round((1 - share) * long), number, legend.GetLabelTextProperty())
+    _text(painter, width - 120, top - 10, legend.GetTitleText(), legend.GetTitleTextProperty())
+
+
+def _text(painter, left, base, text, look):
+    """Write a text with the colour and the background of a vtkTextProperty."""
+    background = QtGui.QColor.fromRgbF(*look.GetBackgroundColor(), look.GetBackgroundOpacity())
+    place = painter.fontMetrics().tightBoundingRect(text).translated(left, base).adjusted(-3, -3, 3, 3)
+    painter.fillRect(place, background)
+    painter.setPen(QtGui.QColor.fromRgbF(*look.GetColor()))
+    painter.drawText(left, base, text)
 
 
 def _plot(name, width, height):

@@ -13,6 +13,8 @@ HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
 ADDED_COLOUR, REMOVED_COLOUR = (0.71, 0.02, 0.15), (0.23, 0.30, 0.75)
 """The ends of the difference map's colours: red where activity was added, blue where it was removed."""
+LEGEND_BACKGROUND = 0.6
+"""Opacity of the black behind a legend's white text: the difference map is light grey, what surrounds it is black."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def show_legends(shown: Shown) -> None:
         if legend is not None:
             legend.SetTitleText(title)
             legend.SetLabelFormat(legend_format(volume.GetScalarVolumeDisplayNode().GetWindowLevelMax()))
+            for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+                text.SetBackgroundColor(0.0, 0.0, 0.0)
+                text.SetBackgroundOpacity(LEGEND_BACKGROUND)
             legend.SetVisibility(True)
             # one that was visible before its view was there is drawn only when it changes
             legend.Modified()
