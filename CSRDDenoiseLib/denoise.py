@@ -128,9 +128,9 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
 
     scan, stages, metadata = prepared.scan, job.stages, job.metadata
     keeping = choose_keeping(scan, prepared.bands, job.settings, metadata)
-    kept = keeping if afterwards is None else afterwards.recording(keeping)
+    to_result = keeping if afterwards is None else afterwards.recording(keeping)
     with stages.stage("sample"):
-        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report, kept)
+        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report, to_result)
         prepared = prepared.without_channels()
     with stages.stage("restore"):
         canvas = Canvas(prepared.inputs.pet, scan.grid, prepared.inputs.region)

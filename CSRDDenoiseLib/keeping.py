@@ -44,10 +44,10 @@ class Keeping:
         if self.mask is not None:
             limit = BROKEN_RESIDUAL * robust_std(residual[self.mask])
             usual = np.clip(residual, -limit, limit)
-        kept = keep_coarse(usual, self.spacing, self.fwhm_mm)
+        fine = keep_coarse(usual, self.spacing, self.fwhm_mm)
         if self.fwhm_mm > 0 and usual is not residual:
-            kept = kept + (residual - usual)
-        return np.float32(1 - self.share) * kept if self.share else kept
+            fine = fine + (residual - usual)
+        return np.float32(1 - self.share) * fine if self.share else fine
 
     @property
     def finding(self) -> Finding:
@@ -90,7 +90,7 @@ def default_keep_mm(rule: Mapping[str, Any], bands: Sequence[float]) -> float:
 def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
     """Take back from a residual what is coarse, so that the result keeps the measurement there.
 
-    PET + kept residual = estimate + G (PET - estimate), G a Gaussian: below the frequency that its width stands for
+    PET + what is returned = estimate + G (PET - estimate), G a Gaussian: below the frequency that its width stands for
     the result is the measured PET, above it the estimate. It is linear and keeps the means of regions that are large
     beside the width.
 

@@ -76,7 +76,7 @@ class Quick:
 
     def at(self, fwhm_mm: float) -> Part:
         """Return the result that keeps what is coarser than a width; 0 gives the PET, infinity the estimate."""
-        denoised = self._before + self._kept(fwhm_mm)
+        denoised = self._before + self._fine(fwhm_mm)
         if self._never_negative:
             np.maximum(denoised, 0, out=denoised)
         denoised[self._zeros] = 0
@@ -90,7 +90,7 @@ class Quick:
         values[part.box], difference[part.box] = part.denoised, part.difference
         return Grid.of(self._pet).image(values), Grid.of(self._pet).image(difference)
 
-    def _kept(self, fwhm_mm: float) -> np.ndarray:
+    def _fine(self, fwhm_mm: float) -> np.ndarray:
         if math.isinf(fwhm_mm):
             return self._residual
         if fwhm_mm <= 0:
@@ -151,13 +151,13 @@ class Afterwards:
     def recording(self, keeping: Keeping) -> Callable[[np.ndarray], np.ndarray]:
         """Return a keeping that also remembers the draws that pass through it."""
 
-        def kept(residual: np.ndarray) -> np.ndarray:
+        def recorded(residual: np.ndarray) -> np.ndarray:
             if self.draws is not None:
                 fits = (len(self.draws) + 1) * residual.nbytes <= MOST_BYTES
                 self.draws = [*self.draws, residual.copy()] if fits else None
             return keeping(residual)
 
-        return kept
+        return recorded
 
     def remember(
         self,
@@ -215,10 +215,10 @@ def _spread(draws: Sequence[np.ndarray], keeping: Keeping, estimate: str) -> Opt
     """The standard deviation of results over the draws, as the sampling works it out."""
     if not draws:
         return None
-    kept = np.stack([keeping(draw) for draw in draws])
+    fine = np.stack([keeping(draw) for draw in draws])
     if estimate == "mean":
-        return np.sqrt(np.mean(np.square(kept), axis=0))
-    return kept.std(axis=0, ddof=1) if len(draws) > 1 else None
+        return np.sqrt(np.mean(np.square(fine), axis=0))
+    return fine.std(axis=0, ddof=1) if len(draws) > 1 else None
 
 
 def _box_of(mask: np.ndarray) -> Box:

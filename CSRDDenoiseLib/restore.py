@@ -16,7 +16,7 @@ from .keeping import Keeping, keep_coarse
 from .prepare.region import inside
 
 SMALLEST_ZEROS_ML = 1.0
-_KEPT_METADATA = ("0054|1001", "intent_name", "descrip")
+_COPIED_METADATA = ("0054|1001", "intent_name", "descrip")
 
 
 def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
@@ -26,8 +26,8 @@ def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
     """
     values = sitk.GetArrayFromImage(pet)
     residual = sitk.GetArrayFromImage(bare) - values
-    kept = keep_coarse(residual, Grid.of(pet).array_spacing, fwhm_mm).astype(values.dtype)
-    return _like(pet, Canvas(pet, Grid.of(pet)).possible(values + kept))
+    fine = keep_coarse(residual, Grid.of(pet).array_spacing, fwhm_mm).astype(values.dtype)
+    return _like(pet, Canvas(pet, Grid.of(pet)).possible(values + fine))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Canvas:
 
 def _like(pet: sitk.Image, values: np.ndarray) -> sitk.Image:
     image = Grid.of(pet).image(values)
-    for key in _KEPT_METADATA:
+    for key in _COPIED_METADATA:
         if pet.HasMetaDataKey(key):
             image.SetMetaData(key, pet.GetMetaData(key))
     return image

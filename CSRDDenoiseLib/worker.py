@@ -172,7 +172,7 @@ class Engine:
     def __init__(self) -> None:
         self._key: Optional[tuple[str, str]] = None
         self._model: Any = None
-        self._kept: Any = None
+        self._finished: Any = None
         self._identity = ""
 
     def begin(self, identity: Any) -> None:
@@ -184,7 +184,7 @@ class Engine:
         report(Progress("read", 0, 1, 0.0, message="loading the libraries"))
         from .denoise import denoise_files
         from .dynamic import denoise_dynamic, is_dynamic
-        from .kept import Kept
+        from .finished_run import FinishedRun
         from .messages import DenoiseMessage
         from .model.bundle import DEFAULT_MODEL
         from .recombine import Afterwards
@@ -197,13 +197,13 @@ class Engine:
             done = denoise_on(request.on, request, request.settings, request.model or DEFAULT_MODEL, report, SLICER)
             return _answer_of_frames(done.result) if done.summary is None else _answer(done.result, done.summary)
         model = self._loaded(request.model, request.settings.device)
-        self._kept = None
+        self._finished = None
         if request.frames or is_dynamic(request.pet):
             return _answer_of_frames(denoise_dynamic(request, request.settings, model, report, edge=SLICER))
         afterwards = Afterwards()
         result = denoise_files(request, request.settings, model, report, afterwards=afterwards)
         if request.bare:
-            self._kept = Kept(self._identity, afterwards)
+            self._finished = FinishedRun(self._identity, afterwards)
         return _answer(result.record, summarise_change(result.denoised, result.difference).as_dict())
 
     def inspect(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
@@ -252,20 +252,20 @@ class Engine:
 
     def keep(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Make a result for another ``keep_above_mm``; answer with what changed."""
-        from .kept import Kept
+        from .finished_run import FinishedRun
         from .messages import KeepMessage
 
         request = structure(values, KeepMessage, _WHERE)
-        if self._kept is None or not request.run or self._kept.run != request.run:
-            self._kept = Kept.of_files(request)
+        if self._finished is None or not request.run or self._finished.run != request.run:
+            self._finished = FinishedRun.of_files(request)
         if not request.exact:
-            return self._kept.quick(request)
-        return self._kept.exact(request, report)
+            return self._finished.quick(request)
+        return self._finished.exact(request, report)
 
     def idle(self) -> None:
         """Prepare what may be asked for next, now that an answer has gone out."""
-        if self._kept is not None:
-            self._kept.prepare()
+        if self._finished is not None:
+            self._finished.prepare()
 
     def compare(self, values: Fields, report: ProgressCallback) -> dict[str, Any]:
         """Measure a PET and its denoised volume against the full dose; answer with the scores and the regions."""
@@ -322,7 +322,7 @@ class Engine:
 
 
 def _answer(record: Any, summary: Optional[dict[str, Any]]) -> dict[str, Any]:
-    from .kept import CONTRAST, contrast_kept
+    from .finished_run import CONTRAST, contrast_kept
 
     if summary is not None:
         summary = {**summary, CONTRAST: contrast_kept(record.findings)}

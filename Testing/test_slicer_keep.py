@@ -16,12 +16,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_estimate")]
 CONTRAST = "contrast_kept_percent"
 
 
-def kept(node, name):
+def stored(node, name):
     return json.loads(node.GetAttribute(f"CSRDDenoise.{name}"))
 
 
 def width_of(node) -> float:
-    return next(each["values"]["above_mm"] for each in kept(node, "Findings") if each["code"] == "keep.coarse")
+    return next(each["values"]["above_mm"] for each in stored(node, "Findings") if each["code"] == "keep.coarse")
 
 
 def move(ui, logic_of, value: float) -> None:
@@ -49,9 +49,9 @@ def test_slider_recomputes_result_difference_and_numbers(ui, logic_of, scene, pa
         values, change = (SLICER.util.arrayFromVolume(node).copy() for node in (denoised, difference))
         np.testing.assert_allclose(values, pet + change, rtol=1e-4, atol=0.5)
         changes[width] = np.abs(change).mean()
-        assert kept(denoised, "Provenance")["settings"]["keep_above_mm"] == width
-        assert kept(denoised, "Summary")["max_change"] == pytest.approx(np.abs(change).max(), rel=1e-4)
-        assert f"{kept(denoised, 'Summary')['max_change']:.5g}" in ui.resultsTable.item(1, 1).text()
+        assert stored(denoised, "Provenance")["settings"]["keep_above_mm"] == width
+        assert stored(denoised, "Summary")["max_change"] == pytest.approx(np.abs(change).max(), rel=1e-4)
+        assert f"{stored(denoised, 'Summary')['max_change']:.5g}" in ui.resultsTable.item(1, 1).text()
     # the wider, the more is left to the model
     assert 0 < changes[4.0] < changes[20.0]
 
@@ -63,13 +63,13 @@ def test_maps_findings_report_and_contrast_follow_once_the_slider_rests(ui, logi
     run_to_end(ui)
     denoised, uncertainty = ui.denoisedSelector.currentNode(), ui.uncertaintySelector.currentNode()
     before = SLICER.util.arrayFromVolume(uncertainty).copy()
-    assert kept(denoised, "Summary")[CONTRAST] is not None
+    assert stored(denoised, "Summary")[CONTRAST] is not None
     assert any(
         ui.resultsTable.item(row, 0).text().startswith("Contrast kept") for row in range(ui.resultsTable.rowCount)
     )
     move(ui, logic_of, 25.0)
     # at once: the numbers beside the noise wait for the rest
-    assert wait_until(lambda: kept(denoised, "Summary")[CONTRAST] is not None)
+    assert wait_until(lambda: stored(denoised, "Summary")[CONTRAST] is not None)
     wanted = logic_of.denoise(*pair, model=coarse_model, steps=2, samples=2, seed=0, device="cpu", keep_above_mm=25.0)
     top = SLICER.util.arrayFromVolume(pair[0]).max()
     for one, other in ((denoised, wanted.denoisedVolume), (uncertainty, wanted.uncertaintyVolume)):
@@ -77,12 +77,12 @@ def test_maps_findings_report_and_contrast_follow_once_the_slider_rests(ui, logi
             SLICER.util.arrayFromVolume(one), SLICER.util.arrayFromVolume(other), atol=1e-3 * top
         )
     assert np.abs(SLICER.util.arrayFromVolume(uncertainty) - before).max() > 0
-    codes = {each["code"] for each in kept(denoised, "Findings")}
-    assert codes == {each["code"] for each in kept(wanted.denoisedVolume, "Findings")}
-    assert kept(denoised, "Summary")[CONTRAST] == kept(wanted.denoisedVolume, "Summary")[CONTRAST]
-    record = kept(denoised, "Provenance")
+    codes = {each["code"] for each in stored(denoised, "Findings")}
+    assert codes == {each["code"] for each in stored(wanted.denoisedVolume, "Findings")}
+    assert stored(denoised, "Summary")[CONTRAST] == stored(wanted.denoisedVolume, "Summary")[CONTRAST]
+    record = stored(denoised, "Provenance")
     assert record["quality"]["keep"]["above_mm"] == 25.0
-    assert record["quality"]["output"] == kept(wanted.denoisedVolume, "Provenance")["quality"]["output"]
+    assert record["quality"]["output"] == stored(wanted.denoisedVolume, "Provenance")["quality"]["output"]
 
 
 def test_slider_sends_no_volume_to_a_worker_that_made_the_result(ui, logic_of, scene, pair, small_model, monkeypatch):

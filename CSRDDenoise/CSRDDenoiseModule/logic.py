@@ -29,8 +29,8 @@ from .volumes import (
     collect_kept,
     has_finding,
     has_record,
-    kept,
     part_of,
+    stored,
     writing,
     writing_region,
 )
@@ -238,7 +238,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
                 "again."
             )
         place = _report_path(denoisedVolume) if path is None else Path(path)
-        request = {"command": "report", "output": str(place), "provenance": kept(denoisedVolume, PROVENANCE)}
+        request = {"command": "report", "output": str(place), "provenance": stored(denoisedVolume, PROVENANCE)}
         volumes = {
             "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
             "mr": denoisedVolume.GetNodeReference(MR_REFERENCE),

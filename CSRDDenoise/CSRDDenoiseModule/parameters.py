@@ -148,39 +148,39 @@ class LogicProtocol(Protocol):
 def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     """Remember device, preset and registration in Slicer's settings, for scenes to come."""
     chosen, preset = parameters.settings, preset_of(parameters)
-    kept = {"device": chosen.device, "registerMr": chosen.registerMr}
+    saved = {"device": chosen.device, "registerMr": chosen.registerMr}
     if preset != CUSTOM_PRESET:
-        kept["preset"] = preset
-    qt.QSettings().setValue(DEFAULTS_KEY, json.dumps({**kept_defaults(), **kept}))
+        saved["preset"] = preset
+    qt.QSettings().setValue(DEFAULTS_KEY, json.dumps({**saved_defaults(), **saved}))
 
 
-def kept_defaults() -> "dict[str, Any]":
+def saved_defaults() -> "dict[str, Any]":
     """Return what :func:`keep_defaults` remembered, as far as it still makes sense."""
     try:
-        kept = json.loads(qt.QSettings().value(DEFAULTS_KEY) or "{}")
+        saved = json.loads(qt.QSettings().value(DEFAULTS_KEY) or "{}")
     except ValueError:
         return {}
     kinds = {"device": str, "registerMr": bool, "preset": str}
-    good = {name: kept[name] for name, kind in kinds.items() if isinstance(kept.get(name), kind)}
+    good = {name: saved[name] for name, kind in kinds.items() if isinstance(saved.get(name), kind)}
     return {name: value for name, value in good.items() if name != "preset" or value in PRESETS}
 
 
 def apply_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     """Set what the user chose last, in a scene that has no choices of its own."""
-    kept = kept_defaults()
+    saved = saved_defaults()
     with slicer.util.NodeModify(parameters.parameterNode):
         for name in ("device", "registerMr"):
-            if name in kept:
-                setattr(parameters.settings, name, kept[name])
-        if "preset" in kept:
-            apply_preset(parameters, kept["preset"])
+            if name in saved:
+                setattr(parameters.settings, name, saved[name])
+        if "preset" in saved:
+            apply_preset(parameters, saved["preset"])
 
 
 def on_place(address: str) -> "dict[str, Any]":
     """Return what a request to the worker has to say of a place, with the chosen certificates; nothing for HERE."""
     if address == HERE:
         return {}
-    folder = next(iter(kept_certificates()), DASKS_OWN)
+    folder = next(iter(saved_certificates()), DASKS_OWN)
     needed = address.startswith(TLS) and folder != DASKS_OWN
     return {"on": {"address": address, **({"tls": folder} if needed else {})}}
 
@@ -191,9 +191,9 @@ def keep_place(address: str) -> None:
         _keep(PLACES_KEY, address)
 
 
-def kept_places() -> "list[str]":
+def saved_places() -> "list[str]":
     """Return the addresses that were used before, the last one first."""
-    return _kept(PLACES_KEY)
+    return _saved(PLACES_KEY)
 
 
 def keep_certificates(folder: str) -> None:
@@ -201,18 +201,18 @@ def keep_certificates(folder: str) -> None:
     _keep(CERTIFICATES_KEY, folder)
 
 
-def kept_certificates() -> "list[str]":
+def saved_certificates() -> "list[str]":
     """Return the folders of certificates that were chosen before, the one that is used first."""
-    return _kept(CERTIFICATES_KEY)
+    return _saved(CERTIFICATES_KEY)
 
 
 def _keep(key: str, value: str) -> None:
     """Remember a value in Slicer's settings, before those of earlier times."""
-    others = [known for known in _kept(key) if known != value]
+    others = [known for known in _saved(key) if known != value]
     qt.QSettings().setValue(key, json.dumps([value, *others][:MOST_KEPT]))
 
 
-def _kept(key: str) -> "list[str]":
+def _saved(key: str) -> "list[str]":
     try:
         return [str(value) for value in json.loads(qt.QSettings().value(key) or "[]")]
     except (TypeError, ValueError):
@@ -244,7 +244,7 @@ class Lists:
         self._fill(ui.precisionComboBox, {name: precision_title(name) for name in PRECISIONS})
         ui.deviceComboBox.currentIndexChanged.connect(self.onDeviceChosen)
         ui.precisionComboBox.currentIndexChanged.connect(self.onPrecisionChosen)
-        self._fill(ui.placeComboBox, {HERE: _("This computer"), **{address: address for address in kept_places()}})
+        self._fill(ui.placeComboBox, {HERE: _("This computer"), **{address: address for address in saved_places()}})
         self._fillCertificates()
         ui.placeComboBox.currentIndexChanged.connect(self.onPlaceChosen)
         ui.certificatesComboBox.currentIndexChanged.connect(self.onCertificatesChosen)
@@ -352,8 +352,8 @@ class Lists:
 
     def _fillCertificates(self) -> None:
         """Offer Dask's own and the folders used before, in the order of their names; the one that is used is chosen."""
-        used = next(iter(kept_certificates()), DASKS_OWN)
-        folders = sorted(folder for folder in kept_certificates() if folder != DASKS_OWN)
+        used = next(iter(saved_certificates()), DASKS_OWN)
+        folders = sorted(folder for folder in saved_certificates() if folder != DASKS_OWN)
         titles = {DASKS_OWN: _("Those of Dask's configuration"), **{folder: folder for folder in folders}}
         self._fill(self._ui.certificatesComboBox, titles)
         self._updating = True

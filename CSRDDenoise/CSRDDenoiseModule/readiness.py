@@ -218,8 +218,8 @@ def import_model(folder: str) -> str:
         InputError: it holds no model, or one that cannot be read.
     """
     read_metadata(find_model(folder))
-    kept = [known for known in imported_folders() if known != folder]
-    qt.QSettings().setValue(IMPORTED_KEY, json.dumps([*kept, folder]))
+    others = [known for known in imported_folders() if known != folder]
+    qt.QSettings().setValue(IMPORTED_KEY, json.dumps([*others, folder]))
     return folder
 
 
@@ -254,8 +254,8 @@ def keep_speed(device: str, model: str, speed: DeviceSpeed, place: str = "") -> 
     qt.QSettings().setValue(_key(device, model, place), json.dumps(asdict(speed)))
 
 
-def kept_speed(device: str, model: str, place: str = "") -> Optional[DeviceSpeed]:
-    """Return the speed kept for a device of a place and a model, or None."""
+def saved_speed(device: str, model: str, place: str = "") -> Optional[DeviceSpeed]:
+    """Return the saved speed of a device of a place and a model, or None."""
     text = qt.QSettings().value(_key(device, model, place))
     if not text:
         return None
@@ -354,7 +354,7 @@ class Questions:
 
     def _estimate(self, parameters: CSRDDenoiseParameterNode, mayAsk: bool) -> str:
         device, model, place = parameters.settings.device, parameters.model or DEFAULT_MODEL, parameters.place
-        speed = kept_speed(device, model, place)
+        speed = saved_speed(device, model, place)
         if mayAsk:
             self._ask({"command": INFO})
             if speed is None:

@@ -175,12 +175,12 @@ def has_record(denoised: Optional[Volume]) -> bool:
 
 
 def has_finding(denoised: Volume, code: str) -> bool:
-    """Return whether a finding of this code is kept with a result."""
-    return any(each["code"] == code for each in kept(denoised, FINDINGS) or [])
+    """Return whether a finding of this code is stored with a result."""
+    return any(each["code"] == code for each in stored(denoised, FINDINGS) or [])
 
 
-def kept(denoised: Volume, name: str) -> Any:
-    """Return what is kept with a result under an attribute's name, None if there is nothing."""
+def stored(denoised: Volume, name: str) -> Any:
+    """Return what is stored with a result under an attribute's name, None if there is nothing."""
     text = denoised.GetAttribute(name)
     return json.loads(text) if text else None
 
@@ -365,11 +365,11 @@ def collect_kept(
     if message["exact"]:
         made = {kind: node for kind, node in nodes.items() if path_of(kind).exists()}
         _release_earlier({**made, "output": denoised})
-    others = [each for each in kept(denoised, FINDINGS) or [] if each["code"].split(".")[0] not in OF_RESULT]
-    findings, record = message.get("findings") or [*others, message["finding"]], kept(denoised, PROVENANCE)
+    others = [each for each in stored(denoised, FINDINGS) or [] if each["code"].split(".")[0] not in OF_RESULT]
+    findings, record = message.get("findings") or [*others, message["finding"]], stored(denoised, PROVENANCE)
     record.update({name: message.get("provenance", {}).get(name, record.get(name)) for name in FOLLOWING})
     record["settings"]["keep_above_mm"] = message["keep_above_mm"]
-    summary = {**(kept(denoised, SUMMARY) or {}), CONTRAST: None, **message["summary"]}
+    summary = {**(stored(denoised, SUMMARY) or {}), CONTRAST: None, **message["summary"]}
     for name, content in {SUMMARY: summary, FINDINGS: findings, PROVENANCE: record}.items():
         denoised.SetAttribute(name, json.dumps(content))
     return denoised

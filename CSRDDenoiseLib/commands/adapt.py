@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import check_folder, count, number
-from .interrupts import keeping
+from .interrupts import cancellable
 from .tables import add_table, table_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     table = table_of(args).checked()
     device = str(choose_device(args.device))
     job = Job(table.rows, load_model(args.start, device), args.output, work, settings, device)
-    with keeping(lambda: f"What is done is kept in '{work}'; the same command goes on from it."):
+    with cancellable(lambda: f"What is done is kept in '{work}'; the same command goes on from it."):
         adaptation = adapt(job, args.keep)
     print(held_out_table(adaptation.scans, adaptation.model.metadata.target))
     print(_sum(adaptation, args.start))

@@ -12,7 +12,7 @@ from ..extras import require
 from ..settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME
 from .arguments import check_folder, count, number
 from .denoise import settings_from_args
-from .interrupts import keeping
+from .interrupts import cancellable
 from .options import HOW, PREPARATION, SECRETS, Group, add_groups, option
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         describe_derivatives(args.bids.resolve(), args.output.absolute())
     state = State(len(cohort.scans))
     try:
-        with keeping(lambda: _kept(state, args.output)), shown(args.progress, sys.stderr) as show:
+        with cancellable(lambda: _what_is_left(state, args.output)), shown(args.progress, sys.stderr) as show:
             run_cohort(cohort, where, lambda: _plan(args, cohort), state, show)
     finally:
         if state.rows:
@@ -158,7 +158,7 @@ def _plan(args: argparse.Namespace, cohort: Cohort) -> Sequence:
     return plan_workers(machine, cohort.sizes, args.workers)
 
 
-def _kept(state: State, output: Path) -> str:
+def _what_is_left(state: State, output: Path) -> str:
     done = len(state.rows) - len(state.failed)
     return f"{done} of {state.total} scans are complete in '{output}'; the same command goes on with the others."
 
@@ -174,5 +174,6 @@ def _end(state: State, cohort: Cohort, where: Where) -> None:
         print(f"Failed: {row.name}: {row.error}", file=sys.stderr)
     made = len(state.rows) - len(state.failed)
     print(
-        f"{made} of {state.total} scans are denoised ({len(state.kept)} before). See {page}, {table}.", file=sys.stderr
+        f"{made} of {state.total} scans are denoised ({len(state.done_before)} before). See {page}, {table}.",
+        file=sys.stderr,
     )

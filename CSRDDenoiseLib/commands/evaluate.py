@@ -13,7 +13,7 @@ from ..research.evaluation.experiments import EXPERIMENTS
 from ..research.evaluation.markdown import to_markdown
 from ..research.evaluation.run import RESULTS, EvaluationConfig, read_config, run_evaluation
 from .arguments import check_folder
-from .interrupts import keeping
+from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
 from .spreading import spread_of
 
@@ -49,14 +49,14 @@ def run(args: argparse.Namespace) -> int:
         config = replace(config, subjects=tuple(folder.absolute() for folder in config.subjects))
     check_folder(config.output)
     began = time.time()
-    with keeping(lambda: _kept(config.output, began)), spread_of(args) as spread:
+    with cancellable(lambda: _what_is_left(config.output, began)), spread_of(args) as spread:
         sections = run_evaluation(config, spread)
     for section in sections:
         print("\n".join(to_markdown(table) for table in section.tables))
     return 0
 
 
-def _kept(output: Path, began: float) -> str:
+def _what_is_left(output: Path, began: float) -> str:
     results = output / RESULTS
     if not results.is_file() or results.stat().st_mtime < began - 1:
         return "Nothing was written."

@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, Mapping
 
 from ..configuration import read_placed
 from .arguments import number
-from .interrupts import keeping
+from .interrupts import cancellable
 
 MINUTES_EACH = 120.0
 Outcome = tuple[list[str], Path]
@@ -59,13 +59,13 @@ def _evidence(args: argparse.Namespace) -> Outcome:
 
     require("skimage")
     config = read_evidence_config(args.config)
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         results, complete = run_evidence(config, args.minutes)
     lines = ["| measure | aim | measured | reached |", "|---|---|---|---|"]
     for goal in results["summary"]["goals"]:
         reached = "yes" if goal["reached"] else "no"
         lines.append(f"| {goal['what']} | {goal['aim']} | {goal['value']} | {reached} |")
-    return lines if complete else [*lines, f"Not complete. {_kept(config.output)}"], config.output / RESULTS
+    return lines if complete else [*lines, f"Not complete. {_what_is_left(config.output)}"], config.output / RESULTS
 
 
 def _projector(args: argparse.Namespace) -> Outcome:
@@ -79,7 +79,7 @@ def _scanners(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.left_out import RESULTS, LeftOut, left_out_page, run_left_out
 
     config = read_placed(args.config, LeftOut)
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         return [left_out_page(config, run_left_out(config, _device(args)))], config.output / RESULTS
 
 
@@ -87,7 +87,7 @@ def _head_to_head(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.head_to_head import RESULTS, HeadToHead, head_to_head_page, run_head_to_head
 
     config, minutes = read_placed(args.config, HeadToHead), args.minutes or MINUTES_EACH
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         results = run_head_to_head(config, minutes, _device(args))
         return [head_to_head_page(config, results, minutes)], config.output / RESULTS
 
@@ -96,10 +96,10 @@ def _scaling(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.scaling import RESULTS, Scaling, run_scaling, scaling_page
 
     config = read_placed(args.config, Scaling)
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         results, complete = run_scaling(config, args.minutes, _device(args))
     lines = [scaling_page(config, results)]
-    return lines if complete else [*lines, f"Not complete. {_kept(config.output)}"], config.output / RESULTS
+    return lines if complete else [*lines, f"Not complete. {_what_is_left(config.output)}"], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
@@ -107,7 +107,7 @@ def _adapt(args: argparse.Namespace) -> Outcome:
 
     config = read_placed(args.config, Experiment)
     config.output.mkdir(parents=True, exist_ok=True)
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         return list(_adapt_table(run_experiment(config))), config.output / RESULTS
 
 
@@ -115,7 +115,7 @@ def _like(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.experiment import RESULTS, LikeExperiment, run_like_experiment
 
     config = read_placed(args.config, LikeExperiment)
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         return list(_like_table(run_like_experiment(config))), config.output / RESULTS
 
 
@@ -130,12 +130,12 @@ def _like_regression(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.examples import LikeRegression, run_like_regression
 
     config = read_placed(args.config, LikeRegression)
-    with keeping(lambda: _kept(config.output)):
+    with cancellable(lambda: _what_is_left(config.output)):
         path = run_like_regression(config)
     return [f"To use it: copy it to CSRDDenoiseLib/research/likeness/{path.name}"], path
 
 
-def _kept(output: Path) -> str:
+def _what_is_left(output: Path) -> str:
     return f"What is done is kept in '{output}'; the same command goes on from it."
 
 

@@ -39,11 +39,11 @@ def heed_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def keeping(kept: Callable[[], str]) -> Iterator[None]:
-    """Turn an interrupt of the body into an error that says what is kept.
+def cancellable(what_is_left: Callable[[], str]) -> Iterator[None]:
+    """Turn an interrupt of the body into an error that states what is left on disk.
 
     Args:
-        kept: asked for that sentence, after the interrupt.
+        what_is_left: gives that sentence, after the interrupt.
 
     Raises:
         Cancelled: the body was interrupted.
@@ -51,7 +51,7 @@ def keeping(kept: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        raise Cancelled(f"Cancelled. {kept()}") from interrupt
+        raise Cancelled(f"Cancelled. {what_is_left()}") from interrupt
 
 
 def _on_signal(number: int, frame: Optional[FrameType]) -> None:

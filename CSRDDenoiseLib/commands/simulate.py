@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ..configuration import unknown_key
 from .arguments import check_folder, count, doses_of, number
-from .interrupts import keeping
+from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
 from .simulate_like import add_like, run_like
 from .spreading import spread_of
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             paths = (args.anatomy.absolute(), folder.absolute()) if args.scheduler else (args.anatomy, folder)
             jobs.append(SubjectJob(paths[0], name, seed, settings(seed), args.device, paths[1]))
     done, failed = len(planned) - len(jobs), 0
-    with keeping(lambda: _kept(done, len(planned), args.output)), spread_of(args) as spread:
+    with cancellable(lambda: _what_is_left(done, len(planned), args.output)), spread_of(args) as spread:
         for job, line in spread(make_subject, jobs):
             if isinstance(line, CSRDError):
                 failed += 1
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if failed else 0
 
 
-def _kept(done: int, planned: int, output: Path) -> str:
+def _what_is_left(done: int, planned: int, output: Path) -> str:
     if not done:
         return "Nothing was written."
     return f"{done} of {planned} subjects are complete in '{output}'; --resume simulates the others."

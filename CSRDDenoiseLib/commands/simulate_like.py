@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .arguments import check_folder, doses_of
-from .interrupts import keeping
+from .interrupts import cancellable
 
 
 def add_like(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run_like(args: argparse.Namespace) -> int:
     doses = doses_of(args.doses)
     check_folder(args.output)
     rows = read_table(args.like, needs=("full",)).checked().rows
-    with keeping(lambda: "Nothing was written."):
+    with cancellable(lambda: "Nothing was written."):
         found = simulate_like(rows, args.output, doses, args.seed)
     noise, scanner = found.noise, found.facts["scanner"]
     fine = f"{noise.resolution_mm:.1f} mm by the MR (rough)" if noise.resolution_mm else "not known without an MR"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
 from .arguments import check_folder, number
-from .interrupts import keeping
+from .interrupts import cancellable
 
 if TYPE_CHECKING:
     from ..model.bundle import Model
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         return _score(config, args)
     pairs = training_pairs(config) if config.pairs is not None else None
     if not args.export_only:
-        with keeping(lambda: _kept(config.output)):
+        with cancellable(lambda: _what_is_left(config.output)):
             run_ = run_on(config, str(choose_device(args.device)), pairs)
             run_.run(args.minutes)
         if run_.rank:
@@ -139,7 +139,7 @@ def _plan(text: str) -> dict[int, int]:
     return {int(steps): int(draws) for steps, draws in pairs}
 
 
-def _kept(output: Path) -> str:
+def _what_is_left(output: Path) -> str:
     from ..research.training.checkpoint import load_checkpoint
 
     saved = load_checkpoint(output)

@@ -10,7 +10,7 @@ from ..extras import require
 from ..model.bundle import DEFAULT_MODEL
 from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
 from .arguments import check_folder, count
-from .interrupts import keeping
+from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
 from .progress import PROGRESS_KINDS, progress_callback
 from .spreading import spread_of
@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
         reference=tuple(args.reference_labels),
         nested=not args.separate_scans,
     )
-    kept = f"Finished subjects are kept in '{args.output / STORE}'; the same command goes on."
-    with keeping(lambda: kept), spread_of(args) as spread:
+    left = f"Finished subjects are kept in '{args.output / STORE}'; the same command goes on."
+    with cancellable(lambda: left), spread_of(args) as spread:
         found = run_validation(config, progress_callback(args.progress), spread if args.scheduler else None)
     if args.progress != "json":
         print(to_markdown(found.gains))

@@ -29,7 +29,7 @@ from .randomness import START, generator, unit_noise
 from .samplers import Churn, Denoiser, posterior_mean, sample_dpmpp_2m, sample_heun
 from .tiling import Counter, VolumeDenoiser
 
-Kept = Callable[[np.ndarray], np.ndarray]
+ToResult = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def sample_residual(
     head: np.ndarray,
     settings: DenoiseSettings,
     report: Reporter,
-    kept: Kept = lambda residual: residual,
+    to_result: ToResult = lambda residual: residual,
 ) -> ResidualSamples:
     """Draw the residual (full dose - low dose) given the condition.
 
@@ -78,7 +78,7 @@ def sample_residual(
         head: boolean (D, H, W); patches without any of it are not evaluated.
         settings: sampler, steps, samples, patches, seed, device.
         report: called after every patch as stage ``sample``; may raise to cancel, also within a step.
-        kept: linear, from a residual (D, H, W) to what of it the result has; the spread is that of the results.
+        to_result: linear, from a residual (D, H, W) to what of it the result has; the spread is that of the results.
 
     Raises:
         InputError: the device is not there, or the patch size does not suit the network.
@@ -87,14 +87,14 @@ def sample_residual(
     """
     device = choose_device(settings.device)
     try:
-        return _sample_on(device, model, condition, head, settings, report, kept)
+        return _sample_on(device, model, condition, head, settings, report, to_result)
     except (NotImplementedError, RuntimeError) as error:
         if settings.device != "auto" or device.type == "cpu" or not lacks_operation(error):
             raise
         reason = str(error).strip().splitlines()[0][:200].rstrip(".")
     cpu = torch.device("cpu")
     # the caller's model stays where it is
-    samples = _sample_on(cpu, _copied(model, cpu), condition, head, settings, report, kept)
+    samples = _sample_on(cpu, _copied(model, cpu), condition, head, settings, report, to_result)
     return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
 
 
@@ -133,7 +133,7 @@ def _sample_on(
     head: np.ndarray,
     settings: DenoiseSettings,
     report: Reporter,
-    kept: Kept,
+    to_result: ToResult,
 ) -> ResidualSamples:
     began = time.perf_counter()
     # the first evaluation of a deviation is its mean, zero, as that of a residual is the posterior mean: it is known
@@ -141,7 +141,7 @@ def _sample_on(
     run = _Run(model, condition, head, settings, device, Counter(report, counted.evaluations))
     with torch.inference_mode():
         sampled = _centre_and_draws(run)
-        mean, std = _mean_and_spread(sampled, settings, kept)
+        mean, std = _mean_and_spread(sampled, settings, to_result)
     _check_finite(mean, model.metadata.name)
     volume = sampled.volume
     return ResidualSamples(
@@ -166,7 +166,9 @@ def _check_finite(residual: Tensor, name: str) -> None:
         )
 
 
-def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings, kept: Kept) -> tuple[Tensor, Optional[Tensor]]:
+def _mean_and_spread(
+    sampled: _Sampled, settings: DenoiseSettings, to_result: ToResult
+) -> tuple[Tensor, Optional[Tensor]]:
     """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
     centre = sampled.centre
     if settings.sampler == "mean":
@@ -175,11 +177,11 @@ def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings, kept: Kept) -
         statistics, total = RunningStatistics(), torch.zeros_like(centre)
         for draw in sampled.draws:
             total += draw
-            statistics.add(torch.from_numpy(kept(draw.numpy())))
+            statistics.add(torch.from_numpy(to_result(draw.numpy())))
         return centre + total / settings.samples, statistics.std()
     squares = torch.zeros_like(centre)
     for draw in sampled.draws:
-        squares += torch.from_numpy(kept(draw.numpy())).square()
+        squares += torch.from_numpy(to_result(draw.numpy())).square()
     return centre, (squares / settings.samples).sqrt_()
 
 

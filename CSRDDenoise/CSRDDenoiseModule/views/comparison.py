@@ -232,11 +232,11 @@ def _cut(volume: Volume, part: Volume, slice_to_ras: vtk.vtkMatrix4x4, share: fl
     axis, forward = _axis_across(volume, slice_to_ras)
     extent = list(volume.GetImageData().GetExtent())
     planes = extent[2 * axis + 1] - extent[2 * axis] + 1
-    kept = max(1, round(share * planes))
+    left = max(1, round(share * planes))
     if forward:
-        extent[2 * axis + 1] = extent[2 * axis] + kept - 1
+        extent[2 * axis + 1] = extent[2 * axis] + left - 1
     else:
-        extent[2 * axis] = extent[2 * axis + 1] - kept + 1
+        extent[2 * axis] = extent[2 * axis + 1] - left + 1
     cutter = vtk.vtkExtractVOI()
     cutter.SetInputData(volume.GetImageData())
     cutter.SetVOI(extent)

@@ -12,7 +12,7 @@ from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 
 from ..nodes import unit_of
-from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, kept, part_of
+from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
 from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill
@@ -130,7 +130,7 @@ def keep_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mappin
 
 def compared(denoised: Optional[Volume]) -> "Optional[dict[str, Any]]":
     """Return what is kept of the comparison of a result, None where there is none or the result was changed since."""
-    found = None if denoised is None else kept(denoised, COMPARED)
+    found = None if denoised is None else stored(denoised, COMPARED)
     return found if found and found["of"] == denoised.GetAttribute(SUMMARY) else None
 
 

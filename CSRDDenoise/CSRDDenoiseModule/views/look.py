@@ -7,7 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..nodes import unit_of
-from ..volumes import PET_REFERENCE, SUMMARY, Volume, kept, part_of
+from ..volumes import PET_REFERENCE, SUMMARY, Volume, part_of, stored
 from .comparison import Comparison, line_ends, remove_wipe
 from .display import Shown
 from .full_dose import FULL_DOSE_REFERENCE, REGIONS, compared
@@ -56,7 +56,7 @@ class Look:
 
     def show(self, denoised: Volume, *maps: Optional[Volume]) -> None:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
-        pet, summary = denoised.GetNodeReference(PET_REFERENCE), kept(denoised, SUMMARY) or {}
+        pet, summary = denoised.GetNodeReference(PET_REFERENCE), stored(denoised, SUMMARY) or {}
         if pet is None:
             return
         difference, uncertainty, support = (part_of(node, denoised) for node in maps)

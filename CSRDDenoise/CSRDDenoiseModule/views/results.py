@@ -9,7 +9,7 @@ from CSRDDenoiseLib.errors import Cancelled
 from CSRDDenoiseLib.findings import Finding
 
 from ..nodes import unit_of
-from ..volumes import ESTIMATE_REFERENCE, FINDINGS, PET_REFERENCE, SUMMARY, Volume, kept, part_of
+from ..volumes import ESTIMATE_REFERENCE, FINDINGS, PET_REFERENCE, SUMMARY, Volume, part_of, stored
 from ..wording import finding_rows, summary_rows
 from .display import fill
 from .full_dose import FullDose
@@ -53,14 +53,14 @@ class Results:
         self._ui.compareButton.setEnabled(there)
         self._look.setEnabled(there)
         self._fullDose.refresh(denoised)
-        findings = None if denoised is None else kept(denoised, FINDINGS)
+        findings = None if denoised is None else stored(denoised, FINDINGS)
         self._showKept(there, findings or [])
         rows = finding_rows(Finding.from_dict(each) for each in findings or ())
         if findings is not None and not rows:
             rows = [("", _("The checks of this run noticed nothing."))]
         fill(self._ui.findingsTable, rows)
         self._ui.findingsTable.resizeRowsToContents()
-        numbers = {} if denoised is None else kept(denoised, SUMMARY) or {}
+        numbers = {} if denoised is None else stored(denoised, SUMMARY) or {}
         fill(self._ui.resultsTable, summary_rows(numbers, unit_of(denoised)) if numbers else [])
 
     def onKeepMoved(self, _value: float) -> None:

@@ -171,7 +171,7 @@ class _Session:
         job = replace(job, key=key_here(job))
         row = read_row(cohort.folder, scan.name)
         if row is not None and is_done(row, job.key):
-            self._end(row, kept=True)
+            self._end(row, done_before=True)
             return None
         check_free(scan.request, was_begun(row, job.key))
         with without_size_warning():
@@ -188,12 +188,12 @@ class _Session:
             pass
         for future in ended & self._at_scheduler.keys():
             index = self._at_scheduler.pop(future)
-            row, kept = self._judged(future, self._cohort.scans[index])
+            row, done_before = self._judged(future, self._cohort.scans[index])
             if row is None:
                 (large if self._cohort.sizes[index] > (self._memory or [0])[0] else small).append(index)
                 continue
             self._state.active.pop(row.name, None)
-            self._end(row, kept)
+            self._end(row, done_before)
             yield index
 
     def _judged(self, future: Future, scan: Scan) -> tuple[Optional[Row], bool]:
@@ -205,7 +205,7 @@ class _Session:
                 answer = future.result()
             except OSError:
                 return None, False
-            return self._received(answer, scan), answer.kept
+            return self._received(answer, scan), answer.done_before
         error = future.exception() if future.status == "error" else None
         if self._deaths.again(scan.name) or (isinstance(error, KilledWorker) and self._deaths.is_guilty(scan.name)):
             future.cancel()
@@ -232,10 +232,10 @@ class _Session:
         write_row(row, folder)
         return row
 
-    def _end(self, row: Row, kept: bool = False) -> None:
+    def _end(self, row: Row, done_before: bool = False) -> None:
         self._state.rows[row.name] = row
-        if kept:
-            self._state.kept.add(row.name)
+        if done_before:
+            self._state.done_before.add(row.name)
         self._show(self._state, row)
 
     def _name(self, index: int) -> str:

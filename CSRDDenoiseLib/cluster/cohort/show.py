@@ -37,7 +37,7 @@ def facts_of(state: State) -> dict[str, Any]:
     """Return where a cohort stands as plain JSON types."""
     return {
         "done": len(state.rows) - len(state.failed),
-        "kept": len(state.kept),
+        "kept": len(state.done_before),
         "failed": len(state.failed),
         "of": state.total,
         "workers": state.workers,
@@ -58,11 +58,11 @@ def _rounded(value: Optional[float]) -> Optional[float]:
 def _json(state: State, row: Optional[Row]) -> None:
     if row is not None:
         facts = facts_of(state)
-        print(json.dumps({"scan": row.as_dict(), **facts, "kept_as_it_was": row.name in state.kept}), flush=True)
+        print(json.dumps({"scan": row.as_dict(), **facts, "kept_as_it_was": row.name in state.done_before}), flush=True)
 
 
 def _line(stream: TextIO, state: State, row: Row) -> None:
-    what = f"failed: {row.error}" if row.status == FAILED else "was done" if row.name in state.kept else "done"
+    what = f"failed: {row.error}" if row.status == FAILED else "was done" if row.name in state.done_before else "done"
     stream.write(f"[{len(state.rows)}/{state.total}] {row.name}: {what}{_left(state)}\n")
     stream.flush()
 

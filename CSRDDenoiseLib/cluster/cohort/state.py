@@ -39,7 +39,7 @@ class State:
     Attributes:
         total: number of scans.
         rows: name -> row of every scan that is over, in the order they ended.
-        kept: names of those that were done before.
+        done_before: names of those that were done before.
         active: name -> what a worker reports of it, and the worker's machine.
         workers: number.
         dashboard: address of Dask's page.
@@ -48,7 +48,7 @@ class State:
 
     total: int
     rows: dict[str, Row] = field(default_factory=dict)
-    kept: set[str] = field(default_factory=set)
+    done_before: set[str] = field(default_factory=set)
     active: dict[str, tuple[Optional[Progress], str]] = field(default_factory=dict)
     workers: int = 0
     dashboard: str = ""
@@ -62,7 +62,7 @@ class State:
     @property
     def per_hour(self) -> Optional[float]:
         """Scans an hour, without those that were done before; None until there is one."""
-        made, spent = len(self.rows) - len(self.kept), time.monotonic() - self.began
+        made, spent = len(self.rows) - len(self.done_before), time.monotonic() - self.began
         return 3600 * made / spent if made and spent else None
 
     @property

@@ -31,12 +31,12 @@ class Answer:
 
     Attributes:
         row: of the scan.
-        kept: whether it was done before.
+        done_before: whether it was done before.
         parcel: the outputs with the thumbnail, where they are asked for.
     """
 
     row: Row
-    kept: bool = False
+    done_before: bool = False
     parcel: Optional[Parcel] = None
 
 
@@ -125,7 +125,7 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     job = replace(job, key=key_here(job))
     before = read_row(folder, job.name)
     if before is not None and is_done(before, job.key):
-        return Answer(before, kept=True)
+        return Answer(before, done_before=True)
     request = job.request(place=place_of(job))
     request = replace(request, overwrite=request.overwrite or was_begun(before, job.key))
     request.output.parent.mkdir(parents=True, exist_ok=True)

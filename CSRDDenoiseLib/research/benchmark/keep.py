@@ -10,7 +10,7 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from ...kept import Kept
+from ...finished_run import FinishedRun
 from ...messages import KeepMessage
 from ...recombine import Quick
 from ...restore import keep_above
@@ -37,7 +37,7 @@ def keep_case(request: Mapping[str, Any]) -> dict[str, Any]:
     pet, _mr = synthetic_head(request["size"], 1.0)
     bare = sitk.Median(pet, [1] * 3)
     began = time.perf_counter()
-    kept = Kept("case", None, Quick(pet, bare))
+    run = FinishedRun("case", None, Quick(pet, bare))
     prepared = time.perf_counter() - began
     shown = {name: sitk.GetArrayFromImage(pet) for name in ("output", "difference")}
     top = float(np.quantile(shown["output"], 0.999))
@@ -46,7 +46,7 @@ def keep_case(request: Mapping[str, Any]) -> dict[str, Any]:
         paths = {name: Path(folder, f"{name}.nrrd") for name in shown}
         for width in WIDTHS_MM:
             message = KeepMessage(paths["output"], paths["difference"], keep_above_mm=width, exact=False)
-            worker, answer = _timed(kept.quick, message)
+            worker, answer = _timed(run.quick, message)
             box = tuple(slice(*ends) for ends in answer["box"])
             slicer, _ = _timed(_show, shown, paths, box)
             plain, wanted = _timed(keep_above, pet, bare, width)

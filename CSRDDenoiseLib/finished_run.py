@@ -1,4 +1,4 @@
-"""What the worker keeps of a run, to answer a moving slider "keep measured above" at once."""
+"""A run that the worker holds to answer a moving slider "keep measured above" at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .report.summary import summarise_change
 CONTRAST = "contrast_kept_percent"
 
 
-class Kept:
+class FinishedRun:
     """A run of this process, or a PET and an estimate that came as files.
 
     Args:
@@ -32,7 +32,7 @@ class Kept:
         self._afterwards, self._quick = afterwards, quick
 
     @classmethod
-    def of_files(cls, request: KeepMessage) -> Kept:
+    def of_files(cls, request: KeepMessage) -> FinishedRun:
         """Return what a request sends.
 
         Raises:
