@@ -79,7 +79,7 @@ def test_a_full_device_loses_the_words_and_not_the_result(words, tmp_path, strea
 
 @POSIX
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("closed", ["1>&-", "0<&- 1>&- 2>&-"])
 def test_closed_descriptors_lose_the_words_and_not_the_result(words, tmp_path, closed):
     done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words, "--progress", "bar"], env=ENVIRONMENT)
     assert done.returncode == 0
@@ -126,7 +126,7 @@ def test_an_interrupt_while_a_library_is_loaded_is_heeded_afterwards(tmp_path, m
 
 @POSIX
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.15, 0.3, 0.5, 0.8, 1.1])
+@pytest.mark.parametrize("delay", [0.15, 0.5, 1.1])
 def test_an_interrupt_in_the_first_seconds_ends_the_program(words, tmp_path, delay):
     before = sorted(tmp_path.iterdir())
     # a shell's background jobs ignore Ctrl-C, and hand that down

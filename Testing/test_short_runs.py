@@ -17,7 +17,6 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.evidence import head_to_head, left_out, projector_check
 from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
 from CSRDDenoiseLib.research.evidence.left_out import LeftOut, run_left_out
-from CSRDDenoiseLib.research.evidence.phantoms import simulate_phantoms
 from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
 from CSRDDenoiseLib.research.evidence.short_runs import changed_config
 from CSRDDenoiseLib.research.simulation.families import draw_from_families
@@ -26,6 +25,7 @@ from CSRDDenoiseLib.research.simulation.scanner import Scanner
 from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.research.training.pool import Pool, pool_of
 from CSRDDenoiseLib.research.training.readiness import claim_pool
+from CSRDDenoiseLib.research.training.simulators import Simulators, simulate_phantoms
 from CSRDDenoiseLib.research.training.split import load_split
 
 TINY = {
@@ -107,8 +107,11 @@ def test_phantoms_are_simulated_by_several_processes_and_none_twice(tmp_path):
     there = Drawn(tmp_path).path(1).stat().st_mtime_ns
     simulate_phantoms([(Drawn(tmp_path), phantom) for phantom in range(3)], processes=2)
     assert Drawn(tmp_path).available() == 3 and Drawn(tmp_path).path(1).stat().st_mtime_ns == there
+    without = Pool(tmp_path / "none", None, (), (0.1,), 2.0, 0)
     with pytest.raises(InputError, match="anatomies"):
-        simulate_phantoms([(Pool(tmp_path / "none", None, (), (0.1,), 2.0, 0), each) for each in (0, 1)])
+        simulate_phantoms([(without, 0), (without, 1)])
+    with pytest.raises(InputError, match=r"failed: phantom 7.*anatomies"):
+        Simulators([(without, 7)], 1).wait()
 
 
 class Drawn(Pool):

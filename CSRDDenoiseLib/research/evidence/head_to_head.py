@@ -18,9 +18,9 @@ from ..evaluation.markdown import Table, to_markdown
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.pool import pool_of
+from ..training.simulators import simulate_phantoms
 from ..training.split import load_split
 from .blocks import replace_block
-from .phantoms import simulate_phantoms
 from .rows import at_dose, dose_text, doses_of
 from .short_runs import SCORES, changed_config, hardware, mean_scores, score_run
 

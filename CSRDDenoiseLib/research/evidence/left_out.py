@@ -16,9 +16,9 @@ from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.pool import Pool
 from ..training.readiness import anatomies
+from ..training.simulators import simulate_phantoms
 from ..training.split import load_or_make_split
 from .blocks import replace_block
-from .phantoms import simulate_phantoms
 from .short_runs import Joined, changed_config, mean_scores, score_run
 
 logger = logging.getLogger(__name__)

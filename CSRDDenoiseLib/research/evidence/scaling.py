@@ -19,8 +19,8 @@ from ..evaluation.markdown import Table, to_markdown
 from ..training.checkpoint import milestones_in
 from ..training.config import load_config
 from ..training.pool import Pool
+from ..training.simulators import simulate_phantoms
 from .blocks import replace_block
-from .phantoms import simulate_phantoms
 from .rows import at_dose, dose_text, doses_of
 from .short_runs import SCORES, Estimator, mean_scores, report_pool, score_scan
 

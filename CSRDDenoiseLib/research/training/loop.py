@@ -80,7 +80,8 @@ class TrainingRun:
         for pool in (self.pool, self.validation_pool) if self._simulated else ():
             claim_pool(pool, self.rank)
         if self.rank == 0 and self._simulated:
-            self._simulators = Simulators(self.pool, config.pool_size, config.simulators, self.device)
+            jobs = [(self.pool, phantom) for phantom in range(config.pool_size)]
+            self._simulators = Simulators(jobs, config.simulators, self.device)
         try:
             self._wait_for_pool()
             self._build()

@@ -1,31 +1,35 @@
-"""Background processes that fill the pool."""
+"""Processes that simulate the phantoms of pools, beside a training or for an experiment that waits for them."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-from typing import Any
+from multiprocessing import connection
+from typing import Any, Iterable, Sequence
 
 from ...errors import InputError
 from .pool import Pool
+
+Job = tuple[Pool, int]
+"""A pool and the number of a phantom of it."""
 
 
 class Simulators:
     """Processes that simulate phantoms; they end with this process, and what ends one of them early is reported.
 
     Args:
-        pool: where the phantoms go.
-        size: phantoms to simulate in all.
+        jobs: the phantoms; those that are there already take no time.
         count: processes.
         device: of projection and reconstruction.
     """
 
-    def __init__(self, pool: Pool, size: int, count: int, device: str = "cpu"):
+    def __init__(self, jobs: Sequence[Job], count: int, device: str = "cpu"):
+        # CUDA does not outlive a fork
         context = multiprocessing.get_context("spawn")
         self._reasons: Any = context.SimpleQueue()
         self._processes = [
-            context.Process(target=_fill, args=(pool, range(number, size, count), device, self._reasons), daemon=True)
+            context.Process(target=_fill, args=(jobs[number::count], device, self._reasons), daemon=True)
             for number in range(count)
         ]
         for process in self._processes:
@@ -42,7 +46,22 @@ class Simulators:
         code = next((process.exitcode for process in self._processes if process.exitcode), None)
         if code is not None:
             ended = f"signal {-code}, as when memory runs out" if code < 0 else f"exit code {code}"
-            raise InputError(f"The simulation of phantoms failed: a process ended with {ended}.")
+            raise InputError(
+                f"The simulation of phantoms failed: one of {len(self._processes)} processes ended with {ended}. "
+                "Set 'simulators' to a smaller number where memory is short."
+            )
+
+    def wait(self) -> None:
+        """Wait until every process is done, or one has failed.
+
+        Raises:
+            InputError: one has; the message gives the reason.
+        """
+        running = list(self._processes)
+        while running:
+            connection.wait([process.sentinel for process in running])
+            self.check()
+            running = [process for process in running if process.is_alive()]
 
     def stop(self) -> None:
         """End every process."""
@@ -52,7 +71,30 @@ class Simulators:
             process.join()
 
 
-def _fill(pool: Pool, phantoms: range, device: str, reasons: Any) -> None:
+def simulate_phantoms(jobs: Iterable[Job], device: str = "cpu", processes: int = 1) -> None:
+    """Simulate those phantoms that are not there yet.
+
+    Args:
+        jobs: the phantoms.
+        device: torch device of projection and reconstruction.
+        processes: at once; with one or none, this process simulates.
+
+    Raises:
+        InputError: a pool has no anatomies, or a process failed, as when memory runs out.
+    """
+    missing = [(pool, phantom) for pool, phantom in jobs if not pool.path(phantom).is_file()]
+    if min(processes, len(missing)) < 2:
+        for pool, phantom in missing:
+            pool.simulate(phantom, device)
+        return
+    simulators = Simulators(missing, min(processes, len(missing)), device)
+    try:
+        simulators.wait()
+    finally:
+        simulators.stop()
+
+
+def _fill(jobs: Sequence[Job], device: str, reasons: Any) -> None:
     import torch
 
     # Ctrl-C reaches every process of the terminal; the first one ends the others
@@ -61,7 +103,7 @@ def _fill(pool: Pool, phantoms: range, device: str, reasons: Any) -> None:
     if hasattr(os, "nice"):
         os.nice(15)
     parent = os.getppid()
-    for phantom in phantoms:
+    for pool, phantom in jobs:
         if os.getppid() != parent:
             return
         try:
