@@ -91,8 +91,31 @@ def anatomy_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def simulated_before():
+    """Subjects, by all that their simulation follows from."""
+    return {}
+
+
 @pytest.fixture
-def training_config(anatomy_folder, tmp_path):
+def simulate_once(simulated_before, monkeypatch):
+    """Trainings share the subjects that are simulated alike; test_simulation.py shows that they follow from the seed."""
+    from CSRDDenoiseLib.research.training import pool
+
+    simulate = pool.simulate_subject
+
+    def remembered(anatomy, settings, seed, device="cpu"):
+        t1 = b"" if anatomy.t1 is None else anatomy.t1.tobytes()
+        key = (anatomy.name, anatomy.labels.tobytes(), t1, anatomy.spacing, repr(settings), seed, str(device))
+        if key not in simulated_before:
+            simulated_before[key] = simulate(anatomy, settings, seed, device)
+        return simulated_before[key]
+
+    monkeypatch.setattr(pool, "simulate_subject", remembered)
+
+
+@pytest.fixture
+def training_config(anatomy_folder, tmp_path, simulate_once):
     return TrainingConfig(
         name="tiny",
         anatomy=anatomy_folder,

@@ -67,6 +67,12 @@ def fixed_steps(monkeypatch):
     monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.fold.seconds_per_step", lambda *_: 2.0)
 
 
+@pytest.fixture
+def few_steps(fixed_steps, monkeypatch):
+    """A training of a handful of steps, where what it learns is not the point."""
+    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.fold.seconds_per_step", lambda *_: 15.0)
+
+
 def job_of(scans: Path, start: Path, tmp_path: Path, settings: AdaptSettings = QUICK) -> Job:
     rows = read_table(scans).checked().rows
     return Job(rows, load_model(start), tmp_path / "adapted", tmp_path / "work", settings)
@@ -190,7 +196,7 @@ def test_adapting_a_poor_start_helps_and_writes_a_whole_model_without_names(scan
 
 
 @pytest.mark.slow
-def test_a_model_that_is_no_better_is_not_written_unless_it_is_to_be_kept(scans, start, tmp_path):
+def test_a_model_that_is_no_better_is_not_written_unless_it_is_to_be_kept(few_steps, scans, start, tmp_path):
     settings = replace(QUICK, learning_rate=1e-30, calibrate=False)
     job = job_of(scans, start, tmp_path, settings)
     result = adapt(job)
@@ -201,7 +207,9 @@ def test_a_model_that_is_no_better_is_not_written_unless_it_is_to_be_kept(scans,
 
 
 @pytest.mark.slow
-def test_an_interrupted_adaptation_goes_on_and_leaves_nothing_half_written(scans, start, tmp_path, monkeypatch):
+def test_an_interrupted_adaptation_goes_on_and_leaves_nothing_half_written(
+    few_steps, scans, start, tmp_path, monkeypatch
+):
     job = job_of(scans, start, tmp_path, replace(QUICK, calibrate=False))
     run_fold, calls = adaptation.run_fold, []
 
@@ -244,8 +252,7 @@ def test_the_command_refuses_a_folder_with_something_in_it(scans, start, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_command_prints_the_held_out_scans_and_the_model(scans, start, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.fold.seconds_per_step", lambda *_: 15.0)
+def test_the_command_prints_the_held_out_scans_and_the_model(few_steps, scans, start, tmp_path, capsys):
     words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "3"]
     assert main([*words, "--no-calibration", "--keep", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out

@@ -120,24 +120,40 @@ class Server:
         self.process.stdout.close()
 
 
-@pytest.fixture
-def server(tmp_path, model_folder):
-    started = Server(words(inputs_of(tmp_path / "data"), model_folder))
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return inputs_of(tmp_path_factory.mktemp("server") / "data")
+
+
+@pytest.fixture(scope="module")
+def serving(data, model_folder):
+    """It takes longer to start than to do a job."""
+    started = Server(words(data, model_folder))
     yield started
     started.close()
 
 
+@pytest.fixture
+def server(serving, data):
+    clear(data)
+    return serving
+
+
+def clear(folder: Path) -> None:
+    for output in OUTPUTS:
+        (folder / output).unlink(missing_ok=True)
+
+
 @pytest.mark.slow
-def test_killed_50_times_at_random_moments(server, tmp_path):
-    folder = tmp_path / "data"
+def test_killed_50_times_at_random_moments(server, data):
+    folder = data
     before = digest(folder / "pet.nii.gz")
     code, seconds = server.job()
     assert code == 0 and is_whole(folder)
     moments, codes = random.Random(0), set()
     for name, times in SIGNALS.items():
         for _ in range(times):
-            for output in OUTPUTS:
-                (folder / output).unlink(missing_ok=True)
+            clear(folder)
             killed = hidden(folder)
             code, _ = server.job(getattr(signal, name), moments.uniform(0.01, 1.1) * seconds)
             codes.add(code)
@@ -156,8 +172,8 @@ def test_killed_50_times_at_random_moments(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_second_signal_while_the_first_is_heard_changes_nothing(server, tmp_path):
-    folder = tmp_path / "data"
+def test_outputs_that_exist_are_not_replaced_unasked(server, data):
+    folder = data
     assert server.job()[0] == 0
     content = {path.name: digest(path) for path in folder.iterdir()}
     assert server.job()[0] == 2, "outputs that exist are kept"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PySide6 import QtCore, QtTest
 from slicer_helpers import (
     ENTRY,
     SLICER,
+    add_example,
     add_head,
     background,
     choose,
@@ -19,6 +23,7 @@ from slicer_helpers import (
     pick,
     run_to_end,
     sentences_of,
+    wait_until,
 )
 
 pytest_plugins = ["slicer_fixtures"]
@@ -142,7 +147,7 @@ def test_no_estimate_while_packages_are_missing(ui, logic_of, pair, small_model,
     from CSRDDenoiseLib.infer.cost import DeviceSpeed
 
     measured = DeviceSpeed(**{name: 1e6 for name in DeviceSpeed.__dataclass_fields__})
-    readiness.keep_speed("cpu", small_model, measured)
+    readiness.save_speed("cpu", small_model, measured)
     asked = []
     monkeypatch.setattr(logic_of.worker, "send", asked.append)
     choose(ui, logic_of, pair, small_model)
@@ -298,3 +303,60 @@ def test_fade_and_toggle_between_pet_and_denoised(ui, logic_of, scene, pair, sma
     click(ui.toggleButton)
     click(ui.toggleButton)
     assert composite.GetForegroundOpacity() == 0.0 and composite.GetForegroundVolumeID() is None
+
+
+# -- check boxes and what their run reports
+
+
+def test_checkbox_registers_the_mr_and_the_status_reports_it(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model, sampler="mean")
+    assert not logic_of.getParameterNode().settings.registerMr
+    box = ui.registerCheckBox._qt
+    # the box and its text take the click, not the empty space beside them
+    QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
+    assert logic_of.getParameterNode().settings.registerMr
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    denoised = ui.denoisedSelector.currentNode()
+    registration = json.loads(denoised.GetAttribute("CSRDDenoise.Provenance"))["quality"]["registration"]
+    assert registration["applied"]
+    assert denoised.GetNodeReference("CSRDDenoise.Registration").GetName() == "T1 registered to PET"
+    assert f"moved by {registration['offset_mm']:.1f} mm" in ui.statusLabel.text
+
+
+def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    assert not logic_of.getParameterNode().makeSupport and not ui.supportSelector.isEnabled()
+    box = ui.supportCheckBox._qt
+    QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
+    assert logic_of.getParameterNode().makeSupport and ui.supportSelector.isEnabled()
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    support = ui.supportSelector.currentNode()
+    assert support.GetName() == "PET low dose unsupported structure"
+    assert any("empty because" in sentence for sentence in sentences_of(ui.findingsTable))
+    assert "nothing found" not in ui.statusLabel.text
+    assert logic_of.getParameterNode().support is support
+    over = {
+        view: SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetLabelVolumeID()
+        for view in ("CSRDPet", "CSRDDenoised")
+    }
+    assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
+
+
+def test_full_dose_reference_is_chosen_and_the_status_reports_the_dose(ui, logic_of, scene, coarse_model):
+    pair = add_example("low_dose_1_10"), None
+    choose(ui, logic_of, pair, coarse_model, sampler="mean")
+    assert logic_of.getParameterNode().fullDoseReference is None
+    ui.fullDoseReferenceSelector.setCurrentNode(pair[0])
+    assert logic_of.getParameterNode().fullDoseReference is pair[0]
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    assert ui.statusLabel.text.startswith("The full-dose reference is identical to the PET")
+    full = add_example("full_dose")
+    logic_of.getParameterNode().fullDoseReference = full
+    assert ui.fullDoseReferenceSelector.currentNode() is full
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply")
+    about = " ".join(sentences_of(ui.findingsTable))
+    assert re.search(r"The PET has about 0\.\d+ of the counts of the full-dose reference\.", about)

@@ -12,7 +12,7 @@ pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE  # noqa: E402 (needs the stand-in)
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_estimate")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 CONTRAST = "contrast_kept_percent"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -13,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6 import QtCore, QtTest
+from PySide6 import QtCore
 from slicer_helpers import (
     ENTRY,
     SLICER,
-    add_example,
     choose,
     click,
     identities,
-    sentences_of,
     wait_until,
 )
 
@@ -165,63 +162,6 @@ def test_picture_of_the_panel_with_the_sample(area, ui, logic_of, scene, small_m
     assert path.stat().st_size > 20_000
 
 
-@pytest.mark.usefixtures("without_estimate")
-def test_checkbox_registers_the_mr_and_the_status_reports_it(ui, logic_of, scene, pair, small_model):
-    choose(ui, logic_of, pair, small_model, sampler="mean")
-    assert not logic_of.getParameterNode().settings.registerMr
-    box = ui.registerCheckBox._qt
-    # the box and its text take the click, not the empty space beside them
-    QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
-    assert logic_of.getParameterNode().settings.registerMr
-    click(ui.applyButton)
-    assert wait_until(lambda: ui.applyButton.text == "Apply")
-    denoised = ui.denoisedSelector.currentNode()
-    registration = json.loads(denoised.GetAttribute("CSRDDenoise.Provenance"))["quality"]["registration"]
-    assert registration["applied"]
-    assert denoised.GetNodeReference("CSRDDenoise.Registration").GetName() == "T1 registered to PET"
-    assert f"moved by {registration['offset_mm']:.1f} mm" in ui.statusLabel.text
-
-
-@pytest.mark.usefixtures("without_estimate")
-def test_checkbox_asks_for_the_label_map_and_it_lies_over_the_result(ui, logic_of, scene, pair, small_model):
-    choose(ui, logic_of, pair, small_model)
-    assert not logic_of.getParameterNode().makeSupport and not ui.supportSelector.isEnabled()
-    box = ui.supportCheckBox._qt
-    QtTest.QTest.mouseClick(box, QtCore.Qt.LeftButton, pos=QtCore.QPoint(8, box.height() // 2))
-    assert logic_of.getParameterNode().makeSupport and ui.supportSelector.isEnabled()
-    click(ui.applyButton)
-    assert wait_until(lambda: ui.applyButton.text == "Apply")
-    support = ui.supportSelector.currentNode()
-    assert support.GetName() == "PET low dose unsupported structure"
-    assert any("empty because" in sentence for sentence in sentences_of(ui.findingsTable))
-    assert "nothing found" not in ui.statusLabel.text
-    assert logic_of.getParameterNode().support is support
-    over = {
-        view: SLICER.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode().GetLabelVolumeID()
-        for view in ("CSRDPet", "CSRDDenoised")
-    }
-    assert over == {"CSRDPet": None, "CSRDDenoised": support.GetID()}
-
-
-@pytest.mark.usefixtures("without_estimate")
-def test_full_dose_reference_is_chosen_and_the_status_reports_the_dose(ui, logic_of, scene, coarse_model):
-    pair = add_example("low_dose_1_10"), None
-    choose(ui, logic_of, pair, coarse_model, sampler="mean")
-    assert logic_of.getParameterNode().fullDoseReference is None
-    ui.fullDoseReferenceSelector.setCurrentNode(pair[0])
-    assert logic_of.getParameterNode().fullDoseReference is pair[0]
-    click(ui.applyButton)
-    assert wait_until(lambda: ui.applyButton.text == "Apply")
-    assert ui.statusLabel.text.startswith("The full-dose reference is identical to the PET")
-    full = add_example("full_dose")
-    logic_of.getParameterNode().fullDoseReference = full
-    assert ui.fullDoseReferenceSelector.currentNode() is full
-    click(ui.applyButton)
-    assert wait_until(lambda: ui.applyButton.text == "Apply")
-    about = " ".join(sentences_of(ui.findingsTable))
-    assert re.search(r"The PET has about 0\.\d+ of the counts of the full-dose reference\.", about)
-
-
 def test_presets_set_what_they_stand_for_and_changes_make_it_custom(ui, logic_of, scene):
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.findData("quality"))
     assert (ui.stepsSpinBox.value, ui.samplesSpinBox.value) == (5, 16)
@@ -266,6 +206,7 @@ def test_errors_are_one_sentence_with_details_behind_a_button(ui, logic_of, pair
     assert "memory ran out" in SLICER.app.clipboard().text()
 
 
+@pytest.mark.usefixtures("without_worker")
 def test_warnings_stand_under_the_selectors(ui, pair):
     pet, mr = pair
     ui.petSelector.setCurrentNode(mr)
@@ -275,6 +216,7 @@ def test_warnings_stand_under_the_selectors(ui, pair):
     assert "the PET itself" in ui.mrInfoLabel.text
 
 
+@pytest.mark.usefixtures("without_worker")
 def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair, small_model, monkeypatch):
     from CSRDDenoiseModule import readiness
 
@@ -307,6 +249,7 @@ def test_too_old_package_is_reported_and_not_replaced(monkeypatch):
         readiness.missing_packages()
 
 
+@pytest.mark.usefixtures("without_worker")
 def test_imported_model_is_checked_chosen_and_remembered(ui, logic_of, small_model, tmp_path, monkeypatch):
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path), raising=False)
     click(ui.importModelButton)

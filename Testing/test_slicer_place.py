@@ -14,7 +14,7 @@ pytest_plugins = ["slicer_fixtures"]
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 import qt  # noqa: E402 (needs the stand-in)
-from CSRDDenoiseModule.parameters import keep_certificates, on_place  # noqa: E402
+from CSRDDenoiseModule.parameters import on_place, save_certificates  # noqa: E402
 
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster  # noqa: E402
 from CSRDDenoiseLib.cluster.places import Place  # noqa: E402
@@ -60,6 +60,7 @@ def test_run_on_a_scheduler_is_the_run_of_this_computer(ui, logic_of, scene, sma
     assert ui.placeComboBox.findText(address) > 0
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_nobody_at_an_address_is_said_in_the_panel_and_by_apply(ui, logic_of, scene, small_model):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -72,12 +73,14 @@ def test_nobody_at_an_address_is_said_in_the_panel_and_by_apply(ui, logic_of, sc
     assert ui.denoisedSelector.currentNode() is None
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_unencrypted_address_of_another_machine_is_refused(ui, logic_of, scene, small_model):
     choose(ui, logic_of, (add_head("PET"), None), small_model)
     type_in(ui.placeComboBox, "tcp://192.0.2.1:8786")
     assert wait_until(lambda: "not encrypted" in ui.placeLabel.text)
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_folder_of_certificates_is_chosen_used_and_remembered(
     area, ui, logic_of, scene, small_model, tmp_path, monkeypatch
 ):
@@ -113,7 +116,7 @@ def test_folder_of_certificates_is_chosen_used_and_remembered(
 
 
 def test_certificates_go_to_encrypted_places_alone(scene):
-    keep_certificates("/lab/certificates")
+    save_certificates("/lab/certificates")
     address = "tls://gpu-box:8786"
     assert on_place(address) == {"on": {"address": address, "tls": "/lab/certificates"}}
     assert on_place("tcp://127.0.0.1:8786") == {"on": {"address": "tcp://127.0.0.1:8786"}} and on_place("") == {}

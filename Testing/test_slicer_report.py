@@ -56,7 +56,7 @@ def test_what_has_no_record_or_was_moved_is_refused(logic, result, tmp_path):
     assert logic.writeReport(result.denoisedVolume, path=path).is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_estimate")
 def test_button_draws_the_report_and_opens_it(scene, small_model):
     area = ENTRY.widgetRepresentation()
     area.show()

@@ -26,7 +26,7 @@ pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import nodes, volumes  # noqa: E402 (needs the stand-in)
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_estimate")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 QUICK = {"steps": 2, "samples": 2, "device": "cpu"}
 

@@ -15,7 +15,7 @@ from CSRDDenoiseModule import nodes  # noqa: E402 (needs the stand-in)
 
 from CSRDDenoiseLib.commands.main import main  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 FACTORS = (1.0, 0.6, 1.4, 1.2, 1.1, 0.9)
 STARTS = (0, 60, 120, 240, 360, 600)
 

@@ -39,7 +39,7 @@ def anatomies(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def config(anatomies, tmp_path) -> TrainingConfig:
+def config(anatomies, tmp_path, simulate_once) -> TrainingConfig:
     return TrainingConfig(
         name="tiny",
         anatomy=anatomies,

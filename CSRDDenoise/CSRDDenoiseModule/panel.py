@@ -21,8 +21,8 @@ from .parameters import (
     Lists,
     LogicProtocol,
     apply_defaults,
-    keep_defaults,
     outputs_of,
+    save_defaults,
     settings_of,
 )
 from .views.results import Results
@@ -244,7 +244,7 @@ class Panel:
     ) -> Any:
         """Start a run with the settings of the panel; without outputs they are made."""
         parameters = self._parameters
-        keep_defaults(parameters)
+        save_defaults(parameters)
         self.ui.progressBar.value = 0
         self._job = (self.logic.startSequence if isSequence else self.logic.start)(
             pet,

@@ -145,7 +145,7 @@ class LogicProtocol(Protocol):
     def close(self) -> None: ...
 
 
-def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
+def save_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     """Remember device, preset and registration in Slicer's settings, for scenes to come."""
     chosen, preset = parameters.settings, preset_of(parameters)
     saved = {"device": chosen.device, "registerMr": chosen.registerMr}
@@ -155,7 +155,7 @@ def keep_defaults(parameters: CSRDDenoiseParameterNode) -> None:
 
 
 def saved_defaults() -> "dict[str, Any]":
-    """Return what :func:`keep_defaults` remembered, as far as it still makes sense."""
+    """Return what :func:`save_defaults` remembered, as far as it still makes sense."""
     try:
         saved = json.loads(qt.QSettings().value(DEFAULTS_KEY) or "{}")
     except ValueError:
@@ -185,7 +185,7 @@ def on_place(address: str) -> "dict[str, Any]":
     return {"on": {"address": address, **({"tls": folder} if needed else {})}}
 
 
-def keep_place(address: str) -> None:
+def save_place(address: str) -> None:
     """Remember the address of a Dask scheduler in Slicer's settings."""
     if address != HERE:
         _keep(PLACES_KEY, address)
@@ -196,7 +196,7 @@ def saved_places() -> "list[str]":
     return _saved(PLACES_KEY)
 
 
-def keep_certificates(folder: str) -> None:
+def save_certificates(folder: str) -> None:
     """Remember a folder of certificates in Slicer's settings, as the one that is used; empty for Dask's own."""
     _keep(CERTIFICATES_KEY, folder)
 
@@ -327,7 +327,7 @@ class Lists:
         value = combo.itemData(combo.currentIndex)
         address = str(combo.currentText).strip() if value is None else str(value)
         combo.setItemData(combo.currentIndex, address)
-        keep_place(address)
+        save_place(address)
         self._parameters.place = address
 
     def onCertificatesChosen(self, *_arguments: Any) -> None:
@@ -335,14 +335,14 @@ class Lists:
         combo = self._ui.certificatesComboBox
         if not self._updating and combo.currentIndex >= 0:
             # the list itself is left alone: it is in the middle of its own change
-            keep_certificates(str(combo.itemData(combo.currentIndex)))
+            save_certificates(str(combo.itemData(combo.currentIndex)))
             self._askPlace()
 
     def onChooseFolder(self, *_arguments: Any) -> None:
         """Ask for a folder of certificates and use it."""
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of the certificates"))
         if folder:
-            keep_certificates(str(folder))
+            save_certificates(str(folder))
             self._fillCertificates()
             self._askPlace()
 

@@ -249,7 +249,7 @@ def needs_mr(value: str) -> bool:
 # The speed of this computer
 
 
-def keep_speed(device: str, model: str, speed: DeviceSpeed, place: str = "") -> None:
+def save_speed(device: str, model: str, speed: DeviceSpeed, place: str = "") -> None:
     """Keep the speed of a device of a place with a model in Slicer's settings."""
     qt.QSettings().setValue(_key(device, model, place), json.dumps(asdict(speed)))
 
@@ -342,7 +342,7 @@ class Questions:
         if question == INFO:
             self._onDevices(message["devices"])
         elif question == ESTIMATE:
-            keep_speed(message["device"], message["model"], speed_from(message), place)
+            save_speed(message["device"], message["model"], speed_from(message), place)
         elif question == REACH:
             self._reached[place] = message["sentence"]
         return True

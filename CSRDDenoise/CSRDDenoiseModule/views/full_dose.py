@@ -66,7 +66,7 @@ def start_comparison(
         found = {key: value for key, value in message.items() if key not in ("event", "id")}
         for region in found["regions"]:
             region["name"] = labels.name_of(region["label"])
-        keep_comparison(denoised, full, regions, found)
+        store_comparison(denoised, full, regions, found)
         return found
 
     return logic.begin(RunFiles(), {"command": "compare"}, volumes, collect, (None, onFinished, onError))
@@ -108,7 +108,7 @@ def _label_name(colours: Any, label: int) -> str:
     return f"{name} ({label})" if name else str(label)
 
 
-def keep_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mapping[str, Any]") -> None:
+def store_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mapping[str, Any]") -> None:
     """Keep what was found with the result, and as table and plot nodes in the scene."""
     of_result = {"scores": found["scores"], "findings": found["findings"], "of": denoised.GetAttribute(SUMMARY)}
     limits = {name: {key: one[key] for key in ("bias", "low", "high")} for name, one in found["agreement"].items()}
