@@ -21,7 +21,7 @@ from .keeping import choose_keeping
 from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
 from .reading import read_inputs
-from .recombine import Afterwards
+from .recombine import Afterwards, NetworkRun
 from .recording import make_record, record_of_files
 from .report.facts import facts_of
 from .report.report import report_page
@@ -144,5 +144,5 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
     make_bare = partial(canvas.bare, estimate, keeping)
     result = DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, make_bare)
     if afterwards is not None:
-        afterwards.remember(result, prepared, canvas, estimate, keeping, metadata)
+        afterwards.remember(NetworkRun(result, canvas, scan, estimate, keeping, metadata, prepared.scale))
     return result

@@ -23,7 +23,6 @@ from .report.summary import noise_percent, reference_region
 from .restore import Canvas
 from .result import DenoiseResult
 from .scan import FWHM_PER_SIGMA, Scan
-from .stages import Prepared
 from .thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
 from .uncertainty import calibrate
 
@@ -124,8 +123,18 @@ class Quick:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What the network of a run made, and the result."""
+class NetworkRun:
+    """A run whose network is done.
+
+    Attributes:
+        result: of the run.
+        canvas: the PET, and where the estimate belongs in it.
+        scan: the PET on the model's grid.
+        estimate: residual (D, H, W) on the model's grid, in the PET's unit.
+        keeping: what of the measurement the result keeps.
+        metadata: of the model.
+        scale: a residual of the network times this is a residual in the PET's unit.
+    """
 
     result: DenoiseResult
     canvas: Canvas
@@ -146,7 +155,7 @@ class Afterwards:
 
     def __init__(self) -> None:
         self.draws: Optional[list[np.ndarray]] = []
-        self._run: Optional[_Run] = None
+        self._run: Optional[NetworkRun] = None
 
     def recording(self, keeping: Keeping) -> Callable[[np.ndarray], np.ndarray]:
         """Return a keeping that also remembers the draws that pass through it."""
@@ -159,17 +168,9 @@ class Afterwards:
 
         return recorded
 
-    def remember(
-        self,
-        result: DenoiseResult,
-        prepared: Prepared,
-        canvas: Canvas,
-        estimate: np.ndarray,
-        keeping: Keeping,
-        metadata: ModelMetadata,
-    ) -> None:
-        """Remember what the network made of a prepared PET."""
-        self._run = _Run(result, canvas, prepared.scan, estimate, keeping, metadata, prepared.scale)
+    def remember(self, run: NetworkRun) -> None:
+        """Remember a run."""
+        self._run = run
 
     def record(self, record: Record) -> None:
         """Take the record of a run on files in place of that on images."""

@@ -99,7 +99,7 @@ def simulated_before():
 
 @pytest.fixture
 def simulate_once(simulated_before, monkeypatch):
-    """Trainings share the subjects that are simulated alike; test_simulation.py shows that they follow from the seed."""
+    """Trainings share subjects that are simulated alike; test_simulation.py shows that they follow from the seed."""
     from CSRDDenoiseLib.research.training import pool
 
     simulate = pool.simulate_subject

@@ -101,7 +101,7 @@ def test_killed_worker_and_scan_that_uses_up_the_memory(tmp_path, model_folder):
 
     sitk.WriteImage(as_image(head_array(seed=5)), str(tmp_path / "in" / "pet05.nii.gz"))
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.nii.gz")}
-    with cohort(table, output, model_folder, *where) as process:
+    with cohort(table, output, model_folder, "--workers", 1) as process:
         lines, err = finish(process)
         assert process.returncode == 0, err
     assert [line["scan"]["name"] for line in lines if not line["kept_as_it_was"]] == ["05"]

@@ -93,6 +93,7 @@ def test_keyboard_alone_denoises(request):
     from PySide6 import QtCore, QtTest, QtWidgets
     from slicer_helpers import choose, wait_until
 
+    request.getfixturevalue("without_estimate")
     area, ui = request.getfixturevalue("area"), request.getfixturevalue("ui")
     names = [widget.get("name") for widget in widgets() if widget.get("class") in CONTROLS]
     first = ui.applyButton._qt

@@ -1,7 +1,7 @@
 """Sample: draw the residual of a whole volume from a model.
 
-The sampler's state is always one whole volume; how its denoiser is evaluated is up to :mod:`volume`. The noise is drawn
-for the whole volume from the seed alone, whatever the patches, the batch or the device.
+The sampler's state is always one whole volume; :mod:`.tiling` evaluates its denoiser, in one piece or over patches. The
+noise is drawn for the whole volume from the seed alone, whatever the patches, the batch or the device.
 """
 
 from __future__ import annotations
@@ -86,15 +86,17 @@ def sample_residual(
         ModelError: the network gave no numbers.
     """
     device = choose_device(settings.device)
+    run = _Run(model, condition, head, settings, device, Counter(report, _evaluations(model, settings)))
     try:
-        return _sample_on(device, model, condition, head, settings, report, to_result)
+        return _sample(run, to_result)
     except (NotImplementedError, RuntimeError) as error:
         if settings.device != "auto" or device.type == "cpu" or not lacks_operation(error):
             raise
         reason = str(error).strip().splitlines()[0][:200].rstrip(".")
     cpu = torch.device("cpu")
+    counter = Counter(report, _evaluations(model, settings))
     # the caller's model stays where it is
-    samples = _sample_on(cpu, _copied(model, cpu), condition, head, settings, report, to_result)
+    samples = _sample(replace(run, model=_copied(model, cpu), device=cpu, counter=counter), to_result)
     return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
 
 
@@ -126,30 +128,26 @@ class _Sampled:
     volume: VolumeDenoiser
 
 
-def _sample_on(
-    device: torch.device,
-    model: Model,
-    condition: Sequence[np.ndarray],
-    head: np.ndarray,
-    settings: DenoiseSettings,
-    report: Reporter,
-    to_result: ToResult,
-) -> ResidualSamples:
-    began = time.perf_counter()
+def _evaluations(model: Model, settings: DenoiseSettings) -> int:
+    """How often the network sees the whole volume."""
     # the first evaluation of a deviation is its mean, zero, as that of a residual is the posterior mean: it is known
     counted = settings if model.deviation is None else replace(settings, estimate="mean")
-    run = _Run(model, condition, head, settings, device, Counter(report, counted.evaluations))
+    return counted.evaluations
+
+
+def _sample(run: _Run, to_result: ToResult) -> ResidualSamples:
+    began = time.perf_counter()
     with torch.inference_mode():
         sampled = _centre_and_draws(run)
-        mean, std = _mean_and_spread(sampled, settings, to_result)
-    _check_finite(mean, model.metadata.name)
+        mean, std = _mean_and_spread(sampled, run.settings, to_result)
+    _check_finite(mean, run.model.metadata.name)
     volume = sampled.volume
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
-        evaluations=counted.evaluations,
+        evaluations=_evaluations(run.model, run.settings),
         seconds=time.perf_counter() - began,
-        device=str(device),
+        device=str(run.device),
         precision=precision_name(volume.precision),
         patch_size=volume.patch,
         patch=volume.patch or volume.shape,
@@ -230,7 +228,7 @@ def _draws(run: _Run, denoiser: Denoiser, volume: VolumeDenoiser, schedule: Sche
         def noise(sources: Sequence[Callable[[], Tensor]] = sources) -> Tensor:
             return volume.pad(torch.cat([source() for source in sources]))
 
-        yield from volume.crop(_sample(denoiser, noise() * schedule.sigma_max, schedule, settings, noise)).cpu()
+        yield from volume.crop(_run_sampler(denoiser, noise() * schedule.sigma_max, schedule, settings, noise)).cpu()
 
 
 def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadata, seed: int) -> Tensor:
@@ -272,7 +270,7 @@ class RunningStatistics:
         return None if self.count < 2 else (self._squares / (self.count - 1)).sqrt_()
 
 
-def _sample(
+def _run_sampler(
     denoiser: Denoiser, start: Tensor, schedule: Schedule, settings: DenoiseSettings, fresh: Callable[[], Tensor]
 ) -> Tensor:
     sigmas = schedule.sigmas(settings.steps).tolist()

@@ -14,7 +14,7 @@ from ..evaluation.markdown import Table, to_markdown
 from ..simulation.families import scanner_families
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
-from ..training.pool import Pool
+from ..training.pool import Pool, pool_of
 from ..training.readiness import anatomies
 from ..training.simulators import simulate_phantoms
 from ..training.split import load_or_make_split
@@ -125,23 +125,15 @@ def _pools(config: LeftOut, base: TrainingConfig, number: int) -> tuple[Pool, Po
     """The phantoms of a family to train on and to score on, of subjects for training and for validation."""
     split = load_or_make_split(base.split_file, _names(base), base.subjects, base.seed, ("train", "validation"))
     settings = {"families": config.families[number], "varied": True}
-    made = []
-    for part, first in (("train", 0), ("validation", _TEST)):
-        training = part == "train"
-        made.append(
-            Pool(
-                config.output / "pools" / f"{number}-{part}",
-                base.anatomy,
-                split[part],
-                base.doses if training else (*base.doses, *base.unseen_doses),
-                base.model_spacing,
-                _SEED + _SEEDS_EACH * number + first,
-                base.normalisation,
-                base.dose_range if training else None,
-                base.target,
-                settings,
-            )
+    made = [
+        replace(
+            pool_of(base, part, split[part]),
+            folder=config.output / "pools" / f"{number}-{part}",
+            first_seed=_SEED + _SEEDS_EACH * number + first,
+            settings=settings,
         )
+        for part, first in (("train", 0), ("validation", _TEST))
+    ]
     return made[0], made[1]
 
 

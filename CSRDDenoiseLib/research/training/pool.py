@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
@@ -166,10 +166,11 @@ def at_noise(target: Any, low: Any, scale: Any, share: Any) -> tuple[Any, Any, A
     return (target - share * low) / (1 - share), low, (1 - share) ** 2
 
 
+@dataclass(eq=False)
 class Pool:
     """Phantoms 0, 1, 2, ... in a folder.
 
-    Args:
+    Attributes:
         folder: where they lie.
         anatomy_folder: where anatomies come from; None where nothing is simulated.
         subjects: anatomies of this pool, one split's.
@@ -182,23 +183,16 @@ class Pool:
         settings: of the simulation, the doses aside.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        anatomy_folder: Optional[Path],
-        subjects: Sequence[str],
-        doses: Sequence[float],
-        spacing: float,
-        first_seed: int,
-        normalisation: str = "noise-level",
-        dose_range: Optional[tuple[float, float]] = None,
-        target: str = "full-dose",
-        settings: Optional[dict[str, Any]] = None,
-    ):
-        self.folder, self.anatomy_folder, self.subjects = folder, anatomy_folder, list(subjects)
-        self.doses, self.spacing, self.first_seed = tuple(doses), spacing, first_seed
-        self.normalisation, self.dose_range, self.target = normalisation, dose_range, target
-        self.settings = settings or {}
+    folder: Path
+    anatomy_folder: Optional[Path]
+    subjects: Sequence[str]
+    doses: tuple[float, ...]
+    spacing: float
+    first_seed: int
+    normalisation: str = "noise-level"
+    dose_range: Optional[tuple[float, float]] = None
+    target: str = "full-dose"
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def doses_of(self, phantom: int) -> tuple[float, ...]:
         """Dose fractions of a phantom: the same for all, or one from each part of the range in logarithms."""
