@@ -52,10 +52,12 @@ def test_readme_lists_every_command_and_no_other():
     assert set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)) == set(COMMANDS)
 
 
-def test_readme_lists_the_presets_as_they_are():
+def test_readme_and_guide_list_the_presets_as_they_are():
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (\d+) \| (\d+) \| (yes|no) \|", read("README.md"), re.MULTILINE)
-    listed = {name: (int(steps), int(samples), uncertain == "yes") for name, steps, samples, uncertain in rows}
-    assert listed == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
+    of_panel = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (yes|no) \|", read("docs/slicer.md"), re.MULTILINE)
+    for each in (rows, of_panel):
+        listed = {name.lower(): (int(steps), int(samples), drawn == "yes") for name, steps, samples, drawn in each}
+        assert listed == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
 
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
