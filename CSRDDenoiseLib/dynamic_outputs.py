@@ -132,7 +132,7 @@ class DynamicOutputs:
         for name in found.keys() - {"uncertainty"}:
             found[name] = (found[name] - part).astype(found[name].dtype)
         if "uncertainty" in found:
-            # the noise that comes back is pooled over neighbours, as the spread of samples is, and taken to be
+            # the noise that returns is pooled over neighbours, as the spread of samples is, and taken to be
             # independent of the own error of the frame: it adds a little to leftover noise, and less to other errors
             variance = smooth(self._smoothed.frame(place), self._grid.array_spacing, SMOOTHING_MM)
             own = found["uncertainty"]

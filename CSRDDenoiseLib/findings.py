@@ -22,7 +22,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was noticed.
+    """One result of a check, or one assumption of a reader.
 
     Attributes:
         code: ``check.statement``, a key of the catalogue in :mod:`CSRDDenoiseLib.sentences`.

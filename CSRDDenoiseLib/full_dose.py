@@ -94,7 +94,7 @@ class Reference:
         full: the full dose.
         head: the head with a margin, as far as the full dose reaches: PSNR, SSIM, NRMSE, total activity.
         brain: where the smoothed full dose is as bright as brain: bias.
-        findings: what was noticed.
+        findings: of the comparison.
     """
 
     grid: Grid
@@ -134,7 +134,7 @@ def compare_with_full_dose(
 
     Args:
         images: name -> image, all on one grid and in one unit; one or more.
-        full: the full dose; on another grid it is resampled linearly, and a finding says so.
+        full: the full dose; on another grid it is resampled linearly, and a finding reports it.
         labels: regions to measure, on any grid, or None.
 
     Raises:

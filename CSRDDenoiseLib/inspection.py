@@ -1,4 +1,4 @@
-"""Inspection: what is understood of a file, a folder or a series, without denoising anything.
+"""Inspection: geometry, frames, unit, SUV and head of a file, a folder or a series, without denoising anything.
 
 One function, :func:`inspect_path`, for the command ``csrd-denoise inspect`` and for the line under a volume in Slicer.
 """
@@ -50,7 +50,7 @@ class HeadFacts:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is understood of a volume or a study.
+    """What the reader found in a volume or a study.
 
     Attributes:
         first: the first time frame; its image is not kept (an empty one is in its place).
@@ -119,7 +119,7 @@ KEYS = (
 
 
 def inspect_path(path: Path, what: str = "volume") -> Inspection:
-    """Read a volume or a study frame by frame and return what is understood of it.
+    """Read a volume or a study frame by frame and return what the reader found.
 
     Args:
         path: file, folder or DICOMDIR.
@@ -137,7 +137,7 @@ def inspect_path(path: Path, what: str = "volume") -> Inspection:
 def inspect_image(
     image: sitk.Image, unit: str = UNKNOWN, modality: str = UNKNOWN, suv: Optional[Suv] = None, name: str = ""
 ) -> Inspection:
-    """Return what is understood of an image in memory, as the lines of :func:`text_lines` and its like show it.
+    """Return the facts about an image in memory, as the lines of :func:`text_lines` and its like show it.
 
     Args:
         image: scalar 3D.

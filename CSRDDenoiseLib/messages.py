@@ -31,7 +31,7 @@ class DenoiseMessage(FileRequest):
 
 @dataclass(frozen=True)
 class InspectMessage:
-    """Say what is understood of a volume.
+    """Inspect a volume.
 
     Attributes:
         path: the volume, or a copy of it.

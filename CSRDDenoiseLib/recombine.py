@@ -1,4 +1,4 @@
-"""Another width for "keep measured above" after a run, without its network.
+"""Another width for "keep measured above" after a run, without running the network again.
 
 :class:`Quick` answers while a slider moves, on the PET's grid and only where the estimate differs from the PET.
 :class:`Afterwards` holds what a run made on the model's grid, and makes from it what a run with that width makes.
@@ -131,7 +131,7 @@ class NetworkRun:
         canvas: the PET, and where the estimate belongs in it.
         scan: the PET on the model's grid.
         estimate: residual (D, H, W) on the model's grid, in the PET's unit.
-        keeping: what of the measurement the result keeps.
+        keeping: the part of the measurement that the result keeps.
         metadata: of the model.
         scale: a residual of the network times this is a residual in the PET's unit.
     """

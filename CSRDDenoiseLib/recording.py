@@ -48,7 +48,7 @@ def make_record(
 def record_of_files(
     record: Record, request: FileRequest, volumes: Mapping[str, ReadVolume], files: Mapping[str, FileFacts]
 ) -> Record:
-    """Return the record of a run on files, with these, what was noticed on reading them, and where outputs go."""
+    """Return the record of a run on files, with these, the findings of reading them, and the paths of the outputs."""
     others = {name: InputFacts(describe_image(each.image)) for name, each in volumes.items()}
     inputs = {**record.inputs, **{name: facts for name, facts in others.items() if name not in record.inputs}}
     suv = {"pet": volume_suv(volumes["pet"])}

@@ -1,6 +1,6 @@
 """What can be wrong with a request, found before any heavy work.
 
-Every function raises :class:`InputError`, one sentence with the numbers, or returns findings where the run can go on.
+Every function raises :class:`InputError`, one sentence with the numbers, or returns findings where a run is possible.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Restored:
     Attributes:
         denoised: the denoised PET.
         difference: denoised - PET.
-        residual: (D, H, W) on the model's grid, in the PET's unit: what of the estimate is in the result.
+        residual: (D, H, W) on the model's grid, in the PET's unit: the part of the estimate that the result contains.
     """
 
     denoised: sitk.Image
@@ -80,7 +80,7 @@ class Canvas:
 
         Args:
             estimate: residual (D, H, W) on ``grid``, estimate - PET, in the PET's unit.
-            keeping: what of the measurement is kept.
+            keeping: the part of the measurement that is kept.
 
         Returns:
             The result. A PET without negative values stays so, and what a mask set to zero stays zero.

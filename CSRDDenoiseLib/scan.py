@@ -57,7 +57,7 @@ class Scan:
 
     Attributes:
         pet: (D, H, W) in the PET's unit.
-        grid: where it lies.
+        grid: of its voxels.
         known_head: the head, where it is known already.
         whole_field: take all that stands out, however long it is, instead of its head.
     """
@@ -135,7 +135,7 @@ class Scan:
         return _foreground(self.smoothed)
 
     def cropped(self) -> Scan:
-        """Return the part in the head's box, with what was worked out so far, so that the rest can be freed."""
+        """Return the part in the head's box, with what was computed so far, so that the rest can be freed."""
         box = self.head.box
         part = Scan(self.pet[box].copy(), self.grid.crop(box), self.head.cropped())
         for name in ("relative", "smoothed", "brain", "core"):

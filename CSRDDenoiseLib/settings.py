@@ -27,7 +27,7 @@ _WHERE = "The settings"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What of the settings the spread of the draws depends on; see :class:`DenoiseSettings` for the fields.
+    """Settings on which the spread of the draws depends; see :class:`DenoiseSettings` for the fields.
 
     A calibration of the uncertainty is good for the recipe that it was fitted with, and for no other.
     """

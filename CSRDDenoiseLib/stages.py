@@ -69,7 +69,7 @@ def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -
 
 @dataclass(frozen=True)
 class Placed:
-    """Inputs where they are to be used, and on the model's grid."""
+    """Inputs at their final position, and on the model's grid."""
 
     inputs: Inputs
     aligned: Aligned
@@ -131,7 +131,7 @@ def place(images: Images, job: Job) -> Placed:
 
 
 def _with_placed_mr(inputs: Inputs, job: Job) -> Inputs:
-    """Return the inputs with the MR where it is to be used, registered if asked, and what was found about its place."""
+    """Return the inputs with the MR at its final position, registered if asked, and the findings about it."""
     mr, findings = inputs.mr, inputs.findings
     if mr is None:
         return inputs

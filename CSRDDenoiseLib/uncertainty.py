@@ -2,8 +2,8 @@
 
 The spread of the samples shows where a model is uncertain, but not the size of the error: it includes neither the
 model's own bias nor the noise of the full dose. The table maps a spread to the root mean square error against the full
-dose that was measured with it. It stands in the model's metadata, in ``recipes``, beside the settings that it was
-fitted with; with other settings the spread is another, so the table is not applied.
+dose that was measured with it. It is part of the model's metadata, in ``recipes``, beside the settings that it was
+fitted with; other settings give another spread, so the table is not applied to them.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ A request has a ``command``, an ``id`` that the caller chooses and every answer 
 
 =============  =======================================================================================
 ``denoise``    :class:`~CSRDDenoiseLib.messages.DenoiseMessage`: denoise files
-``inspect``    :class:`~CSRDDenoiseLib.messages.InspectMessage`: say what is understood of a volume
+``inspect``    :class:`~CSRDDenoiseLib.messages.InspectMessage`: inspect a volume
 ``report``     :class:`~CSRDDenoiseLib.messages.ReportMessage`: write the quality report of a run
 ``keep``       :class:`~CSRDDenoiseLib.messages.KeepMessage`: recompute a result for another width
 ``compare``    :class:`~CSRDDenoiseLib.messages.CompareMessage`: measure a result against the full dose
@@ -207,7 +207,7 @@ class Engine:
         return _answer(result.record, summarise_change(result.denoised, result.difference).as_dict())
 
     def inspect(self, values: Fields, _report: ProgressCallback) -> dict[str, Any]:
-        """Say what is understood of a volume, as ``csrd-denoise inspect`` does; answer with lines and the SUV."""
+        """Inspect a volume as ``csrd-denoise inspect`` does; answer with lines and the SUV."""
         from .inspection import head_line, inspect_image, suv_line
         from .io.headers import with_headers
         from .io.read import read

@@ -208,7 +208,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         labelVolume: Optional[Volume] = None,
         path: Optional[str] = None,
     ) -> Path:
-        """Write the quality report of a result, one HTML page, and return where it lies.
+        """Write the quality report of a result, one HTML page, and return its path.
 
         Args:
             denoisedVolume: a result of this module; its PET and MR are found by node references.

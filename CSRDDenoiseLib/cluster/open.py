@@ -57,7 +57,7 @@ class Where:
 
 @contextmanager
 def open_client(where: Where, plan: Plan) -> Iterator[Client]:
-    """Connect to where the work is to be done, which is started for it unless it runs already.
+    """Connect to a scheduler, and start one unless it runs already.
 
     Args:
         where: it is to be done.

@@ -96,7 +96,7 @@ def facts_of(client: Client, address: str, seconds: float = ANSWER_SECONDS) -> P
         if isinstance(answer, ModuleNotFoundError):
             raise PlaceError(f"The worker {worker} lacks the Python package '{answer.name}'; install {PACKAGE} there.")
         if isinstance(answer, BaseException):
-            raise PlaceError(f"The worker {worker} gives no answer that is understood: {answer}.")
+            raise PlaceError(f"The worker {worker} gives an answer that cannot be read: {answer}.")
     workers = tuple(answers[address] for address in sorted(answers))
     check_versions(workers)
     return PlaceFacts(address, str(client.dashboard_link), workers)

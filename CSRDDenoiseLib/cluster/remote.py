@@ -75,7 +75,7 @@ def denoise_on(
 
     Raises:
         InputError: the request is refused, here or there.
-        PlaceError: the place cannot be used, or the connection was lost; then the run goes on there.
+        PlaceError: the place cannot be used, or the connection was lost; the run may then continue there.
         Cancelled: ``progress`` returned False; nothing is written.
     """
     settings = settings or DenoiseSettings()
@@ -241,7 +241,7 @@ def _check_connected(client: Client) -> None:
 
 def _lost_error(address: str) -> PlaceError:
     return PlaceError(
-        f"The connection to {address} was lost. If the run goes on there, its result is kept: use the same command "
+        f"The connection to {address} was lost. If the run continues there, its result is kept: use the same command "
         "again to fetch it. Nothing was written here."
     )
 

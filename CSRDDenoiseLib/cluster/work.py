@@ -41,7 +41,7 @@ _ENDING = (Status.closing, Status.closed, Status.failed)
 
 @dataclass(frozen=True)
 class Done:
-    """What comes back of a job.
+    """The result of a job.
 
     Attributes:
         result: the record of a run on a static PET, the result of one on a dynamic PET; there is none where it failed.
@@ -144,7 +144,7 @@ def run_parcel(
         add: writes more into the folder of the outputs, given the images.
 
     Returns:
-        What comes back, the images of a static PET, and the files.
+        The result, the images of a static PET, and the files.
     """
     with tempfile.TemporaryDirectory(prefix="csrd-denoise-", dir=get_worker().local_directory) as folder:
         out = Path(folder, "out")
@@ -156,7 +156,7 @@ def run_parcel(
 
 
 def run_request(job: Job, request: FileRequest, model: Model, watch: Watch) -> tuple[Done, Optional[DenoiseResult]]:
-    """Denoise the files of a request; return what comes back, and the images of a static PET."""
+    """Denoise the files of a request; return the result, and the images of a static PET."""
     result = _result(job, request, model, watch)
     if not isinstance(result, DenoiseResult):
         return Done(result), None

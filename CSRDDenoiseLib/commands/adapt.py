@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Fits the network for the posterior mean of a model to a table of pairs (docs/own-scans.md), compares it with the "
     "start on subjects that were held out, fits its uncertainty to them, and writes a model folder with a card. A "
-    "model that is no better than the start is not written. The same command goes on with an interrupted adaptation."
+    "model that is no better than the start is not written. The same command continues an interrupted adaptation."
 )
 
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     table = table_of(args).checked()
     device = str(choose_device(args.device))
     job = Job(table.rows, load_model(args.start, device), args.output, work, settings, device)
-    with cancellable(lambda: f"What is done is kept in '{work}'; the same command goes on from it."):
+    with cancellable(lambda: f"What is done is kept in '{work}'; the same command continues from it."):
         adaptation = adapt(job, args.keep)
     print(held_out_table(adaptation.scans, adaptation.model.metadata.target))
     print(_sum(adaptation, args.start))

@@ -160,11 +160,11 @@ def _plan(args: argparse.Namespace, cohort: Cohort) -> Sequence:
 
 def _what_is_left(state: State, output: Path) -> str:
     done = len(state.rows) - len(state.failed)
-    return f"{done} of {state.total} scans are complete in '{output}'; the same command goes on with the others."
+    return f"{done} of {state.total} scans are complete in '{output}'; the same command continues with the others."
 
 
 def _end(state: State, cohort: Cohort, where: Where) -> None:
-    """Write table and page, and say what failed."""
+    """Write table and page, and report what failed."""
     from ..cluster.cohort.summary import write_summary
 
     rows = [state.rows[scan.name] for scan in cohort.scans if scan.name in state.rows]

@@ -14,7 +14,7 @@ MINUTES_EACH = 120.0
 Outcome = tuple[list[str], Path]
 DESCRIPTION = (
     "Runs an experiment as a YAML configuration says (configs/experiment-*.yaml) and writes results.json into its "
-    "output folder. What is done is kept, and the same command goes on."
+    "output folder. What is done is kept, and the same command continues."
 )
 
 
@@ -136,7 +136,7 @@ def _like_regression(args: argparse.Namespace) -> Outcome:
 
 
 def _what_is_left(output: Path) -> str:
-    return f"What is done is kept in '{output}'; the same command goes on from it."
+    return f"What is done is kept in '{output}'; the same command continues from it."
 
 
 def _like_table(results: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``csrd-denoise inspect``: what is understood of a file, a folder or a series, without running anything."""
+"""``csrd-denoise inspect``: geometry, frames, unit, SUV and head of a file, a folder or a series."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "inspect",
-        help="what is understood of a file, folder or series",
+        help="print geometry, frames, unit, SUV and head of a file, folder or series",
         description="Show format, modality, size, orientation, time frames, unit, SUV factor, range of values, head "
-        "and noise level of a volume, and everything that was noticed about it. Nothing is written.",
+        "and noise level of a volume, and all findings about it. Nothing is written.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file, a DICOM folder or a DICOMDIR")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is understood of the path; JSON has all its keys, and ``error``, also where it cannot be read."""
+    """Print the facts about the path; JSON has all its keys, and ``error``, also where it cannot be read."""
     from ..inspection import inspect_path, text_lines, unreadable
 
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C and requests to end: always heeded, and never in the middle of loading a library."""
+"""Ctrl-C and requests to end: always handled, and never while a library is loading."""
 
 from __future__ import annotations
 

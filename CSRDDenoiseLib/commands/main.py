@@ -36,7 +36,7 @@ COMMANDS = {
     "import-model": ("import_model", "turn a snapshot of the paper's authors into a model folder"),
     "cohort": ("cohort", "denoise many scans, on several processes or machines"),
     "worker": ("worker", "work for other machines, with the model loaded"),
-    "inspect": ("inspect", "what is understood of a file, folder or series"),
+    "inspect": ("inspect", "print geometry, frames, unit, SUV and head of a file, folder or series"),
     "info": ("info", "what is installed: versions, devices, models"),
 }
 """Command -> its module in this package, imported only when the command is used, and one line of help."""

@@ -1,4 +1,4 @@
-"""``csrd-denoise pairs``: what is understood of a table of scans, and every problem in it, before any work."""
+"""``csrd-denoise pairs``: check a table of scans and list every problem in it, before any work."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _add_power(actions: argparse._SubParsersAction) -> None:
 
 
 def run_design(args: argparse.Namespace) -> int:
-    """Make a study and print where it lies."""
+    """Make a study and print its path."""
     from ..readers.design import DesignOptions, design
     from ..readers.key import key_path_of
     from ..readers.plan import PlanOptions

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from ..research.simulation.make import SubjectJob, make_subject
 
     if args.anatomy is None:
-        raise InputError("Say what to simulate: heads with --anatomy, or low doses of your own scans with --like.")
+        raise InputError("Choose what to simulate: heads with --anatomy, or low doses of your own scans with --like.")
     settings, planned = _settings(args), list(product(_subjects(args), range(args.draws)))
     check_folder(args.output)
     jobs = []

@@ -19,7 +19,7 @@ def add_like(parser: argparse.ArgumentParser) -> None:
         help="table with the columns subject, full and optionally mr, half_1, half_2; writes --doses of each scan, "
         "pairs.tsv and scanner.json into --output",
     )
-    # no network separates noise from structure any more; scripts that name one go on to work
+    # no network separates noise from structure any more; scripts that name one still work
     group.add_argument("--model", help=argparse.SUPPRESS)
 
 

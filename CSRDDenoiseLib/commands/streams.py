@@ -1,4 +1,4 @@
-"""Standard output and error may be closed, full, or a pipe whose reader has gone: the work goes on without them."""
+"""Standard output and error may be closed, full, or a pipe whose reader has gone: the work continues without them."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train a model on simulated subjects or your own pairs",
-        description="Train a model as a YAML configuration says (see docs/training.md). A run goes on from its last "
+        description="Train a model by a YAML configuration (see docs/training.md). A run continues from its last "
         "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun.",
     )
     parser.add_argument("config", type=Path, help="YAML file with the fields of TrainingConfig")
-    parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call goes on")
+    parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call continues")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--export-only", action="store_true", help="only write the model of the last checkpoint")
     parser.add_argument(
@@ -145,4 +145,4 @@ def _what_is_left(output: Path) -> str:
     saved = load_checkpoint(output)
     if saved is None:
         return f"There is no checkpoint yet; simulated subjects are kept in '{output}' and are used by the next call."
-    return f"The checkpoint of step {saved['state']['step']} is kept in '{output}'; the same command goes on from it."
+    return f"The checkpoint of step {saved['state']['step']} is kept in '{output}'; the same command continues from it."

@@ -18,8 +18,8 @@ from .tables import add_table, table_of
 
 DESCRIPTION = (
     "Denoises the low doses of a table of pairs, compares the results with the full doses and with tuned filters, and "
-    "writes report.html, tables (CSV, Markdown) and results.json. A run goes on where it was stopped. Exit code 4: "
-    "some subjects could not be measured; they are named. See docs/own-scans.md."
+    "writes report.html, tables (CSV, Markdown) and results.json. The same command continues a stopped run. Exit code "
+    "4: some subjects could not be measured; they are named. See docs/own-scans.md."
 )
 
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         reference=tuple(args.reference_labels),
         nested=not args.separate_scans,
     )
-    left = f"Finished subjects are kept in '{args.output / STORE}'; the same command goes on."
+    left = f"Finished subjects are kept in '{args.output / STORE}'; the same command continues."
     with cancellable(lambda: left), spread_of(args) as spread:
         found = run_validation(config, progress_callback(args.progress), spread if args.scheduler else None)
     if args.progress != "json":

@@ -70,7 +70,7 @@ def sample_residual(
     """Draw the residual (full dose - low dose) given the condition.
 
     With the device ``auto``, an accelerator that lacks an operation of the network (3D convolutions on old MPS) gives
-    way to the CPU, and a finding says so.
+    way to the CPU, and a finding reports it.
 
     Args:
         model: the score model.
@@ -78,7 +78,7 @@ def sample_residual(
         head: boolean (D, H, W); patches without any of it are not evaluated.
         settings: sampler, steps, samples, patches, seed, device.
         report: called after every patch as stage ``sample``; may raise to cancel, also within a step.
-        to_result: linear, from a residual (D, H, W) to what of it the result has; the spread is that of the results.
+        to_result: linear map from a residual (D, H, W) to its part in the result; the spread is that of results.
 
     Raises:
         InputError: the device is not there, or the patch size does not suit the network.

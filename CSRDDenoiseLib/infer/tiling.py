@@ -1,7 +1,7 @@
 """Volume: the denoiser D(x; sigma) of a whole volume, whatever piece of it fits memory.
 
 Where the network cannot take a volume at once, each of its evaluations runs over overlapping patches and is blended
-before the sampler goes on, so that there are no per-patch trajectories and no seams.
+before the next step of the sampler, so that there are no per-patch trajectories and no seams.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Box = Sequence[slice]
 class VolumeDenoiser:
     """D(x; sigma) of a whole volume, in one piece when that fits memory, else over patches that are blended.
 
-    Out of memory, it goes on with smaller patches: the caller's state is not touched, so no run is lost.
+    Out of memory, it continues with smaller patches; the caller's state is unchanged, so no run is lost.
 
     Attributes:
         patch: (D, H, W) of the patches, None while the volume is evaluated in one piece.
@@ -331,7 +331,7 @@ def _interval(side: int, overlap: float, multiple: int) -> int:
 
 
 def _overlap_of(interval: int, side: int) -> float:
-    """Return the overlap from which MONAI works out this interval."""
+    """Return the overlap from which MONAI computes this interval."""
     # half a voxel more, so that rounding cannot turn the interval into one voxel less
     return max(1 - (interval + 0.5) / side, 0.0)
 

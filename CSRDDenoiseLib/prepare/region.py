@@ -68,7 +68,7 @@ def inside(region: sitk.Image, grid: Grid) -> np.ndarray:
 def limited_scan(scan: Scan, region: sitk.Image) -> tuple[Scan, Box, Finding]:
     """Return the part of a scan that the network is to see, and where in the scan it lies.
 
-    The head of the part is what of the head the region holds; brain mean and noise level are the whole head's.
+    The head of the part is the head inside the region; brain mean and noise level are the whole head's.
 
     Args:
         scan: the PET on the model's grid, in the head's box.

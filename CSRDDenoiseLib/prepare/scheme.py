@@ -168,7 +168,7 @@ def constant(value: float, shape: Sequence[int]) -> np.ndarray:
 
 
 def part_of(channel: np.ndarray, box: Sequence[slice]) -> np.ndarray:
-    """Return what of a channel (D, H, W) lies in a box: a copy, to free the rest, or a view that takes no memory."""
+    """Return the part of a channel (D, H, W) in a box: a copy, to free the rest, or a view that takes no memory."""
     part = channel[tuple(box)]
     return part if 0 in channel.strides else part.copy()
 

@@ -2,7 +2,7 @@
 
 Noise differs from frame to frame; what denoising changes in the same way in all of them is no noise. Of each frame's
 residual, the mean over the five frames around it is subtracted, weighted by duration and in proportion to the frame's
-activity. A fifth of the noise comes back with it. Means over other windows of five frames do not stay exactly, and the
+activity. A fifth of the noise returns with it. Means over other windows of five frames do not stay exactly, and the
 smaller a region is, the more the noise that was taken from it moves them. So of what is coarser than
 :data:`COARSE_MM`, as much more is subtracted as keeps every window best for the noise that it costs.
 """
@@ -83,7 +83,7 @@ def _best(duration: np.ndarray, activity: np.ndarray) -> np.ndarray:
     """The shares Q that keep the means of all windows best for the noise that they bring back.
 
     Q minimises the variance by which noise moves the windows' means, each relative to the noise of that mean, plus
-    :data:`_NOISE_COST` times the variance that comes back to each frame, relative to its own; what is in proportion
+    :data:`_NOISE_COST` times the variance that returns to each frame, relative to its own; what is in proportion
     to the activity is taken back entirely (Q activity = activity). The variance of a frame's noise is taken to be
     activity / duration, as counts have it. The minimum is that of a least squares problem with a Lagrange multiplier.
     """

@@ -21,7 +21,7 @@ class Session:
     Args:
         study: what is read.
         reader: who reads.
-        path: the answers file; if it exists the session goes on where it ended.
+        path: the answers file; if it exists the session continues from it.
         tool: name of the program, kept with the answers.
 
     Raises:

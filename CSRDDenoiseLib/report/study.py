@@ -53,7 +53,7 @@ class StudyWatch:
         self._numbers, self._which, self._counts = found
 
     def add(self, index: int, before: sitk.Image, after: sitk.Image) -> None:
-        """Take a frame in, as it was and as it is written."""
+        """Add a frame, before and after."""
         if index in self._weights:
             self._late += np.float32(self._weights[index]) * sitk.GetArrayViewFromImage(after)
         if len(self._numbers):

@@ -1,4 +1,4 @@
-"""Run a cohort: keep the workers busy, set a scan aside that ends its worker twice, go on where the scheduler ends.
+"""Run a cohort: keep the workers busy, exclude a scan whose worker died twice, wait for a scheduler that ended.
 
 The client keeps a few scans more at the scheduler than there are workers, so that the scheduler's memory does not grow
 with the cohort.
@@ -49,7 +49,7 @@ def run_cohort(cohort: Cohort, where: Where, plan: Plan, state: State, show: Sho
         cohort: what to do.
         where: on which workers.
         plan: of workers on this machine.
-        state: changed as the cohort goes on.
+        state: updated during the cohort.
         show: receives it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A scan of a cohort on a worker: left as it is where it is done, else denoised; the row says what came of it."""
+"""A scan of a cohort on a worker: left as it is where it is done, else denoised; the row holds the outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes back of a scan.
+    """The result of a scan.
 
     Attributes:
         row: of the scan.

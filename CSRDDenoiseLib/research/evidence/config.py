@@ -21,7 +21,7 @@ class EvidenceConfig:
 
     Attributes:
         training: configuration of a training run, which says where split and phantoms lie, and simulates those missing.
-        output: folder for ``results.json`` and what is kept for a run that goes on.
+        output: folder for ``results.json`` and files from which a run continues.
         page: Markdown page that the tables go into, or None.
         model: name of a bundled model, or a model folder.
         phantoms: their numbers in the pool of the report families.

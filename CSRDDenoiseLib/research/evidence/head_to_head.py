@@ -65,7 +65,7 @@ class HeadToHead:
 
 
 def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") -> dict[str, Any]:
-    """Train and score each network that is not done yet; a training that was stopped goes on from its checkpoint.
+    """Train and score each network that is not done yet; a stopped training continues from its checkpoint.
 
     Args:
         config: what to train.

@@ -70,7 +70,7 @@ class LeftOut:
 
 
 def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
-    """Train and score what is not done yet; ``results.json`` is written after each model, and a training goes on.
+    """Train and score what is not done yet; writes ``results.json`` after each model; a stopped training continues.
 
     Args:
         config: what to train.

@@ -1,4 +1,4 @@
-"""Measure the evidence scan by scan; what is done is kept, and the same command goes on."""
+"""Measure the evidence scan by scan; what is done is kept, and the same command continues."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class _Point:
 
 
 def run_scaling(config: Scaling, minutes: Optional[float] = None, device: str = "cpu") -> tuple[dict[str, Any], bool]:
-    """Score what is not scored yet; ``results.json`` is written after each scan, and the same call goes on.
+    """Score what is not scored yet; ``results.json`` is written after each scan, and the same call continues.
 
     Args:
         config: what to score.

@@ -28,7 +28,7 @@ _SPHERES, _SPHERE_GAP_MM = 12, 24.0
 
 @dataclass(frozen=True)
 class Brain:
-    """Where what lies in a phantom's brain; boolean (D, H, W), its own lesions of the PET left out.
+    """Tissues and lesions in a phantom's brain; boolean (D, H, W), its own lesions of the PET left out.
 
     Attributes:
         whole: CSF, grey and white matter.
@@ -79,7 +79,7 @@ class Lesion:
 
 
 def brain_of(example: Example, spacing: float) -> Brain:
-    """Return where what lies in a phantom's brain."""
+    """Return tissues and lesions in a phantom's brain."""
     classes = np.asarray(example.phantom.volumes[CLASSES])
     white = ndimage.binary_erosion(classes == WHITE)
     return Brain(np.isin(classes, (CSF, GREY, WHITE)), classes == GREY, white, np.isin(classes, (HOT, COLD)), spacing)

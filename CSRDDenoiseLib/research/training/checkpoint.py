@@ -18,7 +18,7 @@ NAME = "checkpoint.pt"
 
 @dataclass
 class TrainingState:
-    """All that a run needs to go on as if it had never stopped.
+    """All that a run needs to continue as if it had never stopped.
 
     Attributes:
         step: steps done.

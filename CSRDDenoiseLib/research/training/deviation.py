@@ -1,7 +1,7 @@
 """Training of the draws: the residual's deviation from its posterior mean, as in residual corrective diffusion.
 
-A network gives the posterior mean, and a smaller one learns the distribution of what is left to it (CorrDiff, Mardani
-et al. 2023). The second sees the mean as one more channel; where the mean is right there is little left to draw.
+A network gives the posterior mean, and a smaller one learns the distribution of the deviation from it (CorrDiff,
+Mardani et al. 2023). The second sees the mean as one more channel.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _MOST_SKIPPED = 10
 
 
 class TrainingRun:
-    """One run in its output folder; :meth:`run` goes on from the last checkpoint.
+    """One run in its output folder; :meth:`run` continues from the last checkpoint.
 
     Several processes are started by ``torchrun``; each draws its own patches.
 
@@ -152,7 +152,7 @@ class TrainingRun:
 
     @property
     def coarse(self) -> Coarse:
-        """What of the error counts less."""
+        """The part of the error that counts less."""
         return Coarse(self.config.keep_mm / self.config.model_spacing, self.config.coarse_weight)
 
     def _train(self, deadline: Optional[float]) -> None:

@@ -16,7 +16,7 @@ from .patches import Batch
 
 @dataclass(frozen=True)
 class Coarse:
-    """What of the error counts less, because the result takes it from the measurement.
+    """The part of the error that the result takes from the measurement, which counts less.
 
     Attributes:
         fwhm: of the Gaussian that what is coarse passes, in voxels; 0 for nothing.
