@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -75,6 +75,33 @@ class _Run:
     seen_late: Optional[Seen] = None
 
 
+@dataclass(frozen=True)
+class _Given:
+    """The inputs of a run.
+
+    Attributes:
+        first: frame 0 of the PET.
+        others: name -> volume of each input besides the PET.
+        late: numbers of the late frames.
+        mean: their mean.
+    """
+
+    first: ReadVolume
+    others: Mapping[str, ReadVolume]
+    late: tuple[int, ...]
+    mean: sitk.Image
+
+    @property
+    def images(self) -> dict[str, sitk.Image]:
+        """The other inputs."""
+        return {name: volume.image for name, volume in self.others.items()}
+
+    @property
+    def to_place(self) -> dict[str, Optional[sitk.Image]]:
+        """What is brought to the model's grid."""
+        return {"pet": self.mean, "mr": self.images.get("mr"), "region": self.images.get("region")}
+
+
 def denoise_dynamic(
     request: FileRequest,
     settings: Optional[DenoiseSettings] = None,
@@ -111,20 +138,15 @@ def denoise_dynamic(
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
         first = study.read(0)
-        target = Target(request.pet, first, request.output_unit, loaded.metadata.name)
-        writer = FrameWriter(study, target, entries or {})
+        writer = FrameWriter(
+            study, Target(request.pet, first, request.output_unit, loaded.metadata.name), entries or {}
+        )
         writer.target.check()
-        others = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items() if name != "pet"}
-        if "labels" in others:
-            check_labels(others["labels"].image, first.image)
-        late = late_frames(study.frames)
-        mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
-    images = {name: volume.image for name, volume in others.items()}
-    given = {"pet": mean, "mr": images.get("mr"), "region": images.get("region")}
-    placed = place_study(given, Job(loaded, settings, stages))
-    seen_late = see_late(mean) if request.motion == WARN else None
+        given = _read(request, study, first, settings)
+    placed = place_study(given.to_place, Job(loaded, settings, stages))
+    seen_late = see_late(given.mean) if request.motion == WARN else None
     run = _Run(study, placed, loaded, replace(settings, register=False), tuple(request.volumes), seen_late)
-    watch = StudyWatch(Grid.of(first.image), frame_weights(late, study.frames), images.get("labels"))
+    watch = StudyWatch(Grid.of(first.image), frame_weights(given.late, study.frames), given.images.get("labels"))
     with ExitStack() as open_files:
         stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
         residuals, smoothed = (FrameStore(request.output.resolve().parent) for _ in range(2))
@@ -133,24 +155,37 @@ def denoise_dynamic(
         outputs = DynamicOutputs(study, placed, writer, stores, (residuals, smoothed))
         outcomes = _denoise_frames(run, chosen, stages, outputs.append)
         outputs.settle(stages, watch if request.page else None)
-        findings = (finding for volume in (first, *others.values()) for finding in volume.findings)
-        result = DynamicResult(
-            settings,
-            request.frames,
-            tuple(outcomes),
-            late,
-            (*findings, *placed.findings),
-            _inputs(placed, first, images),
-            _files(request, study, others),
-            {name: request.path_in_record(name) for name in request.outputs},
-            request.output_unit,
-            watch.curves,
-            place=request.place,
-            window=outputs.window,
-        )
-        shown = StudyImages(mean, watch.late, images.get("mr"), images.get("labels"))
+        result = _result(request, run, given, outcomes)
+        result = replace(result, settings=settings, curves=watch.curves, window=outputs.window)
+        shown = StudyImages(given.mean, watch.late, given.images.get("mr"), given.images.get("labels"))
         page = partial(study_page, shown, edge=edge) if request.page else None
         return _write(request, result, stores, writer, stages, page)
+
+
+def _read(request: FileRequest, study: Study, first: ReadVolume, settings: DenoiseSettings) -> _Given:
+    """Read the inputs besides the frames, and the mean of the late frames."""
+    others = {name: read(path, INPUT_NAMES[name]) for name, path in request.inputs.items() if name != "pet"}
+    if "labels" in others:
+        check_labels(others["labels"].image, first.image)
+    late = late_frames(study.frames)
+    mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
+    return _Given(first, others, late, mean)
+
+
+def _result(request: FileRequest, run: _Run, given: _Given, outcomes: Sequence[FrameOutcome]) -> DynamicResult:
+    read_findings = (finding for volume in (given.first, *given.others.values()) for finding in volume.findings)
+    return DynamicResult(
+        run.settings,
+        request.frames,
+        tuple(outcomes),
+        given.late,
+        (*read_findings, *run.place.findings),
+        _inputs(run.place, given.first, given.images),
+        _files(request, run.study, given.others),
+        {name: request.path_in_record(name) for name in request.outputs},
+        request.output_unit,
+        place=request.place,
+    )
 
 
 def _denoise_frames(
