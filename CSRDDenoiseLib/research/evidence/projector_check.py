@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from .rotate_and_sum import mean_of_views, rotate_and_sum
 
 logger = logging.getLogger(__name__)
 
+MakeProjectors = Callable[[int, int, int], Sequence[Projection]]
+"""From a size, a number of angles and of subsets to the projector of each subset."""
 RESULTS, BLOCK = "results.json", "projector"
 MEANS_WANTED, NOISE_WANTED = 1.0, 10.0
 WORDS = """## The simulator against another projector
@@ -96,41 +98,57 @@ def compare(activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) ->
         standard error ``noise_error``;
         ``deviation``, of the standard deviation of the noise in the brain.
     """
-    size = -(-max(activity.shape[1:]) // 8) * 8
-    scanner = config.scanner
-    ways: dict[str, Sequence[Projection]] = {
-        "ours": make_projectors(size, scanner.angles, scanner.subsets),
-        "theirs": rotate_and_sum(size, scanner.angles, scanner.subsets),
-    }
-    crop = tuple(slice((size - n) // 2, (size - n) // 2 + n) for n in activity.shape[1:])
-    square = _square(activity, size, crop)
-    mu = _square(attenuation_map(tissue), size, crop)
+    ours, theirs = (_measure(make, activity, tissue, config) for make in (make_projectors, rotate_and_sum))
+    size, scanner = _side(activity), config.scanner
     angles = [scanner.angles // scanner.subsets] * scanner.subsets
-    lines, images = {}, {}
-    for name, projectors in ways.items():
-        logger.info("Projector: %s", name)
-        lines[name] = [projector.forward(to_columns(square)) for projector in projectors]
-        images[name] = _images(square, mu, projectors, config)[..., crop[0], crop[1]]
-    brain = np.isin(tissue, list(TISSUES.values()))
-    views = _percent(*(mean_of_views(lines[name], angles, size) for name in ("theirs", "ours")))
-    ours, theirs = (torch.cat(lines[name]).numpy() for name in ("ours", "theirs"))
-    clean = {name: each[0] for name, each in images.items()}
-    spectra = {name: _spectrum(each, scanner.spacing) for name, each in images.items()}
-    spread = {name: float(np.std((each[1:] - each[0])[:, brain])) for name, each in images.items()}
-    means = {
-        name: _percent(*(clean[way][tissue == kind].mean() for way in ("theirs", "ours")))
-        for name, kind in TISSUES.items()
-    }
+    views = _percent(*(mean_of_views(each.lines, angles, size) for each in (theirs, ours)))
+    bins = [torch.cat(each.lines).numpy() for each in (theirs, ours)]
     return {
         "views": round(float(np.abs(views).max()), 3),
-        "bins": round(100 * float(np.sqrt(np.mean((theirs - ours) ** 2) / np.mean(ours**2))), 3),
-        "means": {name: round(float(each), 3) for name, each in means.items()},
-        "noise": [round(float(each), 2) for each in _percent(*(spectra[way].mean(0) for way in ("theirs", "ours")))],
-        "noise_error": [round(float(each), 2) for each in _standard_error(list(spectra.values()))],
+        "bins": round(100 * float(np.sqrt(np.mean((bins[0] - bins[1]) ** 2) / np.mean(bins[1] ** 2))), 3),
+        "means": {name: round(float(_percent(theirs.means[name], ours.means[name])), 3) for name in TISSUES},
+        "noise": [round(float(each), 2) for each in _percent(theirs.spectra.mean(0), ours.spectra.mean(0))],
+        "noise_error": [round(float(each), 2) for each in _standard_error([ours.spectra, theirs.spectra])],
         "draws": config.draws,
-        "deviation": round(float(_percent(spread["theirs"], spread["ours"])), 2),
+        "deviation": round(float(_percent(theirs.spread, ours.spread)), 2),
         "edges": list(EDGES),
     }
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A head as one projector measures it.
+
+    Attributes:
+        lines: noise-free projections of each subset.
+        means: of each tissue in the noise-free image.
+        spectra: noise power of each draw by band, (draws, bands).
+        spread: standard deviation of the noise in the brain.
+    """
+
+    lines: list[Tensor]
+    means: dict[str, float]
+    spectra: np.ndarray
+    spread: float
+
+
+def _measure(make: MakeProjectors, activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) -> _Measured:
+    size, scanner = _side(activity), config.scanner
+    projectors = make(size, scanner.angles, scanner.subsets)
+    crop = tuple(slice((size - n) // 2, (size - n) // 2 + n) for n in activity.shape[1:])
+    square, mu = (_square(each, size, crop) for each in (activity, attenuation_map(tissue)))
+    logger.info("Projector: %s", make.__name__)
+    lines = [projector.forward(to_columns(square)) for projector in projectors]
+    images = _images(square, mu, projectors, config)[..., crop[0], crop[1]]
+    brain = np.isin(tissue, list(TISSUES.values()))
+    means = {name: images[0][tissue == kind].mean() for name, kind in TISSUES.items()}
+    spread = float(np.std((images[1:] - images[0])[:, brain]))
+    return _Measured(lines, means, _spectrum(images, scanner.spacing), spread)
+
+
+def _side(activity: np.ndarray) -> int:
+    """Side of the square planes that hold the head, a multiple of 8."""
+    return -(-max(activity.shape[1:]) // 8) * 8
 
 
 def projector_page(results: Mapping[str, Any]) -> str:

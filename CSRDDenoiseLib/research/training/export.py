@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 import torch
 from torch import nn
@@ -67,14 +67,7 @@ def export_model(
     saved = load_checkpoint(config.output)
     if saved is None:
         raise FileNotFoundError(f"There is no checkpoint in '{config.output}' yet.")
-    state = TrainingState(**saved["state"])
-    network = build_network(config.architecture)
-    network.load_state_dict(
-        {key[len("model.") :]: value for key, value in saved["average"].items() if key.startswith("model.")}
-    )
-    # half precision is rounding of 1 in 2048, far below what any image could show, and half the download
-    network = network.half()
-    check_finite(network.state_dict(), f"The weights of the checkpoint in '{config.output}'")
+    state, network = TrainingState(**saved["state"]), _averaged_network(config, saved["average"])
     if config.mean_model is not None:
         return _export_deviation(config, folder, network, _facts(config, state, hardware))
     metadata = ModelMetadata(
@@ -97,6 +90,16 @@ def export_model(
     )
     save_model(folder, network, metadata)
     return metadata
+
+
+def _averaged_network(config: TrainingConfig, average: Mapping[str, torch.Tensor]) -> nn.Module:
+    """The network with the averaged weights of a checkpoint, in float16."""
+    network = build_network(config.architecture)
+    network.load_state_dict({key[len("model.") :]: each for key, each in average.items() if key.startswith("model.")})
+    # half precision rounds to 1 in 2048, far below what any image could show, and halves the download
+    network = network.half()
+    check_finite(network.state_dict(), f"The weights of the checkpoint in '{config.output}'")
+    return network
 
 
 def _data_words(config: TrainingConfig, pairs: Optional[PairsFacts]) -> str:
@@ -137,11 +140,7 @@ def _export_deviation(config: TrainingConfig, folder: Path, network: nn.Module, 
 
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
-    settings = {
-        key: value
-        for key, value in config.as_dict().items()
-        if key not in ("anatomy", "pairs", "output", "data", "split")
-    }
+    settings = {key: value for key, value in config.as_dict().items() if key not in _PLACES}
     # other models by the names of their folders, whose places mean nothing elsewhere
     others = {key: Path(str(settings[key])).name for key in ("start_from", "mean_model") if settings.get(key)}
     settings.update(others)
