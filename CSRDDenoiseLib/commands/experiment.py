@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
@@ -13,7 +14,7 @@ from .interrupts import cancellable
 MINUTES_EACH = 120.0
 Outcome = tuple[list[str], Path]
 DESCRIPTION = (
-    "Runs an experiment as a YAML configuration says (configs/experiment-*.yaml) and writes results.json into its "
+    "Runs an experiment by a YAML configuration (configs/experiment-*.yaml) and writes results.json into its "
     "output folder. What is done is kept, and the same command continues."
 )
 
@@ -25,8 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "name",
         choices=tuple(_EXPERIMENTS),
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
-        "against known ones; like-regression: what those are made by; evidence: what a model is held to, on scanner "
-        "families that no choice was made on; projector: the simulator against the projector of pytomography; "
+        "against known ones; like-regression: what those are made by; evidence: a model against its goals, on scanner "
+        "families on which no choice was made; projector: the simulator against the projector of pytomography; "
         "scanners: trainings with a scanner family left out; head-to-head: networks trained for equal minutes; "
         "scaling: a training's quality against the voxels that it has seen",
     )
@@ -59,7 +60,7 @@ def _evidence(args: argparse.Namespace) -> Outcome:
 
     require("skimage")
     config = read_evidence_config(args.config)
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         results, complete = run_evidence(config, args.minutes)
     lines = ["| measure | aim | measured | reached |", "|---|---|---|---|"]
     for goal in results["summary"]["goals"]:
@@ -79,7 +80,7 @@ def _scanners(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.left_out import RESULTS, LeftOut, left_out_page, run_left_out
 
     config = read_placed(args.config, LeftOut)
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         return [left_out_page(config, run_left_out(config, _device(args)))], config.output / RESULTS
 
 
@@ -87,7 +88,7 @@ def _head_to_head(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.head_to_head import RESULTS, HeadToHead, head_to_head_page, run_head_to_head
 
     config, minutes = read_placed(args.config, HeadToHead), args.minutes or MINUTES_EACH
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         results = run_head_to_head(config, minutes, _device(args))
         return [head_to_head_page(config, results, minutes)], config.output / RESULTS
 
@@ -96,7 +97,7 @@ def _scaling(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.scaling import RESULTS, Scaling, run_scaling, scaling_page
 
     config = read_placed(args.config, Scaling)
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         results, complete = run_scaling(config, args.minutes, _device(args))
     lines = [scaling_page(config, results)]
     return lines if complete else [*lines, f"Not complete. {_what_is_left(config.output)}"], config.output / RESULTS
@@ -107,7 +108,7 @@ def _adapt(args: argparse.Namespace) -> Outcome:
 
     config = read_placed(args.config, Experiment)
     config.output.mkdir(parents=True, exist_ok=True)
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         return list(_adapt_table(run_experiment(config))), config.output / RESULTS
 
 
@@ -115,7 +116,7 @@ def _like(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.experiment import RESULTS, LikeExperiment, run_like_experiment
 
     config = read_placed(args.config, LikeExperiment)
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         return list(_like_table(run_like_experiment(config))), config.output / RESULTS
 
 
@@ -130,9 +131,13 @@ def _like_regression(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.examples import LikeRegression, run_like_regression
 
     config = read_placed(args.config, LikeRegression)
-    with cancellable(lambda: _what_is_left(config.output)):
+    with _resumable(config.output):
         path = run_like_regression(config)
     return [f"To use it: copy it to CSRDDenoiseLib/research/likeness/{path.name}"], path
+
+
+def _resumable(output: Path) -> AbstractContextManager[None]:
+    return cancellable(lambda: _what_is_left(output))
 
 
 def _what_is_left(output: Path) -> str:

@@ -25,7 +25,7 @@ NORMAL_COVERAGE = 0.683
 
 
 @dataclass(frozen=True)
-class Scan:
+class ScanVoxels:
     """Voxels of one scan, in the model's unit: spread of the samples, the same pooled, error of the result; (n,)."""
 
     subject: str
@@ -82,7 +82,7 @@ def describe_scores(scores: dict[str, Score]) -> str:
 
 def _scans(
     model: Model, folders: Sequence[Path], doses: Optional[Sequence[Fraction]], settings: DenoiseSettings
-) -> Iterator[Scan]:
+) -> Iterator[ScanVoxels]:
     from ...denoise import denoise
 
     for folder in folders:
@@ -99,14 +99,14 @@ def _scans(
             pooled = pooled_spread(spread, study.spacing)
             inside = np.flatnonzero(study.masks.head & (pooled > 0))
             chosen = inside[:: max(inside.size // VOXELS_PER_SCAN, 1)]
-            yield Scan(study.name, *(volume.ravel()[chosen] for volume in (spread, pooled, error)))
+            yield ScanVoxels(study.name, *(volume.ravel()[chosen] for volume in (spread, pooled, error)))
 
 
-def _fit(scans: Sequence[Scan]) -> dict[str, Any]:
+def _fit(scans: Sequence[ScanVoxels]) -> dict[str, Any]:
     return fit_calibration(np.concatenate([s.pooled for s in scans]), np.concatenate([s.error for s in scans]))
 
 
-def _predict_without(subject: str, scans: Sequence[Scan], scan: Scan) -> np.ndarray:
+def _predict_without(subject: str, scans: Sequence[ScanVoxels], scan: ScanVoxels) -> np.ndarray:
     return predict_error(scan.pooled, _fit([other for other in scans if other.subject != subject]))
 
 
