@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,9 +13,6 @@ from ...io.grid import Grid
 from ...io.read import read_volume
 from ...scan import smooth
 from ..simulation.anatomy import BRAIN
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 UNCORRECTED_SPACING_MM = 4.0
 UNCORRECTED_COUNTS = 5e7
@@ -88,27 +84,21 @@ def uncorrected(folder: Path, dose: float, seed: int) -> sitk.Image:
     import torch
 
     from ..simulation.osem import reconstruct
+    from ..simulation.planes import SquarePlanes
     from ..simulation.projector import make_projectors
-    from ..simulation.scanner import ANGLES, Scanner, acquire, attenuation_map, to_columns
+    from ..simulation.scanner import ANGLES, Scanner, acquire, attenuation_map, without_attenuation
     from ..training.phantom import to_spacing
 
     activity, tissue = (read_volume(folder / f"{name}.nii.gz") for name in ("activity", "tissue"))
     spacing = activity.GetSpacing()[0]
     maps = (sitk.GetArrayFromImage(activity), attenuation_map(np.rint(sitk.GetArrayFromImage(tissue)).astype(int)))
-    activity_map, mu = (_square(to_spacing(each, spacing, UNCORRECTED_SPACING_MM, order=1)) for each in maps)
+    coarse = [to_spacing(each, spacing, UNCORRECTED_SPACING_MM, order=1) for each in maps]
+    planes = SquarePlanes(coarse[0].shape, margin=4)
+    activity_map, mu = (planes.pad(each) for each in coarse)
     scanner = Scanner(spacing=UNCORRECTED_SPACING_MM, counts=UNCORRECTED_COUNTS * dose)
-    projectors = make_projectors(mu.shape[-1], ANGLES, scanner.subsets)
+    projectors = make_projectors(planes.side, ANGLES, scanner.subsets)
     full = acquire(activity_map, mu, scanner, projectors, torch.Generator().manual_seed(seed))
-    columns = to_columns(mu) * UNCORRECTED_SPACING_MM
-    factors = [factor / torch.exp(-p.forward(columns)) for factor, p in zip(full.factors, projectors)]
-    image = sitk.GetImageFromArray(reconstruct([replace(full, factors=factors)], scanner, projectors)[0].numpy())
+    (found,) = reconstruct([without_attenuation(full, mu, scanner, projectors)], scanner, projectors)
+    image = sitk.GetImageFromArray(found.numpy())
     image.SetSpacing((UNCORRECTED_SPACING_MM,) * 3)
     return image
-
-
-def _square(volume: np.ndarray) -> Tensor:
-    import torch
-
-    side = -(-(max(volume.shape[1:]) + 4) // 8) * 8
-    room = [((side - n) // 2, side - n - (side - n) // 2) for n in volume.shape[1:]]
-    return torch.from_numpy(np.pad(volume, ((0, 0), *room)).astype(np.float32))

@@ -16,7 +16,6 @@ from typing import Any, Mapping
 import numpy as np
 import SimpleITK as sitk
 import torch
-from torch import Tensor
 
 from ...io.grid import Grid
 from ...scan import Scan
@@ -24,8 +23,9 @@ from ..simulation.anatomy import AIR, BONE, BRAIN, SOFT, Anatomy, deform, load_a
 from ..simulation.families import draw_from_families
 from ..simulation.magnetic import draw_mr
 from ..simulation.osem import reconstruct
+from ..simulation.planes import SquarePlanes
 from ..simulation.projector import make_projectors
-from ..simulation.scanner import Acquisition, Scanner, acquire, attenuation_map, expected, to_columns
+from ..simulation.scanner import Acquisition, Scanner, acquire, attenuation_map, expected, without_attenuation
 from ..simulation.tracer import SHARES, TRACERS, draw_uptake
 from ..training.phantom import to_spacing
 
@@ -151,38 +151,25 @@ def _uncorrected(activity: np.ndarray, anatomy: Anatomy, scanner: Scanner, seed:
     coarse = Scanner(spacing=COARSE_MM, resolution_mm=scanner.resolution_mm, counts=scanner.counts)
     maps = (activity, attenuation_map(anatomy.tissue))
     small, mu = (to_spacing(each, scanner.spacing, COARSE_MM, order=1) for each in maps)
-    projectors = make_projectors(_side(small.shape), coarse.angles, coarse.subsets)
-    square, attenuation = _square(small), _square(mu)
-    full = acquire(square, attenuation, coarse, projectors, torch.Generator().manual_seed(seed))
-    columns = to_columns(attenuation) * coarse.spacing
-    factors = [factor / torch.exp(-p.forward(columns)) for factor, p in zip(full.factors, projectors)]
-    (image,) = _images([replace(full, factors=factors)], coarse, small.shape)
+    planes = SquarePlanes(small.shape)
+    projectors = make_projectors(planes.side, coarse.angles, coarse.subsets)
+    attenuation = planes.pad(mu)
+    full = acquire(planes.pad(small), attenuation, coarse, projectors, torch.Generator().manual_seed(seed))
+    (image,) = _images([without_attenuation(full, attenuation, coarse, projectors)], coarse, small.shape)
     return _image(image, COARSE_MM)
 
 
 def _acquire(activity: np.ndarray, anatomy: Anatomy, scanner: Scanner, seed: int) -> Acquisition:
-    projectors = make_projectors(_side(activity.shape), scanner.angles, scanner.subsets)
-    mu = _square(attenuation_map(anatomy.tissue))
-    return acquire(_square(activity), mu, scanner, projectors, torch.Generator().manual_seed(seed))
+    planes = SquarePlanes(activity.shape)
+    projectors = make_projectors(planes.side, scanner.angles, scanner.subsets)
+    mu = planes.pad(attenuation_map(anatomy.tissue))
+    return acquire(planes.pad(activity), mu, scanner, projectors, torch.Generator().manual_seed(seed))
 
 
 def _images(acquisitions: list[Acquisition], scanner: Scanner, shape: tuple[int, ...]) -> list[np.ndarray]:
-    projectors = make_projectors(_side(shape), scanner.angles, scanner.subsets)
-    inner = tuple(slice(before, _side(shape) - after) for before, after in _room(shape))
-    return [image[(slice(None), *inner)].numpy() for image in reconstruct(acquisitions, scanner, projectors)]
-
-
-def _side(shape: tuple[int, ...]) -> int:
-    return -(-max(shape[1:]) // 8) * 8
-
-
-def _room(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    side = _side(shape)
-    return [((side - n) // 2, side - n - (side - n) // 2) for n in shape[1:]]
-
-
-def _square(volume: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.pad(volume, ((0, 0), *_room(volume.shape))).astype(np.float32))
+    planes = SquarePlanes(shape)
+    projectors = make_projectors(planes.side, scanner.angles, scanner.subsets)
+    return [planes.crop(image).numpy() for image in reconstruct(acquisitions, scanner, projectors)]
 
 
 def _with_air(volume: np.ndarray, spacing: float) -> np.ndarray:

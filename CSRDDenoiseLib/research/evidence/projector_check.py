@@ -17,6 +17,7 @@ from ..evaluation.markdown import Table, to_markdown
 from ..likeness.spectrum import EDGES, band_powers
 from ..simulation.anatomy import CSF, GREY, WHITE, deform, list_anatomies, load_anatomy, slab_of
 from ..simulation.osem import reconstruct
+from ..simulation.planes import SquarePlanes
 from ..simulation.projector import Projection, make_projectors
 from ..simulation.scanner import Scanner, acquire, attenuation_map, expected, thin, to_columns
 from ..simulation.tracer import draw_uptake
@@ -99,7 +100,7 @@ def compare(activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) ->
         ``deviation``, of the standard deviation of the noise in the brain.
     """
     ours, theirs = (_measure(make, activity, tissue, config) for make in (make_projectors, rotate_and_sum))
-    size, scanner = _side(activity), config.scanner
+    size, scanner = SquarePlanes(activity.shape).side, config.scanner
     angles = [scanner.angles // scanner.subsets] * scanner.subsets
     views = _percent(*(mean_of_views(each.lines, angles, size) for each in (theirs, ours)))
     bins = [torch.cat(each.lines).numpy() for each in (theirs, ours)]
@@ -133,22 +134,16 @@ class _Measured:
 
 
 def _measure(make: MakeProjectors, activity: np.ndarray, tissue: np.ndarray, config: ProjectorCheck) -> _Measured:
-    size, scanner = _side(activity), config.scanner
-    projectors = make(size, scanner.angles, scanner.subsets)
-    crop = tuple(slice((size - n) // 2, (size - n) // 2 + n) for n in activity.shape[1:])
-    square, mu = (_square(each, size, crop) for each in (activity, attenuation_map(tissue)))
+    planes, scanner = SquarePlanes(activity.shape), config.scanner
+    projectors = make(planes.side, scanner.angles, scanner.subsets)
+    square, mu = (planes.pad(each) for each in (activity, attenuation_map(tissue)))
     logger.info("Projector: %s", make.__name__)
     lines = [projector.forward(to_columns(square)) for projector in projectors]
-    images = _images(square, mu, projectors, config)[..., crop[0], crop[1]]
+    images = planes.crop(_images(square, mu, projectors, config))
     brain = np.isin(tissue, list(TISSUES.values()))
     means = {name: images[0][tissue == kind].mean() for name, kind in TISSUES.items()}
     spread = float(np.std((images[1:] - images[0])[:, brain]))
     return _Measured(lines, means, _spectrum(images, scanner.spacing), spread)
-
-
-def _side(activity: np.ndarray) -> int:
-    """Side of the square planes that hold the head, a multiple of 8."""
-    return -(-max(activity.shape[1:]) // 8) * 8
 
 
 def projector_page(results: Mapping[str, Any]) -> str:
@@ -166,12 +161,6 @@ def projector_page(results: Mapping[str, Any]) -> str:
     spectrum = ", ".join(f"{low:g} to {high:g}: {each:+.1f} ± {error:.1f} %" for low, high, each, error in bands)
     table = to_markdown(Table("Deviation of pytomography from ours", ("measure", "aim", "measured", ""), cells))
     return WORDS.format(table=table, spectrum=spectrum, **results)
-
-
-def _square(volume: np.ndarray, size: int, crop: Sequence[slice]) -> Tensor:
-    padded = torch.zeros(volume.shape[0], size, size)
-    padded[:, crop[0], crop[1]] = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
-    return padded
 
 
 def _images(activity: Tensor, mu: Tensor, projectors: Sequence[Projection], config: ProjectorCheck) -> np.ndarray:

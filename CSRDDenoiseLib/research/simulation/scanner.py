@@ -164,6 +164,22 @@ def expected(full: Acquisition) -> Acquisition:
     return replace(full, counts=full.mean)
 
 
+def without_attenuation(
+    full: Acquisition, mu: Tensor, scanner: Scanner, projectors: Sequence[Projection]
+) -> Acquisition:
+    """Return an acquisition as a reconstruction knows it that does not correct for attenuation.
+
+    Args:
+        full: as acquired.
+        mu: linear attenuation (D, n, n) in 1/mm.
+        scanner: of the acquisition.
+        projectors: one for each subset.
+    """
+    columns = to_columns(mu) * scanner.spacing
+    factors = [factor / torch.exp(-p.forward(columns)) for factor, p in zip(full.factors, projectors)]
+    return replace(full, factors=factors)
+
+
 def _line_integrals(volume: Tensor, scanner: Scanner, projectors: Sequence[Projection], blur_mm: float) -> list[Tensor]:
     """Projections (angles * size, slices) of a volume (D, n, n), over subsets, in voxels of the images."""
     if not scanner.fine_truth:

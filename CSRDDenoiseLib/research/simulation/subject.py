@@ -10,13 +10,13 @@ from typing import Optional
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .anatomy import Anatomy, deform
 from .families import draw_from_families
 from .lesions import add_mr_lesions, add_pet_lesions, add_white_matter_lesions, place_blobs
 from .magnetic import draw_mr
 from .osem import reconstruct
+from .planes import SquarePlanes
 from .projector import make_projectors
 from .scanner import Scanner, acquire, attenuation_map, draw_scanner, expected, thin
 from .tracer import SHARES, TRACERS, draw_uptake
@@ -170,19 +170,12 @@ def _scan(
     activity: np.ndarray, tissue: np.ndarray, scanner: Scanner, settings: SimulationSettings, seed: int, device: str
 ) -> list[np.ndarray]:
     """Full dose, each low dose and, if asked for, the noise-free reconstruction, on the grid of ``activity``."""
-    size = -(-max(activity.shape[1:]) // 8) * 8
-    crop = tuple(slice((size - n) // 2, (size - n) // 2 + n) for n in activity.shape[1:])
-
-    def square(volume: np.ndarray) -> Tensor:
-        padded = torch.zeros(volume.shape[0], size, size)
-        padded[:, crop[0], crop[1]] = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
-        return padded.to(device)
-
-    projectors = make_projectors(size, scanner.angles, scanner.subsets, device)
+    planes = SquarePlanes(activity.shape)
+    projectors = make_projectors(planes.side, scanner.angles, scanner.subsets, device)
     generator = torch.Generator(device).manual_seed(seed)
-    truth = square(activity)
-    full = acquire(truth, square(attenuation_map(tissue)), scanner, projectors, generator)
+    truth, mu = (planes.pad(volume).to(device) for volume in (activity, attenuation_map(tissue)))
+    full = acquire(truth, mu, scanner, projectors, generator)
     acquisitions = [full, *(thin(full, dose, generator) for dose in settings.doses)]
     if settings.noise_free:
         acquisitions.append(expected(full))
-    return [image[:, crop[0], crop[1]].cpu().numpy() for image in reconstruct(acquisitions, scanner, projectors)]
+    return [planes.crop(image).cpu().numpy() for image in reconstruct(acquisitions, scanner, projectors)]
