@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..extras import missing_package
 from .dicom import DicomStudy, open_dicom
 from .dicom_frames import Slice
-from .dicom_tags import quiet
+from .dicom_tags import in_little_endian, quiet
 from .dicom_write import LONGEST_LO, MANUFACTURER, MODEL_NAME, SERIES_STEP, Derived
 from .grid import Grid
 from .volume import ReadVolume
@@ -85,7 +85,7 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
     found: list[Dataset] = []
     for path in dict.fromkeys(one.tags.path for one in stack):
         with quiet():
-            data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            data = in_little_endian(pydicom.dcmread(path, stop_before_pixels=True, force=True))
             data.decode()
         # highdicom knows some character sets, and this one holds them all
         data.SpecificCharacterSet = "ISO_IR 192"

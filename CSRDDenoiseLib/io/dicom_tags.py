@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Mapping, Optional
 
+import numpy as np
 import pydicom
-from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 MAGIC, PREAMBLE = b"DICM", 128
 BARE_STARTS = (b"\x08\x00", b"\x02\x00")
@@ -127,6 +128,28 @@ def read_header(path: Path) -> Optional[Dataset]:
     with quiet():
         dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         return dataset if len(dataset) or getattr(dataset, "file_meta", None) else None
+
+
+_WORDS: Mapping[str, str] = {"OW": "u2", "OL": "u4", "OF": "u4", "OD": "u8", "OV": "u8"}
+"""Representation of a value that pydicom keeps as bytes -> its words, which have a byte order."""
+
+
+def in_little_endian(data: Dataset) -> Dataset:
+    """Return a header that can be written in little endian; one that was read in another order is decoded for it."""
+    if data.file_meta.get("TransferSyntaxUID") != ExplicitVRBigEndian:
+        return data
+
+    def swap(_dataset: Dataset, element: Any) -> None:
+        if element.VR in _WORDS and element.value:
+            element.value = np.frombuffer(element.value, f">{_WORDS[element.VR]}").byteswap().tobytes()
+
+    # a walk decodes every element on its way
+    data.walk(swap)
+    decoded = Dataset()
+    decoded.update(data)
+    decoded.file_meta = FileMetaDataset(data.file_meta)
+    decoded.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return decoded
 
 
 def sop_class_name(dataset: Dataset) -> str:

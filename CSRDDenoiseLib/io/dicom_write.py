@@ -23,7 +23,7 @@ from ..errors import InputError
 from .dicom import DicomStudy, open_dicom, read_dicom, unit_code
 from .dicom_enhanced import fill_from_groups
 from .dicom_frames import Slice
-from .dicom_tags import quiet
+from .dicom_tags import in_little_endian, quiet
 from .grid import Grid
 from .suv import SUV_UNIT
 from .volume import ReadVolume
@@ -99,9 +99,11 @@ def write_dicom(
     values = sitk.GetArrayFromImage(image).astype(np.float64)
     has_negative, unit = bool((values < 0).any()), image.GetMetaData("0054|1001") if _has_unit(image) else ""
     series, now = derived.series or generate_uid(), datetime.now()
-    steps: list[float] = []
+    code, steps = unit_code(stack), []
     for index, (one, plane) in enumerate(zip(stack, values)):
-        data = _header(one, index, len(stack), derived, series, now)
+        data = _header(one, index, derived, series, now)
+        if one.tags.count > 1:
+            _fill(data, one, len(stack), code)
         if unit == SUV_UNIT:
             data.Units, data.SUVType = "GML", "BW"
         steps.append(_add_pixels(data, plane, has_negative))
@@ -113,9 +115,9 @@ def _has_unit(image: sitk.Image) -> bool:
     return image.HasMetaDataKey("0054|1001")
 
 
-def _header(one: Slice, index: int, count: int, derived: Derived, series: str, now: datetime) -> Dataset:
+def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime) -> Dataset:
     with quiet():
-        data = pydicom.dcmread(one.tags.path, stop_before_pixels=True, force=True)
+        data = in_little_endian(pydicom.dcmread(one.tags.path, stop_before_pixels=True, force=True))
     source = (str(data.SOPClassUID), str(data.SOPInstanceUID))
     for keyword in _DROPPED:
         if keyword in data:
@@ -127,11 +129,6 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.ImagePositionPatient = [format_number_as_ds(float(value)) for value in one.position]
     data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
-    if one.tags.count > 1:
-        fill_from_groups(data, one, count, unit_code([one]))
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in data:
-                setattr(data, keyword, "")
     if derived.frames > 1 and str(data.get("SeriesType", ["STATIC"])[0]) == "STATIC":
         # an enhanced file has no such tags
         data.SeriesType, data.NumberOfTimeSlices = ["DYNAMIC", "IMAGE"], derived.frames
@@ -145,6 +142,13 @@ def _header(one: Slice, index: int, count: int, derived: Derived, series: str, n
     data.SourceImageSequence = [_reference(*source, frame=None if one.tags.count == 1 else one.tags.index + 1)]
     data.ContributingEquipmentSequence = [*(data.get("ContributingEquipmentSequence") or []), _equipment(now)]
     return data
+
+
+def _fill(data: Dataset, one: Slice, count: int, code: str) -> None:
+    fill_from_groups(data, one, count, code)
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in data:
+            setattr(data, keyword, "")
 
 
 def _reference(sop_class: str, instance: str, frame: Optional[int]) -> Dataset:

@@ -21,6 +21,9 @@ _KEPT = (
     *("pixdim", "xyzt_units", "toffset", "dim_info", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 )
+_CODE_OF = {"sform": "sform_code", "qform": "qform_code"}
+"""What decided where the input lies -> the field that says so."""
+_ALIGNED = 2
 _KEPT_WITH_MEANING = ("descrip", "aux_file", "intent_code", "intent_name", "intent_p1", "intent_p2", "intent_p3")
 
 
@@ -75,6 +78,10 @@ def _output_header(image: sitk.Image, like: Optional[ReadVolume], describes: boo
         ignored = like is not None and any(each.code == "units.length_ignored" for each in like.findings)
         if ignored or units_of_header(source)[0] == "unknown":
             header.set_xyzt_units("mm", units_of_header(source)[1])
+        code = _CODE_OF.get(like.header.orientation) if like else None
+        if code and int(header[code]) <= 0:
+            # a code that NIfTI does not know, which nibabel has set to 0
+            header[code] = _ALIGNED
         pixdim = np.array(header["pixdim"][1:4], dtype=float)
         if is_unset(pixdim) or int(header["qform_code"]) <= 0:
             unit = MM_PER_UNIT.get(units_of_header(header)[0], 1.0)

@@ -1,0 +1,101 @@
+"""Outputs like inputs that are seldom seen: byte orders, codes, units that hold for a part of the frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dicom_series as series
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_series import complete, enhanced, save, stored_values, values, write_series
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
+
+from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels
+from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
+from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.read import read
+from CSRDDenoiseLib.io.write import write_image
+
+DERIVED = Derived("denoised", "how it was made")
+STEP = 2e-5
+"""Of the largest value: half a step of 16 bits."""
+
+
+def big_endian(folder: Path) -> Path:
+    """A series as the scanners of the nineties wrote it, with an overlay of 16-bit words."""
+    for index, path in enumerate(sorted(write_series(folder, complete).iterdir())):
+        data = pydicom.dcmread(path)
+        data.PixelData = stored_values()[index].astype(">u2").tobytes()
+        data.add_new((0x6000, 0x3000), "OW", b"\x12\x34")
+        data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        if pydicom.__version__ < "3":  # Slicer 5.6
+            data.is_little_endian, data.is_implicit_VR = False, False
+            data.save_as(path)
+        else:
+            data[(0x6000, 0x3000)].value, plain = b"\x12\x34", Dataset()
+            plain.update(data)
+            plain.file_meta = data.file_meta
+            plain.save_as(path, enforce_file_format=True)
+    return folder
+
+
+def written(source: Path, folder: Path):
+    volume = read(source, "PET")
+    folder.mkdir()
+    write_dicom(volume.image, folder, source, volume, DERIVED)
+    return volume, read(folder, "PET")
+
+
+def test_dicom_like_a_big_endian_series(tmp_path):
+    volume, again = written(big_endian(tmp_path / "pet"), tmp_path / "out")
+    largest = values().max()
+    np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), values(), atol=STEP * largest)
+    assert again.header.suv.factors == volume.header.suv.factors and again.unit == "Bq/mL"
+    header = pydicom.dcmread(next((tmp_path / "out").iterdir()))
+    assert header.RadiopharmaceuticalInformationSequence[0].RadionuclideHalfLife == 6586.2
+    # the same word, its bytes the other way round
+    assert header[0x6000, 0x3000].value == b"\x34\x12"
+
+
+def test_segmentation_of_a_big_endian_series(tmp_path):
+    pytest.importorskip("highdicom")
+    source = big_endian(tmp_path / "pet")
+    volume, labels = read(source, "PET"), np.zeros(series.SHAPE, np.uint8)
+    labels[2, 3, 4], labels[3, 3, 4] = 1, 2
+    (tmp_path / "out").mkdir()
+    write_labels(Grid.of(volume.image).image(labels), tmp_path / "out", source, volume, DERIVED)
+    np.testing.assert_array_equal(read_labels(next((tmp_path / "out").iterdir()))[0], labels)
+
+
+def test_unit_of_some_frames_alone_is_no_unit_of_the_output(tmp_path):
+    data = enhanced()
+    del data.Units
+    for groups, factor in zip(data.PerFrameFunctionalGroupsSequence, (1, 2, 2, 2, 2, 2)):
+        mapping, unit = Dataset(), Dataset()
+        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Becquerels/milliliter"
+        mapping.RealWorldValueSlope = factor * float(groups.PixelValueTransformationSequence[0].RescaleSlope)
+        mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 0.0, [unit]
+        groups.RealWorldValueMappingSequence = [mapping]
+    _volume, again = written(save(data, tmp_path / "enhanced.dcm"), tmp_path / "out")
+    assert again.unit == "unknown"
+
+
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_a_form_whose_code_is_not_known_places_the_output_too(tmp_path, form):
+    array = np.random.default_rng(0).random((5, 4, 3)).astype(np.float32)
+    image = nibabel.Nifti1Image(array, np.diag([-2, 3, 4, 1.0]) + np.eye(4, k=3) * 20)
+    image.set_sform(image.affine, 1 if form == "sform" else 0)
+    image.set_qform(image.affine, 1 if form == "qform" else 0)
+    content = bytearray(image.to_bytes())
+    # sform_code and qform_code of NIfTI-1
+    content[254 if form == "sform" else 252] = 7
+    (tmp_path / "pet.nii").write_bytes(content)
+    volume = read(tmp_path / "pet.nii", "PET")
+    write_image(volume.image, tmp_path / "out.nii", volume)
+    again = nibabel.load(tmp_path / "out.nii")
+    np.testing.assert_allclose(again.affine, image.affine)
+    np.testing.assert_array_equal(np.asanyarray(again.dataobj), array)
