@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -110,8 +111,17 @@ def test_phantoms_are_simulated_by_several_processes_and_none_twice(tmp_path):
     without = Pool(tmp_path / "none", None, (), (0.1,), 2.0, 0)
     with pytest.raises(InputError, match="anatomies"):
         simulate_phantoms([(without, 0), (without, 1)])
-    with pytest.raises(InputError, match=r"failed: phantom 7.*anatomies"):
-        Simulators([(without, 7)], 1).wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe stands in for the process")
+def test_a_simulator_that_ran_out_of_memory_ends_the_wait():
+    sentinel, other = os.pipe()
+    os.close(other)
+    simulators = Simulators([], 0)
+    simulators._processes = [SimpleNamespace(sentinel=sentinel, exitcode=-9, is_alive=lambda: False)]
+    with pytest.raises(InputError, match="signal 9, as when memory runs out"):
+        simulators.wait()
+    os.close(sentinel)
 
 
 class Drawn(Pool):

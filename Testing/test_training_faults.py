@@ -123,7 +123,7 @@ def test_a_simulator_reports_why_it_ends(config, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     pool, reasons = TrainingRun(config).pool, Reasons()
     pool.subjects = ["synthseg/none"]
-    simulators._fill([(pool, phantom) for phantom in range(3)], "cpu", reasons)
+    simulators._fill([(pool, phantom) for phantom in range(3)], "cpu", reasons, 0)
     assert len(reasons) == 1 and reasons[0].startswith("phantom 0: ") and "none" in reasons[0]
 
 

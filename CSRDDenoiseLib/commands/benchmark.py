@@ -19,6 +19,7 @@ from ..research.benchmark.run import BenchmarkConfig, Size, failures, run_benchm
 from ..research.evaluation.markdown import to_markdown
 from ..settings import PRESETS
 from .arguments import check_file, count
+from .options import Group, add_groups, option
 
 DESCRIPTION = (
     "Time synthetic heads of several sizes, stage by stage, and one evaluation of the paper's setting (same weights, "
@@ -27,56 +28,74 @@ DESCRIPTION = (
 SIZES = ((96, 96, 96), (160, 160, 160), (256, 256, 208))
 
 
+def _size(text: str) -> Size:
+    """Turn ``96`` or ``256x256x208`` into sides along x, y, z."""
+    sides = [count(8, 1024)(side) for side in text.split("x")]
+    if len(sides) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither one number of voxels nor three, as in 256x256x208")
+    x, y, z = sides * 3 if len(sides) == 1 else sides
+    return x, y, z
+
+
+RUNS: Group = (
+    "runs",
+    (
+        option("--size", nargs="+", type=_size, default=SIZES, metavar="N|XxYxZ", help="default: 96 160 256x256x208"),
+        option("--preset", nargs="+", choices=PRESETS, default=["fast", "balanced"], help="default: fast balanced"),
+        option("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s"),
+        option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)"),
+        option(
+            "--quality",
+            action="store_true",
+            help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
+        ),
+        option("--output", type=Path, metavar="results.json", help="JSON file for the numbers"),
+    ),
+)
+INSTEAD: Group = (
+    "instead of these runs",
+    (
+        option(
+            "--frames",
+            type=count(2, 1000),
+            metavar="N",
+            help="a dynamic study of N frames against one of its frames, from files to files, as ratios",
+        ),
+        option(
+            "--cohort",
+            nargs="+",
+            type=count(1, 10_000),
+            metavar="N",
+            help="N small scans as a cohort of two workers against N single commands of one core",
+        ),
+        option(
+            "--overhead",
+            nargs="+",
+            type=count(1, 100_000),
+            metavar="N",
+            help="cost of a scan in cohorts of N scans, with a network of least size",
+        ),
+        option(
+            "--keep",
+            nargs="+",
+            type=_size,
+            metavar="N|XxYxZ",
+            help="cost of another width of 'keep measured above' after a run, beside the plain filter",
+        ),
+        option(
+            "--gpus-for",
+            type=count(1, 10_000_000),
+            metavar="N",
+            help="estimate how many GPUs a cohort of N scans needs, from the cost model",
+        ),
+    ),
+)
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("benchmark", help="time a run and measure its memory", description=DESCRIPTION)
-    parser.add_argument(
-        "--size", nargs="+", type=_size, default=SIZES, metavar="N|XxYxZ", help="voxels (default: 96 160 256x256x208)"
-    )
-    parser.add_argument(
-        "--preset", nargs="+", choices=PRESETS, default=["fast", "balanced"], help="default: fast balanced"
-    )
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
-    parser.add_argument(
-        "--frames",
-        type=count(2, 1000),
-        metavar="N",
-        help="instead: a dynamic study of N frames against one of its frames, from files to files, as ratios",
-    )
-    parser.add_argument(
-        "--cohort",
-        nargs="+",
-        type=count(1, 10_000),
-        metavar="N",
-        help="instead: N small scans as a cohort of two workers against N single commands of one core",
-    )
-    parser.add_argument(
-        "--overhead",
-        nargs="+",
-        type=count(1, 100_000),
-        metavar="N",
-        help="instead: what a scan costs in cohorts of N scans, with a network of least size",
-    )
-    parser.add_argument(
-        "--keep",
-        nargs="+",
-        type=_size,
-        metavar="N|XxYxZ",
-        help="instead: what another width of 'keep measured above' takes after a run, beside the plain filter",
-    )
-    parser.add_argument(
-        "--gpus-for",
-        type=count(1, 10_000_000),
-        metavar="N",
-        help="instead: estimate how many GPUs a cohort of N scans needs, from the cost model",
-    )
-    parser.add_argument(
-        "--quality",
-        action="store_true",
-        help="also measure the PSNR of each preset and of the paper's setting on the bundled example (minutes)",
-    )
-    parser.add_argument("--output", type=Path, metavar="results.json", help="JSON file for the numbers")
+    add_groups(parser, RUNS, INSTEAD)
     parser.set_defaults(run=run)
 
 
@@ -119,12 +138,3 @@ def _finish(results: dict[str, Any], output: Optional[Path]) -> int:
     for what in failed:
         print(f"Failed: {what}", file=sys.stderr)
     return int(bool(failed))
-
-
-def _size(text: str) -> Size:
-    """Turn ``96`` or ``256x256x208`` into sides along x, y, z."""
-    sides = [count(8, 1024)(side) for side in text.split("x")]
-    if len(sides) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither one number of voxels nor three, as in 256x256x208")
-    x, y, z = sides * 3 if len(sides) == 1 else sides
-    return x, y, z

@@ -22,14 +22,15 @@ class Simulators:
         jobs: the phantoms; those that are there already take no time.
         count: processes.
         device: of projection and reconstruction.
+        niceness: how far they give way to other processes, to a training beside them above all.
     """
 
-    def __init__(self, jobs: Sequence[Job], count: int, device: str = "cpu"):
+    def __init__(self, jobs: Sequence[Job], count: int, device: str = "cpu", niceness: int = 15):
         # CUDA does not outlive a fork
         context = multiprocessing.get_context("spawn")
         self._reasons: Any = context.SimpleQueue()
         self._processes = [
-            context.Process(target=_fill, args=(jobs[number::count], device, self._reasons), daemon=True)
+            context.Process(target=_fill, args=(jobs[number::count], device, self._reasons, niceness), daemon=True)
             for number in range(count)
         ]
         for process in self._processes:
@@ -87,21 +88,21 @@ def simulate_phantoms(jobs: Iterable[Job], device: str = "cpu", processes: int =
         for pool, phantom in missing:
             pool.simulate(phantom, device)
         return
-    simulators = Simulators(missing, min(processes, len(missing)), device)
+    simulators = Simulators(missing, min(processes, len(missing)), device, niceness=0)
     try:
         simulators.wait()
     finally:
         simulators.stop()
 
 
-def _fill(jobs: Sequence[Job], device: str, reasons: Any) -> None:
+def _fill(jobs: Sequence[Job], device: str, reasons: Any, niceness: int) -> None:
     import torch
 
     # Ctrl-C reaches every process of the terminal; the first one ends the others
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
-        os.nice(15)
+        os.nice(niceness)
     parent = os.getppid()
     for pool, phantom in jobs:
         if os.getppid() != parent:
