@@ -8,14 +8,12 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ..scan import Scan
+from ..scan import Scan, largest_component
 
 
 def outline_of_head(scan: Scan) -> np.ndarray:
     """What stands out from the background, its largest part, with what it encloses; boolean (D, H, W)."""
-    mask = without_holes(scan.foreground())
-    labels, count = ndimage.label(mask)
-    return mask if count <= 1 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    return largest_component(without_holes(scan.foreground()))
 
 
 def upper_planes(mask: np.ndarray, spacing: Sequence[float], height_mm: float) -> slice:
@@ -35,7 +33,7 @@ def without_holes(mask: np.ndarray) -> np.ndarray:
 def depth_mm(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Distance in mm of each voxel of a mask from the nearest one that is not in it; 0 or less outside.
 
-    Worked out in its bounding box, by Maurer's transform, which takes a third of the memory of SciPy's.
+    Computed in its bounding box, by Maurer's transform, which takes a third of the memory of SciPy's.
     """
     depth = np.zeros(mask.shape, np.float32)
     if mask.any() and not mask.all():

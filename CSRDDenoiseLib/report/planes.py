@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Mapping, Optional, Sequence, Un
 import numpy as np
 from scipy import ndimage
 
-from ..scan import find_head, smooth
+from ..scan import find_head, largest_component, smooth
 from .drawing import ACCENT, GRID, INK, new_figure
 
 if TYPE_CHECKING:
@@ -112,11 +112,7 @@ def alignment_figure(pet: np.ndarray, mr: np.ndarray, spacing: Sequence[float]) 
 def mr_head(mr: np.ndarray) -> np.ndarray:
     """Return where the head is in a smoothed MR, boolean (D, H, W): its largest bright part with all holes filled."""
     bright = mr > HEAD_SHARE * float(np.quantile(mr, 0.99))
-    labels, count = ndimage.label(bright)
-    if count == 0:
-        return bright
-    sizes = np.bincount(labels.ravel())[1:]
-    return ndimage.binary_fill_holes(labels == 1 + int(sizes.argmax()))
+    return ndimage.binary_fill_holes(largest_component(bright))
 
 
 def tissue_levels(values: np.ndarray) -> list[float]:

@@ -10,6 +10,8 @@ from typing import Optional
 import numpy as np
 from scipy import ndimage
 
+from ...scan import largest_component
+
 AIR, SOFT, BONE, CSF, GREY, WHITE, BRAINSTEM = range(7)
 BRAIN = (CSF, GREY, WHITE, BRAINSTEM)
 HOT_LABEL, COLD_LABEL, MR_ONLY_LABEL = 1001, 2001, 3001
@@ -150,10 +152,7 @@ def _tissue_with_t1(labels: np.ndarray, t1: np.ndarray, classes: dict[int, int],
 
 
 def _fill_slices(mask: np.ndarray) -> np.ndarray:
-    labels, _ = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    mask = ndimage.binary_closing(labels == sizes.argmax(), iterations=3)
+    mask = ndimage.binary_closing(largest_component(mask), iterations=3)
     return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
 
 
