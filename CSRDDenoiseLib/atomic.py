@@ -1,4 +1,4 @@
-"""Files that whoever reads them finds complete: as they were before, or as they are after."""
+"""Files that whoever reads them finds complete: as they were before, or as they are after; JSON of whatever origin."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Optional
+
+LARGEST_JSON = 64 << 20
 
 
 @contextmanager
@@ -54,6 +56,25 @@ def is_left_over(number: str) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON (UTF-8) of whatever origin.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, nested too deeply, a pipe or a device, or larger than :data:`LARGEST_JSON` bytes.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as stream:
+        content = stream.read(LARGEST_JSON + 1)
+    if len(content) > LARGEST_JSON:
+        raise ValueError(f"it is larger than {LARGEST_JSON >> 20} MB")
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def write_json(path: Path, values: Any, indent: Optional[int] = None) -> None:

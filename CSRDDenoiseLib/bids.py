@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 from . import __version__
+from .atomic import read_json
 from .denoise import denoise_files
 from .dynamic import DynamicResult, denoise_dynamic, is_dynamic
 from .errors import InputError
@@ -218,9 +219,10 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
     raw_data = Path(os.path.relpath(root, folder)).as_posix()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        raw = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        raw = read_json(root / "dataset_description.json")
     except (OSError, ValueError):
         raw = {}
+    raw = raw if isinstance(raw, dict) else {}
     source = {"DOI": raw["DatasetDOI"]} if raw.get("DatasetDOI") else {"URL": raw_data}
     entries = {
         "Name": f"{SPEC['pipeline']}: denoised PET of {raw.get('Name') or root.name}",

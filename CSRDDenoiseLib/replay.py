@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from .atomic import read_json
 from .checks.volumes import INPUT_NAMES
 from .errors import InputError
 from .io.read import read
@@ -47,7 +47,7 @@ def read_replay(path: Path) -> Replay:
         InputError: it cannot be read, is no record, or is one of a run without files.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         inputs = {name: facts for name, facts in record["inputs"].items() if facts}
         resolved, model = record["resolved"], record["model"]
         settings = settings_from_fields(record["settings"])

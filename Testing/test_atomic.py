@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from CSRDDenoiseLib.atomic import complete_file, write_json
+from CSRDDenoiseLib.atomic import complete_file, read_json, write_json
 
 
 def test_a_file_is_complete_or_as_it_was(tmp_path: Path):
@@ -23,6 +23,26 @@ def test_a_file_is_complete_or_as_it_was(tmp_path: Path):
         partial.write_text("half")
         raise KeyboardInterrupt
     assert json.loads(path.read_text()) == {"a": 1} and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"\xff\xfe\x00", b"", b"{"], ids=["deep", "binary", "empty", "cut"]
+)
+def test_what_is_no_json_is_a_value_error(tmp_path: Path, content: bytes):
+    (tmp_path / "values.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "values.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
+def test_json_is_neither_waited_for_nor_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    os.mkfifo(tmp_path / "values.json")
+    with pytest.raises(ValueError, match="no file"):
+        read_json(tmp_path / "values.json")
+    write_json(tmp_path / "long.json", list(range(100)))
+    monkeypatch.setattr("CSRDDenoiseLib.atomic.LARGEST_JSON", 50)
+    with pytest.raises(ValueError, match="larger"):
+        read_json(tmp_path / "long.json")
 
 
 KILLED = """

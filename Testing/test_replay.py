@@ -56,3 +56,10 @@ def test_other_inputs_and_other_weights_are_refused(ran, pet, capsys):
 def test_without_a_pet_or_a_record_there_is_nothing_to_do(tmp_path, capsys):
     assert main(["denoise", "--output", str(tmp_path / "out.nii.gz")]) == 2
     assert "--pet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", '{"inputs": 5}', "null"])
+def test_what_is_no_record_is_one_sentence(tmp_path, capsys, content):
+    (tmp_path / "out_provenance.json").write_text(content)
+    assert replay(tmp_path) == 2
+    assert "is no record" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+from ..atomic import read_json
 from ..configuration import unknown_key
 from .arguments import check_folder, count, doses_of, number
 from .interrupts import cancellable
@@ -121,7 +122,7 @@ def _is_complete(folder: Path, name: str, seed: int, settings: SimulationSetting
     if not (folder / FACTS).is_file():
         return False
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         found = {key: facts.get(key) for key in ("anatomy", "seed", "settings")}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"'{folder / FACTS}' cannot be read: {error}.") from error
@@ -200,7 +201,7 @@ def _part_of(split: Path, part: str) -> list[str]:
     from ..errors import InputError
 
     try:
-        names = json.loads(split.read_text(encoding="utf-8"))[part]
+        names = read_json(split)[part]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"The split '{split}' has no list of subjects for '{part}': {error}.") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -19,7 +19,7 @@ from typing import Any, Iterable, Iterator, Optional
 import numpy as np
 import SimpleITK as sitk
 
-from ..atomic import is_left_over
+from ..atomic import is_left_over, read_json
 from ..errors import InputError
 from .grid import Grid
 from .names import itk_path
@@ -67,7 +67,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     for place in (record_path(path), sidecar_path(path)):
         try:
-            record = json.loads(place.read_text(encoding="utf-8"))
+            record = read_json(place)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
+from ..atomic import read_json as read_any_json
 from ..errors import InputError
 
 FORMAT = 1
@@ -130,7 +131,7 @@ def read_json(path: Path, what: str) -> Mapping[str, Any]:
         InputError: it is missing, no JSON, or of another format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_any_json(path)
     except OSError as error:
         raise InputError(f"The {what} '{path}' cannot be read: {error.strerror}.") from error
     except ValueError as error:

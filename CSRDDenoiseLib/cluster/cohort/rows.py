@@ -7,12 +7,11 @@ all that the result follows from, and again when the outputs and the record are 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...configuration import structure
 from ...errors import InputError
 
@@ -82,7 +81,7 @@ def write_row(row: Row, folder: Path) -> None:
 def read_row(folder: Path, name: str) -> Optional[Row]:
     """Return the row of a scan, or None where there is none that can be read."""
     try:
-        values = json.loads(row_path(folder, name).read_text(encoding="utf-8"))
+        values = read_json(row_path(folder, name))
         return structure(values, Row, "The row")
     except (OSError, ValueError, InputError):
         return None

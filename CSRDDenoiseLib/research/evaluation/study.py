@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from ...atomic import read_json
 from ...errors import InputError
 from ...io.read import read_volume
 from ...measures import contrast, shell
@@ -169,7 +169,7 @@ def _read_low_doses(folder: Path) -> dict[Fraction, sitk.Image]:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"The facts of the subject, '{path}', cannot be read: {error}.") from error
     if not isinstance(facts, dict):

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 import torch
 
+from ...atomic import read_json
 from ...errors import InputError
 from ...limits import Between
 from ...model.bundle import build_network, find_model, read_metadata
@@ -128,7 +129,7 @@ def claim_pool(pool: Pool, rank: int = 0) -> None:
     path, shape = pool.folder / RECORD, _shape_of(pool)
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         except (OSError, ValueError) as error:
             raise InputError(f"The record of the pool, '{path}', cannot be read: {error}.") from error
         wrong = next((name for name in shape if not isinstance(found, dict) or found.get(name) != shape[name]), None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -50,7 +49,7 @@ def load_split(path: Path) -> Split:
         InputError: it cannot be read, or a part is no list of names.
     """
     try:
-        split: Any = json.loads(path.read_text(encoding="utf-8"))
+        split: Any = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"The split '{path}' cannot be read: {error}.") from error
     parts = [split.get(part) for part in PARTS] if isinstance(split, dict) else [None]
