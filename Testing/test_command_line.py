@@ -282,6 +282,7 @@ def test_an_empty_path_is_not_the_current_folder(words, tmp_path, capsys):
         (["--scanner", "counts=many"], "counts=many"),
         (["--scanner", "counts=nan"], "counts=nan"),
         (["--scanner", "iterations=2.5"], "iterations=2.5"),
+        (["--scanner", "subsets=10"], "96 angles cannot be split into 10"),
         (["--scanner", "cuonts=1e8"], "did you mean 'counts'"),
         (["--scanner", "model_resolution=maybe"], "maybe"),
         (["--subject", "synthseg/none"], "synthseg/none"),

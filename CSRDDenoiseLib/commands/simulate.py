@@ -22,16 +22,8 @@ if TYPE_CHECKING:
     from ..research.simulation.subject import SimulationSettings
 
 FACTS = "subject.json"
-SCANNER_LIMITS = {
-    "spacing": (0.5, 10),
-    "resolution_mm": (0.5, 30),
-    "counts": (1e4, 1e12),
-    "background": (0, 0.95),
-    "iterations": (1, 200),
-    "subsets": (1, 96),
-    "post_filter_mm": (0, 30),
-}
-"""Fact of a scanner -> smallest and largest value that can be simulated."""
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_KINDS: dict[type, str] = {bool: "true or false", int: "whole number", float: "number"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -158,29 +150,27 @@ def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
 
 
 def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
-    """The facts given by --scanner, each of the type it has and within what can be simulated."""
+    """The facts given by --scanner, each of the type it has; with any that are drawn they make a scanner."""
     from ..errors import InputError
-    from ..research.simulation.scanner import Scanner
+    from ..research.simulation.scanner import SUBSETS, Scanner
 
-    kinds = {name: type(value) for name, value in asdict(Scanner()).items()}
+    usual = Scanner()
+    kinds = {name: type(value) for name, value in asdict(usual).items()}
     facts: dict[str, Any] = {}
     for text in args.scanner:
         name, _, value = text.partition("=")
         if name not in kinds:
             raise InputError(unknown_key(name, list(kinds), f"The fact of a scanner in '--scanner {text}'"))
         try:
-            facts[name] = _fact(kinds[name], value, *SCANNER_LIMITS.get(name, (0, 1e12)))
-        except (argparse.ArgumentTypeError, KeyError) as error:
-            raise InputError(f"'--scanner {text}' cannot be used: {error}.") from error
+            facts[name] = _BOOLEANS[value.strip().lower()] if kinds[name] is bool else kinds[name](value)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"'--scanner {text}' cannot be used: '{value}' is no {_KINDS[kinds[name]]}.") from error
+    try:
+        for subsets in SUBSETS:
+            replace(usual, **{"subsets": subsets, **facts})
+    except InputError as error:
+        raise InputError(f"'--scanner {' '.join(args.scanner)}' cannot be used. {error}") from error
     return facts
-
-
-def _fact(kind: type, text: str, low: float, high: float) -> Any:
-    if kind is bool:
-        return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
-    if kind is str:
-        return text
-    return count(int(low), int(high))(text) if kind is int else number(low, high)(text)
 
 
 def _subjects(args: argparse.Namespace) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Sequence
+from typing import Annotated, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...errors import InputError
+from ...limits import Between, check_limits
 from ...scan import FWHM_PER_SIGMA
 from .anatomy import AIR, BONE
 from .projector import Projection, make_projectors
@@ -39,21 +41,32 @@ class Scanner:
         background_error: relative error of the randoms and scatter that the reconstruction subtracts.
         fine_truth: the measurement is made of pixels half as wide as those of the images, so that no image can be
             what was measured (no inverse crime).
+
+    Raises:
+        InputError: a value cannot be simulated, or the angles do not divide into the subsets.
     """
 
-    spacing: float = 2.0
-    resolution_mm: float = 4.5
-    counts: float = 2e8
-    background: float = 0.3
-    iterations: int = 3
-    subsets: int = 8
+    spacing: Annotated[float, Between(0.5, 10)] = 2.0
+    resolution_mm: Annotated[float, Between(0, 30)] = 4.5
+    counts: Annotated[float, Between(1e4, 1e12)] = 2e8
+    background: Annotated[float, Between(0, 0.95)] = 0.3
+    iterations: Annotated[int, Between(1, 200)] = 3
+    subsets: Annotated[int, Between(1, 96)] = 8
     model_resolution: bool = True
-    post_filter_mm: float = 3.0
-    angles: int = ANGLES
-    psf_error: float = 1.0
-    attenuation_error: float = 0.0
-    background_error: float = 0.0
+    post_filter_mm: Annotated[float, Between(0, 30)] = 3.0
+    angles: Annotated[int, Between(1, 1000)] = ANGLES
+    psf_error: Annotated[float, Between(0.1, 10)] = 1.0
+    attenuation_error: Annotated[float, Between(-0.9, 9)] = 0.0
+    background_error: Annotated[float, Between(-1, 9)] = 0.0
     fine_truth: bool = False
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The scanner")
+        if self.angles % self.subsets:
+            raise InputError(
+                f"The scanner: {self.angles} angles cannot be split into {self.subsets} equal subsets; choose subsets "
+                "that divide the angles."
+            )
 
 
 def draw_scanner(rng: np.random.Generator, fixed_spacing: float = 0.0) -> Scanner:
