@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 SOME_FAILED = 4
@@ -73,6 +74,24 @@ def reason_of(error: BaseException) -> str:
     """Return what a library says went wrong: its last line, without a full stop and without where ITK raised it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return _ORIGIN_OF_ERROR.sub("", lines[-1]).rstrip(".") if lines else type(error).__name__
+
+
+DISK_IS_FULL = (
+    "A file could not be written, because the disk is full or a limit is reached ({reason}). Free some space, or "
+    "choose another output folder, and run the same command again."
+)
+_DISK_NUMBERS = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+# NumPy and PyTorch drop the number of the error
+_WORDS_OF_DISK = re.compile(
+    r"no space left|quota exceeded|file too large|requested and \d+ written|failed writing file|unexpected pos \d+",
+    re.I,
+)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception means that there was no room for a file; libraries have many words for it."""
+    numbered = isinstance(error, OSError) and error.errno in _DISK_NUMBERS
+    return numbered or bool(_WORDS_OF_DISK.search(str(error)))
 
 
 class Cancelled(CSRDError):

@@ -14,6 +14,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "table.doubled_column": "The column '{column}' is in the header {count} times; keep one.",
     "table.unknown_column": "The column '{column}' is not known{near:phrase}.",
     "table.row_length": "The table's {where} has {cells} cells, and the header has {columns}.",
+    "table.comment": "The table's {where} begins with '#', and a table has no comments; remove the line.",
     "table.empty_cell": "The table's {where} has nothing in column '{column}'; it is needed.",
     "table.missing_file": "The table's {where}: the {column} image '{path}' does not exist.",
     "table.bad_dose": "The table's {where}: '{text}' is no dose fraction; write 1/4 or 0.25, above 0 and up to 1.",

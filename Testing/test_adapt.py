@@ -237,6 +237,42 @@ def test_work_of_another_table_is_not_mixed_in(scans, start, tmp_path):
         adaptation.prepare_pairs(job.rows, job.work, 5.0)
 
 
+def test_work_of_another_start_or_seed_is_not_mixed_in(scans, start, tmp_path, monkeypatch):
+    """With another seed other subjects are held out: a fold that is done may have trained on them."""
+    job = job_of(scans, start, tmp_path)
+    monkeypatch.setattr(adaptation, "_planned", lambda *_: None)
+    monkeypatch.setattr(adaptation, "_run_folds", lambda *_: pytest.fail("went on"))
+
+    def begun(job: Job) -> str:
+        try:
+            adapt(job)
+        except InputError as error:
+            return str(error)
+        except pytest.fail.Exception:
+            return "went on"
+        return "done"
+
+    assert begun(job) == "went on"
+    assert begun(replace(job, settings=replace(QUICK, minutes=5))) == "went on"
+    assert "another seed" in begun(replace(job, settings=replace(QUICK, seed=1)))
+    other = load_model(save_tiny_model(tmp_path / "other", seed=2, **BANDED))
+    assert "another start" in begun(replace(job, start=other))
+    # killed before the start was whole
+    (job.work / "start" / "metadata.json").unlink()
+    assert begun(job) == "went on" and (job.work / "start" / "metadata.json").is_file()
+
+
+def test_one_head_under_two_names_is_not_adapted_to(scans, start, tmp_path):
+    for name in ("low_dose_1_4", "full_dose"):
+        (tmp_path / f"{name}.nii.gz").write_bytes((scans.parent / "MusterA" / f"{name}.nii.gz").read_bytes())
+    job = job_of(scans, start, tmp_path)
+    copy = replace(
+        job.rows[1], low=tmp_path / "low_dose_1_4.nii.gz", full=tmp_path / "full_dose.nii.gz", labels=None, mr=None
+    )
+    with pytest.raises(InputError, match=r"MusterB.* has the very content of that of MusterA"):
+        adaptation.prepare_pairs([job.rows[0], copy], tmp_path / "work", 5.0)
+
+
 def test_models_that_cannot_be_adapted_are_rejected_before_any_work(scans, tmp_path):
     other = save_tiny_model(tmp_path / "other", **{**BANDED, "mean_from": "noise"})
     with pytest.raises(InputError, match="without noise"):

@@ -214,3 +214,33 @@ def test_bar_in_a_file_is_one_line_a_stage(tmp_path):
 def test_remaining_time_in_words():
     assert [describe_seconds(s) for s in (0.4, 59, 200, 3900)] == ["0 s", "59 s", "3 min 20 s", "1 h 05 min"]
     assert "50% sample 4/8, 1 min 05 s left" in describe(Progress("sample", 4, 8, 0.5, 65.0))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes")
+@pytest.mark.parametrize("library", ["python", "numpy", "torch", "safetensors"])
+def test_a_full_disk_is_a_sentence_whichever_library_meets_it(library, tmp_path, capsys, monkeypatch):
+    import resource
+
+    import torch
+    from safetensors.torch import save_file
+
+    path = str(tmp_path / "large")
+    write = {
+        "python": lambda: Path(path).write_bytes(bytes(100_000)),
+        "numpy": lambda: np.save(path, np.zeros(20_000)),
+        "torch": lambda: torch.save(torch.zeros(50_000), path),
+        "safetensors": lambda: save_file({"a": torch.zeros(50_000)}, path),
+    }[library]
+
+    def run(_args: object) -> int:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return 0
+
+    monkeypatch.setattr("CSRDDenoiseLib.commands.info.run", run)
+    assert main(["info"]) == 2
+    assert "disk is full" in capsys.readouterr().err

@@ -14,8 +14,10 @@ from scipy import ndimage
 from study_folder import SCALE, SPACING
 
 from CSRDDenoiseLib.checks.counts import count_noise, share_of_counts
-from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.commands.main import _parser, main
+from CSRDDenoiseLib.commands.simulate import _settings
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.research.likeness import learn, texture
 from CSRDDenoiseLib.research.likeness.learn import ScanNoise, combine, learn_scan
 from CSRDDenoiseLib.research.likeness.low_dose import make_low_dose
@@ -217,7 +219,9 @@ def scans(tmp_path, truth) -> Path:
         for number, part in enumerate(parts, 1):
             write(folder / f"half_{number}.nii.gz", truth + 2**0.5 * part, like)
         write(folder / "full.nii.gz", truth + sum(parts) / 2**0.5, like)
-        rows.append({"subject": name, **{key: f"{name}/{key}.nii.gz" for key in ("full", "half_1", "half_2")}})
+        (folder / "full.json").write_text('{"Units": "Bq/mL"}')
+        files = {key: f"{name}/{key}.nii.gz" for key in ("full", "half_1", "half_2")}
+        rows.append({"subject": "A", **files, "labels": f"{name}/regions.nii.gz", "replicate": name})
     return write_rows(tmp_path / "scans.tsv", rows)
 
 
@@ -233,6 +237,13 @@ def test_the_command_writes_pairs_that_can_be_adapted_to(scans, tmp_path, capsys
     assert facts["noise"]["from_halves"] and facts["scanner"]["counts"] > 0 and len(facts["not_known"]) > 2
     low, full = (sitk.ReadImage(str(path)) for path in (table.rows[0].low, table.rows[0].full))
     assert low.GetSize() == full.GetSize() and low.GetDirection() == full.GetDirection()
+    assert read(table.rows[0].low, "PET").unit == "Bq/mL"
+    assert {row.replicate for row in table.rows} == {"A", "B"} and all(row.labels and row.halves for row in table.rows)
+    (options,) = (line for line in printed.splitlines() if line.startswith("Scanner: "))
+    words = ["simulate", "--output", "x", *options.split()[1:]]
+    assert _settings(_parser(words).parse_args(words))(0).scanner.spacing == pytest.approx(SPACING)
+    assert main(["simulate", "--like", str(scans), "--output", str(output)]) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_simulating_needs_heads_or_scans(tmp_path, capsys):

@@ -189,6 +189,17 @@ def test_command_prints_a_line_a_scan_and_every_problem(root, capsys):
 
 
 @pytest.mark.slow
+def test_command_reads_rows_of_halves(root, tmp_path, capsys):
+    half = str(root / "B" / "low_dose_1_4.nii.gz")
+    halves = {"half_1": str(root / "A" / "low_dose_1_4.nii.gz"), "half_2": half}
+    table = write_rows(tmp_path / "halves.tsv", [{"subject": "A", **halves}])
+    main(["pairs", str(table)])
+    printed = capsys.readouterr().out
+    assert "replicate half 1: 36 x 36" in printed and "replicate half 2: 36 x 36" in printed
+    assert "2 pair(s) read" in printed
+
+
+@pytest.mark.slow
 def test_command_gives_json_and_writes_a_table(root, tmp_path, capsys):
     table = write_rows(root / "one.tsv", [row_of("A", mr=None)])
     assert main(["pairs", str(table), "--json", "--write", str(tmp_path / "again.tsv")]) == 0

@@ -11,16 +11,17 @@ from typing import Callable, Union
 
 from ..configuration import number_of
 from ..errors import InputError
+from ..subjects.table import parse_dose
 
 
 def dose(text: str) -> Fraction:
     """A dose fraction, as in ``1/10`` or ``0.1``, between 0 and 1."""
     try:
-        value = Fraction(text.strip()).limit_denominator(1000)
-    except (ValueError, ZeroDivisionError) as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a dose fraction such as 1/10") from error
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"the dose fraction {text} must lie between 0 and 1")
+        value = parse_dose(text)
+        if value == 1:
+            raise ValueError(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a dose fraction such as 1/10, between 0 and 1") from error
     return value
 
 

@@ -12,7 +12,17 @@ import traceback
 from typing import Optional, Sequence
 
 from .. import __version__
-from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
+from ..errors import (
+    DISK_IS_FULL,
+    MEMORY_IS_USED_UP,
+    Cancelled,
+    CSRDError,
+    InputError,
+    OutOfMemoryError,
+    is_disk_full,
+    is_out_of_memory,
+    reason_of,
+)
 from ..extras import missing_package
 from ..sentences import CLI, error_sentence
 from .interrupts import heed_interrupts
@@ -77,6 +87,8 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
     except Exception as error:
         if is_out_of_memory(error):
             return _fail(OutOfMemoryError(MEMORY_IS_USED_UP), args)
+        if is_disk_full(error):
+            return _fail(InputError(DISK_IS_FULL.format(reason=reason_of(error))), args)
         return _fail_internally(error, args, debug)
 
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     judged = []
     for row in table.rows:
         # a row that names no pair, or a file that is not there, was found already
-        if row.low is None or row.full is None or not all(path.exists() for path in row.files.values()):
+        if row.lacks or not all(path.exists() for path in row.files.values()):
             continue
         judged.append(judge_row(row))
         if not args.json:

@@ -40,12 +40,16 @@ def run_like(args: argparse.Namespace) -> int:
     fine = f"{noise.resolution_mm:.1f} mm by the MR (rough)" if noise.resolution_mm else "not known without an MR"
     errors = ", ".join(f"{100 * error:.0f}" for error in noise.errors)
     source = "two halves of the counts" if noise.from_halves else "simulated scans that show the same"
-    print(f"{len(rows) * len(doses)} low doses and the table of pairs: {found.table}")
+    print(f"{len(rows) * len(set(doses))} low doses and the table of pairs: {found.table}")
     print(f"Noise: from {source}, variance as activity^{noise.exponent:.2f}")
     print(f"Expected error of its amplitude, by band, coarse to fine: {errors} %")
     print(f"Resolution: {fine}")
-    facts = ("spacing", "resolution_mm", "counts", "iterations", "subsets", "model_resolution", "post_filter_mm")
-    print("Scanner: " + " ".join(f"--scanner {name}={_plain(scanner[name])}" for name in facts if name != "spacing"))
+    facts = ("resolution_mm", "counts", "iterations", "subsets", "model_resolution", "post_filter_mm")
+    options = [
+        f"--spacing {_plain(scanner['spacing'])}",
+        *(f"--scanner {name}={_plain(scanner[name])}" for name in facts),
+    ]
+    print(f"Scanner: {' '.join(options)}")
     print(f"Not known from full doses alone: {'; '.join(found.facts['not_known'])}.")
     for warning in found.warnings:
         print(f"Warning: {warning}")

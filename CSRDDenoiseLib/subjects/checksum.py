@@ -1,20 +1,33 @@
-"""Checksums of what a row of a table was read from, so that finished work is known again."""
+"""Checksums of what a row of a table is read from, so that finished work is known again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ..io.dicom_files import INDEX
 from ..io.record import describe_file
-from ..io.write import sidecar_path
+from ..io.sidecar import sidecars_of, stem_of
 from .table import Row
+
+_BESIDE = (".tsv", ".hdr", ".hdr.gz", ".img", ".img.gz", ".raw", ".raw.gz", ".zraw")
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that the image at a path, and what is known of it, follow from.
+
+    Of a folder or a DICOMDIR every file below, in the order of their names; of a file also the voxels or the header
+    apart from it, the table that names its labels, and its sidecars, those that it inherits in a BIDS dataset too.
+    """
+    if path.is_dir() or path.name.upper() == INDEX:
+        folder = path if path.is_dir() else path.parent
+        return sorted(each for each in folder.rglob("*") if each.is_file())
+    beside = [path.with_name(f"{stem_of(path)}{ending}") for ending in _BESIDE]
+    return [path, *(each for each in (*beside, *sidecars_of(path)) if each != path and each.is_file())]
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file and of its sidecar, or of every file in a folder, in the order of their names."""
-    if path.is_dir():
-        return describe_file(path, sorted(each for each in path.rglob("*") if each.is_file())).sha256
-    sidecar = sidecar_path(path)
-    return describe_file(path, [path, *([sidecar] if sidecar != path and sidecar.is_file() else [])]).sha256
+    """Return the SHA-256 of :func:`files_of` a path."""
+    return describe_file(path, files_of(path)).sha256
 
 
 def checksums(row: Row) -> dict[str, str]:

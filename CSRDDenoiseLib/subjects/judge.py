@@ -19,7 +19,7 @@ from ..prepare.align import to_model_grid
 from ..scan import Scan, find_head
 from ..sentences import CLI, sentence
 from .pair import MODEL_SPACING_MM, Pair, load_pair, share_by_noise, shift_mm
-from .table import Row
+from .table import OWN, Row
 
 SHIFT_LIMIT_MM = 2.0
 DOSE_FACTOR = 1.5
@@ -110,7 +110,7 @@ def judge_together(judged: Sequence[PairFacts]) -> Iterator[Finding]:
     """Yield images that stand under two subjects by their content."""
     owners: dict[str, Row] = {}
     for each in judged:
-        for column in ("low", "full"):
+        for column in OWN:
             digest = each.checksums.get(column)
             owner = owners.setdefault(digest, each.row) if digest else each.row
             if owner.subject != each.row.subject:

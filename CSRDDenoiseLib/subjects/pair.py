@@ -77,10 +77,9 @@ def load_pair(row: Row) -> Pair:
         InputError: a file cannot be read or holds no such image; low and full differ in their units, do not overlap,
             or are the same image.
     """
+    if row.lacks:
+        raise InputError(f"The row {row.name} is no pair: it has no {INPUT_WORDS[row.lacks[0]]}.")
     volumes = {name: read(path, _READ_AS.get(name, INPUT_WORDS[name])) for name, path in row.files.items()}
-    absent = [name for name in PAIR if name not in volumes and not (name == "full" and row.halves)]
-    if absent:
-        raise InputError(f"The row {row.name} is no pair: it has no {INPUT_WORDS[absent[0]]}.")
     pets, findings = _checked_pets(volumes)
     low = pets["low"]
     halves = tuple(on_grid(pets[name], low) for name in HALVES if name in pets)

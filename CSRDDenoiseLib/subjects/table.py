@@ -28,10 +28,11 @@ HALF = Fraction(1, 2)
 FILES = ("low", "full", "mr", "labels", "lesions", *HALVES)
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("subject", *FILES, "dose", "session", "replicate", "split")
-_OWN = ("low", "full", *HALVES)
+OWN = ("low", "full", *HALVES)
 """Columns whose file belongs to one subject alone."""
 _EMPTY = ("", "n/a")
 """What stands for nothing in a cell; BIDS writes n/a."""
+_COMMENT = "#"
 
 Value = TypeVar("Value")
 
@@ -82,6 +83,12 @@ class Row:
         parts += [f"dose {self.dose}"] if self.dose is not None else []
         parts += [f"replicate {self.replicate}"] if self.replicate else []
         return ", ".join([self.subject, *parts])
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Which of :data:`PAIR` the row does not name; the mean of two halves stands for a full dose."""
+        named = {"low": self.low, "full": self.full or self.halves}
+        return tuple(name for name in PAIR if not named[name])
 
     @property
     def files(self) -> dict[str, Path]:
@@ -142,7 +149,9 @@ def read_table(path: Path, needs: Sequence[str] = PAIR, extra: Collection[str] =
     rows = []
     for line, cells in lines:
         row, found = _Line(path.parent, line, dict(zip(header, cells)), needs).row(extra)
-        if len(cells) != len(header):
+        if row.subject.startswith(_COMMENT):
+            found = [error("table.comment", where=where(row))]
+        elif len(cells) != len(header):
             found.append(error("table.row_length", where=where(row), cells=len(cells), columns=len(header)))
         rows.append(row)
         findings += found
@@ -176,11 +185,11 @@ def judge_rows(rows: Sequence[Row]) -> Iterator[Finding]:
             yield error("table.doubled_row", where=where(row), first=seen[row.key].line)
         seen.setdefault(row.key, row)
         for column, path in row.files.items():
-            owner = owners.setdefault((column, path), row) if column in _OWN else row
+            owner = owners.setdefault((column, _place(path)), row) if column in OWN else row
             if owner.subject != row.subject:
                 values = {"column": column, "path": str(path), "other": owner.subject, "first": owner.line}
                 yield error("table.same_file", where=where(row), **values)
-        if row.low is not None and row.low == row.full:
+        if row.low is not None and row.full is not None and _place(row.low) == _place(row.full):
             yield error("table.low_is_full", where=where(row), path=str(row.low))
     for subject in dict.fromkeys(row.subject for row in rows):
         splits = sorted({row.split for row in rows if row.subject == subject and row.split})
@@ -204,10 +213,13 @@ def parse_dose(text: str) -> Fraction:
     Raises:
         ValueError: it is none, or not above 0 and up to 1.
     """
+    top, slash, bottom = text.partition("/")
     try:
-        value = Fraction(text.strip()).limit_denominator(1000)
-    except ZeroDivisionError as error:
+        # by float, because a Fraction of 1e999999999 is computed digit by digit
+        exact = Fraction(int(top), int(bottom)) if slash else Fraction(float(text))
+    except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(text) from error
+    value = exact.limit_denominator(1000)
     if not 0 < value <= 1:
         raise ValueError(text)
     return value
@@ -239,11 +251,18 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Fin
     lines = [(number, [cell.strip() for cell in cells]) for number, cells in lines if any(map(str.strip, cells))]
     if not lines:
         return [], [], [error("table.unreadable", path=str(path), reason="it is empty")]
-    header = lines[0][1]
+    header = _without_end(lines[0][1], 0)
     other = next((mark for mark in ",;" if len(header) == 1 and mark in header[0]), None)
     if other:
         return [], [], [error("table.other_separator", path=str(path), separator=other)]
-    return header, lines[1:], [] if lines[1:] else [error("table.empty", path=str(path))]
+    rows = [(number, _without_end(cells, len(header))) for number, cells in lines[1:]]
+    return header, rows, [] if rows else [error("table.empty", path=str(path))]
+
+
+def _without_end(cells: Sequence[str], least: int) -> list[str]:
+    """The cells without empty ones at their end, which spreadsheets write; so many are left at least."""
+    count = max((number for number, cell in enumerate(cells, 1) if cell), default=0)
+    return list(cells[: max(count, least)])
 
 
 def _judge_header(header: Sequence[str], needs: Sequence[str], known: Sequence[str]) -> list[Finding]:
@@ -317,6 +336,14 @@ class _Line:
 
 def _pairs(needs: Collection[str]) -> bool:
     return set(PAIR) <= set(needs)
+
+
+def _place(path: Path) -> Path:
+    """The file that a path leads to, whichever way it is spelled."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
 
 
 def _exists(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import math
 import os
@@ -16,8 +17,9 @@ from typing import Iterable, Iterator, Optional, Sequence
 
 import numpy as np
 
+from ...atomic import write_json
 from ...errors import InputError
-from ...model.bundle import Model, save_model
+from ...model.bundle import METADATA_FILE, Model, save_model
 from ...model.metadata import ModelMetadata
 from ...subjects.pair import load_pair
 from ...subjects.table import Row
@@ -35,7 +37,9 @@ from .time_plan import LAST_SECONDS, Clock, Needs, TimePlan, plan_time
 
 logger = logging.getLogger(__name__)
 
-_START = "start"
+_START, _JOB = "start", "job.json"
+_OF_TIME = ("minutes", "validations", "calibrate")
+"""Settings that an interrupted adaptation may go on with other values of."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,9 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     clock = Clock(60 * job.settings.minutes)
     check_start(job.start.metadata)
     division = divide_subjects([row.subject for row in job.rows], job.settings.seed)
+    _claim(job)
     prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm)
-    if not (job.work / _START).is_dir():
+    if not (job.work / _START / METADATA_FILE).is_file():
         save_mean(job.start, job.work / _START)
     start, settings = job.start.metadata, job.settings
     # of the scans alone; here, because it takes time that is planned with
@@ -124,6 +129,24 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
         _write(model, model_card(model.metadata, scans, prepared.rows), job.output)
         shutil.rmtree(job.work)
     return Adaptation(model, scans, changes, written)
+
+
+def _claim(job: Job) -> None:
+    """Note in the work folder what is adapted and how, time aside, or hold it to what is noted there.
+
+    Raises:
+        InputError: another start or other settings are: subjects that were trained on could be taken for held-out ones.
+    """
+    settings = {name: value for name, value in job.settings.as_dict().items() if name not in _OF_TIME}
+    mark = json.loads(json.dumps({"start": job.start.metadata.weights_sha256, "settings": settings}))
+    path = job.work / _JOB
+    if not path.is_file():
+        write_json(path, mark)
+    elif json.loads(path.read_text(encoding="utf-8")) != mark:
+        raise InputError(
+            f"'{job.work}' holds an adaptation of another start, or with another seed or settings; remove it, or "
+            "choose another folder."
+        )
 
 
 def _planned(job: Job, prepared: PreparedPairs, division: Division, look: float, clock: Clock) -> Optional[TimePlan]:

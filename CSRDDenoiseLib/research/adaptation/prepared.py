@@ -12,7 +12,10 @@ from typing import Any, Iterator, Sequence
 from ...atomic import write_json
 from ...errors import InputError
 from ...prepare.align import to_model_grid
-from ...subjects.pair import Pair, dose_of, load_pair
+from ...sentences import CLI, sentence
+from ...subjects.checksum import files_of
+from ...subjects.judge import PairFacts, judge_together
+from ...subjects.pair import DOSE_ESTIMATED, Pair, dose_of, load_pair
 from ...subjects.table import Row
 from ..training.measured import MeasuredPair, MeasuredPool
 
@@ -68,6 +71,7 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float) -> PreparedPa
 
 
 def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[PreparedRow]:
+    read: list[PairFacts] = []
     for number, row in enumerate(rows):
         try:
             pair = load_pair(row)
@@ -76,8 +80,11 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[Prep
         except InputError as error:
             raise InputError(f"{row.name}: {error}") from error
         logger.info("%s: dose %.3g, prepared (%d of %d)", row.name, dose, number + 1, len(rows))
-        estimated = finding.code == "pair.dose_estimated"
-        yield PreparedRow(row.subject, dose, estimated, tuple(sorted(pair.checksums.values())))
+        read.append(PairFacts(row, {}, (), pair.checksums))
+        yield PreparedRow(row.subject, dose, finding.code == DOSE_ESTIMATED, tuple(sorted(pair.checksums.values())))
+    # one head under two names would be trained on and held out
+    for found in judge_together(read):
+        raise InputError(sentence(found, CLI))
 
 
 def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
@@ -88,16 +95,13 @@ def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
 
 def _mark_of(rows: Sequence[Row], spacing: float) -> str:
     """What distinguishes the files of a table from others, without reading them."""
-    files = [
-        [row.subject, str(row.dose), *((name, str(path.resolve()), *_stat(path)) for name, path in row.files.items())]
-        for row in rows
-    ]
+    files = [[row.subject, str(row.dose), *((name, _stats(path)) for name, path in row.files.items())] for row in rows]
     return hashlib.sha256(json.dumps([spacing, files]).encode()).hexdigest()
 
 
-def _stat(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
+def _stats(path: Path) -> list[tuple[str, int, int]]:
+    """Place, size and time of change of every file that a path leads to."""
+    return [(str(each.resolve()), each.stat().st_size, each.stat().st_mtime_ns) for each in files_of(path)]
 
 
 def _row_of(values: dict[str, Any]) -> PreparedRow:

@@ -17,4 +17,5 @@ class Table:
 def to_markdown(table: Table) -> str:
     """A Markdown table under its caption."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]
-    return "\n".join([table.caption, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+    rows = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join([table.caption, "", *rows]) + "\n"

@@ -44,6 +44,7 @@ COLUMNS = (
     Column("coverage_1", "1-sigma coverage", digits=3),
     Column("coverage_2", "2-sigma coverage", digits=3),
     Column("calibration_error", "calibration error (%)", 100, 1),
+    Column("clean_spread", "uncertainty over error to noise-free, estimated"),
 )
 MODEL_CARD = ("psnr", "ssim", "truth_nrmse", "hot_contrast", "cold_contrast", "bias", "region_error")
 PAIRED = ("psnr", "ssim", "truth_nrmse")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -14,8 +14,9 @@ import SimpleITK as sitk
 from ...checks.volumes import check_pet
 from ...errors import InputError
 from ...io.read import read
+from ...io.volume import UNKNOWN as UNKNOWN_UNIT
 from ...io.volume import ReadVolume
-from ...io.write import all_or_nothing, write_image
+from ...io.write import all_or_nothing, sidecar_path, write_image
 from ...prepare.align import ORIENTATION
 from ...subjects.pair import on_grid
 from ...subjects.table import Row, Table, write_table
@@ -68,8 +69,10 @@ def simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], 
         seed: of the noise.
 
     Raises:
-        InputError: a scan cannot be read or learned from; or the voxels differ.
+        InputError: a scan cannot be read or learned from; the voxels differ; or ``output`` has such a table already.
     """
+    if (output / TABLE).exists():
+        raise InputError(f"'{output / TABLE}' exists already; choose another output folder, so that no table is lost.")
     learned = []
     for number, row in enumerate(rows):
         try:
@@ -89,7 +92,8 @@ def simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], 
         "warnings": list(warnings),
     }
     levels = [at_level_of(noise, scan) for scan in learned]
-    return Likeness(noise, facts, _write(rows, output, doses, levels, facts, seed), warnings)
+    planned = list(_planned(rows, levels, doses, output, seed))
+    return Likeness(noise, facts, _write(planned, output, facts), warnings)
 
 
 def doubts(scans: Sequence[ScanNoise], rows: Sequence[Row]) -> Iterator[str]:
@@ -136,29 +140,43 @@ def _full(row: Row) -> ReadVolume:
     return volume
 
 
-def _write(
-    rows: Sequence[Row],
-    output: Path,
-    doses: Sequence[Fraction],
-    noises: Sequence[ScanNoise],
-    facts: dict[str, Any],
-    seed: int,
-) -> Path:
+@dataclass(frozen=True)
+class _LowDose:
+    """A low dose to be made: its file, the row and the noise of its full dose, its dose and the seed of its noise."""
+
+    path: Path
+    row: Row
+    noise: ScanNoise
+    dose: Fraction
+    seed: int
+
+    def write(self, image: Path, sidecar: Path) -> None:
+        """Make it, and write it with a sidecar that keeps the unit."""
+        full = _full(self.row)
+        write_image(_low_dose(full.image, self.noise, float(self.dose), self.seed), image, full)
+        entries = {"Description": f"Dose {self.dose}, made of a full dose by csrd-denoise simulate --like"}
+        if full.unit != UNKNOWN_UNIT:
+            entries["Units"] = full.unit
+        sidecar.write_text(json.dumps(entries) + "\n", encoding="utf-8")
+        logger.info("Low dose %s of %s", self.dose, self.row.name)
+
+
+def _planned(
+    rows: Sequence[Row], noises: Sequence[ScanNoise], doses: Sequence[Fraction], output: Path, seed: int
+) -> Iterator[_LowDose]:
+    for number, (row, noise) in enumerate(zip(rows, noises), 1):
+        for dose in dict.fromkeys(doses):
+            path = output / f"scan-{number:02d}_low_dose_{dose_name(float(dose))}.nii.gz"
+            yield _LowDose(path, row, noise, dose, seed + number)
+
+
+def _write(planned: Sequence[_LowDose], output: Path, facts: dict[str, Any]) -> Path:
     output.mkdir(parents=True, exist_ok=True)
-    planned = {
-        output / f"scan-{number:02d}_low_dose_{dose_name(float(dose))}.nii.gz": (number, row, dose)
-        for number, row in enumerate(rows, 1)
-        for dose in doses
-    }
-    made = [
-        Row(row.subject, path, row.full, row.mr, dose, session=row.session) for path, (_, row, dose) in planned.items()
-    ]
-    table = output / TABLE
-    with all_or_nothing([*planned, table, output / FACTS]) as temporary:
-        for path, (number, row, dose) in planned.items():
-            full = _full(row)
-            write_image(_low_dose(full.image, noises[number - 1], float(dose), seed + number), temporary[path], full)
-            logger.info("Low dose %s of %s", dose, row.name)
+    made = [replace(each.row, low=each.path, dose=each.dose, line=0) for each in planned]
+    table, sidecars = output / TABLE, {each.path: sidecar_path(each.path) for each in planned}
+    with all_or_nothing([*sidecars, *sidecars.values(), table, output / FACTS]) as temporary:
+        for each in planned:
+            each.write(temporary[each.path], temporary[sidecars[each.path]])
         write_table(Table(table, tuple(made)), temporary[table])
         temporary[output / FACTS].write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return table

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from typing import Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
 from ..evaluation.baselines import BASELINES, baseline
 from ..evaluation.measure import CEILING, Measurement
-from .frequency import Band
+from .frequency import Band, common_bands
 from .result import Measured, ScanResult, SubjectResult
 
 ON_OTHERS, ORACLE = "tuned on the others", "oracle-tuned"
@@ -54,7 +55,7 @@ class Chosen:
     @property
     def bands(self) -> tuple[Band, ...]:
         """Mean over the scans, of the bands that all have."""
-        columns = zip(*(each.bands for each in self.measured))
+        columns = common_bands([each.bands for each in self.measured])
         return tuple(
             Band(
                 column[0].low,
@@ -80,11 +81,12 @@ def choose(results: Sequence[SubjectResult]) -> list[Chosen]:
 def measurements(chosen: Sequence[Chosen]) -> list[Measurement]:
     """Return what the tables are made of, with the ceilings."""
     found = []
-    for each in chosen:
-        found.append(each.measurement)
-        limits = [scan.ceiling for scan in each.scans if scan.ceiling is not None]
-        if limits and each is _last_of_subject(chosen, each):
-            found.append(Measurement(each.subject, "", each.dose, CEILING, {"psnr": float(np.mean(limits))}, 0.0))
+    for (dose, subject), group in groupby(chosen, lambda each: (each.dose, each.subject)):
+        methods = list(group)
+        found += [each.measurement for each in methods]
+        limits = [scan.ceiling for scan in methods[-1].scans if scan.ceiling is not None]
+        if limits:
+            found.append(Measurement(subject, "", dose, CEILING, {"psnr": float(np.mean(limits))}, 0.0))
     return found
 
 
@@ -139,10 +141,6 @@ def _curves(result: SubjectResult, dose: str) -> dict[str, dict[float, float]]:
     return {
         name: {setting: float(np.mean(found)) for setting, found in curve.items()} for name, curve in values.items()
     }
-
-
-def _last_of_subject(chosen: Sequence[Chosen], one: Chosen) -> Chosen:
-    return [each for each in chosen if (each.subject, each.dose) == (one.subject, one.dose)][-1]
 
 
 def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -13,8 +13,9 @@ from ...report.page import Drawing
 from ...report.planes import write_comparison
 from ..evaluation.methods import INPUT, Outcome
 from .choice import Chosen, filters_of, names_of
+from .comparison import by_dose, regional_values
+from .frequency import common_bands
 from .scans import OwnScan
-from .tables import by_dose, regional_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def band_figure(chosen: Sequence[Chosen], models: Sequence[str]) -> Drawing:
     figure = new_figure(_WIDTH_INCHES, _HEIGHT_INCHES)
     axes = figure.subplots()
     for name in [name for name in shown(group, models) if name != INPUT]:
-        columns = list(zip(*(each.bands for each in group if each.method == name)))
+        columns = common_bands([each.bands for each in group if each.method == name])
         middle = [(column[0].low + column[0].high) / 2 for column in columns]
         error = [float(np.mean([band.error for band in column])) for column in columns]
         colour = AFTER if name in models else BEFORE

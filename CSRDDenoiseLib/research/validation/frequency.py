@@ -33,6 +33,13 @@ class Band:
     error: float
 
 
+def common_bands(parts: Sequence[Sequence[Band]]) -> list[tuple[Band, ...]]:
+    """Return the bands that all parts have, each with one of every part."""
+    by_edges = [{(band.low, band.high): band for band in part} for part in parts]
+    edges = by_edges[0] if by_edges else {}
+    return [tuple(part[key] for part in by_edges) for key in edges if all(key in part for part in by_edges)]
+
+
 class Spectra:
     """Spectra of a scan's low and full dose in the brain, to compare images with.
 

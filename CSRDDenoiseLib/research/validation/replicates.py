@@ -14,7 +14,11 @@ from typing import Optional, Sequence
 
 import numpy as np
 
+from ...io.grid import Grid, same_place
 from .scans import OwnScan
+
+_SHIFT_VOXELS = 0.05
+"""How far apart two grids may be that are compared voxel by voxel."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,8 @@ def overlaps(scans: Sequence[OwnScan]) -> list[Overlap]:
     """Return every two of the scans that lie on one grid."""
     found = []
     for one, two in combinations(scans, 2):
-        images = (one.study.low_doses[one.dose], two.study.low_doses[two.dose])
-        sizes = [image.GetSize() for image in images]
-        if sizes[0] != sizes[1] or not np.allclose(images[0].GetOrigin(), images[1].GetOrigin(), atol=0.1):
+        grids = [Grid.of(scan.study.low_doses[scan.dose]) for scan in (one, two)]
+        if not same_place(grids[0], grids[1], _SHIFT_VOXELS):
             continue
         common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.study.box, two.study.box)]
         own, other = (

@@ -21,8 +21,10 @@ from ...subjects.checksum import checksum, checksums
 from ...subjects.judge import judge_pair
 from ...subjects.pair import load_pair
 from ...subjects.table import Row, Table
-from ..evaluation.baselines import baseline
+from ..evaluation.baselines import BASELINES, baseline
 from ..evaluation.markdown import Table as Evaluated
+from ..evaluation.measure import CEILING
+from ..evaluation.methods import INPUT
 from .choice import choose
 from .figures import example_png
 from .report import files_of
@@ -195,10 +197,11 @@ def _plan(config: ValidationConfig) -> Plan:
     for name in config.filters:
         baseline(name)
     models: dict[str, Model] = {}
+    taken = {INPUT, CEILING, *(each.name for each in BASELINES)}
     for name in config.models:
         model = load_model(name, config.settings.device)
         title = model.metadata.name
-        models[title if title not in models else f"{title} ({Path(name).name or name})"] = model
+        models[title if title not in {*models, *taken} else f"{title} ({name})"] = model
     if len(models) < len(config.models) or not models:
         raise InputError("Name at least one model, and each once.")
     settings = config.settings

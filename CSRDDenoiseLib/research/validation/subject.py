@@ -129,7 +129,7 @@ class _Bench:
         return Measured(
             variant.method,
             variant.setting,
-            {**record.scores, **self._error_to_clean(outcome.image)},
+            {**record.scores, **self._region_error(outcome.image), **self._against_clean(outcome)},
             self._ratios(outcome.image),
             self._spectra.bands(outcome.image),
             round(outcome.seconds, 3),
@@ -155,20 +155,32 @@ class _Bench:
             findings=tuple(filter(None, (sentence(finding, CLI) for finding in told))),
         )
 
-    def _error_to_clean(self, image: np.ndarray) -> dict[str, float]:
-        """Estimate the NRMSE to the noise-free image, which needs the low dose to be a part of the full dose's counts.
+    def _region_error(self, image: np.ndarray) -> dict[str, float]:
+        """Regional error relative to the reference region that was asked for."""
+        masks, full = self._scan.study.masks, self._scan.study.full_dose
+        if not masks.regions:
+            return {}
+        return {"region_error": measures.region_error(image, full, masks.regions, self._reference)}
 
-        See :mod:`CSRDDenoiseLib.research.adaptation.held_out`; the full dose's own noise, f / (1 - f) of the mean
-        squared difference of low and full dose, is taken from the energy of the image too.
+    def _against_clean(self, outcome: Outcome) -> dict[str, float]:
+        """Estimate what is relative to the noise-free image, which needs nested counts of low and full dose.
+
+        ``clean_nrmse``: NRMSE. See :mod:`CSRDDenoiseLib.research.adaptation.held_out`; the full dose's own noise,
+        f / (1 - f) of the mean squared difference of low and full dose, is taken from the energy of the image too.
+        ``clean_spread``: root mean square of the uncertainty over that of the error, in the brain.
         """
         study, dose = self._scan.study, self._scan.share
         if not self._nested:
             return {}
-        head, full = study.masks.head, study.full_dose
-        squares = float(np.mean(clean_squares(image, self._low, full, dose)[head], dtype=np.float64))
+        head, brain, full = study.masks.head, study.masks.brain, study.full_dose
+        squares = clean_squares(outcome.image, self._low, full, dose)
         noise = dose / (1 - dose) * measures.mean_squared_error(self._low, full, head)
         energy = float(np.mean(full[head].astype(np.float64) ** 2)) - noise
-        return {"clean_nrmse": float(np.sqrt(max(squares, 0.0) / energy))} if energy > 0 else {}
+        found = {"clean_nrmse": _root_ratio(float(np.mean(squares[head], dtype=np.float64)), energy)}
+        if outcome.std is not None:
+            spread = float(np.mean(outcome.std[brain].astype(np.float64) ** 2))
+            found["clean_spread"] = _root_ratio(spread, float(np.mean(squares[brain], dtype=np.float64)))
+        return {name: value for name, value in found.items() if value is not None}
 
     def _ratios(self, image: np.ndarray) -> tuple[float, ...]:
         reference = image[self._reference].mean(dtype=np.float64)
@@ -179,6 +191,11 @@ class _Bench:
 
 def _group(scan: OwnScan) -> tuple[float, str]:
     return float(scan.dose), scan.session
+
+
+def _root_ratio(square: float, over: float) -> Optional[float]:
+    """Root of a ratio; noise may make an estimated square negative, and then there is none of it over that."""
+    return float(np.sqrt(max(square, 0.0) / over)) if over > 0 else None
 
 
 def _reference(study: Study, labels: Sequence[int]) -> np.ndarray:

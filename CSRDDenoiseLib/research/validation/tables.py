@@ -6,21 +6,20 @@ import csv
 import io
 from collections import defaultdict
 from dataclasses import asdict
-from typing import Any, Iterable, Iterator, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
-from ...measures import bland_altman
 from ..evaluation.markdown import Table
-from ..evaluation.measure import Measurement
+from ..evaluation.measure import CEILING
 from ..evaluation.methods import INPUT
-from ..evaluation.table import COLUMNS, Column, score_table
+from ..evaluation.table import score_table
 from .choice import Chosen, filters_of, measurements, names_of
+from .comparison import GAINED, MethodGain, agreements_of, by_dose, gains_of, splits_of
+from .frequency import common_bands
 from .result import SubjectResult
-from .statistics import Gain, absolute_agreement, paired_gain
 
 MEAN_STD = "mean ± standard deviation over subjects"
-GAINED = ("psnr", "ssim", "nrmse", "clean_nrmse", "region_error")
 
 
 def all_tables(chosen: Sequence[Chosen], results: Sequence[SubjectResult], models: Sequence[str]) -> dict[str, Table]:
@@ -38,14 +37,7 @@ def all_tables(chosen: Sequence[Chosen], results: Sequence[SubjectResult], model
 
 def gain_table(chosen: Sequence[Chosen], models: Sequence[str]) -> Table:
     """Return what each model gains over the low dose and over the best filter, paired by subject."""
-    rows = []
-    for dose, group in by_dose(chosen):
-        scores = {name: _by_subject(group, name) for name in names_of(group)}
-        for model in [name for name in models if name in scores]:
-            for column in [column for column in COLUMNS if column.score in GAINED]:
-                best = _best(scores, filters_of(group), column)
-                for other in filter(None, (INPUT, best)):
-                    rows += list(_gain_row(dose, column, scores, model, other))
+    rows = [_gain_row(each) for each in gains_of(chosen, models)]
     header = ("dose", "score", "method", "over", "gain", "95 % interval", "p (Wilcoxon)", "n")
     caption = (
         "Gain in the direction that is better, paired by subject; 95 % confidence interval of the mean by the "
@@ -56,17 +48,18 @@ def gain_table(chosen: Sequence[Chosen], models: Sequence[str]) -> Table:
 
 def agreement_table(chosen: Sequence[Chosen]) -> Table:
     """Return how the regions' SUVR agree with those of the full dose, over regions and subjects."""
-    rows = []
-    for dose, group in by_dose(chosen):
-        for name in names_of(group):
-            measured, full = regional_values(group, name)
-            if not measured:
-                continue
-            found, icc = bland_altman(measured, full), absolute_agreement(measured, full)
-            limits = "" if found.low is None or found.high is None else f"{found.low:+.4f} to {found.high:+.4f}"
-            error = float(np.mean(np.abs(np.array(measured) / np.array(full) - 1)))
-            texts = (f"{found.bias:+.4f}", limits, f"{error:.2%}", "" if icc is None else f"{icc:.4f}")
-            rows.append((dose, name, *texts, str(len(measured))))
+    rows = [
+        (
+            each.dose,
+            each.method,
+            f"{each.bias:+.4f}",
+            _interval(each.low, each.high, "{:+.4f}"),
+            f"{each.error:.2%}",
+            _text(each.icc, "{:.4f}"),
+            str(each.count),
+        )
+        for each in agreements_of(chosen)
+    ]
     header = ("dose", "method", "bias", "limits of agreement", "mean absolute error", "ICC(2,1)", "n")
     caption = "Regional SUVR against the full dose: Bland-Altman and intraclass correlation over regions and subjects"
     return Table(caption, header, tuple(rows))
@@ -92,7 +85,7 @@ def band_table(chosen: Sequence[Chosen]) -> Table:
     rows = []
     for dose, group in by_dose(chosen):
         for name in names_of(group):
-            for columns in zip(*(each.bands for each in group if each.method == name)):
+            for columns in common_bands([each.bands for each in group if each.method == name]):
                 low, high = columns[0].low, columns[0].high
                 size = f"{1 / high:.0f} to {1 / low:.0f}" if low > 0 else f"above {1 / high:.0f}"
                 values = [
@@ -109,20 +102,10 @@ def band_table(chosen: Sequence[Chosen]) -> Table:
 
 def split_table(chosen: Sequence[Chosen], results: Sequence[SubjectResult]) -> Table:
     """Return noise and bias of each method where scans were repeated, in % of the brain mean."""
-    splits = {
-        (result.subject, each.dose, each.method, each.setting): each for result in results for each in result.splits
-    }
-    rows = []
-    for dose, group in by_dose(chosen):
-        for name in names_of(group):
-            keys = [(c.subject, c.dose, name.partition(", ")[0], c.setting) for c in group if c.method == name]
-            found = [splits[key] for key in keys if key in splits]
-            if not found:
-                continue
-            totals = [each.total for each in found if each.total is not None]
-            biases = [each.bias for each in found if each.bias is not None]
-            noise = float(np.mean([each.noise for each in found]))
-            rows.append((dose, name, _root(noise), _root(_mean(biases)), _root(_mean(totals)), str(len(found))))
+    rows = [
+        (each.dose, each.method, *(_percent(part) for part in (each.noise, each.bias, each.total)), str(each.count))
+        for each in splits_of(chosen, results)
+    ]
     header = ("dose", "method", "noise (%)", "bias (%)", "error to noise-free (%)", "n")
     caption = (
         "Repeated scans: standard deviation from scan to scan, root mean square of what is wrong in every scan, and "
@@ -131,20 +114,28 @@ def split_table(chosen: Sequence[Chosen], results: Sequence[SubjectResult]) -> T
     return Table(caption, header, tuple(rows))
 
 
-def records(chosen: Sequence[Chosen]) -> list[dict[str, Any]]:
-    """Return every subject, dose and method as plain JSON types, unrounded."""
-    return [
-        {
-            **{key: value for key, value in each.measurement.as_dict().items() if key != "tracer"},
-            "bands": [asdict(band) for band in each.bands],
-            "regions": [
-                {"label": region.label, "name": region.name, "suvr": value, "full": full}
-                for measured, scan in zip(each.measured, each.scans)
-                for region, value, full in zip(scan.regions, measured.regions, scan.full)
-            ],
-        }
-        for each in chosen
-    ]
+def records(chosen: Sequence[Chosen], results: Sequence[SubjectResult], models: Sequence[str]) -> dict[str, Any]:
+    """Return all numbers of the tables as plain JSON types, unrounded."""
+    ceilings = [each for each in measurements(chosen) if each.method == CEILING]
+    return {
+        "measurements": [_record(each) for each in chosen],
+        "ceilings": [{"subject": each.subject, "dose": each.dose, **each.scores} for each in ceilings],
+        "gains": [asdict(each) for each in gains_of(chosen, models)],
+        "agreement": [asdict(each) for each in agreements_of(chosen)],
+        "bias_variance": [asdict(each) for each in splits_of(chosen, results)],
+    }
+
+
+def _record(each: Chosen) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in each.measurement.as_dict().items() if key != "tracer"},
+        "bands": [asdict(band) for band in each.bands],
+        "regions": [
+            {"label": region.label, "name": region.name, "suvr": value, "full": full}
+            for measured, scan in zip(each.measured, each.scans)
+            for region, value, full in zip(scan.regions, measured.regions, scan.full)
+        ],
+    }
 
 
 def table_csv(table: Table) -> str:
@@ -152,24 +143,6 @@ def table_csv(table: Table) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
     return text.getvalue()
-
-
-def by_dose(chosen: Sequence[Chosen]) -> Iterator[tuple[str, list[Chosen]]]:
-    """Yield each dose with its part, in their order."""
-    for dose in dict.fromkeys(each.dose for each in chosen):
-        yield dose, [each for each in chosen if each.dose == dose]
-
-
-def regional_values(chosen: Sequence[Chosen], method: str) -> tuple[list[float], list[float]]:
-    """Return the SUVR of all regions of all scans, of a method and of the full dose."""
-    pairs = [
-        pair
-        for each in chosen
-        if each.method == method
-        for measured, scan in zip(each.measured, each.scans)
-        for pair in zip(measured.regions, scan.full)
-    ]
-    return [one for one, _ in pairs], [full for _, full in pairs]
 
 
 def _errors_by_region(chosen: Sequence[Chosen], method: str) -> dict[str, list[float]]:
@@ -185,49 +158,27 @@ def _errors_by_region(chosen: Sequence[Chosen], method: str) -> dict[str, list[f
     return found
 
 
-def _by_subject(group: Sequence[Chosen], method: str) -> dict[str, Measurement]:
-    return {each.subject: each.measurement for each in group if each.method == method}
+def _gain_row(each: MethodGain) -> tuple[str, ...]:
+    (column,) = (column for column in GAINED if column.score == each.score)
+    gain, form = each.gain, f"{{:+.{column.digits}f}}"
+    mean, low, high = (None if value is None else column.factor * value for value in (gain.mean, gain.low, gain.high))
+    texts = (_text(mean, form), _interval(low, high, form), _text(gain.p, "{:.2g}"))
+    return (each.dose, column.title, each.method, each.over, *texts, str(gain.count))
 
 
-def _best(scores: dict[str, dict[str, Measurement]], names: Iterable[str], column: Column) -> Optional[str]:
-    sign = -1 if column.less_is_better else 1
-    means = {
-        name: sign * np.mean([m.scores[column.score] for m in scores[name].values() if column.score in m.scores])
-        for name in names
-        if any(column.score in m.scores for m in scores[name].values())
-    }
-    return max(means, key=lambda name: means[name]) if means else None
+def _text(value: Optional[float], form: str) -> str:
+    return "" if value is None else form.format(value)
 
 
-def _gain_row(
-    dose: str, column: Column, scores: dict[str, dict[str, Measurement]], model: str, other: str
-) -> Iterator[tuple[str, ...]]:
-    ours, theirs = scores[model], scores[other]
-    common = [s for s in ours if s in theirs and column.score in ours[s].scores and column.score in theirs[s].scores]
-    if not common:
-        return
-    sign = (-1 if column.less_is_better else 1) * column.factor
-    values = [[sign * each[subject].scores[column.score] for subject in common] for each in (ours, theirs)]
-    yield (dose, column.title, model, other, *_gain_texts(paired_gain(*values), column), str(len(common)))
+def _interval(low: Optional[float], high: Optional[float], form: str) -> str:
+    return "" if low is None or high is None else f"{form.format(low)} to {form.format(high)}"
 
 
-def _gain_texts(gain: Gain, column: Column) -> tuple[str, str, str]:
-    def text(value: float) -> str:
-        return f"{value:+.{column.digits}f}"
-
-    interval = "" if gain.low is None or gain.high is None else f"{text(gain.low)} to {text(gain.high)}"
-    return text(gain.mean), interval, "" if gain.p is None else f"{gain.p:.2g}"
+def _percent(share: Optional[float]) -> str:
+    return "" if share is None else f"{100 * share:.2f}"
 
 
 def _mean_std(values: np.ndarray) -> str:
     if not values.size:
         return ""
     return f"{values.mean():+.2f}" + (f" ± {values.std(ddof=1):.2f}" if values.size > 1 else "")
-
-
-def _mean(values: Sequence[float]) -> Optional[float]:
-    return float(np.mean(values)) if values else None
-
-
-def _root(square: Optional[float]) -> str:
-    return "" if square is None else f"{100 * max(square, 0.0) ** 0.5:.2f}"

@@ -1,0 +1,164 @@
+"""What the tables of a validation compare, as numbers: gains by subject, agreement of regions, noise and bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+
+from ...measures import bland_altman
+from ..evaluation.measure import Measurement
+from ..evaluation.methods import INPUT
+from ..evaluation.table import COLUMNS, Column
+from .choice import Chosen, filters_of, names_of
+from .result import SubjectResult
+from .statistics import Gain, absolute_agreement, paired_gain
+
+GAINED = tuple(column for column in COLUMNS if column.score in ("psnr", "ssim", "nrmse", "clean_nrmse", "region_error"))
+
+
+@dataclass(frozen=True)
+class MethodGain:
+    """What a model gains over another method at a dose, in the direction that is better, in the unit of the score."""
+
+    dose: str
+    score: str
+    method: str
+    over: str
+    gain: Gain
+
+
+@dataclass(frozen=True)
+class RegionAgreement:
+    """How the SUVR of regions agree with those of the full dose, over regions and subjects.
+
+    Attributes:
+        dose, method: which.
+        bias, low, high: mean difference and limits of agreement, None below 3 regions.
+        error: mean absolute relative error.
+        icc: ICC(2,1), None where it is not defined.
+        count: regions.
+    """
+
+    dose: str
+    method: str
+    bias: float
+    low: Optional[float]
+    high: Optional[float]
+    error: float
+    icc: Optional[float]
+    count: int
+
+
+@dataclass(frozen=True)
+class NoiseAndBias:
+    """Noise and bias of a method by repeated scans, root mean squares over the brain mean.
+
+    Attributes:
+        dose, method: which.
+        noise: standard deviation from scan to scan.
+        bias: what is wrong in every scan, None with one full dose only.
+        total: both together, likewise.
+        count: subjects.
+    """
+
+    dose: str
+    method: str
+    noise: float
+    bias: Optional[float]
+    total: Optional[float]
+    count: int
+
+
+def gains_of(chosen: Sequence[Chosen], models: Sequence[str]) -> Iterator[MethodGain]:
+    """Yield what each model gains over the low dose and over the filter with the best mean, paired by subject."""
+    for dose, group in by_dose(chosen):
+        scores = {
+            name: {each.subject: each.measurement for each in group if each.method == name} for name in names_of(group)
+        }
+        for model in [name for name in models if name in scores]:
+            for column in GAINED:
+                for other in filter(None, (INPUT, _best(scores, filters_of(group), column))):
+                    gain = _gain(scores[model], scores[other], column)
+                    if gain is not None:
+                        yield MethodGain(dose, column.score, model, other, gain)
+
+
+def agreements_of(chosen: Sequence[Chosen]) -> Iterator[RegionAgreement]:
+    """Yield the agreement of every method whose scans have regions."""
+    for dose, group in by_dose(chosen):
+        for name in names_of(group):
+            measured, full = regional_values(group, name)
+            if measured:
+                found, icc = bland_altman(measured, full), absolute_agreement(measured, full)
+                error = float(np.mean(np.abs(np.array(measured) / np.array(full) - 1)))
+                yield RegionAgreement(dose, name, found.bias, found.low, found.high, error, icc, len(measured))
+
+
+def splits_of(chosen: Sequence[Chosen], results: Sequence[SubjectResult]) -> Iterator[NoiseAndBias]:
+    """Yield noise and bias of every method, filters at their chosen settings, where scans were repeated."""
+    splits = {
+        (result.subject, each.dose, each.method, each.setting): each for result in results for each in result.splits
+    }
+    for dose, group in by_dose(chosen):
+        for name in names_of(group):
+            keys = [(c.subject, c.dose, name.partition(", ")[0], c.setting) for c in group if c.method == name]
+            found = [splits[key] for key in keys if key in splits]
+            if found:
+                noise = _root([each.noise for each in found])
+                assert noise is not None
+                bias, total = (
+                    _root([value for value in values if value is not None])
+                    for values in ([each.bias for each in found], [each.total for each in found])
+                )
+                yield NoiseAndBias(dose, name, noise, bias, total, len(found))
+
+
+def by_dose(chosen: Sequence[Chosen]) -> Iterator[tuple[str, list[Chosen]]]:
+    """Yield each dose with its part, in their order."""
+    for dose in dict.fromkeys(each.dose for each in chosen):
+        yield dose, [each for each in chosen if each.dose == dose]
+
+
+def regional_values(chosen: Sequence[Chosen], method: str) -> tuple[list[float], list[float]]:
+    """Return the SUVR of all regions of all scans, of a method and of the full dose."""
+    pairs = [
+        pair
+        for each in chosen
+        if each.method == method
+        for measured, scan in zip(each.measured, each.scans)
+        for pair in zip(measured.regions, scan.full)
+    ]
+    return [one for one, _ in pairs], [full for _, full in pairs]
+
+
+def _best(scores: Mapping[str, Mapping[str, Measurement]], names: Iterable[str], column: Column) -> Optional[str]:
+    means = {
+        name: _sign(column)
+        * np.mean([m.scores[column.score] for m in scores[name].values() if column.score in m.scores])
+        for name in names
+        if any(column.score in m.scores for m in scores[name].values())
+    }
+    return max(means, key=lambda name: means[name]) if means else None
+
+
+def _gain(ours: Mapping[str, Measurement], theirs: Mapping[str, Measurement], column: Column) -> Optional[Gain]:
+    common = [
+        subject
+        for subject in ours
+        if subject in theirs and column.score in ours[subject].scores and column.score in theirs[subject].scores
+    ]
+    if not common:
+        return None
+    values = [[_sign(column) * each[subject].scores[column.score] for subject in common] for each in (ours, theirs)]
+    return paired_gain(*values)
+
+
+def _sign(column: Column) -> int:
+    return -1 if column.less_is_better else 1
+
+
+def _root(squares: Sequence[float]) -> Optional[float]:
+    """Root of the mean; noise may make an estimated square negative."""
+    return float(np.sqrt(max(float(np.mean(squares)), 0.0))) if squares else None

@@ -1,0 +1,80 @@
+"""Tables as spreadsheets and people write them, and the files that a row follows from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_subjects_table import dataset, errors, table
+
+from CSRDDenoiseLib.commands.arguments import doses_of
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.subjects.checksum import checksum, checksums
+from CSRDDenoiseLib.subjects.table import parse_dose, read_table
+
+HEAD = "subject|low|full"
+
+
+@pytest.mark.parametrize(
+    "text", ["1e999999999", "1e-999999999", "nan", "inf", "1/0", "25%", "0,25", "1:4", "0", "-1/4"]
+)
+def test_a_dose_that_is_none_is_rejected_at_once(text):
+    with pytest.raises(ValueError, match=r".*"):
+        parse_dose(text)
+    with pytest.raises(InputError, match="dose fraction"):
+        doses_of(text)
+
+
+def test_empty_cells_at_the_end_of_lines_are_no_columns(tmp_path):
+    path = table(tmp_path, f"{HEAD}||", "A|a_low.nii|a_full.nii|||", "B|b_low.nii|b_full.nii|")
+    assert [row.subject for row in read_table(path).checked().rows] == ["A", "B"]
+    assert errors(table(tmp_path, f"{HEAD}|dose", "A|a_low.nii|a_full.nii"))[0].startswith("table.row_length")
+
+
+def test_a_line_that_is_commented_out_is_no_subject(tmp_path):
+    found = errors(table(tmp_path, HEAD, "#A|a_low.nii|a_full.nii", "# note", "B|b_low.nii|b_full.nii"))
+    assert [text.partition(":")[0] for text in found] == ["table.comment", "table.comment"]
+    assert "line 2" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        (["A|a_low.nii|{0}/a_low.nii"], "table.low_is_full"),
+        (["A|a_low.nii|a_full.nii", "B|../{0}/a_low.nii|b_full.nii"], "table.same_file"),
+    ],
+)
+def test_one_file_is_one_however_its_path_is_spelled(tmp_path, lines, code):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    place = {"table.low_is_full": str(folder), "table.same_file": "scans"}[code]
+    (found,) = errors(table(folder, HEAD, *(line.format(place) for line in lines)))
+    assert found.startswith(code)
+
+
+def test_the_checksum_of_a_row_follows_all_that_is_read_with_its_files(tmp_path):
+    root = dataset(tmp_path, "sub-01/pet/sub-01_rec-low_pet.hdr", "sub-01/pet/sub-01_rec-full_pet.nii", "01_dseg.nii")
+    path = tmp_path / "pairs.tsv"
+    row = "01\tsub-01/pet/sub-01_rec-low_pet.hdr\tsub-01/pet/sub-01_rec-full_pet.nii\t01_dseg.nii"
+    path.write_text(f"subject\tlow\tfull\tlabels\n{row}\n")
+
+    def changed_by(name: str) -> set[str]:
+        before = checksums(read_table(path).rows[0])
+        (root / name).write_text(json.dumps({"Units": name}))
+        after = checksums(read_table(path).rows[0])
+        return {column for column in after if after[column] != before[column]}
+
+    assert changed_by("01_dseg.tsv") == {"labels"}, "names of the labels"
+    assert changed_by("sub-01/pet/sub-01_rec-low_pet.img") == {"low"}, "voxels apart from their header"
+    assert changed_by("sub-01/pet/sub-01_rec-full_pet.json") == {"full"}
+    assert changed_by("pet.json") == {"low", "full"}, "the sidecar of the dataset, which both inherit"
+    assert changed_by("sub-01/pet/other.json") == set()
+
+
+def test_the_checksum_of_a_folder_is_that_of_its_files(tmp_path):
+    first, second = (Path(tmp_path / name) for name in ("one.dcm", "two.dcm"))
+    first.write_text("1")
+    before = checksum(tmp_path)
+    second.write_text("2")
+    assert checksum(tmp_path) != before
