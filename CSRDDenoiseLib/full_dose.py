@@ -14,7 +14,7 @@ from .errors import InputError
 from .findings import Finding, info, warning
 from .io.grid import Grid, resample, same_place
 from .io.volume import UNKNOWN, ReadVolume, times
-from .prepare.align import ORIENTATION
+from .prepare.align import ORIENTATION, to_grid_of
 from .report.regions import check_labels, labels_on
 from .scan import Scan
 
@@ -134,7 +134,7 @@ def compare_with_full_dose(
 
     Args:
         images: name -> image, all on one grid and in one unit; one or more.
-        full: the full dose; on another grid it is resampled linearly, and a finding reports it.
+        full: the full dose; on another grid it is resampled as ``validate`` does, and a finding reports it.
         labels: regions to measure, on any grid, or None.
 
     Raises:
@@ -164,16 +164,15 @@ def reference_for(image: sitk.Image, full: sitk.Image) -> Reference:
     Raises:
         InputError: the two do not overlap, or the full dose shows no head there.
     """
-    grid = Grid.of(sitk.DICOMOrient(image, ORIENTATION))
-    oriented = sitk.DICOMOrient(full, ORIENTATION)
+    own, oriented = (sitk.DICOMOrient(each, ORIENTATION) for each in (image, full))
+    grid = Grid.of(own)
     findings = [] if same_place(Grid.of(oriented), grid) else [_resampled(full, image)]
+    reached = np.ones(grid.size[::-1], bool)
     if findings:
         reached = sitk.GetArrayFromImage(resample(_ones(oriented), grid, sitk.sitkNearestNeighbor)) > 0
-        array = sitk.GetArrayFromImage(resample(oriented, grid, sitk.sitkLinear))
-    else:
-        array, reached = sitk.GetArrayFromImage(oriented), np.ones(grid.size[::-1], bool)
     if not reached.any():
         raise InputError("The full-dose volume does not overlap the PET. Register it first, or choose another.")
+    array = sitk.GetArrayFromImage(to_grid_of(oriented, own))
     scan = Scan(_finite(array, "full-dose volume"), grid)
     box = scan.head.box
     head = scan.head.mask[box] & reached[box]

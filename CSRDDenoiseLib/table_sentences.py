@@ -47,6 +47,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "pair.lesion_outside": "Lesion {label} lies outside of the head; it is not measured.",
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",
+    "bids.doubled": "Subject, session, dose and run of '{low}' are those of '{other}' too; filter by more entities.",
     "bids.no_full": "No full dose with {filter} belongs to '{low}': {count} match in its session; filter by more "
     "entities.",
 }

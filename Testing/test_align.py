@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.io.grid import Grid
-from CSRDDenoiseLib.prepare.align import model_grid, to_model_grid
+from CSRDDenoiseLib.prepare.align import model_grid, to_grid_of, to_model_grid
 
 
 def ramp(image: sitk.Image) -> sitk.Image:
@@ -33,6 +33,18 @@ def test_axes_in_any_order_give_the_same_array(axes):
     assert aligned.grid == Grid.of(upright)
     np.testing.assert_array_equal(aligned.pet, sitk.GetArrayFromImage(upright))
     np.testing.assert_allclose(aligned.mr, sitk.GetArrayFromImage(upright), rtol=1e-6, atol=1e-6)
+
+
+def test_an_image_goes_to_another_grid_alike_whatever_the_order_of_its_axes():
+    """Its voxels are large along one axis alone, so the low-pass differs between the axes."""
+    fine = as_image(np.random.default_rng(0).normal(1, 0.1, (12, 24, 24)).astype(np.float32), (1.0, 1.0, 4.0))
+    like = as_image(np.zeros((10, 12, 12), np.float32), (2.0, 2.0, 4.0))
+    wanted = sitk.GetArrayFromImage(to_grid_of(fine, like))
+    for axes in ("SPL", "AIR"):
+        found = sitk.GetArrayFromImage(to_grid_of(sitk.DICOMOrient(fine, axes), like))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    same = to_grid_of(like, as_image(np.ones((10, 12, 12), np.float32), (2.0, 2.0, 4.0)))
+    np.testing.assert_array_equal(sitk.GetArrayViewFromImage(same), sitk.GetArrayViewFromImage(like))
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 2.6, 4.1), (2.05, 1.2, 2.0), (0.7, 5.0, 2.0)])

@@ -18,7 +18,10 @@ from CSRDDenoiseLib.io.volume import UNKNOWN, Header, ReadVolume
 from CSRDDenoiseLib.research.evaluation.measure import score
 from CSRDDenoiseLib.research.evaluation.methods import Outcome
 from CSRDDenoiseLib.research.evaluation.study import Masks, Study
+from CSRDDenoiseLib.research.validation.scans import scan_of_pair
 from CSRDDenoiseLib.sentences import SLICER, sentence
+from CSRDDenoiseLib.subjects.pair import load_pair
+from CSRDDenoiseLib.subjects.table import Row
 
 
 def read_as(image: sitk.Image, unit: str = "Bq/mL") -> ReadVolume:
@@ -54,6 +57,19 @@ def test_scores_are_those_of_the_evaluation(full, low):
         assert getattr(ours, name) == pytest.approx(expected[name], abs=1e-6), name
     assert ours.bias == pytest.approx(0.02, abs=0.01)
     assert not found.findings and found.regions == ()
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_scores_are_those_of_a_validation_on_any_grid(full, low, tmp_path, factor):
+    images = {"low": as_image(low), "full": sitk.Expand(as_image(full), [factor] * 3, sitk.sitkLinear)}
+    for name, image in images.items():
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+    pair = load_pair(Row("a", tmp_path / "low.nii.gz", tmp_path / "full.nii.gz", dose=Fraction(1, 4)))
+    study = scan_of_pair(pair).study
+    expected = score(study, Outcome(study.array(study.low_doses[Fraction(1, 4)]), 0.0))
+    found = compare_with_full_dose({"pet": read_as(images["low"])}, read_as(images["full"])).scores["pet"]
+    for name in ("psnr", "ssim", "nrmse", "bias", "total_bias"):
+        assert getattr(found, name) == pytest.approx(expected[name], abs=1e-6), name
 
 
 def test_ssim_is_that_of_scikit_image(full, low):

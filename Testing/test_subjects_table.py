@@ -153,5 +153,10 @@ def test_bids_series_that_is_missing_is_a_sentence(tmp_path):
     found = read_bids(root, [Series.of("rec-low"), Series.of("rec-tenth")], Series.of("rec-full")).findings
     assert [finding.code for finding in found] == ["bids.no_full", "bids.no_full", "bids.no_low"]
     assert "rec-tenth" in sentence(found[-1], CLI)
+    # a filter that both reconstructions pass
+    names = [f"sub-01/pet/sub-01_acq-{acq}_rec-{rec}_pet.nii.gz" for acq in "ab" for rec in ("low", "full")]
+    wide = read_bids(dataset(tmp_path / "two", *names), [Series.of("rec-low")], Series.of("rec-full")).findings
+    assert [finding.code for finding in wide] == ["bids.doubled"]
+    assert "sub-01_acq-a_rec-low" in sentence(wide[0], CLI)
     with pytest.raises(InputError, match="rec-low"):
         Series.of("low")

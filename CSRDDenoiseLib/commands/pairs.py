@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(each: PairFacts) -> Iterator[str]:
     yield each.line()
-    yield from (f"  {_named(found)}" for found in each.findings if sentence(found, CLI))
+    # what holds for low and full dose alike is said once
+    yield from dict.fromkeys(f"  {_named(found)}" for found in each.findings if sentence(found, CLI))
 
 
 def _named(found: Finding) -> str:

@@ -12,7 +12,7 @@ from typing import Optional, Sequence, Union
 import numpy as np
 import SimpleITK as sitk
 
-from ..io.grid import Grid, resample
+from ..io.grid import Grid, resample, same_place
 from ..scan import largest_activity
 
 ORIENTATION = "LPS"
@@ -39,6 +39,21 @@ class Aligned:
         """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""
         mr, covered = (None if array is None else array[tuple(box)].copy() for array in (self.mr, self.covered))
         return Aligned(self.grid.crop(box), self.pet[tuple(box)].copy(), mr, covered)
+
+
+def to_grid_of(image: sitk.Image, like: sitk.Image) -> sitk.Image:
+    """Return an image on the grid of another, the very values where the two grids are one up to rounding.
+
+    Interpolated linearly, after a low-pass where voxels get larger; 0 where the image does not reach.
+    """
+    own, grid = Grid.of(image), Grid.of(like)
+    if same_place(own, grid):
+        image = sitk.Image(image)
+        image.CopyInformation(like)
+        return image
+    # the axes of the two correspond for the low-pass, whichever order the files have
+    order = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(like.GetDirection())
+    return resample(_antialias(sitk.DICOMOrient(image, order), grid.spacing), grid, sitk.sitkLinear)
 
 
 def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:

@@ -13,11 +13,11 @@ from ..checks.overlap import check_gap
 from ..checks.volumes import check_mr, check_pet
 from ..errors import InputError
 from ..findings import Finding, info, warning
-from ..io.grid import Grid, resample, same_place
+from ..io.grid import Grid, same_place
 from ..io.read import read
 from ..io.record import describe_file
 from ..io.volume import UNKNOWN, ReadVolume
-from ..prepare.align import to_model_grid
+from ..prepare.align import to_grid_of, to_model_grid
 from ..prepare.motion import frame_motion
 from ..report.regions import check_labels, labels_on
 from ..scan import Scan
@@ -107,20 +107,13 @@ def load_pair(row: Row) -> Pair:
 
 
 def on_grid(image: sitk.Image, like: sitk.Image) -> sitk.Image:
-    """Return an image on the grid of another, the very values where the two grids are one up to rounding.
+    """Return an image on the grid of another (:func:`CSRDDenoiseLib.prepare.align.to_grid_of`).
 
     Raises:
         InputError: the two do not overlap.
     """
-    own, grid = Grid.of(image), Grid.of(like)
-    if same_place(own, grid):
-        image = sitk.Image(image)
-        image.CopyInformation(like)
-        return image
     check_gap(like, image)
-    variance = [max(new**2 - old**2, 0) / 12 for old, new in zip(own.spacing, grid.spacing)]
-    calm = sitk.DiscreteGaussian(image, variance) if any(variance) else image
-    return resample(calm, grid, sitk.sitkLinear)
+    return to_grid_of(image, like)
 
 
 def _mean(one: sitk.Image, other: sitk.Image) -> sitk.Image:

@@ -182,7 +182,7 @@ def judge_rows(rows: Sequence[Row]) -> Iterator[Finding]:
     owners: dict[tuple[str, Path], Row] = {}
     for row in rows:
         if row.key in seen:
-            yield error("table.doubled_row", where=where(row), first=seen[row.key].line)
+            yield _doubled(row, seen[row.key])
         seen.setdefault(row.key, row)
         for column, path in row.files.items():
             owner = owners.setdefault((column, _place(path)), row) if column in OWN else row
@@ -195,6 +195,13 @@ def judge_rows(rows: Sequence[Row]) -> Iterator[Finding]:
         splits = sorted({row.split for row in rows if row.subject == subject and row.split})
         if len(splits) > 1:
             yield error("table.two_splits", subject=subject, splits=" and ".join(splits))
+
+
+def _doubled(row: Row, first: Row) -> Finding:
+    if row.line:
+        return error("table.doubled_row", where=where(row), first=first.line)
+    low, other = ("none" if each.low is None else each.low.name for each in (row, first))
+    return error("bids.doubled", low=low, other=other)
 
 
 def write_table(table: Table, path: Path) -> None:
