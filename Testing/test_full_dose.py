@@ -128,7 +128,8 @@ def test_another_grid_is_resampled_and_reported(full, low):
     plain = compare_with_full_dose({"pet": read_as(as_image(low))}, read_as(as_image(full)))
     resampled = find(found.findings, "full_dose.resampled")
     assert "52 x 56 x 48" in sentence(resampled, SLICER) and "26 x 28 x 24" in sentence(resampled, SLICER)
-    assert found.scores["pet"].bias == pytest.approx(plain.scores["pet"].bias, abs=0.01)
+    # small voxels are averaged to large ones, which takes a little from the brain's border
+    assert found.scores["pet"].bias == pytest.approx(plain.scores["pet"].bias, abs=0.02)
     # a header that rounds is no other grid
     rounded = as_image(full, origin=(-20.00001, 10.0, 5.0))
     assert not compare_with_full_dose({"pet": read_as(as_image(low))}, read_as(rounded)).findings
