@@ -8,22 +8,59 @@ import sys
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from ..atomic import read_json
 from ..configuration import unknown_key
 from .arguments import check_folder, count, doses_of, number
 from .interrupts import cancellable
-from .options import SCHEDULER, add_groups
+from .options import SCHEDULER, Group, add_groups, option
 from .simulate_like import add_like, run_like
 from .spreading import spread_of
 
 if TYPE_CHECKING:
+    from ..research.simulation.make import SubjectJob
     from ..research.simulation.subject import SimulationSettings
 
 FACTS = "subject.json"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _KINDS: dict[type, str] = {bool: "true or false", int: "whole number", float: "number"}
+HEADS: Group = (
+    "subjects",
+    (
+        option("--anatomy", type=Path, help="folder with ixi/ and synthseg/ anatomies; not with --like"),
+        option("--output", type=Path, required=True, help="folder to write into, one folder a subject"),
+        option("--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"),
+        option("--draws", type=count(1), default=1, help="subjects to draw from every anatomy (default: 1)"),
+        option("--split", type=Path, help="split.json of a training run: take the subjects of --part from it"),
+        option("--part", default="test", choices=("train", "validation", "test")),
+        option("--tracer", choices=("fdg", "amyloid", "random", "tau", "dopamine"), help="default: drawn"),
+        option("--seed", type=count(0), default=0, help="of the first subject; the next ones count on"),
+        option("--resume", action="store_true", help="leave out subjects that are complete in --output"),
+    ),
+)
+SCANS: Group = (
+    "scans",
+    (
+        option("--doses", default="1/4,1/6,1/8,1/10", help="dose fractions (default: %(default)s)"),
+        option("--spacing", type=number(0.5, 10), help="voxel side in mm (default: drawn)"),
+        option(
+            "--scanner",
+            action="append",
+            default=[],
+            metavar="FACT=VALUE",
+            help="fix a fact of the scanner that is drawn otherwise, inside or outside of what is drawn: "
+            "resolution_mm, counts, background, iterations, post_filter_mm ... (repeat for more)",
+        ),
+        option(
+            "--families",
+            choices=("training", "validation", "report"),
+            help="draw scanners from the families of this part (research/simulation/families.json), not the usual ones",
+        ),
+        option("--noise-free", action="store_true", help="also reconstruct the expected counts"),
+        option("--device", default="cpu", help="cpu or cuda (default: cpu)"),
+    ),
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,34 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Simulate PET/MR subjects from real or label-map anatomies: T1, activity, full dose, low doses, "
         "labels, as NIfTI files with a subject.json. With --like: low doses of your own full-dose scans.",
     )
-    parser.add_argument("--anatomy", type=Path, help="folder with ixi/ and synthseg/ anatomies; not with --like")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write into, one folder a subject")
-    parser.add_argument(
-        "--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"
-    )
-    parser.add_argument("--draws", type=count(1), default=1, help="subjects to draw from every anatomy (default: 1)")
-    parser.add_argument("--split", type=Path, help="split.json of a training run: take the subjects of --part from it")
-    parser.add_argument("--part", default="test", choices=("train", "validation", "test"))
-    parser.add_argument("--tracer", choices=("fdg", "amyloid", "random", "tau", "dopamine"), help="default: drawn")
-    parser.add_argument("--doses", default="1/4,1/6,1/8,1/10", help="dose fractions (default: %(default)s)")
-    parser.add_argument("--spacing", type=number(0.5, 10), help="voxel side in mm (default: drawn)")
-    parser.add_argument(
-        "--scanner",
-        action="append",
-        default=[],
-        metavar="FACT=VALUE",
-        help="fix a fact of the scanner that is drawn otherwise, inside or outside of what is drawn: "
-        "resolution_mm, counts, background, iterations, post_filter_mm ... (repeat for more)",
-    )
-    parser.add_argument("--resume", action="store_true", help="leave out subjects that are complete in --output")
-    parser.add_argument(
-        "--families",
-        choices=("training", "validation", "report"),
-        help="draw scanners from the families of this part (research/simulation/families.json), not the usual ones",
-    )
-    parser.add_argument("--noise-free", action="store_true", help="also reconstruct the expected counts")
-    parser.add_argument("--seed", type=count(0), default=0, help="of the first subject; the next ones count on")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add_groups(parser, HEADS, SCANS)
     add_like(parser)
     add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
@@ -72,19 +82,13 @@ def run(args: argparse.Namespace) -> int:
     if args.like:
         return run_like(args)
     from ..errors import SOME_FAILED, CSRDError, InputError
-    from ..research.simulation.make import SubjectJob, make_subject
+    from ..research.simulation.make import make_subject
 
     if args.anatomy is None:
         raise InputError("Choose what to simulate: heads with --anatomy, or low doses of your own scans with --like.")
     settings, planned = _settings(args), list(product(_subjects(args), range(args.draws)))
     check_folder(args.output)
-    jobs = []
-    for index, (name, draw) in enumerate(planned):
-        seed = args.seed + index
-        folder = args.output / (name.replace("/", "_") + (f"_{draw}" if args.draws > 1 else ""))
-        if not (args.resume and _is_complete(folder, name, seed, settings(seed))):
-            paths = (args.anatomy.absolute(), folder.absolute()) if args.scheduler else (args.anatomy, folder)
-            jobs.append(SubjectJob(paths[0], name, seed, settings(seed), args.device, paths[1]))
+    jobs = _jobs(args, planned, settings)
     done, failed = len(planned) - len(jobs), 0
     with cancellable(lambda: _what_is_left(done, len(planned), args.output)), spread_of(args) as spread:
         for job, line in spread(make_subject, jobs):
@@ -95,6 +99,23 @@ def run(args: argparse.Namespace) -> int:
             done += 1
             print(line)
     return SOME_FAILED if failed else 0
+
+
+def _jobs(
+    args: argparse.Namespace, planned: Sequence[tuple[str, int]], settings: Callable[[int], SimulationSettings]
+) -> list[SubjectJob]:
+    """The planned subjects (name, number of the draw), without those that are complete if the run resumes."""
+    from ..research.simulation.make import SubjectJob
+
+    # a scheduler's workers have other working folders
+    anatomy, output = (path.absolute() if args.scheduler else path for path in (args.anatomy, args.output))
+    jobs = []
+    for index, (name, draw) in enumerate(planned):
+        seed = args.seed + index
+        folder = output / (name.replace("/", "_") + (f"_{draw}" if args.draws > 1 else ""))
+        if not (args.resume and _is_complete(folder, name, seed, settings(seed))):
+            jobs.append(SubjectJob(anatomy, name, seed, settings(seed), args.device, folder))
+    return jobs
 
 
 def _what_is_left(done: int, planned: int, output: Path) -> str:
