@@ -340,3 +340,29 @@ def test_a_path_in_a_file_does_not_exist(tmp_path):
         read_volume(tmp_path / "file" / "pet.nii")
     with pytest.raises(InputError, match="too long"):
         read_volume(tmp_path / f"{'x' * 300}.nii")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        (b"/annex/objects/MD5E-s9--00.nii\n", "git annex get"),
+    ],
+)
+def test_a_pointer_to_content_elsewhere_is_named(tmp_path, content, word):
+    (tmp_path / "pet.nii").write_bytes(content)
+    with pytest.raises(InputError, match=word):
+        read_volume(tmp_path / "pet.nii")
+
+
+def test_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "pet.nii").symlink_to("annex/objects/pet.nii")
+    with pytest.raises(InputError, match=r"link to 'annex/objects/pet.nii', which is not there"):
+        read_volume(tmp_path / "pet.nii")
+
+
+def test_slices_that_are_links_to_nothing_are_no_end_of_the_stack(tmp_path):
+    write_series(tmp_path / "pet", skip=(0,))
+    (tmp_path / "pet" / "1_0.dcm").symlink_to("../annex/1_0.dcm")
+    with pytest.raises(InputError, match="1 links to files"):
+        read_volume(tmp_path / "pet", "PET")

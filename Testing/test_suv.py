@@ -179,6 +179,18 @@ def test_long_lived_nuclides_are_scanned_days_later(tmp_path):
     assert "RadiopharmaceuticalStartDateTime" in factor(tmp_path / "b", tags(**{**long_lived, **alone}))
 
 
+@pytest.mark.parametrize("start", ["20250101110100", "20250102110100"], ids=["date", "date of another day"])
+def test_a_dynamic_scan_may_begin_before_its_injection(tmp_path, start):
+    """A minute before, and not a day after an injection of the day before."""
+    change = tags(RadiopharmaceuticalStartDateTime=start, RadiopharmaceuticalStartTime="110100")
+    assert factor(tmp_path, change) == pytest.approx(WEIGHT * 1000 / (DOSE * 2 ** (60 / 6586.2)), rel=1e-4)
+
+
+def test_a_time_of_day_that_the_half_life_rules_out_gives_no_factor(tmp_path):
+    change = tags(RadiopharmaceuticalStartDateTime=None, RadiopharmaceuticalStartTime="120000")
+    assert "23.0 h before the scan" in factor(tmp_path, change)
+
+
 def test_scan_across_midnight(tmp_path):
     """Series and injection are of the day before; the second half of the slices were acquired after midnight."""
 
@@ -347,6 +359,9 @@ def test_what_a_sidecar_lacks_is_named(tmp_path, name):
         ({"InjectionStart": "10:00:00", "TimeZero": None}, "TimeZero"),
         ({"ImageDecayCorrected": False, "FrameTimesStart": None}, "FrameTimesStart"),
         ({"Units": "counts"}, "Units"),
+        ({"InjectionStart": 7200}, "InjectionStart"),
+        ({"InjectionStart": -1e9}, "InjectionStart"),
+        ({"InjectedRadioactivityUnits": "Bq", "InjectedRadioactivity": 200}, "InjectedRadioactivity"),
     ],
 )
 def test_what_of_a_sidecar_cannot_be_is_named(tmp_path, changes, name):

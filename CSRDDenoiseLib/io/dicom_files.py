@@ -120,6 +120,12 @@ def _files(folder: Path, what: str) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         found += [Path(place, name) for name in sorted(names) if not name.startswith(".") and name.upper() != INDEX]
+    lost = [path for path in found if path.is_symlink() and not path.exists()]
+    if lost:
+        raise InputError(
+            f"The {what} folder '{folder}' has {len(lost)} links to files that are gone, such as '{lost[0].name}': "
+            "slices may be missing. Get the files first (git annex get, datalad get), or remove the links."
+        )
     return [path for path in found if path.is_file()]
 
 

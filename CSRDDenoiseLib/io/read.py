@@ -25,7 +25,8 @@ from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .sidecar import lacks_durations, modality_of, read_sidecar, sidecar_frames, sidecar_unit
-from .suv import suv_from_sidecar, suv_of_image
+from .suv import suv_of_image
+from .suv_sidecar import suv_from_sidecar
 from .text_header import has_patient_space, read_text_header
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
@@ -33,6 +34,8 @@ __all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "rea
 
 LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
 """What float32 arithmetic carries with room for squares of sums."""
+_POINTERS = {b"version https://git-lfs": "git lfs pull", b"/annex/objects/": "git annex get"}
+"""How a file begins whose content Git LFS or git-annex keeps elsewhere -> what brings it."""
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
 _SEQUENCE = re.compile(r"axis \d+ index type$")
@@ -80,14 +83,28 @@ def check_readable(path: Path, what: str) -> None:
         if stat.S_ISDIR(mode):
             os.listdir(path)
         elif stat.S_ISREG(mode):
-            path.open("rb").close()
+            _check_content(path, what)
         else:
             raise InputError(f"The {what} '{path}' is a pipe or a device; save it as a file first.")
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise InputError(
+                f"The {what} '{path}' is a link to '{os.readlink(path)}', which is not there. Get the file first, for "
+                "instance by git annex get or datalad get."
+            ) from error
         raise InputError(f"The {what} '{path}' does not exist.") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"The {what} '{path}' cannot be read: {reason}.") from error
+
+
+def _check_content(path: Path, what: str) -> None:
+    """Reject a file that only names where its content is kept."""
+    with path.open("rb") as stream:
+        content = stream.read(max(map(len, _POINTERS)))
+    for start, command in _POINTERS.items():
+        if content.startswith(start):
+            raise InputError(f"The {what} '{path}' is a pointer to its content, which is elsewhere; {command} gets it.")
 
 
 def is_dicom_path(path: Path) -> bool:

@@ -8,7 +8,6 @@ are numbers stand in the tables below. What is missing is named; nothing is gues
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Callable, Mapping, Optional, Sequence
@@ -20,22 +19,11 @@ from .dicom_frames import acquisition_time, duration_s
 from .dicom_tags import Private, Tags, date_time, finite, full_date_time, zone_of
 from .grid import Grid
 from .nrrd import SUV_TYPE_KEY
-from .nuclides import Nuclide, nuclide_of_code, nuclide_of_text
-from .volume import Frame, ReadVolume, Suv, with_unit
+from .nuclides import Nuclide, nuclide_of_code
+from .volume import ReadVolume, Suv, with_unit
 
 SUV_UNIT = "g/mL (SUV)"
-_PREFIXES: Mapping[str, float] = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-"""In lower case; nobody injects or measures millibecquerels."""
-_MILLILITRES = ("ml", "cc", "cm3", "cm^3")
 SUV_UNITS = ("g/ml (suv)", "g/ml", "suv", "suvbw", "suv (g/ml)")
-BQ_PER_ML: Mapping[str, float] = {
-    **{f"{prefix}bq/{volume}": scale for prefix, scale in _PREFIXES.items() for volume in _MILLILITRES},
-    **{f"nci/{volume}": 37.0 for volume in _MILLILITRES},
-}
-BQ_PER_UNIT: Mapping[str, float] = {
-    **{f"{prefix}bq": scale for prefix, scale in _PREFIXES.items()},
-    **{"ci": 3.7e10, "mci": 3.7e7, "uci": 3.7e4, "\u00b5ci": 3.7e4, "\u03bcci": 3.7e4},
-}
 LEAN_JAMES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "LBM": {"M": (1.10, 120.0), "F": (1.07, 148.0)},
     "LBMJAMES128": {"M": (1.10, 128.0), "F": (1.07, 148.0)},
@@ -54,19 +42,23 @@ LARGEST_WEIGHT_KG, LARGEST_HEIGHT_M = 500.0, 2.8
 SAME_HALF_LIFE = 0.05
 LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=24), 10
 """Between injection and scan: the larger of the two."""
+EARLIEST_DELAY = -timedelta(minutes=10)
+"""A dynamic scan begins before its injection, by no more than this."""
+LONGEST_BY_CLOCK = timedelta(hours=1)
+"""Between a time of day without a date and the scan: this, or as many half-lives as above."""
 LONG_LIVED_S = 6 * 3600.0
 """Half-life from which people are scanned days after the injection, so that a time of day does not say when it was."""
-_DAY_S = 86400.0
 _HALF_A_DAY = timedelta(hours=12)
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
 
 
-class _UnknownError(Exception):
+class UnknownFactorError(Exception):
     """A tag that the factor needs is missing; the message names it."""
 
 
 @dataclass(frozen=True)
-class _Injection:
+class Injection:
+    """What was injected, into whom; ``notes`` name values that were corrected."""
+
     dose_bq: float
     weight_kg: float
     half_life_s: float
@@ -77,6 +69,7 @@ class _Injection:
         return self.weight_kg * 1000 / (self.dose_bq * 2 ** (-seconds / self.half_life_s))
 
     def describe(self, seconds: Optional[float]) -> str:
+        """Return the injection in words, and the time since then."""
         when = "" if seconds is None else f", {seconds:.0f} s after injection"
         dose = f"{self.dose_bq / 1e6:.4g} MBq, half-life {self.half_life_s:.1f} s"
         return "; ".join([f"{self.weight_kg:g} kg, {dose}{when}", *self.notes])
@@ -137,24 +130,9 @@ def suv_from_dicom(stack: Sequence[Tags], series: Sequence[Tags], code: str) -> 
             return _from_philips(stack, series)
         if code == "BQML":
             return _from_activity(stack, series)
-    except _UnknownError as error:
+    except UnknownFactorError as error:
         return Suv(None, f"{error}")
     return Suv(None, f"Units (0054,1001) is {code or 'missing'}, which is no activity concentration")
-
-
-def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv:
-    """Return the factor of a volume with a BIDS sidecar; ``frame`` matters where decay was not corrected."""
-    if unit.lower() in SUV_UNITS:
-        return suv_of_unit(unit)
-    try:
-        scale = BQ_PER_ML.get(unit.lower())
-        if scale is None:
-            raise _UnknownError(f"Units is {unit}, which is no activity concentration")
-        injection = _sidecar_injection(entries)
-        seconds = _sidecar_reference(entries, frame, injection) - _seconds(entries, "InjectionStart")
-    except _UnknownError as error:
-        return Suv(None, f"{error}")
-    return Suv((scale * injection.factor(seconds),), f"BIDS sidecar, {unit}: {injection.describe(seconds)}")
 
 
 def _from_activity(stack: Sequence[Tags], series: Sequence[Tags], scale: float = 1.0) -> Suv:
@@ -178,7 +156,7 @@ def _from_other_suv(tags: Tags, code: str) -> Suv:
     weight = _weight(tags)
     height = _needed(tags, "PatientSize") * 100
     if height > LARGEST_HEIGHT_M * 100:
-        raise _UnknownError(f"PatientSize (0010,1020) is {height / 100:g} m, which is none")
+        raise UnknownFactorError(f"PatientSize (0010,1020) is {height / 100:g} m, which is none")
     if code == "CM2ML":
         # Du Bois: area in m^2 from kg and cm; the value is in cm^2/mL, the weight in g
         area = 0.007184 * weight**0.425 * height**0.725
@@ -196,9 +174,9 @@ def _mass(kind: str, sex: str, weight: float, height: float) -> float:
     for name, table in LEAN_JAMES.items():
         formulas[name] = (table, lambda a, b: a * weight - b * (weight / height) ** 2)
     if kind not in formulas:
-        raise _UnknownError(f"SUVType (0054,1006) is {kind}, which is not known")
+        raise UnknownFactorError(f"SUVType (0054,1006) is {kind}, which is not known")
     if not sex:
-        raise _UnknownError("PatientSex (0010,0040) is missing")
+        raise UnknownFactorError("PatientSex (0010,0040) is missing")
     table, formula = formulas[kind]
     return float(np.mean([formula(*table[each]) for each in ((sex,) if sex in table else tuple(table))]))
 
@@ -211,28 +189,28 @@ def _from_philips(stack: Sequence[Tags], series: Sequence[Tags]) -> Suv:
     if to_activity and to_activity > 0:
         suv = _from_activity(stack, series, to_activity)
         return Suv(suv.factors, f"Units CNTS: Philips' activity scale factor (7053,1009); {suv.source}")
-    raise _UnknownError("Units CNTS without Philips' scale factors (7053,1000) and (7053,1009)")
+    raise UnknownFactorError("Units CNTS without Philips' scale factors (7053,1000) and (7053,1009)")
 
 
 def _of_all(stack: Sequence[Tags], value: Callable[[Tags], Any], name: str) -> Any:
     """Return what every slice says alike."""
     found = {value(tags) for tags in stack}
     if len(found) > 1:
-        raise _UnknownError(f"{name} differs from slice to slice")
+        raise UnknownFactorError(f"{name} differs from slice to slice")
     return found.pop()
 
 
-def _injection(tags: Tags) -> _Injection:
+def _injection(tags: Tags) -> Injection:
     item = tags.item("RadiopharmaceuticalInformationSequence")
     if item is None:
-        raise _UnknownError("RadiopharmaceuticalInformationSequence (0054,0016) is missing")
+        raise UnknownFactorError("RadiopharmaceuticalInformationSequence (0054,0016) is missing")
     drug, notes = Tags(tags.path, 0, 1, item), []
     dose = _needed(drug, "RadionuclideTotalDose")
     if dose < LARGEST_MBQ:
         dose *= 1e6
         notes.append("RadionuclideTotalDose taken as MBq")
     half_life, remarks = _half_life(drug)
-    return _Injection(dose, _weight(tags), half_life, (*notes, *remarks))
+    return Injection(dose, _weight(tags), half_life, (*notes, *remarks))
 
 
 def _half_life(drug: Tags) -> tuple[float, list[str]]:
@@ -240,7 +218,7 @@ def _half_life(drug: Tags) -> tuple[float, list[str]]:
     if stated and stated > 0 and (nuclide is None or abs(stated / nuclide.half_life_s - 1) <= SAME_HALF_LIFE):
         return stated, []
     if nuclide is None:
-        raise _UnknownError("RadionuclideHalfLife (0018,1075) is missing, and no code names the nuclide")
+        raise UnknownFactorError("RadionuclideHalfLife (0018,1075) is missing, and no code names the nuclide")
     return nuclide.half_life_s, [f"half-life of {nuclide.symbol} instead of RadionuclideHalfLife {stated or 'none'}"]
 
 
@@ -255,10 +233,10 @@ def _correction(tags: Tags) -> str:
         return stated
     if tags.text("DecayCorrected") in ("YES", "NO"):
         return "START" if tags.text("DecayCorrected") == "YES" else "NONE"
-    raise _UnknownError(f"DecayCorrection (0054,1102) is {stated or 'missing'}")
+    raise UnknownFactorError(f"DecayCorrection (0054,1102) is {stated or 'missing'}")
 
 
-def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> datetime:
+def _scan_start(tags: Tags, series: Sequence[Tags], injection: Injection) -> datetime:
     """Return the time that the values are corrected to (QIBA): the series', unless it was made after the scan."""
     zone = zone_of(tags)
     stated = full_date_time(tags.text("DecayCorrectionDateTime"), zone)
@@ -267,7 +245,7 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> da
     begins = [when for each in series if (when := acquisition_time(each))]
     begin = date_time(tags.text("SeriesDate") or tags.text("StudyDate"), tags.text("SeriesTime"))
     if begin and begins and not _has_date(series) and abs(begin - min(begins)) > _HALF_A_DAY:
-        raise _UnknownError("AcquisitionDate (0008,0022) is missing, and the scan may have passed midnight")
+        raise UnknownFactorError("AcquisitionDate (0008,0022) is missing, and the scan may have passed midnight")
     if begin and (not begins or begin <= min(begins)):
         return begin
     private = full_date_time(GE_DECAY_TIME.of(tags), zone)
@@ -275,7 +253,9 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: _Injection) -> da
         return private
     when, reference = acquisition_time(tags), tags.number("FrameReferenceTime")
     if when is not None and reference is None:
-        raise _UnknownError("FrameReferenceTime (0054,1300) is missing, and SeriesTime is later than the acquisition")
+        raise UnknownFactorError(
+            "FrameReferenceTime (0054,1300) is missing, and SeriesTime is later than the acquisition"
+        )
     return _middle(tags, injection) - timedelta(milliseconds=reference or 0.0)
 
 
@@ -284,13 +264,13 @@ def _has_date(series: Sequence[Tags]) -> bool:
     return all(any(each.text(name) for name in dates) for each in series)
 
 
-def _middle(tags: Tags, injection: _Injection) -> datetime:
+def _middle(tags: Tags, injection: Injection) -> datetime:
     """Return the time of a frame's mean activity: begin + ln(d T / (1 - exp(-d T))) / d, d the decay constant."""
     begin, length = acquisition_time(tags), duration_s(tags)
     if begin is None:
-        raise _UnknownError("AcquisitionTime (0008,0032) is missing")
+        raise UnknownFactorError("AcquisitionTime (0008,0032) is missing")
     if length is None:
-        raise _UnknownError("ActualFrameDuration (0018,1242) is missing")
+        raise UnknownFactorError("ActualFrameDuration (0018,1242) is missing")
     return begin + timedelta(seconds=mean_time(length, injection.half_life_s))
 
 
@@ -306,7 +286,7 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     drug = Tags(tags.path, 0, 1, item) if item is not None else tags
     full = full_date_time(drug.text("RadiopharmaceuticalStartDateTime"), zone_of(tags))
     longest = max(LONGEST_DELAY, LONGEST_HALF_LIVES * timedelta(seconds=half_life_s))
-    if full and timedelta(0) <= reference - full <= longest:
+    if full and EARLIEST_DELAY <= reference - full <= longest:
         return (reference - full).total_seconds()
     alone = date_time(reference.strftime("%Y%m%d"), drug.text("RadiopharmaceuticalStartTime"))
     if alone is None or half_life_s > LONG_LIVED_S:
@@ -314,84 +294,30 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
         why = f"no time within {hours:.0f} h before the scan" if full else "missing"
         if alone is not None:
             why += f", and with a half-life of {half_life_s / 3600:.0f} h a time of day does not give the day"
-        raise _UnknownError(f"RadiopharmaceuticalStartDateTime (0018,1078) or ...StartTime (0018,1072) is {why}")
-    if alone > reference:
+        raise UnknownFactorError(f"RadiopharmaceuticalStartDateTime (0018,1078) or ...StartTime (0018,1072) is {why}")
+    if alone - reference > -EARLIEST_DELAY:
         alone -= timedelta(days=1)
-    return (reference - alone).total_seconds()
+    delay = reference - alone
+    if delay > max(LONGEST_BY_CLOCK, LONGEST_HALF_LIVES * timedelta(seconds=half_life_s)):
+        raise UnknownFactorError(
+            f"RadiopharmaceuticalStartTime (0018,1072) is {delay.total_seconds() / 3600:.1f} h before the scan, too "
+            f"long for a half-life of {half_life_s / 60:.0f} min"
+        )
+    return delay.total_seconds()
 
 
 def _weight(tags: Tags) -> float:
     weight = _needed(tags, "PatientWeight")
     if weight > LARGEST_WEIGHT_KG:
-        raise _UnknownError(f"PatientWeight (0010,1030) is {weight:g} kg, which is none")
+        raise UnknownFactorError(f"PatientWeight (0010,1030) is {weight:g} kg, which is none")
     return weight
 
 
 def _needed(tags: Tags, keyword: str) -> float:
     value = tags.number(keyword)
     if value is None or value <= 0:
-        raise _UnknownError(f"{keyword} is {'missing' if value is None else f'{value:g}'}")
+        raise UnknownFactorError(f"{keyword} is {'missing' if value is None else f'{value:g}'}")
     return value
-
-
-def _entry(entries: Mapping[str, Any], name: str) -> float:
-    value = finite(entries.get(name))
-    if value is None:
-        raise _UnknownError(f"{name} is missing from the sidecar")
-    return value
-
-
-def _seconds(entries: Mapping[str, Any], name: str) -> float:
-    """Return an entry in seconds from TimeZero; some tools write a time of day instead."""
-    value = entries.get(name)
-    moment = _time_of_day(value)
-    if moment is None:
-        return _entry(entries, name)
-    zero = _time_of_day(entries.get("TimeZero"))
-    if zero is None:
-        raise _UnknownError(f"TimeZero is missing from the sidecar or no time of day, and {name} is one, {value}")
-    # the nearer of before and after, across midnight
-    return (moment - zero + _DAY_S / 2) % _DAY_S - _DAY_S / 2
-
-
-def _time_of_day(value: Any) -> Optional[float]:
-    """Return the seconds since midnight of ``10:30:00``, perhaps after a date, or None."""
-    found = _CLOCK.search(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        return None
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
-
-
-def _sidecar_injection(entries: Mapping[str, Any]) -> _Injection:
-    dose = _entry(entries, "InjectedRadioactivity")
-    unit = str(entries.get("InjectedRadioactivityUnits") or "missing")
-    scale = BQ_PER_UNIT.get(unit.strip().lower())
-    if scale is None:
-        raise _UnknownError(f"InjectedRadioactivityUnits is {unit}")
-    weight_name = "BodyWeight" if "BodyWeight" in entries else "PatientWeight" if "PatientWeight" in entries else ""
-    weight = _entry(entries, weight_name or "BodyWeight")
-    text = str(entries.get("TracerRadionuclide") or "")
-    nuclide = nuclide_of_text(text)
-    half_life = nuclide.half_life_s if nuclide else finite(entries.get("RadionuclideHalfLife"))
-    if not half_life or half_life <= 0:
-        raise _UnknownError(f"TracerRadionuclide is {text or 'missing'}")
-    dose *= scale
-    if dose <= 0 or not 0 < weight <= LARGEST_WEIGHT_KG:
-        raise _UnknownError(f"InjectedRadioactivity is {dose:g} Bq and BodyWeight {weight:g} kg")
-    return _Injection(dose, weight, half_life, ())
-
-
-def _sidecar_reference(entries: Mapping[str, Any], frame: Frame, injection: _Injection) -> float:
-    """Return the time (s, from TimeZero) that the values are corrected to."""
-    corrected = {"true": True, "false": False}.get(str(entries.get("ImageDecayCorrected")).lower())
-    if corrected is None:
-        raise _UnknownError("ImageDecayCorrected is missing from the sidecar")
-    if corrected:
-        return _seconds(entries, "ImageDecayCorrectionTime")
-    if frame.start_s is None or frame.duration_s is None:
-        raise _UnknownError("FrameTimesStart and FrameDuration are missing from the sidecar")
-    return frame.start_s + mean_time(frame.duration_s, injection.half_life_s)
 
 
 def volume_suv(volume: ReadVolume) -> Suv:
