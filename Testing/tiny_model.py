@@ -39,11 +39,11 @@ def tiny_network(seed: int = 0, architecture: dict[str, Any] = TINY) -> nn.Modul
     return network
 
 
-def save_tiny_model(folder: Path, **changes: Any) -> Path:
+def save_tiny_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Write a tiny model folder and return it."""
     metadata = tiny_metadata(**changes)
     of_draws = metadata.deviation and tiny_network(2, metadata.deviation.architecture)
-    save_model(folder, tiny_network(architecture=metadata.architecture), metadata, of_draws)
+    save_model(folder, tiny_network(seed, metadata.architecture), metadata, of_draws)
     return folder
 
 
