@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -190,3 +191,17 @@ def philips(data, index):
 def test_suv_is_unknown_where_its_factor_differs_from_slice_to_slice(tmp_path, change, word):
     suv = read(write_series(tmp_path, change), "PET").header.suv
     assert suv.factors is None and word in suv.source and "slice to slice" in suv.source
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("0_0.dcm.gz", gzip.compress), ("0_0", lambda _content: b"version https://git-lfs.github.com/spec/v1\n")],
+    ids=["compressed", "pointer"],
+)
+def test_a_slice_that_is_packed_is_no_end_of_the_stack(tmp_path, name, pack):
+    write_series(tmp_path / "pet", set_tags(NumberOfSlices=None))
+    content = (tmp_path / "pet" / "0_0.dcm").read_bytes()
+    (tmp_path / "pet" / "0_0.dcm").unlink()
+    (tmp_path / "pet" / name).write_bytes(pack(content))
+    with pytest.raises(InputError, match=f"1 of 6 DICOM files that cannot be read.*{name}"):
+        read(tmp_path / "pet", "PET")

@@ -10,9 +10,11 @@ from typing import Any, Mapping, Optional
 from ..errors import InputError
 from ..findings import Finding, info, warning
 from .dicom_tags import BARE_STARTS, MAGIC, PREAMBLE, Tags, frames_of, quiet, read_header, sop_class_name
+from .pointers import command_for
 from .volume import UNKNOWN
 
 INDEX = "DICOMDIR"
+_PACKED = (".dcm.gz", ".ima.gz")
 MODALITIES: Mapping[str, str] = {"pet": "PT", "full-dose reference": "PT", "mr": "MR"}
 """What messages call an input, in lower case -> the modality it should have (0008,0060)."""
 
@@ -68,7 +70,7 @@ def find_series(path: Path, what: str) -> tuple[list[Tags], tuple[Finding, ...]]
     if broken:
         raise InputError(
             f"The {what} series in '{folder}' has {len(broken)} of {len(files)} DICOM files that cannot be read as "
-            f"part of it, such as '{broken[0].name}'; export the series again."
+            f"part of it, such as '{broken[0].name}'; unpack or export the series again."
         )
     chosen = _chosen(series, what)
     if chosen is None:
@@ -133,6 +135,9 @@ def _image_frames(path: Path) -> Optional[list[Tags]]:
     """Return the frames of an image, none where the file is something else, None where it is damaged."""
     damaged: Optional[list[Tags]] = None
     try:
+        if path.name.lower().endswith(_PACKED) or command_for(path):
+            # slices that are compressed, or whose content is elsewhere
+            return None
         if not is_dicom_file(path) and path.suffix.lower() != ".dcm":
             # without the marker a file may still be DICOM, or anything else
             damaged = []

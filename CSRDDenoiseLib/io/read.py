@@ -24,6 +24,7 @@ from .itk_checks import check_fields, check_kind, check_place, findings_of, unit
 from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
+from .pointers import command_for
 from .sidecar import lacks_durations, modality_of, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
@@ -34,8 +35,6 @@ __all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "rea
 
 LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
 """What float32 arithmetic carries with room for squares of sums."""
-_POINTERS = {b"version https://git-lfs": "git lfs pull", b"/annex/objects/": "git annex get"}
-"""How a file begins whose content Git LFS or git-annex keeps elsewhere -> what brings it."""
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
 _SEQUENCE = re.compile(r"axis \d+ index type$")
@@ -100,11 +99,9 @@ def check_readable(path: Path, what: str) -> None:
 
 def _check_content(path: Path, what: str) -> None:
     """Reject a file that only names where its content is kept."""
-    with path.open("rb") as stream:
-        content = stream.read(max(map(len, _POINTERS)))
-    for start, command in _POINTERS.items():
-        if content.startswith(start):
-            raise InputError(f"The {what} '{path}' is a pointer to its content, which is elsewhere; {command} gets it.")
+    command = command_for(path)
+    if command:
+        raise InputError(f"The {what} '{path}' is a pointer to its content, which is elsewhere; {command} gets it.")
 
 
 def is_dicom_path(path: Path) -> bool:
