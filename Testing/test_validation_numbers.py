@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from pair_folder import NOISE, row_of, write_rows, write_subject
 from scipy import stats
+from study_folder import SCALE
+from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.research.evaluation.markdown import Table, to_markdown
-from CSRDDenoiseLib.research.evaluation.methods import INPUT
+from CSRDDenoiseLib.research.evaluation.methods import INPUT, Outcome
 from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, choose, measurements
 from CSRDDenoiseLib.research.validation.comparison import agreements_of, gains_of
 from CSRDDenoiseLib.research.validation.frequency import Band, common_bands
 from CSRDDenoiseLib.research.validation.report import RESULTS, files_of
 from CSRDDenoiseLib.research.validation.result import Measured, Region, ScanResult, Split, SubjectResult
+from CSRDDenoiseLib.research.validation.run import ValidationConfig, run_validation
+from CSRDDenoiseLib.research.validation.scans import scan_of_pair
+from CSRDDenoiseLib.research.validation.store import Store
+from CSRDDenoiseLib.research.validation.subject import Plan, Variant, _Bench, measure_subject
+from CSRDDenoiseLib.settings import settings_from_preset
+from CSRDDenoiseLib.subjects.pair import load_pair
+from CSRDDenoiseLib.subjects.table import read_table
 
 MODEL, FILTER = "net", "Gaussian"
 REGIONS = (Region(1, "left | caudate", 3.0), Region(2, "", 5.0))
@@ -112,6 +125,56 @@ def test_gains_and_agreement_are_those_of_the_textbook(results):
     of_columns = count * ((both.mean(0) - both.mean()) ** 2).sum()
     between, judges, rest = of_rows / (count - 1), of_columns, (total - of_rows - of_columns) / (count - 1)
     assert found.icc == pytest.approx((between - rest) / (between + rest + 2 * (judges - rest) / count))
+
+
+def test_the_reference_region_is_no_region_and_its_ratio_no_agreement(tmp_path):
+    write_subject(tmp_path, "A")
+    (row,) = read_table(write_rows(tmp_path / "pairs.tsv", [row_of("A", mr=None)])).checked().rows
+    scan = scan_of_pair(load_pair(row))
+    low, full = scan.study.array(scan.study.low_doses[scan.dose]), scan.study.full_dose
+    region, reference = scan.study.masks.regions
+    assert scan.study.masks.numbers == (10, 20)
+    plan = Plan({}, settings_from_preset("fast"), (), reference=(20,))
+    (found,) = measure_subject("A", [scan], plan, lambda *_: None).scans
+    ratios = [image[region].mean(dtype=float) / image[reference].mean(dtype=float) for image in (low, full)]
+    assert [each.label for each in found.regions] == [10]
+    assert found.measured[0].regions == pytest.approx(ratios[:1]) and found.full == pytest.approx(ratios[1:])
+    assert found.measured[0].scores["region_error"] == pytest.approx(abs(ratios[0] / ratios[1] - 1))
+
+
+def test_the_spread_is_held_against_the_error_to_the_noise_free_image(tmp_path):
+    """The noise of a quarter of the counts as the uncertainty of the low dose: the ratio is 1, coverage too small."""
+    write_subject(tmp_path, "A", 3)
+    (row,) = read_table(write_rows(tmp_path / "pairs.tsv", [row_of("A", mr=None)])).checked().rows
+    scan = scan_of_pair(load_pair(row))
+    study = scan.study
+    clean = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "A" / "noise_free.nii.gz")))[study.box]
+    low = study.array(study.low_doses[scan.dose])
+    std = (2 * NOISE * SCALE * np.sqrt(np.clip(clean, 0, None) / SCALE)).astype(np.float32)
+    variant = Variant("made up", None, lambda _scan: Outcome(low, 0.0, std=std))
+    found = _Bench(scan, Plan({}, settings_from_preset("fast"))).measure(variant, variant.apply(scan)).scores
+    error = (low - clean)[study.masks.brain]
+    known = np.sqrt(np.mean(std[study.masks.brain] ** 2) / np.mean(error**2))
+    assert known == pytest.approx(1, abs=0.05)
+    assert found["clean_spread"] == pytest.approx(known, rel=0.1)
+
+
+def test_a_full_disk_stops_the_run_at_the_first_subject(tmp_path, monkeypatch):
+    asked = []
+
+    def full(self, key, result):
+        asked.append(key)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Store, "save", full)
+    monkeypatch.setattr("CSRDDenoiseLib.research.validation.run.measure_subject", lambda *_: None)
+    names = [write_subject(tmp_path, name, number) for number, name in enumerate("AB")]
+    model = save_tiny_model(tmp_path / "tiny", voxel_spacing_mm=4.0)
+    settings = settings_from_preset("fast", device="cpu")
+    config = ValidationConfig(tmp_path / "out", (str(model),), settings, folders=tuple(names))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        run_validation(config)
+    assert len(asked) == 1
 
 
 def test_a_name_with_a_bar_stays_in_its_cell(files):

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
-from ...errors import Cancelled, CSRDError, InputError
+from ...errors import Cancelled, CSRDError, InputError, is_disk_full
 from ...findings import errors_of
 from ...io.record import versions
 from ...io.write import all_or_nothing
@@ -176,6 +176,8 @@ def _in_turn(
         except Cancelled:
             raise
         except _OF_A_SUBJECT as error:
+            if is_disk_full(error):
+                raise
             outcome = error
         yield task, outcome
 

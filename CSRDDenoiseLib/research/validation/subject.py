@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
 
@@ -118,10 +118,11 @@ class _Bench:
     """One scan with what is the same for all methods."""
 
     def __init__(self, scan: OwnScan, plan: Plan):
-        self._scan, self._nested, study = scan, plan.nested, scan.study
+        self._reference = _reference(scan.study, plan.reference)
+        study = _without(scan.study, plan.reference)
+        self._scan, self._nested = replace(scan, study=study), plan.nested
         self._low = study.array(study.low_doses[scan.dose])
         self._spectra = Spectra(study, self._low)
-        self._reference = _reference(study, plan.reference)
 
     def measure(self, variant: Variant, outcome: Outcome) -> Measured:
         """Measure what a method made of the scan."""
@@ -209,6 +210,15 @@ def _reference(study: Study, labels: Sequence[int]) -> np.ndarray:
             f"needs; it has {', '.join(map(str, known)) or 'none'}."
         )
     return np.any([known[label] for label in labels], axis=0)
+
+
+def _without(study: Study, labels: Sequence[int]) -> Study:
+    """Leave the reference region out of the regions: its own ratio is 1, whatever a method does."""
+    if not labels:
+        return study
+    kept = [each for each in zip(study.masks.numbers, study.masks.regions) if each[0] not in labels]
+    numbers, regions = tuple(number for number, _ in kept), tuple(mask for _, mask in kept)
+    return replace(study, masks=replace(study.masks, numbers=numbers, regions=regions))
 
 
 def _denoised(model: Model, settings: DenoiseSettings) -> Callable[[OwnScan], Outcome]:
