@@ -21,7 +21,7 @@ from CSRDDenoiseLib.research.evaluation.methods import INPUT, Outcome
 from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, choose, measurements
 from CSRDDenoiseLib.research.validation.comparison import agreements_of, gains_of
 from CSRDDenoiseLib.research.validation.frequency import Band, common_bands
-from CSRDDenoiseLib.research.validation.report import RESULTS, files_of
+from CSRDDenoiseLib.research.validation.report import RESULTS, Evaluated, files_of
 from CSRDDenoiseLib.research.validation.result import Measured, Region, ScanResult, Split, SubjectResult
 from CSRDDenoiseLib.research.validation.run import ValidationConfig, run_validation
 from CSRDDenoiseLib.research.validation.scans import scan_of_pair
@@ -66,14 +66,10 @@ def results() -> list[SubjectResult]:
 
 
 @pytest.fixture(scope="module")
-def files(results) -> dict[str, str]:
-    made = files_of(choose(results), results, [MODEL], ABOUT, {f"S{n}": _NoPicture() for n in range(6)})
+def files(results, tmp_path_factory) -> dict[str, str]:
+    tmp_path = tmp_path_factory.mktemp("pictures")
+    made = files_of(Evaluated(choose(results), results, [MODEL], ABOUT, {f"S{n}": tmp_path / "none" for n in range(6)}))
     return {name: content.decode() for name, content in made.items()}
-
-
-class _NoPicture:
-    def is_file(self) -> bool:
-        return False
 
 
 def rows(text: str) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
@@ -44,64 +45,72 @@ _TITLES = {
 }
 
 
-def files_of(
-    chosen: Sequence[Chosen],
-    results: Sequence[SubjectResult],
-    models: Sequence[str],
-    about: Mapping[str, Any],
-    pictures: Mapping[str, Path],
-) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Evaluated:
+    """What a report is made of.
+
+    Attributes:
+        chosen: every method of every subject and dose.
+        results: of the subjects.
+        models: names of the models in the tables.
+        about: models, settings, subjects, versions, and what ``failed``, as plain JSON types.
+        pictures: subject -> where its picture is, if there is one.
+    """
+
+    chosen: Sequence[Chosen]
+    results: Sequence[SubjectResult]
+    models: Sequence[str]
+    about: Mapping[str, Any]
+    pictures: Mapping[str, Path]
+
+
+def files_of(found: Evaluated) -> dict[str, bytes]:
     """Return name -> content of every file of the results."""
-    tables = all_tables(chosen, results, models)
-    found = {
-        RESULTS: json.dumps(_plain({"format": FORMAT, "about": about, **records(chosen, results, models)}), indent=1),
-        REPORT: page.render(_page(chosen, results, models, tables, about, pictures)),
-        "measurements.csv": to_csv(measurements(chosen)),
+    tables = all_tables(found.chosen, found.results, found.models)
+    numbers = records(found.chosen, found.results, found.models)
+    texts = {
+        RESULTS: json.dumps(_plain({"format": FORMAT, "about": found.about, **numbers}), indent=1),
+        REPORT: page.render(_page(found, tables)),
+        "measurements.csv": to_csv(measurements(found.chosen)),
     }
     for name, table in tables.items():
-        found[f"{name}.md"], found[f"{name}.csv"] = to_markdown(table), table_csv(table)
-    return {name: text.encode() for name, text in found.items()}
+        texts[f"{name}.md"], texts[f"{name}.csv"] = to_markdown(table), table_csv(table)
+    return {name: text.encode() for name, text in texts.items()}
 
 
-def _page(
-    chosen: Sequence[Chosen],
-    results: Sequence[SubjectResult],
-    models: Sequence[str],
-    tables: Mapping[str, Table],
-    about: Mapping[str, Any],
-    pictures: Mapping[str, Path],
-) -> page.Page:
-    failed: Mapping[str, str] = about["failed"]
+def _page(found: Evaluated, tables: Mapping[str, Table]) -> page.Page:
+    failed: Mapping[str, str] = found.about["failed"]
     warnings = [f"{name} could not be measured: {why}" for name, why in failed.items()]
-    warnings += [f"{scan.name}: {text}" for result in results for scan in result.scans for text in scan.findings]
-    drawn = page.Section("At a glance", (page.Text(HOW), *figures(chosen, models)))
+    warnings += [f"{scan.name}: {text}" for result in found.results for scan in result.scans for text in scan.findings]
+    drawn = page.Section("At a glance", (page.Text(HOW), *figures(found.chosen, found.models)))
     sections = [page.Section(_TITLES[name], (table_part(table),)) for name, table in tables.items()]
-    examples = tuple(_examples(chosen, models, pictures))
+    examples = tuple(_examples(found))
     limits = page.Section("What these numbers cannot say", (page.Text(LIMITS),))
-    record = page.Folded("Models, settings, subjects and versions (JSON)", json.dumps(_plain(about), indent=2))
+    record = page.Folded("Models, settings, subjects and versions (JSON)", json.dumps(_plain(found.about), indent=2))
     origin = page.Section("How these numbers came about", (record,))
     shown = (drawn, *sections, *([page.Section("Examples", examples)] if examples else []), limits, origin)
-    title = f"Validation of {', '.join(models)}"
+    title = f"Validation of {', '.join(found.models)}"
     facts = (
-        page.Fact("subjects", str(len(results))),
-        page.Fact("scans", str(sum(len(result.scans) for result in results))),
+        page.Fact("subjects", str(len(found.results))),
+        page.Fact("scans", str(sum(len(result.scans) for result in found.results))),
         page.Fact("could not be measured", str(len(failed)), bool(failed)),
     )
     return page.Page(title, title, shown, notice=NOTICE, facts=facts, warnings=tuple(warnings), style="evaluation")
 
 
-def _examples(chosen: Sequence[Chosen], models: Sequence[str], pictures: Mapping[str, Path]) -> Iterator[page.Photo]:
+def _examples(found: Evaluated) -> Iterator[page.Photo]:
     """Yield the subjects with the lowest and the middle PSNR of the first model."""
+    model = found.models[0]
     scores = {
         each.subject: each.measurement.scores["psnr"]
-        for each in chosen
-        if each.method == models[0] and "psnr" in each.measurement.scores and pictures[each.subject].is_file()
+        for each in found.chosen
+        if each.method == model and "psnr" in each.measurement.scores and found.pictures[each.subject].is_file()
     }
     ranked = sorted(scores, key=lambda subject: scores[subject])
     places = {"lowest": 0, "middle": len(ranked) // 2}
     # of one subject the two are one
     for subject, word in {ranked[place]: word for word, place in places.items() if ranked}.items():
-        yield page.Photo(pictures[subject].read_bytes(), f"{subject}: the {word} PSNR of {models[0]}.")
+        yield page.Photo(found.pictures[subject].read_bytes(), f"{subject}: the {word} PSNR of {model}.")
 
 
 def _plain(value: Any) -> Any:

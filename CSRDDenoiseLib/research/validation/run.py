@@ -22,12 +22,12 @@ from ...subjects.judge import judge_pair
 from ...subjects.pair import load_pair
 from ...subjects.table import Row, Table
 from ..evaluation.baselines import BASELINES, baseline
-from ..evaluation.markdown import Table as Evaluated
+from ..evaluation.markdown import Table as GainTable
 from ..evaluation.measure import CEILING
 from ..evaluation.methods import INPUT
 from .choice import choose
 from .figures import example_png
-from .report import files_of
+from .report import Evaluated, files_of
 from .result import SubjectResult
 from .scans import OwnScan, scan_of_pair, scans_of_folder
 from .store import Store, key_of
@@ -103,7 +103,7 @@ class Validation:
 
     results: tuple[SubjectResult, ...]
     failed: Mapping[str, str]
-    gains: Evaluated
+    gains: GainTable
 
 
 def run_validation(
@@ -285,7 +285,7 @@ def _write(
         "failed": dict(failed),
         "versions": versions(),
     }
-    files = files_of(choose(results), results, list(plan.models), about, pictures)
+    files = files_of(Evaluated(choose(results), results, list(plan.models), about, pictures))
     config.output.mkdir(parents=True, exist_ok=True)
     paths = {config.output / name: content for name, content in files.items()}
     with all_or_nothing(paths) as temporary:
