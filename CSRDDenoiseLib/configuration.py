@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import math
+from fractions import Fraction
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -258,6 +259,24 @@ def number_of(text: str) -> float:
         return float(top) / float(bottom) if slash else float(text)
     except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(f"'{text}' is no number") from error
+
+
+def parse_dose(text: str) -> Fraction:
+    """Return a dose fraction, as in ``1/10`` or ``0.1``.
+
+    Raises:
+        ValueError: it is none, or not above 0 and up to 1.
+    """
+    top, slash, bottom = text.partition("/")
+    try:
+        # by float, because a Fraction of 1e999999999 is computed digit by digit
+        exact = Fraction(int(top), int(bottom)) if slash else Fraction(float(text))
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ValueError(text) from error
+    value = exact.limit_denominator(1000)
+    if not 0 < value <= 1:
+        raise ValueError(text)
+    return value
 
 
 def _leaves(error: BaseException, steps: Steps, kind: Any) -> Iterator[tuple[Steps, BaseException, Any]]:

@@ -306,7 +306,9 @@ class Terminal(io.StringIO):
 
 
 def state_in_the_middle():
-    state = State(4, rows={"a": Row("a", status=DONE), "b": Row("b", status=FAILED, error="no head")}, kept={"a"})
+    state = State(
+        4, rows={"a": Row("a", status=DONE), "b": Row("b", status=FAILED, error="no head")}, done_before={"a"}
+    )
     state.began -= 60
     state.active["c"] = (Progress("sample", 1, 4, 0.3), "gpu-box")
     state.active["d"] = (None, "gpu-box")

@@ -9,9 +9,10 @@ import pytest
 from test_subjects_table import dataset, errors, table
 
 from CSRDDenoiseLib.commands.arguments import doses_of
+from CSRDDenoiseLib.configuration import parse_dose
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.subjects.checksum import checksum, checksums
-from CSRDDenoiseLib.subjects.table import parse_dose, read_table
+from CSRDDenoiseLib.subjects.table import read_table
 
 HEAD = "subject|low|full"
 

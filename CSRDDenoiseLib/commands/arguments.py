@@ -9,9 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Callable, Union
 
-from ..configuration import number_of
+from ..configuration import number_of, parse_dose
 from ..errors import InputError
-from ..subjects.table import parse_dose
 
 
 def dose(text: str) -> Fraction:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Iterator, Mapping, Optional, Sequence
 
 from ..bids import BidsPet, find_pets
+from ..configuration import parse_dose
 from ..errors import InputError
 from ..findings import Finding, error
 from ..io.sidecar import stem_of
-from .table import Row, Table, judge_rows, parse_dose
+from .table import Row, Table, judge_rows
 
 _PLACE = ("sub", "ses")
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar
 
+from ..configuration import parse_dose
 from ..errors import InputError
 from ..findings import Finding, error, errors_of
 from ..sentences import CLI, sentence
@@ -212,24 +213,6 @@ def write_table(table: Table, path: Path) -> None:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(names)
         writer.writerows([_text(row, name, path.parent) for name in names] for row in table.rows)
-
-
-def parse_dose(text: str) -> Fraction:
-    """Return a dose fraction, as in ``1/10`` or ``0.1``.
-
-    Raises:
-        ValueError: it is none, or not above 0 and up to 1.
-    """
-    top, slash, bottom = text.partition("/")
-    try:
-        # by float, because a Fraction of 1e999999999 is computed digit by digit
-        exact = Fraction(int(top), int(bottom)) if slash else Fraction(float(text))
-    except (ZeroDivisionError, OverflowError) as error:
-        raise ValueError(text) from error
-    value = exact.limit_denominator(1000)
-    if not 0 < value <= 1:
-        raise ValueError(text)
-    return value
 
 
 def _text(row: Row, name: str, folder: Path) -> str:
