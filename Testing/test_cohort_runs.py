@@ -75,6 +75,16 @@ def single_runs(folder: Path, names: list[str], model: Path, output: Path) -> di
     return found
 
 
+def lengthen(table: Path, name: str) -> Path:
+    """Write the table with many draws for one scan, which is not over when an interrupt comes; return the new table."""
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    many = {True: "quality\t1000\t1000", False: "\t\t"}
+    lines = [f"{header}\tpreset\tsteps\tsamples", *(f"{row}\t{many[row.startswith(name)]}" for row in rows)]
+    longer = table.with_name("longer.tsv")
+    longer.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return longer
+
+
 def outputs_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.nii.gz")}
 
@@ -113,7 +123,8 @@ def test_killed_worker_and_scan_that_uses_up_the_memory(tmp_path, model_folder):
 
 def test_interrupted_cohort_goes_on_where_it_was(tmp_path, model_folder):
     table, output = write_cohort(tmp_path / "in", 8), tmp_path / "out"
-    with cohort(table, output, model_folder, "--workers", 1) as process:
+    endless = lengthen(table, "04")
+    with cohort(endless, output, model_folder, "--workers", 1) as process:
         done = {json.loads(process.stdout.readline())["scan"]["name"] for _ in range(2)}
         process.send_signal(signal.SIGINT)
         lines, err = finish(process)

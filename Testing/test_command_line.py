@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,42 @@ def test_an_interrupt_while_a_library_is_loaded_is_heeded_afterwards(tmp_path, m
             for _ in range(500):
                 time.sleep(0.01)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt_slowly() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(20):
+        time.sleep(0.01)
+
+
+class _Finalized:
+    """An object that is interrupted while it goes."""
+
+    def __del__(self) -> None:
+        _interrupt_slowly()
+
+
+class _Referenced:
+    """An object whose end others wait for."""
+
+    def __init__(self) -> None:
+        weakref.finalize(self, _interrupt_slowly)
+
+
+@POSIX
+@pytest.mark.parametrize("kind", [_Finalized, _Referenced])
+def test_an_interrupt_in_a_finalizer_is_heeded_afterwards(kind):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended = []
+    try:
+        with heed_interrupts(), pytest.raises(KeyboardInterrupt):
+            kind()
+            ended.append(True)
+            for _ in range(500):
+                time.sleep(0.01)
+        assert ended
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and requests to end: always handled, and never while a library is loading."""
+"""Ctrl-C and requests to end: always handled, and never where an exception would be lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import _thread
 import os
 import signal
 import threading
+import weakref
 from contextlib import contextmanager
 from types import FrameType
 from typing import Callable, Iterator, Optional
@@ -14,14 +15,17 @@ from ..errors import Cancelled
 
 RETRY_SECONDS = 0.05
 _IMPORTS = "<frozen importlib"
+_FINALIZER = "__del__"
+_WEAK_REFERENCES = weakref.__file__
 
 
 @contextmanager
 def heed_interrupts() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt.
 
-    A library that is just being loaded may swallow an exception, or end the process in its C code; a signal that comes
-    then is delivered again, a moment later, until loading is over. Outside the main thread nothing is changed.
+    A library that is just being loaded may swallow an exception, or end the process in its C code, and Python drops the
+    exceptions of finalizers; a signal that comes then is delivered again, a moment later, until that is over. Outside
+    the main thread nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -55,7 +59,7 @@ def cancellable(what_is_left: Callable[[], str]) -> Iterator[None]:
 
 
 def _on_signal(number: int, frame: Optional[FrameType]) -> None:
-    if _is_importing(frame):
+    if _would_be_lost(frame):
         again = threading.Timer(RETRY_SECONDS, _send_again, (number,))
         again.daemon = True
         again.start()
@@ -70,9 +74,11 @@ def _send_again(number: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _is_importing(frame: Optional[FrameType]) -> bool:
+def _would_be_lost(frame: Optional[FrameType]) -> bool:
+    """Whether code is at work whose exceptions do not reach who called it."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_IMPORTS):
+        code = frame.f_code
+        if code.co_filename.startswith(_IMPORTS) or code.co_name == _FINALIZER or code.co_filename == _WEAK_REFERENCES:
             return True
         frame = frame.f_back
     return False
