@@ -156,14 +156,16 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
         run_head_to_head(config, 5)
 
 
-def test_a_trial_is_timed_without_its_first_steps(training, tmp_path, monkeypatch):
-    """Steps of 9, 9, 1 and 1 seconds: sixty of one second are the budget of a minute."""
-    now = iter([9.0, 18.0, 19.0, 20.0])
-    monkeypatch.setattr(head_to_head, "time", SimpleNamespace(monotonic=lambda: next(now)))
+@pytest.mark.parametrize("device, clock, unit", [("cpu", "process_time", 2), ("cuda", "monotonic", 1)])
+def test_a_trial_is_timed_without_its_first_steps(training, tmp_path, monkeypatch, device, clock, unit):
+    """Steps of 9, 9, 1 and 1 seconds, of two threads on a processor: sixty of one second are a minute's budget."""
+    now = iter([9.0 * unit, 18.0 * unit, 19.0 * unit, 20.0 * unit])
+    monkeypatch.setattr(head_to_head, "time", SimpleNamespace(**{clock: lambda: next(now)}))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(TrainingRun, "_step", lambda self, *args: 0.0)
     monkeypatch.setattr(TrainingRun, "run", lambda self: [self._step() for _ in range(self.config.steps)])
     config = HeadToHead(training, tmp_path / "out", timed_steps=4)
-    assert head_to_head._steps(config, changed_config(training, TINY), 1, "cpu") == 60
+    assert head_to_head._budget(config, changed_config(training, TINY), 1, device).steps == 60
     with pytest.raises(InputError, match="timed_steps"):
         HeadToHead(training, tmp_path / "out", timed_steps=1)
 

@@ -6,11 +6,12 @@ import json
 import logging
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
 import numpy as np
+import torch
 
 from ...atomic import write_json
 from ...errors import InputError
@@ -30,8 +31,8 @@ RESULTS, BLOCK = "results.json", "head-to-head"
 WORDS = """## Head to head
 
 Written by `csrd-denoise experiment head-to-head configs/head-to-head.yaml --minutes {minutes:g}`: each network trained
-for {minutes:g} minutes on the same phantoms, with as many steps as fit into them on {hardware}; scored on the scanner
-families for the report, test subjects {phantoms}. One evaluation gives the estimate, also of a recipe that was trained
+on the same phantoms, with as many steps as fit into {minutes:g} minutes of {hardware}; scored on the scanner families
+for the report, test subjects {phantoms}. One evaluation gives the estimate, also of a recipe that was trained
 for draws. No choice followed from it. st-DTPM predicts delayed scans and is no denoiser, so it is not among them.
 
 {table}"""
@@ -73,7 +74,7 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
         device: torch device to simulate, train and score on.
 
     Returns:
-        Name -> ``steps``, ``minutes``, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan).
+        Name -> ``steps``, ``minutes`` of them, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan).
 
     Raises:
         InputError: a training cannot be run, or was begun with other minutes.
@@ -86,7 +87,7 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
         if name in results:
             continue
         logger.info("Network: %s", name)
-        results[name] = _train(config, replace(own, steps=_steps(config, own, minutes, device)), device)
+        results[name] = _train(config, own, _budget(config, own, minutes, device), device)
         write_json(path, results, indent=1)
         if config.page is not None:
             replace_block(config.page, BLOCK, head_to_head_page(config, results, minutes))
@@ -124,8 +125,14 @@ class _Timed(TrainingRun):
 
     def _step(self, *args: Any) -> float:
         loss = super()._step(*args)
-        self._ends.append(time.monotonic())
+        self._ends.append(self._now())
         return loss
+
+    def _now(self) -> float:
+        """Seconds: on a processor those that it worked, a thread, which other programs do not lengthen."""
+        if torch.device(self.device).type == "cpu":
+            return time.process_time() / torch.get_num_threads()
+        return time.monotonic()
 
     @property
     def seconds_per_step(self) -> float:
@@ -133,36 +140,51 @@ class _Timed(TrainingRun):
         return float(np.median(np.diff(self._ends[len(self._ends) // 2 - 1 :])))
 
 
-def _steps(config: HeadToHead, own: TrainingConfig, minutes: float, device: str) -> int:
-    """Steps that fit into the minutes on this device, measured once."""
+@dataclass(frozen=True)
+class _Budget:
+    """Steps that fit into minutes on a device.
+
+    Attributes:
+        minutes: that were asked for.
+        steps: that fit into them.
+        seconds_per_step: as it was measured.
+    """
+
+    minutes: float
+    steps: int
+    seconds_per_step: float
+
+
+def _budget(config: HeadToHead, own: TrainingConfig, minutes: float, device: str) -> _Budget:
+    """Measure once how many steps fit into the minutes on this device."""
     path = own.output / "budget.json"
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["minutes"] != minutes:
+        budget = _Budget(**json.loads(path.read_text(encoding="utf-8")))
+        if budget.minutes != minutes:
             raise InputError(
-                f"The run '{own.output}' was begun with {found['minutes']:g} minutes, and now {minutes:g} are asked "
+                f"The run '{own.output}' was begun with {budget.minutes:g} minutes, and now {minutes:g} are asked "
                 "for; name the same, or another folder as 'output'."
             )
-        return found["steps"]
+        return budget
     folder = own.output / "timed"
     # a trial that was stopped begins anew
     shutil.rmtree(folder, ignore_errors=True)
     trial = _Timed(replace(own, output=folder, steps=config.timed_steps, validation_phantoms=0), device)
     trial.run()
     seconds = trial.seconds_per_step
-    steps = max(round(60 * minutes / seconds), 1)
-    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": round(seconds, 4)}, indent=1)
-    return steps
+    budget = _Budget(minutes, max(round(60 * minutes / seconds), 1), round(seconds, 4))
+    write_json(path, asdict(budget), indent=1)
+    return budget
 
 
-def _train(config: HeadToHead, own: TrainingConfig, device: str) -> dict[str, Any]:
-    run = TrainingRun(own, device)
+def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str) -> dict[str, Any]:
+    run = TrainingRun(replace(own, steps=budget.steps), device)
     run.run()
     pool = pool_of(own, "test", load_split(own.split_file)["test"])
     simulate_phantoms([(pool, phantom) for phantom in config.phantoms], device, own.simulators)
     return {
         "steps": run.state.step,
-        "minutes": round(run.state.seconds / 60, 2),
+        "minutes": round(budget.steps * budget.seconds_per_step / 60, 2),
         "hardware": hardware(device),
         "parameters": sum(each.numel() for each in run.denoiser.parameters()),
         "voxels": run.state.step * own.batch * own.patch**3,

@@ -77,7 +77,8 @@ def hardware(device: str) -> str:
     where = torch.device(device)
     if where.type == "cuda":
         return torch.cuda.get_device_name(where)
-    return f"a processor with {torch.get_num_threads()} threads" if where.type == "cpu" else device
+    threads = torch.get_num_threads()
+    return f"{threads} core{'s' * (threads > 1)} of a processor" if where.type == "cpu" else device
 
 
 class Joined(Pool):
