@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_model import tiny_network
 from torch import nn
 
+from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.model.bundle import build_network
 from CSRDDenoiseLib.model.multiview import with_neighbours
 from CSRDDenoiseLib.model.transformer import from_windows, to_windows
+from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead
+from CSRDDenoiseLib.research.evidence.short_runs import changed_config
+from CSRDDenoiseLib.research.training.readiness import check_network
 
 MULTIVIEW = {"type": "MultiViewUNet2d", "in_channels": 3, "widths": [8, 8], "embedding": 16}
 TRANSFORMER = {
@@ -19,6 +25,7 @@ TRANSFORMER = {
 NAF = {"type": "NafUNet3d", "in_channels": 7, "widths": [8, 8], "blocks": [1, 1], "embedding": 16}
 SWIN = {"type": "SwinUNet3d", "in_channels": 3, "width": 12, "window": 2}
 SHAPE = (8, 12, 16)
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 both = pytest.mark.parametrize("architecture", [MULTIVIEW, TRANSFORMER], ids=lambda architecture: architecture["type"])
 
 
@@ -184,3 +191,12 @@ def test_the_swin_network_is_born_with_zero_and_every_parameter_is_trained():
     assert float((network(channels, level.flip(0)) - together).detach().abs().max()) > 1e-4
     together.square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.slow
+def test_every_network_of_the_head_to_head_can_be_trained_with_its_settings():
+    pytest.importorskip("einops", reason="MONAI's SwinUNETR needs it")
+    config = read_placed(CONFIGS / "head-to-head.yaml", HeadToHead)
+    assert len(config.networks) > 5
+    for changes in config.networks.values():
+        check_network(changed_config(config.training, {**config.common, **changes}))

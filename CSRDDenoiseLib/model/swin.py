@@ -33,7 +33,9 @@ class SwinUNet3d(nn.Module):
         from monai.networks.nets import SwinUNETR
 
         self.in_channels, self.multiple = in_channels, MULTIPLE
-        self.network = SwinUNETR(in_channels + 1, 1, feature_size=width, window_size=window)
+        # MONAI reads numbers out of a tensor on the way, which one without memory has not
+        with torch.device("cpu"):
+            self.network = SwinUNETR(in_channels + 1, 1, feature_size=width, window_size=window)
         start_at_zero(self.network.out)
 
     def forward(self, channels: Tensor, c_noise: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ..evaluation.markdown import Table, to_markdown
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.pool import pool_of
+from ..training.readiness import check_network
 from ..training.simulators import simulate_phantoms
 from ..training.split import load_split
 from .blocks import replace_block
@@ -79,8 +80,10 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
     Raises:
         InputError: a training cannot be run, or was begun with other minutes.
     """
-    # what cannot be read is reported before the first training
+    # what cannot be read or built is reported before the first training
     runs = {name: _config_of(config, number, name) for number, name in enumerate(config.networks)}
+    for own in runs.values():
+        check_network(own)
     path = config.output / RESULTS
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name, own in runs.items():
