@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.deviation import deviation_unit, known_of
 from CSRDDenoiseLib.prepare.bands import noise_bands
 from CSRDDenoiseLib.research.training.augment import draw_lesions, lesion_factor
+from CSRDDenoiseLib.research.training.config import SUB_REGIONS, TrainingConfig
 from CSRDDenoiseLib.research.training.deviation import DeviationSource, fit_unit, posterior_mean_of
 from CSRDDenoiseLib.research.training.draws import _agreement, score_draws
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
-from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss
+from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss, quantity_loss
 from CSRDDenoiseLib.research.training.patches import Batch, PatchSource
 
 
@@ -173,3 +176,31 @@ def test_what_the_result_takes_from_the_measurement_counts_less():
     assert loss(flat, half) == pytest.approx(0.25 * loss(flat, Coarse()), rel=1e-5)
     assert loss(fine, half) == pytest.approx(loss(fine, Coarse()), rel=0.05)
     assert loss(flat, half, shown=1.0) == pytest.approx(loss(flat, Coarse()), rel=1e-5)
+
+
+def test_means_and_maxima_of_sub_regions_count_where_they_are_asked_for():
+    """A point that is missed lacks its share of the mean and all of the maximum of the three cubes that it is in."""
+    truth = torch.zeros(1, 1, 16, 16, 16)
+    truth[0, 0, 5, 5, 5] = 4.0
+    cubes = [(16 / side) ** 3 for side in SUB_REGIONS]
+    expected = sum(((4 / side**3) ** 2 + 4**2) / count for side, count in zip(SUB_REGIONS, cubes)) / len(SUB_REGIONS)
+    assert float(quantity_loss(torch.zeros_like(truth), truth)) == pytest.approx(expected, rel=1e-5)
+    assert float(quantity_loss(truth, truth)) == 0.0
+
+
+def test_the_maximum_is_that_of_the_image_in_the_unit_of_the_residual():
+    """A low dose of 3 with an error of -1 at one voxel: what is compared is 2 with 3, in units of 0.5."""
+    residual = torch.zeros(1, 1, 16, 16, 16)
+    condition = torch.zeros(1, 6, 16, 16, 16)
+    condition[:, 1, 8, 8, 8], condition[:, 5] = 3.0, np.log(0.5)
+    batch = Batch(residual, condition, residual + 1, torch.tensor([1e3]), residual, torch.zeros(1))
+    missed = residual.clone()
+    missed[0, 0, 8, 8, 8] = -2.0
+
+    def loss(quantities):
+        return float(denoising_loss(lambda noisy, sigma, given: missed, batch, 1.0, Coarse(), quantities))
+
+    truth = condition[:, 1:2] / 0.5
+    assert loss(2.0) - loss(0.0) == pytest.approx(2 * float(quantity_loss(truth + missed, truth)), rel=1e-3)
+    with pytest.raises(InputError, match="quantities"):
+        TrainingConfig("x", Path("out"), Path("anatomy"), quantities=1.0, normalisation="reference")

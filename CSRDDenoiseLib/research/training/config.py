@@ -12,6 +12,10 @@ from ...model.metadata import CHANNELS, TARGETS
 
 SCANNERS = ("usual", "families")
 PRECISIONS = ("auto", "float32", "bfloat16")
+WITH_CONSTANTS = ("noise-bands", "noise-level")
+"""Schemes that show the network the residual's unit."""
+SUB_REGIONS = (4, 8, 16)
+"""Sides in voxels of the cubes whose means and maxima ``quantities`` compares."""
 
 FORMER_SHARE = "prior_share"
 """Name of ``regression_share`` in configurations of version 0.1."""
@@ -42,6 +46,8 @@ class TrainingConfig:
         keep_mm: FWHM of what the result takes from the measurement; that much of the error at sigma_max counts by
             ``coarse_weight`` alone. 0 counts all of it.
         coarse_weight: share of the coarse error that counts.
+        quantities: weight in the loss of the means and maxima of sub-regions (LeqMod, PMC12910708); 0 for none. It
+            needs the scheme ``noise-bands`` or ``noise-level``, and patches of 16 voxels or more.
         sigma_data: standard deviation of the residual; None measures it on the pool.
         sigma_range: smallest and largest noise level of a sampler, as multiples of sigma_data; the largest is far
             above the residual, so that the noisy residual holds no information, and the smallest far below its noise.
@@ -101,6 +107,7 @@ class TrainingConfig:
     noise_scale: float = 1.0
     keep_mm: float = 0.0
     coarse_weight: float = 0.3
+    quantities: float = 0.0
     sigma_data: Optional[float] = None
     sigma_range: tuple[float, float] = (0.02, 40.0)
     start_from: Optional[str] = None
@@ -149,6 +156,11 @@ class TrainingConfig:
                 raise InputError(f"The {name} is '{getattr(self, name)}'; known are {', '.join(known)}.")
         if self.noise_scale != 1 and (self.normalisation, self.target) != ("noise-bands", "noise-free"):
             raise InputError("A noise_scale other than 1 needs normalisation noise-bands and target noise-free.")
+        if self.quantities > 0 and (self.normalisation not in WITH_CONSTANTS or self.patch < max(SUB_REGIONS)):
+            raise InputError(
+                f"A weight of 'quantities' needs normalisation {' or '.join(WITH_CONSTANTS)} and patches of "
+                f"{max(SUB_REGIONS)} voxels or more; they are {self.normalisation} and {self.patch}."
+            )
         if self.pull > 0 and self.start_from is None:
             raise InputError("A pull draws the weights to those of a model; name it as start_from.")
         ends = self.dose_range

@@ -210,7 +210,7 @@ class TrainingRun:
         seeds = np.random.SeedSequence((config.seed, self.state.step, self.rank))
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         with autocast(self.device, config.precision):
-            loss = denoising_loss(self.trained, batch, self.state.sigma_data, self.coarse)
+            loss = denoising_loss(self.trained, batch, self.state.sigma_data, self.coarse, config.quantities)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach(), nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)

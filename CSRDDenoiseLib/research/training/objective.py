@@ -8,9 +8,11 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
+from ...model.deviation import known_of
 from ...model.edm import loss_weight
 from ...scan import FWHM_PER_SIGMA
 from .augment import blur
+from .config import SUB_REGIONS
 from .patches import Batch
 
 
@@ -27,7 +29,9 @@ class Coarse:
     weight: float = 1.0
 
 
-def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float, coarse: Coarse = Coarse()) -> Tensor:
+def denoising_loss(
+    denoiser: nn.Module, batch: Batch, sigma_data: float, coarse: Coarse = Coarse(), quantities: float = 0.0
+) -> Tensor:
     """Weighted mean of lambda(sigma) |D(r + sigma n; sigma) - r|^2, lambda = (sigma^2 + sd^2) / (sigma sd)^2.
 
     Args:
@@ -35,14 +39,40 @@ def denoising_loss(denoiser: nn.Module, batch: Batch, sigma_data: float, coarse:
         batch: patches of one step.
         sigma_data: sd above.
         coarse: what counts less of the error of patches that see no noisy residual, from which the estimate comes.
+        quantities: weight of :func:`quantity_loss` of those patches; it needs a scheme with constants.
     """
     sigma, shown = (values.reshape(-1, 1, 1, 1, 1) for values in (batch.sigma, batch.shown))
     scale = loss_weight(sigma, sigma_data)
     noisy = shown * (batch.residual + sigma * batch.noise)
-    error = denoiser(noisy, batch.sigma, batch.condition) - batch.residual
+    estimate = denoiser(noisy, batch.sigma, batch.condition)
+    error = estimate - batch.residual
     if coarse.fwhm > 0:
         error = error - (1 - shown) * (1 - coarse.weight) * _low_pass(error * (batch.weight > 0), coarse.fwhm)
-    return (scale * batch.weight * error**2).mean()
+    loss = (scale * batch.weight * error**2).mean()
+    if quantities > 0:
+        known = known_of(batch.condition, 1)
+        low = known.low_dose / known.constants[0].exp()
+        inside = (1 - shown) * scale.sqrt() * (batch.weight > 0)
+        loss = loss + quantities * quantity_loss(inside * (low + estimate), inside * (low + batch.residual))
+    return loss
+
+
+def quantity_loss(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared difference of the means, and of the maxima, of sub-regions, cubes of :data:`SUB_REGIONS`.
+
+    After the quantification-consistent modulation of LeqMod (Xia et al. 2025, PMC12910708), with squares, so that the
+    estimate stays a mean; their lesion-perceived modulation is what ``lesions`` and ``lesion_weight`` do.
+
+    Args:
+        estimate: cubes (N, 1, P, P, P), P at least the largest side of a sub-region.
+        truth: as ``estimate``.
+    """
+    terms = [
+        (pool(estimate.float(), side) - pool(truth.float(), side)).square().mean()
+        for side in SUB_REGIONS
+        for pool in (nn.functional.avg_pool3d, nn.functional.max_pool3d)
+    ]
+    return torch.stack(terms).sum() / len(SUB_REGIONS)
 
 
 def _low_pass(error: Tensor, fwhm: float) -> Tensor:

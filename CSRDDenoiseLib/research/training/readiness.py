@@ -31,6 +31,7 @@ LIMITS = {
     "noise_scale": Between(1, 2),
     "keep_mm": Between(0, 100),
     "coarse_weight": Between(0, 1),
+    "quantities": Between(0, 1000),
     "pull": Between(0, 1e4),
     "sigma_data": Between(0, 1e4, above=True),
     "sigma_range": Between(0, 1e6, above=True),
