@@ -15,6 +15,7 @@ import torch
 from scipy import ndimage
 
 from ...keeping import keep_coarse
+from ...measures import psnr
 from ...model.details import guided_filter, tissue_regression
 from ...prepare.tissue import tissue_maps
 from ...scan import smooth
@@ -112,8 +113,8 @@ def score(image: np.ndarray, scene: Scene, known: float = 0.0) -> Point:
     return Point(
         float(contrasts[0].sum() / contrasts[1].sum()),
         100 * error,
-        _psnr(image, scene.noise_free, scene.mask),
-        _psnr(full, scene.full_dose, scene.mask),
+        psnr(image, scene.noise_free, scene.mask),
+        psnr(full, scene.full_dose, scene.mask),
     )
 
 
@@ -208,8 +209,3 @@ def _lesions(inner: np.ndarray, spacing: float, rng: np.random.Generator) -> tup
 def _contrasts(image: np.ndarray, scene: Scene) -> np.ndarray:
     """Mean of each lesion less that of what is 4 to 10 mm away from it."""
     return np.array([image[box][inside].mean() - image[box][ring].mean() for box, inside, ring in scene.places])
-
-
-def _psnr(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
-    error = np.mean((image[mask] - reference[mask]) ** 2, dtype=np.float64)
-    return float(10 * np.log10(float(reference[mask].max()) ** 2 / error))
