@@ -254,9 +254,14 @@ def test_work_of_another_start_or_seed_is_not_mixed_in(scans, start, tmp_path, m
 
     assert begun(job) == "went on"
     assert begun(replace(job, settings=replace(QUICK, minutes=5))) == "went on"
-    assert "another seed" in begun(replace(job, settings=replace(QUICK, seed=1)))
+    assert "begun with seed 0, and this run has 1" in begun(replace(job, settings=replace(QUICK, seed=1)))
     other = replace(job.start, metadata=replace(job.start.metadata, weights_sha256="0" * 64))
-    assert "another start" in begun(replace(job, start=other))
+    assert "begun with start " in begun(replace(job, start=other))
+    record = job.work / "job.json"
+    whole = record.read_text()
+    record.write_text(whole[:20])
+    assert "cannot be read" in begun(job)
+    record.write_text(whole)
     # killed before the start was whole
     (job.work / "start" / "metadata.json").unlink()
     assert begun(job) == "went on" and (job.work / "start" / "metadata.json").is_file()

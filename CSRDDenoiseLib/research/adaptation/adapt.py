@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 import os
@@ -17,12 +16,12 @@ from typing import Iterable, Iterator, Optional, Sequence
 
 import numpy as np
 
-from ...atomic import write_json
 from ...errors import InputError
 from ...model.bundle import METADATA_FILE, Model, save_model
 from ...model.metadata import ModelMetadata
 from ...subjects.pair import load_pair
 from ...subjects.table import Row
+from ..training.claim import check_claim, record_claim
 from ..training.measured import MeasuredPool
 from .calibration import Voxels, cost_of_draws, fit_table, recipe_settings, voxels_of
 from .card import MODEL_CARD, Comparison, model_card
@@ -132,21 +131,18 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
 
 
 def _claim(job: Job) -> None:
-    """Note in the work folder what is adapted and how, time aside, or hold it to what is noted there.
+    """Record in the work folder what is adapted and how, time aside, or hold the job to what is recorded there.
 
     Raises:
         InputError: another start or other settings are: subjects that were trained on could be taken for held-out ones.
     """
     settings = {name: value for name, value in job.settings.as_dict().items() if name not in _OF_TIME}
-    mark = json.loads(json.dumps({"start": job.start.metadata.weights_sha256, "settings": settings}))
-    path = job.work / _JOB
-    if not path.is_file():
-        write_json(path, mark)
-    elif json.loads(path.read_text(encoding="utf-8")) != mark:
-        raise InputError(
-            f"'{job.work}' holds an adaptation of another start, or with another seed or settings; remove it, or "
-            "choose another folder."
-        )
+    record, facts = job.work / _JOB, {"start": job.start.metadata.weights_sha256, **settings}
+    if record.is_file():
+        whose = f"The adaptation in '{job.work}' was begun with"
+        check_claim(record, facts, whose, "remove that folder, or choose another")
+    else:
+        record_claim(record, facts)
 
 
 def _planned(job: Job, prepared: PreparedPairs, division: Division, look: float, clock: Clock) -> Optional[TimePlan]:

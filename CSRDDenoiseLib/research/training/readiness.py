@@ -9,12 +9,12 @@ from typing import Any, Optional
 
 import torch
 
-from ...atomic import read_json
 from ...errors import InputError
 from ...limits import Between
 from ...model.bundle import build_network, find_model, read_metadata
 from ...model.metadata import CHANNELS
 from ..simulation.anatomy import list_anatomies
+from .claim import check_claim, record_claim
 from .config import TrainingConfig
 from .pool import Pool
 
@@ -128,39 +128,28 @@ def claim_pool(pool: Pool, rank: int = 0) -> None:
         InputError: the pool's folder holds phantoms of other settings or subjects, or such without a record.
     """
     path, shape = pool.folder / RECORD, _shape_of(pool)
+    advice = "choose another folder 'data', or remove the pool"
     if path.is_file():
-        try:
-            found = read_json(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"The record of the pool, '{path}', cannot be read: {error}.") from error
-        wrong = next((name for name in shape if not isinstance(found, dict) or found.get(name) != shape[name]), None)
-        if wrong is not None:
-            had = found.get(wrong) if isinstance(found, dict) else None
-            raise InputError(
-                f"The pool '{pool.folder}' was simulated with {wrong} {_plain(had)}, and this run has "
-                f"{_plain(shape[wrong])}; choose another folder 'data', or remove the pool."
-            )
+        check_claim(path, shape, f"The pool '{pool.folder}' was simulated with", advice)
     elif rank == 0:
         old = next(pool.folder.glob("*.npy"), None)
         if old is not None:
             raise InputError(
                 f"The pool '{pool.folder}' has phantoms, such as '{old.name}', and no {RECORD}, so it is not known "
-                f"with which settings they were simulated; choose another folder 'data', or remove the pool."
+                f"with which settings they were simulated; {advice}."
             )
-        pool.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
+        record_claim(path, shape)
 
 
 def _shape_of(pool: Pool) -> dict[str, Any]:
     subjects = hashlib.sha256(json.dumps(pool.subjects).encode()).hexdigest()[:16]
-    shape = {
+    return {
         "model_spacing": pool.spacing,
         "first_seed": pool.first_seed,
         "dose_range": pool.dose_range,
         "subjects": f"{len(pool.subjects)} ({subjects})",
         **getattr(pool, "settings", {}),
     }
-    return json.loads(json.dumps(shape))
 
 
 def _plain(value: Any) -> str:
