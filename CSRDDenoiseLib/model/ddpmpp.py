@@ -14,7 +14,9 @@ evaluation only approximately.
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable, Iterator, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,51 +67,24 @@ class DDPMpp3d(nn.Module):
         implicit_mlp: bool = False,
     ):
         super().__init__()
-        widths = [model_channels * factor for factor in channel_mult]
-        embedding = model_channels * channel_mult_emb
-        self.multiple = 2 ** (len(widths) - 1)
+        self.in_channels = in_channels
+        self.multiple = 2 ** (len(channel_mult) - 1)
         self.noise_channels = model_channels * channel_mult_noise
-        self.map_noise: nn.Module
-        if embedding_type == "fourier":
-            self.map_noise = FourierEmbedding(self.noise_channels)
-        else:
-            self.map_noise = PositionalEmbedding(self.noise_channels)
+        noise_map = FourierEmbedding if embedding_type == "fourier" else PositionalEmbedding
+        self.map_noise: nn.Module = noise_map(self.noise_channels)
+        embedding = model_channels * channel_mult_emb
         self.map_layer0 = nn.Linear(self.noise_channels, embedding)
         self.map_layer1 = nn.Linear(embedding, embedding)
-
-        def block(inputs: int, outputs: int, attention: bool = False, resample: str = "") -> ResidualBlock:
-            return ResidualBlock(inputs, outputs, embedding, attention, resample, dropout, resample_filter)
-
-        self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
-        names = [f"{img_resolution >> level}x{img_resolution >> level}" for level in range(len(widths))]
-        attends = [(img_resolution >> level) in tuple(attn_resolutions) for level in range(len(widths))]
-        self.in_channels = in_channels
-        self.enc[f"{names[0]}_conv"] = _entry(in_channels, model_channels, implicit_mlp)
-        width, skips, shown = model_channels, [model_channels], in_channels
-        for level, name in enumerate(names):
-            if level > 0:
-                self.enc[f"{name}_down"] = block(width, width, resample="down")
-                skips.append(width)
-                if encoder_type == "residual":
-                    self.enc[f"{name}_aux_residual"] = FilteredDown(shown, width, resample_filter)
-                    shown = width
-            for index in range(num_blocks):
-                self.enc[f"{name}_block{index}"] = block(width, widths[level], attends[level])
-                width = widths[level]
-                skips.append(width)
-        for level, name in reversed(list(enumerate(names))):
-            if level == len(names) - 1:
-                self.dec[f"{name}_in0"] = block(width, width, attention=True)
-                self.dec[f"{name}_in1"] = block(width, width)
-            else:
-                self.dec[f"{name}_up"] = block(width, width, resample="up")
-            for index in range(num_blocks + 1):
-                attention = attends[level] and index == num_blocks
-                self.dec[f"{name}_block{index}"] = block(width + skips.pop(), widths[level], attention)
-                width = widths[level]
-        self.dec[f"{names[0]}_aux_norm"] = _group_norm(width)
-        last = nn.Conv3d(width, out_channels, 3, padding=1)
-        self.dec[f"{names[0]}_aux_conv"] = last
+        plan = _Plan(
+            tuple(_levels(img_resolution, [model_channels * factor for factor in channel_mult], attn_resolutions)),
+            num_blocks,
+            partial(ResidualBlock, embedding=embedding, dropout=dropout, resample_filter=resample_filter),
+        )
+        entry = _entry(in_channels, model_channels, implicit_mlp)
+        filtered = partial(FilteredDown, taps=resample_filter) if encoder_type == "residual" else None
+        self.enc, widths = _encoder(plan, entry, (in_channels, model_channels), filtered)
+        last = nn.Conv3d(plan.levels[0].width, out_channels, 3, padding=1)
+        self.dec = _decoder(plan, last, widths)
         self.apply(_initialise)
         _shrink(last)
 
@@ -141,10 +116,10 @@ class ResidualBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         embedding: int,
-        attention: bool,
-        resample: str,
         dropout: float,
         resample_filter: Sequence[float],
+        attention: bool = False,
+        resample: str = "",
     ):
         super().__init__()
         self.in_channels = in_channels
@@ -244,6 +219,68 @@ class FourierEmbedding(nn.Module):
         """(N,) -> (N, channels)."""
         angles = noise_level.float()[:, None] * (2 * math.pi * self.freqs.float())[None]
         return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A resolution: the beginning of its parameters' names, its width, and whether its blocks attend."""
+
+    name: str
+    width: int
+    attends: bool
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What encoder and decoder are built of: the levels, the encoder's blocks in each, and what makes a block."""
+
+    levels: tuple[_Level, ...]
+    blocks: int
+    block: Callable[..., ResidualBlock]
+
+
+def _levels(resolution: int, widths: Sequence[int], attending: Sequence[int]) -> Iterator[_Level]:
+    for number, width in enumerate(widths):
+        side = resolution >> number
+        yield _Level(f"{side}x{side}", width, side in attending)
+
+
+def _encoder(
+    plan: _Plan, entry: nn.Module, channels: tuple[int, int], filtered: Optional[Callable[..., FilteredDown]]
+) -> tuple[nn.ModuleDict, list[int]]:
+    """Return the encoder and the widths of its skips; ``channels`` of the input and behind the entry."""
+    shown, width = channels
+    layers, skips = nn.ModuleDict({f"{plan.levels[0].name}_conv": entry}), [width]
+    for level in plan.levels:
+        if level is not plan.levels[0]:
+            width = skips[-1]
+            layers[f"{level.name}_down"] = plan.block(width, width, resample="down")
+            skips.append(width)
+            if filtered is not None:
+                layers[f"{level.name}_aux_residual"] = filtered(shown, width)
+                shown = width
+        for index in range(plan.blocks):
+            layers[f"{level.name}_block{index}"] = plan.block(skips[-1], level.width, attention=level.attends)
+            skips.append(level.width)
+    return layers, skips
+
+
+def _decoder(plan: _Plan, last: nn.Conv3d, skips: Sequence[int]) -> nn.ModuleDict:
+    """Return the decoder up to its last layer; it takes the skips of :func:`_encoder` from the last to the first."""
+    layers, left, width = nn.ModuleDict(), list(skips), skips[-1]
+    for level in reversed(plan.levels):
+        if level is plan.levels[-1]:
+            layers[f"{level.name}_in0"] = plan.block(width, width, attention=True)
+            layers[f"{level.name}_in1"] = plan.block(width, width)
+        else:
+            layers[f"{level.name}_up"] = plan.block(width, width, resample="up")
+        for index in range(plan.blocks + 1):
+            attention = level.attends and index == plan.blocks
+            layers[f"{level.name}_block{index}"] = plan.block(width + left.pop(), level.width, attention=attention)
+            width = level.width
+    layers[f"{plan.levels[0].name}_aux_norm"] = _group_norm(width)
+    layers[f"{plan.levels[0].name}_aux_conv"] = last
+    return layers
 
 
 def sinusoidal_embedding(noise_level: Tensor, channels: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -77,42 +77,66 @@ def probe_network(model: Model, side: int) -> dict[str, Any]:
     """
     device = next(model.denoiser.parameters()).device
     precision = choose_precision(device)
+    with torch.inference_mode():
+        times, convolutions = _time_parts(model, _inputs(model, side, device), precision)
+        bounds = _bounds(convolutions, precision, device)
+    return {
+        "side": side,
+        "precision": precision_name(precision),
+        "threads": torch.get_num_threads(),
+        **times,
+        **bounds,
+        "share_of_peak": bounds["floor_of_operations_seconds"] / times["evaluation_seconds"],
+    }
+
+
+def _inputs(model: Model, side: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy residual, noise level and condition of one cube."""
     generator = torch.Generator().manual_seed(0)
     noisy, condition = (
         torch.randn((1, count, side, side, side), generator=generator).to(device)
         for count in (1, len(model.metadata.channels))
     )
-    sigma = torch.full((1,), model.metadata.sigma_data, device=device)
-    plain = plain_denoiser(model)
-    with torch.inference_mode():
-        with arithmetic(device, precision):
-            prepared = model.denoiser.prepare(condition)
-            with _Convolutions() as convolutions:
-                model.denoiser.denoise(noisy, sigma, prepared)
-            evaluation = best_seconds(lambda: model.denoiser.denoise(noisy, sigma, prepared), device)
-            preparation = best_seconds(lambda: model.denoiser.prepare(condition), device)
-        plainly = best_seconds(lambda: plain(noisy, sigma, condition), device)
-        alone = sum(_alone(convolution, device, precision) for convolution in convolutions.found)
-        peak, bandwidth = matrix_peak(device, precision), copy_bandwidth(device)
-    operations = sum(convolution.operations for convolution in convolutions.found)
-    size = torch.finfo(precision).bits // 8 * sum(convolution.elements for convolution in convolutions.found)
-    return {
-        "side": side,
-        "precision": precision_name(precision),
-        "threads": torch.get_num_threads(),
+    return noisy, torch.full((1,), model.metadata.sigma_data, device=device), condition
+
+
+def _time_parts(
+    model: Model, inputs: tuple[Tensor, Tensor, Tensor], precision: torch.dtype
+) -> tuple[dict[str, float], list[Convolution]]:
+    """Time one evaluation, its preparation, its plain version and its convolutions alone; return these as well."""
+    noisy, sigma, condition = inputs
+    device, denoiser, plain = noisy.device, model.denoiser, plain_denoiser(model)
+    with arithmetic(device, precision):
+        prepared = denoiser.prepare(condition)
+        with _Convolutions() as convolutions:
+            denoiser.denoise(noisy, sigma, prepared)
+        evaluation = best_seconds(lambda: denoiser.denoise(noisy, sigma, prepared), device)
+        preparation = best_seconds(lambda: denoiser.prepare(condition), device)
+    plainly = best_seconds(lambda: plain(noisy, sigma, condition), device)
+    alone = sum(_alone(convolution, device, precision) for convolution in convolutions.found)
+    times = {
         "evaluation_seconds": evaluation,
         "preparation_seconds": preparation,
         "plain_seconds": plainly,
         "times_plain": plainly / evaluation,
-        "convolution_operations": operations,
-        "convolution_bytes": size,
         "lone_convolutions_seconds": alone,
         "share_of_lone_convolutions": alone / evaluation,
+    }
+    return times, convolutions.found
+
+
+def _bounds(convolutions: Sequence[Convolution], precision: torch.dtype, device: torch.device) -> dict[str, float]:
+    """What the convolutions need at least, by the device's fastest matrix product and its fastest copy."""
+    operations = sum(convolution.operations for convolution in convolutions)
+    size = torch.finfo(precision).bits // 8 * sum(convolution.elements for convolution in convolutions)
+    peak, bandwidth = matrix_peak(device, precision), copy_bandwidth(device)
+    return {
+        "convolution_operations": operations,
+        "convolution_bytes": size,
         "matrix_peak_per_second": peak,
         "copy_bytes_per_second": bandwidth,
         "floor_of_operations_seconds": operations / peak,
         "floor_of_bytes_seconds": size / bandwidth,
-        "share_of_peak": operations / peak / evaluation,
     }
 
 
