@@ -16,7 +16,7 @@ from CSRDDenoiseLib.findings import Finding
 from CSRDDenoiseLib.io.nrrd import UNITS_KEY
 from CSRDDenoiseLib.io.pair_list import read_pairs
 from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
-from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
+from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
 from .nodes import Outputs, browser_of, copy_unit, frame_count, remove_volume, unit_keys, unit_of
 from .volumes import (
@@ -281,31 +281,36 @@ def start_sequence(
         raise InputError("The PET shows no frame of a sequence. Choose the volume of a sequence browser.")
     if fullDoseReferenceVolume is not None:
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
-    settings, wanted = settings_from_preset(preset, **changes), outputs or Outputs()
-    files = RunFiles()
-    sources: dict[str, Any] = {}
-    inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
-    kinds = ["output", "difference"]
-    kinds += ["uncertainty"] * (wanted.makeUncertainty and settings.has_uncertainty)
-    kinds += ["support"] * wanted.makeSupport
-    paths = {kind: sequence_path(files.folder, kind) for kind in kinds}
+    settings, files = settings_from_preset(preset, **changes), RunFiles()
+    paths = {kind: sequence_path(files.folder, kind) for kind in _kinds(outputs or Outputs(), settings)}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
     request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
     request.update({kind: str(path) for kind, path in paths.items()})
-    request.update({"on": {"address": place}} if place else {})
-    steps = writing_sequence(sequence, petVolume, source)
+    if place:
+        request["on"] = {"address": place}
+    steps = [writing_sequence(sequence, petVolume, source)]
     if regionNode is not None:
         request["region"] = str(files.path("region"))
-        steps = chain(steps, writing_region(regionNode, petVolume, files.path("region")))
+        steps.append(writing_region(regionNode, petVolume, files.path("region")))
+    sources: dict[str, Any] = {}
+    steps.append(describing({"mr": mrVolume}, sources))
+    inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
 
     def collected(message: "dict[str, Any]") -> DenoisedSequences:
         if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
             raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
         return _collect(message, paths, (browser, sequence), inputs, sources)
 
-    given = {"mr": mrVolume}
-    more = chain(steps, describing(given, sources))
-    return logic.begin(files, request, given, collected, (onProgress, onFinished, onError), more)
+    callbacks = (onProgress, onFinished, onError)
+    return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, chain(*steps))
+
+
+def _kinds(wanted: Outputs, settings: DenoiseSettings) -> "list[str]":
+    """The keys of :data:`KINDS` that a run makes."""
+    kinds = ["output", "difference"]
+    if wanted.makeUncertainty and settings.has_uncertainty:
+        kinds.append("uncertainty")
+    return [*kinds, "support"] if wanted.makeSupport else kinds
 
 
 def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]":
