@@ -12,6 +12,7 @@ from slicer_helpers import SLICER, add_head, choose, click, raises_named, wait_u
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import nodes  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.parameters import save_certificates  # noqa: E402
 
 from CSRDDenoiseLib.commands.main import main  # noqa: E402
 
@@ -123,3 +124,15 @@ def test_what_is_no_sequence_and_what_is_cancelled_leave_nothing(logic_of, scene
     with raises_named("Cancelled"):
         job.wait()
     assert scene.GetNumberOfNodes() == there
+
+
+def test_a_sequence_goes_to_an_encrypted_place_with_the_chosen_certificates(logic_of, dynamic, monkeypatch):
+    begun = []
+    monkeypatch.setattr(logic_of, "begin", lambda files, request, *_: begun.append((files, request)))
+    save_certificates("/lab/certificates")
+    logic_of.startSequence(dynamic[2], None, place="tls://gpu-box:8786")
+    logic_of.startSequence(dynamic[2], None)
+    for files, _ in begun:
+        files.remove()
+    there, here = (request for _, request in begun)
+    assert there["on"] == {"address": "tls://gpu-box:8786", "tls": "/lab/certificates"} and "on" not in here

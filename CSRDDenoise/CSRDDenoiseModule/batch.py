@@ -19,6 +19,7 @@ from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, seq
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
 from .nodes import Outputs, browser_of, copy_unit, frame_count, remove_volume, unit_keys, unit_of
+from .parameters import on_place
 from .volumes import (
     FINDINGS,
     LPS_FROM_RAS,
@@ -286,8 +287,7 @@ def start_sequence(
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
     request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
     request.update({kind: str(path) for kind, path in paths.items()})
-    if place:
-        request["on"] = {"address": place}
+    request.update(on_place(place))
     steps = [writing_sequence(sequence, petVolume, source)]
     if regionNode is not None:
         request["region"] = str(files.path("region"))
