@@ -171,8 +171,31 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     reader.SetFileName(place)
     reader.ReadImageInformation()
     of_length = check_length(path, what)
+    size, header = reader.GetSize(), read_text_header(path)
+    count, index = _choose_frame(reader, path, what, frame)
+    check_fields(header, path, what)
+    image = _floating(reader.Execute(), path, what)
+    _check_axes(image, path, what)
+    check_place(image, header, path, what)
+    unit = unit_in(header, image)
+    described = Header(
+        format=reader.GetImageIO() or path.suffix.lstrip(".").upper(),
+        files=(path,),
+        orientation="header" if has_patient_space(header) else "none",
+        frames=(Frame(),) * count,
+        frame=index,
+    )
+    findings = (*of_length, *findings_of(header, size, path, what))
+    return ReadVolume(with_unit(image, unit), unit, findings, described)
+
+
+def _choose_frame(reader: sitk.ImageFileReader, path: Path, what: str, frame: Optional[int]) -> tuple[int, int]:
+    """Have the reader give one frame, a volume of one value a voxel; return the number of frames, and which it is.
+
+    Raises:
+        InputError: there are several frames and none is asked for, there is no such frame, or it is no such volume.
+    """
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
-    header = read_text_header(path)
     if components != 1:
         is_sequence = any(_SEQUENCE.match(name) for name in reader.GetMetaDataKeys())
         way = " It is a sequence of 3D Slicer: denoise its frames there, or save it as 4D NIfTI." if is_sequence else ""
@@ -189,20 +212,7 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], 0])
         reader.SetExtractIndex([0, 0, 0, index])
-    check_fields(header, path, what)
-    image = _floating(reader.Execute(), path, what)
-    _check_axes(image, path, what)
-    check_place(image, header, path, what)
-    unit = unit_in(header, image)
-    described = Header(
-        format=reader.GetImageIO() or path.suffix.lstrip(".").upper(),
-        files=(path,),
-        orientation="header" if has_patient_space(header) else "none",
-        frames=(Frame(),) * count,
-        frame=index,
-    )
-    findings = (*of_length, *findings_of(header, size, path, what))
-    return ReadVolume(with_unit(image, unit), unit, findings, described)
+    return count, index
 
 
 def _check_axes(image: sitk.Image, path: Path, what: str) -> None:

@@ -10,6 +10,44 @@ from .held_out import HeldOut
 from .prepared import PreparedRow
 
 MODEL_CARD = "MODEL_CARD.md"
+_AVERAGE = " The model in this folder is the average over the folds."
+_ESTIMATED = "The error to the noise-free image is estimated without it (docs/own-scans.md)."
+_FITTED = "Fitted to {} held-out scan(s) of these subjects."
+_NOT_FITTED = "Not calibrated: the spread of the draws is returned as it is."
+_CARD = """\
+# {name}
+
+{description} For research, not for diagnosis.
+
+## What it is
+
+- Start: `{start}` (weights {weights}).
+- From {pairs} pair(s) of a low and a full dose of {subjects} subjects ({folds}), those \
+judged *as written* below not trained on; best after {steps} steps, {hardware}.
+- The network for the posterior mean was adapted; that for the draws is the start's.
+- Doses: {doses} of the full dose.
+- What the result keeps of the measurement (`--keep-above`) follows the start's rule.
+
+## Held-out scans, start and adapted
+
+Lines *as written* are of subjects that nothing was trained on or stopped by, judged by the model in this \
+folder. Lines *of its fold* are of scans that were held out of the training of the model that judges \
+them; the step to stop at was chosen on the same scans, which favours the adapted model a little.{average}
+
+{table}
+
+{estimated}
+
+## Uncertainty
+
+{uncertainty}
+
+## Data
+
+SHA-256 of what was read; no names, no paths:
+
+{checksums}
+"""
 
 
 @dataclass(frozen=True)
@@ -51,52 +89,21 @@ def held_out_table(scans: Sequence[Comparison], target: str) -> str:
 def model_card(metadata: ModelMetadata, scans: Sequence[Comparison], rows: Sequence[PreparedRow]) -> str:
     """The text of ``MODEL_CARD.md``."""
     facts: Mapping[str, Any] = metadata.training["adapted"]
-    checksums = sorted({checksum for row in rows for checksum in row.checksums})
-    folds = f"{facts['folds']} folds, weights averaged" if facts["folds"] > 1 else "one split"
-    recipe = metadata.recipes[0] if metadata.recipes else None
-    uncertainty = (
-        f"Fitted to {recipe['calibration']['scans']} held-out scan(s) of these subjects."
-        if recipe
-        else "Not calibrated: the spread of the draws is returned as it is."
-    )
-    return "\n".join(
-        [
-            f"# {metadata.name}",
-            "",
-            f"{metadata.description} For research, not for diagnosis.",
-            "",
-            "## What it is",
-            "",
-            f"- Start: `{facts['start']['name']}` (weights {facts['start']['weights_sha256'][:16]}).",
-            f"- From {len(rows)} pair(s) of a low and a full dose of {facts['subjects']} subjects ({folds}), those "
-            f"judged *as written* below not trained on; best after {', '.join(map(str, facts['steps']))} steps, "
-            f"{facts['hardware']}.",
-            "- The network for the posterior mean was adapted; that for the draws is the start's.",
-            f"- Doses: {', '.join(f'{row.dose:.3g}' for row in rows)} of the full dose.",
-            "- What the result keeps of the measurement (`--keep-above`) follows the start's rule.",
-            "",
-            "## Held-out scans, start and adapted",
-            "",
-            "Lines *as written* are of subjects that nothing was trained on or stopped by, judged by the model in this "
-            "folder. Lines *of its fold* are of scans that were held out of the training of the model that judges "
-            "them; the step to stop at was chosen on the same scans, which favours the adapted model a little."
-            + (" The model in this folder is the average over the folds." if facts["folds"] > 1 else ""),
-            "",
-            held_out_table(scans, metadata.target),
-            "",
-            "The error to the noise-free image is estimated without it (docs/own-scans.md)."
-            if metadata.target == "noise-free"
-            else "",
-            "",
-            "## Uncertainty",
-            "",
-            uncertainty,
-            "",
-            "## Data",
-            "",
-            "SHA-256 of what was read; no names, no paths:",
-            "",
-            *(f"- {checksum}" for checksum in checksums),
-            "",
-        ]
+    several, recipe = facts["folds"] > 1, metadata.recipes[0] if metadata.recipes else None
+    return _CARD.format(
+        name=metadata.name,
+        description=metadata.description,
+        start=facts["start"]["name"],
+        weights=facts["start"]["weights_sha256"][:16],
+        pairs=len(rows),
+        subjects=facts["subjects"],
+        folds=f"{facts['folds']} folds, weights averaged" if several else "one split",
+        steps=", ".join(map(str, facts["steps"])),
+        hardware=facts["hardware"],
+        doses=", ".join(f"{row.dose:.3g}" for row in rows),
+        average=_AVERAGE if several else "",
+        table=held_out_table(scans, metadata.target),
+        estimated=_ESTIMATED if metadata.target == "noise-free" else "",
+        uncertainty=_FITTED.format(recipe["calibration"]["scans"]) if recipe else _NOT_FITTED,
+        checksums="\n".join(f"- {each}" for each in sorted({each for row in rows for each in row.checksums})),
     )
