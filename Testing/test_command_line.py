@@ -66,11 +66,13 @@ def test_a_reader_of_the_progress_may_leave(words, tmp_path):
 @POSIX
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux")
 @pytest.mark.slow
-@pytest.mark.parametrize(("stream", "code"), [("stdout", 1), ("stderr", 0)])
-def test_a_full_device_loses_the_words_and_not_the_result(words, tmp_path, stream, code):
+@pytest.mark.parametrize(
+    ("stream", "progress", "code"), [("stdout", "json", 1), ("stderr", "json", 0), ("stderr", "bar", 1)]
+)
+def test_a_full_device_loses_the_words_and_not_the_result(words, tmp_path, stream, progress, code):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*words, "--progress", "json"], env=ENVIRONMENT, **{**pipes, stream: full})
+        done = subprocess.run([*words, "--progress", progress], env=ENVIRONMENT, **{**pipes, stream: full})
     assert done.returncode == code
     assert "Traceback" not in f"{done.stdout}{done.stderr}"
     if stream == "stdout":

@@ -58,18 +58,19 @@ INTERNAL_ERROR = 1
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the program; return 0 done, 2 bad usage or input, 3 cancelled, 4 some failed, 1 internal error.
 
-    It is 1 too where standard output could not be written.
+    It is 1 too where standard output or standard error, which has the warnings, could not be written.
     """
     # a backend for windows or notebooks may not be installed here, and matplotlib then refuses to be imported
     os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
-    with steady_streams() as (output, _), heed_interrupts(), show_log():
+    with steady_streams() as (output, errors), heed_interrupts(), show_log():
         code = _run([word for word in words if word != DEBUG], DEBUG in words)
         output.flush()
         lost = lost_output(output)
         if lost:
             print(f"{PROGRAM}: Standard output is incomplete: {lost}. The files are complete.", file=sys.stderr)
-        return code or int(lost is not None)
+        errors.flush()
+        return code or int(bool(lost or lost_output(errors)))
 
 
 def _run(arguments: Sequence[str], debug: bool) -> int:
