@@ -133,6 +133,9 @@ SENTENCES: Mapping[str, str] = {
     "was trained on cubes, so detail along the long side is less certain.",
     "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the "
     "first of them is number {first}: data are missing there. Export the PET again.",
+    "slices.out_of_scale": "{count} of the PET's {slices} slices along axis {axis} of the file are out of scale with "
+    "their neighbours, number {worst} by a factor of {factor:.3g}, as by a wrong rescale slope; the result cannot be "
+    "trusted. Export the PET again.",
     "cut.edges": "The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
     "cut the result is less certain, and the brain mean is taken from what is left.",
     "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, are "

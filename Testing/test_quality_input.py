@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -27,6 +29,7 @@ from CSRDDenoiseLib.checks.noise import (
     noise_facts,
     texture,
 )
+from CSRDDenoiseLib.checks.slice_scale import check_slice_scale, slice_ratios
 from CSRDDenoiseLib.checks.unit import check_unit
 from CSRDDenoiseLib.checks.voxels import check_voxels
 from CSRDDenoiseLib.findings import find, warnings_of
@@ -35,6 +38,7 @@ from CSRDDenoiseLib.research.simulation.subject import emulate_dose
 from CSRDDenoiseLib.scan import Head, Scan
 from CSRDDenoiseLib.sentences import sentence
 
+SAMPLE = Path(__file__).parents[1] / "CSRDDenoise" / "Resources" / "SampleData"
 STEP = 4.0
 SHAPE = (44, 52, 46)
 MIDDLE = (21.5, 25.5, 22.5)
@@ -99,6 +103,36 @@ def test_empty_slices_around_the_head_are_no_fault():
     few_counts = np.pad(head(), ((6, 6), (0, 0), (0, 0)))
     few_counts[-2, 3, 3] = 0.01 * few_counts.max()
     assert not check_blank_slices(few_counts).is_warning, "air between the head and a single count is no gap"
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("factor", [1e4, 4, 1e-4])
+def test_a_slice_out_of_scale_is_named_along_any_axis(axis, factor):
+    pet = head()
+    np.moveaxis(pet, axis, 0)[20] *= factor
+    (finding,) = check_slice_scale(pet)
+    values = {"count": 1, "axis": 3 - axis, "worst": 21, "slices": pet.shape[axis]}
+    assert finding.is_warning and {name: finding.values[name] for name in values} == values
+    assert finding.values["factor"] == pytest.approx(factor, rel=0.2)
+
+
+def test_no_head_is_out_of_scale_with_itself():
+    pet = head()
+    assert check_slice_scale(pet) == ()
+    assert check_slice_scale(np.pad(pet, ((6, 6), (0, 0), (3, 0)))) == () == check_slice_scale(pet[20:24])
+    assert check_slice_scale(pet[25:]) == (), "a head that is cut by the edge"
+    spot = pet.copy()
+    spot[25, 24:28, 24:28] *= 100
+    assert check_slice_scale(spot) == (), "a hot lesion in one slice is no slice of another scale"
+    steps = pet * np.float32(2) ** np.arange(pet.shape[0])[:, None, None]
+    assert check_slice_scale(steps) == (), "nothing is out of scale with both sides"
+
+
+@pytest.mark.parametrize("name", ["low_dose_1_10", "full_dose"])
+def test_the_slices_of_the_bundled_example_are_of_one_scale(name):
+    pet = sitk.GetArrayFromImage(sitk.ReadImage(str(SAMPLE / f"{name}.nii.gz"), sitk.sitkFloat32))
+    ratios = np.concatenate([slice_ratios(pet, axis) for axis in range(3)])
+    assert ratios.min() > 1 / 1.025 and 1.005 < ratios.max() < 1.025
 
 
 @pytest.mark.parametrize("empty", [False, True])

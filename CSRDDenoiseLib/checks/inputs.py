@@ -23,6 +23,7 @@ from .cut import check_cut
 from .filtering import check_filtering
 from .head_size import SMALLEST_HEAD_ML, check_field, check_head_size
 from .noise import judge_noise, texture
+from .slice_scale import check_slice_scale
 from .unit import check_unit
 from .voxels import check_broken, check_voxels
 
@@ -78,6 +79,7 @@ def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Fi
         check_voxels(pet.GetSpacing()),
         *check_broken(sitk.GetArrayViewFromImage(pet)),
         check_blank_slices(sitk.GetArrayViewFromImage(pet)),
+        *check_slice_scale(sitk.GetArrayViewFromImage(pet)),
         *check_field(scan),
     )
     size = check_head_size(scan)

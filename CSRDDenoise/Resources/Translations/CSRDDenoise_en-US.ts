@@ -1063,6 +1063,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>{count} of the PET's {slices} slices along axis {axis} of the file are out of scale with their neighbours, number {worst} by a factor of {factor:.3g}, as by a wrong rescale slope; the result cannot be trusted. Export the PET again.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the first of them is number {first}: data are missing there. Export the PET again.</source>
    <translation type="unfinished" />
   </message>
