@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
+import socket
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
 LARGEST_JSON = 64 << 20
+_ABANDONED_SECONDS = 24 * 3600
+"""After which what another machine last wrote is taken for left over; a file is written in minutes."""
 
 
 @contextmanager
@@ -23,9 +28,9 @@ def complete_file(path: Path) -> Iterator[Path]:
         OSError: it cannot be written; what was there before stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{process_mark()}.partial")
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        if is_left_over(left.name.split(".")[-2]):
+        if is_left_over(left, left.name.split(".")[-2]):
             with suppress(OSError):
                 left.unlink()
     try:
@@ -37,14 +42,23 @@ def complete_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def is_left_over(number: str) -> bool:
-    """Whether a temporary file with this process number in its name was left by a process that is gone.
+def process_mark() -> str:
+    """Name this process in the names of its temporary files: its number and its machine, without a dot."""
+    return f"{os.getpid()}-{_machine()}"
 
-    A process that has just begun to write has none of its own number, so such a file is of an earlier one (in a
-    container every process may have the same). Windows has no harmless way to ask, so there a process is taken to run.
+
+def is_left_over(path: Path, mark: str) -> bool:
+    """Whether a temporary file with this :func:`process_mark` in its name was left by a process that is gone.
+
+    A process that has just begun to write has none of its own mark, so such a file is of an earlier one of the same
+    number. Windows has no harmless way to ask, so there a process is taken to run. The processes of other machines, and
+    of other containers, cannot be asked for at all: their files are left over when nobody wrote to them for a day.
     """
+    number, _, machine = mark.partition("-")
     if not (number.isascii() and number.isdigit()):
         return False
+    if machine != _machine():
+        return _seconds_unchanged(path) > _ABANDONED_SECONDS
     if int(number) == os.getpid():
         return True
     if sys.platform == "win32":
@@ -56,6 +70,17 @@ def is_left_over(number: str) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _seconds_unchanged(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def read_json(path: Path) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from CSRDDenoiseLib.atomic import complete_file, read_json, write_json
+from CSRDDenoiseLib.atomic import complete_file, process_mark, read_json, write_json
 
 
 def test_a_file_is_complete_or_as_it_was(tmp_path: Path):
@@ -57,13 +57,24 @@ with complete_file(Path(sys.argv[1])) as partial:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path):
-    path, running = tmp_path / "a[1].json", tmp_path / f".a[1].json.{os.getppid()}.partial"
+    own, _, machine = process_mark().partition("-")
+    path, running = tmp_path / "a[1].json", tmp_path / f".a[1].json.{os.getppid()}-{machine}.partial"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=environment)
     assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
     # of a process that runs, of this one's number, and of other files
-    other = tmp_path / ".b.json.999999.partial"
-    for each in (running, other, tmp_path / f".a[1].json.{os.getpid()}.partial"):
+    other = tmp_path / f".b.json.999999-{machine}.partial"
+    for each in (running, other, tmp_path / f".a[1].json.{own}-{machine}.partial"):
         each.write_text("")
     write_json(path, {"a": 2})
     assert sorted(tmp_path.iterdir()) == sorted([path, running, other])
+
+
+def test_what_another_machine_writes_is_left_alone_for_a_day(tmp_path: Path):
+    number = process_mark().partition("-")[0]
+    fresh, old = (tmp_path / f".a.json.{number}-{machine}.partial" for machine in ("aaaaaaaa", "bbbbbbbb"))
+    for each in (fresh, old):
+        each.write_text("")
+    os.utime(old, (0, old.stat().st_mtime - 25 * 3600))
+    write_json(tmp_path / "a.json", {})
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([fresh.name, "a.json"])

@@ -19,7 +19,7 @@ from typing import Any, Iterable, Iterator, Optional
 import numpy as np
 import SimpleITK as sitk
 
-from ..atomic import is_left_over, read_json
+from ..atomic import is_left_over, process_mark, read_json
 from ..errors import InputError
 from .grid import Grid
 from .names import itk_path
@@ -165,10 +165,10 @@ def _temporary_name(target: Path) -> str:
     """Return a name in the same folder that is short enough, and whose suffix the writers know in this case."""
     suffix = _image_suffix(target) or target.suffix
     base = target.name[: len(target.name) - len(suffix)]
-    name = f".{os.getpid()}.partial.{base}{suffix}"
+    name = f".{process_mark()}.partial.{base}{suffix}"
     if len(os.fsencode(name)) <= LONGEST_NAME:
         return name
-    return f".{os.getpid()}.partial.{hashlib.sha256(os.fsencode(base)).hexdigest()[:16]}{suffix}"
+    return f".{process_mark()}.partial.{hashlib.sha256(os.fsencode(base)).hexdigest()[:16]}{suffix}"
 
 
 def _image_suffix(path: Path) -> str:
@@ -179,7 +179,7 @@ def _remove_leftovers(target: Path) -> None:
     """Remove the temporary files of runs that were killed while they wrote ``target``."""
     ending = _temporary_name(target).partition(".partial.")[2]
     for left in target.parent.glob(f".*.partial.{glob.escape(ending)}"):
-        if is_left_over(left.name.split(".")[1]):
+        if is_left_over(left, left.name.split(".")[1]):
             _remove(left)
 
 
