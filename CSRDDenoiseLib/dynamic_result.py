@@ -9,14 +9,13 @@ from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
 from .findings import Finding, info, warning
-from .io.record import FileFacts, InputFacts, Record, peak_memory_bytes, versions
+from .io.record import RECORD_FORMAT, FileFacts, InputFacts, Record, peak_memory_bytes, versions
 from .io.volume import Frame
 from .prepare.frames import named_frames
 from .prepare.motion import MOTION_LIMIT_MM
 from .sentences import PYTHON, sentence
 from .settings import DenoiseSettings
 
-RECORD_FORMAT = 1
 DENOISED, UNCHANGED, NOT_CHOSEN = "denoised", "unchanged", "not chosen"
 
 

@@ -23,14 +23,12 @@ from .io.read import read_frames
 from .io.suv import describe_suv, suv_of_unit, volume_suv
 from .io.volume import UNKNOWN, Header, ReadVolume, Suv
 from .model.bundle import list_models, read_metadata
-from .prepare.align import to_model_grid
+from .prepare.align import MODEL_SPACING_MM, to_model_grid
 from .restore import Canvas
 from .scan import Scan, find_head, noise_level
 from .sentences import CLI, sentence
 
 NOT_PET = ("MR", "CT")
-MODEL_SPACING_MM = 2.0
-"""Voxel size at which the noise level is measured, that of the models."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ KEY = "calibration"
 SMOOTHING_MM = 6.0
 BINS = 20
 _SMALLEST_BIN = 50
+_VOXELS_PER_SCAN = 100_000
 
 
 def fit_calibration(spread: np.ndarray, error: np.ndarray, smoothing_mm: float = SMOOTHING_MM) -> dict[str, Any]:
@@ -59,6 +60,12 @@ def fit_calibration_of_squares(
 def pooled_spread(spread: np.ndarray, spacing: Sequence[float], width_mm: float = SMOOTHING_MM) -> np.ndarray:
     """Pool the variance (D, H, W) over neighbours, because that of a few samples is imprecise at a single voxel."""
     return np.sqrt(smooth(spread.astype(np.float32) ** 2, spacing, width_mm)) if width_mm > 0 else spread
+
+
+def fitted_voxels(head: np.ndarray, pooled: np.ndarray) -> np.ndarray:
+    """Flat indices (n,) of what a scan brings to the fit: up to 200,000 voxels of its head, evenly in their order."""
+    inside = np.flatnonzero(head & (pooled > 0))
+    return inside[:: max(inside.size // _VOXELS_PER_SCAN, 1)]
 
 
 def predict_error(spread: np.ndarray, table: Mapping[str, Any]) -> np.ndarray:

@@ -35,7 +35,7 @@ _LOCAL_MM = 10.0
 _WINDOW_MM = 14.0
 _MARGIN_MM = 18.0
 _DEEP_MM = 6.0
-_LEAST_ACTIVITY = 0.3
+LEAST_ACTIVITY = 0.3
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def count_noise(scan: Scan, voxel_mm: float) -> Optional[CountNoise]:
     box = ndimage.find_objects(core.astype(np.uint8))[0]
     detail = _finest_detail(scan, box, voxel_mm)
     local = smooth(np.square(detail, out=detail), scan.spacing, _LOCAL_MM)
-    power = float(np.quantile(local[deep[box]] / np.maximum(scan.smoothed[deep], _LEAST_ACTIVITY), QUANTILE))
+    power = float(np.quantile(local[deep[box]] / np.maximum(scan.smoothed[deep], LEAST_ACTIVITY), QUANTILE))
     head_ml = float(scan.relative[scan.head.mask].sum(dtype=np.float64)) * scan.voxel_ml
     return CountNoise(power, head_ml) if power > 0 and head_ml > 0 else None
 

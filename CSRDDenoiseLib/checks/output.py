@@ -25,10 +25,9 @@ from .leftover_noise import check_leftover_noise
 from .lost_structure import check_lost_structure
 from .masked import check_masked
 from .mean import check_mean
+from .noise import SMALLEST_BRAIN_ML
 from .pair import Output
 from .unsupported import check_unsupported
-
-SMALLEST_BRAIN_ML = 100.0
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from ..findings import Finding, info, warning
+from ..io.volume import UNKNOWN
 
 SUV_RANGE = (0.3, 50.0)
 BQ_PER_ML_RANGE = (300.0, 1e6)
-_UNKNOWN = "unknown"
 _GUESSES = {"SUV": SUV_RANGE, "Bq/mL": BQ_PER_ML_RANGE}
 
 
 def check_unit(unit: str, brain_mean: float) -> Finding:
     """Compare the unit of the file, or "unknown", with the brain mean."""
-    if unit != _UNKNOWN:
+    if unit != UNKNOWN:
         return info("unit.stated", stated=unit)
     looks_like = next((name for name, (low, high) in _GUESSES.items() if low <= brain_mean <= high), None)
     mean = float(f"{brain_mean:.4g}")

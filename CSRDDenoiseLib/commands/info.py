@@ -9,7 +9,6 @@ from typing import Optional
 from ..errors import ModelError
 from ..settings import PRESETS
 
-MODEL_CARD = "MODEL_CARD.md"
 _GIB = 1 << 30
 
 
@@ -59,12 +58,14 @@ def _describe_model(folder: Path) -> str:
         return f"{folder.name}: {error}"
     low, high = metadata.dose_range
     mr = "MR optional" if metadata.mr_optional else "MR needed"
-    facts = f"{metadata.voxel_spacing_mm:g} mm, dose 1/{1 / high:.0f} to 1/{1 / low:.0f}, {mr}"
+    facts = f"{metadata.voxel_spacing_mm:g} mm, dose 1/{1 / high:.3g} to 1/{1 / low:.3g}, {mr}"
     return "\n    ".join([f"{metadata.name}: {metadata.description} ({facts})", *_card_lines(folder)])
 
 
 def _card_lines(folder: Path, count: int = 2) -> list[str]:
-    card = folder / MODEL_CARD
+    from ..model.bundle import CARD_FILE
+
+    card = folder / CARD_FILE
     if not card.is_file():
         return []
     lines = [line.strip("# ").strip() for line in card.read_text(encoding="utf-8").splitlines()]

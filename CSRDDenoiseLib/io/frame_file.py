@@ -24,13 +24,12 @@ from .dicom_labels import write_labels
 from .dicom_write import write_dicom
 from .grid import Grid
 from .nifti_write import nifti_image, nifti_stream
-from .outputs import SUV, Target, derived_series
+from .outputs import LABELS, SUV, Target, derived_series
 from .study import Study
 from .suv import SUV_UNIT, in_suv, volume_suv
 from .volume import ReadVolume, with_unit
 
 OWN_KEY = "CSRDDenoise"
-_LABELS = "support"
 _BIDS_SUV = "g/mL"
 
 
@@ -134,7 +133,7 @@ class FrameWriter:
 
     def in_unit(self, image: sitk.Image, name: str, volume: ReadVolume) -> sitk.Image:
         """Return a frame of an output in the unit that is asked for; ``volume`` is the frame as it was read."""
-        wanted = self.target.unit == SUV and name != _LABELS
+        wanted = self.target.unit == SUV and name != LABELS
         return in_suv(image, volume_suv(volume)) if wanted else image
 
     def write(self, store: FrameStore, path: Path, name: str, as_dicom: bool) -> None:
@@ -144,7 +143,7 @@ class FrameWriter:
             OSError, RuntimeError: it could not be written.
         """
         like = self.target.like
-        if self.target.unit == SUV and name != _LABELS:
+        if self.target.unit == SUV and name != LABELS:
             like = replace(like, unit=SUV_UNIT)
         if as_dicom:
             self._write_dicom(store, path, name, like.unit)
@@ -173,7 +172,7 @@ class FrameWriter:
             part = folder / "frame"
             part.mkdir()
             of_frame = replace(like, header=replace(like.header, frame=index))
-            source, is_map = self.study.dicom or self.study.path, name == _LABELS
+            source, is_map = self.study.dicom or self.study.path, name == LABELS
             if is_map:
                 write_labels(grid.image(values), part, source, of_frame, replace(derived, before=index))
             else:

@@ -25,7 +25,7 @@ SUFFIXES: Mapping[str, str] = {
     "bare": "bare estimate of the model",
 }
 """Output -> what is appended to the series description."""
-_LABELS = "support"
+LABELS = "support"
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,13 @@ def write_output(image: sitk.Image, path: Path, name: str, target: Target, as_di
         OSError, RuntimeError: it could not be written.
     """
     like = target.like
-    if target.unit == SUV and name != _LABELS:
+    if target.unit == SUV and name != LABELS:
         image, like = in_suv(image, volume_suv(like)), replace(like, unit=SUV_UNIT)
     if not as_dicom:
         write_image(image, path, like, describes=name == "denoised")
         return
     path.mkdir()
-    write = write_labels if name == _LABELS else write_dicom
+    write = write_labels if name == LABELS else write_dicom
     write(image, path, target.source, target.like, derived_series(name, target.model))
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 METADATA_FILE = "metadata.json"
+CARD_FILE = "MODEL_CARD.md"
 DEFAULT_MODEL = "brain"
 _FORMER_FIELDS = ("position",)
 _DEVIATION = "deviation."

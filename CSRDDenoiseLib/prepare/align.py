@@ -16,6 +16,8 @@ from ..io.grid import Grid, resample, same_place
 from ..scan import largest_activity
 
 ORIENTATION = "LPS"
+MODEL_SPACING_MM = 2.0
+"""Voxel size of the models, for what is measured without one."""
 SPACING_TOLERANCE = 0.05
 
 

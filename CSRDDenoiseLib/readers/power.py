@@ -14,13 +14,13 @@ import numpy as np
 from scipy import stats
 
 from ..errors import InputError
+from .analysis.crossed import SIGNIFICANCE
 from .analysis.mrmc import noninferiority, obuchowski_rockette
 from .analysis.preference import share_of
 from .analysis.roc import areas
 
 PREFERENCE, ROC, NONINFERIORITY = "preference", "roc", "noninferiority"
 ENDPOINTS = (PREFERENCE, ROC, NONINFERIORITY)
-LEVEL = 0.05
 POINTS = 5
 
 
@@ -156,10 +156,10 @@ def simulate_ratings(
 def _succeeds(plan: Plan, readers: int, cases: int, rng: np.random.Generator) -> bool:
     if plan.endpoint == PREFERENCE:
         found = share_of(simulate_preferences(plan.share, readers, cases, plan.components, rng))
-        return found.p < LEVEL and (found.value > 0.5) == (plan.share >= 0.5)
+        return found.p < SIGNIFICANCE and (found.value > 0.5) == (plan.share >= 0.5)
     both = (plan.area, plan.area + plan.difference)
     ratings, lesion = simulate_ratings(both, readers, cases, plan.components, rng)
     difference = obuchowski_rockette(areas(ratings, lesion)).comparisons[0].best
     if plan.endpoint == NONINFERIORITY:
         return noninferiority(difference, plan.margin)[1]
-    return difference.p < LEVEL and (difference.value > 0) == (plan.difference >= 0)
+    return difference.p < SIGNIFICANCE and (difference.value > 0) == (plan.difference >= 0)

@@ -20,14 +20,13 @@ from .page import Columns, Drawing, Fact, Folded, Part, Table, Text, plain_rows
 from .planes import alignment_figure, centre_of, comparison_figure
 from .regions import Region, measure_regions
 from .run import Run
-from .wording import fact_rows, geometry_rows, number, percent, words
+from .wording import SHOWN_DIGEST, fact_rows, geometry_rows, number, percent, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # on paper: what would not fit on two sheets stays on the screen
 PRINTED_INPUTS, PRINTED_CHECKS, PRINTED_REGIONS = 6, 12, 7
-SHOWN_DIGEST = 12
 # more columns of numbers do not fit half a page
 _MOST_INPUTS_IN_HALF = 3
 _GOOD_VERDICTS = ("aligned", "inside")

@@ -15,10 +15,10 @@ from ..errors import InputError
 from ..findings import Finding, error, find, info, warning, warnings_of
 from ..io.grid import Grid
 from ..io.volume import units_of
-from ..prepare.align import to_model_grid
+from ..prepare.align import MODEL_SPACING_MM, to_model_grid
 from ..scan import Scan, find_head
 from ..sentences import CLI, sentence
-from .pair import MODEL_SPACING_MM, Pair, load_pair, share_by_noise, shift_mm
+from .pair import Pair, load_pair, share_by_noise, shift_mm
 from .table import OWN, Row
 
 SHIFT_LIMIT_MM = 2.0

@@ -17,7 +17,7 @@ from ..io.grid import Grid, same_place
 from ..io.read import read
 from ..io.record import describe_file
 from ..io.volume import UNKNOWN, ReadVolume
-from ..prepare.align import to_grid_of, to_model_grid
+from ..prepare.align import MODEL_SPACING_MM, to_grid_of, to_model_grid
 from ..prepare.motion import frame_motion
 from ..report.regions import check_labels, labels_on
 from ..scan import Scan
@@ -34,7 +34,6 @@ INPUT_WORDS: Mapping[str, str] = {
 }
 """Column of the table -> what messages call its image."""
 _READ_AS = {"low": "PET", "full": "PET", "half_1": "PET", "half_2": "PET", "mr": "MR"}
-MODEL_SPACING_MM = 2.0
 DOSE_ESTIMATED = "pair.dose_estimated"
 
 

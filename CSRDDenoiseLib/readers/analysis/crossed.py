@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)

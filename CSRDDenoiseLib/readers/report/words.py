@@ -5,18 +5,17 @@ from __future__ import annotations
 from scipy import stats
 
 from ..analysis.analyse import Result, Roc
+from ..analysis.crossed import SIGNIFICANCE
 from ..analysis.preference import Preference
 from ..analysis.ratings import RatingComparison
 from .tables import p_text, percent
-
-LEVEL = 0.05
 
 
 def findings(result: Result) -> list[str]:
     """Return what was found, one sentence or two for each question."""
     said = [_preference(each) for each in result.preferences]
-    said += [_rating(each) for each in result.ratings if each.p_holm < LEVEL]
-    silent = sum(each.p_holm >= LEVEL for each in result.ratings)
+    said += [_rating(each) for each in result.ratings if each.p_holm < SIGNIFICANCE]
+    silent = sum(each.p_holm >= SIGNIFICANCE for each in result.ratings)
     if silent:
         said.append(f"No difference was found in {silent} of the {len(result.ratings)} comparisons of ratings.")
     return said + (_roc(result.roc, result.margin) if result.roc else [])
@@ -48,7 +47,7 @@ def limits(result: Result) -> list[str]:
 def _preference(each: Preference) -> str:
     share, interval = percent(each.share.value), f"{percent(each.share.low)} to {percent(each.share.high)}"
     text = f"{each.first} was preferred to {each.second} in {share} of the answers (95 % interval {interval})."
-    if each.p_holm >= LEVEL:
+    if each.p_holm >= SIGNIFICANCE:
         return f"{text} This shows no preference (p = {p_text(each.p_holm)}, Holm)."
     better = each.first if each.share.value > 0.5 else each.second
     return f"{text} This shows a preference for {better} (p = {p_text(each.p_holm)}, Holm)."
@@ -58,7 +57,7 @@ def _rating(each: RatingComparison) -> str:
     higher, lower = (each.first, each.second) if each.difference.value > 0 else (each.second, each.first)
     size = abs(each.difference.value)
     text = f"{higher} was rated {size:.2f} points above {lower} for {each.scale} (p = {p_text(each.p_holm)}, Holm)."
-    if each.difference.p >= LEVEL:
+    if each.difference.p >= SIGNIFICANCE:
         return f"{text} This holds for these readers; it is not shown for others (p = {p_text(each.difference.p)})."
     return text
 
@@ -68,7 +67,7 @@ def _roc(roc: Roc, margin: float) -> list[str]:
     for each in roc.analysis.comparisons:
         first, second, found = roc.methods[each.first], roc.methods[each.second], each.best
         interval = f"{found.low:+.3f} to {found.high:+.3f}"
-        verdict = "This shows a difference" if found.p < LEVEL else "This shows no difference"
+        verdict = "This shows a difference" if found.p < SIGNIFICANCE else "This shows no difference"
         text = f"The ROC area of {second} minus that of {first} is {found.value:+.3f} (95 % interval {interval}). "
         text += f"{verdict} (p = {p_text(found.p)})."
         if each.first == 0:
@@ -103,7 +102,7 @@ def _mishaps(result: Result) -> list[str]:
     if early:
         said.append(f"{early} blocks were begun before the washout of {result.study.washout_days:g} days was over.")
     left, sides = result.left
-    if sides and stats.binomtest(left, sides).pvalue < LEVEL:
+    if sides and stats.binomtest(left, sides).pvalue < SIGNIFICANCE:
         said.append(f"Readers chose the left image in {percent(left / sides)} of {sides} answers: a bias for a side.")
     if result.tie_added:
         said.append("One method of a pair always won; one tie was added there, so its Bradley-Terry score is cautious.")

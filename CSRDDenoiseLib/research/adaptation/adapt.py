@@ -17,14 +17,14 @@ from typing import Iterable, Iterator, Optional, Sequence
 import numpy as np
 
 from ...errors import InputError
-from ...model.bundle import METADATA_FILE, Model, save_model
+from ...model.bundle import CARD_FILE, METADATA_FILE, Model, save_model
 from ...model.metadata import ModelMetadata
 from ...subjects.pair import load_pair
 from ...subjects.table import Row
 from ..training.claim import check_claim, record_claim
 from ..training.measured import MeasuredPool
 from .calibration import Voxels, cost_of_draws, fit_table, recipe_settings, voxels_of
-from .card import MODEL_CARD, Comparison, model_card
+from .card import Comparison, model_card
 from .facts import Changes, about_data, percent, training_facts
 from .fold import FoldResult, FoldTime, fold_config, run_fold
 from .held_out import HeldOut, judge, relative_change
@@ -260,7 +260,7 @@ def _write(model: Model, card: str, output: Path) -> None:
         network = copy.deepcopy(model.denoiser.model).half()
         deviation = None if model.deviation is None else copy.deepcopy(model.deviation.model).half()
         save_model(made, network, model.metadata, deviation)
-        (made / MODEL_CARD).write_text(card, encoding="utf-8")
+        (made / CARD_FILE).write_text(card, encoding="utf-8")
         if not output.exists():
             made.replace(output)
             return

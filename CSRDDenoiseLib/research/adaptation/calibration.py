@@ -22,13 +22,13 @@ from ...subjects.pair import Pair
 from ...uncertainty import (
     KEY,
     fit_calibration_of_squares,
+    fitted_voxels,
     pooled_spread,
     predict_error,
     recipe_of,
 )
 from .held_out import clean_squares
 
-VOXELS_PER_SCAN = 100_000
 _TIMED_SIDE = 32
 # what a run does before and after the network, in estimates
 _AROUND = 2.0
@@ -77,8 +77,7 @@ def voxels_of(pair: Pair, dose: float, model: Model, settings: DenoiseSettings) 
     spacing = pair.low.GetSpacing()[::-1]
     pooled = pooled_spread(spread / unit, spacing)
     head = Scan.of_array(low, spacing).head.mask
-    inside = np.flatnonzero(head & (pooled > 0))
-    chosen = inside[:: max(inside.size // VOXELS_PER_SCAN, 1)]
+    chosen = fitted_voxels(head, pooled)
     return Voxels(pair.row.subject, pooled.ravel()[chosen], squares.ravel()[chosen] / unit**2)
 
 

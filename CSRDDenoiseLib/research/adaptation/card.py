@@ -9,7 +9,6 @@ from ...model.metadata import ModelMetadata
 from .held_out import HeldOut
 from .prepared import PreparedRow
 
-MODEL_CARD = "MODEL_CARD.md"
 _AVERAGE = " The model in this folder is the average over the folds."
 _ESTIMATED = "The error to the noise-free image is estimated without it (docs/own-scans.md)."
 _FITTED = "Fitted to {} held-out scan(s) of these subjects."

@@ -16,6 +16,7 @@ from typing import Sequence
 import torch
 
 from ...infer.cost import DeviceSpeed, seconds_and_bytes
+from ...infer.speed import SHARE_OF_NORMALISING
 from ...io.read import read
 from ...io.write import write_image
 from ...model.bundle import Model
@@ -34,7 +35,6 @@ FILE_VOXELS = 256 * 256 * 220
 INPUTS, OUTPUTS = 2, 3
 NIGHT_HOURS = 12.0
 _SIDE = 48
-_SHARE_OF_NORMALISING = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def measure_cost(model: Model) -> Cost:
     """Count the operations of a model on the processor, and time the stages around it on this machine."""
     began = time.process_time()
     measure_normalising(2 * _SIDE)
-    seconds = (time.process_time() - began) / (2 * _SIDE) ** 3 / _SHARE_OF_NORMALISING
+    seconds = (time.process_time() - began) / (2 * _SIDE) ** 3 / SHARE_OF_NORMALISING
     draws = model if model.deviation is None else model.of_deviation()
     return Cost(_operations(model), _operations(draws), seconds, _measure_files())
 

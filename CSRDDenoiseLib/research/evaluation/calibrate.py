@@ -15,12 +15,11 @@ import numpy as np
 
 from ...model.bundle import Model
 from ...settings import DenoiseSettings
-from ...uncertainty import calibration_error, fit_calibration, pooled_spread, predict_error
+from ...uncertainty import calibration_error, fit_calibration, fitted_voxels, pooled_spread, predict_error
 from .study import load_study
 
 logger = logging.getLogger(__name__)
 
-VOXELS_PER_SCAN = 100_000
 NORMAL_COVERAGE = 0.683
 
 
@@ -97,8 +96,7 @@ def _scans(
                 aim = study.noise_free
             error = (study.array(result.denoised) - aim) / unit
             pooled = pooled_spread(spread, study.spacing)
-            inside = np.flatnonzero(study.masks.head & (pooled > 0))
-            chosen = inside[:: max(inside.size // VOXELS_PER_SCAN, 1)]
+            chosen = fitted_voxels(study.masks.head, pooled)
             yield ScanVoxels(study.name, *(volume.ravel()[chosen] for volume in (spread, pooled, error)))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import fft, ndimage
 from scipy.interpolate import RegularGridInterpolator
 
+from ...checks.counts import LEAST_ACTIVITY
 from ...checks.depth import depth_mm
 from ...scan import Scan, smooth
 
@@ -25,7 +26,6 @@ _WIDTH = 0.03
 _HIGH_PASS, _SOFT_EDGE, _LOCAL = 7.0, 4.0, 4.0
 _MARGIN = 8
 _DEEP_VOXELS = 2.0
-_LEAST_ACTIVITY = 0.3
 QUANTILES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 """Of the power around each voxel."""
 AROUND_VOXELS = 8.0
@@ -124,7 +124,7 @@ class _Place:
         box = tuple(slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in found)
         grown = ndimage.binary_dilation(np.pad(core[box], _MARGIN))
         deep = depth_mm(core, scan.spacing)[box] > _DEEP_VOXELS * min(scan.spacing)
-        return cls(scan, box, smooth(grown, _CUBE, _SOFT_EDGE), deep, np.maximum(scan.smoothed[box], _LEAST_ACTIVITY))
+        return cls(scan, box, smooth(grown, _CUBE, _SOFT_EDGE), deep, np.maximum(scan.smoothed[box], LEAST_ACTIVITY))
 
     def cells(self, volumes: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         """Yield the part of each volume in each cell, in the box, as if every cell were equally large."""

@@ -10,6 +10,7 @@ from typing import Any, Optional, Sequence
 
 import numpy as np
 
+from ..evaluation.experiments.bench import MEAN_STD
 from ..evaluation.markdown import Table
 from ..evaluation.measure import CEILING
 from ..evaluation.methods import INPUT
@@ -18,8 +19,6 @@ from .choice import Chosen, filters_of, measurements, names_of
 from .comparison import GAINED, MethodGain, agreements_of, by_dose, gains_of, splits_of
 from .frequency import common_bands
 from .result import SubjectResult
-
-MEAN_STD = "mean ± standard deviation over subjects"
 
 
 def all_tables(chosen: Sequence[Chosen], results: Sequence[SubjectResult], models: Sequence[str]) -> dict[str, Table]:
