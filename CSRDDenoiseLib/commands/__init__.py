@@ -1,1 +1,1 @@
-"""The subcommands of ``csrd-denoise``; each module has ``add_parser(subparsers)`` and ``run(args) -> int``."""
+"""The subcommands of ``csrd-denoise``; each module has ``add_arguments(parser)`` and ``run(args) -> int``."""

@@ -20,9 +20,9 @@ DESCRIPTION = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("adapt", help="adapt a model to your own scans", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = DESCRIPTION
     add_table(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="of the adapted model")
     parser.add_argument("--start", default="brain", metavar="NAME|FOLDER", help="model to adapt (default: %(default)s)")

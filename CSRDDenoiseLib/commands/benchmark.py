@@ -92,9 +92,9 @@ INSTEAD: Group = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("benchmark", help="time a run and measure its memory", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = DESCRIPTION
     add_groups(parser, RUNS, INSTEAD)
     parser.set_defaults(run=run)
 

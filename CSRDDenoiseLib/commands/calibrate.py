@@ -17,9 +17,9 @@ DESCRIPTION = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("calibrate", help="calibrate the uncertainty to the error", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = DESCRIPTION
     parser.add_argument("model", type=Path, metavar="FOLDER", help="the model; its metadata.json is changed")
     parser.add_argument("--subjects", nargs="+", type=Path, required=True, metavar="FOLDER", help="simulated subjects")
     parser.add_argument("--doses", nargs="+", type=dose, metavar="1/N", help="default: those of the first subject")

@@ -54,13 +54,11 @@ FILES: Group = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "cohort",
-        help="denoise many scans",
-        description="Denoise every scan of a table or of a BIDS dataset. A scan that is done is left as it is, so the "
-        "same command resumes. Ends with cohort.html and cohort.tsv. Exit code 4: some scans failed.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Denoise every scan of a table or of a BIDS dataset. A scan that is done is left as it is, so the "
+        "same command resumes. Ends with cohort.html and cohort.tsv. Exit code 4: some scans failed."
     )
     parser.add_argument(
         "table",

@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 FIGURE = "comparison.png"
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="denoise the bundled example and compare it with the full dose",
-        description="Denoise the bundled example (simulated; a tenth of the counts), print a table before and after "
-        "against the full dose, and write the volumes and a picture.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Denoise the bundled example (simulated; a tenth of the counts), print a table before and after "
+        "against the full dose, and write the volumes and a picture."
     )
     parser.add_argument("--output", type=Path, default="demo-output", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")

@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from ..request import FileRequest
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "denoise",
-        help="denoise a PET with its MR",
-        description="Denoise a low-dose PET, guided by an MR of the same head. The result has the PET's grid and unit; "
-        "a JSON record of the run is written beside it.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Denoise a low-dose PET, guided by an MR of the same head. The result has the PET's grid and unit; "
+        "a JSON record of the run is written beside it."
     )
     add_groups(parser, INPUTS, OUTPUTS, PREPARATION, *HOW, PLACE)
     parser.set_defaults(run=run, fail=parser.error)

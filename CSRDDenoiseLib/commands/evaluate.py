@@ -23,9 +23,9 @@ DESCRIPTION = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("evaluate", help="compare a model with filters", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = DESCRIPTION
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="YAML file of the evaluation")
     parser.add_argument("--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")

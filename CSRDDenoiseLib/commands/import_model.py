@@ -11,13 +11,11 @@ from ..model.bundle import METADATA_FILE
 from .arguments import check_folder, number
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "import-model",
-        help="turn a snapshot of the paper's authors into a model folder",
-        description="Turn network-snapshot-XXXXXX.pkl of the published training code into a model folder for "
-        "'denoise --model FOLDER'. The file is read as data; no code in it is run. The weights keep their own licence.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Turn network-snapshot-XXXXXX.pkl of the published training code into a model folder for "
+        "'denoise --model FOLDER'. The file is read as data; no code in it is run. The weights keep their own licence."
     )
     parser.add_argument("snapshot", type=Path, metavar="SNAPSHOT", help="the .pkl file")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the model folder to write")

@@ -12,9 +12,8 @@ from ..settings import PRESETS
 _GIB = 1 << 30
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("info", help="what is installed: versions, devices, models")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
     parser.set_defaults(run=run)
 
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from ..errors import InputError
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "inspect",
-        help="print geometry, frames, unit, SUV and head of a file, folder or series",
-        description="Show format, modality, size, orientation, time frames, unit, SUV factor, range of values, head "
-        "and noise level of a volume, and all findings about it. Nothing is written.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Show format, modality, size, orientation, time frames, unit, SUV factor, range of values, head "
+        "and noise level of a volume, and all findings about it. Nothing is written."
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file, a DICOM folder or a DICOMDIR")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -33,10 +33,10 @@ PROGRAM = "csrd-denoise"
 COMMANDS = {
     "denoise": ("denoise", "denoise a PET with its MR"),
     "demo": ("demo", "denoise the bundled example and compare it with the full dose"),
-    "simulate": ("simulate", "simulate subjects: MR, activity, full dose, low doses"),
+    "simulate": ("simulate", "simulate PET/MR subjects, or low doses of your own scans"),
     "pairs": ("pairs", "check a table of your own scans"),
     "validate": ("validate", "measure models on your own scans"),
-    "train": ("train", "train a model"),
+    "train": ("train", "train a model on simulated subjects or your own pairs"),
     "adapt": ("adapt", "adapt a model to your own scans"),
     "evaluate": ("evaluate", "compare a model with filters"),
     "calibrate": ("calibrate", "calibrate a model's uncertainty to its error"),
@@ -115,10 +115,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         # the Slicer extension leaves out what it does not need
         if importlib.util.find_spec(f".{module}", __package__) is None:
             continue
+        command = subparsers.add_parser(name, help=summary)
         if name == chosen:
-            importlib.import_module(f".{module}", __package__).add_parser(subparsers)
-        else:
-            subparsers.add_parser(name, help=summary)
+            importlib.import_module(f".{module}", __package__).add_arguments(command)
     return parser
 
 

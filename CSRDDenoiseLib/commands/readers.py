@@ -12,9 +12,9 @@ from ..readers.study import KINDS, RATING
 DESCRIPTION = "Make a blinded reader study, analyse what readers answered, and compute the power of a planned study."
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand and its own subcommands."""
-    parser = subparsers.add_parser("readers", help="design and analyse a reader study", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its own subcommands."""
+    parser.description = DESCRIPTION
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     _add_design(actions)
     _add_page(actions)

@@ -63,13 +63,11 @@ SCANS: Group = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "simulate",
-        help="simulate PET/MR subjects, or low doses of your own scans",
-        description="Simulate PET/MR subjects from real or label-map anatomies: T1, activity, full dose, low doses, "
-        "labels, as NIfTI files with a subject.json. With --like: low doses of your own full-dose scans.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Simulate PET/MR subjects from real or label-map anatomies: T1, activity, full dose, low doses, "
+        "labels, as NIfTI files with a subject.json. With --like: low doses of your own full-dose scans."
     )
     add_groups(parser, HEADS, SCANS)
     add_like(parser)

@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from ..research.training.scoring import Row
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train a model on simulated subjects or your own pairs",
-        description="Train a model by a YAML configuration (see docs/training.md). A run continues from its last "
-        "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Train a model by a YAML configuration (see docs/training.md). A run continues from its last "
+        "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun."
     )
     parser.add_argument("config", type=Path, help="YAML file with the fields of TrainingConfig")
     parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call continues")

@@ -23,12 +23,12 @@ DESCRIPTION = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
     from ..research.evaluation.baselines import BASELINES
     from ..research.validation.subject import FILTERS
 
-    parser = subparsers.add_parser("validate", help="measure models on your own scans", description=DESCRIPTION)
+    parser.description = DESCRIPTION
     add_table(parser)
     parser.add_argument("--subjects", nargs="+", type=Path, default=(), metavar="FOLDER", help="simulated subjects")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the results go")

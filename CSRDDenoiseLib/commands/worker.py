@@ -13,13 +13,11 @@ from .options import SECRETS, add_groups
 GIB = 1 << 30
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "worker",
-        help="work for other machines",
-        description="Take scans from a Dask scheduler (denoise --on, cohort --scheduler), with a model loaded, until "
-        "interrupted. Whoever holds the certificates can run programs here as this user; see docs/cluster.md.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and its options."""
+    parser.description = (
+        "Take scans from a Dask scheduler (denoise --on, cohort --scheduler), with a model loaded, until "
+        "interrupted. Whoever holds the certificates can run programs here as this user; see docs/cluster.md."
     )
     parser.add_argument("address", metavar="tls://HOST:PORT", help="of the scheduler")
     parser.add_argument(
