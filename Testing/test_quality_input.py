@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from CSRDDenoiseLib.checks.unit import check_unit
 from CSRDDenoiseLib.checks.voxels import check_voxels
 from CSRDDenoiseLib.findings import find, warnings_of
 from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.research.evaluation.trials import GROUPS
 from CSRDDenoiseLib.research.simulation.subject import emulate_dose
 from CSRDDenoiseLib.scan import Head, Scan
 from CSRDDenoiseLib.sentences import sentence
@@ -133,6 +135,13 @@ def test_the_slices_of_the_bundled_example_are_of_one_scale(name):
     pet = sitk.GetArrayFromImage(sitk.ReadImage(str(SAMPLE / f"{name}.nii.gz"), sitk.sitkFloat32))
     ratios = np.concatenate([slice_ratios(pet, axis) for axis in range(3)])
     assert ratios.min() > 1 / 1.025 and 1.005 < ratios.max() < 1.025
+
+
+def test_each_fault_of_a_slice_is_tried_and_found():
+    bed = SimpleNamespace(head=SimpleNamespace(pet=as_image(head(), (STEP,) * 3)), rng=np.random.default_rng(0))
+    tried = list(GROUPS["slices"](bed))
+    assert [trial.fault for trial in tried] == [False, True, True, True]
+    assert all(trial.warned == trial.fault for trial in tried) and 1 < tried[0].score < 1.2
 
 
 @pytest.mark.parametrize("empty", [False, True])

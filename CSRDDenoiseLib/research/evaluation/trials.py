@@ -19,6 +19,7 @@ from ...checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_no
 from ...checks.lost_structure import LOST_LIMIT, lost_structure
 from ...checks.noise import KEY, judge_noise, texture
 from ...checks.pair import Output
+from ...checks.slice_scale import check_slice_scale, slice_ratios
 from ...checks.unsupported import unsupported
 from ...findings import Finding
 from ...io.grid import resample
@@ -32,7 +33,7 @@ from .varied import COARSE_MM, VariedHead
 
 ATTENUATION, CUT, FILTERED = "no attenuation correction", "brain cut off", "filtered already"
 NOT_T1, ENHANCED, NOISE, MISALIGNED = "MR not T1-weighted", "MR after contrast agent", "noise outside", "MR misplaced"
-OTHER = "another check of the input"
+OTHER, SLICES = "another check of the input", "slice out of scale"
 OVER_SMOOTHED, LEFTOVER, UNSUPPORTED = "over-smoothing", "leftover noise", "unsupported structure"
 PREFIXES = {
     "attenuation.": (ATTENUATION, "score"),
@@ -47,6 +48,7 @@ PREFIXES = {
 OFFSETS = ((4.0, 2.0), (6.0, 3.0), (10.0, 5.0))
 FILTERS_MM, OVER_SMOOTHED_MM = (8.0, 10.0), 6.0
 CUT_SHARE = 0.1
+SLICE_FACTORS = (0.25, 4.0, 1e4)
 FEWER_COUNTS = 5.0
 WHOLE = 0.998
 _ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
@@ -249,6 +251,18 @@ def _output(bed: Bed) -> Iterator[Trial]:
     yield Trial(UNSUPPORTED, "", False, bool(unsupported(good).any()))
 
 
+def _slices(bed: Bed) -> Iterator[Trial]:
+    """A slice of the middle half, on a random axis, times a factor, as by a wrong rescale slope."""
+    values = sitk.GetArrayFromImage(bed.head.pet)
+    ratios = np.concatenate([slice_ratios(values, axis) for axis in range(3)])
+    yield Trial(SLICES, "", False, bool(check_slice_scale(values)), float(max(ratios.max(), 1 / ratios.min())))
+    for factor in SLICE_FACTORS:
+        wrong, axis = values.copy(), int(bed.rng.integers(3))
+        slices = np.moveaxis(wrong, axis, 0)
+        slices[bed.rng.integers(len(slices) // 4, len(slices) - len(slices) // 4)] *= factor
+        yield Trial(SLICES, f"one slice times {factor:g}", True, bool(check_slice_scale(wrong)))
+
+
 def _trial(check: str, case: str, fault: bool, findings: Iterable[Finding]) -> Trial:
     """What the findings of a check make of a case; a check that found nothing to look at did not warn."""
     codes = {prefix: value for prefix, (name, value) in PREFIXES.items() if name == check}
@@ -271,5 +285,6 @@ GROUPS: dict[str, Callable[[Bed], Iterator[Trial]]] = {
     "contrast": _contrast,
     "alignment": _alignment,
     "output": _output,
+    "slices": _slices,
 }
 """What can be tried: the head without a fault, and the faults of each check."""
