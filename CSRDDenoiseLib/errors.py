@@ -94,6 +94,9 @@ def is_disk_full(error: BaseException) -> bool:
     return numbered or bool(_WORDS_OF_DISK.search(str(error)))
 
 
+NOTHING_WRITTEN = "Cancelled. Nothing was written."
+
+
 class Cancelled(CSRDError):
     """The caller asked to stop; nothing was written."""
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Callable, Optional
 
-from .errors import Cancelled
+from .errors import NOTHING_WRITTEN, Cancelled
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Reporter:
         spent = time.monotonic() - self._began
         eta = spent * (1 - fraction) / fraction if fraction > 0.02 else None
         if self._callback(Progress(stage, step, of, round(fraction, 4), eta, message)) is False:
-            raise Cancelled("Cancelled. Nothing was written.")
+            raise Cancelled(NOTHING_WRITTEN)
 
 
 # seconds a stage takes on one million voxels and two cores, roughly: they only place the progress bar

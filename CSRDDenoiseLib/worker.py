@@ -37,7 +37,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, Callable, Optional, Union
 
 from .configuration import structure
-from .errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, InputError, OutOfMemoryError, is_out_of_memory
+from .errors import (
+    MEMORY_IS_USED_UP,
+    NOTHING_WRITTEN,
+    Cancelled,
+    CSRDError,
+    InputError,
+    OutOfMemoryError,
+    is_out_of_memory,
+)
 from .limits import OneOf, check_limits
 from .progress import Progress, ProgressCallback
 from .sentences import SLICER, error_sentence, sentences
@@ -129,7 +137,7 @@ class Worker:
 
         try:
             if identity in self._cancelled:
-                raise Cancelled("Cancelled. Nothing was written.")
+                raise Cancelled(NOTHING_WRITTEN)
             self._engine.begin(identity)
             answer = getattr(self._engine, address.command)(values, report)
             self._send({"event": "result", "id": identity, **answer})

@@ -23,6 +23,7 @@ from .parameters import on_place
 from .volumes import (
     FINDINGS,
     LPS_FROM_RAS,
+    PET_REMOVED,
     PROVENANCE,
     Volume,
     fill_node,
@@ -298,7 +299,7 @@ def start_sequence(
 
     def collected(message: "dict[str, Any]") -> DenoisedSequences:
         if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
-            raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
+            raise CSRDError(PET_REMOVED)
         return _collect(message, paths, (browser, sequence), inputs, sources)
 
     callbacks = (onProgress, onFinished, onError)

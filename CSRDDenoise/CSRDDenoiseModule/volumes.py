@@ -26,6 +26,7 @@ OF_RESULT = ("keep", "lost_structure", "leftover_noise", "unsupported", "output"
 FOLLOWING = ("findings", "warnings", "quality", "mean_change_of_model")
 """Of a record, what another width changes."""
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
+PET_REMOVED = "The PET was removed from the scene during the run, so its result was dropped."
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -325,7 +326,7 @@ def collect(
     """Make the nodes of a finished run."""
     pet, mr = inputs["pet"], inputs["mr"]
     if not slicer.mrmlScene.IsNodePresent(pet):
-        raise CSRDError("The PET was removed from the scene during the run, so its result was dropped.")
+        raise CSRDError(PET_REMOVED)
     paths: dict[str, Optional[Path]] = {name: path_of(name) if path_of(name).exists() else None for name in VOLUMES}
     nodes = make_volumes(paths, outputs, pet, mr, show)
     denoised = nodes["output"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
 
 from ..dynamic import check_dynamic, is_dynamic
-from ..errors import Cancelled, CSRDError, PlaceError
+from ..errors import NOTHING_WRITTEN, Cancelled, CSRDError, PlaceError
 from ..io.write import record_path, sidecar_path
 from ..model.bundle import DEFAULT_MODEL
 from ..progress import Progress, ProgressCallback
@@ -147,7 +147,7 @@ class _Run:
             self._show()
             if self._say(self._last) is False:
                 self._forget(future)
-                raise Cancelled("Cancelled. Nothing was written.")
+                raise Cancelled(NOTHING_WRITTEN)
             _check_connected(client)
         _check_connected(client)
         if future.status == "error":

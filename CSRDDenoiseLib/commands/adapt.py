@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import check_folder, count, number
+from .arguments import add_device, check_folder, count, number
 from .interrupts import cancellable
 from .tables import add_table, table_of
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", action="store_true", help="write the model also where it is no better than the start")
     parser.add_argument("--no-calibration", action="store_true", help="leave the uncertainty the spread of the draws")
     parser.add_argument("--seed", type=count(0), default=0, help="of folds and patches (default: 0)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add_device(parser)
     parser.set_defaults(run=run)
 
 

@@ -83,6 +83,11 @@ def count(low: int, high: int = 2**31) -> Callable[[str], int]:
     return convert
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option for where a network runs."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+
+
 def check_folder(folder: Path) -> None:
     """Check that results can be written to a folder, or that it can be made; nothing stays.
 

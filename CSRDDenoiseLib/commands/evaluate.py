@@ -12,7 +12,7 @@ from ..extras import require
 from ..research.evaluation.experiments import EXPERIMENTS
 from ..research.evaluation.markdown import to_markdown
 from ..research.evaluation.run import RESULTS, EvaluationConfig, read_config, run_evaluation
-from .arguments import check_folder
+from .arguments import add_device, check_folder
 from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
 from .spreading import spread_of
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--experiment", action="append", choices=EXPERIMENTS, help="run this one alone (repeat for more; default: all)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add_device(parser)
     add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 

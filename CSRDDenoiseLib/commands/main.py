@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import (
     DISK_IS_FULL,
     MEMORY_IS_USED_UP,
+    NOTHING_WRITTEN,
     Cancelled,
     CSRDError,
     InputError,
@@ -80,7 +81,7 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)
     except KeyboardInterrupt:
-        return _fail(Cancelled("Cancelled. Nothing was written."), args)
+        return _fail(Cancelled(NOTHING_WRITTEN), args)
     except ModuleNotFoundError as error:
         return _fail(missing_package(error.name or str(error)), args)
     except CSRDError as error:
@@ -122,7 +123,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _fail(error: CSRDError, args: argparse.Namespace) -> int:
-    return _tell(error_sentence(error, CLI), error.exit_code, args)
+    return _report(error_sentence(error, CLI), error.exit_code, args)
 
 
 def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) -> int:
@@ -134,10 +135,10 @@ def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) ->
         with tempfile.NamedTemporaryFile("w", prefix=f"{PROGRAM}-", suffix=".log", delete=False) as log:
             log.write(details)
         where = f"The details are in {log.name}."
-    return _tell(f"Internal error, {type(error).__name__}: {error}. {where}", INTERNAL_ERROR, args)
+    return _report(f"Internal error, {type(error).__name__}: {error}. {where}", INTERNAL_ERROR, args)
 
 
-def _tell(message: str, exit_code: int, args: argparse.Namespace) -> int:
+def _report(message: str, exit_code: int, args: argparse.Namespace) -> int:
     if getattr(args, "progress", None) == "json":
         print(json.dumps({"error": message, "exit_code": exit_code}), flush=True)
     print(f"{PROGRAM}: {message}", file=sys.stderr)

@@ -9,7 +9,7 @@ from ..errors import SOME_FAILED, InputError
 from ..extras import require
 from ..model.bundle import DEFAULT_MODEL
 from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
-from .arguments import check_folder, count
+from .arguments import add_device, check_folder, count
 from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
 from .progress import PROGRESS_KINDS, progress_callback
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the low doses were measured by themselves, and are no part of the full doses' counts",
     )
     parser.add_argument("--seed", type=count(0), default=0, help="of the samples (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add_device(parser)
     parser.add_argument("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s")
     add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)

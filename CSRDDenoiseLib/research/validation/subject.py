@@ -145,7 +145,7 @@ class _Bench:
             Region(number, scan.names.get(number, ""), round(float(mask.sum()) * voxel_ml, 2))
             for number, mask in zip(study.masks.numbers, study.masks.regions)
         )
-        told = [finding for finding in scan.findings if finding.is_warning or finding.code == DOSE_ESTIMATED]
+        noted = [finding for finding in scan.findings if finding.is_warning or finding.code == DOSE_ESTIMATED]
         return ScanResult(
             name=scan.name,
             dose=str(scan.dose),
@@ -153,7 +153,7 @@ class _Bench:
             full=self._ratios(study.full_dose),
             measured=tuple(measured),
             ceiling=None if limit is None else limit.scores.get("psnr"),
-            findings=tuple(filter(None, (sentence(finding, CLI) for finding in told))),
+            findings=tuple(filter(None, (sentence(finding, CLI) for finding in noted))),
         )
 
     def _region_error(self, image: np.ndarray) -> dict[str, float]:
