@@ -8,11 +8,11 @@ model was trained on are passed through unchanged and named.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -147,12 +147,8 @@ def denoise_dynamic(
     seen_late = see_late(given.mean) if request.motion == WARN else None
     run = _Run(study, placed, loaded, replace(settings, register=False), tuple(request.volumes), seen_late)
     watch = StudyWatch(Grid.of(first.image), frame_weights(given.late, study.frames), given.images.get("labels"))
-    with ExitStack() as open_files:
-        stores = {name: FrameStore(path.resolve().parent) for name, path in request.volumes.items()}
-        residuals, smoothed = (FrameStore(request.output.resolve().parent) for _ in range(2))
-        for store in (*stores.values(), residuals, smoothed):
-            open_files.callback(store.close)
-        outputs = DynamicOutputs(study, placed, writer, stores, (residuals, smoothed))
+    with _frame_stores(request) as (stores, restoring):
+        outputs = DynamicOutputs(study, placed, writer, stores, restoring)
         outcomes = _denoise_frames(run, chosen, stages, outputs.append)
         outputs.settle(stages, watch if request.page else None)
         result = _result(request, run, given, outcomes)
@@ -160,6 +156,20 @@ def denoise_dynamic(
         shown = StudyImages(given.mean, watch.late, given.images.get("mr"), given.images.get("labels"))
         page = partial(study_page, shown, edge=edge) if request.page else None
         return _write(request, result, stores, writer, stages, page)
+
+
+@contextmanager
+def _frame_stores(request: FileRequest) -> Iterator[tuple[dict[str, FrameStore], tuple[FrameStore, FrameStore]]]:
+    """Open a file for the frames of each output, and two for what the means are restored from; close them."""
+    with ExitStack() as open_files:
+
+        def beside(path: Path) -> FrameStore:
+            store = FrameStore(path.resolve().parent)
+            open_files.callback(store.close)
+            return store
+
+        stores = {name: beside(path) for name, path in request.volumes.items()}
+        yield stores, (beside(request.output), beside(request.output))
 
 
 def _read(request: FileRequest, study: Study, first: ReadVolume, settings: DenoiseSettings) -> _Given:
