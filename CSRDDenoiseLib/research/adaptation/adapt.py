@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -113,13 +113,9 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     plan = _planned(job, prepared, division, look, clock)
     results = _run_folds(job, prepared, division.folds, plan, look, clock)
     model = with_mean(job.start, average_of([result.weights for result in results]))
-    scans = tuple(
-        sorted(
-            _compared(prepared, division, results, (before, _judged(model, prepared, division.check))),
-            key=lambda scan: (scan.final, scan.subject),
-        )
-    )
-    changes = Changes(*(_change(scan for scan in scans if scan.final is final) for final in (False, True)))
+    checked = before, _judged(model, prepared, division.check)
+    scans = tuple(sorted(_compared(prepared, division, results, checked), key=lambda scan: (scan.final, scan.subject)))
+    changes = _changes(scans)
     training = training_facts(start, settings, prepared, results, changes, job.device)
     model = replace(model, metadata=replace(model.metadata, training=training, recipes=(), **about), folder=job.output)
     written = changes.better or keep
@@ -214,8 +210,11 @@ def _compared(
         yield Comparison(numbers[row.subject], row, before, checked[1][member], final=True)
 
 
-def _change(scans: Iterable[Comparison]) -> float:
-    return float(np.mean([math.log(scan.after.full / scan.before.full) for scan in scans]))
+def _changes(scans: Sequence[Comparison]) -> Changes:
+    def change(final: bool) -> float:
+        return float(np.mean([math.log(scan.after.full / scan.before.full) for scan in scans if scan.final is final]))
+
+    return Changes(held_out=change(final=False), check=change(final=True))
 
 
 def _calibrated(
