@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from tiny_model import TINY, tiny_metadata, tiny_network
 
 from CSRDDenoiseLib.errors import ModelError
@@ -16,7 +17,15 @@ from CSRDDenoiseLib.infer.samplers import sample_dpmpp_2m
 from CSRDDenoiseLib.infer.sampling import noise_source, sample_residual
 from CSRDDenoiseLib.infer.tiling import Counter, VolumeDenoiser
 from CSRDDenoiseLib.model.bundle import Model, load_model, save_model
-from CSRDDenoiseLib.model.deviation import ACTIVITY_FLOOR
+from CSRDDenoiseLib.model.deviation import (
+    ACTIVITY_FLOOR,
+    NEARBY,
+    REMOVED_FLOOR,
+    Known,
+    Unit,
+    activity_of,
+    deviation_unit,
+)
 from CSRDDenoiseLib.model.edm import karras_sigmas
 from CSRDDenoiseLib.model.metadata import DeviationMetadata
 from CSRDDenoiseLib.progress import Reporter
@@ -24,13 +33,13 @@ from CSRDDenoiseLib.settings import DenoiseSettings
 
 SHAPE = (24, 16, 24)
 OF_DRAWS = {**TINY, "in_channels": 8, "widths": [8]}
-UNIT = (0.1, 0.7, -0.2)
+UNIT, REMOVED = (0.1, 0.7, -0.2), 0.4
 SETTINGS = DenoiseSettings("dpmpp", steps=3, samples=2, seed=7, overlap=0.25, device="cpu", precision="float32")
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    deviation = DeviationMetadata(OF_DRAWS, UNIT, sigma_data=0.2, sigma_min=0.02, sigma_max=2.0)
+    deviation = DeviationMetadata(OF_DRAWS, UNIT, 0.2, 0.02, 2.0, removed=REMOVED)
     metadata = tiny_metadata(mean_from="zero", deviation=deviation)
     save_model(tmp_path, tiny_network(1), metadata, tiny_network(2, OF_DRAWS))
     return load_model(tmp_path)
@@ -107,8 +116,24 @@ def _draw(model: Model, condition: np.ndarray, mean: np.ndarray, index: int) -> 
     sigmas = model.metadata.deviation
     levels = karras_sigmas(3, sigmas.sigma_min, sigmas.sigma_max).tolist()
     activity = np.sqrt((condition[1] + np.exp(condition[5]) * mean) ** 2 + ACTIVITY_FLOOR**2)
-    unit = np.exp(UNIT[0]) * activity ** UNIT[1] * np.exp(UNIT[2] * condition[5])
+    unit = np.exp(UNIT[0]) * activity ** UNIT[1] * np.exp(UNIT[2] * condition[5]) * _removed(mean) ** REMOVED
     return unit * sample_dpmpp_2m(denoise, noise_source(SHAPE, 7, index)() * 2.0, levels)[0, 0].numpy()
+
+
+def _removed(mean: np.ndarray) -> np.ndarray:
+    """Root mean square of the mean in the cube of 13 voxels about each voxel, as far as it lies in the volume."""
+    inside = ndimage.uniform_filter(np.ones(SHAPE), NEARBY, mode="constant")
+    squares = ndimage.uniform_filter(mean.astype(float) ** 2, NEARBY, mode="constant") / inside
+    return np.sqrt(squares + REMOVED_FLOOR**2)
+
+
+def test_a_model_that_does_not_look_at_what_the_mean_removes_has_the_unit_it_had(model: Model):
+    known = Known(torch.full((1, 1, 4, 4, 4), 2.0), (torch.full((1, 1, 1, 1, 1), -1.0),))
+    mean = torch.full((1, 1, 4, 4, 4), -0.6)
+    plain, looks = (deviation_unit(known, mean, Unit(UNIT, removed)) for removed in (0.0, 1.0))
+    expected = np.exp(UNIT[0] + UNIT[2] * -1.0) * activity_of(known, mean) ** UNIT[1]
+    torch.testing.assert_close(plain, expected)
+    torch.testing.assert_close(looks, plain * (0.6**2 + REMOVED_FLOOR**2) ** 0.5)
 
 
 def test_the_means_prepared_condition_is_freed_before_the_draws(model: Model, condition):

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.model.deviation import deviation_unit, known_of
+from CSRDDenoiseLib.model.deviation import Unit, deviation_unit, known_of
 from CSRDDenoiseLib.prepare.bands import noise_bands
 from CSRDDenoiseLib.research.training.augment import draw_lesions, lesion_factor
 from CSRDDenoiseLib.research.training.config import SUB_REGIONS, TrainingConfig
@@ -68,7 +68,7 @@ def test_the_deviation_is_what_the_posterior_mean_leaves_and_patches_are_seen_wi
     export_model(first, tmp_path / "mean-model")
     mean, config = load_model(tmp_path / "mean-model"), replace(first, regression_share=0.0, outside_weight=0.1)
     source = PatchSource(run.pool, config, 0.9, 9.0)
-    weights = (0.2, 0.5, 0.1)
+    weights = Unit((0.2, 0.5, 0.1), 0.4)
     batches = [DeviationSource(source, mean, weights, repeats=2).batch(step, 1) for step in range(3)]
     plain, given = source.batch(0, 1), batches[0].condition[:, -1:]
     torch.testing.assert_close(batches[0].condition[:, :-1], plain.condition)
@@ -96,7 +96,7 @@ def test_the_unit_of_the_deviation_is_that_of_the_first_patches(banded, tmp_path
     mean = load_model(tmp_path / "mean-model")
     source = PatchSource(run.pool, replace(first, lesions=0), 1.0, 9.0)
     unit = fit_unit(source, mean, 1)
-    assert len(unit) == 2 + 3
+    assert unit.constants == 3
     batches = [DeviationSource(source, mean, unit).batch(step, 1) for step in range(100, 110)]
     inside = torch.cat([batch.residual[batch.weight > 0] for batch in batches])
     assert 0.4 < float(inside.square().mean().sqrt()) < 2.5

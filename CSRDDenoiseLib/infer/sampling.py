@@ -19,7 +19,7 @@ from ..devices import choose_device, lacks_operation, precision_name
 from ..errors import ModelError
 from ..findings import Finding, warning
 from ..model.bundle import Model
-from ..model.deviation import LOW_DOSE, Known, deviation_unit
+from ..model.deviation import LOW_DOSE, Known, Unit, deviation_unit
 from ..model.edm import Schedule
 from ..model.metadata import ModelMetadata
 from ..progress import Reporter
@@ -209,13 +209,14 @@ def _deviations(run: _Run) -> Iterator[Tensor]:
 
 
 def _deviation_unit(model: Model, condition: Sequence[np.ndarray], mean: Tensor) -> Tensor:
-    assert model.metadata.deviation is not None
+    own = model.metadata.deviation
+    assert own is not None
     # a constant is the same in every voxel
     constants = [
         channel.flat[0] for name, channel in zip(model.metadata.channels, condition) if name.startswith("log_")
     ]
     known = Known(torch.from_numpy(condition[LOW_DOSE]), tuple(torch.tensor(float(each)) for each in constants))
-    return deviation_unit(known, mean, model.metadata.deviation.unit)
+    return deviation_unit(known, mean, Unit(own.unit, own.removed))
 
 
 def _draws(run: _Run, denoiser: Denoiser, volume: VolumeDenoiser, schedule: Schedule) -> Iterator[Tensor]:

@@ -28,7 +28,7 @@ from .contents import (
     read_json,
     read_weights,
 )
-from .metadata import FORMAT, ModelMetadata, short
+from .metadata import FORMAT, OF_UNIT, ModelMetadata, short
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,7 +73,7 @@ class Model:
     def of_deviation(self) -> Model:
         """Return the model of the deviation alone: the same scheme, with the posterior mean behind its condition."""
         assert self.deviation is not None and self.metadata.deviation is not None
-        own = {name: value for name, value in asdict(self.metadata.deviation).items() if name != "unit"}
+        own = {name: value for name, value in asdict(self.metadata.deviation).items() if name not in OF_UNIT}
         return Model(replace(self.metadata, deviation=None, **own), self.deviation, self.folder)
 
 

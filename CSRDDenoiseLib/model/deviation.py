@@ -1,21 +1,43 @@
 """The unit of the deviation: how far a residual lies from its posterior mean, as it goes with activity and noise.
 
 The noise of an iterative reconstruction grows with the activity (Barrett, Wilson and Tsui 1994), and so does what is
-left to the posterior mean. In this unit its standard deviation is about 1 everywhere, in air as in the cortex, so that
-the network of the draws only has to learn what differs from that.
+left to the posterior mean. It also goes with what the mean removes nearby, which measures the noise of this very scan:
+the scheme's constants take fine anatomy for noise in a sharp scan, and miss the smooth noise of a filtered one. In this
+unit the standard deviation is about 1 everywhere, in air as in the cortex, so that the network of the draws only has to
+learn what differs from that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
 ACTIVITY_FLOOR = 0.05
+REMOVED_FLOOR, NEARBY = 0.05, 13
+"""Least of what the mean removes, in the residual's unit, and side in voxels of the cube that is near."""
 LOW_DOSE, CONSTANTS = 1, 5
 """Channels of a condition: the low-dose PET relative to the brain mean, and the first of the scheme's constants."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What the unit of a model is made of.
+
+    Attributes:
+        weights: intercept, exponent of the activity, and one for each constant of the scheme.
+        removed: exponent of what the posterior mean removes nearby; 0 in models that do not look at it.
+    """
+
+    weights: tuple[float, ...] = ()
+    removed: float = 0.0
+
+    @property
+    def constants(self) -> int:
+        """How many constants of the scheme it looks at."""
+        return len(self.weights) - 2
 
 
 @dataclass(frozen=True)
@@ -48,15 +70,34 @@ def activity_of(known: Known, mean: Tensor) -> Tensor:
     return (activity**2 + ACTIVITY_FLOOR**2).sqrt()
 
 
-def deviation_unit(known: Known, mean: Tensor, weights: Sequence[float]) -> Tensor:
-    """Return exp(w0 + w1 log activity + w2 c1 + w3 c2 + ...), c the constants, in the shape of ``mean``.
+def removed_of(mean: Tensor) -> Tensor:
+    """Return what the mean removes nearby: its root mean square in cubes of 13 voxels, at least 0.05, as ``mean``.
+
+    Args:
+        mean: posterior mean of the residual in its unit, (..., D, H, W); beyond its faces there is nothing to count.
+    """
+    squares = mean.reshape(-1, 1, *mean.shape[-3:]).float().square()
+    for axis, side in enumerate(mean.shape[-3:], start=2):
+        reach = (min(NEARBY, side) - 1) // 2
+        lines = squares.movedim(axis, -1)
+        pooled = avg_pool1d(lines.flatten(0, -2)[:, None], 2 * reach + 1, 1, reach, count_include_pad=False)
+        squares = pooled.reshape(lines.shape).movedim(-1, axis)
+    return (squares + REMOVED_FLOOR**2).sqrt().reshape(mean.shape)
+
+
+def deviation_unit(known: Known, mean: Tensor, unit: Unit) -> Tensor:
+    """Return exp(w0 + w1 log activity + w2 c1 + w3 c2 + ... + v log removed), in the shape of ``mean``.
+
+    c are the constants, w the unit's ``weights``, v its ``removed``, and removed is :func:`removed_of` the mean.
 
     Args:
         known, mean: as of :func:`activity_of`.
-        weights: w, the first two and one for each constant.
+        unit: of the model.
     """
-    first, power, *others = weights
+    first, power, *others = unit.weights
     logarithm = first + power * activity_of(known, mean).log()
     for weight, constant in zip(others, known.constants):
         logarithm = logarithm + weight * constant
+    if unit.removed:
+        logarithm = logarithm + unit.removed * removed_of(mean).log()
     return torch.exp(logarithm)

@@ -23,6 +23,8 @@ CHANNELS = {
 }
 """Normalisation scheme -> the condition's channels in order."""
 TARGETS = ("full-dose", "noise-free")
+OF_UNIT = ("unit", "removed")
+"""Fields of :class:`DeviationMetadata` that a model of the deviation alone has not."""
 
 _Level = Annotated[float, Between(0, 1e4, above=True)]
 _Millimetres = Between(0.5, 10)
@@ -36,7 +38,8 @@ class DeviationMetadata:
 
     Attributes:
         architecture: as of the model; it takes one channel more.
-        unit: weights of :func:`CSRDDenoiseLib.model.deviation.deviation_unit`.
+        unit: weights of :class:`CSRDDenoiseLib.model.deviation.Unit`.
+        removed: exponent of what the posterior mean removes nearby, of the same.
         sigma_data: standard deviation of the deviation in its unit.
         sigma_min, sigma_max, rho: of its sampler, as of the model.
     """
@@ -47,6 +50,7 @@ class DeviationMetadata:
     sigma_min: _Level
     sigma_max: _Level
     rho: Annotated[float, Between(1, 100)] = 7.0
+    removed: Annotated[float, Between(-100, 100)] = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit", tuple(self.unit))

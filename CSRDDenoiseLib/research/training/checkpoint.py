@@ -12,6 +12,7 @@ from torch import nn
 
 from ...atomic import complete_file
 from ...errors import InputError
+from ...model.deviation import Unit
 
 NAME = "checkpoint.pt"
 
@@ -25,7 +26,8 @@ class TrainingState:
         phantoms: phantoms of the pool in use.
         seconds: training time so far, without validation.
         sigma_data: measured on the first phantoms.
-        unit: of the deviation, fitted to the first phantoms, in a run for the draws.
+        unit, removed: of the deviation (:class:`CSRDDenoiseLib.model.deviation.Unit`), fitted to the first phantoms,
+            in a run for the draws.
     """
 
     step: int
@@ -33,6 +35,12 @@ class TrainingState:
     seconds: float
     sigma_data: float
     unit: tuple[float, ...] = ()
+    removed: float = 0.0
+
+    @property
+    def deviation_unit(self) -> Unit:
+        """The unit of the deviation."""
+        return Unit(self.unit, self.removed)
 
 
 def save_checkpoint(

@@ -7,13 +7,12 @@ Mardani et al. 2023). The second sees the mean as one more channel.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ...model.bundle import Model
-from ...model.deviation import activity_of, deviation_unit, known_of
+from ...model.deviation import Unit, activity_of, deviation_unit, known_of, removed_of
 from .patches import Batch, PatchSource
 
 _BATCHES_MEASURED, _SIDE, _RIDGE, _LEAST_SPREAD = 40, 8, 0.01, 0.02
@@ -26,12 +25,12 @@ class DeviationSource:
     Args:
         source: of the patches and their noise.
         mean: gives the posterior mean of the residual, from zero.
-        unit: weights of :func:`CSRDDenoiseLib.model.deviation.deviation_unit`.
+        unit: of the deviation.
         repeats: consecutive steps that see the same patches, each with noise of its own.
     """
 
-    def __init__(self, source: PatchSource, mean: Model, unit: Sequence[float], repeats: int = 1):
-        self._source, self._mean, self._unit, self._repeats = source, mean, tuple(unit), repeats
+    def __init__(self, source: PatchSource, mean: Model, unit: Unit, repeats: int = 1):
+        self._source, self._mean, self._unit, self._repeats = source, mean, unit, repeats
         self._first, self._batch = -1, _NO_BATCH
 
     def batch(self, step: int, phantoms: int) -> Batch:
@@ -43,7 +42,7 @@ class DeviationSource:
 
     def _with_mean(self, batch: Batch) -> Batch:
         mean = posterior_mean_of(self._mean, batch.condition)
-        known = known_of(batch.condition, len(self._unit) - 2)
+        known = known_of(batch.condition, self._unit.constants)
         deviation = (batch.residual - mean) / deviation_unit(known, mean, self._unit)
         # in its unit every scan counts alike
         weight = batch.weight / batch.weight.amax((1, 2, 3, 4), keepdim=True)
@@ -59,22 +58,20 @@ def posterior_mean_of(model: Model, condition: Tensor) -> Tensor:
     return model.denoiser(nothing, sigma, condition.to(device)).to(condition.device)
 
 
-def fit_unit(source: PatchSource, mean: Model, phantoms: int) -> tuple[float, ...]:
-    """Fit the unit of the deviation to that of the first batches, by ridge regression of the logarithm over cubes.
-
-    Returns:
-        Weights of :func:`CSRDDenoiseLib.model.deviation.deviation_unit`.
-    """
+def fit_unit(source: PatchSource, mean: Model, phantoms: int) -> Unit:
+    """Fit the unit of the deviation to that of the first batches, by ridge regression of the logarithm over cubes."""
     rows, wanted = [], []
     for step in range(_BATCHES_MEASURED):
         batch = source.batch(step, phantoms)
         given = posterior_mean_of(mean, batch.condition)
         known = known_of(batch.condition, _constants(mean))
-        activity, deviation = (_rms(x) for x in (activity_of(known, given), batch.residual - given))
+        measured = (activity_of(known, given), removed_of(given), batch.residual - given)
+        activity, removed, deviation = (_rms(values).log() for values in measured)
         others = torch.cat(known.constants, dim=1).flatten(2).expand(-1, -1, activity.shape[1])
-        rows.append(torch.cat([activity.log()[:, None], others], dim=1).movedim(1, -1).flatten(0, 1))
-        wanted.append(deviation.log().flatten())
-    return _ridge(torch.cat(rows).double(), torch.cat(wanted).double())
+        rows.append(torch.cat([activity[:, None], others, removed[:, None]], dim=1).movedim(1, -1).flatten(0, 1))
+        wanted.append(deviation.flatten())
+    *weights, exponent = _ridge(torch.cat(rows).double(), torch.cat(wanted).double())
+    return Unit(tuple(weights), exponent)
 
 
 def _ridge(features: Tensor, wanted: Tensor) -> tuple[float, ...]:

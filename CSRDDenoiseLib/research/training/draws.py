@@ -7,7 +7,7 @@ large where the error is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Mapping, Sequence
+from typing import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from scipy import stats
 
 from ...infer.samplers import sample_dpmpp_2m
 from ...model.bundle import Model
-from ...model.deviation import deviation_unit, known_of
+from ...model.deviation import Unit, deviation_unit, known_of
 from ...model.edm import Preconditioned, Schedule
 from .deviation import posterior_mean_of
 from .pool import Example, Pool
@@ -32,12 +32,12 @@ class Draws:
 
     Attributes:
         denoiser: D of the deviation, in evaluation mode.
-        unit: weights of its unit.
+        unit: of the deviation.
         schedule: noise levels.
     """
 
     denoiser: Preconditioned
-    unit: Sequence[float]
+    unit: Unit
     schedule: Schedule
 
 
@@ -75,8 +75,8 @@ class Row:
 def draws_of(model: Model) -> Draws:
     """Return what draws the deviation in a model that has one."""
     assert model.deviation is not None and model.metadata.deviation is not None
-    own = model.of_deviation()
-    return Draws(own.denoiser, model.metadata.deviation.unit, own.metadata.schedule)
+    own, about = model.of_deviation(), model.metadata.deviation
+    return Draws(own.denoiser, Unit(about.unit, about.removed), own.metadata.schedule)
 
 
 def score_draws(model: Model, pool: Pool, phantoms: Iterable[int], plan: Mapping[int, int]) -> Iterator[Row]:
@@ -111,7 +111,7 @@ def agreements(mean: Model, draws: Draws, example: Example, plan: Mapping[int, i
     condition, inner = padded_condition(example, draws.denoiser.model.multiple)
     residual = posterior_mean_of(mean, condition)
     prepared = draws.denoiser.prepare(torch.cat([condition, residual], dim=1))
-    unit = deviation_unit(known_of(condition, len(draws.unit) - 2), residual, draws.unit)
+    unit = deviation_unit(known_of(condition, draws.unit.constants), residual, draws.unit)
     error = (torch.from_numpy(example.residual) - residual[0, 0][inner]).square().numpy()
     found = {}
     for steps, count in plan.items():

@@ -116,7 +116,7 @@ class TrainingRun:
         self.source: Union[PatchSource, DeviationSource] = self._patches(self.state.sigma_data)
         if self.mean is not None:
             self.source = DeviationSource(
-                self._patches(self.state.sigma_data), self.mean, self.state.unit, config.repeats
+                self._patches(self.state.sigma_data), self.mean, self.state.deviation_unit, config.repeats
             )
 
     def _patches(self, sigma_data: float) -> PatchSource:
@@ -130,7 +130,7 @@ class TrainingRun:
             unit = fit_unit(self._patches(1.0), self.mean, config.pool_start)
             source = DeviationSource(self._patches(1.0), self.mean, unit, config.repeats)
             sigma_data = measure_deviation(source, config.pool_start, config.repeats)
-            return TrainingState(0, config.pool_start, 0.0, sigma_data, unit)
+            return TrainingState(0, config.pool_start, 0.0, sigma_data, unit.weights, unit.removed)
         if config.start_from is None:
             sigma_data = config.sigma_data or measure_sigma_data(self.pool, config.pool_start)
             return TrainingState(0, config.pool_start, 0.0, sigma_data)
@@ -264,7 +264,7 @@ class TrainingRun:
     def _validate_draws(self, mean: Model) -> dict[str, dict[str, float]]:
         low, high = (end * self.state.sigma_data for end in self.config.sigma_range)
         pool, wanted = self.validation_pool, self.config.validation_phantoms
-        return validate_draws(mean, Draws(self.average, self.state.unit, Schedule(low, high)), pool, wanted)
+        return validate_draws(mean, Draws(self.average, self.state.deviation_unit, Schedule(low, high)), pool, wanted)
 
     def _log(self, **values: Any) -> None:
         state = self.state
