@@ -32,7 +32,7 @@ from .result import DenoiseResult
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked
 from .stages import Job, ModelChoice, Prepared, job_of, load_checked, prepare
-from .uncertainty import calibrate
+from .uncertainty import calibrate, spread_of_result
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
 
@@ -128,15 +128,15 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
 
     scan, stages, metadata = prepared.scan, job.stages, job.metadata
     keeping = choose_keeping(scan, prepared.bands, job.settings, metadata)
-    to_result = keeping if afterwards is None else afterwards.recording(keeping)
     with stages.stage("sample"):
-        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report, to_result)
+        samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report)
         prepared = prepared.without_channels()
     with stages.stage("restore"):
         canvas = Canvas(prepared.inputs.pet, scan.grid, prepared.inputs.region)
         estimate = samples.mean * np.float32(prepared.scale)
         restored = canvas.result(estimate, keeping)
-        error, about_error = calibrate(samples.std, scan.spacing, metadata.calibrated_recipes, job.settings.recipe)
+        spread = None if samples.std is None else spread_of_result(samples.std, samples.mean, keeping)
+        error, about_error = calibrate(spread, scan.spacing, metadata.calibrated_recipes, job.settings.recipe)
         uncertainty = None if error is None else canvas.spread(error * prepared.scale)
         assessed = assess(canvas, scan, estimate, restored, metadata.voxel_spacing_mm)
     findings = (*prepared.findings, *samples.findings, keeping.finding, *about_error, *assessed.findings)
@@ -144,5 +144,5 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
     make_bare = partial(canvas.bare, estimate, keeping)
     result = DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, make_bare)
     if afterwards is not None:
-        afterwards.remember(NetworkRun(result, canvas, scan, estimate, keeping, metadata, prepared.scale))
+        afterwards.remember(NetworkRun(result, canvas, scan, samples, keeping, metadata, prepared.scale))
     return result

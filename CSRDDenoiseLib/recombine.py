@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,9 +24,11 @@ from .restore import Canvas
 from .result import DenoiseResult
 from .scan import FWHM_PER_SIGMA, Scan
 from .thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
-from .uncertainty import calibrate
+from .uncertainty import calibrate, spread_of_result
 
-MOST_BYTES = 512 << 20
+if TYPE_CHECKING:
+    from .infer.sampling import ResidualSamples
+
 _TRUNCATE = 3.0
 _SIGMAS_A_BLOCK = 1.5
 """A block is at most a sigma over this number; at the edge of the head that costs up to 2 % of its activity."""
@@ -130,7 +132,7 @@ class NetworkRun:
         result: of the run.
         canvas: the PET, and where the estimate belongs in it.
         scan: the PET on the model's grid.
-        estimate: residual (D, H, W) on the model's grid, in the PET's unit.
+        samples: of the residual on the model's grid.
         keeping: the part of the measurement that the result keeps.
         metadata: of the model.
         scale: a residual of the network times this is a residual in the PET's unit.
@@ -139,34 +141,22 @@ class NetworkRun:
     result: DenoiseResult
     canvas: Canvas
     scan: Scan
-    estimate: np.ndarray
+    samples: ResidualSamples
     keeping: Keeping
     metadata: ModelMetadata
     scale: float
 
+    @property
+    def estimate(self) -> np.ndarray:
+        """The residual (D, H, W) on the model's grid, in the PET's unit."""
+        return self.samples.mean * np.float32(self.scale)
+
 
 class Afterwards:
-    """What a run leaves behind; handed to :func:`CSRDDenoiseLib.denoise.denoise_files`, which fills it.
-
-    Attributes:
-        draws: of the network, (D, H, W) each, about the estimate or as they are (``settings.estimate``); None where
-            they take more than :data:`MOST_BYTES`, and then the uncertainty does not follow the width.
-    """
+    """What a run leaves behind; handed to :func:`CSRDDenoiseLib.denoise.denoise_files`, which fills it."""
 
     def __init__(self) -> None:
-        self.draws: Optional[list[np.ndarray]] = []
         self._run: Optional[NetworkRun] = None
-
-    def recording(self, keeping: Keeping) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a keeping that also remembers the draws that pass through it."""
-
-        def recorded(residual: np.ndarray) -> np.ndarray:
-            if self.draws is not None:
-                fits = (len(self.draws) + 1) * residual.nbytes <= MOST_BYTES
-                self.draws = [*self.draws, residual.copy()] if fits else None
-            return keeping(residual)
-
-        return recorded
 
     def remember(self, run: NetworkRun) -> None:
         """Remember a run."""
@@ -195,13 +185,15 @@ class Afterwards:
         keeping, record = replace(run.keeping, fwhm_mm=fwhm_mm, chosen=True), run.result.record
         settings = replace(record.settings, keep_above_mm=fwhm_mm)
         check()
-        restored = run.canvas.result(run.estimate, keeping)
+        estimate = run.estimate
+        restored = run.canvas.result(estimate, keeping)
         check()
-        std = _spread(self.draws or (), keeping, record.settings.estimate)
-        error, about_error = calibrate(std, run.scan.spacing, run.metadata.calibrated_recipes, settings.recipe)
+        drawn = run.samples.std
+        spread = None if drawn is None else spread_of_result(drawn, run.samples.mean, keeping)
+        error, about_error = calibrate(spread, run.scan.spacing, run.metadata.calibrated_recipes, settings.recipe)
         uncertainty = None if error is None else run.canvas.spread(error * run.scale)
         check()
-        assessed = assess(run.canvas, run.scan, run.estimate, restored, run.metadata.voxel_spacing_mm)
+        assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata.voxel_spacing_mm)
         check()
         made = (keeping.finding, *about_error, *assessed.findings)
         names = {finding.check for finding in made} | _OF_RESULT
@@ -210,16 +202,6 @@ class Afterwards:
         record = replace(record, settings=settings, findings=findings, mean_change=assessed.mean_change)
         bare = run.result.make_bare
         return DenoiseResult(restored.denoised, restored.difference, uncertainty, assessed.support, record, bare)
-
-
-def _spread(draws: Sequence[np.ndarray], keeping: Keeping, estimate: str) -> Optional[np.ndarray]:
-    """The standard deviation of results over the draws, as the sampling works it out."""
-    if not draws:
-        return None
-    fine = np.stack([keeping(draw) for draw in draws])
-    if estimate == "mean":
-        return np.sqrt(np.mean(np.square(fine), axis=0))
-    return fine.std(axis=0, ddof=1) if len(draws) > 1 else None
 
 
 def _box_of(mask: np.ndarray) -> Box:

@@ -1,9 +1,12 @@
-"""From the spread of samples to the expected error: an increasing table, fitted where the full dose is known.
+"""From the spread of samples to the expected error of a result, and an increasing table fitted to known answers.
 
-The spread of the samples shows where a model is uncertain, but not the size of the error: it includes neither the
-model's own bias nor the noise of the full dose. The table maps a spread to the root mean square error against the full
-dose that was measured with it. It is part of the model's metadata, in ``recipes``, beside the settings that it was
-fitted with; other settings give another spread, so the table is not applied to them.
+The samples are about the posterior mean, and a result is not that mean: it keeps the coarse part of the measurement.
+The root mean square error of a result therefore is that of the mean, the spread, and how far the result lies from the
+mean, which is known (:func:`spread_of_result`).
+
+It includes neither the model's own bias nor the noise of the full dose. The table maps it to the root mean square error
+that was measured with it. It is part of the model's metadata, in ``recipes``, beside the settings that it was fitted
+with; other settings give another spread, so the table is not applied to them.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from typing import Any, Mapping, Optional, Sequence
 import numpy as np
 
 from .findings import Finding, info, warning
+from .keeping import Keeping
+from .model.contents import CALIBRATION, OF_RESULT
 from .scan import smooth
 from .settings import Recipe
 
-KEY = "calibration"
+KEY = CALIBRATION
 SMOOTHING_MM = 6.0
 BINS = 20
 _SMALLEST_BIN = 50
@@ -54,7 +59,22 @@ def fit_calibration_of_squares(
     keep = np.concatenate([[True], np.diff(spreads) > 0])
     table = {"spread": spreads[keep], "error": errors[keep]}
     rounded = {name: [float(f"{value:.5g}") for value in values] for name, values in table.items()}
-    return {**rounded, "smoothing_mm": smoothing_mm}
+    return {**rounded, "smoothing_mm": smoothing_mm, OF_RESULT: True}
+
+
+def spread_of_result(spread: np.ndarray, residual: np.ndarray, keeping: Keeping) -> np.ndarray:
+    """Return the root mean square error of a result, from that of the posterior mean.
+
+    E (truth - result)^2 = E (truth - mean)^2 + (mean - result)^2, of which the second is known: the coarse part of the
+    residual that the result leaves out. With a known dose all is of the full dose's part that is not measured.
+
+    Args:
+        spread: of draws about the posterior mean, (D, H, W).
+        residual: posterior mean of the residual, in the same unit.
+        keeping: what the result keeps of the measurement.
+    """
+    share = np.float32(1 - keeping.share)
+    return np.hypot(share * spread, share * residual - keeping(residual))
 
 
 def pooled_spread(spread: np.ndarray, spacing: Sequence[float], width_mm: float = SMOOTHING_MM) -> np.ndarray:
@@ -83,7 +103,7 @@ def calibrate(
     """Turn the spread of samples into the error to expect, if the model has a table for the recipe that was used.
 
     Args:
-        spread: (D, H, W), in the model's unit, or None.
+        spread: (D, H, W), of the result in the model's unit, or None.
         spacing: voxel sides in mm, (D, H, W).
         recipes: of the model's metadata: fields of :class:`~CSRDDenoiseLib.settings.Recipe` and a ``calibration``.
         used: recipe of the run.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from study_folder import write_study
-from tiny_model import save_tiny_model
+from tiny_model import save_tiny_model, tiny_metadata
 
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.keeping import Keeping
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 from CSRDDenoiseLib.uncertainty import (
@@ -18,6 +19,7 @@ from CSRDDenoiseLib.uncertainty import (
     pooled_spread,
     predict_error,
     recipe_of,
+    spread_of_result,
 )
 
 
@@ -96,3 +98,31 @@ def test_command_stores_a_table_that_runs_use(tmp_path, capsys):
     # a second fit starts from the spread, not from what the first made of it
     assert main(words) == 0
     assert [each[KEY] for each in load_model(model).metadata.recipes] == [stored]
+
+
+def test_the_spread_of_a_result_is_the_error_of_what_it_keeps_as_well():
+    """White signal and noise of known size: the posterior is known, and so is the error of what is kept of the PET."""
+    rng = np.random.default_rng(2)
+    truth, noise = rng.standard_normal((2, 40, 40, 40)).astype(np.float32) * np.array([[1.0], [2.0]])[..., None, None]
+    pet = truth + noise
+    residual = 1 / 5 * pet - pet
+    spread = np.full(pet.shape, np.sqrt(4 / 5), np.float32)
+    for width, share in ((0.0, 0.0), (3.0, 0.0), (6.0, 0.25), (np.inf, 0.25)):
+        keeping = Keeping(width, share, (2.0,) * 3)
+        # with a share of the PET in what is predicted, that share is in the truth as well
+        error = (1 - share) * (truth - pet) - keeping(residual)
+        expected = spread_of_result(spread, residual, keeping)
+        assert np.sqrt(np.mean(expected**2)) == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.02), width
+    bare = Keeping(np.inf, 0.25, (2.0,) * 3)
+    np.testing.assert_allclose(spread_of_result(spread, residual, bare), 0.75 * spread, rtol=1e-5)
+
+
+def test_a_table_of_an_earlier_version_is_not_applied():
+    table = {"spread": [0.0, 1.0], "error": [0.0, 3.0], "smoothing_mm": 0.0}
+    recipe = DenoiseSettings().recipe.as_dict()
+    for earlier, calibrated in ((table, False), ({**table, "of_result": True}, True)):
+        metadata = tiny_metadata(recipes=({**recipe, "calibration": earlier},))
+        used = DenoiseSettings().recipe
+        error, (finding,) = calibrate(np.ones((4, 4, 4)), (2.0,) * 3, metadata.calibrated_recipes, used)
+        assert finding.values["calibrated"] is calibrated
+        assert np.allclose(error, 3.0 if calibrated else 1.0)

@@ -21,6 +21,7 @@ from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
 from CSRDDenoiseLib.findings import find, warnings_of
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.model.contents import OF_RESULT
 from CSRDDenoiseLib.scan import Head, Scan
 from CSRDDenoiseLib.sentences import sentence
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -132,7 +133,7 @@ def test_map_that_could_not_be_judged_is_reported_where_it_was_asked_for(tmp_pat
 def test_calibration_holds_for_its_recipe_and_for_no_other(pet, model_folder):
     model = load_model(model_folder)
     settings = DenoiseSettings(samples=2, steps=2, precision="float32")
-    table = {"spread": [1e-5, 1e4], "error": [2e-5, 2e4], "smoothing_mm": 0.0}
+    table = {"spread": [1e-5, 1e4], "error": [2e-5, 2e4], "smoothing_mm": 0.0, OF_RESULT: True}
     recipes = ({**settings.recipe.as_dict(), KEY: table},)
     doubled = replace(model, metadata=replace(model.metadata, recipes=recipes))
     plain, calibrated = (denoise(pet, None, settings, each) for each in (model, doubled))

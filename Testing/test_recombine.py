@@ -100,13 +100,6 @@ def test_quick_numbers_are_those_of_the_summary(pet, model, tmp_path):
         assert number == pytest.approx(summary[name], rel=1e-3, abs=1e-3), name
 
 
-def test_draws_beyond_the_limit_are_not_kept(pet, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("CSRDDenoiseLib.recombine.MOST_BYTES", 1)
-    afterwards = Afterwards()
-    run(pet, model, tmp_path, afterwards)
-    assert afterwards.draws is None and afterwards.at(5.0).uncertainty is None
-
-
 def test_quick_in_a_region_is_near_what_a_run_makes_and_leaves_the_rest(pet, model, tmp_path):
     mask = np.zeros((40, 48, 44), np.uint8)
     mask[14:26, 16:32, 14:30] = 1

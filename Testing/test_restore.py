@@ -205,17 +205,22 @@ def test_a_known_dose_leaves_its_share_of_the_noise_of_a_noise_free_model_alone(
 
 
 @pytest.mark.slow
-def test_draws_are_of_results(pet, mr, tmp_path):
+def test_the_uncertainty_is_that_of_the_estimate_and_the_distance_of_the_result_from_it(pet, mr, tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     settings = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32", keep_above_mm=np.inf)
     for estimate in ("mean", "samples"):
         chosen = replace(settings, estimate=estimate)
-        bare, kept, none = (
-            sitk.GetArrayFromImage(denoise(pet, mr, replace(chosen, keep_above_mm=width), folder).uncertainty)
-            for width in (np.inf, 6.0, 0.0)
+        found = {width: denoise(pet, mr, replace(chosen, keep_above_mm=width), folder) for width in (np.inf, 6.0, 0.0)}
+        images, spreads = (
+            {width: sitk.GetArrayFromImage(getattr(result, name)) for width, result in found.items()}
+            for name in ("denoised", "uncertainty")
         )
-        assert bare.max() > 0 and not none.any()
-        assert 0.2 * bare[bare > 0].mean() < kept[bare > 0].mean() < 1.05 * bare[bare > 0].mean()
+        inside = spreads[np.inf] > 0
+        assert inside.any()
+        for width in (6.0, 0.0):
+            expected = np.hypot(spreads[np.inf], images[width] - images[np.inf])[inside]
+            # where the estimate would be negative, the image is zero
+            assert np.median(abs(spreads[width][inside] / expected - 1)) < 1e-3
 
 
 @pytest.mark.parametrize("values", [{"keep_above_mm": -1.0}, {"dose": 1.5}, {"dose": 0.0}, {"keep_above_mm": "much"}])

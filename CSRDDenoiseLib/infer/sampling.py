@@ -29,8 +29,6 @@ from .randomness import START, generator, unit_noise
 from .samplers import Churn, Denoiser, posterior_mean, sample_dpmpp_2m, sample_heun
 from .tiling import Counter, VolumeDenoiser
 
-ToResult = Callable[[np.ndarray], np.ndarray]
-
 
 @dataclass(frozen=True)
 class ResidualSamples:
@@ -65,7 +63,6 @@ def sample_residual(
     head: np.ndarray,
     settings: DenoiseSettings,
     report: Reporter,
-    to_result: ToResult = lambda residual: residual,
 ) -> ResidualSamples:
     """Draw the residual (full dose - low dose) given the condition.
 
@@ -78,7 +75,6 @@ def sample_residual(
         head: boolean (D, H, W); patches without any of it are not evaluated.
         settings: sampler, steps, samples, patches, seed, device.
         report: called after every patch as stage ``sample``; may raise to cancel, also within a step.
-        to_result: linear map from a residual (D, H, W) to its part in the result; the spread is that of results.
 
     Raises:
         InputError: the device is not there, or the patch size does not suit the network.
@@ -88,7 +84,7 @@ def sample_residual(
     device = choose_device(settings.device)
     run = _Run(model, condition, head, settings, device, Counter(report, _evaluations(model, settings)))
     try:
-        return _sample(run, to_result)
+        return _sample(run)
     except (NotImplementedError, RuntimeError) as error:
         if settings.device != "auto" or device.type == "cpu" or not lacks_operation(error):
             raise
@@ -96,7 +92,7 @@ def sample_residual(
     cpu = torch.device("cpu")
     counter = Counter(report, _evaluations(model, settings))
     # the caller's model stays where it is
-    samples = _sample(replace(run, model=_copied(model, cpu), device=cpu, counter=counter), to_result)
+    samples = _sample(replace(run, model=_copied(model, cpu), device=cpu, counter=counter))
     return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
 
 
@@ -135,11 +131,11 @@ def _evaluations(model: Model, settings: DenoiseSettings) -> int:
     return counted.evaluations
 
 
-def _sample(run: _Run, to_result: ToResult) -> ResidualSamples:
+def _sample(run: _Run) -> ResidualSamples:
     began = time.perf_counter()
     with torch.inference_mode():
         sampled = _centre_and_draws(run)
-        mean, std = _mean_and_spread(sampled, run.settings, to_result)
+        mean, std = _mean_and_spread(sampled, run.settings)
     _check_finite(mean, run.model.metadata.name)
     volume = sampled.volume
     return ResidualSamples(
@@ -164,9 +160,7 @@ def _check_finite(residual: Tensor, name: str) -> None:
         )
 
 
-def _mean_and_spread(
-    sampled: _Sampled, settings: DenoiseSettings, to_result: ToResult
-) -> tuple[Tensor, Optional[Tensor]]:
+def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings) -> tuple[Tensor, Optional[Tensor]]:
     """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
     centre = sampled.centre
     if settings.sampler == "mean":
@@ -175,11 +169,11 @@ def _mean_and_spread(
         statistics, total = RunningStatistics(), torch.zeros_like(centre)
         for draw in sampled.draws:
             total += draw
-            statistics.add(torch.from_numpy(to_result(draw.numpy())))
+            statistics.add(draw)
         return centre + total / settings.samples, statistics.std()
     squares = torch.zeros_like(centre)
     for draw in sampled.draws:
-        squares += torch.from_numpy(to_result(draw.numpy())).square()
+        squares += draw.square()
     return centre, (squares / settings.samples).sqrt_()
 
 

@@ -25,6 +25,8 @@ MAX_METADATA_BYTES = 4 << 20
 MAX_WEIGHTS_BYTES = 8 << 30
 MAX_DEPTH = 32
 CALIBRATION, NOISE_RANGE = "calibration", "noise_level_range"
+OF_RESULT = "of_result"
+"""A calibration that has it was fitted to the spread of results; those of version 0.2 and earlier are not applied."""
 _AGAIN = "Get the model again."
 
 _COUNT, _WIDTH, _SIDE = Between(1, 64), Between(1, 4096), Between(1, 63)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
 
 from ..errors import ModelError
 from ..limits import Between, Length, OneOf, check_limits
-from ..settings import Recipe
-from .contents import CALIBRATION, check_extra, check_keep, check_recipes
+from .contents import CALIBRATION, OF_RESULT, check_extra, check_keep, check_recipes
 
 if TYPE_CHECKING:
     from .edm import Schedule
@@ -145,11 +144,8 @@ class ModelMetadata:
 
     @property
     def calibrated_recipes(self) -> tuple[dict[str, Any], ...]:
-        """The recipes; a model of version 0.1 has one, whose table is in ``extra``."""
-        table = self.extra.get(CALIBRATION)
-        if self.recipes or not table or not {"steps", "samples"} <= set(table):
-            return self.recipes
-        return ({**Recipe("dpmpp", table["steps"], table["samples"]).as_dict(), CALIBRATION: table},)
+        """The recipes whose tables are of the error of a result; those of version 0.2 and earlier are not."""
+        return tuple(recipe for recipe in self.recipes if recipe[CALIBRATION].get(OF_RESULT))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON types (tuples become lists in the file)."""
