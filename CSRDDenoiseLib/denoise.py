@@ -136,7 +136,7 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
         estimate = samples.mean * np.float32(prepared.scale)
         restored = canvas.result(estimate, keeping)
         spread = None if samples.std is None else spread_of_result(samples.std, samples.mean, keeping)
-        error, about_error = calibrate(spread, scan.spacing, metadata.calibrated_recipes, job.settings.recipe)
+        error, about_error = calibrate(spread, scan.spacing, metadata.recipes, job.settings.recipe)
         uncertainty = None if error is None else canvas.spread(error * prepared.scale)
         assessed = assess(canvas, scan, estimate, restored, metadata.voxel_spacing_mm)
     findings = (*prepared.findings, *samples.findings, keeping.finding, *about_error, *assessed.findings)

@@ -190,7 +190,7 @@ class Afterwards:
         check()
         drawn = run.samples.std
         spread = None if drawn is None else spread_of_result(drawn, run.samples.mean, keeping)
-        error, about_error = calibrate(spread, run.scan.spacing, run.metadata.calibrated_recipes, settings.recipe)
+        error, about_error = calibrate(spread, run.scan.spacing, run.metadata.recipes, settings.recipe)
         uncertainty = None if error is None else run.canvas.spread(error * run.scale)
         check()
         assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata.voxel_spacing_mm)

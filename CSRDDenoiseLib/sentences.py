@@ -192,7 +192,9 @@ SENTENCES: Mapping[str, str] = {
     "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
     "device.fallback": "The device {device} cannot compute this network ({reason}), so the run was made on the CPU.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
-    "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
+    "{fitted:recipe}, and this run used {used:recipe}. It is as the samples give it.",
+    "uncertainty.earlier": "The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, "
+    "which was of another spread. It is as the samples give it; csrd-denoise calibrate fits a calibration anew.",
     "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; a result is zero there "
     "too.",
     # time frames

@@ -113,14 +113,17 @@ def calibrate(
     """
     if spread is None:
         return None, (info("uncertainty.none", calibrated=False),)
-    fitting = next((each[KEY] for each in recipes if recipe_of(each) == used), None)
+    current = [each for each in recipes if each[KEY].get(OF_RESULT)]
+    if recipes and not current:
+        return spread, (warning("uncertainty.earlier", calibrated=False),)
+    fitting = next((each[KEY] for each in current if recipe_of(each) == used), None)
     if fitting is not None:
         facts = {name: value for name, value in fitting.items() if name not in ("spread", "error")}
         error = predict_error(pooled_spread(spread, spacing, fitting["smoothing_mm"]), fitting)
         return error, (info("uncertainty.calibrated", calibrated=True, **facts),)
-    if not recipes:
+    if not current:
         return spread, (info("uncertainty.spread", calibrated=False),)
-    fitted = {"fitted": recipe_of(recipes[0]).as_dict(), "used": used.as_dict()}
+    fitted = {"fitted": recipe_of(current[0]).as_dict(), "used": used.as_dict()}
     return spread, (warning("uncertainty.not_calibrated", calibrated=False, **fitted),)
 
 

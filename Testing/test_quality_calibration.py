@@ -123,6 +123,7 @@ def test_a_table_of_an_earlier_version_is_not_applied():
     for earlier, calibrated in ((table, False), ({**table, "of_result": True}, True)):
         metadata = tiny_metadata(recipes=({**recipe, "calibration": earlier},))
         used = DenoiseSettings().recipe
-        error, (finding,) = calibrate(np.ones((4, 4, 4)), (2.0,) * 3, metadata.calibrated_recipes, used)
+        error, (finding,) = calibrate(np.ones((4, 4, 4)), (2.0,) * 3, metadata.recipes, used)
         assert finding.values["calibrated"] is calibrated
+        assert finding.code == f"uncertainty.{'calibrated' if calibrated else 'earlier'}"
         assert np.allclose(error, 3.0 if calibrated else 1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
 
 from ..errors import ModelError
 from ..limits import Between, Length, OneOf, check_limits
-from .contents import CALIBRATION, OF_RESULT, check_extra, check_keep, check_recipes
+from .contents import check_extra, check_keep, check_recipes
 
 if TYPE_CHECKING:
     from .edm import Schedule
@@ -141,11 +141,6 @@ class ModelMetadata:
         from .edm import Schedule
 
         return Schedule(self.sigma_min, self.sigma_max, self.rho)
-
-    @property
-    def calibrated_recipes(self) -> tuple[dict[str, Any], ...]:
-        """The recipes whose tables are of the error of a result; those of version 0.2 and earlier are not."""
-        return tuple(recipe for recipe in self.recipes if recipe[CALIBRATION].get(OF_RESULT))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON types (tuples become lists in the file)."""

@@ -47,7 +47,7 @@ def recipe_settings(model: Model) -> Optional[DenoiseSettings]:
     """The settings that a model is meant for, to calibrate at; None for a model without draws."""
     if not model.metadata.draws:
         return None
-    recipes = model.metadata.calibrated_recipes
+    recipes = model.metadata.recipes
     preset = settings_from_preset("balanced")
     if not recipes:
         return preset
