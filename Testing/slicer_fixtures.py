@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import gc
+from typing import Iterator
+
 import pytest
 from conftest import head_array
 from slicer_helpers import ENTRY, SLICER, add_head, add_volume, ijk_to_ras
 from tiny_model import save_tiny_model
 
 
+@pytest.fixture(scope="session")
+def _loaded() -> None:
+    """What is loaded by now stays, so that a collection looks only at what tests make."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
-def scene():
+def _collected_here(_loaded) -> Iterator[None]:
+    """Python's collector runs in this thread alone.
+
+    In another one, of Dask for instance, it would end objects of Qt that this thread's event loop still looks at.
+    """
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
+
+
+@pytest.fixture
+def scene(_collected_here):
     """Slicer's scene, empty."""
     import qt  # there once the helpers have put the stand-in in place
 
