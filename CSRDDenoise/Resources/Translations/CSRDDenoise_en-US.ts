@@ -908,7 +908,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.</source>
+   <source>The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, which was of another spread. It is as the samples give it; csrd-denoise calibrate fits a calibration anew.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is as the samples give it.</source>
    <translation type="unfinished" />
   </message>
   <message>
