@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,6 @@ from conftest import as_image, head_array
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
-from CSRDDenoiseLib.commands.interrupts import heed_interrupts
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.commands.streams import SteadyStream
 from CSRDDenoiseLib.errors import InputError
@@ -98,69 +95,6 @@ def test_letters_that_the_encoding_lacks_are_escaped():
 
 
 # -- interrupts
-
-SWALLOWS = """
-import os, signal, time
-try:
-    os.kill(os.getpid(), signal.SIGINT)
-    for _ in range(20):
-        time.sleep(0.01)
-except BaseException:
-    pass
-"""
-
-
-@POSIX
-def test_an_interrupt_while_a_library_is_loaded_is_heeded_afterwards(tmp_path, monkeypatch):
-    (tmp_path / "module_that_swallows.py").write_text(SWALLOWS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    # a background job of a shell ignores the signal
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with heed_interrupts(), pytest.raises(KeyboardInterrupt):
-            importlib.import_module("module_that_swallows")
-            assert "module_that_swallows" in sys.modules
-            for _ in range(500):
-                time.sleep(0.01)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _interrupt_slowly() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-    for _ in range(20):
-        time.sleep(0.01)
-
-
-class _Finalized:
-    """An object that is interrupted while it goes."""
-
-    def __del__(self) -> None:
-        _interrupt_slowly()
-
-
-class _Referenced:
-    """An object whose end others wait for."""
-
-    def __init__(self) -> None:
-        weakref.finalize(self, _interrupt_slowly)
-
-
-@POSIX
-@pytest.mark.parametrize("kind", [_Finalized, _Referenced])
-def test_an_interrupt_in_a_finalizer_is_heeded_afterwards(kind):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    ended = []
-    try:
-        with heed_interrupts(), pytest.raises(KeyboardInterrupt):
-            kind()
-            ended.append(True)
-            for _ in range(500):
-                time.sleep(0.01)
-        assert ended
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @POSIX
