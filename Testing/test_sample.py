@@ -210,8 +210,9 @@ def test_the_whole_volume_is_the_sampler_on_the_padded_volume(condition, everywh
     settings = replace(SETTINGS, sampler="heun", samples=1)
     result = sample_residual(model, condition, everywhere, settings, SILENT).mean
     margins = (1, 2, 1, 1, 0, 0)
-    padded = nn.functional.pad(torch.from_numpy(condition)[None], margins)
-    start = nn.functional.pad(noise_source(SHAPE, 7, 0)(), margins) * model.metadata.sigma_max
+    padded = nn.functional.pad(torch.from_numpy(condition)[None], margins, mode="replicate")
+    mirrored = np.pad(noise_source(SHAPE, 7, 0)().numpy(), [(0, 0), (0, 0), (0, 0), (1, 1), (1, 2)], mode="symmetric")
+    start = torch.from_numpy(mirrored) * model.metadata.sigma_max
 
     @torch.inference_mode()
     def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:

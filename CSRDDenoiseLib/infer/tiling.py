@@ -13,7 +13,6 @@ from typing import Optional, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..devices import arithmetic, choose_precision
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
@@ -28,11 +27,10 @@ from .memory import (
     memory_budget,
     smaller_patch,
 )
+from .padding import Box, Padding
 
 STAGE = "sample"
 _LARGEST_BATCH = 8
-
-Box = Sequence[slice]
 
 
 class VolumeDenoiser:
@@ -59,22 +57,20 @@ class VolumeDenoiser:
         self._multiple = self._denoiser.model.multiple
         self._device, self.precision = device, choose_precision(device, settings.precision)
         self._overlap, self._counter = settings.overlap, counter
-        self._size = head.shape
-        self._margins = [_margins(size, self._multiple) for size in self._size]
-        self._head = np.pad(head, self._margins)
-        self.shape: Shape = self._head.shape
+        self._padding = Padding.to_multiple(head.shape, self._multiple)
+        self._head = np.pad(head, self._padding.margins)
+        self.shape = self._padding.shape
         self._voxel_bytes = model.metadata.bytes_per_voxel or activation_bytes_per_voxel(model.denoiser.model)
         self._prepared = self._prepare(condition)
         self._lay_out(self._first_patch(settings.patch_sides))
 
     def pad(self, volume: Tensor) -> Tensor:
-        """Bring (N, C, D, H, W) to the device, padded with zeros, centred, to multiples of what the network needs."""
-        return _padded(volume.to(self._device), self._margins)
+        """Bring noise (N, C, D, H, W) to the device, padded to multiples of what the network needs."""
+        return self._padding.noise(volume.to(self._device))
 
     def crop(self, volume: Tensor) -> Tensor:
         """Undo :meth:`pad`, and drop the channel: (N, 1, D, H, W) -> (N, D, H, W)."""
-        box = [slice(low, low + size) for (low, _), size in zip(self._margins, self._size)]
-        return _in_space(volume[:, 0], box)
+        return self._padding.crop(volume)
 
     def draws_at_once(self, most: int) -> int:
         """Return how many draws to carry through the sampler as one batch: what fits on CUDA, else one.
@@ -153,13 +149,7 @@ class VolumeDenoiser:
 
     def _part(self, condition: Sequence[np.ndarray], box: Box) -> Tensor:
         """The condition (1, C, D, H, W) in a box of the padded volume, on the device."""
-        inside, margins = [], []
-        for part, size, (before, _) in zip(box, self._size, self._margins):
-            low, high = (min(max(end - before, 0), size) for end in (part.start, part.stop))
-            inside.append(slice(low, high))
-            margins.append((low + before - part.start, part.stop - high - before))
-        channels = torch.from_numpy(np.stack([channel[tuple(inside)] for channel in condition]))[None]
-        return _padded(channels.to(self._device), margins)
+        return self._padding.condition(condition, box).to(self._device)
 
     def _evaluate(self, x: Tensor, sigma: float, prepared: Tensor) -> Tensor:
         levels = torch.full((x.shape[0],), sigma, dtype=torch.float32, device=self._device)
@@ -253,8 +243,8 @@ class VolumeDenoiser:
         free = free_bytes()
         available = "" if free is None else f" with {free / 2**30:.1f} GiB free"
         return OutOfMemoryError(
-            f"A volume of {_times(self._size)} voxels does not fit into memory{available}: even {smallest} ran out. "
-            "Close other programs, or use another device."
+            f"A volume of {_times(self._padding.size)} voxels does not fit into memory{available}: even {smallest} "
+            "ran out. Close other programs, or use another device."
         )
 
     def _batch_of(self, patch: Shape) -> int:
@@ -300,18 +290,6 @@ def gaussian_weights(patch: Shape) -> Tensor:
     """
     lines = [torch.exp(-0.5 * ((torch.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) for side in patch]
     return torch.einsum("i,j,k->ijk", *lines)
-
-
-def _margins(size: int, multiple: int) -> tuple[int, int]:
-    """Return what is added before and after to reach a multiple, centred."""
-    missing = -size % multiple
-    return missing // 2, missing - missing // 2
-
-
-def _padded(volume: Tensor, margins: Sequence[tuple[int, int]]) -> Tensor:
-    """Add zeros before and after each of the last three axes."""
-    padding = [side for pair in reversed(margins) for side in pair]
-    return F.pad(volume, padding) if any(padding) else volume
 
 
 def _in_space(tensor: Tensor, box: Sequence[slice]) -> Tensor:

@@ -108,17 +108,17 @@ def agreements(mean: Model, draws: Draws, example: Example, plan: Mapping[int, i
         plan: steps of the sampler -> draws.
         seed: of the noise.
     """
-    condition, inner = padded_condition(example, draws.denoiser.model.multiple)
+    condition, padding = padded_condition(example, draws.denoiser.model.multiple)
     residual = posterior_mean_of(mean, condition)
     prepared = draws.denoiser.prepare(torch.cat([condition, residual], dim=1))
     unit = deviation_unit(known_of(condition, draws.unit.constants), residual, draws.unit)
-    error = (torch.from_numpy(example.residual) - residual[0, 0][inner]).square().numpy()
+    error = (torch.from_numpy(example.residual) - padding.crop(residual)[0]).square().numpy()
     found = {}
     for steps, count in plan.items():
         squares = torch.zeros(example.mask.shape)
         for number in range(count):
             noise = torch.randn(residual.shape, generator=torch.Generator().manual_seed(1000 * seed + number))
-            squares += (unit * _draw(draws, noise, prepared, steps))[0, 0][inner].square()
+            squares += padding.crop(unit * _draw(draws, noise, prepared, steps))[0].square()
         found[steps] = _agreement((squares / count).numpy(), error, example.mask)
     return found
 

@@ -13,8 +13,8 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
+from ...infer.padding import Padding
 from ...keeping import default_keep_mm
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
@@ -72,13 +72,11 @@ def bare_estimate(model: Model, scene: Scene) -> np.ndarray:
     """The model's posterior mean of a scene, (D, H, W), nothing kept of the measurement."""
     metadata, denoiser = model.metadata, model.denoiser
     condition = make_condition(metadata.normalisation, Scan.of_array(scene.low_dose, scene.cube), scene.mr)
-    shape = scene.low_dose.shape
-    padding = [amount for n in reversed(shape) for amount in (0, -n % denoiser.model.multiple)]
-    channels = nn.functional.pad(torch.from_numpy(np.stack(condition.channels))[None], padding)
-    channels = channels.to(next(denoiser.parameters()).device)
-    nothing = channels.new_zeros(1, 1, *channels.shape[2:])
-    mean = denoiser(nothing, channels.new_full((1,), metadata.sigma_max), channels)[0, 0].cpu().numpy()
-    return scene.low_dose + mean[tuple(slice(0, n) for n in shape)] * np.float32(condition.scale)
+    padding = Padding.to_multiple(scene.low_dose.shape, denoiser.model.multiple)
+    channels = padding.condition(condition.channels).to(next(denoiser.parameters()).device)
+    nothing = channels.new_zeros(1, 1, *padding.shape)
+    mean = denoiser(nothing, channels.new_full((1,), metadata.sigma_max), channels)
+    return scene.low_dose + padding.crop(mean)[0].cpu().numpy() * np.float32(condition.scale)
 
 
 def chosen_width(curve: Mapping[float, Point]) -> float:

@@ -7,8 +7,8 @@ from typing import Iterator, Optional
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import nn
 
+from ...infer.padding import Padding
 from ...measures import psnr
 from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble, constant
@@ -54,23 +54,19 @@ def validate(
 def estimate_residual(denoiser: Preconditioned, example: Example, start: torch.Tensor, sigma_max: float) -> np.ndarray:
     """Posterior mean of the residual of a whole head, D at sigma_max of ``start``: (D, H, W)."""
     device = next(denoiser.parameters()).device
-    condition, inner = padded_condition(example, denoiser.model.multiple)
-    missing = [(0, big - small) for big, small in zip(condition.shape[2:], start.shape)]
-    noisy = nn.functional.pad(start[None, None], [side for pair in reversed(missing) for side in pair])
+    condition, padding = padded_condition(example, denoiser.model.multiple)
     sigma = torch.full((1,), sigma_max, device=device)
-    mean = denoiser(noisy.to(device), sigma, condition.to(device))[0, 0].cpu().numpy()
-    return mean[inner] * np.float32(example.terms.unit)
+    mean = denoiser(padding.noise(start[None, None]).to(device), sigma, condition.to(device))
+    return padding.crop(mean)[0].cpu().numpy() * np.float32(example.terms.unit)
 
 
-def padded_condition(example: Example, multiple: int) -> tuple[torch.Tensor, tuple[slice, ...]]:
-    """The condition of a whole head, (1, C, D, H, W), its sides multiples, and where in them the head lies."""
+def padded_condition(example: Example, multiple: int) -> tuple[torch.Tensor, Padding]:
+    """The condition of a whole head, (1, C, D, H, W), its sides multiples, and what was added to the head."""
     shape, terms = example.mask.shape, example.terms
-    padding = [amount for n in reversed(shape) for amount in (0, -n % multiple)]
     low, positions = terms.network_pet(example.low_dose), spread_positions(terms.lines)
     constants = (constant(value, shape) for value in terms.constants)
-    condition = np.stack(assemble(example.mr, low, positions, constants, tuple(example.maps)))
-    inner = tuple(slice(0, n) for n in shape)
-    return nn.functional.pad(torch.from_numpy(condition)[None], padding), inner
+    padding = Padding.to_multiple(shape, multiple)
+    return padding.condition(assemble(example.mr, low, positions, constants, tuple(example.maps))), padding
 
 
 def _scores(image: np.ndarray, example: Example, dose: float) -> Iterator[tuple[str, float]]:
