@@ -100,6 +100,15 @@ class Grid:
         return image
 
 
+def cubic_image(array: np.ndarray, side_mm: float) -> sitk.Image:
+    """Return an array (z, y, x) as a float32 image of cubic voxels, its first voxel at the origin, axes along L-P-S."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.asarray(array, np.float32))
+    image.SetSpacing((side_mm,) * 3)
+    return image
+
+
 def same_place(one: Grid, other: Grid, share: float = 1e-3) -> bool:
     """Whether two grids are the same but for rounding in a header: corners within a share of a voxel."""
     if one.size != other.size:

@@ -7,6 +7,8 @@ from typing import Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from ...io.grid import cubic_image
+
 # sides of the head as shares of the field of view; with its margin the head's box is about 0.4 of the volume
 _SIDES = (0.66, 0.74, 0.62)
 _BRIGHTNESS = 5000.0
@@ -30,10 +32,4 @@ def synthetic_head(size: Sequence[int], spacing_mm: float, seed: int = 0) -> tup
     pet = inside * np.where(grey, np.float32(_BRIGHTNESS), np.float32(_BRIGHTNESS / 4))
     pet *= 1 + _NOISE * random.standard_normal(pet.shape, dtype=np.float32)
     mr = inside * np.where(grey, np.float32(600), np.float32(900))
-    return _image(pet.clip(0), spacing_mm), _image(mr, spacing_mm)
-
-
-def _image(values: np.ndarray, spacing_mm: float) -> sitk.Image:
-    image = sitk.GetImageFromArray(values.astype(np.float32))
-    image.SetSpacing((spacing_mm,) * 3)
-    return image
+    return cubic_image(pet.clip(0), spacing_mm), cubic_image(mr, spacing_mm)

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ...io.grid import Grid
+from ...io.grid import Grid, cubic_image
 from ...io.read import read_volume
 from ...scan import smooth
 from ..simulation.anatomy import BRAIN
@@ -99,6 +99,4 @@ def uncorrected(folder: Path, dose: float, seed: int) -> sitk.Image:
     projectors = make_projectors(planes.side, ANGLES, scanner.subsets)
     full = acquire(activity_map, mu, scanner, projectors, torch.Generator().manual_seed(seed))
     (found,) = reconstruct([without_attenuation(full, mu, scanner, projectors)], scanner, projectors)
-    image = sitk.GetImageFromArray(found.numpy())
-    image.SetSpacing((UNCORRECTED_SPACING_MM,) * 3)
-    return image
+    return cubic_image(found.numpy(), UNCORRECTED_SPACING_MM)

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from ... import measures
 from ...denoise import denoise
+from ...io.grid import cubic_image
 from ...keeping import default_keep_mm, keep_coarse
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
@@ -69,7 +70,7 @@ def measure_uncertainty(model: Model, example: Example, dose: float, spacing: fl
     """
     brain = brain_of(example, spacing)
     scene = plain_scene(example, dose, brain)
-    pet, mr = (_image(volume, spacing) for volume in (scene.low_dose, scene.mr))
+    pet, mr = (cubic_image(volume, spacing) for volume in (scene.low_dose, scene.mr))
     run = denoise(pet, mr, settings_from_preset("balanced"), model)
     assert run.uncertainty is not None  # the preset draws
     image, std = (sitk.GetArrayFromImage(each) for each in (run.denoised, run.uncertainty))
@@ -114,9 +115,3 @@ def _default(model: Model, scene: Scene, estimate: np.ndarray) -> tuple[float, n
     bands = noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed).constants
     width = default_keep_mm(model.metadata.keep, bands)
     return width, scene.low_dose + keep_coarse(estimate - scene.low_dose, scene.cube, width)
-
-
-def _image(volume: np.ndarray, spacing: float) -> sitk.Image:
-    image = sitk.GetImageFromArray(np.asarray(volume, np.float32))
-    image.SetSpacing((spacing,) * 3)
-    return image

@@ -9,11 +9,10 @@ from scipy import ndimage
 
 from ... import measures
 from ...scan import robust_std, smooth
-from ..training.curves import BLOB_MM, Scene, blobs_per_litre
+from ..training.curves import BLOB_DEVIATIONS, BLOB_MM, Scene, blobs_per_litre
 from .scenes import Brain, Lesion
 
 PEAK_ML = 1.0
-BLOB_DEVIATIONS = 3.0
 LEAST_CONTRAST = 0.1
 """Of grey and white matter over the brain mean, to hold an imprint against."""
 

@@ -30,7 +30,7 @@ from .summary import summarise
 
 logger = logging.getLogger(__name__)
 
-RESULTS, FORMAT, BLOCK = "results.json", 2, "evidence"
+RESULTS, FORMAT, BLOCK = "results.json", 3, "evidence"
 BEST_FILTER = "best-filter"
 Part = tuple[Path, Callable[[], dict[str, Any]]]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
 import numpy as np
-import SimpleITK as sitk
 
 from ...atomic import write_json
 from ...checks.counts import count_noise, share_of_counts
 from ...errors import InputError
+from ...io.grid import cubic_image
 from ...scan import Scan
 from ..simulation.anatomy import load_anatomy, slab_of
 from ..simulation.scanner import Scanner
@@ -78,11 +78,11 @@ def _of_site(config: LikeExperiment, site: LikeSite, seed: int) -> dict[str, Any
     """Learn the site's noise from all scans together, and compare made and known low doses scan by scan."""
     subjects = list(_subjects(config, site, seed))
     side = site.scanner.spacing
-    images = [(_image(each.full_dose, side), _image(each.t1, side)) for each in subjects]
+    images = [(cubic_image(each.full_dose, side), cubic_image(each.t1, side)) for each in subjects]
     ways: dict[str, list[ScanNoise]] = {"full doses": [learn_scan(*pair) for pair in images]}
     if config.halves:
         ways["halves"] = [
-            learn_scan(pet, halves=tuple(_image(half, side) for half in _halves(each)))
+            learn_scan(pet, halves=tuple(cubic_image(half, side) for half in _halves(each)))
             for (pet, _), each in zip(images, subjects)
         ]
     found: dict[str, Any] = {"dose": site.dose, "resolution_known_mm": _resolution(subjects[0])}
@@ -158,9 +158,3 @@ def _resolution(subject: Subject) -> float:
     clean = _known(subject)
     errors = [float(np.mean((smooth(subject.activity, spacing, width) - clean) ** 2)) for width in widths]
     return float(widths[int(np.argmin(errors))])
-
-
-def _image(array: np.ndarray, side: float) -> sitk.Image:
-    image = sitk.GetImageFromArray(np.asarray(array, np.float32))
-    image.SetSpacing((side,) * 3)
-    return image

@@ -25,7 +25,7 @@ from .pool import Example
 
 KEPT_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 24.0, float("inf"))
 GAUSSIANS_MM = (0.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
-BLOB_MM = 6.0
+BLOB_MM, BLOB_DEVIATIONS = 6.0, 3.0
 _RADIUS_MM, _RAISE, _LESIONS, _GAP_MM = (4.0, 6.0), (0.5, 1.5), 24, 12.0
 
 

@@ -19,7 +19,7 @@ from .... import measures
 from ....keeping import keep_coarse
 from ....scan import robust_std, smooth
 from ...training import curves
-from ...training.curves import BLOB_MM, KEPT_MM, Point, error_at
+from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, KEPT_MM, Point, error_at
 from ..baselines import Case, baseline
 from ..baselines import apply as apply_filter
 from ..markdown import Table
@@ -34,7 +34,6 @@ CONTRASTS = (0.7, 0.8, 0.9)
 MINE, FULL, LOW = "Ours", "Full dose", "Input"
 FULL_DOSE = Fraction(1)
 _EDGE_MM, _LESION_GAP_MM = 4.0, 12.0
-_BLOB_DEVIATIONS = 3.0
 TEXT = (
     "Error: root mean square against noise-free in calm brain (away from its surface and from lesions), in % of the "
     "mean there, where that much of the contrast of the hot lesions in the PET is kept. Every filter is oracle-tuned: "
@@ -133,7 +132,7 @@ def _follow(
             kept = {mm: pet + keep_coarse(residual, study.spacing, mm) for mm in (*kept_mm, float("inf"))}
             followed[MINE] = {mm: point(image, pet, study, calm) for mm, image in kept.items()}
             images[f"{MINE}, estimate"] = pet + residual
-        limit = _BLOB_DEVIATIONS * spread
+        limit = BLOB_DEVIATIONS * spread
         blobs = {name: blobs_per_litre(image, study, calm, limit) for name, image in images.items()}
         yield Curves(study.name, dose, followed, blobs)
         logger.info("%s, dose %s: %d curves", study.name, dose, len(followed))
