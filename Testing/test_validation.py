@@ -104,6 +104,15 @@ def test_numbers_of_a_table_equal_those_of_the_evaluation(root, model_folder, tm
     assert {dose for dose, _ in found} == {"1/4", "1/10"}
 
 
+def test_one_head_under_two_names_is_refused_before_anything_is_measured(root, model_folder, tmp_path):
+    copy = tmp_path / "another name.nii.gz"
+    copy.write_bytes((root / "A" / "full_dose.nii.gz").read_bytes())
+    config = config_of(root, tmp_path / "twice", model_folder, [row_of("A"), row_of("B", full=str(copy))])
+    with pytest.raises(InputError, match=r"full image of B.* that of A"):
+        run_validation(config)
+    assert not config.output.exists()
+
+
 # -- filters
 
 

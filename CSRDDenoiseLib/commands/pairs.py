@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         judged.append(judge_row(row))
         if not args.json:
             print("\n".join(_lines(judged[-1])), flush=True)
-    findings = (*table.findings, *judge_together(judged))
+    findings = (*table.findings, *judge_together((each.row, each.checksums) for each in judged))
     wrong = [*errors_of(findings), *(found for each in judged for found in errors_of(each.findings))]
     if args.json:
         print(json.dumps(_as_dict(judged, findings), indent=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -106,15 +106,15 @@ def judge_pair(pair: Pair) -> PairFacts:
     return PairFacts(pair.row, facts, findings, pair.checksums)
 
 
-def judge_together(judged: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Yield images that stand under two subjects by their content."""
+def judge_together(rows: Iterable[tuple[Row, Mapping[str, str]]]) -> Iterator[Finding]:
+    """Yield images that stand under two subjects by their content, of rows with column -> SHA-256 of its files."""
     owners: dict[str, Row] = {}
-    for each in judged:
+    for row, checksums in rows:
         for column in OWN:
-            digest = each.checksums.get(column)
-            owner = owners.setdefault(digest, each.row) if digest else each.row
-            if owner.subject != each.row.subject:
-                yield error("table.same_image", column=column, name=each.row.name, other=owner.name)
+            digest = checksums.get(column)
+            owner = owners.setdefault(digest, row) if digest else row
+            if owner.subject != row.subject:
+                yield error("table.same_image", column=column, name=row.name, other=owner.name)
 
 
 def _scan(image: Any) -> Optional[Scan]:

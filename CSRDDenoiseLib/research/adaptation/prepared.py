@@ -7,14 +7,14 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ...atomic import write_json
 from ...errors import InputError
 from ...prepare.align import to_model_grid
 from ...sentences import CLI, sentence
 from ...subjects.checksum import files_of
-from ...subjects.judge import PairFacts, judge_together
+from ...subjects.judge import judge_together
 from ...subjects.pair import DOSE_ESTIMATED, Pair, dose_of, load_pair
 from ...subjects.table import Row
 from ..training.measured import MeasuredPair, MeasuredPool
@@ -71,7 +71,7 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float) -> PreparedPa
 
 
 def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[PreparedRow]:
-    read: list[PairFacts] = []
+    read: list[tuple[Row, Mapping[str, str]]] = []
     for number, row in enumerate(rows):
         try:
             pair = load_pair(row)
@@ -80,7 +80,7 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[Prep
         except InputError as error:
             raise InputError(f"{row.name}: {error}") from error
         logger.info("%s: dose %.3g, prepared (%d of %d)", row.name, dose, number + 1, len(rows))
-        read.append(PairFacts(row, {}, (), pair.checksums))
+        read.append((row, pair.checksums))
         yield PreparedRow(row.subject, dose, finding.code == DOSE_ESTIMATED, tuple(sorted(pair.checksums.values())))
     # one head under two names would be trained on and held out
     for found in judge_together(read):

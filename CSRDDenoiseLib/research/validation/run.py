@@ -18,7 +18,7 @@ from ...sentences import CLI, sentence
 from ...settings import DenoiseSettings
 from ...spread import Spread
 from ...subjects.checksum import checksum, checksums
-from ...subjects.judge import judge_pair
+from ...subjects.judge import judge_pair, judge_together
 from ...subjects.pair import load_pair
 from ...subjects.table import Row, Table
 from ..evaluation.baselines import BASELINES, baseline
@@ -84,11 +84,11 @@ class Subject:
             return list(scans_of_folder(self.folder))
         return [_load(row, register) for row in self.rows]
 
-    def checksums(self) -> Any:
-        """Return what the files of the subject are, as plain JSON types."""
+    def checksums(self) -> tuple[Mapping[str, str], ...]:
+        """Return column -> SHA-256 of the files of each row; of a folder of all of them."""
         if self.folder is not None:
-            return checksum(self.folder)
-        return [[row.name, checksums(row)] for row in self.rows]
+            return ({"folder": checksum(self.folder)},)
+        return tuple(checksums(row) for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ def run_validation(
     plan = _plan(config)
     store = Store(config.output / STORE)
     failed: dict[str, str] = {}
-    keys = dict(_keys(subjects, config, plan, failed))
+    files = dict(_checksums(subjects, failed))
+    _check_together(subjects, files)
+    keys = {each.name: _key(each, files[each.name], config, plan) for each in subjects if each.name in files}
     found = {name: store.load(key) for name, key in keys.items()}
     todo = [each for each in subjects if each.name in keys and found[each.name] is None]
     report = Reporter(progress, {each.name: 1.0 for each in todo} or {"report": 1.0})
@@ -210,15 +212,21 @@ def _plan(config: ValidationConfig) -> Plan:
     return Plan(models, settings, config.filters, config.reference, config.nested)
 
 
-def _keys(
-    subjects: Sequence[Subject], config: ValidationConfig, plan: Plan, failed: dict[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield name and key of every subject whose files can be read, and note the others."""
+def _checksums(
+    subjects: Sequence[Subject], failed: dict[str, str]
+) -> Iterator[tuple[str, tuple[Mapping[str, str], ...]]]:
+    """Yield name and checksums of every subject whose files can be read, and note the others."""
     for each in subjects:
         try:
-            yield each.name, _key(each, config, plan)
+            yield each.name, each.checksums()
         except OSError as error:
             _note(each.name, error, failed)
+
+
+def _check_together(subjects: Sequence[Subject], files: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+    """Refuse one head under two names, which would count twice in every mean and interval."""
+    for found in judge_together(pair for each in subjects for pair in zip(each.rows, files.get(each.name, ()))):
+        raise InputError(sentence(found, CLI))
 
 
 def _note(subject: str, error: Exception, failed: dict[str, str]) -> None:
@@ -226,10 +234,10 @@ def _note(subject: str, error: Exception, failed: dict[str, str]) -> None:
     logger.warning("%s cannot be measured: %s", subject, failed[subject])
 
 
-def _key(subject: Subject, config: ValidationConfig, plan: Plan) -> str:
+def _key(subject: Subject, files: Sequence[Mapping[str, str]], config: ValidationConfig, plan: Plan) -> str:
     return key_of(
         subject=subject.name,
-        files=subject.checksums(),
+        files=[[row.name for row in subject.rows], list(files)],
         models={name: [model.metadata.weights_sha256, model.metadata.as_dict()] for name, model in plan.models.items()},
         settings=config.settings.as_dict(),
         filters=config.filters,
