@@ -31,6 +31,7 @@ make_library_importable()
 
 from CSRDDenoiseModule.logic import CSRDDenoiseLogic  # noqa: E402 (needs the library on the path)
 from CSRDDenoiseModule.panel import Panel  # noqa: E402
+from CSRDDenoiseModule.views.comparison import register_layouts  # noqa: E402
 
 from CSRDDenoiseLib.errors import Cancelled  # noqa: E402
 
@@ -64,6 +65,7 @@ class CSRDDenoise(ScriptedLoadableModule):
             "of Karras et al. 2022. Licence: Apache-2.0."
         )
         slicer.app.connect("startupCompleted()", register_sample_data)
+        slicer.app.connect("startupCompleted()", register_layouts)
 
 
 class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

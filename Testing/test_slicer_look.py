@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import head_array
+from PySide6 import QtWidgets
 from slicer_helpers import (
     SLICER,
     add_head,
@@ -12,6 +13,7 @@ from slicer_helpers import (
     add_volume,
     click,
     ijk_to_ras,
+    layout_manager,
     oblique,
     pixels,
     tick,
@@ -242,3 +244,33 @@ def test_a_comparison_that_an_earlier_panel_laid_out_is_left_too(ui, scene, resu
     assert PET in SLICER.app.layoutManager().sliceViewNames()
     Comparison().leave()
     assert PET not in SLICER.app.layoutManager().sliceViewNames()
+
+
+@pytest.mark.parametrize(("width", "difference"), [(900, True), (1900, True), (1900, False)])
+def test_a_scene_saved_in_the_comparison_has_its_views_in_a_new_session(
+    ui, scene, result, tmp_path, monkeypatch, width, difference
+):
+    manager = layout_manager()
+    monkeypatch.setattr(manager, "_viewport", QtWidgets.QWidget())
+    manager._viewport.resize(width, 600)
+    if not difference:
+        scene.RemoveNode(result[2])
+    click(ui.compareButton)
+    views = manager.sliceViewNames()
+    assert len(views) == 2 + difference
+    assert scene.Commit(str(tmp_path / "scene.mrml"))
+    later = new_session(monkeypatch)
+    SLICER.app.complete_startup()
+    later.SetURL(str(tmp_path / "scene.mrml"))
+    assert later.Import()
+    assert layout_manager().layout == manager.layout
+    assert layout_manager().sliceViewNames() == views
+
+
+def new_session(monkeypatch):
+    """A scene and a layout manager as Slicer makes them at its start; return the scene."""
+    from slicer_standin import application
+
+    fresh = application.make_scene()
+    monkeypatch.setitem(SLICER.app.__dict__, "_layout_manager", application.LayoutManager(fresh))
+    return fresh

@@ -1,6 +1,7 @@
 """The comparison layout: slice views of a result beside its PET, a wipe and a fade between both, and projections."""
 
-from typing import Iterator, Optional
+from itertools import combinations, product
+from typing import Collection, Iterator, Optional
 
 import numpy as np
 import slicer
@@ -148,15 +149,24 @@ class Comparison:
     def _use_layout(self, manager: "slicer.qMRMLLayoutManager") -> None:
         if not is_comparison(manager.layout):
             self._before = manager.layout
-        views = list(in_views(self._shown))
-        places = [view for view, _label, _colour in _VIEWS]
-        wide = _is_wide(manager, len(views))
-        identity = LAYOUT_ID + sum(1 << places.index(view) for view in views)
-        identity += WIDE_OFFSET * wide + TABLE_OFFSET * self._table
-        node = manager.layoutLogic().GetLayoutNode()
+        views = tuple(in_views(self._shown))
+        register_layouts()
+        manager.setLayout(_identity(views, _is_wide(manager, len(views)), self._table))
+
+
+def register_layouts() -> None:
+    """Make every comparison layout known to Slicer, which shows no view of a scene saved in a layout it does not know.
+
+    Slicer keeps the descriptions as long as it runs and saves none in a scene.
+    """
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return
+    node = manager.layoutLogic().GetLayoutNode()
+    for views, wide, table in product(_view_sets(), (False, True), (False, True)):
+        identity = _identity(views, wide, table)
         if not node.IsLayoutDescription(identity):
-            node.AddLayoutDescription(identity, layout_description(views, wide, self._table))
-        manager.setLayout(identity)
+            node.AddLayoutDescription(identity, layout_description(views, wide, table))
 
 
 def in_views(shown: Shown) -> "dict[str, Volume]":
@@ -170,7 +180,7 @@ def is_comparison(layout: int) -> bool:
     return LAYOUT_ID < layout < LAYOUT_ID + 2 * TABLE_OFFSET
 
 
-def layout_description(views: "list[str]", wide: bool, table: bool = False) -> str:
+def layout_description(views: "Collection[str]", wide: bool, table: bool = False) -> str:
     """Return Slicer's XML of slice views, in one row or two a row, above a plot view, and a table view if asked for."""
     cells = [_VIEW.format(tag=tag, label=label, colour=colour) for tag, label, colour in _VIEWS if tag in views]
     columns = len(cells) if wide else 2
@@ -195,6 +205,19 @@ def remove_wipe() -> None:
     for node in list(_wipe_nodes()):
         slicer.mrmlScene.RemoveNode(node.GetDisplayNode())
         slicer.mrmlScene.RemoveNode(node)
+
+
+def _view_sets() -> "Iterator[tuple[str, ...]]":
+    """Return the views of every result: PET and denoised, each other one or not."""
+    others = [view for view, _label, _colour in _VIEWS[2:]]
+    for count in range(len(others) + 1):
+        for chosen in combinations(others, count):
+            yield (PET_VIEW, DENOISED_VIEW, *chosen)
+
+
+def _identity(views: "Collection[str]", wide: bool, table: bool) -> int:
+    shown = sum(1 << place for place, (view, _label, _colour) in enumerate(_VIEWS) if view in views)
+    return LAYOUT_ID + shown + WIDE_OFFSET * wide + TABLE_OFFSET * table
 
 
 def _first_view() -> slicer.vtkMRMLSliceNode:
