@@ -7,7 +7,18 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from slicer_helpers import SLICER, add_head, choose, click, raises_named, wait_until
+from slicer_helpers import (
+    SLICER,
+    add_head,
+    add_transform,
+    choose,
+    click,
+    ijk_to_ras,
+    matrix_of,
+    oblique,
+    raises_named,
+    wait_until,
+)
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -46,8 +57,7 @@ def arrays(sequence) -> np.ndarray:
 
 def by_command_line(folder, frames: np.ndarray, node, *options: str) -> None:
     """Denoise the same frames from a 4D NIfTI, with times and durations, into ``folder``."""
-    affine = SLICER.util.arrayFromVTKMatrix(matrix_of(node))
-    image = nibabel.Nifti1Image(frames.T, affine)
+    image = nibabel.Nifti1Image(frames.T, matrix_of(node))
     image.header.set_xyzt_units("mm", "sec")
     nibabel.save(image, folder / "pet.nii")
     durations = [*np.diff(STARTS).tolist(), STARTS[-1] - STARTS[-2]]
@@ -55,14 +65,6 @@ def by_command_line(folder, frames: np.ndarray, node, *options: str) -> None:
     (folder / "pet.json").write_text(json.dumps(entries))
     words = ["--pet", folder / "pet.nii", "--output", folder / "out.nii", "--difference", folder / "difference.nii"]
     assert main(["denoise", *map(str, [*words, *options])]) == 0
-
-
-def matrix_of(node):
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return matrix
 
 
 def values(path) -> np.ndarray:
@@ -91,6 +93,23 @@ def test_a_sequence_becomes_what_the_command_line_makes_of_its_frames(logic_of, 
     after = {node.GetID() for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
     proxies = {browser.GetProxyNode(node).GetID() for node in made.values() if browser.GetProxyNode(node)}
     assert after - before <= proxies
+
+
+def test_results_lie_on_a_pet_that_a_transform_moves(logic_of, scene, dynamic, model_folder):
+    _, browser, proxy = dynamic
+    move = add_transform(ijk_to_ras(oblique(), (1.0, 1.0, 1.0), (40.0, -25.0, 10.0)))
+    proxy.SetAndObserveTransformNodeID(move.GetID())
+    made = logic_of.startSequence(proxy, None, model=str(model_folder), sampler="mean", device="cpu").wait().sequences
+    assert set(made) == {"output", "difference"}
+    for number in (0, 2):
+        browser.SetSelectedItemNumber(number)
+        for sequence in made.values():
+            shown = browser.GetProxyNode(sequence)
+            np.testing.assert_allclose(nodes.world_bounds(shown), nodes.world_bounds(proxy), atol=1e-3)
+            np.testing.assert_array_equal(SLICER.util.arrayFromVolume(shown), arrays(sequence)[number])
+    # moved on with the PET
+    move.SetMatrixTransformToParent(SLICER.util.vtkMatrixFromArray(np.eye(4)))
+    np.testing.assert_allclose(nodes.world_bounds(shown), nodes.world_bounds(proxy), atol=1e-3)
 
 
 def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dynamic, small_model):

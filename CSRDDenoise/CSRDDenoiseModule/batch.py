@@ -349,6 +349,7 @@ def _collect(
             node.SetAttribute(PROVENANCE, json.dumps(record))
             node.SetAttribute(FINDINGS, json.dumps(message["findings"]))
             browser.AddSynchronizedSequenceNode(node)
+            _follow(browser.GetProxyNode(node), inputs["pet"])
     except Exception:
         for node in made.values():
             slicer.mrmlScene.RemoveNode(node)
@@ -364,6 +365,16 @@ def _sequence(source: Any, kind: str) -> Any:
     node.SetIndexUnit(source.GetIndexUnit())
     node.SetIndexType(source.GetIndexType())
     return node
+
+
+def _follow(proxy: Optional[Volume], pet: Volume) -> None:
+    """Put the volume that shows a frame of a result below the PET's linear transform, as :func:`.fill_node` does.
+
+    A sequence keeps no transform of its frames, and the volume keeps its own when it shows another frame.
+    """
+    transform = pet.GetParentTransformNode()
+    if proxy is not None and transform is not None and transform.IsTransformToWorldLinear():
+        proxy.SetAndObserveTransformNodeID(transform.GetID())
 
 
 def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> None:
