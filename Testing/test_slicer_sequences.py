@@ -33,7 +33,16 @@ STARTS = (0, 60, 120, 240, 360, 600)
 
 
 @pytest.fixture
-def dynamic(scene):
+def sequences_logic(scene):
+    """Slicer's own logic of sequences, which makes the volumes that show the frames of a browser's sequences."""
+    made = SLICER.vtkSlicerSequencesLogic()
+    made.SetMRMLScene(scene)
+    yield made
+    made.SetMRMLScene(None)
+
+
+@pytest.fixture
+def dynamic(scene, sequences_logic):
     """A sequence of six frames of different activity, of 60 s and more, with a browser and its proxy."""
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic PET")
     sequence.SetIndexName("time")

@@ -210,8 +210,6 @@ class Modules:
         self.sampleDataSources = {}
         self.segmentations = _Module(slicer.vtkSlicerSegmentationsModuleLogic(), scene)
         self.volumes = _Module(slicer.vtkSlicerVolumesLogic(), scene)
-        # makes the volumes that show the frames of the sequences of a browser
-        self.sequences = _Module(slicer.vtkSlicerSequencesLogic(), scene)
 
 
 class _Module:
