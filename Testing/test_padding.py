@@ -71,5 +71,6 @@ def test_the_estimate_is_right_up_to_the_face_of_the_field_of_view():
         model, condition.channels, np.ones(low.shape, bool), settings, Reporter(None, {"sample": 1})
     ).mean
     error = low + residual * condition.scale - full
-    # zeros in the margin gave errors of some 5 % of the brain's mean in these air voxels
-    assert np.sqrt(np.mean(error[:, :, :2] ** 2)) < 0.015 * scan.brain_mean
+    faces = {where: float(np.sqrt(np.mean(error[:, :, where] ** 2))) / scan.brain_mean for where in (0, -1)}
+    # zeros in the margin gave 5 % in the air at the first face, and 17 % where the last one cuts the brain
+    assert faces[0] < 0.015 and faces[-1] < 0.12
