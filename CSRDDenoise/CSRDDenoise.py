@@ -21,7 +21,7 @@ LIBRARY, PARTS = "CSRDDenoiseLib", "CSRDDenoiseModule"
 def make_library_importable():
     """Put the folder of the library first on the path: beside the module (installed, build tree) or one up (source)."""
     here = Path(__file__).resolve()
-    root = next((str(root) for root in here.parents[:2] if (root / LIBRARY / "__init__.py").is_file()), None)
+    root = next((str(root) for root in list(here.parents)[:2] if (root / LIBRARY / "__init__.py").is_file()), None)
     if root is None:
         raise ImportError(f"The package {LIBRARY} is missing beside {here}. Install the extension again.")
     sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]

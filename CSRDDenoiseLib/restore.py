@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Optional
+from typing import Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,7 +15,9 @@ from .io.grid import Grid, resample
 from .keeping import Keeping, keep_coarse
 from .prepare.region import inside
 
-SMALLEST_ZEROS_ML = 1.0
+SMALLEST_ZEROS_MM = 14.0
+MASK_SHARE = 0.9
+"""Of the zeros in the box around what is measured, for those of a mask to be all that there are."""
 _COPIED_METADATA = ("0054|1001", "intent_name", "descrip")
 
 
@@ -66,14 +68,8 @@ class Canvas:
 
     @cached_property
     def zeros(self) -> np.ndarray:
-        """Where a mask set the PET to zero, boolean (D, H, W): exact zeros connected over a millilitre or more."""
-        zeros = sitk.GetArrayViewFromImage(self.pet) == 0
-        parts, count = ndimage.label(zeros)
-        if not count:
-            return zeros
-        large = np.bincount(parts.ravel()) * float(np.prod(self.pet.GetSpacing())) / 1000 >= SMALLEST_ZEROS_ML
-        large[0] = False
-        return large[parts]
+        """Where a mask set the PET to zero, boolean (D, H, W): see :func:`masked_zeros`."""
+        return masked_zeros(sitk.GetArrayViewFromImage(self.pet), Grid.of(self.pet).array_spacing)
 
     def result(self, estimate: np.ndarray, keeping: Keeping) -> Restored:
         """Add what is not kept of the measurement to the PET.
@@ -130,6 +126,33 @@ class Canvas:
         box = whole.box_around(self.grid)
         image = self.grid.image(array.astype(sitk.GetArrayViewFromImage(self.pet).dtype))
         return box, sitk.GetArrayFromImage(resample(image, whole.crop(box), interpolator))
+
+
+def masked_zeros(pet: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Return where a mask set a PET to zero, boolean (D, H, W); noise leaves zeros too, and those are not masked.
+
+    Masked are exact zeros in which a cube of :data:`SMALLEST_ZEROS_MM` fits, the zeros that touch them, and planes of
+    zeros. Where nearly no others are around what is measured, noise left none, and all that are connected with a mask
+    belong to it.
+
+    Args:
+        pet: (D, H, W).
+        spacing: voxel sides in mm, in the order of the axes.
+    """
+    zeros = pet == 0
+    if not zeros.any():
+        return zeros
+    sides = [max(math.ceil(SMALLEST_ZEROS_MM / step - 1e-3), 2) for step in spacing]
+    # of grey values, because that filter works axis by axis
+    cubes = ndimage.grey_opening(zeros.view(np.uint8), size=sides, mode="nearest")
+    masked = (ndimage.maximum_filter(cubes, size=3, mode="nearest") > 0) & zeros
+    for axis in range(3):
+        empty = zeros.all(axis=tuple(other for other in range(3) if other != axis))
+        np.moveaxis(masked, axis, 0)[empty] = True
+    around = ndimage.find_objects((~masked).view(np.uint8))
+    if around and masked[around[0]].sum() < MASK_SHARE * zeros[around[0]].sum():
+        return masked
+    return ndimage.binary_propagation(masked, mask=zeros)
 
 
 def _like(pet: sitk.Image, values: np.ndarray) -> sitk.Image:

@@ -17,7 +17,7 @@ from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.keeping import Keeping, default_keep_mm, keep_coarse
 from CSRDDenoiseLib.prepare.align import to_model_grid
-from CSRDDenoiseLib.restore import Canvas, keep_above
+from CSRDDenoiseLib.restore import Canvas, keep_above, masked_zeros
 from CSRDDenoiseLib.scan import Scan, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_fields
 
@@ -122,6 +122,31 @@ def test_masked_zeros_have_no_uncertainty_and_no_unsupported_structure():
     labels = sitk.GetArrayFromImage(canvas.labels(np.ones(array.shape, np.uint8)))
     assert (spread[canvas.zeros] == 0).all() and (labels[canvas.zeros] == 0).all() and canvas.zeros.mean() > 0.3
     assert spread[array > 0] == pytest.approx(50) and (labels[array > 0] == 1).all()
+
+
+@pytest.mark.parametrize("level, wide", [(0.17, 1.0), (0.43, 1.0), (0.28, 2.0)])
+def test_zeros_that_noise_leaves_are_not_masked(level, wide):
+    """In a PET whose negative values were cut off, they join to one piece that reaches into the head."""
+    array = np.pad(head_array(), 12)
+    noise = smooth(np.random.default_rng(2).normal(0, 1, array.shape), (2.0, 2.0, 2.0), 2.355 * 2.0 * wide)
+    noisy = np.maximum(array + level * array[array > 0].mean() * noise / noise.std(), 0)
+    masked = masked_zeros(noisy, (2.0, 2.0, 2.0))
+    assert (noisy == 0).mean() > 0.2 and not masked[array > 0].any() and masked[array == 0].mean() < 0.2
+
+
+def test_all_zeros_around_a_ragged_mask_are_masked():
+    array = np.pad(head_array(), 12)
+    array[20:24, 20:21] = 0
+    array[np.random.default_rng(2).random(array.shape) < 0.01] = 0
+    masked = masked_zeros(array, (2.0, 2.0, 2.0))
+    assert masked[np.pad(head_array(), 12) == 0].all() and masked[array == 0].mean() > 0.99
+
+
+def test_an_empty_plane_is_masked():
+    array = np.random.default_rng(2).random((20, 20, 20)) + 1
+    array[7] = 0
+    masked = masked_zeros(array, (2.0, 2.0, 2.0))
+    assert masked[7].all() and masked.sum() == 400
 
 
 def test_the_result_keeps_the_measurement_at_coarse_scales():

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import head_array
-from slicer_helpers import SLICER, add_head, add_result, add_volume, click, ijk_to_ras, wait_until
+from slicer_helpers import (
+    SLICER,
+    add_head,
+    add_result,
+    add_transform,
+    add_volume,
+    click,
+    ijk_to_ras,
+    matrix_of,
+    wait_until,
+)
 
 from CSRDDenoiseLib.full_dose import compare_with_full_dose
 from CSRDDenoiseLib.io.volume import Header, ReadVolume
@@ -17,6 +27,7 @@ pytest_plugins = ["slicer_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 SHAPE = (24, 28, 26)
+MOVED = np.array([[0, -1, 0, 30], [1, 0, 0, -5], [0, 0, 1, 8], [0, 0, 0, 1.0]])
 
 
 @pytest.fixture
@@ -173,6 +184,18 @@ def test_segments_are_named_and_may_not_overlap(ui, scene, result):
     click(ui.fullDoseButton)
     assert "'b' overlaps" in ui.statusLabel.text
     assert ui.fullDoseButton.isEnabled()
+
+
+def test_segments_are_measured_where_a_moved_pet_lies(scene, result):
+    pet, _denoised, _full = result
+    segments = add_segmentation(scene, pet, {"left": octants() > 4})
+    for node in (pet, segments):
+        node.SetAndObserveTransformNodeID(add_transform(MOVED).GetID())
+    from CSRDDenoiseModule.views.full_dose import labels_of
+
+    labels = labels_of(segments, pet)
+    np.testing.assert_allclose(matrix_of(labels.volume), MOVED @ matrix_of(pet), atol=1e-6)
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(labels.volume) > 0, octants() > 4)
 
 
 def test_another_grid_is_reported_and_another_unit_refused(ui, scene, result):

@@ -89,6 +89,31 @@ def test_warping_transform_resamples_a_copy(scene, tmp_path):
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(result), written)
 
 
+def test_warping_transform_that_moves_far_cuts_nothing_off(scene, tmp_path):
+    """The grid that is resampled holds all of the moved volume; its former extent would lose two thirds here."""
+    import vtk
+
+    node = add_head()
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    shift_mm = 0.7 * (bounds[1] - bounds[0])
+    warp = vtk.vtkThinPlateSplineTransform()
+    places = [np.zeros(3), *(np.diag([200.0, 200.0, 200.0])), np.full(3, 90.0)]
+    for setter, shift in ((warp.SetSourceLandmarks, 0.0), (warp.SetTargetLandmarks, shift_mm)):
+        points = vtk.vtkPoints()
+        for number, place in enumerate(places):
+            points.InsertNextPoint(place[0] + shift + (number == 4) * (shift > 0), place[1], place[2])
+        setter(points)
+    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "Far")
+    transform.SetAndObserveTransformToParent(warp)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    nodes = scene.GetNumberOfNodes()
+    volumes.write_volume(node, tmp_path / "v.nrrd")
+    total, before = volumes.read_array(tmp_path / "v.nrrd").sum(), SLICER.util.arrayFromVolume(node).sum()
+    assert total == pytest.approx(before, rel=0.05)
+    assert scene.GetNumberOfNodes() == nodes and node.GetParentTransformNode() is transform
+
+
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_result_takes_the_grid_and_the_transform_of_the_pet(scene, name):
     pet = add_head(matrix=GEOMETRIES[name])

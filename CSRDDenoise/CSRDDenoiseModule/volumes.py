@@ -56,10 +56,23 @@ def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = N
         transform.GetMatrixTransformToWorld(matrix)
         copy.ApplyTransformMatrix(matrix)
     else:
-        general = vtk.vtkGeneralTransform()
-        transform.GetTransformToWorld(general)
-        copy.ApplyTransform(general)
+        _warp(copy, transform)
     return copy
+
+
+def _warp(copy: Volume, transform: slicer.vtkMRMLTransformNode) -> None:
+    """Resample a volume that is in no scene by a warping transform, over an extent that holds all of the result.
+
+    Only a volume whose parent transform is in its own scene gets that extent; the one it had would cut activity off.
+    """
+    general, parent, scene = vtk.vtkGeneralTransform(), slicer.vtkMRMLTransformNode(), slicer.vtkMRMLScene()
+    transform.GetTransformToWorld(general)
+    parent.SetAndObserveTransformToParent(general)
+    scene.AddNode(parent)
+    scene.AddNode(copy)
+    copy.SetAndObserveTransformNodeID(parent.GetID())
+    copy.HardenTransform()
+    scene.RemoveNode(copy)
 
 
 def writing(node: Volume, path: Path) -> "Iterator[None]":

@@ -108,7 +108,8 @@ class WorkerProcess:
         process.waitForFinished(MILLISECONDS_TO_END)
 
     def _start(self) -> None:
-        process = qt.QProcess()
+        # first, so that there is no process where there is no Python
+        python, process = find_python(), qt.QProcess()
         process.setProcessEnvironment(_environment())
         process.setWorkingDirectory(str(LIBRARY_ROOT))
         process.readyReadStandardOutput.connect(self._read)
@@ -117,7 +118,7 @@ class WorkerProcess:
         process.errorOccurred.connect(self._failed)
         self._unfinished, self._errors = b"", ""
         self._process = process
-        process.start(find_python(), ["-m", MODULE])
+        process.start(python, ["-m", MODULE])
 
     def _forget(self) -> Optional[qt.QProcess]:
         """Disconnect the process, so that its late messages are ignored."""

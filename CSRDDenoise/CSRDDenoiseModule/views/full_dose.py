@@ -12,7 +12,7 @@ from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 
 from ..nodes import unit_of
-from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
+from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, hardened_copy, part_of, stored
 from ..wording import finding_text
 from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill
@@ -86,7 +86,9 @@ def labels_of(regions: Any, pet: Volume) -> Labels:
     identities = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     if not identities:
         raise InputError(f"The segmentation '{regions.GetName()}' has no segment.")
-    array = np.zeros(slicer.util.arrayFromVolume(pet).shape, np.int16)
+    # what the worker reads lies in the world, so the labels do too: a node in no scene follows no transform
+    grid = hardened_copy(pet)
+    array = np.zeros(slicer.util.arrayFromVolume(grid).shape, np.int16)
     for number, identity in enumerate(identities, start=1):
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(regions, identity, pet) > 0
         if mask.shape != array.shape:
@@ -97,7 +99,7 @@ def labels_of(regions: Any, pet: Volume) -> Labels:
         array[mask] = number
     volume = slicer.vtkMRMLLabelMapVolumeNode()
     volume.SetName(regions.GetName())
-    fill_node(volume, array, pet)
+    fill_node(volume, array, grid)
     names = [segmentation.GetSegment(identity).GetName() for identity in identities]
     return Labels(volume, lambda label: names[label - 1])
 
