@@ -144,7 +144,7 @@ def masked_zeros(pet: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         return zeros
     sides = [max(math.ceil(SMALLEST_ZEROS_MM / step - 1e-3), 2) for step in spacing]
     # of grey values, because that filter works axis by axis
-    cubes = ndimage.grey_opening(zeros.view(np.uint8), size=sides, mode="nearest")
+    cubes = ndimage.grey_opening(zeros.view(np.uint8), size=tuple(sides), mode="nearest")
     masked = (ndimage.maximum_filter(cubes, size=3, mode="nearest") > 0) & zeros
     for axis in range(3):
         empty = zeros.all(axis=tuple(other for other in range(3) if other != axis))

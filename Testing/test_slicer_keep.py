@@ -93,13 +93,17 @@ def test_slider_sends_no_volume_to_a_worker_that_made_the_result(ui, logic_of, s
     monkeypatch.setattr(logic_of, "begin", lambda *a, **o: (written.append(set(a[2])), real(*a, **o))[1])
     move(ui, logic_of, 15.0)
     assert written[0] == set()
-    # the user changes the PET: its values are sent again
-    pet = SLICER.util.arrayFromVolume(pair[0])
-    pet[:] = pet * 1.01
+    # the PET may have been changed: it is sent again
     SLICER.util.arrayFromVolumeModified(pair[0])
     written.clear()
     move(ui, logic_of, 16.0)
     assert written[0] == {"pet", "bare"}
+    # it was: nothing is combined
+    SLICER.util.arrayFromVolume(pair[0])[:] *= 1.01
+    SLICER.util.arrayFromVolumeModified(pair[0])
+    written.clear()
+    ui.keepSlider.value = 17.0
+    assert wait_until(lambda: "voxels were changed" in ui.statusLabel.text) and not written
 
 
 def test_new_run_does_not_wait_for_a_refinement(ui, logic_of, scene, pair, small_model):
@@ -154,3 +158,17 @@ def test_result_without_its_estimate_is_refused(logic, scene, small_model):
     with pytest.raises(Exception, match="denoise the PET again") as refused:
         logic.startKeep(result.denoisedVolume, 5.0)
     assert type(refused.value).__name__ == "InputError"
+
+
+def test_pet_whose_voxels_were_changed_is_not_combined_with_the_estimate(logic, scene, small_model):
+    pet = add_head("PET")
+    denoised = logic.denoise(pet, None, model=small_model, preset="fast", device="cpu").denoisedVolume
+    before, voxels = SLICER.util.arrayFromVolume(denoised).copy(), SLICER.util.arrayFromVolume(pet).copy()
+    SLICER.util.updateVolumeFromArray(pet, 3 * voxels)
+    with pytest.raises(Exception, match="voxels were changed") as refused:
+        logic.startKeep(denoised, 12.0)
+    assert type(refused.value).__name__ == "InputError"
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(denoised), before)
+    # the same voxels again, as when a sequence comes back to the frame
+    SLICER.util.updateVolumeFromArray(pet, voxels)
+    logic.startKeep(denoised, 12.0).wait()

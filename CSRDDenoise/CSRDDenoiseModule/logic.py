@@ -13,7 +13,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
 
 from .batch import start_sequence
-from .nodes import Outputs, check_outputs, header_files, place_beside
+from .nodes import CONTENT, Outputs, check_content, check_outputs, content_of, header_files, place_beside
 from .parameters import CSRDDenoiseParameterNode, apply_defaults, on_place
 from .readiness import require_packages
 from .views.display import show_results
@@ -170,7 +170,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
         inputs[REGION] = regionNode
         check_outputs(outputs, inputs.values())
-        files = RunFiles()
+        files, voxels = RunFiles(), content_of(petVolume)
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from
         there = on_place(place) if place else {"headers": [str(path) for path in header_files(petVolume)]}
@@ -178,6 +178,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
         def collected(message: "dict[str, Any]") -> DenoisedVolumes:
             result = collect(message, files.path, outputs, inputs, sources, _present)
+            result.denoisedVolume.SetAttribute(CONTENT, voxels)
             estimate = result.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE)
             if estimate is not None and not place:
                 times = (each.GetImageData().GetMTime() for each in (petVolume, estimate))
@@ -275,6 +276,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         results.update({kind: node for kind, node in maps.items() if node is not None})
         key = (denoisedVolume.GetID(), *(each.GetImageData().GetMTime() for each in (pet, estimate)))
         known = self._known.get(key) if self._worker.running else None
+        if known is None:
+            check_content(pet, denoisedVolume)
         run, limited = known or files.folder.name, has_finding(denoisedVolume, "region.used")
         request: dict[str, Any] = {"command": "keep", "keep_above_mm": keepAboveMm, "exact": exact, "run": run}
         request["limited"] = limited

@@ -1,5 +1,6 @@
 """What a volume node is: its unit, its files, its place in the world and in the subject hierarchy; volumes to fill."""
 
+import hashlib
 import logging
 import re
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Iterable, Optional
 
 import numpy as np
 import slicer
+import vtk
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.nrrd import SUV_TYPE_KEY, UNITS_KEY
@@ -15,6 +17,8 @@ from CSRDDenoiseLib.io.nrrd import SUV_TYPE_KEY, UNITS_KEY
 Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
 ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
 """From a result to the model's bare estimate for its PET, a hidden volume."""
+CONTENT = "CSRDDenoise.Content"
+"""Attribute of a result: the voxels of its PET, see :func:`content_of`."""
 _DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{propcounts}/s": "PROPCPS"}
 _SUV = re.compile(r"\{SUV(\w*)\}(g|cm2)/ml", re.IGNORECASE)
 SERIES = ("", "output", "difference", "uncertainty", "support", "bare")
@@ -78,6 +82,68 @@ def world_bounds(node: Volume) -> Optional[np.ndarray]:
     bounds = [0.0] * 6
     node.GetRASBounds(bounds)
     return np.array(bounds).reshape(3, 2).T
+
+
+def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = None) -> Volume:
+    """Return a copy of the volume, in no scene, with its parent transform applied, or that of another volume.
+
+    A linear transform changes the geometry alone; a warping one resamples the copy (background 0).
+
+    Raises:
+        InputError: the volume is empty.
+    """
+    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+        raise InputError(f"The volume '{node.GetName()}' holds no image. Load it again or choose another.")
+    copy = slicer.vtkMRMLScalarVolumeNode()
+    copy.SetName(node.GetName())
+    # the copy only reads the voxels, so they are shared; a warp replaces the copy's image and leaves the user's alone
+    copy.SetAndObserveImageData(node.GetImageData())
+    copy.CopyOrientation(node)
+    transform = above or node.GetParentTransformNode()
+    if transform is None:
+        return copy
+    if transform.IsTransformToWorldLinear():
+        matrix = vtk.vtkMatrix4x4()
+        transform.GetMatrixTransformToWorld(matrix)
+        copy.ApplyTransformMatrix(matrix)
+    else:
+        _warp(copy, transform)
+    return copy
+
+
+def _warp(copy: Volume, transform: slicer.vtkMRMLTransformNode) -> None:
+    """Resample a volume that is in no scene by a warping transform, over an extent that holds all of the result.
+
+    Only a volume whose parent transform is in its own scene gets that extent; the one it had would cut activity off.
+    """
+    general, parent, scene = vtk.vtkGeneralTransform(), slicer.vtkMRMLTransformNode(), slicer.vtkMRMLScene()
+    transform.GetTransformToWorld(general)
+    parent.SetAndObserveTransformToParent(general)
+    scene.AddNode(parent)
+    scene.AddNode(copy)
+    copy.SetAndObserveTransformNodeID(parent.GetID())
+    copy.HardenTransform()
+    scene.RemoveNode(copy)
+
+
+def content_of(node: Volume) -> str:
+    """Return the SHA-256 of a volume's voxels; nothing of an empty volume."""
+    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+        return ""
+    return hashlib.sha256(slicer.util.arrayFromVolume(node).tobytes()).hexdigest()
+
+
+def check_content(pet: Volume, denoised: Volume) -> None:
+    """Refuse a PET whose voxels are not those that a result was made from.
+
+    Raises:
+        InputError: they were changed, or the volume shows another frame of a sequence.
+    """
+    if denoised.GetAttribute(CONTENT) not in (None, content_of(pet)):
+        raise InputError(
+            f"The PET '{pet.GetName()}' is not what '{denoised.GetName()}' was made from: its voxels were changed "
+            "since, or it shows another frame. Denoise it again."
+        )
 
 
 def source_file(node: Volume) -> Optional[Path]:

@@ -16,7 +16,7 @@ from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
 
-from .nodes import ESTIMATE_REFERENCE, Outputs, Volume, remove_volume, unit_keys
+from .nodes import ESTIMATE_REFERENCE, Outputs, Volume, hardened_copy, remove_volume, unit_keys
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
@@ -31,48 +31,6 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 # Nodes to files: the user's nodes are read and never changed
-
-
-def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = None) -> Volume:
-    """Return a copy of the volume, in no scene, with its parent transform applied, or that of another volume.
-
-    A linear transform changes the geometry alone; a warping one resamples the copy (background 0).
-
-    Raises:
-        InputError: the volume is empty.
-    """
-    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
-        raise InputError(f"The volume '{node.GetName()}' holds no image. Load it again or choose another.")
-    copy = slicer.vtkMRMLScalarVolumeNode()
-    copy.SetName(node.GetName())
-    # the copy only reads the voxels, so they are shared; a warp replaces the copy's image and leaves the user's alone
-    copy.SetAndObserveImageData(node.GetImageData())
-    copy.CopyOrientation(node)
-    transform = above or node.GetParentTransformNode()
-    if transform is None:
-        return copy
-    if transform.IsTransformToWorldLinear():
-        matrix = vtk.vtkMatrix4x4()
-        transform.GetMatrixTransformToWorld(matrix)
-        copy.ApplyTransformMatrix(matrix)
-    else:
-        _warp(copy, transform)
-    return copy
-
-
-def _warp(copy: Volume, transform: slicer.vtkMRMLTransformNode) -> None:
-    """Resample a volume that is in no scene by a warping transform, over an extent that holds all of the result.
-
-    Only a volume whose parent transform is in its own scene gets that extent; the one it had would cut activity off.
-    """
-    general, parent, scene = vtk.vtkGeneralTransform(), slicer.vtkMRMLTransformNode(), slicer.vtkMRMLScene()
-    transform.GetTransformToWorld(general)
-    parent.SetAndObserveTransformToParent(general)
-    scene.AddNode(parent)
-    scene.AddNode(copy)
-    copy.SetAndObserveTransformNodeID(parent.GetID())
-    copy.HardenTransform()
-    scene.RemoveNode(copy)
 
 
 def writing(node: Volume, path: Path) -> "Iterator[None]":

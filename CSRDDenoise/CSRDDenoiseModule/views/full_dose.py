@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 
-from ..nodes import unit_of
-from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, hardened_copy, part_of, stored
+from ..nodes import hardened_copy, unit_of
+from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
 from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill

@@ -12,7 +12,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from ..volumes import Volume, hardened_copy
+from ..nodes import Volume, hardened_copy
 from .display import HELPER_ATTRIBUTE, helper_node
 
 PLOT_VIEW, TABLE_VIEW = "CSRDHistogram", "CSRDRegions"

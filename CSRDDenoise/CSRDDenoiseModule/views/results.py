@@ -5,7 +5,7 @@ from typing import Any, Callable, Optional
 import qt
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.errors import Cancelled
+from CSRDDenoiseLib.errors import Cancelled, CSRDError
 from CSRDDenoiseLib.findings import Finding
 
 from ..nodes import unit_of
@@ -84,16 +84,12 @@ class Results:
             return
         denoised, difference = self._denoised, part_of(self._difference, self._denoised)
         maps = [part_of(node, denoised) for node in self._maps[1:]]
-        self._logic.startKeep(
-            denoised,
-            self._ui.keepSlider.value,
-            difference,
-            onFinished=lambda _result: self._kept(denoised, difference, exact),
-            onError=self._notKept,
-            uncertaintyVolume=maps[0],
-            supportVolume=maps[1],
-            exact=exact,
-        )
+        callbacks = {"onFinished": lambda _result: self._kept(denoised, difference, exact), "onError": self._notKept}
+        given = {"uncertaintyVolume": maps[0], "supportVolume": maps[1], "exact": exact}
+        try:
+            self._logic.startKeep(denoised, self._ui.keepSlider.value, difference, **callbacks, **given)
+        except CSRDError as error:
+            self._notKept(error)
 
     def _kept(self, denoised: Volume, difference: Optional[Volume], exact: bool) -> None:
         if denoised is self._denoised:
