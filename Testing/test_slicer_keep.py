@@ -116,6 +116,64 @@ def test_new_run_does_not_wait_for_a_refinement(ui, logic_of, scene, pair, small
     assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
 
 
+@pytest.fixture
+def keeps(logic_of, monkeypatch):
+    """The recomputations that the slider starts, as pairs: whether it is the exact one, its job."""
+    begun, real = [], logic_of.startKeep
+    monkeypatch.setattr(
+        logic_of, "startKeep", lambda *a, **o: (begun.append((o["exact"], real(*a, **o))), begun[-1][1])[1]
+    )
+    return begun
+
+
+@pytest.mark.parametrize("moment", ["moved", "shown", "refining"])
+def test_maps_follow_the_slider_when_the_user_leaves_the_module(
+    area, ui, logic_of, scene, small_model, keeps, monkeypatch, moment
+):
+    ended = []
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
+    run_to_end(ui)
+    denoised, uncertainty = ui.denoisedSelector.currentNode(), ui.uncertaintySelector.currentNode()
+    before, name = SLICER.util.arrayFromVolume(uncertainty).copy(), uncertainty.GetName()
+    monkeypatch.setattr(logic_of.worker, "end", lambda: ended.append([job.state for _exact, job in keeps]))
+    ui.keepSlider.value = 20.0
+    if moment != "moved":
+        assert wait_until(lambda: keeps and keeps[0][1].state == "finished")
+    if moment == "refining":
+        assert wait_until(lambda: [exact for exact, _job in keeps] == [False, True])
+    area.exit()
+    assert wait_until(lambda: ended, 60)
+    # the worker process ends once, and only after the maps
+    assert ended == [["finished", "finished"]] and [exact for exact, _job in keeps] == [False, True]
+    assert width_of(denoised) == stored(denoised, "Provenance")["settings"]["keep_above_mm"] == 20.0
+    assert uncertainty.GetNodeReference("CSRDDenoise.Denoised") is denoised and uncertainty.GetName() == name
+    assert np.abs(SLICER.util.arrayFromVolume(uncertainty) - before).max() > 0
+
+
+def test_refinement_that_a_run_cancels_comes_after_it(ui, logic_of, scene, small_model, keeps):
+    pet = add_head("PET")
+    choose(ui, logic_of, (pet, None), small_model, steps=2, samples=2)
+    run_to_end(ui)
+    denoised, uncertainty = ui.denoisedSelector.currentNode(), ui.uncertaintySelector.currentNode()
+    ui.keepSlider.value = 20.0
+    assert wait_until(lambda: [exact for exact, _job in keeps] == [False, True])
+    ui.petSelector.setCurrentNode(add_head("other", seed=1))
+    run_to_end(ui)
+    assert keeps[1][1].state == "cancelled" and ui.denoisedSelector.currentNode() is not denoised
+    assert wait_until(lambda: len(keeps) == 3 and keeps[2][1].state == "finished", 30)
+    # the process knows the last run alone, so the map that cannot follow belongs to the result no more
+    assert width_of(denoised) == 20.0 and uncertainty.GetNodeReference("CSRDDenoise.Denoised") is None
+
+
+def test_closing_the_scene_stops_what_follows_the_slider(ui, logic_of, scene, small_model, keeps):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
+    run_to_end(ui)
+    ui.keepSlider.value = 20.0
+    assert wait_until(lambda: [exact for exact, _job in keeps] == [False, True])
+    scene.Clear(0)
+    assert keeps[1][1].state == "cancelled" and not wait_until(lambda: len(keeps) > 2, 0.6)
+
+
 def test_maps_of_an_earlier_process_cannot_follow_and_belong_to_the_result_no_more(logic, scene, small_model):
     result = logic.denoise(add_head("PET"), None, model=small_model, device="cpu", steps=2, samples=2)
     logic.worker.end()

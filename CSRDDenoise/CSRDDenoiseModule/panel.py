@@ -60,7 +60,7 @@ class Panel:
         self._job = None
         self._details = ""
         self._logged: set[str] = set()
-        self._results = Results(ui, logic, self._say)
+        self._results = Results(ui, logic, self._say, self._endIdleWorker)
         self._batch = Batch(self._start, self.onProgress, self._refreshResults, self.onBatchFinished)
         self._table = BatchTable(ui, self._batch, self._pair, self._say)
         self._lists = Lists(ui, readiness.model_choices)
@@ -78,12 +78,13 @@ class Panel:
         self.setParameterNode(self.logic.getParameterNode())
 
     def exit(self) -> None:
-        """The user went to another module: a run goes on, an idle worker ends."""
+        """The user went to another module: a run and a moved slider go on, an idle worker ends."""
         self.entered = False
         self._endIdleWorker()
 
     def close(self) -> None:
         """The scene closes: everything under way ends. The choices stay connected and go back to their defaults."""
+        self._results.stop()
         self.logic.close()
         self._results.leave()
         self._batch.clear()
@@ -384,7 +385,7 @@ class Panel:
     # Parts
 
     def _endIdleWorker(self) -> None:
-        if not self.entered and not self.logic.busy:
+        if not (self.entered or self.logic.busy or self._results.following):
             self.logic.close()
             self._questions.forget()
 
