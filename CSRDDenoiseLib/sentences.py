@@ -195,7 +195,7 @@ SENTENCES: Mapping[str, str] = {
     "{fitted:recipe}, and this run used {used:recipe}. It is as the samples give it.",
     "uncertainty.earlier": "The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, "
     "which was of another spread. It is as the samples give it; csrd-denoise calibrate fits a calibration anew.",
-    "masked.zeros": "{share:.0%} of the PET is exactly zero in one piece, as after masking; a result is zero there "
+    "masked.zeros": "{share:.0%} of the PET is exactly zero in large pieces, as after masking; a result is zero there "
     "too.",
     # time frames
     "frames.unchanged": "{count} frame(s) pass through unchanged ({frames}): {reason:phrase}.",

@@ -170,7 +170,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
         inputs[REGION] = regionNode
         check_outputs(outputs, inputs.values())
-        files, voxels = RunFiles(), content_of(petVolume)
+        voxels, files = content_of(petVolume), RunFiles()
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from
         there = on_place(place) if place else {"headers": [str(path) for path in header_files(petVolume)]}

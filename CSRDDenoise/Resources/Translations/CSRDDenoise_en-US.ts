@@ -1098,7 +1098,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>{share:.0%} of the PET is exactly zero in one piece, as after masking; a result is zero there too.</source>
+   <source>{share:.0%} of the PET is exactly zero in large pieces, as after masking; a result is zero there too.</source>
    <translation type="unfinished" />
   </message>
  </context>
