@@ -22,7 +22,7 @@ from CSRDDenoiseLib.research.training.draws import _agreement, score_draws
 from CSRDDenoiseLib.research.training.export import export_model
 from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.research.training.objective import Coarse, denoising_loss, quantity_loss
-from CSRDDenoiseLib.research.training.patches import Batch, PatchSource
+from CSRDDenoiseLib.research.training.patches import Batch, PatchSource, _cut
 
 
 @pytest.mark.slow
@@ -204,3 +204,13 @@ def test_the_maximum_is_that_of_the_image_in_the_unit_of_the_residual():
     assert loss(2.0) - loss(0.0) == pytest.approx(2 * float(quantity_loss(truth + missed, truth)), rel=1e-3)
     with pytest.raises(InputError, match="quantities"):
         TrainingConfig("x", Path("out"), Path("anatomy"), quantities=1.0, normalisation="reference")
+
+
+@pytest.mark.parametrize("start", [(-4, 0, 3), (2, -1, 4), (0, 0, 0)])
+def test_beyond_a_volume_a_patch_repeats_its_outermost_voxels_as_a_run_does(start):
+    volume = np.random.default_rng(0).standard_normal((3, 7, 9, 8)).astype(np.float16)
+    cube = torch.empty((2, 6, 6, 6), dtype=torch.float16)
+    _cut(torch.from_numpy(volume), torch.tensor([2, 0]), start, cube)
+    padded = np.pad(volume[[2, 0]], [(0, 0)] + [(6, 6)] * 3, mode="edge")
+    whole = padded[(slice(None), *(slice(s + 6, s + 12) for s in start))]
+    np.testing.assert_array_equal(cube.numpy(), whole)

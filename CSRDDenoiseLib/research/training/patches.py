@@ -190,7 +190,7 @@ class PatchSource:
     def _voxels(self, patches: Sequence[Patch]) -> tuple[Tensor, Tensor, Tensor]:
         """Residual (N, 1, P, P, P), condition (N, C, P, P, P) and weight (N, 1, P, P, P)."""
         config, side = self.config, self.config.patch
-        cubes = torch.zeros((len(patches), len(patches[0].rows), *(side,) * 3), dtype=torch.float16, device=self.device)
+        cubes = torch.empty((len(patches), len(patches[0].rows), *(side,) * 3), dtype=torch.float16, device=self.device)
         for cube, patch in zip(cubes, patches):
             _cut(self._volumes.of(patch), self._volumes.index(patch.rows), patch.start, cube)
         cubes = cubes.float()
@@ -289,9 +289,15 @@ def _line(line: np.ndarray, first: int, side: int) -> np.ndarray:
 
 
 def _cut(volumes: Tensor, rows: Tensor, start: Sequence[int], cube: Tensor) -> None:
-    """Copy what lies in the cube from ``start`` of rows of (C, D, H, W) to ``cube`` (R, P, P, P)."""
+    """Copy the cube from ``start`` of rows of (C, D, H, W) to ``cube`` (R, P, P, P).
+
+    Beyond the volume its outermost voxels are repeated, as :class:`CSRDDenoiseLib.infer.padding.Padding` does.
+    """
     side = cube.shape[-1]
     spans = [(max(s, 0), min(s + side, n)) for s, n in zip(start, volumes.shape[1:])]
-    target = tuple(slice(low - s, high - s) for (low, high), s in zip(spans, start))
-    source = tuple(slice(*span) for span in spans)
-    cube[(slice(None), *target)] = volumes[(slice(None), *source)].index_select(0, rows)
+    part = volumes[(slice(None), *(slice(*span) for span in spans))].index_select(0, rows)
+    for axis, (first, (low, high)) in enumerate(zip(start, spans), start=1):
+        if (low, high) != (first, first + side):
+            near = np.clip(np.arange(first, first + side), low, high - 1) - low
+            part = part.index_select(axis, torch.from_numpy(near).to(part.device))
+    cube.copy_(part)
