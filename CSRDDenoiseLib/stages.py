@@ -16,6 +16,7 @@ from .checks.overlap import check_gap, check_overlap
 from .checks.volumes import Inputs, check_pet, check_volumes
 from .checks.voxels import check_spacing
 from .errors import TooFewCounts
+from .infer.memory import check_patch
 from .io.record import Stages
 from .model.bundle import Model, load_model
 from .prepare.align import Aligned, to_model_grid
@@ -60,10 +61,16 @@ def job_of(model: Model, settings: DenoiseSettings, stages: Stages) -> Job:
 
 
 def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
-    """Return a loaded model that can run with, or without, an MR."""
+    """Return a loaded model that can run with, or without, an MR, and in patches of the size that is asked for.
+
+    Raises:
+        InputError: it cannot.
+    """
     loaded = model if isinstance(model, Model) else load_model(model, settings.device)
     check_model(loaded.metadata, with_mr)
     check_register(settings, with_mr)
+    for denoiser in filter(None, (loaded.denoiser, loaded.deviation)):
+        check_patch(settings.patch_sides, denoiser.model.multiple)
     return loaded
 
 

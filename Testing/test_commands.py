@@ -96,6 +96,11 @@ def test_bad_input_is_one_sentence_exit_two_and_nothing_written(words, tmp_path,
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_patch_size_that_the_model_cannot_take_is_refused_before_the_work(words, capsys):
+    assert main([*words, "--patch-size", "30", "--progress", "json"]) == 2
+    assert {each["stage"] for each in lines(capsys.readouterr().out) if "stage" in each} == {"read"}
+
+
 def test_nan_is_refused_or_repaired(words, tmp_path, capsys):
     array = head_array()
     array[0, 0, :5] = np.nan

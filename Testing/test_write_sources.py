@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from dicom_series import complete, enhanced, save, stored_values, values, write_series
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
+from scipy.spatial.transform import Rotation
 
 from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels
 from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
@@ -99,3 +100,15 @@ def test_a_form_whose_code_is_not_known_places_the_output_too(tmp_path, form):
     again = nibabel.load(tmp_path / "out.nii")
     np.testing.assert_allclose(again.affine, image.affine)
     np.testing.assert_array_equal(np.asanyarray(again.dataobj), array)
+
+
+def test_axes_that_rounding_has_made_oblique_are_kept(tmp_path):
+    axes = Rotation.from_euler("xyz", [13.3, 7.7, 4.1], degrees=True).as_matrix().round(3)
+    image = sitk.GetImageFromArray(np.random.default_rng(0).random((4, 5, 6)).astype(np.float32))
+    image.SetSpacing((50.0, 50.0, 50.0))
+    image.SetDirection(axes.ravel().tolist())
+    sitk.WriteImage(image, str(tmp_path / "pet.nrrd"))
+    volume = read(tmp_path / "pet.nrrd", "PET")
+    for name in ("out.nii.gz", "out.nrrd"):
+        write_image(volume.image, tmp_path / name, volume)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "out.nii.gz").affine, Grid.of(image).affine, atol=1e-5)

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -26,6 +28,21 @@ _LEAST_BUDGET = 256 << 20
 _SMALLEST_PATCH = 4
 
 Shape = tuple[int, int, int]
+
+
+def check_patch(sides: Optional[Shape], multiple: int) -> None:
+    """Refuse patches (D, H, W) that a network cannot take; None, for patches that are chosen by the memory, passes.
+
+    Raises:
+        InputError: a side is no multiple of ``multiple`` voxels.
+    """
+    for side in sides or ():
+        if side % multiple:
+            below = max(side // multiple, 1) * multiple
+            raise InputError(
+                f"The patch size is {side}, and this model needs a multiple of {multiple}; "
+                f"use {below} or {below + multiple}."
+            )
 
 
 def return_freed_memory() -> None:

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from ..devices import arithmetic, choose_precision
-from ..errors import InputError, OutOfMemoryError, is_out_of_memory
+from ..errors import OutOfMemoryError, is_out_of_memory
 from ..model.activations import activation_bytes_per_voxel
 from ..model.bundle import Model
 from ..progress import Reporter
 from ..settings import DenoiseSettings
 from .memory import (
     Shape,
+    check_patch,
     choose_patch,
     free_bytes,
     memory_budget,
@@ -217,13 +218,7 @@ class VolumeDenoiser:
         return total
 
     def _first_patch(self, sides: Optional[Shape]) -> Optional[Shape]:
-        for side in sides or ():
-            if side % self._multiple:
-                below = max(side // self._multiple, 1) * self._multiple
-                raise InputError(
-                    f"The patch size is {side}, and this model needs a multiple of {self._multiple}; "
-                    f"use {below} or {below + self._multiple}."
-                )
+        check_patch(sides, self._multiple)
         if sides is not None:
             depth, height, width = (min(side, size) for side, size in zip(sides, self.shape))
             patch = depth, height, width
