@@ -203,6 +203,17 @@ def test_time_frames_are_frames_and_not_slices(tmp_path):
         read(folder, "PET", frame=3)
 
 
+@pytest.mark.parametrize("times", [["110000"] * 3, ["235900", "000000", "000100"], [""] * 3])
+def test_frames_whose_acquisition_times_do_not_rise_have_no_times(tmp_path, times):
+    def change(data, index):
+        data.AcquisitionTime, data.AcquisitionDate = times[index // SHAPE[0]], ""
+
+    volume = read(write_series(tmp_path, change, frames=3), "PET", frame=1)
+    np.testing.assert_allclose(array(volume), values(1), rtol=FLOAT32)
+    assert [(each.start_s, each.duration_s) for each in volume.header.frames] == [(None, 60)] * 3
+    assert find(volume.findings, "frames.no_times").values["count"] == 3
+
+
 def test_time_frame_that_lacks_a_slice_is_refused(tmp_path):
     refuse(write_series(tmp_path, frames=3, skip=(8,)), "3 frames", "frame 2 has 5 of 6")
 

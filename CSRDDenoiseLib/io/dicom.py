@@ -86,6 +86,8 @@ def open_dicom(path: Path, what: str) -> DicomStudy:
     slices = _slices(tags, place)
     _check_axes(slices, place)
     volumes, frames = split_frames(slices, place)
+    if len(frames) > 1 and frames[0].start_s is None:
+        findings = (*findings, warning("frames.no_times", what=what, count=len(frames)))
     return DicomStudy(what, place, tags, volumes, frames, findings)
 
 

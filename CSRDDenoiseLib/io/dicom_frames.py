@@ -166,15 +166,12 @@ def _copies(slices: Sequence[Slice]) -> Optional[tuple[str, str]]:
 
 
 def _frames(volumes: Sequence[Sequence[Slice]]) -> tuple[Frame, ...]:
-    begins = [_begin(volume) for volume in volumes]
-    first = begins[0]
-    return tuple(
-        Frame(
-            None if begin is None or first is None else (begin - first).total_seconds(),
-            duration_s(volume[0].tags),
-        )
-        for begin, volume in zip(begins, volumes)
-    )
+    """When the frames are; without begins where these do not rise: one time for all, or no date after midnight."""
+    begins = [begin for volume in volumes if (begin := _begin(volume)) is not None]
+    durations = [duration_s(volume[0].tags) for volume in volumes]
+    if len(begins) < len(volumes) or any(later <= begin for begin, later in zip(begins, begins[1:])):
+        return tuple(Frame(None, duration) for duration in durations)
+    return tuple(Frame((begin - begins[0]).total_seconds(), each) for begin, each in zip(begins, durations))
 
 
 def _begin(volume: Sequence[Slice]) -> Optional[datetime]:
