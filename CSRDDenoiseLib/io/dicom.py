@@ -272,6 +272,18 @@ def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
     return unit_words(code), suv_from_dicom([each.tags for each in stack], tags, code)
 
 
+def planes_of(path: Path) -> np.ndarray:
+    """Return the values of the frames of a DICOM file, (frames, H, W), float32, in the order of the file.
+
+    Raises:
+        InputError: it is no DICOM image, or damaged.
+    """
+    data, place = read_header(path), f"The DICOM file '{path}'"
+    if data is None:
+        raise InputError(f"{place} is none.")
+    return values_of(_slices(frames_of(path, data), place), place, "volume")[0]
+
+
 def decay_correction(tags: Tags) -> Optional[str]:
     """Return how decay was corrected: START, ADMIN or NONE, or None where no tag says so."""
     correction = tags.text("DecayCorrection")

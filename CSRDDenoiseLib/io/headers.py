@@ -14,7 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .dicom import unit_and_suv
+from ..findings import warning
+from .dicom import planes_of, unit_and_suv
 from .dicom_files import is_dicom_file
 from .read import with_sidecar
 from .sidecar import read_sidecar
@@ -39,30 +40,33 @@ def with_headers(volume: ReadVolume, files: Sequence[Path], what: str = "PET") -
         return with_sidecar(volume, *read_sidecar(files[0], what), what)
     try:
         unit, suv = unit_and_suv(files)
+        if volume.unit not in (unit, UNKNOWN):
+            # converted since, for instance to SUV, which the unit then says
+            return volume
+        changed = not _holds_one_of(volume.image, files)
     except InputError as error:
         return replace(volume, header=replace(volume.header, suv=Suv(None, f"{error}")))
-    if volume.unit not in (unit, UNKNOWN):
-        # converted since, for instance to SUV, which the unit then says
-        return volume
-    if not _same_values(volume.image, files):
-        return replace(volume, header=replace(volume.header, suv=Suv(None, _CHANGED)))
+    if changed:
+        doubt = warning("unit.changed", what=what, unit=volume.unit, count=len(files))
+        findings = (*volume.findings, doubt) if volume.unit != UNKNOWN else volume.findings
+        return replace(volume, findings=findings, header=replace(volume.header, suv=Suv(None, _CHANGED)))
     if suv.factors is not None and len(suv.factors) > 1:
         suv = Suv(None, _BY_SLICE)
     image = with_unit(sitk.Image(volume.image), unit)
     return replace(volume, image=image, unit=unit, header=replace(volume.header, modality="PT", suv=suv))
 
 
-def _same_values(image: sitk.Image, files: Sequence[Path]) -> bool:
-    """Whether a file with activity is found again in a slice, or in all slices, by its maximum and its sum."""
-    values = sitk.GetArrayViewFromImage(image)
-    largest, total = values.max(axis=(1, 2)), values.sum(axis=(1, 2), dtype=np.float64)
-    found = np.stack([np.append(largest, largest.max()), np.append(total, total.sum())])
+def _holds_one_of(image: sitk.Image, files: Sequence[Path]) -> bool:
+    """Whether a slice of the files with activity is one of the image, by its maximum and the sum above zero."""
+    found = np.array([_size_of(plane) for plane in sitk.GetArrayViewFromImage(image)])
+    # large files first: of compressed ones, those with activity
     for path in sorted(files, key=lambda each: each.stat().st_size, reverse=True):
-        try:
-            one = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        except RuntimeError:
-            return False
-        if one.max() > 0:
-            wanted = [[float(one.max())], [float(one.sum(dtype=np.float64))]]
-            return bool(np.isclose(found, wanted, rtol=_VALUE_TOLERANCE, atol=0).all(axis=0).any())
+        for plane in planes_of(path):
+            same = np.isclose(found, _size_of(plane), rtol=_VALUE_TOLERANCE, atol=0).all(axis=1)
+            if plane.max() > 0 and same.any():
+                return True
     return False
+
+
+def _size_of(plane: np.ndarray) -> tuple[float, float]:
+    return float(plane.max()), float(plane.sum(where=plane > 0, dtype=np.float64))

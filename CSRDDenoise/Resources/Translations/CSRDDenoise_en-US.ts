@@ -788,6 +788,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from frame to frame, so their times are unknown; the second half of the frames is taken for the late ones. Check Acquisition Date and Acquisition Time.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The alignment of PET and MR is doubtful: {reason:phrase}. Look at both, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
    <translation type="unfinished" />
   </message>
@@ -924,6 +929,11 @@
   <message>
    <location filename="sentences.py" />
    <source>The unit of the {what} is {unit} by its BIDS sidecar.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of the result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.</source>
    <translation type="unfinished" />
   </message>
   <message>
