@@ -130,9 +130,9 @@ SENTENCES: Mapping[str, str] = {
     "alignment.misaligned": "PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET "
     "({hint:register}) or leave the MR out.",
     # what the PET looks like
-    "unit.changed": "The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, and "
-    "its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of the "
-    "result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.",
+    "unit.changed": "The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, "
+    "and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of "
+    "the result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.",
     "unit.unclear": "The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is like neither SUV "
     "nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.",
     "voxels.anisotropic": "The PET's voxels of {sides:sides} mm are {anisotropy:.1f} times longer than wide; the model "
