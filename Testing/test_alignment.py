@@ -111,6 +111,19 @@ def test_piece_of_a_head_is_not_misaligned_by_a_motion_that_gains_nothing(exampl
     assert found.verdict == "aligned" and found.displacement_mm < 3.0
 
 
+def test_a_wide_field_of_view_changes_neither_verdict_nor_registration(example, landmarks):
+    """Clinical PET/CT has fields of view of 700 mm, of which a head fills a twentieth."""
+    pet, mr = example
+    wide = sitk.ConstantPad(pet, (65, 60, 0), (65, 60, 0))
+    motion = motion_of(landmarks, (-15, 10, 8), 12)
+    found = measure_alignment(wide, moved(mr, motion))
+    assert found.verdict == "misaligned"
+    assert found.displacement_mm == pytest.approx(size_of(matrix(motion), landmarks).displacement_mm, abs=2.0)
+    registered = register(wide, moved(mr, motion))
+    error = size_of(matrix(motion) @ matrix(registered.motion), landmarks)
+    assert registered.applied and error.displacement_mm < 1.5
+
+
 def test_more_noise_is_no_misalignment(example):
     pet, mr = example
     values = sitk.GetArrayFromImage(pet)

@@ -13,6 +13,7 @@ from typing import Iterator, Optional
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from ..io.grid import Grid
 from ..scan import Head, find_head, smooth
@@ -251,11 +252,12 @@ def matrix(motion: sitk.Transform) -> np.ndarray:
 
 def best_motion(pair: Pair, start: sitk.Euler3DTransform, levels: Levels = ONE_LEVEL) -> Optional[Search]:
     """Follow the mutual information uphill from ``start``; None when the two have next to nothing in common there."""
-    voxels = pair.pet.GetNumberOfPixels()
+    pet, head = _around_head(pair)
+    voxels = pet.GetNumberOfPixels()
     shares = [min(1.0, count * factor**3 / voxels) for count, factor in zip(levels.samples, levels.shrink)]
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetMetricFixedMask(pair.head)
+    method.SetMetricFixedMask(head)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentagePerLevel(shares, SEED)
     method.SetShrinkFactorsPerLevel(levels.shrink)
@@ -270,7 +272,7 @@ def best_motion(pair: Pair, start: sitk.Euler3DTransform, levels: Levels = ONE_L
     method.SetInitialTransform(motion, inPlace=True)
     try:
         with _one_thread():
-            method.Execute(pair.pet, pair.mr)
+            method.Execute(pet, pair.mr)
     except RuntimeError:
         # SimpleITK raises it when too few of the samples lie inside the MR
         return None
@@ -300,6 +302,12 @@ def measure_fit(pet: sitk.Image, mr: sitk.Image) -> Optional[Fit]:
     if best - 1 < (now - 1) * (1 + CHANCE_GAIN / voxels**0.5):
         motion, best = here, now
     return Fit(size_of(matrix(motion), head_points(pair)), overlap, now, best, prominence(pair, motion))
+
+
+def _around_head(pair: Pair) -> tuple[sitk.Image, sitk.Image]:
+    """PET and head in the head's box: of samples from a wide field of view few would lie in the head."""
+    z, y, x = ndimage.find_objects(sitk.GetArrayViewFromImage(pair.head))[0]
+    return pair.pet[x, y, z], pair.head[x, y, z]
 
 
 @contextmanager
