@@ -90,7 +90,9 @@ def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ..
     if not root.is_dir():
         raise InputError(f"The BIDS dataset '{root}' is no folder; give the root of the raw dataset.")
     present = sorted(folder.name[4:] for folder in root.glob("sub-*") if folder.is_dir())
-    labels = [label[4:] if label.startswith("sub-") else label for label in participants] or present
+    # one that is named twice is taken once
+    named = dict.fromkeys(label[4:] if label.startswith("sub-") else label for label in participants)
+    labels = list(named) or present
     missing = [label for label in labels if label not in present]
     if missing:
         raise InputError(f"The BIDS dataset '{root}' has no sub-{missing[0]}; it has {len(present)} participants.")

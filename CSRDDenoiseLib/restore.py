@@ -24,7 +24,8 @@ _COPIED_METADATA = ("0054|1001", "intent_name", "descrip")
 def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
     """Combine a PET and a model's bare estimate of it, on one grid, as a run with ``keep_above_mm`` does.
 
-    The Gaussian is that of the PET's grid, so the result is that of a run up to interpolation.
+    The Gaussian is that of the PET's grid, so the result is that of a run without a region up to interpolation; for one
+    with a region see :class:`.recombine.Quick`.
     """
     values = sitk.GetArrayFromImage(pet)
     residual = sitk.GetArrayFromImage(bare) - values

@@ -292,6 +292,18 @@ def test_the_command_refuses_a_folder_with_something_in_it(scans, start, tmp_pat
     assert "not empty" in capsys.readouterr().err
 
 
+def test_a_folder_with_the_users_files_is_no_folder_of_work_and_stays(scans, start, tmp_path, capsys):
+    """What is kept until the model is written is removed then."""
+    notes = tmp_path / "scratch" / "notes.txt"
+    notes.parent.mkdir()
+    notes.touch()
+    words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine")]
+    assert main([*words, "--work", str(notes.parent)]) == 2
+    assert "not empty" in capsys.readouterr().err and notes.exists()
+    notes.rename(notes.with_name("job.json"))
+    assert adaptation.check_output(tmp_path / "mine", notes.parent) == notes.parent
+
+
 @pytest.mark.slow
 def test_the_command_prints_the_held_out_scans_and_the_model(few_steps, scans, start, tmp_path, capsys):
     words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "3"]

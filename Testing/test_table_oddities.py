@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from test_subjects_table import dataset, errors, table
 
+from CSRDDenoiseLib.bids import find_pets
 from CSRDDenoiseLib.commands.arguments import doses_of
+from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.configuration import parse_dose
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.subjects.bids_table import Series, read_bids
 from CSRDDenoiseLib.subjects.checksum import checksum, checksums
-from CSRDDenoiseLib.subjects.table import read_table
+from CSRDDenoiseLib.subjects.table import Row, Table, read_table, write_table
 
 HEAD = "subject|low|full"
 
@@ -79,3 +82,46 @@ def test_the_checksum_of_a_folder_is_that_of_its_files(tmp_path):
     before = checksum(tmp_path)
     second.write_text("2")
     assert checksum(tmp_path) != before
+
+
+def test_a_quote_in_a_name_is_read_as_it_was_written(tmp_path):
+    row = Row('A "first"', tmp_path / '3" low.nii', tmp_path / "full.nii")
+    for path in row.files.values():
+        path.touch()
+    write_table(Table(tmp_path / "again.tsv", (row,)), tmp_path / "again.tsv")
+    (found,) = read_table(tmp_path / "again.tsv").checked().rows
+    assert (found.subject, found.low, found.full) == (row.subject, row.low, row.full)
+
+
+def test_a_table_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    path = table(tmp_path, HEAD, "A|a_low.nii|a_full.nii")
+    assert main(["pairs", str(path), "--write", str(tmp_path / "none" / "x.tsv")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("low", "full", "count"),
+    [
+        ("run-2_rec-low", "run-1_rec-full", 0),
+        ("trc-PIB_rec-low", "trc-FDG_rec-full", 0),
+        ("run-2_rec-low", "rec-full", 1),
+        ("acq-4min_rec-low", "acq-20min_rec-full", 1),
+    ],
+)
+def test_a_low_dose_is_never_paired_with_another_scan_of_its_session(tmp_path, low, full, count):
+    root = dataset(tmp_path, *(f"sub-01/pet/sub-01_{name}_pet.nii.gz" for name in (low, full)))
+    for wanted in ("rec-low", f"{low.partition('_')[0]},rec-low"):
+        read = read_bids(root, [Series.of(wanted)], Series.of("rec-full"))
+        assert [finding.code for finding in read.findings] == ["bids.no_full"] * (1 - count)
+        assert [row.full is not None for row in read.rows] == [bool(count)]
+
+
+def test_a_full_dose_of_another_run_is_taken_where_it_is_named(tmp_path):
+    root = dataset(tmp_path, "sub-01/pet/sub-01_run-1_pet.nii.gz", "sub-01/pet/sub-01_run-2_pet.nii.gz")
+    (row,) = read_bids(root, [Series.of("run-2")], Series.of("run-1")).checked().rows
+    assert row.full is not None and "run-1" in row.full.name
+
+
+def test_a_participant_that_is_named_twice_is_taken_once(tmp_path):
+    root = dataset(tmp_path, "sub-01/pet/sub-01_pet.nii.gz")
+    assert len(find_pets(root, ("01", "sub-01"))) == 1

@@ -12,7 +12,7 @@ from typing import Mapping, Sequence
 
 from ..checks.volumes import INPUT_NAMES
 from ..errors import InputError, PlaceError
-from ..io.dicom_files import dicom_files
+from ..io.dicom_files import INDEX, dicom_files
 from ..io.read import check_readable, is_dicom_path
 from ..io.sidecar import read_sidecar, sidecars_of, stem_of
 from ..io.write import all_or_nothing, sidecar_path
@@ -92,8 +92,9 @@ def pack_inputs(inputs: Mapping[str, Path], headers: Sequence[Path] = ()) -> Par
     files, paths = {}, {}
     for name, path in inputs.items():
         what = INPUT_NAMES.get(name, name)
-        is_folder = path.is_dir()
-        root = path if is_folder else path.parent
+        # an index of DICOM files stays here, and its series goes as a folder
+        is_folder = path.is_dir() or path.name.upper() == INDEX
+        root = path if path.is_dir() else path.parent
         for file in files_of(path, what):
             if is_folder or file.parent == root:
                 files[f"{name}/{_below(file, root)}"] = _content(file, what)

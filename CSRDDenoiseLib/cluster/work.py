@@ -171,7 +171,7 @@ def _result(job: Job, request: FileRequest, model: Model, watch: Watch) -> Union
         pet = BidsPet(Path(job.bids["root"]), paths["pet"], paths.get("mr"), Path(job.bids["folder"]))
         return denoise_request(request, settings, model, watch, entries_of(pet, request.pet))
     if request.frames or is_dynamic(request.pet):
-        return denoise_dynamic(request, settings, model, watch)
+        return denoise_dynamic(request, settings, model, watch, edge=job.edge)
     return denoise_files(request, settings, model, watch, job.edge)
 
 

@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from_preset(args.preset, device=args.device)
     check_doses(args.subjects, args.doses or ())
     model = load_model(args.model, settings.device)
+    if not model.metadata.draws:
+        raise InputError(f"The model '{model.metadata.name}' draws no samples, so it has no uncertainty to calibrate.")
     if not args.dry_run:
         check_folder(model.folder)
     extra = {name: value for name, value in model.metadata.extra.items() if name != KEY}

@@ -124,6 +124,13 @@ def _scans(args: argparse.Namespace) -> Sequence[Scan]:
         raise InputError("Give either a table of scans, or a BIDS dataset with --bids.")
     if args.bids and (args.report or args.format or args.output_unit != SAME):
         raise InputError("With --bids the outputs are named by BIDS: leave out --report, --format, --output-unit.")
+    unnamed = [name for name in args.maps if name not in ("difference", "uncertainty")]
+    if args.bids and unnamed:
+        raise InputError(
+            f"With --bids the outputs are named by BIDS, which has no name for '{unnamed[0]}'; leave it out of --maps."
+        )
+    if args.participant_label and not args.bids:
+        raise InputError("The option --participant-label chooses from a BIDS dataset; give --bids, or leave it out.")
     choices = _choices(args)
     if args.bids:
         return scans_of_bids(args.bids, args.participant_label, choices)

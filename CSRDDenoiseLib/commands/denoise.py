@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from_args(args)
     if args.bids:
         return _run_bids(args, settings)
+    if args.participant_label:
+        raise InputError("The option --participant-label chooses from a BIDS dataset; give --bids, or leave it out.")
     if args.output is None:
         args.fail("the following arguments are required: --output (or --bids)")
     from ..checks.volumes import INPUT_NAMES

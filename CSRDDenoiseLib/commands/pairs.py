@@ -12,6 +12,7 @@ from ..findings import Finding, errors_of
 from ..sentences import CLI, sentence
 from ..subjects.judge import PairFacts, judge_row, judge_together
 from ..subjects.table import write_table
+from .arguments import check_file
 from .tables import add_table, table_of
 
 DESCRIPTION = (
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.write:
         if args.write.exists():
             raise InputError(f"The table '{args.write}' exists already; choose another name.")
+        check_file(args.write)
         write_table(table, args.write)
     judged = []
     for row in table.rows:

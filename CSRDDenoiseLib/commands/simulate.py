@@ -199,7 +199,7 @@ def _subjects(args: argparse.Namespace) -> list[str]:
     known = list_anatomies(args.anatomy)
     if not known:
         raise InputError(f"'{args.anatomy}' has no anatomies: neither ixi/*_T1.nii.gz nor synthseg/*.nii.gz are there.")
-    chosen = args.subject or (_part_of(args.split, args.part) if args.split else known)
+    chosen = list(dict.fromkeys(args.subject or ())) or (_part_of(args.split, args.part) if args.split else known)
     missing = sorted(set(chosen) - set(known))
     if missing:
         raise InputError(f"'{args.anatomy}' has no subject {missing[0]}; it has {len(known)}, the first is {known[0]}.")

@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="NAME|FOLDER", help="to score; default: OUTPUT/model")
     parser.add_argument(
-        "--phantoms", default="8", metavar="N|I,J,K", help="to score: how many, or their numbers (default: %(default)s)"
+        "--phantoms",
+        type=_phantoms,
+        default="8",
+        metavar="N|I,J,K",
+        help="to score: how many, or their numbers (default: %(default)s)",
     )
     parser.add_argument(
         "--draws",
@@ -92,11 +96,10 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     # draws are scored on the processor
     model = load_model(folder, "cpu" if args.draws else args.device)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
-    numbers = [int(each) for each in args.phantoms.split(",")] if "," in args.phantoms else range(int(args.phantoms))
     if args.draws:
-        return _score_draws(config, args, model, [(pool, phantom) for phantom in numbers])
+        return _score_draws(config, args, model, [(pool, phantom) for phantom in args.phantoms])
     rows: list[Row] = []
-    for phantom in numbers:
+    for phantom in args.phantoms:
         pool.simulate(phantom, str(choose_device(args.device)))
         rows += score_pool(model, pool, [phantom])
         print(json.dumps(summarise(rows[-len(pool.doses_of(phantom)) :], model.metadata.keep)), flush=True)
@@ -127,6 +130,13 @@ def _score_draws(
     path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
     print(f"Agreement of spread and error of {len(rows)} runs: {path}")
     return 0
+
+
+def _phantoms(text: str) -> Sequence[int]:
+    """Parse ``N`` or ``I,J,K``."""
+    if not all(part.isascii() and part.isdigit() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number of phantoms nor numbers such as 0,3,5")
+    return [int(part) for part in text.split(",")] if "," in text else range(int(text))
 
 
 def _plan(text: str) -> dict[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
-from ..model.bundle import DEFAULT_MODEL
+from ..model.bundle import DEFAULT_MODEL, list_models
 from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
 from .arguments import add_device, check_folder, count
 from .interrupts import cancellable
@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     if has_table == bool(args.subjects):
         raise InputError("Give a table of pairs (or --bids), or folders of simulated subjects with --subjects.")
     check_folder(args.output)
+    if args.scheduler:
+        _make_absolute(args)
     config = ValidationConfig(
         output=args.output.absolute(),
         models=tuple(args.model or [DEFAULT_MODEL]),
@@ -95,3 +97,11 @@ def run(args: argparse.Namespace) -> int:
         print(to_markdown(found.gains))
         print(f"{len(found.results)} subject(s) measured, {len(found.failed)} failed: {args.output / REPORT}")
     return SOME_FAILED if found.failed else 0
+
+
+def _make_absolute(args: argparse.Namespace) -> None:
+    """A scheduler's workers have other working folders."""
+    args.table, args.bids = (path and path.absolute() for path in (args.table, args.bids))
+    args.subjects = [folder.absolute() for folder in args.subjects]
+    bundled = {folder.name for folder in list_models()}
+    args.model = [name if name in bundled else str(Path(name).absolute()) for name in args.model or [DEFAULT_MODEL]]

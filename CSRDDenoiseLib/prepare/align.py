@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..io.grid import Grid, resample, same_place
-from ..scan import largest_activity
+from ..scan import Scan, largest_activity
 
 ORIENTATION = "LPS"
 MODEL_SPACING_MM = 2.0
@@ -56,6 +56,18 @@ def to_grid_of(image: sitk.Image, like: sitk.Image) -> sitk.Image:
     # the axes of the two correspond for the low-pass, whichever order the files have
     order = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(like.GetDirection())
     return resample(_antialias(sitk.DICOMOrient(image, order), grid.spacing), grid, sitk.sitkLinear)
+
+
+def head_mask_of(pet: sitk.Image) -> np.ndarray:
+    """Return where the head is in a PET of whatever orientation, boolean (D, H, W) in the order of its own array.
+
+    Raises:
+        InputError: the PET shows none.
+    """
+    oriented = sitk.DICOMOrient(pet, ORIENTATION)
+    grid = Grid.of(oriented)
+    mask = grid.image(Scan(sitk.GetArrayFromImage(oriented), grid).head.mask.astype(np.uint8))
+    return sitk.GetArrayFromImage(resample(mask, Grid.of(pet), sitk.sitkNearestNeighbor)).astype(bool)
 
 
 def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:

@@ -19,6 +19,8 @@ from ..io.sidecar import stem_of
 from .table import Row, Table, judge_rows
 
 _PLACE = ("sub", "ses")
+_SCAN = ("trc", "task", "run")
+"""Entities that distinguish scans of a session; others may tell a low dose from a full one."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def entities_of(path: Path) -> dict[str, str]:
 def read_bids(root: Path, low: Sequence[Series], full: Series, participants: Sequence[str] = ()) -> Table:
     """Return a row for every PET of the low series, with the full dose of its session.
 
-    Where a session has several full doses, the one whose other entities are those of the low dose is taken.
+    Where a session has several full doses, the one whose other entities are those of the low dose is taken; never one
+    of another tracer, task or run, unless ``full`` names it.
 
     Args:
         root: of the raw dataset.
@@ -97,12 +100,17 @@ def read_bids(root: Path, low: Sequence[Series], full: Series, participants: Seq
 
 
 def _fulls_of(pet: BidsPet, pets: Sequence[BidsPet], series: Series, full: Series) -> Iterator[BidsPet]:
-    same = [other for other in pets if other.pet.parent == pet.pet.parent and full.has(other.pet)]
     left_out = {*series.entities, *full.entities, *_PLACE}
 
     def others(path: Path) -> dict[str, str]:
         return {key: value for key, value in entities_of(path).items() if key not in left_out}
 
+    def of_one_scan(path: Path) -> bool:
+        one, two = entities_of(pet.pet), entities_of(path)
+        return all(one[key] == two[key] for key in _SCAN if key in one and key in two and key not in full.entities)
+
+    here = [other for other in pets if other.pet.parent == pet.pet.parent and full.has(other.pet)]
+    same = [other for other in here if of_one_scan(other.pet)]
     alike = [other for other in same if others(other.pet) == others(pet.pet)]
     return iter(alike or same)
 

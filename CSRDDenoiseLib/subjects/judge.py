@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..checks.alignment import check_alignment
 from ..checks.inputs import Judged, check_appearance
@@ -15,8 +14,8 @@ from ..errors import InputError
 from ..findings import Finding, error, find, info, warning, warnings_of
 from ..io.grid import Grid
 from ..io.volume import units_of
-from ..prepare.align import MODEL_SPACING_MM, to_model_grid
-from ..scan import Scan, find_head
+from ..prepare.align import MODEL_SPACING_MM, head_mask_of, to_model_grid
+from ..scan import Scan
 from ..sentences import CLI, sentence
 from .pair import Pair, load_pair, share_by_noise, shift_mm
 from .table import OWN, Row
@@ -185,7 +184,7 @@ def _judge_halves(pair: Pair) -> Iterator[Finding]:
 def _judge_lesions(pair: Pair) -> Iterator[Finding]:
     if pair.lesions is None:
         return
-    head = find_head(sitk.GetArrayViewFromImage(pair.full), pair.full.GetSpacing()[::-1])
+    head = head_mask_of(pair.full)
     for label in np.unique(pair.lesions[pair.lesions != 0]):
-        if head is None or not head.mask[pair.lesions == label].any():
+        if not head[pair.lesions == label].any():
             yield warning("pair.lesion_outside", label=int(label))

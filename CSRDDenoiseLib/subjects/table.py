@@ -209,10 +209,9 @@ def write_table(table: Table, path: Path) -> None:
     """Write a table with the columns that are used; paths relative to the new file where they lie below its folder."""
     names = [name for name in COLUMNS if any(_text(row, name, path.parent) for row in table.rows)]
     names += sorted({name for row in table.rows for name in row.settings})
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([_text(row, name, path.parent) for name in names] for row in table.rows)
+    rows = ([_text(row, name, path.parent) for name in names] for row in table.rows)
+    # without quotes, which have no meaning where a table is read
+    path.write_bytes("".join("\t".join(cells) + "\n" for cells in (names, *rows)).encode())
 
 
 def _text(row: Row, name: str, folder: Path) -> str:

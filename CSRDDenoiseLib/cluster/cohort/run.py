@@ -56,18 +56,18 @@ def run_cohort(cohort: Cohort, where: Where, plan: Plan, state: State, show: Sho
         PlaceError: nobody can work, or the scheduler went away and did not come back.
     """
     left = list(range(len(cohort.scans)))
-    deadline, begun = time.monotonic() + RECONNECT_SECONDS, False
+    session: Optional[_Session] = None
+    seen = time.monotonic()
     while left:
         try:
             with open_client(where, plan) as client:
                 session = _Session(client, cohort, where, state, show)
-                begun = True
                 for index in session.run(left):
                     left.remove(index)
-                    deadline = time.monotonic() + RECONNECT_SECONDS
         except PlaceError as error:
             # a place that never answered is not worth waiting for; one that ends in the middle may come back
-            if where.is_here or not begun or time.monotonic() > deadline:
+            seen = max(seen, session.seen if session else seen)
+            if where.is_here or session is None or time.monotonic() > seen + RECONNECT_SECONDS:
                 raise
             logger.warning("Warning: %s Trying again.", error)
             state.active.clear()
@@ -75,7 +75,11 @@ def run_cohort(cohort: Cohort, where: Where, plan: Plan, state: State, show: Sho
 
 
 class _Session:
-    """The cohort on one connection to a scheduler."""
+    """The cohort on one connection to a scheduler.
+
+    Attributes:
+        seen: when the scheduler was last known to be there, of the monotonic clock; 0 before the first scan.
+    """
 
     def __init__(self, client: Client, cohort: Cohort, where: Where, state: State, show: Show):
         self._client, self._cohort, self._where, self._state, self._show = client, cohort, where, state, show
@@ -85,6 +89,7 @@ class _Session:
         self._over: queue.Queue[Future] = queue.Queue()
         self._memory: list[float] = []
         self._looked = 0.0
+        self.seen = 0.0
 
     def run(self, todo: Sequence[int]) -> Iterator[int]:
         """Yield the index of each scan that is over.
@@ -105,6 +110,7 @@ class _Session:
             yield from self._collect(small, large)
             if client.status != "running":
                 raise PlaceError(f"The connection to {address} was lost.")
+            self.seen = time.monotonic()
             self._show(self._state, None)
 
     def _await_workers(self, address: str) -> None:

@@ -8,9 +8,10 @@ from typing import Optional, Union
 
 import SimpleITK as sitk
 
-from ...errors import InputError
 from ...infer.cost import BYTES_PER_FIELD_VOXEL, DeviceSpeed, seconds_and_bytes
 from ...infer.memory import PROCESS_LIMIT, STATE_VOLUMES
+from ...io.dicom_files import is_dicom_file
+from ...io.dicom_tags import read_header
 from ...io.names import itk_path
 from ...io.read import is_dicom_path
 from ...model.metadata import ModelMetadata
@@ -55,7 +56,8 @@ def extent_of(path: Path) -> Extent:
     """Return the field of view of a scan in mm, by its header; of one that cannot be read, a usual one."""
     try:
         found = _dicom_extent(path) if is_dicom_path(path) else _file_extent(path)
-    except (InputError, OSError, RuntimeError, ValueError, AttributeError):
+    # a scan that cannot be used fails as it is read; pydicom raises whatever it makes of a damaged header
+    except Exception:
         found = None
     return found or UNKNOWN_MM
 
@@ -70,10 +72,10 @@ def _file_extent(path: Path) -> Extent:
 
 def _dicom_extent(path: Path) -> Optional[Extent]:
     """As if every file of the folder were one slice of the series: not less than there is."""
-    import pydicom
-
     files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
-    first = pydicom.dcmread(files[0], stop_before_pixels=True)
+    first = next((read_header(each) for each in files if is_dicom_file(each)), None)
+    if first is None:
+        return None
     step: list[Union[float, int]] = [float(each) for each in first.PixelSpacing]
     slices = max(len(files), int(first.get("NumberOfFrames", 1) or 1))
     return float(first.Rows) * step[0], float(first.Columns) * step[1], slices * float(first.SliceThickness)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from ...dynamic_result import DynamicResult
 from ...errors import PlaceError
 from ...findings import find
 from ...io.record import Record
@@ -18,6 +19,7 @@ from ..jobs import Job, key_of
 from ..parcels import Parcel, digests_of
 from ..work import Done, Watch, doing, place_of, run_parcel, run_request
 from .rows import DONE, FAILED, RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
+from .scans import check_free
 from .thumbnail import write_thumbnail
 
 if TYPE_CHECKING:
@@ -95,7 +97,8 @@ def row_of(job: Job, done: Done) -> Row:
         return failed_row(job.name, done.error)
     findings = result.findings
     alignment = find(findings, "alignment")
-    warned = [finding for finding in findings if finding.is_warning]
+    frames = result.frames if isinstance(result, DynamicResult) else ()
+    found = [*findings, *(finding for frame in frames for finding in frame.findings)]
     mean = result.brain_mean if isinstance(result, Record) else 0.0
     return Row(
         job.name,
@@ -107,11 +110,17 @@ def row_of(job: Job, done: Done) -> Row:
         mean_change_percent=100 * summary["mean_change"] / mean if summary and mean else None,
         alignment=alignment.statement if alignment else "",
         offset_mm=alignment.values.get("displacement_mm") if alignment else None,
-        codes=tuple(dict.fromkeys(finding.code for finding in warned)),
-        warnings=tuple(sentences(warned, CLI)),
+        codes=tuple(dict.fromkeys(finding.code for finding in found if finding.is_warning)),
+        warnings=_warnings(result),
         seconds=result.seconds.get("total"),
         worker=socket.gethostname(),
     )
+
+
+def _warnings(result: Union[Record, DynamicResult]) -> tuple[str, ...]:
+    if isinstance(result, DynamicResult):
+        return result.sentences(CLI)
+    return tuple(sentences([finding for finding in result.findings if finding.is_warning], CLI))
 
 
 def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
@@ -126,8 +135,10 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     before = read_row(folder, job.name)
     if before is not None and is_done(before, job.key):
         return Answer(before, done_before=True)
-    request = job.request(place=place_of(job))
-    request = replace(request, overwrite=request.overwrite or was_begun(before, job.key))
+    request, begun = job.request(place=place_of(job)), was_begun(before, job.key)
+    # before the row: a row of this key says that what lies there may be replaced
+    check_free(request, begun)
+    request = replace(request, overwrite=request.overwrite or begun)
     request.output.parent.mkdir(parents=True, exist_ok=True)
     write_row(Row(job.name, job.key, RUNNING), folder)
     done, images = run_request(job, request, model, watch)

@@ -271,10 +271,16 @@ def check_output(output: Path, work: Optional[Path]) -> Path:
     """Return the folder for what is kept until the model is written, and check that both can be.
 
     Raises:
-        InputError: the output is a file, or a folder with something else than a model in it.
+        InputError: the output is a file, or a folder with something in it; or ``work`` has what no adaptation made,
+            which would be removed with it.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"The output '{output}' is a file; give the folder of the new model.")
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"The output folder '{output}' is not empty; choose another, so that no model is lost.")
+    if work is not None and work.is_dir() and any(work.iterdir()) and not (work / _JOB).is_file():
+        raise InputError(
+            f"The folder '{work}' for what is kept until the model is written is not empty, and is removed then; give "
+            "one of its own."
+        )
     return work or output.parent / f".adapting-{output.name}"

@@ -16,7 +16,7 @@ from ...denoise import denoise
 from ...errors import InputError
 from ...infer.memory import measure_draw_speed, measure_speed
 from ...model.bundle import Model
-from ...scan import Scan
+from ...prepare.align import head_mask_of
 from ...settings import DenoiseSettings, settings_from_preset
 from ...subjects.pair import Pair
 from ...uncertainty import (
@@ -76,8 +76,7 @@ def voxels_of(pair: Pair, dose: float, model: Model, settings: DenoiseSettings) 
     squares = clean_squares(image, low, full, dose) if noise_free else (image - full) ** 2
     spacing = pair.low.GetSpacing()[::-1]
     pooled = pooled_spread(spread / unit, spacing)
-    head = Scan.of_array(low, spacing).head.mask
-    chosen = fitted_voxels(head, pooled)
+    chosen = fitted_voxels(head_mask_of(pair.low), pooled)
     return Voxels(pair.row.subject, pooled.ravel()[chosen], squares.ravel()[chosen] / unit**2)
 
 

@@ -7,10 +7,10 @@ each subject with its answer in hand (oracle-tuned), which flatters the filter.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
-from typing import Iterator, Mapping, Optional, Sequence
+from typing import Collection, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Chosen:
         name, _, how = self.method.partition(", ")
         chosen = "" if self.setting is None or not how else f"{baseline(name).parameter} = {self.setting:g}"
         return Measurement(self.subject, "", self.dose, self.method, scores, seconds, chosen)
+
+    def on(self, names: Collection[str]) -> Chosen:
+        """Return the same on the scans of these names alone."""
+        kept = [(each, scan) for each, scan in zip(self.measured, self.scans) if scan.name in names]
+        return replace(self, measured=tuple(each for each, _ in kept), scans=tuple(scan for _, scan in kept))
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -110,7 +115,8 @@ def filters_of(chosen: Sequence[Chosen]) -> list[str]:
 def _of_subject(
     subject: str, dose: str, scans: Sequence[ScanResult], curves: Mapping[str, Mapping[str, Mapping[float, float]]]
 ) -> Iterator[Chosen]:
-    for method in dict.fromkeys(each.method for each in scans[0].measured):
+    # one scan may lack what a method needs
+    for method in dict.fromkeys(each.method for scan in scans for each in scan.measured):
         if method not in _FILTERS:
             yield _chosen(subject, dose, method, method, scans, None)
     for name, own in curves[subject].items():

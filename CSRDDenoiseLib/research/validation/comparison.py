@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
 from ...measures import bland_altman
-from ..evaluation.measure import Measurement
 from ..evaluation.methods import INPUT
 from ..evaluation.table import COLUMNS, Column
 from .choice import Chosen, filters_of, names_of
-from .result import SubjectResult
+from .result import Split, SubjectResult
 from .statistics import Gain, absolute_agreement, paired_gain
 
 GAINED = tuple(column for column in COLUMNS if column.score in ("psnr", "ssim", "nrmse", "clean_nrmse", "region_error"))
@@ -74,9 +74,7 @@ class NoiseAndBias:
 def gains_of(chosen: Sequence[Chosen], models: Sequence[str]) -> Iterator[MethodGain]:
     """Yield what each model gains over the low dose and over the filter with the best mean, paired by subject."""
     for dose, group in by_dose(chosen):
-        scores = {
-            name: {each.subject: each.measurement for each in group if each.method == name} for name in names_of(group)
-        }
+        scores = {name: {each.subject: each for each in group if each.method == name} for name in names_of(group)}
         for model in [name for name in models if name in scores]:
             for column in GAINED:
                 for other in filter(None, (INPUT, _best(scores, filters_of(group), column))):
@@ -98,20 +96,19 @@ def agreements_of(chosen: Sequence[Chosen]) -> Iterator[RegionAgreement]:
 
 def splits_of(chosen: Sequence[Chosen], results: Sequence[SubjectResult]) -> Iterator[NoiseAndBias]:
     """Yield noise and bias of every method, filters at their chosen settings, where scans were repeated."""
-    splits = {
-        (result.subject, each.dose, each.method, each.setting): each for result in results for each in result.splits
-    }
+    splits: dict[tuple, list[Split]] = defaultdict(list)
+    for result in results:
+        for each in result.splits:
+            # one a session
+            splits[result.subject, each.dose, each.method, each.setting].append(each)
     for dose, group in by_dose(chosen):
         for name in names_of(group):
             keys = [(c.subject, c.dose, name.partition(", ")[0], c.setting) for c in group if c.method == name]
             found = [splits[key] for key in keys if key in splits]
             if found:
-                noise = _root([each.noise for each in found])
+                noise = _root([_over_sessions(each, "noise") for each in found])
                 assert noise is not None
-                bias, total = (
-                    _root([value for value in values if value is not None])
-                    for values in ([each.bias for each in found], [each.total for each in found])
-                )
+                bias, total = (_root([_over_sessions(each, part) for each in found]) for part in ("bias", "total"))
                 yield NoiseAndBias(dose, name, noise, bias, total, len(found))
 
 
@@ -133,32 +130,39 @@ def regional_values(chosen: Sequence[Chosen], method: str) -> tuple[list[float],
     return [one for one, _ in pairs], [full for _, full in pairs]
 
 
-def _best(scores: Mapping[str, Mapping[str, Measurement]], names: Iterable[str], column: Column) -> Optional[str]:
-    means = {
-        name: _sign(column)
-        * np.mean([m.scores[column.score] for m in scores[name].values() if column.score in m.scores])
-        for name in names
-        if any(column.score in m.scores for m in scores[name].values())
-    }
+def _best(scores: Mapping[str, Mapping[str, Chosen]], names: Iterable[str], column: Column) -> Optional[str]:
+    found = {name: [each.measurement.scores.get(column.score) for each in scores[name].values()] for name in names}
+    known = {name: [value for value in values if value is not None] for name, values in found.items()}
+    means = {name: _sign(column) * np.mean(values) for name, values in known.items() if values}
     return max(means, key=lambda name: means[name]) if means else None
 
 
-def _gain(ours: Mapping[str, Measurement], theirs: Mapping[str, Measurement], column: Column) -> Optional[Gain]:
-    common = [
-        subject
-        for subject in ours
-        if subject in theirs and column.score in ours[subject].scores and column.score in theirs[subject].scores
-    ]
-    if not common:
+def _gain(ours: Mapping[str, Chosen], theirs: Mapping[str, Chosen], column: Column) -> Optional[Gain]:
+    pairs = [_on_common_scans(ours[subject], theirs[subject], column) for subject in ours if subject in theirs]
+    known = [(one, other) for one, other in pairs if one is not None and other is not None]
+    if not known:
         return None
-    values = [[_sign(column) * each[subject].scores[column.score] for subject in common] for each in (ours, theirs)]
-    return paired_gain(*values)
+    return paired_gain(*([_sign(column) * value for value in values] for values in zip(*known)))
+
+
+def _on_common_scans(one: Chosen, other: Chosen, column: Column) -> tuple[Optional[float], Optional[float]]:
+    """Return the scores of two methods on one subject, over the scans on which both were measured."""
+    names = {scan.name for scan in one.scans} & {scan.name for scan in other.scans}
+    first, second = (each.on(names).measurement.scores.get(column.score) if names else None for each in (one, other))
+    return first, second
 
 
 def _sign(column: Column) -> int:
     return -1 if column.less_is_better else 1
 
 
-def _root(squares: Sequence[float]) -> Optional[float]:
-    """Root of the mean; noise may make an estimated square negative."""
-    return float(np.sqrt(max(float(np.mean(squares)), 0.0))) if squares else None
+def _over_sessions(splits: Sequence[Split], part: str) -> Optional[float]:
+    """Mean of a squared part over the sessions of a subject in which it is known."""
+    known = [value for value in (getattr(each, part) for each in splits) if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _root(squares: Sequence[Optional[float]]) -> Optional[float]:
+    """Root of the mean of what is known; noise may make an estimated square negative."""
+    known = [value for value in squares if value is not None]
+    return float(np.sqrt(max(float(np.mean(known)), 0.0))) if known else None

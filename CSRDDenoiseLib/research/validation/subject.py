@@ -223,7 +223,8 @@ def _without(study: Study, labels: Sequence[int]) -> Study:
 
 def _denoised(model: Model, settings: DenoiseSettings) -> Callable[[OwnScan], Outcome]:
     def run(scan: OwnScan) -> Outcome:
-        return ours(model, settings, lambda _study: scan.mr)(scan.study, scan.dose)
+        of_scan = replace(settings, register=settings.register and scan.mr is not None)
+        return ours(model, of_scan, lambda _study: scan.mr)(scan.study, scan.dose)
 
     return run
 

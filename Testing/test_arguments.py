@@ -1,0 +1,31 @@
+"""Arguments of the research commands that people may give, and that no run can be made of."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pytest
+from study_folder import write_study
+from tiny_model import save_tiny_model
+
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.commands.simulate import _subjects
+
+
+def test_a_model_without_draws_is_not_calibrated(tmp_path, capsys):
+    pytest.importorskip("scipy", minversion="1.12")
+    folder, subject = save_tiny_model(tmp_path / "tiny", draws=False), write_study(tmp_path / "A", 0)
+    assert main(["calibrate", str(folder), "--subjects", str(subject), "--device", "cpu"]) == 2
+    assert "draws no samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["few", "1,,2", "-1", "1.5"])
+def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(tmp_path / "run.yaml"), "--score", "test", f"--phantoms={text}"])
+    assert ended.value.code == 2 and f"'{text}'" in capsys.readouterr().err
+
+
+def test_an_anatomy_that_is_named_twice_is_simulated_once(anatomy_folder):
+    args = Namespace(anatomy=anatomy_folder, subject=["synthseg/ball1", "synthseg/ball0", "synthseg/ball1"], split=None)
+    assert _subjects(args) == ["synthseg/ball1", "synthseg/ball0"]
