@@ -216,8 +216,13 @@ def entries_of(pet: BidsPet, at: Optional[Path] = None) -> dict[str, Any]:
 
 
 def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None:
-    """Write what the derivatives are, and which files BIDS does not know; into the dataset or elsewhere."""
+    """Write what the derivatives are, and which files BIDS does not know; into the dataset or elsewhere.
+
+    Raises:
+        InputError: the folder is that of another dataset, the raw one for instance.
+    """
     folder = derivatives or derivatives_of(root)
+    _check_own(folder / "dataset_description.json")
     raw_data = Path(os.path.relpath(root, folder)).as_posix()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -235,10 +240,30 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
         "DatasetLinks": {"raw": raw_data},
     }
     described, ignored, about = (folder / name for name in ("dataset_description.json", ".bidsignore", "README.md"))
-    with all_or_nothing([described, ignored, about]) as temporary:
+    texts = {ignored: SPEC["ignored"], about: SPEC["readme"]}
+    # people write into a README
+    texts = {path: lines for path, lines in texts.items() if path != about or not about.exists()}
+    with all_or_nothing([described, *texts]) as temporary:
         write_sidecar(entries, temporary[described])
-        for path, lines in ((ignored, SPEC["ignored"]), (about, SPEC["readme"])):
+        for path, lines in texts.items():
             temporary[path].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _check_own(description: Path) -> None:
+    """Refuse a folder whose description is not of this pipeline."""
+    if not description.exists():
+        return
+    try:
+        found = read_json(description)
+    except (OSError, ValueError):
+        found = None
+    makers = found.get("GeneratedBy") if isinstance(found, dict) else None
+    names = [each.get("Name") for each in makers if isinstance(each, dict)] if isinstance(makers, list) else []
+    if SPEC["pipeline"] not in names:
+        raise InputError(
+            f"The output folder '{description.parent}' is that of another dataset, by its {description.name}; give a "
+            "folder of its own."
+        )
 
 
 def _pet_of(root: Path, label: str, path: Path) -> BidsPet:

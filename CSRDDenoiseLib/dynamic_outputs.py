@@ -134,9 +134,11 @@ class DynamicOutputs:
         if "uncertainty" in found:
             # the noise that returns is pooled over neighbours, as the spread of samples is, and taken to be
             # independent of the own error of the frame: it adds a little to leftover noise, and less to other errors
-            variance = smooth(self._smoothed.frame(place), self._grid.array_spacing, SMOOTHING_MM)
-            own = found["uncertainty"]
-            found["uncertainty"] = np.where(own > 0, np.sqrt(own**2 + variance), own).astype(own.dtype)
+            variance, own = self._smoothed.frame(place), found["uncertainty"]
+            # the frames around may have a head, or the part of it that was denoised, where this one has none
+            changed = (own > 0) | (variance > 0)
+            pooled = smooth(variance, self._grid.array_spacing, SMOOTHING_MM)
+            found["uncertainty"] = np.where(changed, np.sqrt(own**2 + pooled), own).astype(own.dtype)
         return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bids_dataset import INJECTION, SHARED, write_dataset, write_json, write_pet
 
-from CSRDDenoiseLib.bids import derivatives_of, find_pets
+from CSRDDenoiseLib.bids import derivatives_of, describe_derivatives, find_pets
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.read import read
@@ -144,3 +144,19 @@ def test_a_pet_that_cannot_be_denoised_does_not_stop_the_others(dataset, model_f
 def test_options_of_a_single_pet_are_refused(dataset, capsys):
     assert main(["denoise", "--bids", str(dataset), "--output", "a.nii"]) == 2
     assert "--output" in capsys.readouterr().err
+
+
+def test_the_description_of_another_dataset_stays(tmp_path):
+    raw, own = tmp_path / "raw", tmp_path / "own"
+    raw.mkdir()
+    texts = {"dataset_description.json": json.dumps({"Name": "Precious", "Authors": ["A"]}), "README.md": "notes"}
+    for name, text in texts.items():
+        (raw / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="another dataset"):
+        describe_derivatives(raw, raw)
+    assert {path.name: path.read_text(encoding="utf-8") for path in raw.iterdir()} == texts
+    describe_derivatives(raw, own)
+    (own / "README.md").write_text("added by hand", encoding="utf-8")
+    describe_derivatives(raw, own)
+    assert (own / "README.md").read_text(encoding="utf-8") == "added by hand"
+    assert "Precious" in (own / "dataset_description.json").read_text(encoding="utf-8")

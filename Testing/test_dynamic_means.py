@@ -54,7 +54,7 @@ def settle(tmp_path, noise: np.ndarray, left: np.ndarray, truth: Optional[np.nda
         images = {
             "denoised": after,
             "difference": after - before,
-            "uncertainty": np.full(SHAPE, left.std()),
+            "uncertainty": np.where(after == before, 0, left.std()),
             "support": np.full(SHAPE, index),
             "bare": after,
         }
@@ -77,6 +77,16 @@ def test_difference_and_uncertainty_are_those_of_what_is_written(tmp_path, frame
         inner = (slice(4, -4),) * 3
         found, said = float(np.std(error[inner])), float(np.sqrt(np.mean(stated[inner] ** 2)))
         assert said > 1.05 * left.std() and said == pytest.approx(found, rel=0.2)
+
+
+def test_what_other_frames_take_back_beyond_the_head_of_a_frame_is_uncertain(tmp_path, frames):
+    """The head of the first frame ends where that of the others goes on."""
+    noise, left = frames
+    beyond = (Ellipsis, slice(0, 8))
+    left[0][beyond] = noise[0][beyond]
+    written = settle(tmp_path, noise, left)
+    change, stated = (written[name][0][beyond] for name in ("difference", "uncertainty"))
+    assert np.sqrt(np.mean(stated**2)) == pytest.approx(np.sqrt(np.mean(change**2)), rel=0.3) and change.any()
 
 
 def test_estimate_and_map_are_those_of_each_frame_alone(tmp_path, frames):
