@@ -72,6 +72,27 @@ def test_segmentation_of_a_big_endian_series(tmp_path):
     np.testing.assert_array_equal(read_labels(next((tmp_path / "out").iterdir()))[0], labels)
 
 
+def test_series_number_that_is_no_number(tmp_path):
+    source = write_series(tmp_path / "pet", lambda data, _index: setattr(data, "SeriesNumber", 77717771))
+    for path in source.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"77717771", b"head one"))
+    written(source, tmp_path / "out")
+    assert pydicom.dcmread(next((tmp_path / "out").iterdir())).SeriesNumber == 1000
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("PatientBirthDate", "00000000"), ("PatientBirthDate", "ANON"), ("StudyTime", "11:00:00")]
+)
+def test_segmentation_of_an_anonymised_series(tmp_path, keyword, value):
+    pytest.importorskip("highdicom")
+    source = write_series(tmp_path / "pet", lambda data, _index: setattr(data, keyword, value))
+    volume = read(source, "PET")
+    (tmp_path / "out").mkdir()
+    labels = Grid.of(volume.image).image(np.ones(series.SHAPE, np.uint8))
+    write_labels(labels, tmp_path / "out", source, volume, DERIVED)
+    assert pydicom.dcmread(next((tmp_path / "out").iterdir()))[keyword].value in ("", None)
+
+
 def test_unit_of_some_frames_alone_is_no_unit_of_the_output(tmp_path):
     data = enhanced()
     del data.Units

@@ -6,13 +6,14 @@ Two binary segments, added (1) and removed (2), on the slices of the PET, which 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Union
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Union
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM
 
 from .. import __version__
 from ..errors import InputError
@@ -43,6 +44,8 @@ _EMPTY = (
 )
 """Tags of type 2 that highdicom asks of a source, and that may be empty."""
 _SEXES = ("M", "F", "O", "")
+_TIMES: Mapping[str, Callable[[str], Any]] = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
+"""Tags that highdicom takes for a date or a time, and what makes one of them; anonymised series have other words."""
 _SAME_PLACE_MM = 1e-3
 
 
@@ -68,7 +71,8 @@ def write_labels(
         raise InputError(f"The map has {labels.GetSize()} voxels and the series {grid.size}.")
     values = sitk.GetArrayFromImage(labels).astype(np.uint8)
     try:
-        segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived)
+        number = int(stack[0].tags.number("SeriesNumber") or 0) + SERIES_STEP + derived.number
+        segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived, max(1, number))
     # highdicom refuses headers that break the standard, each in its own way
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -94,6 +98,11 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
                 setattr(data, keyword, "")
         if data.PatientSex not in _SEXES:
             data.PatientSex = ""
+        for keyword, kind in _TIMES.items():
+            try:
+                kind(str(data[keyword].value))
+            except ValueError:
+                setattr(data, keyword, "")
         if not data.get("SliceThickness"):
             data.SliceThickness = step
         if not data.get("FrameOfReferenceUID"):
@@ -102,7 +111,9 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
     return found
 
 
-def _segmentation(values: np.ndarray, grid: Grid, sources: list[Dataset], derived: Derived) -> Segmentation:
+def _segmentation(
+    values: np.ndarray, grid: Grid, sources: list[Dataset], derived: Derived, series_number: int
+) -> Segmentation:
     hd = _highdicom()
     columns = np.array(grid.direction).reshape(3, 3)
     positions = [grid.point((0, 0, index)).tolist() for index in range(grid.size[2])]
@@ -116,7 +127,7 @@ def _segmentation(values: np.ndarray, grid: Grid, sources: list[Dataset], derive
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_segment(number) for number in SEGMENTS],
             series_instance_uid=derived.series or generate_uid(),
-            series_number=max(1, int(first.get("SeriesNumber") or 0) + SERIES_STEP + derived.number),
+            series_number=series_number,
             sop_instance_uid=generate_uid(),
             instance_number=derived.before + 1,
             manufacturer=MANUFACTURER,

@@ -135,7 +135,7 @@ def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime
     data.SeriesDescription = _shortened(
         str(data.get("SeriesDescription", "")), f" {derived.suffix}", LONGEST_LO
     ).strip()
-    data.SeriesNumber = int(data.get("SeriesNumber") or 0) + SERIES_STEP + derived.number
+    data.SeriesNumber = int(one.tags.number("SeriesNumber") or 0) + SERIES_STEP + derived.number
     data.DerivationDescription = derived.description[:LONGEST_ST]
     data.ContentDate, data.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     data.InstanceCreationDate, data.InstanceCreationTime = data.ContentDate, data.ContentTime
