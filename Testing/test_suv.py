@@ -191,6 +191,13 @@ def test_a_time_of_day_that_the_half_life_rules_out_gives_no_factor(tmp_path):
     assert "23.0 h before the scan" in factor(tmp_path, change)
 
 
+def test_a_date_time_that_the_half_life_rules_out_gives_no_factor(tmp_path):
+    """Five hours off, as by a time zone: fifteen half-lives of C-11, or 33,000 times the SUV."""
+    change = tags(RadionuclideHalfLife=1221.8, RadiopharmaceuticalStartDateTime="20250101055500")
+    assert "within 3 h before the scan" in factor(tmp_path, change)
+    assert of_sidecar(tmp_path, TracerRadionuclide="C11", InjectionStart=-15000).factor is None
+
+
 def test_scan_across_midnight(tmp_path):
     """Series and injection are of the day before; the second half of the slices were acquired after midnight."""
 

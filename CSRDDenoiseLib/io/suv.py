@@ -40,12 +40,10 @@ LARGEST_MBQ = 1e4
 """A total dose (Bq) below this number was given in MBq."""
 LARGEST_WEIGHT_KG, LARGEST_HEIGHT_M = 500.0, 2.8
 SAME_HALF_LIFE = 0.05
-LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=24), 10
-"""Between injection and scan: the larger of the two."""
+LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=1), 10
+"""Between injection and scan: the larger of the two; a thousandth of the activity is left after ten half-lives."""
 EARLIEST_DELAY = -timedelta(minutes=10)
 """A dynamic scan begins before its injection, by no more than this."""
-LONGEST_BY_CLOCK = timedelta(hours=1)
-"""Between a time of day without a date and the scan: this, or as many half-lives as above."""
 LONG_LIVED_S = 6 * 3600.0
 """Half-life from which people are scanned days after the injection, so that a time of day does not say when it was."""
 _HALF_A_DAY = timedelta(hours=12)
@@ -280,12 +278,17 @@ def mean_time(length: float, half_life: float) -> float:
     return length / 2 if decay < 1e-9 else math.log(decay / -math.expm1(-decay)) / decay * length
 
 
+def longest_delay(half_life_s: float) -> timedelta:
+    """Return how long before a scan an injection may be, so that the scan still measures it."""
+    return max(LONGEST_DELAY, LONGEST_HALF_LIVES * timedelta(seconds=half_life_s))
+
+
 def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     """Return the seconds from the injection to a time; a time of day without a date may be of the day before."""
     item = tags.item("RadiopharmaceuticalInformationSequence")
     drug = Tags(tags.path, 0, 1, item) if item is not None else tags
     full = full_date_time(drug.text("RadiopharmaceuticalStartDateTime"), zone_of(tags))
-    longest = max(LONGEST_DELAY, LONGEST_HALF_LIVES * timedelta(seconds=half_life_s))
+    longest = longest_delay(half_life_s)
     if full and EARLIEST_DELAY <= reference - full <= longest:
         return (reference - full).total_seconds()
     alone = date_time(reference.strftime("%Y%m%d"), drug.text("RadiopharmaceuticalStartTime"))
@@ -298,7 +301,7 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     if alone - reference > -EARLIEST_DELAY:
         alone -= timedelta(days=1)
     delay = reference - alone
-    if delay > max(LONGEST_BY_CLOCK, LONGEST_HALF_LIVES * timedelta(seconds=half_life_s)):
+    if delay > longest:
         raise UnknownFactorError(
             f"RadiopharmaceuticalStartTime (0018,1072) is {delay.total_seconds() / 3600:.1f} h before the scan, too "
             f"long for a half-life of {half_life_s / 60:.0f} min"

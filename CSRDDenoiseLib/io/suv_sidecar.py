@@ -10,11 +10,10 @@ from .nuclides import nuclide_of_text
 from .suv import (
     EARLIEST_DELAY,
     LARGEST_WEIGHT_KG,
-    LONGEST_DELAY,
-    LONGEST_HALF_LIVES,
     SUV_UNITS,
     Injection,
     UnknownFactorError,
+    longest_delay,
     mean_time,
     suv_of_unit,
 )
@@ -114,6 +113,6 @@ def _sidecar_reference(entries: Mapping[str, Any], frame: Frame, injection: Inje
 
 
 def _check_delay(seconds: float, half_life_s: float) -> None:
-    longest = max(LONGEST_DELAY.total_seconds(), LONGEST_HALF_LIVES * half_life_s)
+    longest = longest_delay(half_life_s).total_seconds()
     if not EARLIEST_DELAY.total_seconds() <= seconds <= longest:
         raise UnknownFactorError(f"InjectionStart is {seconds:.6g} s before the time that decay is corrected to")
