@@ -99,6 +99,8 @@ SENTENCES: Mapping[str, str] = {
     "unit.sidecar": "The unit of the {what} is {unit} by its BIDS sidecar.",
     "frames.no_durations": "The frames of the {what} have start times and no durations; a frame is taken to last until "
     "the next one begins, and the last as long as the one before.",
+    "frames.other_number": "The BIDS sidecar of the {what} gives times of {stated} frame(s), and the {what} has "
+    "{count}; they were not used. Correct FrameTimesStart and FrameDuration.",
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
     "frame to frame, so their times are unknown; the second half of the frames is taken for the late ones. Check "
     "Acquisition Date and Acquisition Time.",

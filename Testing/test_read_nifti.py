@@ -244,6 +244,18 @@ def test_frame_times_of_the_sidecar(tmp_path):
     assert volume.unit == "Bq/mL"
 
 
+def test_a_sidecar_of_another_number_of_frames_is_reported(tmp_path):
+    path, _ = dynamic(tmp_path / "pet.nii.gz")
+    for entries in (
+        {"FrameTimesStart": [0, 10, 40, 100], "FrameDuration": [10, 30, 60, 60]},
+        {"FrameDuration": [9] * 4},
+    ):
+        (tmp_path / "pet.json").write_text(json.dumps(entries))
+        volume = read(path, "PET", frame=0)
+        assert [each.start_s for each in volume.header.frames] == [0, 30, 60]
+        assert find(volume.findings, "frames.other_number").values == {"what": "PET", "stated": 4, "count": 3}
+
+
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '{"Units": 3}', "\ud7ff".encode("utf-16").hex(), '{"format": 1}'])
 def test_odd_sidecar_is_no_obstacle(tmp_path, text):
     (tmp_path / "pet.json").write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -198,6 +199,31 @@ def test_leftovers_of_a_killed_run_go_also_for_long_names(tmp_path):
         assert left.exists()
         written(tmp_path / name)
         assert not left.exists()
+
+
+def test_outputs_of_which_one_cannot_be_replaced_stay_as_they_were(tmp_path, monkeypatch):
+    """As a file that is open in another program on Windows, or is another user's in a shared folder."""
+    paths = [tmp_path / name for name in ("new.nii", "old.nii", "locked.json")]
+    for path in paths[1:]:
+        path.write_text("former")
+
+    def replace(source, target, move=os.replace):
+        if Path(target) == paths[2]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(InputError, match="Nothing was written"), all_or_nothing(paths) as temporary:
+        for path in paths:
+            temporary[path].write_text("result")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("old.nii", "locked.json"), "former"
+    )
+    monkeypatch.undo()
+    with all_or_nothing(paths) as temporary:
+        for path in paths:
+            temporary[path].write_text("result")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {path.name: "result" for path in paths}
 
 
 def test_record_is_not_the_sidecar(tmp_path):

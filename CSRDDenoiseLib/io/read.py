@@ -25,7 +25,7 @@ from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .pointers import command_for
-from .sidecar import lacks_durations, modality_of, read_sidecar, sidecar_frames, sidecar_unit
+from .sidecar import lacks_durations, modality_of, other_frames, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
 from .text_header import has_patient_space, read_text_header
@@ -152,6 +152,9 @@ def with_sidecar(
     findings = (*volume.findings, *findings, *unusual_modality(modality, what))
     if lacks_durations(sidecar, len(header.frames)):
         findings = (*findings, warning("frames.no_durations", what=what))
+    stated = other_frames(sidecar, len(header.frames))
+    if stated:
+        findings = (*findings, warning("frames.other_number", what=what, stated=stated, count=len(header.frames)))
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)

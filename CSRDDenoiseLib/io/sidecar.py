@@ -103,6 +103,12 @@ def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Fra
     return tuple(Frame(start, duration) for start, duration in zip(starts, durations))
 
 
+def other_frames(entries: Mapping[str, Any], count: int) -> int:
+    """Return of how many frames times are stated, if not of the ``count`` frames of a dynamic study; else 0."""
+    stated = [len(_numbers(entries.get(name))) for name in ("FrameTimesStart", "FrameDuration")]
+    return next((number for number in stated if count > 1 and number not in (0, count)), 0)
+
+
 def lacks_durations(entries: Mapping[str, Any], count: int) -> bool:
     """Whether ``count`` rising times of frames are stated, and no durations."""
     starts = _numbers(entries.get("FrameTimesStart"))

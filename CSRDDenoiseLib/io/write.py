@@ -13,8 +13,9 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -143,11 +144,7 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
         for target in targets.values():
             _remove_leftovers(target)
         yield temporary
-        for path, written in temporary.items():
-            if written.is_dir() and targets[path].is_dir():
-                # empty, by the check before the work; Windows renames onto no folder
-                targets[path].rmdir()
-            os.replace(written, targets[path])
+        _put_in_place({written: targets[path] for path, written in temporary.items()})
     except (OSError, RuntimeError) as error:
         places = ", ".join(sorted({str(target.parent) for target in targets.values()}))
         reason = str(error).strip().splitlines()[-1].rstrip(".")
@@ -161,6 +158,41 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
                 folder.rmdir()
 
 
+def _put_in_place(targets: Mapping[Path, Path]) -> None:
+    """Rename temporary files to their targets; after a failure each target is again what it was.
+
+    A file may not be replaceable though its folder can be written to: open in another program (Windows), or of another
+    user in a folder with a sticky bit. File systems without hard links keep what was replaced until then.
+    """
+    former: dict[Path, Path] = {}
+    undo: list[Callable[[], None]] = []
+    try:
+        for written, target in targets.items():
+            if written.is_dir() and target.is_dir():
+                # empty, by the check before the work; Windows renames onto no folder
+                target.rmdir()
+                undo.append(target.mkdir)
+            elif target.exists() and len(targets) > 1:
+                former[target] = target.with_name(_short_name(target.name, "former"))
+                with suppress(OSError):
+                    os.link(target, former[target])
+            is_new = not target.exists()
+            os.replace(written, target)
+            undo.append(partial(_remove, target) if is_new else partial(_restore, former.get(target), target))
+    except BaseException:
+        for step in reversed(undo):
+            step()
+        raise
+    finally:
+        for aside in former.values():
+            _remove(aside)
+
+
+def _restore(former: Optional[Path], target: Path) -> None:
+    if former is not None and former.exists():
+        os.replace(former, target)
+
+
 def _temporary_name(target: Path) -> str:
     """Return a name in the same folder that is short enough, and whose suffix the writers know in this case."""
     suffix = _image_suffix(target) or target.suffix
@@ -168,7 +200,11 @@ def _temporary_name(target: Path) -> str:
     name = f".{process_mark()}.partial.{base}{suffix}"
     if len(os.fsencode(name)) <= LONGEST_NAME:
         return name
-    return f".{process_mark()}.partial.{hashlib.sha256(os.fsencode(base)).hexdigest()[:16]}{suffix}"
+    return _short_name(base, "partial") + suffix
+
+
+def _short_name(name: str, kind: str) -> str:
+    return f".{process_mark()}.{kind}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
 def _image_suffix(path: Path) -> str:
@@ -177,10 +213,11 @@ def _image_suffix(path: Path) -> str:
 
 def _remove_leftovers(target: Path) -> None:
     """Remove the temporary files of runs that were killed while they wrote ``target``."""
-    ending = _temporary_name(target).partition(".partial.")[2]
-    for left in target.parent.glob(f".*.partial.{glob.escape(ending)}"):
-        if is_left_over(left, left.name.split(".")[1]):
-            _remove(left)
+    for name in (_temporary_name(target), _short_name(target.name, "former")):
+        ending = name.split(".", 2)[2]
+        for left in target.parent.glob(f".*.{glob.escape(ending)}"):
+            if is_left_over(left, left.name.split(".")[1]):
+                _remove(left)
 
 
 def _remove(path: Path) -> None:

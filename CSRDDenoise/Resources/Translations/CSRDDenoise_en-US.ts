@@ -723,6 +723,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The BIDS sidecar of the {what} gives times of {stated} frame(s), and the {what} has {count}; they were not used. Correct FrameTimesStart and FrameDuration.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.</source>
    <translation type="unfinished" />
   </message>
