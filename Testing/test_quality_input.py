@@ -118,6 +118,14 @@ def test_a_slice_out_of_scale_is_named_along_any_axis(axis, factor):
     assert finding.values["factor"] == pytest.approx(factor, rel=0.2)
 
 
+def test_a_slice_out_of_scale_is_found_in_a_wide_field_of_view():
+    pet = np.pad(head(), ((0, 0), (70, 70), (70, 70)))
+    assert check_slice_scale(pet) == ()
+    pet[20] *= 4
+    (finding,) = check_slice_scale(pet)
+    assert (finding.values["axis"], finding.values["worst"], finding.values["count"]) == (3, 21, 1)
+
+
 def test_no_head_is_out_of_scale_with_itself():
     pet = head()
     assert check_slice_scale(pet) == ()

@@ -11,6 +11,8 @@ _FACTOR = 3.0
 """Far from 1.02, the most that a slice of the bundled example differs by, low dose and full dose."""
 _QUANTILES = (0.9, 0.99)
 _WINDOW = 5
+_BRIGHT, _BRIGHT_QUANTILE = 0.05, 0.999
+"""Of this quantile of the PET: a line of voxels with as much meets the head, which fills little of a wide field."""
 
 
 def check_slice_scale(values: np.ndarray) -> tuple[Finding, ...]:
@@ -43,7 +45,7 @@ def slice_ratios(values: np.ndarray, axis: int) -> np.ndarray:
 
     It is the ratio of the quantile that differs less; not known where that or its median is 0.
     """
-    flat = np.abs(np.moveaxis(values, axis, 0)).reshape(values.shape[axis], -1)
+    flat = np.abs(_across_head(values, axis)).reshape(values.shape[axis], -1)
     places = [int(quantile * (flat.shape[1] - 1)) for quantile in _QUANTILES]
     flat.partition(places, axis=1)
     sizes = flat[:, places]
@@ -54,3 +56,11 @@ def slice_ratios(values: np.ndarray, axis: int) -> np.ndarray:
     # at an end, where the head may begin, a slice may well have much less than those inside
     high[: _WINDOW // 2] = high[-(_WINDOW // 2) :] = 1
     return np.where(low > 1, low, np.where(high < 1, high, 1))
+
+
+def _across_head(values: np.ndarray, axis: int) -> np.ndarray:
+    """The PET with an axis first, and along the others what meets the head."""
+    turned = np.moveaxis(values, axis, 0)
+    present = turned.max(axis=0) > _BRIGHT * float(np.quantile(values, _BRIGHT_QUANTILE))
+    box = ndimage.find_objects(present.astype(np.uint8))
+    return turned[(slice(None), *box[0])] if box else turned
