@@ -19,11 +19,10 @@ from .io.grid import Grid
 from .io.record import Record
 from .keeping import Keeping
 from .model.metadata import ModelMetadata
-from .report.summary import noise_percent, reference_region
+from .report.summary import head_in, noise_percent, reference_region
 from .restore import Canvas
 from .result import DenoiseResult
 from .scan import FWHM_PER_SIGMA, Scan
-from .thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD
 from .uncertainty import calibrate, spread_of_result
 
 if TYPE_CHECKING:
@@ -64,7 +63,8 @@ class Quick:
     def __init__(self, pet: sitk.Image, bare: sitk.Image, limited: bool = False):
         self._pet, self._limited = pet, limited
         values, estimate = (sitk.GetArrayViewFromImage(image) for image in (pet, bare))
-        self._box = _box_of(estimate != values)
+        treated = estimate != values
+        self._box = _box_of(treated)
         self._before = values[self._box].astype(np.float32)
         self._residual = estimate[self._box].astype(np.float32) - self._before
         self._sum = float(values.sum(dtype=np.float64))
@@ -72,8 +72,9 @@ class Quick:
         self._never_negative = bool(values.min() >= 0)
         self._zeros = Canvas(pet, Grid.of(pet)).zeros[self._box]
         # looked for now, not when the slider moves first
-        self._cube = reference_region(sitk.Cast(pet, sitk.sitkFloat32))
-        self._head = (values > HEAD_THRESHOLD * float(np.quantile(values, BRIGHT_QUANTILE)))[self._box]
+        self._cube = reference_region(sitk.Cast(pet, sitk.sitkFloat32), treated if treated.any() else None)
+        head = head_in(pet)
+        self._head, self._head_voxels = head[self._box], max(int(head.sum()), 1)
 
     def at(self, fwhm_mm: float) -> Part:
         """Return the result that keeps what is coarser than a width; 0 gives the PET, infinity the estimate."""
@@ -104,10 +105,9 @@ class Quick:
         return np.subtract(self._residual, coarse, out=coarse)
 
     def _numbers(self, denoised: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
-        inside = difference[self._head]
         total = 100 * float(difference.sum(dtype=np.float64)) / self._sum if self._sum > 1e-3 * self._size else None
         numbers = {
-            "mean_change": float(inside.mean(dtype=np.float64)) if inside.size else 0.0,
+            "mean_change": float(difference[self._head].sum(dtype=np.float64)) / self._head_voxels,
             "max_change": float(max(difference.max(), -difference.min())),
             "total_change_percent": total,
         }

@@ -15,6 +15,11 @@ from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.prepare.region import box_region
+from CSRDDenoiseLib.report.facts import facts_of
+from CSRDDenoiseLib.report.parts import median_uncertainty
+from CSRDDenoiseLib.report.regions import measure_regions
+from CSRDDenoiseLib.report.run import Run, RunImages
+from CSRDDenoiseLib.report.summary import reference_region
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 MEAN = DenoiseSettings(sampler="mean", device="cpu", precision="float32")
@@ -64,6 +69,23 @@ def test_outside_is_the_pet_bit_for_bit_and_inside_is_denoised(pet, model):
     used = find(result.findings, "region.used").values
     assert used["head_ml"] == pytest.approx(12 * 16 * 16 * np.prod(pet.GetSpacing()) / 1000, rel=0.02)
     assert 0 < used["share"] < 0.5
+
+
+def test_a_report_measures_the_uncertainty_and_the_noise_of_what_was_denoised(pet, model):
+    region = mask_like(pet, BOX)
+    result = denoise(pet, None, DRAWS, model, region=region)
+    labels = np.where(values(region) > 0, 1, 0) + np.pad(np.full((4, 4, 4), 2), ((8, 36), (8, 44), (8, 40)))
+    run = Run(RunImages(pet, result.denoised, result.uncertainty), facts_of(result.record))
+    inside = values(result.uncertainty)[(values(region) > 0) & run.brain]
+    shown = float(median_uncertainty(run).value.split()[0])
+    assert shown == pytest.approx(100 * np.median(inside) / run.brain_mean, rel=0.1)
+    one, two = measure_regions(labels, run.pet, run.denoised, run.uncertainty, 0.008)
+    assert one.uncertainty > 0 and two.uncertainty is None
+    cube = reference_region(pet, values(region) > 0)
+    assert values(region)[cube].mean() > 0.8
+    assert reference_region(pet, np.pad(np.ones((4, 4, 4), bool), ((22, 22), (26, 26), (24, 24)))) is None
+    centre = pet.TransformContinuousIndexToPhysicalPoint([(part.start + part.stop - 1) / 2 for part in cube[::-1]])
+    assert run.summary.reference_centre_ras == pytest.approx((-centre[0], -centre[1], centre[2]))
 
 
 def test_inside_is_as_without_a_region(pet, tmp_path):

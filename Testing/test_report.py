@@ -31,7 +31,7 @@ from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.report.parts import measurements
 from CSRDDenoiseLib.report.planes import mr_head, tissue_levels
 from CSRDDenoiseLib.report.regions import check_labels, labels_on, measure_regions
-from CSRDDenoiseLib.report.report import report_page
+from CSRDDenoiseLib.report.report import check_unmoved, report_page
 from CSRDDenoiseLib.report.run import InputFacts, Run, RunFacts, RunImages
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.sentences import CLI, sentences
@@ -263,6 +263,16 @@ def test_record_that_cannot_be_used_is_refused(run_folder, damage):
     assert facts_of_message(record).pet_name == NAME
     with pytest.raises(InputError, match="denoise the PET again"):
         facts_of_message({**record, **damage} if damage else {})
+
+
+def test_volume_whose_voxels_were_made_larger_is_not_that_of_the_run(pet):
+    geometry = (pet.GetSize(), pet.GetSpacing(), pet.GetOrigin(), pet.GetDirection())
+    facts = RunFacts(inputs=(InputFacts("PET", "pet", *geometry, "float", "Bq/mL", 0.0, 1.0),))
+    check_unmoved({"pet": pet}, facts)
+    larger = sitk.Image(pet)
+    larger.SetSpacing([1.1 * side for side in pet.GetSpacing()])
+    with pytest.raises(InputError, match="its place changed"):
+        check_unmoved({"pet": larger}, facts)
 
 
 @pytest.mark.slow

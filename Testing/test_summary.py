@@ -9,6 +9,7 @@ import pytest
 from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.report.summary import reference_region, summarise_change
+from CSRDDenoiseLib.scan import smooth
 
 SHAPE = (40, 44, 42)
 
@@ -42,6 +43,14 @@ def test_noise_before_and_after_in_the_flattest_region(noisy):
     summary = summarise_change(as_image(smooth), as_image(smooth - noisy))
     assert summary.noise_before_percent == pytest.approx(10, rel=0.2)
     assert summary.noise_after_percent == pytest.approx(summary.noise_before_percent / 4, rel=0.2)
+
+
+def test_mean_change_of_a_result_without_bias_is_zero():
+    """Where noise itself chose the voxels of the head, any good result would seem to lower it."""
+    clean = smooth(head_array(SHAPE), (2.0,) * 3, 8.0)
+    noise = np.random.default_rng(2).normal(0, 0.15, SHAPE).astype(np.float32) * clean.max()
+    summary = summarise_change(as_image(clean), as_image(-noise))
+    assert abs(summary.mean_change) < 0.005 * clean.max()
 
 
 def test_reference_region_is_named_where_it_lies_whatever_the_axes(noisy):

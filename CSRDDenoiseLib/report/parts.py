@@ -83,7 +83,12 @@ def median_uncertainty(run: Run) -> Optional[Fact]:
     """The uncertainty in the brain, relative to the brain mean."""
     if run.uncertainty is None:
         return None
-    relative = 100 * float(np.median(run.uncertainty[run.brain])) / run.brain_mean
+    known = run.uncertainty[run.brain]
+    # what was not denoised, outside of a region, has none
+    known = known[known > 0]
+    if not known.size:
+        return None
+    relative = 100 * float(np.median(known)) / run.brain_mean
     return Fact("Median uncertainty", f"{percent(relative)} of the brain mean")
 
 

@@ -24,7 +24,7 @@ class Region:
         millilitres: volume.
         before, after: mean activity in the PET and in the denoised PET, in the PET's unit.
         spread_before, spread_after: standard deviation over the voxels: noise and true differences together.
-        uncertainty: mean of the uncertainty, or None.
+        uncertainty: mean of the uncertainty over what was denoised, or None.
     """
 
     label: int
@@ -75,7 +75,12 @@ def measure_regions(
     means = (ndimage.mean(values, which, numbers) for values in (before, after))
     spreads = (ndimage.standard_deviation(values, which, numbers) for values in (before, after))
     measured = (np.asarray(values, float).tolist() for values in (np.bincount(which) * voxel_ml, *means, *spreads))
-    uncertain: list[Optional[float]] = [None] * len(found)
-    if uncertainty is not None:
-        uncertain = np.asarray(ndimage.mean(uncertainty[inside], which, numbers)).tolist()
+    uncertain = [None] * len(found) if uncertainty is None else _means_of_known(uncertainty[inside], which, len(found))
     return [Region(*values) for values in zip(found.tolist(), *measured, uncertain)]
+
+
+def _means_of_known(values: np.ndarray, which: np.ndarray, count: int) -> list[Optional[float]]:
+    """Mean of each group's values above 0, None without any: what was not denoised has no uncertainty."""
+    known = values > 0
+    sums, counts = (np.bincount(which[known], weights, count) for weights in (values[known], None))
+    return [float(total) / int(voxels) if voxels else None for total, voxels in zip(sums, counts)]

@@ -69,8 +69,9 @@ def check_unmoved(images: Mapping[str, sitk.Image], facts: RunFacts) -> None:
         if title not in inputs:
             continue
         known = inputs[title]
-        here = (*image.GetSize(), *image.GetOrigin(), *image.GetDirection())
-        if not np.allclose(here, (*known.size, *known.origin_mm, *known.direction), atol=UNMOVED):
+        here = (*image.GetSize(), *image.GetSpacing(), *image.GetOrigin(), *image.GetDirection())
+        there = (*known.size, *known.spacing_mm, *known.origin_mm, *known.direction)
+        if not np.allclose(here, there, atol=UNMOVED):
             raise InputError(
                 f"The {title} is not the volume of the run, or its place changed; undo its transform, or denoise again."
             )

@@ -18,7 +18,7 @@ from ..prepare.register import moved
 from ..scan import HEAD_SMOOTHING_MM, Head, find_head, smooth
 from ..thresholds import BRAIN_THRESHOLD
 from .regions import labels_on
-from .summary import ChangeSummary, summarise_change
+from .summary import ChangeSummary, head_in, summarise_change
 
 UNKNOWN_UNIT = "unknown"
 
@@ -170,10 +170,10 @@ class Run:
     def _found(self) -> Optional[Head]:
         return find_head(self.pet, self.spacing)
 
-    @property
+    @cached_property
     def head(self) -> np.ndarray:
         """Boolean: the head, or everything where none is found."""
-        return np.ones(self.pet.shape, bool) if self._found is None else self._found.mask
+        return head_in(self.grid.image(self.pet))
 
     @property
     def brain_mean(self) -> float:

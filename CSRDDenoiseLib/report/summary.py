@@ -8,13 +8,17 @@ from typing import Any, Optional
 import numpy as np
 import SimpleITK as sitk
 
-from ..thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_THRESHOLD
+from ..io.grid import Grid, resample
+from ..scan import find_head
+from ..thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE
 
 REFERENCE_SIDE_MM = 20.0
 COARSE_SPACING_MM = 4.0
 SMALLEST_TO_SMOOTH = 4
 HISTOGRAM_BINS = 80
 WINDOW_QUANTILE = 0.995
+TREATED_SHARE = 0.9
+"""Of the reference region, to be denoised, where a run was limited to a part of the head."""
 LEAST_SHARE = 1e-3
 """Below this share of the largest value a mean is too close to zero to divide by."""
 
@@ -24,11 +28,11 @@ class ChangeSummary:
     """Numbers about one denoising run; everything is in the PET's unit unless its name says otherwise.
 
     Attributes:
-        mean_change: mean of denoised - PET inside the head.
+        mean_change: mean of denoised - PET inside the head (:func:`head_in`).
         max_change: largest absolute change anywhere.
         total_change_percent: change of the summed activity of the whole volume; None where that is about zero.
         noise_before_percent, noise_after_percent: see :data:`~CSRDDenoiseLib.report.names.NOISE_DEFINITION`; None when
-            the volume has no such cube.
+            the volume has no such cube, or the part of it that was denoised has none.
         reference_centre_ras: centre of the reference region, a cube of 20 mm where the smoothed PET is flattest.
         window: half width of the display window of the difference, its 99.5th absolute percentile in the head.
         histogram_edges, histogram_counts: the difference inside the head, over -window to window.
@@ -60,11 +64,11 @@ def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSumm
     change = sitk.GetArrayViewFromImage(difference)
     pet = sitk.Cast(denoised, sitk.sitkFloat32) - sitk.Cast(difference, sitk.sitkFloat32)
     before = sitk.GetArrayViewFromImage(pet)
-    head = before > HEAD_THRESHOLD * float(np.quantile(before, BRIGHT_QUANTILE))
-    inside = change[head] if head.any() else change.ravel()
+    inside = change[head_in(pet)]
     window = float(np.quantile(np.abs(inside), WINDOW_QUANTILE)) or 1.0
     counts, edges = np.histogram(np.clip(inside, -window, window), bins=HISTOGRAM_BINS, range=(-window, window))
-    region = reference_region(pet)
+    treated = change != 0
+    region = reference_region(pet, treated if treated.any() else None)
     return ChangeSummary(
         mean_change=float(inside.mean(dtype=np.float64)),
         max_change=float(np.abs(change).max()),
@@ -78,12 +82,38 @@ def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSumm
     )
 
 
-def reference_region(pet: sitk.Image) -> Optional[tuple[slice, slice, slice]]:
+def head_in(pet: sitk.Image) -> np.ndarray:
+    """Return the head with its margin, boolean (D, H, W), or everything where none is found.
+
+    The head is found on coarse voxels. A threshold of the PET itself would take the voxels whose noise is positive, and
+    the mean of any good result would be lower there.
+    """
+    upright = sitk.DICOMOrient(sitk.Cast(pet, sitk.sitkFloat32), "LPS")
+    coarse = sitk.BinShrink(upright, _factors(upright))
+    grid = Grid.of(coarse)
+    found = find_head(sitk.GetArrayViewFromImage(coarse), grid.array_spacing)
+    if found is None:
+        return np.ones(pet.GetSize()[::-1], bool)
+    mask = resample(grid.image(found.mask.astype(np.uint8)), Grid.of(pet), sitk.sitkNearestNeighbor)
+    return sitk.GetArrayFromImage(mask).astype(bool)
+
+
+def _factors(image: sitk.Image) -> list[int]:
+    """By which an image is shrunk to voxels of about 4 mm."""
+    sides = zip(image.GetSize(), image.GetSpacing())
+    return [min(max(1, round(COARSE_SPACING_MM / step)), size) for size, step in sides]
+
+
+def reference_region(pet: sitk.Image, treated: Optional[np.ndarray] = None) -> Optional[tuple[slice, slice, slice]]:
     """Find the 20 mm cube inside the brain where the smoothed PET is flattest, as slices of the (D, H, W) array.
 
     The choice looks at the smoothed, coarse PET alone, so it favours neither the noisy nor the denoised volume.
+
+    Args:
+        pet: float32.
+        treated: boolean (D, H, W), where the cube must lie: where a result differs from the PET; None for all.
     """
-    factors = [max(1, round(COARSE_SPACING_MM / step)) for step in pet.GetSpacing()]
+    factors = _factors(pet)
     coarse = sitk.BinShrink(pet, factors)
     radius = [max(1, round(REFERENCE_SIDE_MM / 2 / step)) for step in coarse.GetSpacing()]
     if any(size < max(2 * r + 1, SMALLEST_TO_SMOOTH) for size, r in zip(coarse.GetSize(), radius)):
@@ -95,6 +125,9 @@ def reference_region(pet: sitk.Image) -> Optional[tuple[slice, slice, slice]]:
     level = BRAIN_THRESHOLD * float(np.quantile(mean, BRIGHT_QUANTILE))
     bright = np.zeros(mean.shape, bool)
     bright[inside] = mean[inside] > max(level, 0.0)
+    if treated is not None:
+        share = sitk.BoxMean(sitk.BinShrink(Grid.of(pet).image(treated.astype(np.float32)), factors), radius)
+        bright &= sitk.GetArrayViewFromImage(share) >= TREATED_SHARE
     if not bright.any():
         return None
     # only where it is bright: elsewhere a smoothed mean can be next to zero
