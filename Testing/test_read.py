@@ -10,9 +10,11 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
+from CSRDDenoiseLib.cluster.parcels import digest_of, pack_inputs
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read, read_volume, units_of
+from CSRDDenoiseLib.io.record import describe_file
 
 SLICES = 6
 
@@ -366,3 +368,33 @@ def test_slices_that_are_links_to_nothing_are_no_end_of_the_stack(tmp_path):
     (tmp_path / "pet" / "1_0.dcm").symlink_to("../annex/1_0.dcm")
     with pytest.raises(InputError, match="1 links to files"):
         read_volume(tmp_path / "pet", "PET")
+
+
+@pytest.mark.parametrize("named", ["voxels one.raw", "LIST", "v%03d.raw 1 6 1", "nrrd"])
+def test_voxels_in_other_files_belong_to_the_checksum(tmp_path, named):
+    """Headers of one scanner are all the same; its voxels are not."""
+    array = head_array((6, 8, 10))
+    if named == "nrrd":
+        path, names = tmp_path / "pet.nhdr", ["voxels.raw"]
+        sitk.WriteImage(as_image(array), str(path))
+        os.rename(tmp_path / "pet.raw", tmp_path / names[0])
+        path.write_text(path.read_text().replace("pet.raw", names[0]))
+    else:
+        path, parts = tmp_path / "pet.mhd", 1 if named.endswith("one.raw") else 6
+        names = [named] if parts == 1 else [f"v{number:03d}.raw" for number in range(1, 7)]
+        listed = "".join(f"\n{name}" for name in names) if named == "LIST" else ""
+        path.write_text(
+            "ObjectType = Image\nNDims = 3\nDimSize = 10 8 6\nElementType = MET_FLOAT\nElementSpacing = 2 2 2\n"
+            f"ElementDataFile = {named}{listed}\n"
+        )
+        for name, part in zip(names, np.split(array, parts)):
+            (tmp_path / name).write_bytes(part.tobytes())
+    volume = read(path, "PET")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(volume.image), array)
+    assert volume.header.files == (path, *(tmp_path / name for name in names))
+    before = {describe_file(path, volume.header.files).sha256, digest_of(path, "PET")}
+    content = bytearray((tmp_path / names[-1]).read_bytes())
+    content[-3] ^= 1
+    (tmp_path / names[-1]).write_bytes(content)
+    assert not before & {describe_file(path, volume.header.files).sha256, digest_of(path, "PET")}
+    assert set(names) <= {name.partition("/")[2] for name in pack_inputs({"pet": path}).files}

@@ -15,6 +15,7 @@ from ..errors import InputError, PlaceError
 from ..io.dicom_files import INDEX, dicom_files
 from ..io.read import check_readable, is_dicom_path
 from ..io.sidecar import read_sidecar, sidecars_of, stem_of
+from ..io.text_header import data_files
 from ..io.write import all_or_nothing, sidecar_path
 
 _DETACHED = (".hdr", ".img", ".hdr.gz", ".img.gz", ".mhd", ".raw", ".zraw", ".raw.gz", ".nhdr")
@@ -52,7 +53,7 @@ def files_of(path: Path, what: str) -> tuple[Path, ...]:
         return tuple(Path(name) for name in dicom_files(path, what))
     stem, folder = stem_of(path), path.parent
     detached = [folder / f"{stem}{suffix}" for suffix in _DETACHED] if path.name.lower().endswith(_DETACHED) else []
-    beside = [each for each in (*detached, *sidecars_of(path)) if each.is_file() and each != path]
+    beside = [each for each in (*detached, *data_files(path), *sidecars_of(path)) if each.is_file() and each != path]
     return (path, *sorted(set(beside)))
 
 
@@ -96,7 +97,7 @@ def pack_inputs(inputs: Mapping[str, Path], headers: Sequence[Path] = ()) -> Par
         is_folder = path.is_dir() or path.name.upper() == INDEX
         root = path if path.is_dir() else path.parent
         for file in files_of(path, what):
-            if is_folder or file.parent == root:
+            if is_folder or root in file.parents:
                 files[f"{name}/{_below(file, root)}"] = _content(file, what)
         if not is_folder and any(each.is_file() for each in sidecars_of(path)[:-1]):
             # the parcel has no folders above, so what a sidecar inherits from them goes into it

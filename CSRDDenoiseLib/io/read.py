@@ -28,7 +28,7 @@ from .pointers import command_for
 from .sidecar import lacks_durations, modality_of, other_frames, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
-from .text_header import has_patient_space, read_text_header
+from .text_header import data_files, has_patient_space, read_text_header
 from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
 __all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
@@ -183,7 +183,7 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     unit = unit_in(header, image)
     described = Header(
         format=reader.GetImageIO() or path.suffix.lstrip(".").upper(),
-        files=(path,),
+        files=(path, *data_files(path)),
         orientation="header" if has_patient_space(header) else "none",
         frames=(Frame(),) * count,
         frame=index,

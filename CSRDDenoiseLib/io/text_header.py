@@ -5,6 +5,7 @@ Formats: https://teem.sourceforge.net/nrrd/format.html; MetaIO's documentation (
 
 from __future__ import annotations
 
+import glob
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,11 @@ _META = {
     "origin": ("Offset", "Position", "Origin"),
 }
 """What a MetaImage file says of its place -> the tags that may say so, in MetaIO's order."""
+_DATA_FILE: Mapping[str, re.Pattern[bytes]] = {
+    NRRD: re.compile(rb"^data ?file: *(\S.*)$", re.MULTILINE | re.IGNORECASE),
+    META_IMAGE: re.compile(rb"^[ \t]*ElementDataFile\s*[=:][ \t]*(\S.*)$", re.MULTILINE),
+}
+_NUMBER = re.compile(r"%\d*d")
 _OF_TIME = re.compile(r"(-time|(?<=[ps])t)$")
 _VECTOR = re.compile(r"\(([^()]*)\)|\bnone\b")
 
@@ -86,6 +92,25 @@ def read_text_header(path: Path) -> TextHeader:
     lines = start[:end].decode("latin-1").splitlines()[1:]
     pairs = (line.partition(": ") for line in lines if not line.startswith("#") and ":=" not in line)
     return TextHeader(NRRD, {_key(name): value.strip() for name, separator, value in pairs if separator}, end)
+
+
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of voxels that a NRRD or MetaImage header names; none where they follow the header."""
+    kind = SUFFIXES.get(path.suffix.lower(), "")
+    if not kind:
+        return ()
+    with path.open("rb") as stream:
+        start = stream.read(LARGEST_HEADER)
+    end = re.search(rb"\r?\n\r?\n", start) if kind == NRRD else None
+    found = _DATA_FILE[kind].search(start, 0, end.start() if end else len(start))
+    text, *listed = (start[found.start(1) :] if found else b"LOCAL").decode("utf-8", "surrogateescape").splitlines()
+    if text.upper().startswith("LIST"):
+        names = [path.parent / line.strip() for line in listed if line.strip()]
+    elif "%" in text:
+        names = sorted(path.parent.glob(_NUMBER.sub("*", glob.escape(text.split()[0]))))
+    else:
+        names = [] if text.upper() == "LOCAL" else [path.parent / text]
+    return tuple(each for each in names if each.is_file())
 
 
 def meta_image_header(start: bytes) -> TextHeader:
