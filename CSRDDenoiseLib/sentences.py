@@ -17,6 +17,7 @@ from .table_sentences import TABLE_SENTENCES
 
 CLI, SLICER, PYTHON = "cli", "slicer", "python"
 EDGES = (CLI, SLICER, PYTHON)
+_SIMPLE, _SAME_DOSE = 20, 1e-4
 
 HINTS: Mapping[str, Mapping[str, str]] = {
     "register": {
@@ -163,7 +164,8 @@ SENTENCES: Mapping[str, str] = {
     "counts.other_protocol": "The full-dose reference has voxels of {reference_sides:sides} mm and the PET of "
     "{pet_sides:sides} mm, so they are not of one protocol and their noise was not compared. Use a full dose that was "
     "reconstructed like the PET.",
-    "counts.too_little": "The {which} shows too little noise or brain to compare its counts; the dose is not known.",
+    "counts.too_little": "The {which} shows too little noise or brain to compare its counts, so no dose relative to "
+    "the reference was measured.",
     "noise.outside": "The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, "
     "trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation beyond what was tested.",
     "noise.texture_outside": "The texture of the PET's noise is like that of {kind:phrase} scans than this model was "
@@ -274,8 +276,14 @@ def error_sentence(error: BaseException, edge: str = PYTHON) -> str:
 
 
 def as_fraction(dose: float) -> str:
-    """Return a dose as a fraction, one over a whole number: ``1/10``."""
-    return str(Fraction(1, max(round(1 / dose), 1)))
+    """Return a dose as a fraction: a simple one as it is (``3/4``), any other as one over a whole number (``1/11``).
+
+    Above 1/2 that would be far off, so the nearest of halves to fifths stands there.
+    """
+    exact = Fraction(dose).limit_denominator(_SIMPLE)
+    if exact and abs(float(exact) - dose) < _SAME_DOSE * dose:
+        return str(exact)
+    return str(Fraction(dose).limit_denominator(5) if dose > 0.5 else Fraction(1, max(round(1 / dose), 1)))
 
 
 class _Hint:

@@ -12,6 +12,7 @@ import pytest
 import CSRDDenoiseLib
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import Finding, Severity, find, info, warning, warnings_of
+from CSRDDenoiseLib.io.record import quality_of
 from CSRDDenoiseLib.sentences import (
     CLI,
     EDGES,
@@ -20,6 +21,7 @@ from CSRDDenoiseLib.sentences import (
     PYTHON,
     SENTENCES,
     SLICER,
+    as_fraction,
     error_sentence,
     sentence,
     sentences,
@@ -27,6 +29,16 @@ from CSRDDenoiseLib.sentences import (
 )
 
 MISALIGNED = warning("alignment.misaligned", reason="offset", offset_mm=12.3, angle_degrees=4.0)
+
+
+@pytest.mark.parametrize(
+    ("dose", "shown"),
+    [(0.75, "3/4"), (0.35, "7/20"), (2 / 3, "2/3"), (0.1, "1/10"), (0.0873, "1/11"), (0.83, "4/5"), (1.0, "1")],
+)
+def test_a_dose_is_shown_as_the_fraction_that_it_is(dose, shown):
+    assert as_fraction(dose) == shown
+    found = warning("pair.dose_unlike", stated=dose, share=0.02, factor=dose / 0.02)
+    assert f"dose {shown}," in sentence(found)
 
 
 def test_option_is_called_as_the_edge_calls_it():
@@ -84,3 +96,14 @@ def test_measurement_has_no_sentence_and_is_found_by_its_check():
     assert sentence(findings[0]) == "" and len(sentences(findings)) == 1
     assert find(findings, "alignment") is findings[0] and find(findings, "alignment.misaligned") is MISALIGNED
     assert warnings_of(findings) == (MISALIGNED,) and find(findings, "noise") is None
+
+
+def test_no_check_of_the_input_hides_another_in_the_record():
+    findings = (
+        info("voxels.near_cubic", anisotropy=1.2),
+        warning("voxels.broken", count=1, limit=9.0, largest_at=[1, 2, 3]),
+        warning("slices.out_of_scale", count=1, slices=50, axis=3, worst=21, factor=4.0),
+    )
+    found = quality_of(findings)["input"]
+    assert found["voxels"] == {"anisotropy": 1.2, "count": 1, "limit": 9.0, "largest_at": [1, 2, 3]}
+    assert found["slices"]["factor"] == 4.0

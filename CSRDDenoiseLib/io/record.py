@@ -26,7 +26,7 @@ from .volume import Suv, units_of
 RECORD_FORMAT = 1
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors")
 _BLOCK = 1 << 20
-_OF_INPUT = ("unit", "voxels", "blank_slices", "cut", "filtering", "attenuation", "mr")
+_OF_INPUT = ("unit", "voxels", "blank_slices", "slices", "cut", "filtering", "attenuation", "mr")
 
 
 class Stages:
@@ -202,7 +202,8 @@ def quality_of(findings: Iterable[Finding]) -> dict[str, Any]:
     for finding in findings:
         values, name = dict(finding.values), finding.check
         if name in _OF_INPUT:
-            areas.setdefault("input", {})[name] = values
+            # two checks look at the voxels
+            areas.setdefault("input", {}).setdefault(name, {}).update(values)
         elif name == "head":
             areas.setdefault("input", {})["head_ml"] = values["head_ml"]
         elif name == "dose":

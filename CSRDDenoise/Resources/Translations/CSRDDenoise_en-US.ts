@@ -983,7 +983,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {which} shows too little noise or brain to compare its counts; the dose is not known.</source>
+   <source>The {which} shows too little noise or brain to compare its counts, so no dose relative to the reference was measured.</source>
    <translation type="unfinished" />
   </message>
   <message>
