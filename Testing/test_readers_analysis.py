@@ -305,6 +305,10 @@ def test_a_reader_who_has_just_begun_is_named(pairs):
     begun = Answers(study.id, "R3", "", answers[2].answers[:2])
     with pytest.raises(InputError, match="every reader"):
         analyse(study, key, [*answers[:2], begun], Options())
+    training = Answers(study.id, "R3", "", answers[2].answers[:1])
+    assert key.trials[training.answers[0].trial].training
+    with pytest.raises(InputError, match="R3 has answered nothing but training"):
+        analyse(study, key, [*answers[:2], training], Options())
 
 
 def test_power_on_the_command_line(capsys):

@@ -37,14 +37,15 @@ def join(study: Study, key: Key, answers: Sequence[Answers]) -> pd.DataFrame:
         ``repeat``, ``seconds``, ``at``.
 
     Raises:
-        InputError: a reader has two files, or nothing but training was answered.
+        InputError: a reader has two files, or has answered nothing but training.
     """
     readers = [each.reader for each in answers]
     doubled = sorted({reader for reader in readers if readers.count(reader) > 1})
     if doubled:
         raise InputError(f"There are two answers files of reader {doubled[0]}. Give the complete one.")
-    rows = []
+    rows: list[tuple] = []
     for each in answers:
+        known = len(rows)
         blocks = {trial.id: trial.block for trial in study.reading(each.reader).trials}
         for answer in each.answers:
             shown = key.trials[answer.trial]
@@ -53,8 +54,9 @@ def join(study: Study, key: Key, answers: Sequence[Answers]) -> pd.DataFrame:
             for scale, value in answer.values.items():
                 what = (each.reader, shown.case, shown.methods, scale, value)
                 rows.append((*what, blocks[answer.trial], shown.repeat, answer.seconds, answer.time))
-    if not rows:
-        raise InputError("No answer but to training cases was found; there is nothing to analyse.")
+        if len(rows) == known:
+            # counted as one of the readers, it would make conclusions about other readers look better founded
+            raise InputError(f"Reader {each.reader} has answered nothing but training cases. Leave out that file.")
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
