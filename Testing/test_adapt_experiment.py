@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tiny_model import save_tiny_model
@@ -12,6 +13,9 @@ from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.adaptation import experiment, sites
 from CSRDDenoiseLib.research.adaptation.experiment import Experiment, run_experiment, summarise
+from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
+from CSRDDenoiseLib.research.likeness import experiment as likeness
+from CSRDDenoiseLib.research.simulation.scanner import Scanner
 
 pytest.importorskip("nibabel")
 CONFIG = """
@@ -52,6 +56,33 @@ def test_a_site_is_run_once_and_goes_on(config, monkeypatch, capsys):
     monkeypatch.setattr(experiment, "_of_model", None)
     monkeypatch.setattr(sites, "simulate_subject", None)
     assert run_experiment(read_placed(config, Experiment))["coarse"]["models"] == models
+
+
+def test_results_of_other_settings_are_not_taken_for_those_of_this_run(config):
+    run = read_placed(config, Experiment)
+    known, done = run.sites["coarse"], dict.fromkeys(("start", "trained on the site", "adapted"), {})
+    run.output.mkdir()
+    experiment._save(run, {"coarse": {"site": sites.site_facts(known), "models": done}})
+    kept = experiment._load(run)["coarse"]
+    assert experiment._load(replace(run, sites={**run.sites, "new": known}))["coarse"] == kept
+    for changed in (
+        replace(run, steps=7),
+        replace(run, variants={"adapted": AdaptSettings(patch=24)}),
+        replace(run, sites={"coarse": replace(known, dose=0.1)}),
+    ):
+        with pytest.raises(InputError, match="choose another output folder"):
+            run_experiment(changed)
+
+
+def test_low_doses_of_another_setting_are_not_taken_for_those_of_this_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(likeness, "_of_site", lambda *_: {"dose": 0.2})
+    site = likeness.LikeSite("fdg", 0.2, Scanner())
+    config = likeness.LikeExperiment(tmp_path, tmp_path / "out", {"sharp": site})
+    first = likeness.run_like_experiment(config)
+    assert likeness.run_like_experiment(config) == json.loads(json.dumps(first))
+    for changed in (replace(config, scans=5), replace(config, sites={"sharp": replace(site, dose=0.1)})):
+        with pytest.raises(InputError, match="choose another output folder"):
+            likeness.run_like_experiment(changed)
 
 
 def test_the_share_that_is_closed_is_that_of_decibels():

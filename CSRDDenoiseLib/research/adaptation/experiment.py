@@ -19,6 +19,7 @@ from ...atomic import write_json
 from ...keeping import default_keep_mm, keep_coarse
 from ...measures import psnr
 from ...model.bundle import Model, load_model
+from ..training.claim import check_facts
 from ..training.loop import autocast
 from ..training.pool import Example, Pool
 from ..training.validation import estimate_residual
@@ -66,9 +67,13 @@ class Experiment:
 
 
 def run_experiment(config: Experiment) -> dict[str, Any]:
-    """Run what is not done yet and return the results, which are written after each step to ``results.json``."""
+    """Run what is not done yet and return the results, which are written after each step to ``results.json``.
+
+    Raises:
+        InputError: that file has results of other settings.
+    """
     start = load_model(config.model, config.device)
-    results = _load(config.output / RESULTS)
+    results = _load(config)
     for number, (name, site) in enumerate(config.sites.items()):
         found = results.setdefault(name, {"site": site_facts(site), "models": {}})
         folder, spacing = config.output / "sites" / name, start.metadata.voxel_spacing_mm
@@ -180,12 +185,31 @@ def _worse(models: Mapping[str, Mapping[str, Any]], name: str, score: str) -> in
     return sum(after[score] < before[score] for before, after in pairs)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))["sites"] if path.is_file() else {}
+def _load(config: Experiment) -> dict[str, Any]:
+    path = config.output / RESULTS
+    if not path.is_file():
+        return {}
+    saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    whose, advice = f"'{path}' has results of", "choose another output folder"
+    check_facts(saved["about"], _about(config), whose, advice)
+    for had, facts in (
+        (saved["about"]["variants"], {name: each.as_dict() for name, each in config.variants.items()}),
+        ({name: each["site"] for name, each in saved["sites"].items()}, _sites(config)),
+    ):
+        # others may come on top
+        check_facts(had, {name: value for name, value in facts.items() if name in had}, whose, advice)
+    return saved["sites"]
+
+
+def _about(config: Experiment) -> dict[str, Any]:
+    about = {"model": config.model, "steps": config.steps, "seed": config.seed, "counts": vars(config.counts)}
+    return {**about, "own": config.own.as_dict()}
+
+
+def _sites(config: Experiment) -> dict[str, Any]:
+    return {name: site_facts(site) for name, site in config.sites.items()}
 
 
 def _save(config: Experiment, results: Mapping[str, Any]) -> None:
-    about = {"model": config.model, "steps": config.steps, "seed": config.seed, "counts": vars(config.counts)}
-    about |= {"variants": {name: each.as_dict() for name, each in config.variants.items()}}
-    about |= {"own": config.own.as_dict()}
-    write_json(config.output / RESULTS, {"about": about, "sites": results}, indent=1)
+    variants = {name: each.as_dict() for name, each in config.variants.items()}
+    write_json(config.output / RESULTS, {"about": {**_about(config), "variants": variants}, "sites": results}, indent=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
@@ -18,6 +18,7 @@ from ...scan import Scan
 from ..simulation.anatomy import load_anatomy, slab_of
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
+from ..training.claim import check_facts
 from .examples import other_heads
 from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
@@ -61,15 +62,29 @@ class LikeExperiment:
 
 
 def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
-    """Run what is not done yet; ``results.json`` is written after each site."""
+    """Run what is not done yet; ``results.json`` is written after each site.
+
+    Raises:
+        InputError: that file has results of other settings.
+    """
     config.output.mkdir(parents=True, exist_ok=True)
     path = config.output / RESULTS
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for number, (name, site) in enumerate(config.sites.items()):
+        seed = 1000 * (number + 1) + config.seed
+        facts = {
+            **asdict(site),
+            "scans": config.scans,
+            "slab_mm": config.slab_mm,
+            "halves": config.halves,
+            "seed": seed,
+        }
         if name in results:
+            had = results[name].get("made_of", {})
+            check_facts(had, facts, f"'{path}' has results of '{name}' with", "choose another output folder")
             continue
         logger.info("Site '%s'", name)
-        results[name] = _of_site(config, site, 1000 * (number + 1) + config.seed)
+        results[name] = {**_of_site(config, site, seed), "made_of": facts}
         write_json(path, results, indent=1)
     return {name: results[name] for name in config.sites}
 

@@ -31,7 +31,15 @@ def check_claim(record: Path, facts: Mapping[str, Any], whose: str, advice: str)
         found = read_json(record)
     except (OSError, ValueError) as error:
         raise InputError(f"The record '{record}' cannot be read: {error}; {advice}.") from error
-    had = found if isinstance(found, dict) else {}
+    check_facts(found if isinstance(found, dict) else {}, facts, whose, advice)
+
+
+def check_facts(had: Mapping[str, Any], facts: Mapping[str, Any], whose: str, advice: str) -> None:
+    """Hold facts to those that were recorded; arguments as of :func:`check_claim`.
+
+    Raises:
+        InputError: one of the facts is another.
+    """
     # tuples become lists in JSON
     has = json.loads(json.dumps(dict(facts)))
     for name, value in has.items():
