@@ -60,7 +60,7 @@ def test_a_site_is_run_once_and_goes_on(config, monkeypatch, capsys):
 
 def test_results_of_other_settings_are_not_taken_for_those_of_this_run(config):
     run = read_placed(config, Experiment)
-    known, done = run.sites["coarse"], dict.fromkeys(("start", "trained on the site", "adapted"), {})
+    known, done = run.sites["coarse"], {name: {} for name in ("start", "trained on the site", "adapted")}
     run.output.mkdir()
     experiment._save(run, {"coarse": {"site": sites.site_facts(known), "models": done}})
     kept = experiment._load(run)["coarse"]
