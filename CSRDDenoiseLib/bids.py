@@ -197,7 +197,7 @@ def denoise_request(
     study = open_study(request.pet)
     writer = FrameWriter(study, Target(request.pet, study.read(0), model=model.metadata.name), entries)
     own = {"Version": __version__, "Model": model.metadata.name, "Provenance": record_path(request.output).name}
-    with all_or_nothing(sidecars.values()) as temporary:
+    with all_or_nothing(sidecars.values(), request.overwrite) as temporary:
         for name, path in sidecars.items():
             write_sidecar(writer.sidecar(name, own), temporary[path])
     return result

@@ -101,7 +101,7 @@ def denoise_files(
     result = denoise_prepared(prepare(given.images, job), job, afterwards)
     record = record_of_files(result.record, request, given.volumes, given.files)
     beside = record_path(request.output)
-    with all_or_nothing([*request.outputs.values(), beside]) as temporary:
+    with all_or_nothing([*request.outputs.values(), beside], request.overwrite) as temporary:
         with stages.stage("write"):
             for name, path in request.volumes.items():
                 write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)

@@ -263,7 +263,7 @@ def _write(
         "FramesDenoised": [index + 1 for index in result.frames_with(DENOISED)],
         "Provenance": beside.name,
     }
-    with all_or_nothing([*request.outputs.values(), *sidecars.values(), beside]) as temporary:
+    with all_or_nothing([*request.outputs.values(), *sidecars.values(), beside], request.overwrite) as temporary:
         with stages.stage("write"):
             for done, (name, path) in enumerate(request.volumes.items()):
                 stages.report("write", done, len(stores))

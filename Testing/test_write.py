@@ -226,6 +226,15 @@ def test_outputs_of_which_one_cannot_be_replaced_stay_as_they_were(tmp_path, mon
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {path.name: "result" for path in paths}
 
 
+def test_what_another_run_wrote_in_the_meantime_is_not_replaced(tmp_path):
+    paths = [tmp_path / name for name in ("denoised.nii", "record.json")]
+    with pytest.raises(InputError, match="record.json"), all_or_nothing(paths, overwrite=False) as temporary:
+        for path in paths:
+            temporary[path].write_text("mine")
+        paths[1].write_text("theirs")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
 def test_record_is_not_the_sidecar(tmp_path):
     path = tmp_path / "sub-01_pet.nii.gz"
     assert record_path(path).name == "sub-01_pet_provenance.json" and sidecar_path(path).name == "sub-01_pet.json"

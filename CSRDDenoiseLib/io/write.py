@@ -126,14 +126,18 @@ def check_output_folder(folder: Path) -> None:
 
 
 @contextmanager
-def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
+def all_or_nothing(paths: Iterable[Path], overwrite: bool = True) -> Iterator[dict[Path, Path]]:
     """Give each path a temporary one to write to; rename all when the body succeeds, remove all when it does not.
 
     A folder that is missing is made, if its parent is there, and does not stay without a result in it. What a killed
     run left of the same files is removed.
 
+    Args:
+        paths: where the files or folders go.
+        overwrite: replace what is there by then, as a file that another run wrote in the meantime.
+
     Raises:
-        InputError: something could not be written; then nothing is.
+        InputError: something could not be written, or is not to be replaced; then nothing is.
     """
     targets = {path: path.resolve() if path.is_symlink() else path for path in paths}
     temporary = {path: target.with_name(_temporary_name(target)) for path, target in targets.items()}
@@ -144,6 +148,13 @@ def all_or_nothing(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
         for target in targets.values():
             _remove_leftovers(target)
         yield temporary
+        appeared = [] if overwrite else [path for path, target in targets.items() if target.is_file()]
+        if appeared:
+            raise InputError(
+                f"'{appeared[0]}' was written by another program while this run worked, so nothing of this run was "
+                "written. Choose another name, or have it replaced.",
+                hint="overwrite",
+            )
         _put_in_place({written: targets[path] for path, written in temporary.items()})
     except (OSError, RuntimeError) as error:
         places = ", ".join(sorted({str(target.parent) for target in targets.values()}))
