@@ -228,7 +228,7 @@ def test_outputs_of_which_one_cannot_be_replaced_stay_as_they_were(tmp_path, mon
 
 def test_what_another_run_wrote_in_the_meantime_is_not_replaced(tmp_path):
     paths = [tmp_path / name for name in ("denoised.nii", "record.json")]
-    with pytest.raises(InputError, match="record.json"), all_or_nothing(paths, overwrite=False) as temporary:
+    with pytest.raises(InputError, match=r"record\.json"), all_or_nothing(paths, overwrite=False) as temporary:
         for path in paths:
             temporary[path].write_text("mine")
         paths[1].write_text("theirs")
