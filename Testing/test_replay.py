@@ -39,6 +39,13 @@ def test_replay_makes_the_same_bytes_also_where_auto_would_choose_otherwise(ran)
         assert (ran / f"{first}.nii.gz").read_bytes() == (ran / f"{second}.nii.gz").read_bytes()
 
 
+def test_labels_of_a_report_are_not_needed_where_none_is_asked_for(ran):
+    record = json.loads((ran / "out_provenance.json").read_text())
+    record["inputs"]["labels"] = record["inputs"]["pet"]
+    (ran / "out_provenance.json").write_text(json.dumps(record))
+    assert replay(ran) == 0
+
+
 def test_other_inputs_and_other_weights_are_refused(ran, pet, capsys):
     record = json.loads((ran / "out_provenance.json").read_text())
     content = (ran / "pet.nii.gz").read_bytes()

@@ -100,6 +100,9 @@ def run(args: argparse.Namespace) -> int:
         replay = read_replay(args.replay)
         check_inputs(replay)
         given.update({name: replay.inputs.get(name) for name in INPUT_NAMES}, frames=replay.frames)
+        if args.report is None:
+            # labels are for the report alone
+            given["labels"] = None
         settings, model = replay.settings, load_same_model(replay)
     elif args.pet is None:
         raise InputError("There is no PET; give one with --pet, or a record with --replay.")
