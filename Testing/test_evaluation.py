@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,16 +23,17 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib import measures
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.report.planes import write_comparison
 from CSRDDenoiseLib.research.evaluation.baselines import BASELINES
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.research.evaluation.markdown import to_markdown
-from CSRDDenoiseLib.research.evaluation.measure import Measurement, measure
-from CSRDDenoiseLib.research.evaluation.methods import Outcome, tuned, unchanged
+from CSRDDenoiseLib.research.evaluation.measure import Measurement, measure, score
+from CSRDDenoiseLib.research.evaluation.methods import Outcome, ours, tuned, unchanged
 from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, read_config, run_evaluation
 from CSRDDenoiseLib.research.evaluation.study import Study, load_study
 from CSRDDenoiseLib.research.evaluation.table import paired_table, score_table, to_csv
-from CSRDDenoiseLib.settings import settings_from_preset
+from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -102,6 +104,18 @@ def test_perfect_method_gets_perfect_scores(study):
         assert scores[name] == 0
     for name in ("hot_contrast", "cold_contrast", "coverage_1", "coverage_2"):
         assert scores[name] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["noise-free", "full-dose"])
+def test_an_uncertainty_is_held_against_what_the_model_estimates(study, tmp_path, target):
+    model = load_model(save_tiny_model(tmp_path / "tiny", target=target), "cpu")
+    outcome = ours(model, DenoiseSettings(steps=2, samples=2, device="cpu"))(study, Fraction(1, 10))
+    image = study.noise_free if target == "noise-free" else study.full_dose
+    found = score(study, replace(outcome, image=image, std=np.full_like(image, 1e-6)))
+    assert found["coverage_1"] == 1
+    other = study.full_dose if target == "noise-free" else study.noise_free
+    assert score(study, replace(outcome, image=other, std=np.full_like(image, 1e-6)))["coverage_1"] < 0.1
 
 
 @pytest.mark.parametrize("towards", [0.1, -0.1])

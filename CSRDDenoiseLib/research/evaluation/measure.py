@@ -85,7 +85,10 @@ def record_of(study: Study, dose: Fraction, name: str, outcome: Outcome) -> Meas
 
 
 def score(study: Study, outcome: Outcome) -> dict[str, float]:
-    """Return every metric that the study allows, against the full dose (``truth_nrmse``: the noise-free image)."""
+    """Return every metric that the study allows, against the full dose.
+
+    ``truth_nrmse`` is against the noise-free image; so are coverage and calibration of a standard deviation to it.
+    """
     image, full, masks = outcome.image, study.full_dose, study.masks
     calm = bool(masks.white_matter.any())
     scores: dict[str, Optional[float]] = {
@@ -107,9 +110,10 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
     if study.noise_free is not None:
         scores["truth_nrmse"] = measures.nrmse(image, study.noise_free, masks.head)
     if outcome.std is not None:
+        aim = study.noise_free if outcome.std_to_noise_free and study.noise_free is not None else full
         for sigmas in COVERAGE_SIGMAS:
-            scores[f"coverage_{sigmas:g}"] = measures.coverage(image, outcome.std, full, masks.brain, sigmas)
-        error = (image - full)[masks.brain]
+            scores[f"coverage_{sigmas:g}"] = measures.coverage(image, outcome.std, aim, masks.brain, sigmas)
+        error = (image - aim)[masks.brain]
         scores["calibration_error"] = calibration_error(outcome.std[masks.brain], error)
     return {name: float(value) for name, value in scores.items() if value is not None and np.isfinite(value)}
 

@@ -29,12 +29,14 @@ class Outcome:
         seconds: wall time of the method itself.
         chosen: the parameter that was chosen with the answer in hand, with its unit; empty where there is none.
         std: voxel-wise standard deviation, where the method gives one.
+        std_to_noise_free: whether that is of the error to the noise-free image, and not of that to the full dose.
     """
 
     image: np.ndarray
     seconds: float
     chosen: str = ""
     std: Optional[np.ndarray] = None
+    std_to_noise_free: bool = False
 
 
 Method = Callable[[Study, Fraction], Outcome]
@@ -78,12 +80,14 @@ def ours(model: Model, settings: DenoiseSettings, choose_mr: MrChoice = _own_mr)
     """
     from ...denoise import denoise
 
+    to_noise_free = model.metadata.target == "noise-free" and not settings.dose
+
     def apply(study: Study, dose: Fraction) -> Outcome:
         mr = choose_mr(study)
         began = time.perf_counter()
         result = denoise(study.low_doses[dose], mr, settings, model)
         seconds = time.perf_counter() - began
         std = None if result.uncertainty is None else study.array(result.uncertainty)
-        return Outcome(study.array(result.denoised), seconds, std=std)
+        return Outcome(study.array(result.denoised), seconds, std=std, std_to_noise_free=to_noise_free)
 
     return apply

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
+from ....sentences import as_fraction
 from ..measure import CEILING
 from ..methods import INPUT, ours, tuned, unchanged
 from ..table import score_table
-from .bench import MEAN_STD, Bench, Dose, Figure, Section, as_fraction, over_subjects, plot_by_dose
+from .bench import MEAN_STD, Bench, Dose, Figure, Section, over_subjects, plot_by_dose
 
 SCORES = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias", "coverage_1", "coverage_2")
 
