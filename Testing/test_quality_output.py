@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from CSRDDenoiseLib.checks.leftover_noise import leftover_noise
 from CSRDDenoiseLib.checks.lost_structure import LOST_LIMIT, lost_structure
+from CSRDDenoiseLib.checks.mean import check_mean
 from CSRDDenoiseLib.checks.output import judge_output
 from CSRDDenoiseLib.checks.pair import Output
 from CSRDDenoiseLib.checks.unsupported import ADDED, REMOVED, unsupported
@@ -22,6 +23,8 @@ from CSRDDenoiseLib.findings import find, warnings_of
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.contents import OF_RESULT
+from CSRDDenoiseLib.prepare.region import box_region, limited_scan
+from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.scan import Head, Scan
 from CSRDDenoiseLib.sentences import sentence
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -30,6 +33,7 @@ from CSRDDenoiseLib.uncertainty import KEY
 STEP, SIDE = 3.0, 48
 STD_OF_FINE_NOISE = 0.15
 FAST = DenoiseSettings(sampler="mean")
+SAMPLE = resource_folder() / SAMPLE_DATA
 
 
 def ball(centre, radius_mm: float) -> np.ndarray:
@@ -153,3 +157,19 @@ def test_a_head_too_small_is_not_judged_and_marked_nowhere(zero_model_folder):
     result = denoise(as_image(head_array()), None, FAST, zero_model_folder)
     assert find(result.findings, "output").code == "output.too_little"
     assert not sitk.GetArrayViewFromImage(result.support).any()
+
+
+@pytest.mark.parametrize(("extra", "most", "least"), [(0.0, 2, 0), (0.3, 40, 40)])
+def test_the_noise_of_a_small_region_is_no_change_of_its_mean(extra, most, least):
+    """The full dose in place of the result, in cubes of 24 mm: noise alone moves their means by up to 6 %."""
+    names = ("low_dose_1_10", "full_dose")
+    images = [sitk.ReadImage(str(SAMPLE / f"{name}.nii.gz"), sitk.sitkFloat32) for name in names]
+    low, full = map(sitk.GetArrayFromImage, images)
+    scan, rng, found = Scan(low, Grid.of(images[0])), np.random.default_rng(0), []
+    deep = np.argwhere(ndimage.binary_erosion(scan.brain, iterations=4))
+    for place in deep[rng.integers(len(deep), size=40)]:
+        region = box_region(scan.grid.point(place[::-1]), (24, 24, 24), np.eye(3))
+        part, box, _ = limited_scan(scan, region)
+        change = ((1 + extra) * full - low)[box]
+        found.append(check_mean(part, change, change)[1].is_warning)
+    assert least <= sum(found) <= most

@@ -9,6 +9,8 @@ from ..keeping import BROKEN_RESIDUAL
 from ..scan import Scan, robust_std
 
 MEAN_LIMIT = 0.01
+ENOUGH_ML = 400.0
+"""Of brain, for the limit: the mean of less, as of a region, is itself off by the noise of the PET."""
 
 
 def check_mean(scan: Scan, estimate: np.ndarray, residual: np.ndarray) -> tuple[float, Finding]:
@@ -23,9 +25,15 @@ def check_mean(scan: Scan, estimate: np.ndarray, residual: np.ndarray) -> tuple[
         The change, and the finding: with the change, and what is left of it in the result.
     """
     change, left = mean_change(estimate, scan), mean_change(residual, scan)
-    values = {"change": change, "left": left, "limit": MEAN_LIMIT}
-    kept = abs(change) <= MEAN_LIMIT
+    limit = mean_limit(float(scan.brain.sum()) * scan.voxel_ml)
+    values = {"change": change, "left": left, "limit": limit}
+    kept = abs(change) <= limit
     return change, info("mean.kept", **values) if kept else warning("mean.changed", **values)
+
+
+def mean_limit(brain_ml: float) -> float:
+    """Return the change of the mean from which the check warns; noise moves a mean by one over the root of its mL."""
+    return MEAN_LIMIT * max(ENOUGH_ML / max(brain_ml, 1.0), 1.0) ** 0.5
 
 
 def mean_change(residual: np.ndarray, scan: Scan) -> float:
