@@ -178,7 +178,7 @@ class Engine:
     """Does the work of each command; keeps the last model loaded, which is what makes the second run start at once."""
 
     def __init__(self) -> None:
-        self._key: Optional[tuple[str, str]] = None
+        self._key: Any = None
         self._model: Any = None
         self._finished: Any = None
         self._identity = ""
@@ -320,12 +320,14 @@ class Engine:
         return {"devices": [device.as_dict() for device in list_devices()]}
 
     def _loaded(self, model: Optional[str], device: str) -> Any:
-        from .model.bundle import DEFAULT_MODEL, load_model
+        from .model.bundle import DEFAULT_MODEL, find_model, load_model, read_metadata
 
-        key = (model or DEFAULT_MODEL, device)
+        folder = find_model(model or DEFAULT_MODEL)
+        # its metadata hold the checksum of the weights: a folder may hold another model than it did before
+        key = (folder, read_metadata(folder), device)
         if key != self._key:
             self._model, self._key = None, None
-            self._model, self._key = load_model(*key), key
+            self._model, self._key = load_model(folder, device), key
         return self._model
 
 

@@ -224,6 +224,19 @@ def test_a_result_that_is_deleted_meanwhile_is_not_compared(ui, scene, result):
     assert len(SLICER.util.getNodesByClass("vtkMRMLTableNode")) == tables
 
 
+def test_result_of_another_frame_is_not_compared(ui, scene, result):
+    from CSRDDenoiseModule.nodes import content_of
+
+    pet, denoised, full = result
+    denoised.SetAttribute("CSRDDenoise.Content", content_of(pet))
+    # the volume of a sequence shows another frame by now
+    SLICER.util.updateVolumeFromArray(pet, 2 * SLICER.util.arrayFromVolume(pet))
+    ui.fullDoseSelector.setCurrentNode(full)
+    ui.fullDoseCollapsibleButton.collapsed = False
+    click(ui.fullDoseButton)
+    assert "another frame" in ui.statusLabel.text
+
+
 def test_what_is_deleted_is_chosen_no_more(ui, scene, result):
     add_volume("Another", head_array(SHAPE))
     ui.fullDoseSelector.setCurrentNode(result[2])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
-from slicer_helpers import SLICER, add_example, add_head, choose, run_to_end, wait_until
+from slicer_helpers import SLICER, add_example, add_head, choose, raises_named, run_to_end, wait_until
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE, part_of  # noqa: E402 (needs the stand-in)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 CONTRAST = "contrast_kept_percent"
@@ -163,6 +165,61 @@ def test_refinement_that_a_run_cancels_comes_after_it(ui, logic_of, scene, small
     assert wait_until(lambda: len(keeps) == 3 and keeps[2][1].state == "finished", 30)
     # the process knows the last run alone, so the map that cannot follow belongs to the result no more
     assert width_of(denoised) == 20.0 and uncertainty.GetNodeReference("CSRDDenoise.Denoised") is None
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_process_that_ends_during_a_recomputation_leaves_no_map_of_another_width(
+    ui, logic_of, scene, small_model, monkeypatch, exact
+):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
+    run_to_end(ui)
+    denoised, uncertainty = ui.denoisedSelector.currentNode(), ui.uncertaintySelector.currentNode()
+    before, real = width_of(denoised), logic_of.startKeep
+
+    def ending(*arguments, **options):
+        job = real(*arguments, **options)
+        if options["exact"] is exact:
+            os.kill(logic_of.worker.processId, signal.SIGKILL)
+        return job
+
+    monkeypatch.setattr(logic_of, "startKeep", ending)
+    ui.keepSlider.value = 20.0
+    assert wait_until(lambda: "ended" in ui.statusLabel.text, 30)
+    # the fast part alone is done, or nothing is
+    assert width_of(denoised) == (20.0 if exact else before)
+    assert ui.keepSlider.value == pytest.approx(width_of(denoised), abs=0.051)
+    assert (uncertainty.GetNodeReference("CSRDDenoise.Denoised") is None) == exact
+    assert part_of(ui.differenceSelector.currentNode(), denoised) is not None
+
+
+def test_report_waits_for_the_maps(ui, logic_of, scene, small_model):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
+    run_to_end(ui)
+    ui.keepSlider.value = 20.0
+    panel = SLICER.modules.csrddenoise.widgetRepresentation().self().panel
+    panel.onReport()
+    assert "again in a moment" in ui.statusLabel.text
+    denoised = ui.denoisedSelector.currentNode()
+    assert wait_until(lambda: not panel._results.following and width_of(denoised) == 20.0, 30)
+
+
+def test_estimate_whose_file_is_missing_leaves_no_slider(area, ui, logic_of, scene, small_model, tmp_path):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=1, samples=1)
+    run_to_end(ui)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    # Slicer keeps hidden volumes in a folder of its own, which is easily left behind
+    files = list((tmp_path / "scene_Private").iterdir())
+    assert files
+    for path in files:
+        path.unlink()
+    scene.Clear(0)
+    scene.Import()
+    denoised = ui.denoisedSelector.currentNode()
+    assert denoised.GetNodeReference(ESTIMATE_REFERENCE) is not None and ui.compareButton.isEnabled()
+    assert not ui.keepSlider.isEnabled()
+    with raises_named("InputError", "denoise the PET again"):
+        logic_of.startKeep(denoised, 12.0)
 
 
 def test_closing_the_scene_stops_what_follows_the_slider(ui, logic_of, scene, small_model, keeps):

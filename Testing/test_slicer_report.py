@@ -56,6 +56,13 @@ def test_what_has_no_record_or_was_moved_is_refused(logic, result, tmp_path):
     assert logic.writeReport(result.denoisedVolume, path=path).is_file()
 
 
+def test_report_of_a_pet_whose_voxels_were_changed_is_refused(logic, result, tmp_path):
+    pet = result.denoisedVolume.GetNodeReference("CSRDDenoise.PET")
+    SLICER.util.updateVolumeFromArray(pet, 2 * SLICER.util.arrayFromVolume(pet))
+    with pytest.raises(Exception, match="its voxels were changed"):
+        logic.writeReport(result.denoisedVolume, path=str(tmp_path / "r.html"))
+
+
 @pytest.mark.usefixtures("without_estimate")
 def test_button_draws_the_report_and_opens_it(scene, small_model):
     area = ENTRY.widgetRepresentation()

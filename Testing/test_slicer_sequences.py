@@ -26,6 +26,7 @@ from CSRDDenoiseModule import nodes  # noqa: E402 (needs the stand-in)
 from CSRDDenoiseModule.parameters import save_certificates  # noqa: E402
 
 from CSRDDenoiseLib.commands.main import main  # noqa: E402
+from CSRDDenoiseLib.io import sequence_file  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 FACTORS = (1.0, 0.6, 1.4, 1.2, 1.1, 0.9)
@@ -152,6 +153,16 @@ def test_what_is_no_sequence_and_what_is_cancelled_leave_nothing(logic_of, scene
     with raises_named("Cancelled"):
         job.wait()
     assert scene.GetNumberOfNodes() == there
+
+
+def test_frames_that_go_while_they_are_read_end_the_run(logic_of, scene, dynamic, model_folder, monkeypatch):
+    # one slice a turn, between which Slicer has other events
+    monkeypatch.setitem(type(logic_of).begin.__globals__["Job"].begin.__globals__, "SECONDS_A_TURN", 0.0)
+    monkeypatch.setattr(sequence_file, "BYTES_A_STEP", 1)
+    job = logic_of.startSequence(dynamic[2], None, model=str(model_folder), sampler="mean", device="cpu")
+    dynamic[0].RemoveAllDataNodes()
+    with raises_named("InputError", "frames"):
+        job.wait()
 
 
 def test_a_sequence_goes_to_an_encrypted_place_with_the_chosen_certificates(logic_of, dynamic, monkeypatch):

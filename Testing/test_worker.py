@@ -13,6 +13,8 @@ import pytest
 import SimpleITK as sitk
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.worker import Engine
+
 ROOT = Path(__file__).resolve().parent.parent
 SPARE = 150 << 20
 
@@ -185,3 +187,11 @@ def test_killed_it_leaves_no_half_written_output(worker, request_of, tmp_path):
     os.kill(each.process.pid, signal.SIGKILL)
     assert each.answer("result")["code"] == -signal.SIGKILL
     assert not (tmp_path / "output.nrrd").exists()
+
+
+def test_folder_that_holds_another_model_by_now_is_loaded_again(tmp_path):
+    engine, folder = Engine(), save_tiny_model(tmp_path / "adapted")
+    first = engine._loaded(str(folder), "cpu")
+    assert engine._loaded(str(folder), "cpu") is first
+    save_tiny_model(folder, seed=1)
+    assert engine._loaded(str(folder), "cpu").metadata.weights_sha256 != first.metadata.weights_sha256

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
@@ -16,8 +15,9 @@ from CSRDDenoiseLib.findings import Finding
 from CSRDDenoiseLib.io.nrrd import UNITS_KEY
 from CSRDDenoiseLib.io.pair_list import read_pairs
 from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
-from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
+from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
+from .job import CANCELLED, FAILED, FINISHED, RUNNING, Callbacks, Job, RunFiles, describing
 from .nodes import Outputs, browser_of, copy_unit, frame_count, remove_volume, unit_keys, unit_of
 from .parameters import on_place
 from .volumes import (
@@ -32,7 +32,6 @@ from .volumes import (
     scene_record,
     writing_region,
 )
-from .worker_process import CANCELLED, FAILED, FINISHED, RUNNING, Job, RunFiles, describing
 
 WAITING = "waiting"
 KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}
@@ -65,7 +64,7 @@ class Batch:
 
     Args:
         start: starts a run, ``start(pet, mr, onProgress, onFinished, onError, isSequence=)`` ->
-            :class:`~.worker_process.Job`.
+            :class:`~.job.Job`.
         onProgress: receives the progress of the entry under way.
         onChanged: hears of every change of an entry.
         onFinished: hears of the end.
@@ -98,7 +97,7 @@ class Batch:
 
     def clear(self) -> None:
         """Forget every entry that is not under way."""
-        self.entries = [entry for entry in self.entries if entry is self._current]
+        self.entries = [entry for entry in self.entries if entry.state == RUNNING]
         self._onChanged()
 
     def run(self) -> None:
@@ -129,7 +128,8 @@ class Batch:
         try:
             handlers = (self._progress, self._finished, self._failed)
             self._job = self._start(entry.pet, entry.mr, *handlers, isSequence=bool(entry.frames))
-        except CSRDError as error:
+        except Exception as error:
+            # whatever is wrong with this entry, the others run
             self._failed(error)
 
     def _progress(self, progress: "dict[str, Any]") -> None:
@@ -284,17 +284,22 @@ def start_sequence(
     if fullDoseReferenceVolume is not None:
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
     settings, files = settings_from_preset(preset, **changes), RunFiles()
-    paths = {kind: sequence_path(files.folder, kind) for kind in _kinds(outputs or Outputs(), settings)}
+    kinds = (outputs or Outputs()).kinds(settings.has_uncertainty)
+    paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
     request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
     request.update({kind: str(path) for kind, path in paths.items()})
     request.update(on_place(place))
-    steps = [writing_sequence(sequence, petVolume, source)]
+    sources: dict[str, Any] = {}
     if regionNode is not None:
         request["region"] = str(files.path("region"))
-        steps.append(writing_region(regionNode, petVolume, files.path("region")))
-    sources: dict[str, Any] = {}
-    steps.append(describing({"mr": mrVolume}, sources))
+
+    def writing() -> "Iterator[None]":
+        if regionNode is not None:
+            yield from writing_region(regionNode, petVolume, files.path("region"))
+        yield from writing_sequence(sequence, petVolume, source)
+        yield from describing({"mr": mrVolume}, sources)
+
     inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
 
     def collected(message: "dict[str, Any]") -> DenoisedSequences:
@@ -302,16 +307,8 @@ def start_sequence(
             raise CSRDError(PET_REMOVED)
         return _collect(message, paths, (browser, sequence), inputs, sources)
 
-    callbacks = (onProgress, onFinished, onError)
-    return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, chain(*steps))
-
-
-def _kinds(wanted: Outputs, settings: DenoiseSettings) -> "list[str]":
-    """The keys of :data:`KINDS` that a run makes."""
-    kinds = ["output", "difference"]
-    if wanted.makeUncertainty and settings.has_uncertainty:
-        kinds.append("uncertainty")
-    return [*kinds, "support"] if wanted.makeSupport else kinds
+    callbacks = Callbacks(onProgress, onFinished, onError)
+    return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, writing())
 
 
 def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]":
@@ -325,6 +322,8 @@ def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]"
 
     def frames() -> "Iterator[tuple[np.ndarray, np.ndarray]]":
         for index in range(count):
+            if sequence.GetNumberOfDataNodes() != count:
+                raise InputError("The sequence lost or got frames while it was read. Add all frames again.")
             copy = hardened_copy(sequence.GetNthDataNode(index), pet.GetParentTransformNode())
             yield slicer.util.arrayFromVolume(copy), LPS_FROM_RAS @ ijk_to_ras(copy)
 

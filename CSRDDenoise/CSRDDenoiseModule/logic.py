@@ -2,6 +2,7 @@
 
 import logging
 import re
+import weakref
 from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
@@ -10,23 +11,31 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.settings import DEFAULT_PRESET, DenoiseSettings, settings_from_preset
+from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
 from .batch import start_sequence
-from .nodes import CONTENT, Outputs, check_content, check_outputs, content_of, header_files, place_beside
+from .job import RUNNING, Callbacks, Job, RunFiles, describing
+from .nodes import (
+    CONTENT,
+    Outputs,
+    check_content,
+    check_outputs,
+    content_of,
+    header_files,
+    image_time,
+)
 from .parameters import CSRDDenoiseParameterNode, apply_defaults, on_place
 from .readiness import require_packages
 from .views.display import show_results
 from .volumes import (
-    ESTIMATE_REFERENCE,
     MR_REFERENCE,
     PET_REFERENCE,
     PROVENANCE,
-    VOLUMES,
     DenoisedVolumes,
     Volume,
     collect,
     collect_kept,
+    estimate_of,
     has_finding,
     has_record,
     part_of,
@@ -34,9 +43,9 @@ from .volumes import (
     writing,
     writing_region,
 )
-from .worker_process import RUNNING, Job, RunFiles, WorkerProcess, describing
+from .worker_process import WorkerProcess
 
-REGION = "region"
+REGION, DENOISE = "region", "denoise"
 Inputs = dict[str, Optional[Volume]]
 
 
@@ -62,6 +71,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.onWorkerMessage: Optional[Callable[[dict], None]] = None
         self._worker = WorkerProcess(self._receive, self._worker_ended)
+        # a logic that is dropped, as by CSRDDenoiseLogic().denoise(...), leaves no process behind
+        weakref.finalize(self, self._worker.end).atexit = False
         self._job: Optional[Job] = None
         self._inspections: dict[str, Job] = {}
         self._refining: Optional[Job] = None
@@ -123,18 +134,9 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         Raises:
             CSRDError: the input cannot be used, or the run failed; the scene is as it was before.
         """
-        job = self.start(
-            petVolume,
-            mrVolume,
-            preset=preset,
-            model=model,
-            outputs=outputs,
-            fullDoseReferenceVolume=fullDoseReferenceVolume,
-            regionNode=regionNode,
-            place=place,
-            **changes,
-        )
-        return job.wait()
+        options: dict[str, Any] = {"preset": preset, "model": model, "outputs": outputs, "place": place}
+        options.update(fullDoseReferenceVolume=fullDoseReferenceVolume, regionNode=regionNode)
+        return self.start(petVolume, mrVolume, **options, **changes).wait()
 
     def start(
         self,
@@ -167,30 +169,29 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             raise InputError("No PET volume is given. Choose the volume to denoise.")
         settings = settings_from_preset(preset, **changes)
         outputs = outputs or Outputs()
-        inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume}
-        inputs[REGION] = regionNode
+        inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume, REGION: regionNode}
         check_outputs(outputs, inputs.values())
-        voxels, files = content_of(petVolume), RunFiles()
+        voxels, seen, files = content_of(petVolume), image_time(petVolume), RunFiles()
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from
         there = on_place(place) if place else {"headers": [str(path) for path in header_files(petVolume)]}
-        request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), **there}
+        request = {"command": DENOISE, "model": model or None, "settings": settings.as_dict(), **there}
 
         def collected(message: "dict[str, Any]") -> DenoisedVolumes:
-            result = collect(message, files.path, outputs, inputs, sources, _present)
+            result = collect(message, files.path, outputs, inputs, sources, show_results)
             result.denoisedVolume.SetAttribute(CONTENT, voxels)
-            estimate = result.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE)
+            estimate = estimate_of(result.denoisedVolume)
             if estimate is not None and not place:
-                times = (each.GetImageData().GetMTime() for each in (petVolume, estimate))
-                self._known = {(result.denoisedVolume.GetID(), *times): files.folder.name}
+                made_of = (result.denoisedVolume.GetID(), seen, image_time(estimate))
+                self._known = {(self._worker.processId, *made_of): files.folder.name}
             return result
 
         return self.begin(
             files,
-            {**request, **_output_paths(files, outputs, settings)},
+            {**request, **{kind: str(files.path(kind)) for kind in outputs.kinds(settings.has_uncertainty)}},
             inputs,
             collected,
-            (onProgress, onFinished, onError),
+            Callbacks(onProgress, onFinished, onError),
             describing(inputs, sources),
         )
 
@@ -233,12 +234,10 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         onError: Optional[Callable[[Exception], None]] = None,
     ) -> Job:
         """Start writing the report of :meth:`writeReport` and return at once."""
+        name = denoisedVolume.GetName()
         if not has_record(denoisedVolume):
-            raise InputError(
-                f"The volume '{denoisedVolume.GetName()}' has no record of a run, or its PET is gone; denoise the PET "
-                "again."
-            )
-        place = _report_path(denoisedVolume) if path is None else Path(path)
+            raise InputError(f"The volume '{name}' has no record of a run, or its PET is gone; denoise the PET again.")
+        place = _report_path(name) if path is None else Path(path)
         request = {"command": "report", "output": str(place), "provenance": stored(denoisedVolume, PROVENANCE)}
         volumes = {
             "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
@@ -247,7 +246,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             "uncertainty": part_of(uncertaintyVolume, denoisedVolume),
             "labels": labelVolume,
         }
-        callbacks = (onProgress, onFinished, onError)
+        check_content(volumes["pet"], denoisedVolume)
+        callbacks = Callbacks(onProgress, onFinished, onError)
         return self.begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
 
     def startKeep(
@@ -268,27 +268,26 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         of an earlier one (a scene from a file) the maps that cannot follow belong to it no more. Without ``exact``
         result, difference and some numbers follow alone, in a fraction of a second.
         """
-        estimate, pet = (denoisedVolume.GetNodeReference(name) for name in (ESTIMATE_REFERENCE, PET_REFERENCE))
+        estimate, pet = estimate_of(denoisedVolume), denoisedVolume.GetNodeReference(PET_REFERENCE)
         if estimate is None or pet is None:
             raise InputError(f"The model's estimate for '{denoisedVolume.GetName()}' is gone; denoise the PET again.")
+        made_of = (denoisedVolume.GetID(), image_time(pet), image_time(estimate))
+        known = self._known.get((self._worker.processId, *made_of))
+        if known is None:
+            check_content(pet, denoisedVolume)
         files, results = RunFiles(), {"output": denoisedVolume, "difference": differenceVolume}
         maps = {"uncertainty": uncertaintyVolume, "support": supportVolume} if exact else {}
         results.update({kind: node for kind, node in maps.items() if node is not None})
-        key = (denoisedVolume.GetID(), *(each.GetImageData().GetMTime() for each in (pet, estimate)))
-        known = self._known.get(key) if self._worker.running else None
-        if known is None:
-            check_content(pet, denoisedVolume)
-        run, limited = known or files.folder.name, has_finding(denoisedVolume, "region.used")
-        request: dict[str, Any] = {"command": "keep", "keep_above_mm": keepAboveMm, "exact": exact, "run": run}
-        request["limited"] = limited
+        request: dict[str, Any] = {"command": "keep", "keep_above_mm": keepAboveMm, "exact": exact}
+        request.update(run=known or files.folder.name, limited=has_finding(denoisedVolume, "region.used"))
         request.update({kind: str(files.path(kind)) for kind in results})
 
         def collected(message: "dict[str, Any]") -> Volume:
-            self._known = {key: run}
+            self._known = {(self._worker.processId, *made_of): request["run"]}
             return collect_kept(message, files.path, results, pet)
 
         volumes = {} if known else {"pet": pet, "bare": estimate}
-        job = self.begin(files, request, volumes, collected, (None, onFinished, onError))
+        job = self.begin(files, request, volumes, collected, Callbacks(None, onFinished, onError))
         self._refining = job if exact else None
         return job
 
@@ -307,13 +306,13 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         files = RunFiles()
         headers = [str(path) for path in header_files(volume)]
         request = {"command": "inspect", "what": what, "name": volume.GetName(), "headers": headers}
-        job = Job(self._worker, files, lambda message: message, None, onFinished, onError)
-        self._inspections[job.identity] = job
+        job = Job(self._worker, files, lambda message: message, Callbacks(None, onFinished, onError), self)
         try:
             job.begin(writing(volume, files.path("path")), {**request, "path": str(files.path("path"))})
         except Exception:
             files.remove()
             raise
+        self._inspections[job.identity] = job
         return job
 
     def ask(self, request: dict[str, Any]) -> None:
@@ -324,6 +323,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """End a run under way and the worker process."""
         if self._job is not None:
             self._job.abort()
+        self._release()
         self._known.clear()
         self._dropInspections()
         self._worker.end()
@@ -334,7 +334,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         request: "dict[str, Any]",
         volumes: Inputs,
         collect: Callable[[dict], Any],
-        callbacks: "tuple[Optional[Callable], ...]",
+        callbacks: Callbacks,
         more_steps: "Iterable[None]" = (),
     ) -> Job:
         """Write the volumes, send the worker a request and return its job; the files go when that cannot be."""
@@ -349,13 +349,16 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             steps = [writing(node, files.path(name)) for name, node in given.items() if name != REGION]
             if region is not None:
                 steps.append(writing_region(region, given["pet"], files.path(REGION)))
-            job = Job(self._worker, files, collect, *callbacks)
+            job = Job(self._worker, files, collect, callbacks, self)
             paths = {name: str(files.path(name)) for name in given}
             job.begin(chain(*steps, more_steps), {**request, **paths})
         except Exception:
             files.remove()
             raise
         self._job = job
+        if request["command"] == DENOISE and "on" not in request:
+            # the process lets go of the run that it held, whatever becomes of this one
+            self._known.clear()
         self._dropInspections()
         return job
 
@@ -368,33 +371,29 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         identity = message.get("id")
         if self._job is not None and identity == self._job.identity:
             self._job.receive(message)
+            self._release()
         elif identity in self._inspections:
             self._inspections.pop(identity).receive(message)
         elif self.onWorkerMessage is not None:
             self.onWorkerMessage(message)
 
+    def _release(self) -> None:
+        """Hold a job that has ended no longer: its result would keep volumes that the user removes in memory."""
+        if self._job is not None and self._job.state != RUNNING:
+            self._job, self._refining = None, None
+
     def _worker_ended(self, sentence: str, details: str) -> None:
         logging.error("CSRDDenoise: %s\n%s", sentence, details)
-        self._dropInspections()
-        self._known.clear()
+        inspections, self._inspections = self._inspections, {}
+        for inspection in inspections.values():
+            # it may be what ended the process, so it is not asked for again
+            inspection.worker_ended(sentence, details)
         if self._job is not None and self._job.state == RUNNING:
             self._job.worker_ended(sentence, details)
+            self._release()
         elif self.onWorkerMessage is not None:
             self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})
 
 
-def _report_path(denoised: Volume) -> Path:
-    return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', denoised.GetName())}.html"
-
-
-def _output_paths(files: RunFiles, outputs: Outputs, settings: DenoiseSettings) -> "dict[str, str]":
-    """Return where each volume goes; there is no uncertainty without samples to compare."""
-    wanted = {"uncertainty": outputs.makeUncertainty and settings.has_uncertainty, "support": outputs.makeSupport}
-    return {kind: str(files.path(kind)) for kind in VOLUMES if wanted.get(kind, True)}
-
-
-def _present(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
-    for kind, node in nodes.items():
-        if node is not None:
-            place_beside(pet, node, kind)
-    show_results(nodes, pet)
+def _report_path(name: str) -> Path:
+    return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', name)}.html"

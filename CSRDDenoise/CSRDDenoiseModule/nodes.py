@@ -92,7 +92,7 @@ def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = N
     Raises:
         InputError: the volume is empty.
     """
-    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+    if not has_image(node):
         raise InputError(f"The volume '{node.GetName()}' holds no image. Load it again or choose another.")
     copy = slicer.vtkMRMLScalarVolumeNode()
     copy.SetName(node.GetName())
@@ -128,9 +128,19 @@ def _warp(copy: Volume, transform: slicer.vtkMRMLTransformNode) -> None:
 
 def content_of(node: Volume) -> str:
     """Return the SHA-256 of a volume's voxels; nothing of an empty volume."""
-    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+    if not has_image(node):
         return ""
-    return hashlib.sha256(slicer.util.arrayFromVolume(node).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(slicer.util.arrayFromVolume(node)).data).hexdigest()
+
+
+def has_image(node: Volume) -> bool:
+    """Return whether a volume has voxels; one whose file was not found when its scene was loaded has none."""
+    return node.GetImageData() is not None and node.GetImageData().GetNumberOfPoints() > 0
+
+
+def image_time(node: Volume) -> int:
+    """Return when the voxels of a volume were changed last, in VTK's count of changes; 0 without an image."""
+    return 0 if node.GetImageData() is None else int(node.GetImageData().GetMTime())
 
 
 def check_content(pet: Volume, denoised: Volume) -> None:
@@ -265,6 +275,11 @@ class Outputs:
     makeUncertainty: bool = True
     supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
     makeSupport: bool = False
+
+    def kinds(self, hasSamples: bool) -> "list[str]":
+        """Return the kinds of volumes that a run makes; there is no uncertainty without samples to compare."""
+        wanted = {"uncertainty": self.makeUncertainty and hasSamples, "support": self.makeSupport}
+        return [kind for kind in SERIES[1:] if wanted.get(kind, True)]
 
     @property
     def chosen(self) -> "dict[str, Optional[Volume]]":

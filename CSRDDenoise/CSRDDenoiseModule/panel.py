@@ -1,6 +1,5 @@
 """The panel: the user's choices in, progress and results out. It decides nothing about the work itself."""
 
-import time
 from pathlib import Path
 from typing import Any, Optional
 
@@ -25,6 +24,7 @@ from .parameters import (
     save_defaults,
     settings_of,
 )
+from .views.messages import Messages
 from .views.results import Results
 from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
 
@@ -58,13 +58,12 @@ class Panel:
         self._guiTag: Optional[int] = None
         self._observerTag: Optional[int] = None
         self._job = None
-        self._details = ""
-        self._logged: set[str] = set()
-        self._results = Results(ui, logic, self._say, self._endIdleWorker)
+        self._messages = Messages(ui)
+        self._results = Results(ui, logic, self._messages.say, self._endIdleWorker)
         self._batch = Batch(self._start, self.onProgress, self._refreshResults, self.onBatchFinished)
-        self._table = BatchTable(ui, self._batch, self._pair, self._say)
+        self._table = BatchTable(ui, self._batch, self._pair, self._messages.say)
         self._lists = Lists(ui, readiness.model_choices)
-        self._questions = readiness.Questions(logic.ask, self._lists.fillDevices, self.log)
+        self._questions = readiness.Questions(logic.ask, self._lists.fillDevices, self._messages.log)
         self._inspections = wording.Inspections(logic.startInspect, self.refresh)
         logic.onWorkerMessage = self.onWorkerMessage
         self._connect()
@@ -186,7 +185,7 @@ class Panel:
         # a button loses its key with its text
         self.ui.applyButton.setShortcut(qt.QKeySequence(APPLY_KEY))
         if running:
-            self._logged.clear()
+            self._messages.begin()
             self.ui.applyButton.toolTip = _("Stop the run (Alt+A); the scene stays as it is.")
             self.ui.applyButton.enabled = True
         self.ui.progressBar.setVisible(running)
@@ -195,25 +194,13 @@ class Panel:
         self._refreshApply()
         self._refreshResults()
 
-    def _say(self, text: str, details: str = "") -> None:
-        self.ui.statusLabel.text = text
-        self._details = details
-        self.ui.detailsButton.setVisible(bool(details))
-        self.log(text)
-
-    def log(self, text: str) -> None:
-        """Add a line to the log, once a run."""
-        if text and text not in self._logged:
-            self._logged.add(text)
-            self.ui.logTextEdit.appendPlainText(f"{time.strftime('%H:%M:%S')}  {text}")
-
     # What the user does
 
     def onApply(self, *_arguments: Any) -> None:
         """Apply was pressed, which is Cancel while a run is under way."""
         job = self._batch if self._batch.running else self._job
         if self.logic.busy and job is not None:
-            self._say(_("Cancelling..."))
+            self._messages.say(_("Cancelling..."))
             self.ui.applyButton.enabled = False
             job.cancel()
             return
@@ -224,14 +211,16 @@ class Panel:
 
     def _run(self) -> None:
         parameters = self._parameters
-        self._logged.clear()
+        self._messages.begin()
         if not readiness.install_packages():
-            self._say(_("The packages were not installed, so nothing was done. Press Apply to be asked again."))
+            self._messages.say(
+                _("The packages were not installed, so nothing was done. Press Apply to be asked again.")
+            )
             return
         outputs = outputs_of(parameters)
         self._start(parameters.pet, parameters.mr, self.onProgress, self.onFinished, self.onError, outputs)
-        self._say(_("Writing the volumes for the denoising process..."))
-        self.log(_("Settings: {settings}").format(settings=settings_of(parameters).as_dict()))
+        self._messages.say(_("Writing the volumes for the denoising process..."))
+        self._messages.log(_("Settings: {settings}").format(settings=settings_of(parameters).as_dict()))
 
     def _start(
         self,
@@ -295,7 +284,7 @@ class Panel:
         try:
             value = readiness.import_model(folder)
         except CSRDError as error:
-            self._say(str(error))
+            self._messages.say(str(error))
             return
         self._lists.fillModels()
         self._parameters.model = value
@@ -315,6 +304,9 @@ class Panel:
         parameters = self._parameters
         if parameters is None or parameters.denoised is None:
             return
+        if self._results.following:
+            self._messages.say(_("The maps still follow the slider. Open the report again in a moment."))
+            return
         try:
             self.ui.progressBar.value = 0
             self._job = self.logic.startReport(
@@ -325,17 +317,9 @@ class Panel:
                 onError=self.onError,
             )
             self._showRunning(True)
-            self._say(_("Drawing the report..."))
+            self._messages.say(_("Drawing the report..."))
         except CSRDError as error:
             self.onError(error)
-
-    def onDetails(self, *_arguments: Any) -> None:
-        """Show the technical details of the last error."""
-        slicer.util.errorDisplay(self.ui.statusLabel.text, detailedText=self._details)
-
-    def onCopyLog(self, *_arguments: Any) -> None:
-        """Copy the log to the clipboard."""
-        slicer.app.clipboard().setText(self.ui.logTextEdit.plainText)
 
     # What the logic reports
 
@@ -343,7 +327,7 @@ class Panel:
         """A run came further."""
         self.ui.progressBar.value = round(100 * progress["fraction"])
         text = wording.progress_text(progress)
-        self.log(text)
+        self._messages.log(text)
         if progress.get("eta_seconds") is not None:
             text = _("{text}, {time} left").format(text=text, time=wording.duration(progress["eta_seconds"]))
         self.ui.statusLabel.text = text
@@ -368,13 +352,16 @@ class Panel:
         """A run failed or was cancelled; the scene is as it was before."""
         details = "" if isinstance(error, (Cancelled, readiness.PackagesMissing)) else getattr(error, "details", "")
         self._end(str(error), details)
-        self.log(details)
+        self._messages.log(details)
         self._endIdleWorker()
 
     def _end(self, text: str, details: str = "") -> None:
         self._job = None
+        if not self.logic.worker.running:
+            # it took along what it was asked
+            self._questions.forget()
         self._showRunning(False)
-        self._say(text, details)
+        self._messages.say(text, details)
         self.refresh()
 
     def onWorkerMessage(self, message: "dict[str, Any]") -> None:
@@ -394,7 +381,5 @@ class Panel:
         ui.applyButton.clicked.connect(self.onApply)
         ui.compareButton.clicked.connect(self.onCompare)
         ui.reportButton.clicked.connect(self.onReport)
-        ui.detailsButton.clicked.connect(self.onDetails)
-        ui.copyLogButton.clicked.connect(self.onCopyLog)
         ui.importModelButton.clicked.connect(self.onImportModel)
         ui.runPairsButton.clicked.connect(self.onRunPairs)

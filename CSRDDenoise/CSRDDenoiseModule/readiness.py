@@ -156,8 +156,14 @@ def _installed_from_server(manager: Any) -> bool:
 def _install_torch() -> None:
     import PyTorchUtils
 
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={TORCH_MINIMUM}") is None:
-        raise PackagesMissing(_("PyTorch was not installed. Install it with the PyTorch Utils module, then try again."))
+    advice = _("PyTorch was not installed. Install it with the PyTorch Utils module, then try again.")
+    try:
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={TORCH_MINIMUM}")
+    except Exception as error:
+        # without the Internet its pip fails; a half-installed PyTorch cannot be imported
+        raise PackagesMissing(_("{advice} The reason: {error}").format(advice=advice, error=error)) from error
+    if torch is None:
+        raise PackagesMissing(advice)
 
 
 def _install(names: "list[str]") -> None:
@@ -322,8 +328,11 @@ class Questions:
         if not place:
             return ""
         there = on_place(place)
-        if mayAsk:
-            self._ask({"command": REACH, **there}, json.dumps(there["on"]))
+        try:
+            if mayAsk:
+                self._ask({"command": REACH, **there}, json.dumps(there["on"]))
+        except CSRDError as error:
+            return str(error)
         return self._reached.get(json.dumps(there["on"]), _("Asking {address}...").format(address=place))
 
     def receive(self, message: "dict[str, Any]") -> bool:
@@ -367,8 +376,8 @@ class Questions:
         """Send the worker a question, once."""
         question = json.dumps(request)
         if question not in self._asked:
-            self._asked.add(question)
             self._send({**request, "id": f"{request['command']}@{place}" if place else request["command"]})
+            self._asked.add(question)
 
 
 def _doses(metadata: ModelMetadata) -> str:

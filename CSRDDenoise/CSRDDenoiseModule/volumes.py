@@ -16,7 +16,7 @@ from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
 
-from .nodes import ESTIMATE_REFERENCE, Outputs, Volume, hardened_copy, remove_volume, unit_keys
+from .nodes import ESTIMATE_REFERENCE, Outputs, Volume, hardened_copy, has_image, place_beside, remove_volume, unit_keys
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
@@ -139,6 +139,12 @@ def part_of(node: Optional[Volume], denoised: Volume) -> Optional[Volume]:
     return node if node is not None and node.GetNodeReference(RESULT_REFERENCE) is denoised else None
 
 
+def estimate_of(denoised: Optional[Volume]) -> Optional[Volume]:
+    """Return the model's bare estimate for a result, None where it is gone or was not saved with the scene."""
+    estimate = None if denoised is None else denoised.GetNodeReference(ESTIMATE_REFERENCE)
+    return estimate if estimate is not None and has_image(estimate) else None
+
+
 def has_record(denoised: Optional[Volume]) -> bool:
     """Return whether a volume is a result of this module whose PET is still in the scene."""
     if denoised is None:
@@ -171,7 +177,7 @@ def make_volumes(
 
     Args:
         paths: file of each of ``output``, ``difference``, ``uncertainty``, ``support``, ``bare``, or None for none.
-        show: gives the nodes their places and displays, beside the PET's.
+        show: gives the nodes their displays.
     """
     arrays = {kind: read_array(path) for kind, path in paths.items() if path is not None}
     made = []
@@ -188,13 +194,16 @@ def make_volumes(
                 made.append(node)
             fill_node(node, array, pet)
             nodes[kind] = node
+        for kind, node in nodes.items():
+            if node is not None:
+                place_beside(pet, node, kind)
         show(nodes, pet)
         _refer(nodes, pet, mr)
     except Exception:
         for node in made:
             remove_volume(node)
         raise
-    _release_earlier(nodes)
+    release_maps(nodes["output"], *nodes.values())
     return nodes
 
 
@@ -269,9 +278,10 @@ def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volum
             nodes[kind].SetNodeReferenceID(RESULT_REFERENCE, nodes["output"].GetID())
 
 
-def _release_earlier(nodes: "dict[str, Optional[Volume]]") -> None:
+def release_maps(denoised: Volume, *kept: Optional[Volume]) -> None:
+    """Let maps of a result that are not those of its voxels, all but those ``kept``, belong to it no more."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if part_of(node, nodes["output"]) is not None and node not in nodes.values():
+        if part_of(node, denoised) is not None and node not in kept:
             node.SetNodeReferenceID(RESULT_REFERENCE, None)
             node.SetName(slicer.mrmlScene.GenerateUniqueName(_("{name} (earlier run)").format(name=node.GetName())))
 
@@ -335,8 +345,7 @@ def collect_kept(
             slicer.util.arrayFromVolume(node)[part] = read_array(path_of(kind))
             slicer.util.arrayFromVolumeModified(node)
     if message["exact"]:
-        made = {kind: node for kind, node in nodes.items() if path_of(kind).exists()}
-        _release_earlier({**made, "output": denoised})
+        release_maps(denoised, *(node for kind, node in nodes.items() if path_of(kind).exists()))
     others = [each for each in stored(denoised, FINDINGS) or [] if each["code"].split(".")[0] not in OF_RESULT]
     findings, record = message.get("findings") or [*others, message["finding"]], stored(denoised, PROVENANCE)
     record.update({name: message.get("provenance", {}).get(name, record.get(name)) for name in FOLLOWING})

@@ -199,7 +199,7 @@ def result_text(result: Any) -> str:
     """Return what there is to say about a run that ended well: its time, the MR's move, an empty map.
 
     Args:
-        result: the :class:`~.worker_process.DenoisedVolumes`.
+        result: the :class:`~.volumes.DenoisedVolumes`.
     """
     done = _("Done in {time}.").format(time=duration(result.provenance.get("seconds", {}).get("total", 0)))
     empty = result.supportVolume is not None and result.supportVolume.GetImageData().GetScalarRange()[1] == 0

@@ -134,6 +134,11 @@ class Comparison:
             node.SetCrosshairMode(self._crosshair)
             self._crosshair = None
 
+    def forget(self, node: Volume) -> None:
+        """A volume is about to leave the scene."""
+        if self._shown is not None:
+            self._shown = self._shown.without(node)
+
     def leave(self) -> None:
         """Go back to the layout of before, so that volumes loaded next are shown as anywhere else in Slicer."""
         self.crosshair(False)

@@ -1,6 +1,6 @@
 """How the volumes of a result look: colours, windows, legends; and nodes that this module keeps in the scene."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional, Sequence
 
 import qt
@@ -31,6 +31,13 @@ class Shown:
     uncertainty: Optional[Volume]
     support: Optional[slicer.vtkMRMLLabelMapVolumeNode]
     summary: "dict[str, Any]"
+
+    def without(self, node: Any) -> "Optional[Shown]":
+        """Return what is left when a node leaves the scene; None without PET or denoised volume."""
+        if node in (self.pet, self.denoised):
+            return None
+        gone = [name for name in ("difference", "uncertainty", "support") if getattr(self, name) is node]
+        return replace(self, **dict.fromkeys(gone)) if gone else self
 
 
 def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:

@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 
-from ..nodes import hardened_copy, unit_of
+from ..job import Callbacks, Job, RunFiles
+from ..nodes import check_content, hardened_copy, unit_of
 from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
-from ..worker_process import Job, RunFiles
 from .display import HELPER_ATTRIBUTE, fill
 from .plots import AGREEMENT, agreement, draw, fill_table
 
@@ -57,6 +57,7 @@ def start_comparison(
         raise InputError(f"The PET of '{denoised.GetName()}' is gone; denoise it again.")
     if full in (pet, denoised):
         raise InputError(f"'{full.GetName()}' is the PET or its result; choose the full dose of the same scan.")
+    check_content(pet, denoised)
     labels = None if regions is None else labels_of(regions, pet)
     volumes = {"pet": pet, "denoised": denoised, "full": full, "labels": None if labels is None else labels.volume}
 
@@ -69,7 +70,8 @@ def start_comparison(
         store_comparison(denoised, full, regions, found)
         return found
 
-    return logic.begin(RunFiles(), {"command": "compare"}, volumes, collect, (None, onFinished, onError))
+    callbacks = Callbacks(onFinished=onFinished, onError=onError)
+    return logic.begin(RunFiles(), {"command": "compare"}, volumes, collect, callbacks)
 
 
 def labels_of(regions: Any, pet: Volume) -> Labels:

@@ -85,6 +85,9 @@ class Look:
         """A node is about to leave the scene: if it is the line, none is followed."""
         if node is self._line:
             self._ui.profileSelector.setCurrentNode(None)
+        if self._shown is not None:
+            self._shown = self._shown.without(node)
+            self._comparison.forget(node)
 
     def leave(self) -> None:
         """Go back to the layout of before the comparison."""

@@ -1254,6 +1254,11 @@
   </message>
   <message>
    <location filename="panel.py" />
+   <source>The maps still follow the slider. Open the report again in a moment.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="panel.py" />
    <source>The packages were not installed, so nothing was done. Press Apply to be asked again.</source>
    <translation type="unfinished" />
   </message>
@@ -1385,6 +1390,11 @@ They are downloaded from the Internet into Slicer's Python, which can take some 
   <message>
    <location filename="readiness.py" />
    <source>this computer</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="readiness.py" />
+   <source>{advice} The reason: {error}</source>
    <translation type="unfinished" />
   </message>
   <message>

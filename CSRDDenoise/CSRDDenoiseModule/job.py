@@ -1,0 +1,240 @@
+"""A job for the worker process: its files, started without blocking, cancelled or ended for sure."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional
+
+import qt
+import slicer
+
+from CSRDDenoiseLib import errors
+from CSRDDenoiseLib.errors import CSRDError
+from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP
+
+from .nodes import Volume, source_file
+from .worker_process import WorkerProcess
+
+RUNNING, FINISHED, FAILED, CANCELLED = "running", "finished", "failed", "cancelled"
+GRACE_MILLISECONDS = 900
+SECONDS_A_TURN = 0.03
+"""How long a job may hold Slicer up before it lets other events go on."""
+
+
+class RunFiles:
+    """The folder in which Slicer and the worker exchange volumes; removed at the end whatever happens.
+
+    Raises:
+        CSRDError: it cannot be made.
+    """
+
+    def __init__(self):
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix="CSRDDenoise-"))
+        except OSError as error:
+            raise CSRDError(
+                f"No folder can be made for temporary files: {error}. Free space there, or start Slicer with TMPDIR "
+                "(TEMP on Windows) set to another folder."
+            ) from error
+
+    def path(self, name: str) -> Path:
+        """Return the path of one volume of the run."""
+        return self.folder / f"{name}.nrrd"
+
+    def remove(self) -> None:
+        """Remove the folder and everything in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def describing(inputs: "dict[str, Optional[Volume]]", sources: "dict[str, dict[str, Any]]") -> "Iterator[None]":
+    """Find the files that hold the inputs and their SHA-256, in steps of some milliseconds, for the record."""
+    for name, node in inputs.items():
+        path = None if node is None else source_file(node)
+        if path is None:
+            continue
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while block := stream.read(BYTES_A_STEP):
+                digest.update(block)
+                yield
+        sources[name] = {"path": str(path.resolve()), "files": 1, "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Who hears of a job: its progress (fields of a dict), its result, and the exception that ended it."""
+
+    onProgress: Optional[Callable[[dict], None]] = None
+    onFinished: Optional[Callable[[Any], None]] = None
+    onError: Optional[Callable[[Exception], None]] = None
+
+
+class Job:
+    """Work of the process under way; what :meth:`CSRDDenoiseLogic.start` returns.
+
+    Args:
+        worker: the process.
+        files: the folder of the job's volumes.
+        collect: makes the result of the answer.
+        callbacks: who hears of the job.
+        owner: the logic, which lives at least as long as the job runs.
+
+    Attributes:
+        state: ``running``, ``finished``, ``failed`` or ``cancelled``.
+        result: what the job makes, such as :class:`~.logic.DenoisedVolumes`, once finished.
+        error: the exception (of :mod:`CSRDDenoiseLib.errors`, its ``details`` a traceback) once failed or cancelled.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerProcess,
+        files: RunFiles,
+        collect: Callable[[dict], Any],
+        callbacks: Callbacks,
+        owner: Any = None,
+    ):
+        self.state = RUNNING
+        self.result: Any = None
+        self.error: Optional[Exception] = None
+        self._worker = worker
+        self._files = files
+        self._collect: Optional[Callable[[dict], Any]] = collect
+        self._callbacks, self._owner = callbacks, owner
+        self._steps: Iterator[None] = iter(())
+        self._cancelling = False
+        self._sent = False
+
+    @property
+    def identity(self) -> str:
+        """What the worker's answers to this run are marked with."""
+        return self._files.folder.name
+
+    def begin(self, steps: "Iterator[None]", request: "dict[str, Any]") -> None:
+        """Write the inputs step by step, as long as Slicer has no other events, then send the request.
+
+        Raises:
+            CSRDError: there is no Python to start, or a volume cannot be written.
+        """
+        self._steps, self._request = steps, request
+        if self._write():
+            self._send()
+
+    def cancel(self) -> None:
+        """Stop the run; within two seconds it ends as cancelled, and the scene is as it was before."""
+        if self.state != RUNNING or self._cancelling:
+            return
+        self._cancelling = True
+        if self._sent:
+            self._worker.send({"command": "cancel", "id": self.identity})
+        qt.QTimer.singleShot(GRACE_MILLISECONDS if self._sent else 0, self._insist)
+
+    def abort(self) -> None:
+        """Stop the run at once by ending the process."""
+        if self.state == RUNNING:
+            if self._sent:
+                self._worker.kill()
+            self._fail(errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED)
+
+    def drop(self) -> None:
+        """End work that nobody waits for any more; the worker goes on, and its answer is not heard."""
+        if self.state == RUNNING:
+            if self._sent and self._worker.running:
+                self._worker.send({"command": "cancel", "id": self.identity})
+            self._fail(errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED)
+
+    def wait(self) -> Any:
+        """Keep Slicer responsive until the run has ended and return its result.
+
+        Raises:
+            CSRDError: the run failed, or (``Cancelled``) was cancelled.
+        """
+        while self.state == RUNNING:
+            slicer.app.processEvents()
+            time.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Take one message of the worker that belongs to this run."""
+        if self.state != RUNNING:
+            return
+        if message["event"] == "progress":
+            if self._callbacks.onProgress is not None and not self._cancelling:
+                self._callbacks.onProgress(message)
+        elif message["event"] == "result" and not self._cancelling:
+            self._finish(message)
+        else:
+            self._fail(*_error_of(message, self._cancelling))
+
+    def worker_ended(self, sentence: str, details: str) -> None:
+        """End the run as failed because its process is gone."""
+        if self.state == RUNNING:
+            message = {"event": "error", "kind": "CSRDError", "message": sentence, "details": details}
+            self._fail(*_error_of(message, self._cancelling))
+
+    def _write(self) -> bool:
+        """Write for one turn and return whether everything is written; otherwise come back later."""
+        end = time.monotonic() + SECONDS_A_TURN
+        try:
+            for _step in self._steps:
+                if time.monotonic() > end:
+                    qt.QTimer.singleShot(0, self._write_on)
+                    return False
+        except OSError as error:
+            raise CSRDError(f"The volumes cannot be handed over in {self._files.folder}: {error}.") from error
+        return True
+
+    def _write_on(self) -> None:
+        if self.state != RUNNING or self._cancelling:
+            return
+        try:
+            if self._write():
+                self._send()
+        except Exception as error:
+            self._fail(error, FAILED)
+
+    def _send(self) -> None:
+        self._worker.send({**self._request, "id": self.identity})
+        self._worker.underWay.add(self)
+        self._sent = True
+
+    def _insist(self) -> None:
+        if self._cancelling:
+            self.abort()
+
+    def _finish(self, message: dict[str, Any]) -> None:
+        try:
+            self.result = self._collect(message) if self._collect is not None else None
+        except Exception as error:
+            self._fail(error, FAILED)
+            return
+        self._end(FINISHED, self._callbacks.onFinished, self.result)
+
+    def _fail(self, error: Exception, state: str) -> None:
+        self.error = error
+        self._end(state, self._callbacks.onError, error)
+
+    def _end(self, state: str, receiver: Optional[Callable[[Any], None]], outcome: Any) -> None:
+        self._files.remove()
+        self.state = state
+        owner, self._owner = self._owner, None
+        # what was needed to get here would keep volumes that the user removes in memory
+        self._callbacks, self._collect, self._steps = Callbacks(), None, iter(())
+        self._worker.underWay.discard(self)
+        # a logic that nobody else holds ends its process: not now, which may be within a signal of that process
+        qt.QTimer.singleShot(0, lambda: owner)
+        if receiver is not None:
+            receiver(outcome)
+
+
+def _error_of(message: dict[str, Any], cancelling: bool) -> tuple[Exception, str]:
+    if cancelling or message.get("kind") == errors.Cancelled.__name__:
+        return errors.Cancelled("Cancelled. Nothing was changed."), CANCELLED
+    kind = getattr(errors, str(message.get("kind")), errors.CSRDError)
+    error: Any = kind(message.get("message", "The run failed."))
+    error.details = message.get("details", "")
+    return error, FAILED

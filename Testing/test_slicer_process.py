@@ -1,0 +1,200 @@
+"""The worker process and the jobs of the Slicer module when something goes wrong, and what they leave behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slicer_helpers import ENTRY, SLICER, add_head, add_volume, choose, click, raises_named, run_to_end, wait_until
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule import readiness, worker_process  # noqa: E402 (needs the stand-in)
+
+pytestmark = pytest.mark.slow
+QUICK = {"device": "cpu", "steps": 1, "samples": 1}
+
+
+def panel_of():
+    return SLICER.modules.csrddenoise.widgetRepresentation().self().panel
+
+
+def workers() -> int:
+    """Return how many worker processes this process has."""
+    command = ["ps", "-o", "args=", "--ppid", str(os.getpid())]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.count("CSRDDenoiseLib.worker")
+
+
+def test_logic_that_nobody_holds_leaves_no_process(scene, small_model):
+    before = workers()
+    made = ENTRY.python.CSRDDenoiseLogic().denoise(add_head("PET"), None, model=small_model, **QUICK)
+    assert made.denoisedVolume is not None
+    assert wait_until(lambda: workers() == before, 10)
+
+
+def test_run_of_a_logic_that_nobody_holds_goes_on(scene, small_model):
+    finished, before = [], workers()
+    ENTRY.python.CSRDDenoiseLogic().start(add_head("PET"), None, model=small_model, onFinished=finished.append, **QUICK)
+    gc.collect()
+    assert wait_until(lambda: finished or gc.collect() < 0, 60)
+    assert wait_until(lambda: workers() == before, 10)
+
+
+def test_process_that_cannot_start_is_not_started_again_and_again(ui, logic_of, scene, monkeypatch):
+    starts, real = [], type(logic_of.worker)._start
+    monkeypatch.setattr(worker_process, "MODULE", "CSRDDenoiseLib.is_not_there")
+    monkeypatch.setattr(type(logic_of.worker), "_start", lambda self: (starts.append(1), real(self)))
+    logic_of.close()
+    ui.petSelector.setCurrentNode(add_head("PET"))
+    assert wait_until(lambda: "package" in ui.petInfoLabel.text, 10)
+    assert not wait_until(lambda: len(starts) > 2, 1)
+
+
+def test_place_without_an_interpreter_is_reported_each_time(ui, logic_of, scene, monkeypatch):
+    logic_of.close()
+    monkeypatch.setattr(worker_process.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(worker_process.sys, "executable", "")
+    ui.petSelector.setCurrentNode(add_head("PET"))
+    logic_of.getParameterNode().place = "tcp://127.0.0.1:1"
+    for _ in range(2):
+        panel_of().refresh()
+        assert "PythonSlicer" in ui.estimateLabel.text and "PythonSlicer" in ui.placeLabel.text
+
+
+def test_estimate_that_a_killed_process_took_along_is_asked_for_again(ui, logic_of, scene, slow_model, monkeypatch):
+    asked, send = [], panel_of()._questions._send
+    monkeypatch.setattr(
+        panel_of()._questions, "_send", lambda request: (asked.append(request["command"]), send(request))
+    )
+    choose(ui, logic_of, (add_head("PET"), None), slow_model)
+    before = asked.count("estimate")
+    # it neither measures nor hears of being cancelled
+    os.kill(logic_of.worker.processId, signal.SIGSTOP)
+    click(ui.applyButton)
+    click(ui.applyButton)
+    assert wait_until(lambda: ui.applyButton.text == "Apply", 10)
+    assert asked.count("estimate") == before + 1
+
+
+def test_no_place_for_temporary_files_is_one_sentence(ui, logic_of, scene, small_model, monkeypatch):
+    choose(ui, logic_of, (add_head("PET"), None), small_model)
+    assert wait_until(lambda: "Looking" not in ui.petInfoLabel.text, 30)
+    monkeypatch.setattr(tempfile, "tempdir", "/is/not/there")
+    click(ui.applyButton)
+    assert "/is/not/there" in ui.statusLabel.text and ui.applyButton.text == "Apply"
+    ui.batchCollapsibleButton.collapsed = False
+    click(ui.addPairButton)
+    click(ui.runPairsButton)
+    assert wait_until(lambda: ui.pairsTable.item(0, 2).text() == "failed" and ui.applyButton.text == "Apply", 10)
+
+
+class Listener:
+    """Hears of every message, and fails at the first."""
+
+    def __init__(self):
+        self.heard, self.ended = [], []
+
+    def take(self, message):
+        self.heard.append(message["event"])
+        assert len(self.heard) > 1, "a fault of who listens"
+
+    def end(self, sentence, details):
+        self.ended.append(sentence)
+
+
+def test_fault_of_who_hears_of_a_message_loses_no_other(scene, tmp_path, monkeypatch):
+    (tmp_path / "two_lines.py").write_text("""print('{"event": "progress"}\\n{"event": "result"}', flush=True)""")
+    monkeypatch.setattr(worker_process, "MODULE", "two_lines")
+    monkeypatch.setattr(worker_process, "LIBRARY_ROOT", tmp_path)
+    listener = Listener()
+    worker_process.WorkerProcess(listener.take, listener.end).send({})
+    assert wait_until(lambda: listener.ended, 10)
+    assert listener.heard == ["progress", "result"]
+
+
+@pytest.mark.usefixtures("without_estimate")
+def test_scene_that_is_closed_leaves_no_volume_in_memory(ui, logic_of, scene, small_model):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
+    logic_of.getParameterNode().makeSupport = True
+    run_to_end(ui)
+    left = watched()
+    assert len(left) == 6
+    scene.Clear(0)
+    SLICER.app.processEvents()
+    gc.collect()
+    assert not left
+
+
+@pytest.mark.usefixtures("without_estimate")
+def test_volumes_that_are_deleted_leave_the_memory(ui, logic_of, scene, small_model):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
+    run_to_end(ui)
+    left = watched()
+    for name in sorted(left):
+        scene.RemoveNode(scene.GetFirstNodeByName(name))
+    SLICER.app.processEvents()
+    gc.collect()
+    assert not left
+
+
+def watched() -> set[str]:
+    """Return the names of the volumes of the scene; each leaves the set when its memory is freed."""
+    names = set()
+    for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        name = node.GetName()
+        names.add(name)
+        node.AddObserver("DeleteEvent", lambda *_, name=name: names.discard(name))
+    return names
+
+
+@pytest.mark.parametrize("end", ["refused", "killed"])
+def test_slider_works_after_another_run_that_came_to_nothing(logic, scene, small_model, slow_model, end):
+    result = logic.denoise(add_head("PET"), None, model=small_model, device="cpu", steps=2, samples=2)
+    if end == "refused":
+        with raises_named("InputError"):
+            logic.denoise(add_volume("empty", np.zeros((24, 28, 26), np.float32)), None, model=small_model, **QUICK)
+    else:
+        job = logic.start(add_head("other", seed=1), None, model=slow_model, device="cpu", steps=20, samples=1)
+        assert wait_until(lambda: job._sent)
+        job.abort()
+        logic.ask({"command": "info", "id": "info"})
+    logic.startKeep(result.denoisedVolume, 20.0, result.differenceVolume).wait()
+    findings = result.denoisedVolume.GetAttribute("CSRDDenoise.Findings")
+    assert "keep.coarse" in findings and "20.0" in findings
+
+
+def test_no_folder_is_left_when_a_recomputation_is_refused(logic, scene, small_model):
+    pet = add_head("PET")
+    denoised = logic.denoise(pet, None, model=small_model, **QUICK).denoisedVolume
+    SLICER.util.updateVolumeFromArray(pet, 3 * SLICER.util.arrayFromVolume(pet))
+    before = set(Path(tempfile.gettempdir()).glob("CSRDDenoise-*"))
+    with raises_named("InputError", "changed"):
+        logic.startKeep(denoised, 12.0)
+    assert set(Path(tempfile.gettempdir()).glob("CSRDDenoise-*")) == before
+
+
+class PyTorchUtilsLogic:
+    """Of Slicer's PyTorch extension, without the Internet: its pip fails."""
+
+    def installTorch(self, torchVersionRequirement=None):
+        raise subprocess.CalledProcessError(1, "pip install light-the-torch")
+
+
+def test_pytorch_that_cannot_be_downloaded_is_one_sentence(ui, logic_of, scene, small_model, monkeypatch):
+    choose(ui, logic_of, (add_head("PET"), None), small_model)
+    real = readiness.importlib.util.find_spec
+    found = {"torch": None, "PyTorchUtils": real("json")}
+    monkeypatch.setattr(
+        readiness.importlib.util, "find_spec", lambda name: found[name] if name in found else real(name)
+    )
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
+    click(ui.applyButton)
+    assert "PyTorch was not installed" in ui.statusLabel.text and "light-the-torch" in ui.statusLabel.text
