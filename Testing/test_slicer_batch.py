@@ -70,6 +70,18 @@ def test_cancel_stops_what_runs_and_what_waits(table, logic_of, scene, pair, slo
     assert table.pairsTable.rowCount == 0
 
 
+def test_closing_the_scene_forgets_the_table(table, logic_of, scene, pair, slow_model):
+    logic_of.getParameterNode().model = slow_model
+    add(table, *pair)
+    add(table, add_head("PET other", seed=3), None)
+    click(table.runPairsButton)
+    scene.Clear(0)
+    assert table.pairsTable.rowCount == 0 and "closed" in table.statusLabel.text
+    # no end of the table is reported later
+    assert not wait_until(lambda: "closed" not in table.statusLabel.text, 0.1)
+    assert table.runPairsButton.text == "Denoise all" and table.applyButton.text == "Apply"
+
+
 def test_pairs_come_from_a_table_in_a_file(table, scene, pair, tmp_path, monkeypatch):
     import qt
 

@@ -13,7 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slicer_helpers import ENTRY, SLICER, add_head, add_volume, choose, click, raises_named, run_to_end, wait_until
+from slicer_helpers import (
+    ENTRY,
+    SLICER,
+    add_head,
+    add_transform,
+    add_volume,
+    choose,
+    click,
+    raises_named,
+    run_to_end,
+    wait_until,
+)
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -145,6 +156,30 @@ def test_volumes_that_are_deleted_leave_the_memory(ui, logic_of, scene, small_mo
     assert not left
 
 
+@pytest.mark.usefixtures("without_estimate")
+def test_hidden_estimate_goes_with_its_result(ui, logic_of, scene, small_model):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=1, samples=1)
+    run_to_end(ui)
+    denoised = ui.denoisedSelector.currentNode()
+    copy = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "copy")
+    copy.Copy(denoised)
+    scene.RemoveNode(denoised)
+    assert not wait_until(lambda: scene.GetFirstNodeByName("PET estimate") is None, 0.1)
+    scene.RemoveNode(copy)
+    assert wait_until(lambda: scene.GetFirstNodeByName("PET estimate") is None, 5)
+
+
+@pytest.mark.usefixtures("without_estimate")
+def test_comparison_of_a_pet_that_shows_another_frame_is_reported(ui, logic_of, scene, small_model):
+    pet = add_head("PET")
+    choose(ui, logic_of, (pet, None), small_model, steps=1, samples=1)
+    run_to_end(ui)
+    assert ui.statusLabel.text.startswith("Done")
+    SLICER.util.updateVolumeFromArray(pet, 2 * SLICER.util.arrayFromVolume(pet))
+    click(ui.compareButton)
+    assert "another frame" in ui.statusLabel.text
+
+
 def watched() -> set[str]:
     """Return the names of the volumes of the scene; each leaves the set when its memory is freed."""
     names = set()
@@ -198,3 +233,15 @@ def test_pytorch_that_cannot_be_downloaded_is_one_sentence(ui, logic_of, scene, 
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
     click(ui.applyButton)
     assert "PyTorch was not installed" in ui.statusLabel.text and "light-the-torch" in ui.statusLabel.text
+
+
+@pytest.mark.usefixtures("without_worker")
+def test_names_are_no_markup(ui, scene):
+    from PySide6 import QtCore
+
+    pet = add_head("PET")
+    pet.SetAndObserveTransformNodeID(add_transform(np.eye(4), "<b>moved</b>").GetID())
+    ui.petSelector.setCurrentNode(pet)
+    assert "'<b>moved</b>'" in ui.petInfoLabel.text
+    for label in (ui.petInfoLabel, ui.mrInfoLabel, ui.statusLabel, ui.modelCardLabel, ui.fullDoseInfoLabel):
+        assert label._qt.textFormat() == QtCore.Qt.PlainText

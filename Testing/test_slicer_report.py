@@ -56,6 +56,11 @@ def test_what_has_no_record_or_was_moved_is_refused(logic, result, tmp_path):
     assert logic.writeReport(result.denoisedVolume, path=path).is_file()
 
 
+def test_report_of_a_result_with_a_long_and_odd_name(logic, result):
+    result.denoisedVolume.SetName("Ä/<b>|" * 60)
+    assert logic.writeReport(result.denoisedVolume).is_file()
+
+
 def test_report_of_a_pet_whose_voxels_were_changed_is_refused(logic, result, tmp_path):
     pet = result.denoisedVolume.GetNodeReference("CSRDDenoise.PET")
     SLICER.util.updateVolumeFromArray(pet, 2 * SLICER.util.arrayFromVolume(pet))

@@ -1,41 +1,20 @@
-"""Several PETs at once: the frames of a sequence in one run, and a queue of pairs in the background with its table."""
+"""Several PETs at once: a queue of pairs in the background, with its table."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Optional
 
-import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
-from CSRDDenoiseLib.findings import Finding
-from CSRDDenoiseLib.io.nrrd import UNITS_KEY
+from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.pair_list import read_pairs
-from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
-from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import CANCELLED, FAILED, FINISHED, RUNNING, Callbacks, Job, RunFiles, describing
-from .nodes import Outputs, browser_of, copy_unit, frame_count, remove_volume, unit_keys, unit_of
-from .parameters import on_place
-from .volumes import (
-    FINDINGS,
-    LPS_FROM_RAS,
-    PET_REMOVED,
-    PROVENANCE,
-    Volume,
-    fill_node,
-    hardened_copy,
-    ijk_to_ras,
-    scene_record,
-    writing_region,
-)
+from .job import CANCELLED, FAILED, FINISHED, RUNNING
+from .nodes import Volume, frame_count
 
 WAITING = "waiting"
-KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}
-"""Name of a volume's file -> what its sequence is called after."""
 
 
 @dataclass
@@ -46,8 +25,8 @@ class Entry:
         pet, mr: what is denoised, and with which MR, or None.
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
-        result: the :class:`~.logic.DenoisedVolumes`, or of a sequence the :class:`DenoisedSequences`, once
-            finished.
+        result: the :class:`~.logic.DenoisedVolumes`, or of a sequence the
+            :class:`~.sequences.DenoisedSequences`, once finished.
         frames: how many the sequence has that the PET shows a frame of; 0 for the volume alone.
     """
 
@@ -105,6 +84,11 @@ class Batch:
         if not self.running:
             self._next()
 
+    def stop(self) -> None:
+        """The scene closes: forget every entry, and begin none."""
+        self.entries, self._current, self._job = [], None, None
+        self._onChanged()
+
     def cancel(self) -> None:
         """Stop the entry under way, and let the others be."""
         for entry in self.entries:
@@ -149,7 +133,11 @@ class Batch:
         self._current.state, self._current.about = state, about
         self._onChanged()
         # the job ends after its handlers: the next one begins when Slicer comes back to its events
-        qt.QTimer.singleShot(0, self._next)
+        qt.QTimer.singleShot(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.running:
+            self._next()
 
 
 def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
@@ -247,148 +235,3 @@ class BatchTable:
         self._ui.runPairsButton.text = _("Cancel all") if self._batch.running else _("Denoise all")
         self._ui.addPairButton.setEnabled(self._chosen()[0] is not None)
         self._ui.addFramesButton.setEnabled(frame_count(self._chosen()[0]) > 1)
-
-
-# A sequence as one dynamic PET
-
-
-@dataclass(frozen=True)
-class DenoisedSequences:
-    """What a run on a sequence made: sequences in the browser of the PET, by kind, and the record of how."""
-
-    sequences: "dict[str, Any]"
-    provenance: "dict[str, Any]"
-    warnings: "tuple[str, ...]" = ()
-    findings: "tuple[Finding, ...]" = ()
-
-
-def start_sequence(
-    logic: Any,
-    petVolume: Volume,
-    mrVolume: Optional[Volume] = None,
-    preset: str = DEFAULT_PRESET,
-    model: Optional[str] = None,
-    outputs: Optional[Outputs] = None,
-    onProgress: "Optional[Callable[[dict[str, Any]], None]]" = None,
-    onFinished: "Optional[Callable[[DenoisedSequences], None]]" = None,
-    onError: Optional[Callable[[Exception], None]] = None,
-    fullDoseReferenceVolume: Optional[Volume] = None,
-    regionNode: Optional[Any] = None,
-    place: str = "",
-    **changes: Any,
-) -> Job:
-    """Do what :meth:`.logic.CSRDDenoiseLogic.startSequence` promises."""
-    browser = browser_of(petVolume)
-    if browser is None:
-        raise InputError("The PET shows no frame of a sequence. Choose the volume of a sequence browser.")
-    if fullDoseReferenceVolume is not None:
-        raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
-    settings, files = settings_from_preset(preset, **changes), RunFiles()
-    kinds = (outputs or Outputs()).kinds(settings.has_uncertainty)
-    paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
-    source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
-    request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
-    request.update({kind: str(path) for kind, path in paths.items()})
-    request.update(on_place(place))
-    sources: dict[str, Any] = {}
-    if regionNode is not None:
-        request["region"] = str(files.path("region"))
-
-    def writing() -> "Iterator[None]":
-        if regionNode is not None:
-            yield from writing_region(regionNode, petVolume, files.path("region"))
-        yield from writing_sequence(sequence, petVolume, source)
-        yield from describing({"mr": mrVolume}, sources)
-
-    inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
-
-    def collected(message: "dict[str, Any]") -> DenoisedSequences:
-        if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
-            raise CSRDError(PET_REMOVED)
-        return _collect(message, paths, (browser, sequence), inputs, sources)
-
-    callbacks = Callbacks(onProgress, onFinished, onError)
-    return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, writing())
-
-
-def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]":
-    """Return the steps that write all frames of a sequence where its volume lies, as 4D NIfTI with a sidecar."""
-    count = sequence.GetNumberOfDataNodes()
-    # a code of DICOM does not say which SUV it is
-    unit = unit_of(pet) if unit_of(pet).startswith("SUV") else unit_keys(pet).get(UNITS_KEY, "")
-    values = [sequence.GetNthIndexValue(index) for index in range(count)]
-    entries = sequence_entries(values, sequence.GetIndexUnit() or "", unit)
-    path.with_suffix(".json").write_text(json.dumps(entries), encoding="utf-8")
-
-    def frames() -> "Iterator[tuple[np.ndarray, np.ndarray]]":
-        for index in range(count):
-            if sequence.GetNumberOfDataNodes() != count:
-                raise InputError("The sequence lost or got frames while it was read. Add all frames again.")
-            copy = hardened_copy(sequence.GetNthDataNode(index), pet.GetParentTransformNode())
-            yield slicer.util.arrayFromVolume(copy), LPS_FROM_RAS @ ijk_to_ras(copy)
-
-    return sequence_steps(path, frames(), count)
-
-
-def _collect(
-    message: "dict[str, Any]",
-    paths: "dict[str, Path]",
-    of: "tuple[Any, Any]",
-    inputs: "dict[str, Any]",
-    sources: "dict[str, dict[str, Any]]",
-) -> DenoisedSequences:
-    browser, source = of
-    made: dict[str, Any] = {}
-    try:
-        for kind, path in paths.items():
-            made[kind] = _sequence(source, kind)
-            _fill(made[kind], kind, path, source, inputs["pet"])
-        record = scene_record(message["provenance"], inputs, made, sources)
-        for node in made.values():
-            node.SetAttribute(PROVENANCE, json.dumps(record))
-            node.SetAttribute(FINDINGS, json.dumps(message["findings"]))
-            browser.AddSynchronizedSequenceNode(node)
-            _follow(browser.GetProxyNode(node), inputs["pet"])
-    except Exception:
-        for node in made.values():
-            slicer.mrmlScene.RemoveNode(node)
-        raise
-    findings = tuple(Finding.from_dict(each) for each in message["findings"])
-    return DenoisedSequences(made, record, tuple(message["warnings"]), findings)
-
-
-def _sequence(source: Any, kind: str) -> Any:
-    name = slicer.mrmlScene.GenerateUniqueName(f"{source.GetName()} {KINDS[kind]}")
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-    node.SetIndexName(source.GetIndexName())
-    node.SetIndexUnit(source.GetIndexUnit())
-    node.SetIndexType(source.GetIndexType())
-    return node
-
-
-def _follow(proxy: Optional[Volume], pet: Volume) -> None:
-    """Put the volume that shows a frame of a result below the PET's linear transform, as :func:`.fill_node` does.
-
-    A sequence keeps no transform of its frames, and the volume keeps its own when it shows another frame.
-    """
-    transform = pet.GetParentTransformNode()
-    if proxy is not None and transform is not None and transform.IsTransformToWorldLinear():
-        proxy.SetAndObserveTransformNodeID(transform.GetID())
-
-
-def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> None:
-    """Put the frames of a file into a sequence, one at a time."""
-    import nibabel
-
-    image: Any = nibabel.load(path)
-    class_name = "vtkMRMLLabelMapVolumeNode" if kind == "support" else "vtkMRMLScalarVolumeNode"
-    for index in range(source.GetNumberOfDataNodes()):
-        name = _("{pet} {kind}").format(pet=pet.GetName(), kind=KINDS[kind])
-        node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
-        try:
-            fill_node(node, np.asanyarray(image.dataobj[..., index]).T, pet)
-            if kind != "support":
-                copy_unit(pet, node)
-            sequence.SetDataNodeAtValue(node, source.GetNthIndexValue(index))
-        finally:
-            remove_volume(node)

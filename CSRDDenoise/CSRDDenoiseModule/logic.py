@@ -13,7 +13,6 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .batch import start_sequence
 from .job import RUNNING, Callbacks, Job, RunFiles, describing
 from .nodes import (
     CONTENT,
@@ -26,6 +25,7 @@ from .nodes import (
 )
 from .parameters import CSRDDenoiseParameterNode, apply_defaults, on_place
 from .readiness import require_packages
+from .sequences import start_sequence
 from .views.display import show_results
 from .volumes import (
     MR_REFERENCE,
@@ -45,7 +45,7 @@ from .volumes import (
 )
 from .worker_process import WorkerProcess
 
-REGION, DENOISE = "region", "denoise"
+REGION, DENOISE, LONGEST_NAME = "region", "denoise", 100
 Inputs = dict[str, Optional[Volume]]
 
 
@@ -199,7 +199,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """Start denoising all frames of the sequence that a volume shows one of, with the options of :meth:`start`.
 
         The result is that of ``csrd-denoise denoise`` on the same frames as a dynamic PET, a
-        :class:`.batch.DenoisedSequences` of new sequences; of ``outputs`` only what to make is used.
+        :class:`.sequences.DenoisedSequences` of new sequences; of ``outputs`` only what to make is used.
         """
         return start_sequence(self, petVolume, mrVolume, **options)
 
@@ -396,4 +396,4 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
 
 def _report_path(name: str) -> Path:
-    return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', name)}.html"
+    return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', name)[:LONGEST_NAME]}.html"

@@ -26,7 +26,7 @@ from .parameters import (
 )
 from .views.messages import Messages
 from .views.results import Results
-from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
+from .volumes import DenoisedVolumes, Volume, has_record, is_free_for, remove_estimate_of
 
 SETTINGS_WIDGETS = {
     "settings.registerMr": "registerCheckBox",
@@ -86,7 +86,9 @@ class Panel:
         self._results.stop()
         self.logic.close()
         self._results.leave()
-        self._batch.clear()
+        if self._batch.running:
+            self._end(_("The table was stopped because the scene was closed."))
+        self._batch.stop()
         self._questions.forget()
         self._inspections.forget()
 
@@ -110,6 +112,7 @@ class Panel:
         if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
             return
         self._results.forget(node)
+        remove_estimate_of(node)
         for name in (*INPUTS, REGION, *RESULTS):
             if getattr(self._parameters, name) is node:
                 setattr(self._parameters, name, None)

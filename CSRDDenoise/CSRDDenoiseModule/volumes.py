@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional
 
 import numpy as np
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -143,6 +144,17 @@ def estimate_of(denoised: Optional[Volume]) -> Optional[Volume]:
     """Return the model's bare estimate for a result, None where it is gone or was not saved with the scene."""
     estimate = None if denoised is None else denoised.GetNodeReference(ESTIMATE_REFERENCE)
     return estimate if estimate is not None and has_image(estimate) else None
+
+
+def remove_estimate_of(node: Any) -> None:
+    """A node leaves the scene: if it is a result, its estimate, which no list shows, follows unless a copy needs it."""
+    estimate = node.GetNodeReference(ESTIMATE_REFERENCE)
+    if estimate is None:
+        return
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    if all(each is node or each.GetNodeReference(ESTIMATE_REFERENCE) is not estimate for each in volumes):
+        # not now: the scene is about to remove the other one
+        qt.QTimer.singleShot(0, lambda: slicer.mrmlScene.IsNodePresent(estimate) and remove_volume(estimate))
 
 
 def has_record(denoised: Optional[Volume]) -> bool:

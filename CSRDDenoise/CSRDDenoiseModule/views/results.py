@@ -4,9 +4,10 @@ from typing import Any, Callable, Optional
 
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import Finding
 
-from ..nodes import unit_of
+from ..nodes import check_content, unit_of
 from ..volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, estimate_of, stored
 from ..wording import finding_rows, summary_rows
 from .display import fill
@@ -79,6 +80,12 @@ class Results:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
         self._maps = maps
         self._look.show(denoised, *maps)
+        pet = denoised.GetNodeReference(PET_REFERENCE)
+        try:
+            if pet is not None:
+                check_content(pet, denoised)
+        except InputError as error:
+            self._say(str(error))
 
     def onCompared(self) -> None:
         """The result was compared with a full dose: show the regions."""

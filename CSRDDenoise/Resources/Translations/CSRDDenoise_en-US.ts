@@ -1194,11 +1194,6 @@
    <source>{pet} ({count} frames)</source>
    <translation type="unfinished" />
   </message>
-  <message>
-   <location filename="batch.py" />
-   <source>{pet} {kind}</source>
-   <translation type="unfinished" />
-  </message>
  </context>
  <context>
   <name>CSRDDenoiseModule.panel</name>
@@ -1265,6 +1260,11 @@
   <message>
    <location filename="panel.py" />
    <source>The report is in {path}.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="panel.py" />
+   <source>The table was stopped because the scene was closed.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1422,6 +1422,14 @@ They are downloaded from the Internet into Slicer's Python, which can take some 
    <source>{needed}
 
 Install the extension now? Slicer has to be restarted afterwards; save your data first.</source>
+   <translation type="unfinished" />
+  </message>
+ </context>
+ <context>
+  <name>CSRDDenoiseModule.sequences</name>
+  <message>
+   <location filename="sequences.py" />
+   <source>{pet} {kind}</source>
    <translation type="unfinished" />
   </message>
  </context>

@@ -1,0 +1,177 @@
+"""A sequence as one dynamic PET: all its frames in one run, the results as sequences of the same browser."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from CSRDDenoiseLib.errors import CSRDError, InputError
+from CSRDDenoiseLib.findings import Finding
+from CSRDDenoiseLib.io.nrrd import UNITS_KEY
+from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
+from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
+
+from .job import Callbacks, Job, RunFiles, describing
+from .nodes import Outputs, browser_of, copy_unit, remove_volume, unit_keys, unit_of
+from .parameters import on_place
+from .volumes import (
+    FINDINGS,
+    LPS_FROM_RAS,
+    PET_REMOVED,
+    PROVENANCE,
+    Volume,
+    fill_node,
+    hardened_copy,
+    ijk_to_ras,
+    scene_record,
+    writing_region,
+)
+
+KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}
+"""Name of a volume's file -> what its sequence is called after."""
+
+
+@dataclass(frozen=True)
+class DenoisedSequences:
+    """What a run on a sequence made: sequences in the browser of the PET, by kind, and the record of how."""
+
+    sequences: "dict[str, Any]"
+    provenance: "dict[str, Any]"
+    warnings: "tuple[str, ...]" = ()
+    findings: "tuple[Finding, ...]" = ()
+
+
+def start_sequence(
+    logic: Any,
+    petVolume: Volume,
+    mrVolume: Optional[Volume] = None,
+    preset: str = DEFAULT_PRESET,
+    model: Optional[str] = None,
+    outputs: Optional[Outputs] = None,
+    onProgress: "Optional[Callable[[dict[str, Any]], None]]" = None,
+    onFinished: "Optional[Callable[[DenoisedSequences], None]]" = None,
+    onError: Optional[Callable[[Exception], None]] = None,
+    fullDoseReferenceVolume: Optional[Volume] = None,
+    regionNode: Optional[Any] = None,
+    place: str = "",
+    **changes: Any,
+) -> Job:
+    """Do what :meth:`.logic.CSRDDenoiseLogic.startSequence` promises."""
+    browser = browser_of(petVolume)
+    if browser is None:
+        raise InputError("The PET shows no frame of a sequence. Choose the volume of a sequence browser.")
+    if fullDoseReferenceVolume is not None:
+        raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
+    settings, files = settings_from_preset(preset, **changes), RunFiles()
+    kinds = (outputs or Outputs()).kinds(settings.has_uncertainty)
+    paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
+    source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
+    request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
+    request.update({kind: str(path) for kind, path in paths.items()})
+    request.update(on_place(place))
+    sources: dict[str, Any] = {}
+    if regionNode is not None:
+        request["region"] = str(files.path("region"))
+
+    def writing() -> "Iterator[None]":
+        if regionNode is not None:
+            yield from writing_region(regionNode, petVolume, files.path("region"))
+        yield from writing_sequence(sequence, petVolume, source)
+        yield from describing({"mr": mrVolume}, sources)
+
+    inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
+
+    def collected(message: "dict[str, Any]") -> DenoisedSequences:
+        if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
+            raise CSRDError(PET_REMOVED)
+        return _collect(message, paths, (browser, sequence), inputs, sources)
+
+    callbacks = Callbacks(onProgress, onFinished, onError)
+    return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, writing())
+
+
+def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]":
+    """Return the steps that write all frames of a sequence where its volume lies, as 4D NIfTI with a sidecar."""
+    count = sequence.GetNumberOfDataNodes()
+    # a code of DICOM does not say which SUV it is
+    unit = unit_of(pet) if unit_of(pet).startswith("SUV") else unit_keys(pet).get(UNITS_KEY, "")
+    values = [sequence.GetNthIndexValue(index) for index in range(count)]
+    entries = sequence_entries(values, sequence.GetIndexUnit() or "", unit)
+    path.with_suffix(".json").write_text(json.dumps(entries), encoding="utf-8")
+
+    def frames() -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+        for index in range(count):
+            if sequence.GetNumberOfDataNodes() != count:
+                raise InputError("The sequence lost or got frames while it was read. Add all frames again.")
+            copy = hardened_copy(sequence.GetNthDataNode(index), pet.GetParentTransformNode())
+            yield slicer.util.arrayFromVolume(copy), LPS_FROM_RAS @ ijk_to_ras(copy)
+
+    return sequence_steps(path, frames(), count)
+
+
+def _collect(
+    message: "dict[str, Any]",
+    paths: "dict[str, Path]",
+    of: "tuple[Any, Any]",
+    inputs: "dict[str, Any]",
+    sources: "dict[str, dict[str, Any]]",
+) -> DenoisedSequences:
+    browser, source = of
+    made: dict[str, Any] = {}
+    try:
+        for kind, path in paths.items():
+            made[kind] = _sequence(source, kind)
+            _fill(made[kind], kind, path, source, inputs["pet"])
+        record = scene_record(message["provenance"], inputs, made, sources)
+        for node in made.values():
+            node.SetAttribute(PROVENANCE, json.dumps(record))
+            node.SetAttribute(FINDINGS, json.dumps(message["findings"]))
+            browser.AddSynchronizedSequenceNode(node)
+            _follow(browser.GetProxyNode(node), inputs["pet"])
+    except Exception:
+        for node in made.values():
+            slicer.mrmlScene.RemoveNode(node)
+        raise
+    findings = tuple(Finding.from_dict(each) for each in message["findings"])
+    return DenoisedSequences(made, record, tuple(message["warnings"]), findings)
+
+
+def _sequence(source: Any, kind: str) -> Any:
+    name = slicer.mrmlScene.GenerateUniqueName(f"{source.GetName()} {KINDS[kind]}")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+    node.SetIndexName(source.GetIndexName())
+    node.SetIndexUnit(source.GetIndexUnit())
+    node.SetIndexType(source.GetIndexType())
+    return node
+
+
+def _follow(proxy: Optional[Volume], pet: Volume) -> None:
+    """Put the volume that shows a frame of a result below the PET's linear transform, as :func:`.fill_node` does.
+
+    A sequence keeps no transform of its frames, and the volume keeps its own when it shows another frame.
+    """
+    transform = pet.GetParentTransformNode()
+    if proxy is not None and transform is not None and transform.IsTransformToWorldLinear():
+        proxy.SetAndObserveTransformNodeID(transform.GetID())
+
+
+def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> None:
+    """Put the frames of a file into a sequence, one at a time."""
+    import nibabel
+
+    image: Any = nibabel.load(path)
+    class_name = "vtkMRMLLabelMapVolumeNode" if kind == "support" else "vtkMRMLScalarVolumeNode"
+    for index in range(source.GetNumberOfDataNodes()):
+        name = _("{pet} {kind}").format(pet=pet.GetName(), kind=KINDS[kind])
+        node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+        try:
+            fill_node(node, np.asanyarray(image.dataobj[..., index]).T, pet)
+            if kind != "support":
+                copy_unit(pet, node)
+            sequence.SetDataNodeAtValue(node, source.GetNthIndexValue(index))
+        finally:
+            remove_volume(node)
