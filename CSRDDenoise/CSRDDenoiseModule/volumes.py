@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional
 
@@ -154,7 +155,7 @@ def remove_estimate_of(node: Any) -> None:
     volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     if all(each is node or each.GetNodeReference(ESTIMATE_REFERENCE) is not estimate for each in volumes):
         # not now: the scene is about to remove the other one
-        qt.QTimer.singleShot(0, lambda: slicer.mrmlScene.IsNodePresent(estimate) and remove_volume(estimate))
+        qt.QTimer.singleShot(0, partial(remove_volume, estimate))
 
 
 def has_record(denoised: Optional[Volume]) -> bool:
