@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import complete, enhanced, save, stored_values, values, write_series
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRBigEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
 from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels
@@ -70,6 +70,21 @@ def test_segmentation_of_a_big_endian_series(tmp_path):
     (tmp_path / "out").mkdir()
     write_labels(Grid.of(volume.image).image(labels), tmp_path / "out", source, volume, DERIVED)
     np.testing.assert_array_equal(read_labels(next((tmp_path / "out").iterdir()))[0], labels)
+
+
+def test_dicom_like_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
+    whole = enhanced()
+    pixels = np.frombuffer(whole.PixelData, np.uint16).reshape(series.SHAPE)
+    for index, groups in enumerate(list(whole.PerFrameFunctionalGroupsSequence)):
+        whole.PerFrameFunctionalGroupsSequence, whole.NumberOfFrames = [groups], 1
+        whole.SOPInstanceUID, whole.PixelData = generate_uid(), pixels[index].tobytes()
+        save(whole, tmp_path / "pet" / f"{index}.dcm")
+    volume, again = written(tmp_path / "pet", tmp_path / "out")
+    np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), values(), atol=STEP * values().max())
+    assert again.header.frames == volume.header.frames and again.header.frames[0].start_s == 0
+    header = pydicom.dcmread(next((tmp_path / "out").iterdir()))
+    assert header.AcquisitionTime.startswith("110000") and header.SliceThickness == series.STEP[0]
+    assert float(header.FrameReferenceTime) == pytest.approx(29984, abs=1)
 
 
 def test_series_number_that_is_no_number(tmp_path):

@@ -102,7 +102,7 @@ def write_dicom(
     code, steps = unit_code(stack), []
     for index, (one, plane) in enumerate(zip(stack, values)):
         data = _header(one, index, derived, series, now)
-        if one.tags.count > 1:
+        if one.tags.groups:
             _fill(data, one, len(stack), code)
         if unit == SUV_UNIT:
             data.Units, data.SUVType = "GML", "BW"
