@@ -278,6 +278,13 @@ def test_one_head_under_two_names_is_not_adapted_to(scans, start, tmp_path):
         adaptation.prepare_pairs([job.rows[0], copy], tmp_path / "work", 5.0)
 
 
+def test_a_pair_whose_doses_are_swapped_is_not_adapted_to(scans, start, tmp_path):
+    row = job_of(scans, start, tmp_path).rows[0]
+    swapped = replace(row, low=row.full, full=row.low, mr=None)
+    with pytest.raises(InputError, match=r"MusterA.*swapped"):
+        adaptation.prepare_pairs([swapped], tmp_path / "work", 5.0)
+
+
 def test_models_that_cannot_be_adapted_are_rejected_before_any_work(scans, tmp_path):
     other = save_tiny_model(tmp_path / "other", **{**BANDED, "mean_from": "noise"})
     with pytest.raises(InputError, match="without noise"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 from study_folder import write_study
@@ -29,3 +31,14 @@ def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys)
 def test_an_anatomy_that_is_named_twice_is_simulated_once(anatomy_folder):
     args = Namespace(anatomy=anatomy_folder, subject=["synthseg/ball1", "synthseg/ball0", "synthseg/ball1"], split=None)
     assert _subjects(args) == ["synthseg/ball1", "synthseg/ball0"]
+
+
+def test_details_of_an_error_about_a_name_that_is_not_utf8_are_kept(monkeypatch, capsys):
+    def fail():
+        raise RuntimeError("a name with \udcff")
+
+    monkeypatch.setattr("CSRDDenoiseLib.devices.list_devices", fail)
+    assert main(["info"]) == 1
+    log = Path(re.search(r"details are in (\S+\.log)", capsys.readouterr().err).group(1))
+    assert "\\udcff" in log.read_text(encoding="utf-8")
+    log.unlink()

@@ -132,8 +132,8 @@ def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) ->
         print(details, file=sys.stderr)
         where = "The details are above."
     else:
-        with tempfile.NamedTemporaryFile("w", prefix=f"{PROGRAM}-", suffix=".log", delete=False) as log:
-            log.write(details)
+        with tempfile.NamedTemporaryFile("wb", prefix=f"{PROGRAM}-", suffix=".log", delete=False) as log:
+            log.write(details.encode("utf-8", "backslashreplace"))
         where = f"The details are in {log.name}."
     return _report(f"Internal error, {type(error).__name__}: {error}. {where}", INTERNAL_ERROR, args)
 

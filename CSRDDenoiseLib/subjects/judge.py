@@ -105,6 +105,14 @@ def judge_pair(pair: Pair) -> PairFacts:
     return PairFacts(pair.row, facts, findings, pair.checksums)
 
 
+def judge_doses(pair: Pair) -> tuple[Finding, ...]:
+    """Compare low and full dose by their brain means and their noise alone, which is quick; errors cannot be used."""
+    low, full = (_scan(image) for image in (pair.low, pair.full))
+    if low is None or full is None:
+        return (error("pair.no_head", which="low dose" if low is None else "full dose"),)
+    return (*_judge_scale(low, full), *_judge_noise(pair.row, share_by_noise(pair), low, full))
+
+
 def judge_together(rows: Iterable[tuple[Row, Mapping[str, str]]]) -> Iterator[Finding]:
     """Yield images that stand under two subjects by their content, of rows with column -> SHA-256 of its files."""
     owners: dict[str, Row] = {}

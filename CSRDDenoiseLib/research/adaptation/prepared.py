@@ -11,10 +11,11 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from ...atomic import write_json
 from ...errors import InputError
+from ...findings import errors_of, warnings_of
 from ...prepare.align import to_model_grid
 from ...sentences import CLI, sentence
 from ...subjects.checksum import files_of
-from ...subjects.judge import judge_together
+from ...subjects.judge import judge_doses, judge_together
 from ...subjects.pair import DOSE_ESTIMATED, Pair, dose_of, load_pair
 from ...subjects.table import Row
 from ..training.measured import MeasuredPair, MeasuredPool
@@ -75,6 +76,7 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[Prep
     for number, row in enumerate(rows):
         try:
             pair = load_pair(row)
+            _check_doses(pair)
             dose, finding = dose_of(pair)
             MeasuredPool.add(folder, number, on_model_grid(pair, dose, spacing))
         except InputError as error:
@@ -85,6 +87,16 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[Prep
     # one head under two names would be trained on and held out
     for found in judge_together(read):
         raise InputError(sentence(found, CLI))
+
+
+def _check_doses(pair: Pair) -> None:
+    """Refuse a pair that ``csrd-denoise pairs`` refuses: swapped, or of two scales; warn of a dose that is unlike."""
+    found = judge_doses(pair)
+    for each in warnings_of(found):
+        logger.warning("Warning: %s: %s", pair.row.name, sentence(each, CLI))
+    wrong = [sentence(each, CLI) for each in errors_of(found)]
+    if wrong:
+        raise InputError(" ".join(wrong))
 
 
 def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
