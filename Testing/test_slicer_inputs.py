@@ -25,6 +25,8 @@ pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import wording  # noqa: E402 (needs the stand-in)
 
+from CSRDDenoiseLib.findings import find  # noqa: E402
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 # 70 kg, 368.08 MBq, an hour after the injection, F-18
@@ -122,6 +124,14 @@ def test_values_changed_since_they_were_loaded_have_no_suv(ui, scene, tmp_path, 
     SLICER.util.arrayFromVolumeModified(pet)
     ui.petSelector.setCurrentNode(pet)
     assert "SUV unknown: the values are no longer those" in text_when_looked_at(ui.petInfoLabel)
+
+
+def test_a_run_on_values_that_were_scaled_warns_of_their_unit(logic, scene, small_model, tmp_path, monkeypatch):
+    pet, _hierarchy, _study = dicom_head(tmp_path / "series", monkeypatch)
+    SLICER.util.arrayFromVolume(pet)[:] *= 1e-3
+    SLICER.util.arrayFromVolumeModified(pet)
+    result = logic.denoise(pet, None, model=small_model, preset="fast", sampler="mean", device="cpu")
+    assert find(result.findings, "unit.changed").values["unit"] == "Bq/mL"
 
 
 @pytest.mark.parametrize(("code", "text"), [("{SUVbw}g/ml", "value x 1,"), ("{SUVlbm}g/ml", "SUV unknown: the values")])
