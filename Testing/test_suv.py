@@ -96,6 +96,11 @@ def private(tag, vr, value, creator="A vendor", **values):
             ),
             AN_HOUR,
         ),
+        # a late frame of a long acquisition
+        (
+            tags(SeriesTime="083000", FrameReferenceTime=9030000, RadiopharmaceuticalStartDateTime="20250101083000"),
+            WEIGHT * 1000 / DOSE,
+        ),
         (tags(Units="GML"), 1),
         (tags(Units="GML", SUVType="LBMJANMA"), 70 / (9270 * 70 / (8780 + 244 * 70 / 1.75**2))),
         (tags(Units="GML", SUVType="LBMJAMES128"), 70 / (1.07 * 70 - 148 * (70 / 175) ** 2)),
@@ -262,6 +267,8 @@ def test_uncorrected_slices_have_a_factor_each(tmp_path):
         (tags(DecayCorrection=None), "DecayCorrection"),
         (tags(SeriesTime="120000", FrameReferenceTime=None), "FrameReferenceTime"),
         (tags(DecayCorrection="NONE", ActualFrameDuration=None), "ActualFrameDuration"),
+        (tags(SeriesTime="060000", RadiopharmaceuticalStartDateTime="20241231220000"), "5.0 h before the acquisition"),
+        (tags(SeriesTime="060000", FrameReferenceTime=None), "FrameReferenceTime"),
         (tags(Units="CNTS"), "7053,1000"),
         (tags(Units="PROPCPS"), "Units"),
         (tags(Units="GML", SUVType="LBM", PatientSize=None), "PatientSize"),

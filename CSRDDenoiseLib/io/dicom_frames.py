@@ -122,7 +122,8 @@ def _by_time(slices: Sequence[Slice], places: np.ndarray, place: str) -> list[li
     if short:
         raise InputError(
             f"{place} is a dynamic study of {len(groups)} frames, and {len(short)} of them lack slices (frame "
-            f"{short[0] + 1} has {len(groups[short[0]])} of {count}). Export the series again."
+            f"{short[0] + 1} has {len(groups[short[0]])} of {count}), or beds that overlap. Export all slices of every "
+            "frame, or the beds joined to one volume."
         )
     return groups
 

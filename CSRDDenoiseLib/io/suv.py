@@ -44,6 +44,8 @@ LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=1), 10
 """Between injection and scan: the larger of the two; a thousandth of the activity is left after ten half-lives."""
 EARLIEST_DELAY = -timedelta(minutes=10)
 """A dynamic scan begins before its injection, by no more than this."""
+LONGEST_BEFORE_FRAME = timedelta(hours=2)
+"""Between the begin of a series and its first slice, where Frame Reference Time does not show more."""
 LONG_LIVED_S = 6 * 3600.0
 """Half-life from which people are scanned days after the injection, so that a time of day does not say when it was."""
 _HALF_A_DAY = timedelta(hours=12)
@@ -244,13 +246,20 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: Injection) -> dat
     begin = date_time(tags.text("SeriesDate") or tags.text("StudyDate"), tags.text("SeriesTime"))
     if begin and begins and not _has_date(series) and abs(begin - min(begins)) > _HALF_A_DAY:
         raise UnknownFactorError("AcquisitionDate (0008,0022) is missing, and the scan may have passed midnight")
+    reference = tags.number("FrameReferenceTime")
     if begin and (not begins or begin <= min(begins)):
+        early = min(begins, default=begin) - begin
+        if early > LONGEST_BEFORE_FRAME and (reference or 0.0) / 1000 < early.total_seconds() / 2:
+            # a series that was made the next morning, its date the only one there is
+            raise UnknownFactorError(
+                f"SeriesTime is {early.total_seconds() / 3600:.1f} h before the acquisition, and FrameReferenceTime "
+                f"(0054,1300) is {'missing' if reference is None else f'{reference / 1000:g} s'}"
+            )
         return begin
     private = full_date_time(GE_DECAY_TIME.of(tags), zone)
     if private:
         return private
-    when, reference = acquisition_time(tags), tags.number("FrameReferenceTime")
-    if when is not None and reference is None:
+    if acquisition_time(tags) is not None and reference is None:
         raise UnknownFactorError(
             "FrameReferenceTime (0054,1300) is missing, and SeriesTime is later than the acquisition"
         )
