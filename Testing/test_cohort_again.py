@@ -13,12 +13,14 @@ import SimpleITK as sitk
 from cohort_folder import write_cohort
 from conftest import as_image, head_array
 from dicom_series import one_slice, save
+from dynamic_study import write_study
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 from CSRDDenoiseLib.cluster import work
 from CSRDDenoiseLib.cluster.cohort import run as cohort_run
 from CSRDDenoiseLib.cluster.cohort import task
+from CSRDDenoiseLib.cluster.cohort.scans import Choices, scans_of_table
 from CSRDDenoiseLib.cluster.cohort.sizes import UNKNOWN_MM, extent_of
 from CSRDDenoiseLib.cluster.jobs import Job
 from CSRDDenoiseLib.cluster.model_key import ModelKey, key_of_model
@@ -160,3 +162,11 @@ def test_options_that_would_be_ignored_are_refused(tmp_path, model_folder, capsy
     words = ["denoise", "--pet", str(tmp_path / "in" / "pet00.nii.gz"), "--output", str(tmp_path / "o.nii")]
     assert main([*words, "--participant-label", "01"]) == 2
     assert "--participant-label" in capsys.readouterr().err
+
+
+def test_choice_of_frames_is_for_the_dynamic_pets_of_a_table(tmp_path):
+    table = write_cohort(tmp_path, 2)
+    write_study(tmp_path / "pet01.nii", np.array([head_array(seed=index) for index in range(3)]))
+    table.write_text(table.read_text(encoding="utf-8").replace("pet01.nii.gz", "pet01.nii"), encoding="utf-8")
+    scans = scans_of_table(table, Choices(tmp_path / "out", SETTINGS, frames="2-"))
+    assert [scan.request.frames for scan in scans] == [None, "2-"]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from test_subjects_table import dataset, errors, table
 
 from CSRDDenoiseLib.bids import find_pets
@@ -74,6 +75,18 @@ def test_the_checksum_of_a_row_follows_all_that_is_read_with_its_files(tmp_path)
     assert changed_by("sub-01/pet/sub-01_rec-full_pet.json") == {"full"}
     assert changed_by("pet.json") == {"low", "full"}, "the sidecar of the dataset, which both inherit"
     assert changed_by("sub-01/pet/other.json") == set()
+
+
+@pytest.mark.parametrize("name", ["pet.mhd", "pet.nhdr"])
+def test_the_checksum_of_a_header_follows_the_voxels_that_it_names(tmp_path, name):
+    sitk.WriteImage(sitk.Image([4, 4, 4], sitk.sitkFloat32), str(tmp_path / name))
+    (voxels,) = set(tmp_path.iterdir()) - {tmp_path / name}
+    header, other = (tmp_path / name).read_text(encoding="utf-8"), voxels.with_name(f"other{voxels.suffix}")
+    voxels.rename(other)
+    (tmp_path / name).write_text(header.replace(voxels.name, other.name), encoding="utf-8")
+    before = checksum(tmp_path / name)
+    other.write_bytes(b"\1" * other.stat().st_size)
+    assert checksum(tmp_path / name) != before
 
 
 def test_the_checksum_of_a_folder_is_that_of_its_files(tmp_path):

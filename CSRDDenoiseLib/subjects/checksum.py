@@ -7,6 +7,7 @@ from pathlib import Path
 from ..io.dicom_files import INDEX
 from ..io.record import describe_file
 from ..io.sidecar import sidecars_of, stem_of
+from ..io.text_header import data_files
 from .table import Row
 
 _BESIDE = (".tsv", ".hdr", ".hdr.gz", ".img", ".img.gz", ".raw", ".raw.gz", ".zraw")
@@ -22,7 +23,9 @@ def files_of(path: Path) -> list[Path]:
         folder = path if path.is_dir() else path.parent
         return sorted(each for each in folder.rglob("*") if each.is_file())
     beside = [path.with_name(f"{stem_of(path)}{ending}") for ending in _BESIDE]
-    return [path, *(each for each in (*beside, *sidecars_of(path)) if each != path and each.is_file())]
+    found = [path, *(each for each in (*beside, *sidecars_of(path)) if each.is_file())]
+    # a header may name any file of voxels
+    return list(dict.fromkeys([*found, *data_files(path)]))
 
 
 def checksum(path: Path) -> str:

@@ -12,6 +12,7 @@ from ...configuration import number_of
 from ...errors import InputError
 from ...io.outputs import is_dicom_folder
 from ...io.read import is_dicom_path
+from ...io.study import is_dynamic
 from ...io.write import record_path
 from ...request import FileRequest, check_uncertainty
 from ...settings import DenoiseSettings, settings_from_fields, settings_from_preset
@@ -152,6 +153,8 @@ def _scan(row: Row, choices: Choices) -> Scan:
     suffix = "" if choices.format else ".nii.gz"
     wanted = [each for each in choices.maps if each != "uncertainty" or settings.has_uncertainty]
     outputs: dict[str, Union[Path, None]] = {each: folder / f"{each}{suffix}" for each in ("denoised", *wanted)}
+    # a static PET of the table is denoised as it is, as in a BIDS dataset
+    frames = choices.frames if choices.frames and is_dynamic(pet) else None
     request = FileRequest(
         pet,
         outputs.pop("denoised"),  # type: ignore[arg-type]
@@ -161,7 +164,7 @@ def _scan(row: Row, choices: Choices) -> Scan:
         overwrite=choices.overwrite,
         output_unit=choices.output_unit,
         format=choices.format,
-        frames=choices.frames,
+        frames=frames,
         **outputs,  # type: ignore[arg-type]
     )
     if not suffix and not is_dicom_folder(request.output, is_dicom_path(pet)):
