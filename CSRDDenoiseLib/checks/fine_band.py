@@ -9,27 +9,24 @@ from scipy import ndimage
 
 from ..findings import Finding, info, warning
 from ..scan import robust_std
-from ..thresholds import BRAIN_THRESHOLD
 
 LEFT_LIMIT = 0.5
 _FINER = 0.95
 
 
 def check_fine_band(
-    pet: np.ndarray, denoised: np.ndarray, brain_mean: float, sides: Sequence[float], model_mm: float
+    pet: np.ndarray, denoised: np.ndarray, brain: np.ndarray, sides: Sequence[float], model_mm: float
 ) -> tuple[Finding, ...]:
     """Compare the noise of single voxels before and after, where the PET's voxels are smaller than the model's.
 
     Args:
         pet, denoised: (D, H, W) on the PET's grid, in its unit.
-        brain_mean: in that unit.
+        brain: boolean (D, H, W), the part of the brain that was denoised.
         sides: of the PET's voxels in mm.
         model_mm: side of the model's voxels.
     """
     if min(sides) >= _FINER * model_mm:
         return ()
-    # where the result, which has less noise to choose by, is as bright as brain
-    brain = denoised > BRAIN_THRESHOLD * brain_mean
     before, after = (robust_std((volume - ndimage.uniform_filter(volume, 3))[brain]) for volume in (pet, denoised))
     if before <= 0:
         return ()

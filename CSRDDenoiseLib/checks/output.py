@@ -18,8 +18,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..findings import Finding, info
+from ..io.grid import Grid
 from ..restore import Canvas, Restored
 from ..scan import Scan
+from ..thresholds import BRAIN_THRESHOLD
 from .fine_band import check_fine_band
 from .leftover_noise import check_leftover_noise
 from .lost_structure import check_lost_structure
@@ -57,10 +59,19 @@ def assess(canvas: Canvas, scan: Scan, estimate: np.ndarray, restored: Restored,
     """
     change, about_mean = check_mean(scan, estimate, restored.residual)
     about_counts, labels = judge_output(Output(scan, (scan.pet + restored.residual) / scan.brain_mean))
-    before, after = (sitk.GetArrayViewFromImage(image) for image in (canvas.pet, restored.denoised))
-    fine = check_fine_band(before, after, scan.brain_mean, canvas.pet.GetSpacing(), model_mm)
+    fine = _fine_band(canvas, restored.denoised, scan.brain_mean, model_mm)
     findings = (about_mean, *about_counts, *fine, *check_masked(canvas.zeros))
     return Assessed(findings, canvas.labels(labels), change)
+
+
+def _fine_band(canvas: Canvas, denoised: sitk.Image, brain_mean: float, model_mm: float) -> tuple[Finding, ...]:
+    box = Grid.of(canvas.pet).box_around(canvas.grid)
+    before, after = (sitk.GetArrayViewFromImage(image)[box] for image in (canvas.pet, denoised))
+    # where the result, which has less noise to choose by, is as bright as brain
+    brain = after > BRAIN_THRESHOLD * brain_mean
+    if canvas.outside is not None:
+        brain &= ~canvas.outside[box]
+    return check_fine_band(before, after, brain, canvas.pet.GetSpacing(), model_mm)
 
 
 def judge_output(output: Output) -> tuple[tuple[Finding, ...], np.ndarray]:
