@@ -11,6 +11,7 @@ from slicer_helpers import (
     add_head,
     add_result,
     add_volume,
+    background,
     click,
     ijk_to_ras,
     layout_manager,
@@ -224,6 +225,16 @@ def contrast(one, other):
 
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_volumes_whose_files_are_missing_are_left_out_or_named(ui, scene, result):
+    pet, denoised, difference = result
+    difference.SetAndObserveImageData(None)
+    click(ui.compareButton)
+    assert background(DENOISED) == denoised.GetID() and "CSRDDifference" not in layout_manager().sliceViewNames()
+    pet.SetAndObserveImageData(None)
+    click(ui.compareButton)
+    assert "'PET' holds no image" in ui.statusLabel.text
 
 
 def test_closing_the_scene_takes_the_tools_along(ui, scene, result):

@@ -122,6 +122,30 @@ def test_results_lie_on_a_pet_that_a_transform_moves(logic_of, scene, dynamic, m
     np.testing.assert_allclose(nodes.world_bounds(shown), nodes.world_bounds(proxy), atol=1e-3)
 
 
+def test_volumes_that_show_a_result_have_the_study_unit_and_colours_of_a_single_one(
+    logic_of, scene, dynamic, model_folder
+):
+    _, browser, proxy = dynamic
+    hierarchy = SLICER.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(proxy), study)
+    unit = SLICER.vtkCodedEntry()
+    unit.SetValueSchemeMeaning("Bq/ml", "UCUM", "Becquerels/milliliter")
+    proxy.SetVoxelValueUnits(unit)
+    proxy.GetDisplayNode().SetAutoWindowLevel(False)
+    proxy.GetDisplayNode().SetWindowLevelMinMax(0, 7777)
+    made = logic_of.startSequence(proxy, None, model=str(model_folder), sampler="mean", device="cpu").wait().sequences
+    browser.SetSelectedItemNumber(2)
+    of_pet = proxy.GetDisplayNode().GetColorNode().GetName()
+    for kind, colours in (("output", of_pet), ("difference", "DivergingBlueRed")):
+        shown = browser.GetProxyNode(made[kind])
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(shown)) == study
+        assert nodes.unit_of(shown) == nodes.unit_of(made[kind].GetNthDataNode(1)) == "Bq/ml"
+        assert shown.GetDisplayNode().GetColorNode().GetName() == colours
+    assert browser.GetProxyNode(made["output"]).GetDisplayNode().GetWindowLevelMax() == 7777
+    assert shown.GetDisplayNode().GetWindowLevelMin() == -shown.GetDisplayNode().GetWindowLevelMax()
+
+
 def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dynamic, small_model):
     sequence, browser, proxy = dynamic
     ui.batchCollapsibleButton.collapsed = False

@@ -18,7 +18,7 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import volumes, wording  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule import nodes, volumes, wording  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
@@ -87,6 +87,29 @@ def test_warping_transform_resamples_a_copy(scene, tmp_path):
     volumes.fill_node(result, written, node)
     assert result.GetParentTransformNode() is None
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(result), written)
+
+
+def test_another_warp_is_another_pet(scene):
+    import vtk
+
+    node, move = add_head(), scene.AddNewNodeByClass("vtkMRMLTransformNode", "Warp")
+    linear, unwarped = add_transform(ijk_to_ras(oblique())), nodes.content_of(node)
+    node.SetAndObserveTransformNodeID(linear.GetID())
+    # a result follows the PET under a linear transform
+    assert nodes.content_of(node) == unwarped
+    node.SetAndObserveTransformNodeID(move.GetID())
+    contents, times = set(), []
+    for bend in (2.0, 4.0, 8.0):
+        warp = vtk.vtkThinPlateSplineTransform()
+        for setter, shift in ((warp.SetSourceLandmarks, 0.0), (warp.SetTargetLandmarks, bend)):
+            points = vtk.vtkPoints()
+            for place in (*np.eye(4, 3) * 60, (30.0 + shift, 30.0, 30.0)):
+                points.InsertNextPoint(*place)
+            setter(points)
+        move.SetAndObserveTransformToParent(warp)
+        contents.add(nodes.content_of(node))
+        times.append(nodes.image_time(node))
+    assert len(contents) == 3 and times == sorted(set(times))
 
 
 def test_warping_transform_that_moves_far_cuts_nothing_off(scene, tmp_path):

@@ -20,6 +20,7 @@ from .nodes import (
     check_content,
     check_outputs,
     content_of,
+    estimate_of,
     header_files,
     image_time,
 )
@@ -35,7 +36,6 @@ from .volumes import (
     Volume,
     collect,
     collect_kept,
-    estimate_of,
     has_finding,
     has_record,
     part_of,

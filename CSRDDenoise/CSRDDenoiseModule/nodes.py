@@ -4,10 +4,12 @@ import hashlib
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Optional
 
 import numpy as np
+import qt
 import slicer
 import vtk
 
@@ -127,10 +129,11 @@ def _warp(copy: Volume, transform: slicer.vtkMRMLTransformNode) -> None:
 
 
 def content_of(node: Volume) -> str:
-    """Return the SHA-256 of a volume's voxels; nothing of an empty volume."""
+    """Return the SHA-256 of a volume's voxels, as a run reads them; nothing of an empty volume."""
     if not has_image(node):
         return ""
-    return hashlib.sha256(np.ascontiguousarray(slicer.util.arrayFromVolume(node)).data).hexdigest()
+    read = hardened_copy(node) if is_warped(node) else node
+    return hashlib.sha256(np.ascontiguousarray(slicer.util.arrayFromVolume(read)).data).hexdigest()
 
 
 def has_image(node: Volume) -> bool:
@@ -138,9 +141,18 @@ def has_image(node: Volume) -> bool:
     return node.GetImageData() is not None and node.GetImageData().GetNumberOfPoints() > 0
 
 
+def is_warped(node: Volume) -> bool:
+    """Return whether a volume has a parent transform that is not linear, by which it is resampled."""
+    transform = node.GetParentTransformNode()
+    return transform is not None and not transform.IsTransformToWorldLinear()
+
+
 def image_time(node: Volume) -> int:
-    """Return when the voxels of a volume were changed last, in VTK's count of changes; 0 without an image."""
-    return 0 if node.GetImageData() is None else int(node.GetImageData().GetMTime())
+    """Return when a volume's voxels, or their warp, were changed last, as VTK counts changes; 0 without an image."""
+    if not has_image(node):
+        return 0
+    time = int(node.GetImageData().GetMTime())
+    return max(time, node.GetParentTransformNode().GetTransformToWorldMTime()) if is_warped(node) else time
 
 
 def check_content(pet: Volume, denoised: Volume) -> None:
@@ -152,7 +164,7 @@ def check_content(pet: Volume, denoised: Volume) -> None:
     if denoised.GetAttribute(CONTENT) not in (None, content_of(pet)):
         raise InputError(
             f"The PET '{pet.GetName()}' is not what '{denoised.GetName()}' was made from: its voxels were changed "
-            "since, or it shows another frame. Denoise it again."
+            "since, it shows another frame, or it is warped otherwise. Denoise it again."
         )
 
 
@@ -261,6 +273,23 @@ def remove_volume(node: Volume) -> None:
     for index in reversed(range(node.GetNumberOfDisplayNodes())):
         slicer.mrmlScene.RemoveNode(node.GetNthDisplayNode(index))
     slicer.mrmlScene.RemoveNode(node)
+
+
+def estimate_of(denoised: Optional[Volume]) -> Optional[Volume]:
+    """Return the model's bare estimate for a result, None where it is gone or was not saved with the scene."""
+    estimate = None if denoised is None else denoised.GetNodeReference(ESTIMATE_REFERENCE)
+    return estimate if estimate is not None and has_image(estimate) else None
+
+
+def remove_estimate_of(node: Any) -> None:
+    """A node leaves the scene: if it is a result, its estimate, which no list shows, follows unless a copy needs it."""
+    estimate = node.GetNodeReference(ESTIMATE_REFERENCE)
+    if estimate is None:
+        return
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    if all(each is node or each.GetNodeReference(ESTIMATE_REFERENCE) is not estimate for each in volumes):
+        # not now: the scene is about to remove the other one
+        qt.QTimer.singleShot(0, partial(remove_volume, estimate))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from CSRDDenoiseLib.errors import Cancelled, CSRDError
 
 from . import readiness, wording
 from .batch import Batch, BatchTable
-from .nodes import Outputs
+from .nodes import Outputs, remove_estimate_of
 from .parameters import (
     INPUTS,
     REGION,
@@ -26,7 +26,7 @@ from .parameters import (
 )
 from .views.messages import Messages
 from .views.results import Results
-from .volumes import DenoisedVolumes, Volume, has_record, is_free_for, remove_estimate_of
+from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
 
 SETTINGS_WIDGETS = {
     "settings.registerMr": "registerCheckBox",

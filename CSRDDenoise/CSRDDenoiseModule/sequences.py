@@ -16,8 +16,9 @@ from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, seq
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
 from .job import Callbacks, Job, RunFiles, describing
-from .nodes import Outputs, browser_of, copy_unit, remove_volume, unit_keys, unit_of
+from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
 from .parameters import on_place
+from .views.display import show_results
 from .volumes import (
     FINDINGS,
     LPS_FROM_RAS,
@@ -131,7 +132,7 @@ def _collect(
             node.SetAttribute(PROVENANCE, json.dumps(record))
             node.SetAttribute(FINDINGS, json.dumps(message["findings"]))
             browser.AddSynchronizedSequenceNode(node)
-            _follow(browser.GetProxyNode(node), inputs["pet"])
+        _present({kind: browser.GetProxyNode(node) for kind, node in made.items()}, inputs["pet"])
     except Exception:
         for node in made.values():
             slicer.mrmlScene.RemoveNode(node)
@@ -149,14 +150,18 @@ def _sequence(source: Any, kind: str) -> Any:
     return node
 
 
-def _follow(proxy: Optional[Volume], pet: Volume) -> None:
-    """Put the volume that shows a frame of a result below the PET's linear transform, as :func:`.fill_node` does.
+def _present(shown: "dict[str, Optional[Volume]]", pet: Volume) -> None:
+    """Give the volumes that show a frame of a result the PET's linear transform, unit and study, and displays.
 
-    A sequence keeps no transform of its frames, and the volume keeps its own when it shows another frame.
+    A sequence keeps none of these of its frames, and the volume keeps its own when it shows another frame.
     """
-    transform = pet.GetParentTransformNode()
-    if proxy is not None and transform is not None and transform.IsTransformToWorldLinear():
-        proxy.SetAndObserveTransformNodeID(transform.GetID())
+    there = {kind: node for kind, node in shown.items() if node is not None}
+    for kind, node in there.items():
+        place_beside(pet, node, kind)
+        if not is_warped(pet):
+            node.SetAndObserveTransformNodeID(pet.GetTransformNodeID())
+    if "output" in there:
+        show_results({**dict.fromkeys(KINDS), **there}, pet)
 
 
 def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> None:
@@ -170,8 +175,9 @@ def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> Non
         node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
         try:
             fill_node(node, np.asanyarray(image.dataobj[..., index]).T, pet)
-            if kind != "support":
-                copy_unit(pet, node)
             sequence.SetDataNodeAtValue(node, source.GetNthIndexValue(index))
+            if kind != "support":
+                # the sequence keeps a copy, without the unit
+                copy_unit(pet, sequence.GetDataNodeAtValue(source.GetNthIndexValue(index)))
         finally:
             remove_volume(node)

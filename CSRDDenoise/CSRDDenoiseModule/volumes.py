@@ -2,12 +2,10 @@
 
 import json
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional
 
 import numpy as np
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -18,7 +16,16 @@ from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
 
-from .nodes import ESTIMATE_REFERENCE, Outputs, Volume, hardened_copy, has_image, place_beside, remove_volume, unit_keys
+from .nodes import (
+    ESTIMATE_REFERENCE,
+    Outputs,
+    Volume,
+    hardened_copy,
+    is_warped,
+    place_beside,
+    remove_volume,
+    unit_keys,
+)
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
@@ -141,23 +148,6 @@ def part_of(node: Optional[Volume], denoised: Volume) -> Optional[Volume]:
     return node if node is not None and node.GetNodeReference(RESULT_REFERENCE) is denoised else None
 
 
-def estimate_of(denoised: Optional[Volume]) -> Optional[Volume]:
-    """Return the model's bare estimate for a result, None where it is gone or was not saved with the scene."""
-    estimate = None if denoised is None else denoised.GetNodeReference(ESTIMATE_REFERENCE)
-    return estimate if estimate is not None and has_image(estimate) else None
-
-
-def remove_estimate_of(node: Any) -> None:
-    """A node leaves the scene: if it is a result, its estimate, which no list shows, follows unless a copy needs it."""
-    estimate = node.GetNodeReference(ESTIMATE_REFERENCE)
-    if estimate is None:
-        return
-    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    if all(each is node or each.GetNodeReference(ESTIMATE_REFERENCE) is not estimate for each in volumes):
-        # not now: the scene is about to remove the other one
-        qt.QTimer.singleShot(0, partial(remove_volume, estimate))
-
-
 def has_record(denoised: Optional[Volume]) -> bool:
     """Return whether a volume is a result of this module whose PET is still in the scene."""
     if denoised is None:
@@ -252,8 +242,7 @@ def fill_node(node: Volume, array: np.ndarray, pet: Volume) -> None:
     Raises:
         InputError: the array's shape is not that of the PET.
     """
-    transform = pet.GetParentTransformNode()
-    follows = transform is None or transform.IsTransformToWorldLinear()
+    transform, follows = pet.GetParentTransformNode(), not is_warped(pet)
     grid = pet if follows else hardened_copy(pet)
     size = tuple(reversed(grid.GetImageData().GetDimensions()))
     if tuple(array.shape) != size:

@@ -8,8 +8,8 @@ import qt
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
 
 from ..job import RUNNING
-from ..nodes import image_time
-from ..volumes import Volume, estimate_of, part_of, release_maps
+from ..nodes import estimate_of, image_time
+from ..volumes import Volume, part_of, release_maps
 
 KEEP_DELAY_MILLISECONDS, REFINE_DELAY_MILLISECONDS = 60, 400
 

@@ -6,7 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..nodes import unit_of
+from ..nodes import has_image, unit_of
 from ..volumes import PET_REFERENCE, SUMMARY, Volume, part_of, stored
 from .comparison import Comparison, line_ends, remove_wipe
 from .display import Shown
@@ -59,7 +59,12 @@ class Look:
         pet, summary = denoised.GetNodeReference(PET_REFERENCE), stored(denoised, SUMMARY) or {}
         if pet is None:
             return
-        difference, uncertainty, support = (part_of(node, denoised) for node in maps)
+        for node in (pet, denoised):
+            if not has_image(node):
+                self._say(_("The volume '{name}' holds no image. Load it again.").format(name=node.GetName()))
+                return
+        ours = (part_of(node, denoised) for node in maps)
+        difference, uncertainty, support = (node if node is not None and has_image(node) else None for node in ours)
         self._shown = Shown(pet, denoised, difference, uncertainty, support, summary)
         if summary:
             draw(histogram(summary, unit_of(denoised)))

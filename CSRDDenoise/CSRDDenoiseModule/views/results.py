@@ -7,8 +7,8 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import Finding
 
-from ..nodes import check_content, unit_of
-from ..volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, estimate_of, stored
+from ..nodes import check_content, estimate_of, unit_of
+from ..volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, stored
 from ..wording import finding_rows, summary_rows
 from .display import fill
 from .full_dose import FullDose

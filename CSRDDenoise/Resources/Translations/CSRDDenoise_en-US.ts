@@ -1880,6 +1880,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
    <source>Regions, full dose</source>
    <translation type="unfinished" />
   </message>
+  <message>
+   <location filename="look.py" />
+   <source>The volume '{name}' holds no image. Load it again.</source>
+   <translation type="unfinished" />
+  </message>
  </context>
  <context>
   <name>views.plots</name>
