@@ -132,6 +132,8 @@ SENTENCES: Mapping[str, str] = {
     "to the PET ({hint:register}) or leave the MR out.",
     "alignment.misaligned": "PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET "
     "({hint:register}) or leave the MR out.",
+    "mirror.found": "Left and right of the MR may be exchanged: mirrored, it fits the PET better (normalised mutual "
+    "information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as it is). Check the orientation of both files.",
     # what the PET looks like
     "unit.changed": "The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, "
     "and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of "

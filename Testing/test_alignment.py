@@ -111,6 +111,7 @@ def test_piece_of_a_head_is_not_misaligned_by_a_motion_that_gains_nothing(exampl
     assert found.verdict == "aligned" and found.displacement_mm < 3.0
 
 
+@pytest.mark.slow
 def test_a_wide_field_of_view_changes_neither_verdict_nor_registration(example, landmarks):
     """Clinical PET/CT has fields of view of 700 mm, of which a head fills a twentieth."""
     pet, mr = example
@@ -122,6 +123,18 @@ def test_a_wide_field_of_view_changes_neither_verdict_nor_registration(example, 
     registered = register(wide, moved(mr, motion))
     error = size_of(matrix(motion) @ matrix(registered.motion), landmarks)
     assert registered.applied and error.displacement_mm < 1.5
+
+
+@pytest.mark.slow
+def test_an_mr_with_left_and_right_exchanged_is_found_also_after_a_registration(example):
+    pet, mr = example
+    exchanged = Grid.of(mr).image(sitk.GetArrayFromImage(mr)[..., ::-1].copy())
+    placed = moved(exchanged, register(pet, exchanged).motion)
+    found = {finding.code: finding for finding in check_alignment(pet, placed)}
+    assert "alignment.aligned" in found and found["mirror.found"].is_warning
+    assert found["mirror.found"].values["nmi_mirrored"] > found["mirror.found"].values["nmi_best"] + 0.02
+    (alone,) = check_alignment(pet, mr)
+    assert not alone.values["mirrored"] and alone.values["nmi_mirrored"] < alone.values["nmi_best"]
 
 
 def test_more_noise_is_no_misalignment(example):

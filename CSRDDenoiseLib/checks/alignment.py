@@ -7,12 +7,16 @@ from typing import Any, Optional
 
 import SimpleITK as sitk
 
-from ..findings import Finding, Severity
-from ..prepare.comparable import LEAST_OUTLINE_OVERLAP, LEAST_PROMINENCE, Size, measure_fit
+from ..findings import Finding, Severity, warning
+from ..prepare.comparable import LEAST_OUTLINE_OVERLAP, LEAST_PROMINENCE, Fit, Size, measure_fit
 
 ALIGNED, DOUBTFUL, MISALIGNED = "aligned", "doubtful", "misaligned"
 DOUBTFUL_MM = 3.5
 MISALIGNED_MM = 5.0
+MIRRORED_GAIN = 0.05
+"""Share of the normalised mutual information (less 1) that a mirrored MR must gain to be the better one."""
+NEAR_ENOUGH_MM = 15.0
+"""From an MR that is further off the search may end beside its best place, and the mirrored one gain for that alone."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Alignment:
         nmi: normalised mutual information as they lie, 1 to 2.
         nmi_best: the same at the best rigid motion.
         prominence: share of it that is lost 20 mm away from the best motion; near 0 there is nothing to judge by.
+        nmi_mirrored: the same as ``nmi_best`` of the MR with left and right exchanged.
+        mirrored: whether that fits better by more than chance.
     """
 
     verdict: str
@@ -38,6 +44,8 @@ class Alignment:
     nmi: float
     nmi_best: float
     prominence: float
+    nmi_mirrored: float = 1.0
+    mirrored: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as plain JSON types, rounded to what they are worth."""
@@ -52,7 +60,11 @@ def check_alignment(pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
         return ()
     severity = Severity.INFO if found.verdict == ALIGNED else Severity.WARNING
     reason = {} if found.verdict == ALIGNED else {"reason": _reason(found)}
-    return (Finding(f"alignment.{found.verdict}", severity, {**found.as_dict(), **reason}),)
+    finding = Finding(f"alignment.{found.verdict}", severity, {**found.as_dict(), **reason})
+    if not found.mirrored:
+        return (finding,)
+    compared = {name: round(value, 4) for name, value in vars(found).items() if name in ("nmi_best", "nmi_mirrored")}
+    return finding, warning("mirror.found", **compared)
 
 
 def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
@@ -64,11 +76,16 @@ def measure_alignment(pet: sitk.Image, mr: sitk.Image) -> Optional[Alignment]:
     fit = measure_fit(pet, mr)
     if fit is None:
         return None
-    size, numbers = fit.size, (fit.outline_overlap, fit.nmi, fit.nmi_best, fit.prominence)
+    size, numbers = fit.size, (fit.outline_overlap, fit.nmi, fit.nmi_best, fit.prominence, fit.nmi_mirrored)
     verdict = _verdict(size, fit.outline_overlap, fit.prominence)
     if size is None:
         return Alignment(verdict, None, None, None, *numbers)
-    return Alignment(verdict, size.offset_mm, size.degrees, size.displacement_mm, *numbers)
+    return Alignment(verdict, size.offset_mm, size.degrees, size.displacement_mm, *numbers, _mirrored(fit))
+
+
+def _mirrored(fit: Fit) -> bool:
+    near = fit.size is not None and fit.size.displacement_mm < NEAR_ENOUGH_MM and fit.prominence >= LEAST_PROMINENCE
+    return near and fit.nmi_mirrored - 1 > (1 + max(MIRRORED_GAIN, fit.chance)) * (fit.nmi_best - 1)
 
 
 def _verdict(size: Optional[Size], overlap: float, peak: float) -> str:

@@ -130,6 +130,8 @@ class Fit:
         nmi: normalised mutual information as they lie, 1 to 2.
         nmi_best: the same at the best rigid motion.
         prominence: see :func:`prominence`; there.
+        nmi_mirrored: the same as ``nmi_best`` of the MR with left and right exchanged.
+        chance: share by which the normalised mutual information (less 1) of so few voxels may rise for no reason.
     """
 
     size: Optional[Size]
@@ -137,6 +139,8 @@ class Fit:
     nmi: float
     nmi_best: float
     prominence: float
+    nmi_mirrored: float = 1.0
+    chance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -298,10 +302,26 @@ def measure_fit(pet: sitk.Image, mr: sitk.Image) -> Optional[Fit]:
     if search is None:
         return Fit(None, overlap, now, now, 0.0)
     motion, best = search.motion, normalised_mutual_information(pair, search.motion)
-    voxels = int(sitk.GetArrayViewFromImage(pair.head).sum())
-    if best - 1 < (now - 1) * (1 + CHANCE_GAIN / voxels**0.5):
+    chance = CHANCE_GAIN / int(sitk.GetArrayViewFromImage(pair.head).sum()) ** 0.5
+    if best - 1 < (now - 1) * (1 + chance):
         motion, best = here, now
-    return Fit(size_of(matrix(motion), head_points(pair)), overlap, now, best, prominence(pair, motion))
+    size = size_of(matrix(motion), head_points(pair))
+    return Fit(size, overlap, now, best, prominence(pair, motion), _mirrored_fit(pair, motion), chance)
+
+
+def _mirrored_fit(pair: Pair, motion: sitk.Euler3DTransform) -> float:
+    """Normalised mutual information at the best motion of the MR that lies mirrored where a motion brings it."""
+    pet, head = _around_head(pair)
+    mirrored = _mirrored(sitk.Resample(pair.mr, pet, motion, sitk.sitkLinear))
+    other = Pair(pet, mirrored, head, _mirrored(head))
+    search = best_motion(other, heads_centred(other))
+    return 1.0 if search is None else normalised_mutual_information(other, search.motion)
+
+
+def _mirrored(image: sitk.Image) -> sitk.Image:
+    """The same image with left and right exchanged within its field of view."""
+    axis = int(np.abs(np.reshape(image.GetDirection(), (3, 3)))[0].argmax())
+    return Grid.of(image).image(np.flip(sitk.GetArrayViewFromImage(image), 2 - axis))
 
 
 def _around_head(pair: Pair) -> tuple[sitk.Image, sitk.Image]:

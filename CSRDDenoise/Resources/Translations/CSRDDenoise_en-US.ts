@@ -693,6 +693,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>Left and right of the MR may be exchanged: mirrored, it fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as it is). Check the orientation of both files.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>Noise is left over: about {share:.0%} of the fine noise that was found is still in the result, {level:.1%} of the brain mean.</source>
    <translation type="unfinished" />
   </message>

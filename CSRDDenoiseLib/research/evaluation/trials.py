@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ...checks.alignment import check_alignment
+from ...checks.alignment import check_alignment, measure_alignment
 from ...checks.attenuation import check_attenuation
 from ...checks.contrast import check_contrast
 from ...checks.cut import check_cut
@@ -22,7 +22,7 @@ from ...checks.pair import Output
 from ...checks.slice_scale import check_slice_scale, slice_ratios
 from ...checks.unsupported import unsupported
 from ...findings import Finding
-from ...io.grid import resample
+from ...io.grid import Grid, resample
 from ...model.bundle import ModelMetadata
 from ...prepare.align import to_model_grid
 from ...prepare.register import moved
@@ -33,6 +33,7 @@ from .varied import COARSE_MM, VariedHead
 
 ATTENUATION, CUT, FILTERED = "no attenuation correction", "brain cut off", "filtered already"
 NOT_T1, ENHANCED, NOISE, MISALIGNED = "MR not T1-weighted", "MR after contrast agent", "noise outside", "MR misplaced"
+MIRRORED = "MR mirrored"
 OTHER, SLICES = "another check of the input", "slice out of scale"
 OVER_SMOOTHED, LEFTOVER, UNSUPPORTED = "over-smoothing", "leftover noise", "unsupported structure"
 PREFIXES = {
@@ -142,7 +143,7 @@ def _as_it_is(bed: Bed) -> Iterator[Trial]:
         if check not in (NOT_T1, ENHANCED) or bed.head.has_t1:
             yield _trial(check, "", False, findings)
     # simulated activity has no unit
-    known = (*PREFIXES, "unit.")
+    known = (*PREFIXES, "unit.", "mirror.")
     others = [each for each in findings if each.is_warning and not each.code.startswith(known)]
     yield Trial(OTHER, "", False, bool(others))
 
@@ -235,6 +236,17 @@ def _alignment(bed: Bed) -> Iterator[Trial]:
         yield _trial(MISALIGNED, f"{shift:g} mm, {degrees:g} degrees", True, findings)
 
 
+def _mirror(bed: Bed) -> Iterator[Trial]:
+    """The MR as it is, and with left and right exchanged; judged by the information that it would gain mirrored."""
+    mr = bed.head.mr
+    exchanged = Grid.of(mr).image(sitk.GetArrayFromImage(mr)[..., ::-1].copy())
+    for image, fault in ((mr, False), (exchanged, True)):
+        found = measure_alignment(bed.head.pet, image)
+        if found is not None:
+            gain = (found.nmi_mirrored - 1) / max(found.nmi_best - 1, 1e-6)
+            yield Trial(MIRRORED, "", fault, found.mirrored, gain)
+
+
 def _output(bed: Bed) -> Iterator[Trial]:
     """A perfect output is the noise-free image; faults are made from it and from the input."""
     scan = bed.whole.scan
@@ -284,6 +296,7 @@ GROUPS: dict[str, Callable[[Bed], Iterator[Trial]]] = {
     "noise": _noise,
     "contrast": _contrast,
     "alignment": _alignment,
+    "mirror": _mirror,
     "output": _output,
     "slices": _slices,
 }
