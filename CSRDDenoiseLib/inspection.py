@@ -55,8 +55,8 @@ class Inspection:
         grid: where the volume lies.
         path: what was inspected.
         series: the DICOM series in the folder.
-        minimum: smallest finite value of all frames.
-        maximum: largest finite value of all frames.
+        minimum: smallest finite value of all frames; infinite where there is none.
+        maximum: largest finite value of all frames; minus infinity where there is none.
         suv_maximum: the same in SUV, or None where unknown.
         not_finite: voxels that are NaN or infinite.
         head: what was found in the mean of the frames, or None.
@@ -217,7 +217,7 @@ def text_lines(inspection: Inspection) -> Iterator[str]:
     yield f"size {size}, voxels {spacing} mm, axes {facts['axes']} (by {facts['orientation']})"
     yield _frames_line(facts["frame_start_s"], facts["frame_duration_s"])
     correction = f", decay correction {facts['decay_correction']}" if facts["decay_correction"] else ""
-    yield f"unit {facts['unit']}{correction}; values {facts['minimum']:.5g} to {facts['maximum']:.5g}"
+    yield f"unit {facts['unit']}{correction}; {_values_words(inspection)}"
     yield suv_line(inspection)
     yield head_line(inspection)
     suits = [f"{each['name']} ({'yes' if each['suits'] else 'no'})" for each in inspection.models]
@@ -249,6 +249,16 @@ def _frames_line(starts: Sequence[Optional[float]], durations: Sequence[Optional
     if all(length is None for length in durations):
         return f"{count}, times unknown"
     return f"{count}, start + duration: {', '.join(shown[:4])}{', ...' if len(shown) > 4 else ''} s"
+
+
+def _values_words(inspection: Inspection) -> str:
+    """Return the range of the finite values in words, and how many others there are."""
+    found = "no finite value"
+    if inspection.minimum <= inspection.maximum:
+        found = f"values {inspection.minimum:.5g} to {inspection.maximum:.5g}"
+    if not inspection.not_finite:
+        return found
+    return f"{found}; {inspection.not_finite} voxels are NaN or infinite, which denoise refuses without --nan-to-zero"
 
 
 def _seconds(value: Optional[float]) -> str:

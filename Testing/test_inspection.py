@@ -103,6 +103,20 @@ def test_text_says_the_same(tmp_path, capsys):
         assert word in text, text
 
 
+@pytest.mark.parametrize(("finite", "words"), [(1.0, "values 1 to 1; 63 voxels"), (np.nan, "no finite value; 64")])
+def test_voxels_that_are_no_numbers_are_counted_and_never_shown_as_a_range(tmp_path, capsys, finite, words):
+    array = np.full((4, 4, 4), np.inf, np.float32)
+    array[0], array[0, 0, 0] = np.nan, finite
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "pet.nii")
+    assert main(["inspect", str(tmp_path / "pet.nii")]) == 0
+    text = capsys.readouterr().out
+    assert words in text and "inf " not in text
+    assert main(["inspect", str(tmp_path / "pet.nii"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert facts["not_finite"] == 63 + int(np.isnan(finite))
+    assert facts["minimum"] == facts["maximum"] == (None if np.isnan(finite) else 1)
+
+
 def test_no_head_in_noise_and_none_sought_in_an_mr(tmp_path):
     def as_mr(data, _index):
         data.Modality = "MR"

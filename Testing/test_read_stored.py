@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.read import read
+from CSRDDenoiseLib.subjects.checksum import files_of
 
 FLOAT32 = 1e-6
 
@@ -205,3 +206,13 @@ def test_a_slice_that_is_packed_is_no_end_of_the_stack(tmp_path, name, pack):
     (tmp_path / "pet" / name).write_bytes(pack(content))
     with pytest.raises(InputError, match=f"1 of 6 DICOM files that cannot be read.*{name}"):
         read(tmp_path / "pet", "PET")
+
+
+def test_folders_that_are_links_are_followed_once_and_never_in_a_circle(tmp_path):
+    write_series(tmp_path / "archive" / "part", skip=(5,))
+    write_series(tmp_path / "pet" / "own", skip=(0, 1, 2, 3, 4))
+    for name, target in (("a", "../archive"), ("b", "../archive/part"), ("loop", "."), ("up", "..")):
+        (tmp_path / "pet" / name).symlink_to(target, target_is_directory=True)
+    (tmp_path / "archive" / "back").symlink_to(tmp_path / "pet", target_is_directory=True)
+    np.testing.assert_allclose(array(tmp_path / "pet"), values(), rtol=FLOAT32)
+    assert len(files_of(tmp_path / "pet")) == SHAPE[0]

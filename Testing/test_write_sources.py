@@ -72,13 +72,37 @@ def test_segmentation_of_a_big_endian_series(tmp_path):
     np.testing.assert_array_equal(read_labels(next((tmp_path / "out").iterdir()))[0], labels)
 
 
-def test_dicom_like_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
+def file_for_each_frame(folder: Path) -> Path:
+    """An enhanced PET whose frames have a file each, as converters of classic series write it."""
     whole = enhanced()
     pixels = np.frombuffer(whole.PixelData, np.uint16).reshape(series.SHAPE)
     for index, groups in enumerate(list(whole.PerFrameFunctionalGroupsSequence)):
         whole.PerFrameFunctionalGroupsSequence, whole.NumberOfFrames = [groups], 1
         whole.SOPInstanceUID, whole.PixelData = generate_uid(), pixels[index].tobytes()
-        save(whole, tmp_path / "pet" / f"{index}.dcm")
+        save(whole, folder / f"{index}.dcm")
+    return folder
+
+
+def test_segmentation_of_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
+    pytest.importorskip("highdicom")
+    source = file_for_each_frame(tmp_path / "pet")
+    volume = read(source, "PET")
+    labels = np.zeros(series.SHAPE, np.uint8)
+    labels[1, 2, 3], labels[4, 5, 6] = 1, 2
+    (tmp_path / "out").mkdir()
+    write_labels(Grid.of(volume.image).image(labels), tmp_path / "out", source, volume, DERIVED)
+    made = next((tmp_path / "out").iterdir())
+    np.testing.assert_array_equal(read_labels(made)[0], labels)
+    sources = {each.SOPInstanceUID: each for each in map(pydicom.dcmread, source.iterdir())}
+    for frame in pydicom.dcmread(made).PerFrameFunctionalGroupsSequence:
+        (reference,) = frame.DerivationImageSequence[0].SourceImageSequence
+        assert reference.ReferencedSOPClassUID == series.ENHANCED_PET_STORAGE
+        (groups,) = sources[reference.ReferencedSOPInstanceUID].PerFrameFunctionalGroupsSequence
+        assert frame.PlanePositionSequence == groups.PlanePositionSequence
+
+
+def test_dicom_like_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
+    file_for_each_frame(tmp_path / "pet")
     volume, again = written(tmp_path / "pet", tmp_path / "out")
     np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), values(), atol=STEP * values().max())
     assert again.header.frames == volume.header.frames and again.header.frames[0].start_s == 0

@@ -112,16 +112,35 @@ def list_series(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _files(folder: Path, what: str) -> list[Path]:
-    """Return the files below a folder that may be slices; macOS's ``._`` companions and other hidden files are not."""
-    found = []
+def files_below(folder: Path, what: str = "volume") -> list[Path]:
+    """Return what lies in a folder and its sub-folders but hidden files and folders, in the order of their names.
+
+    Links to folders are followed, each folder is looked into once, and none that the folder itself lies in.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    top = folder.resolve()
+    found, seen = [], {top, *top.parents}
 
     def refuse(error: OSError) -> None:
         raise InputError(f"The {what} folder '{error.filename}' cannot be read: {error.strerror}.") from error
 
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        found += [Path(place, name) for name in sorted(names) if not name.startswith(".") and name.upper() != INDEX]
+    def is_new(place: Path) -> bool:
+        is_known = place.resolve() in seen
+        seen.add(place.resolve())
+        return not is_known
+
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        visible = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        folders[:] = [name for name in visible if is_new(Path(place, name))]
+        found += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+    return found
+
+
+def _files(folder: Path, what: str) -> list[Path]:
+    """Return the files below a folder that may be slices; macOS's ``._`` companions and other hidden files are not."""
+    found = [path for path in files_below(folder, what) if path.name.upper() != INDEX]
     lost = [path for path in found if path.is_symlink() and not path.exists()]
     if lost:
         raise InputError(

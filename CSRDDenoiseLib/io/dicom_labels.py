@@ -12,8 +12,8 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
-from pydicom.valuerep import DA, TM
+from pydicom.uid import PositronEmissionTomographyImageStorage, generate_uid
+from pydicom.valuerep import DA, TM, format_number_as_ds
 
 from .. import __version__
 from ..errors import InputError
@@ -46,6 +46,7 @@ _EMPTY = (
 _SEXES = ("M", "F", "O", "")
 _TIMES: Mapping[str, Callable[[str], Any]] = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 """Tags that highdicom takes for a date or a time, and what makes one of them; anonymised series have other words."""
+_MULTI_FRAME = ("NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _SAME_PLACE_MM = 1e-3
 
 
@@ -79,6 +80,7 @@ def write_labels(
             f"The map cannot be written as DICOM, because of the header of the PET: {error}. Give a name that ends in "
             ".nii.gz or .nrrd."
         ) from error
+    _refer_to(segmentation, stack[0].tags.text("SOPClassUID"))
     with quiet():
         segmentation.save_as(folder / FILE_NAME)
     _check(values, grid, folder / FILE_NAME)
@@ -87,10 +89,13 @@ def write_labels(
 def _sources(stack: list[Slice], step: float) -> list[Dataset]:
     """Return the headers of the files of a stack, in its order, with what highdicom asks for."""
     found: list[Dataset] = []
-    for path in dict.fromkeys(one.tags.path for one in stack):
+    files = {one.tags.path: one for one in stack}
+    for path, one in files.items():
         with quiet():
             data = in_little_endian(pydicom.dcmread(path, stop_before_pixels=True, force=True))
             data.decode()
+        if one.tags.groups and len(files) > 1:
+            _make_classic(data, one)
         # highdicom knows some character sets, and this one holds them all
         data.SpecificCharacterSet = "ISO_IR 192"
         for keyword in _EMPTY:
@@ -109,6 +114,27 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
             data.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(data.StudyInstanceUID), "frame of reference"])
         found.append(data)
     return found
+
+
+def _make_classic(data: Dataset, one: Slice) -> None:
+    """Make a classic header, in place, of that of one of several enhanced files, of which highdicom takes one alone."""
+    for keyword in _MULTI_FRAME:
+        if keyword in data:
+            delattr(data, keyword)
+    data.SOPClassUID = PositronEmissionTomographyImageStorage
+    data.ImagePositionPatient = [format_number_as_ds(float(value)) for value in one.position]
+    data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]
+    data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
+
+
+def _refer_to(made: Dataset, source_class: str) -> None:
+    """Give every reference to a source the class that its file has."""
+
+    def change(_dataset: Dataset, element: Any) -> None:
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = source_class
+
+    made.walk(change)
 
 
 def _segmentation(

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ...infer.cost import BYTES_PER_FIELD_VOXEL, DeviceSpeed, seconds_and_bytes
 from ...infer.memory import PROCESS_LIMIT, STATE_VOLUMES
-from ...io.dicom_files import is_dicom_file
+from ...io.dicom_files import files_below, is_dicom_file
 from ...io.dicom_tags import read_header
 from ...io.names import itk_path
 from ...io.read import is_dicom_path
@@ -72,7 +72,7 @@ def _file_extent(path: Path) -> Extent:
 
 def _dicom_extent(path: Path) -> Optional[Extent]:
     """As if every file of the folder were one slice of the series: not less than there is."""
-    files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+    files = [each for each in files_below(path) if each.is_file()] if path.is_dir() else [path]
     first = next((read_header(each) for each in files if is_dicom_file(each)), None)
     if first is None:
         return None
