@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from measured_pairs import NOISE, ball, fill_pool, noisy_pair
 from pair_folder import row_of, write_rows, write_subject
@@ -283,6 +284,29 @@ def test_a_pair_whose_doses_are_swapped_is_not_adapted_to(scans, start, tmp_path
     swapped = replace(row, low=row.full, full=row.low, mr=None)
     with pytest.raises(InputError, match=r"MusterA.*swapped"):
         adaptation.prepare_pairs([swapped], tmp_path / "work", 5.0)
+
+
+def test_an_mr_that_lies_elsewhere_is_reported_or_registered(scans, start, tmp_path, caplog):
+    row = job_of(scans, start, tmp_path).rows[0]
+    mr = sitk.ReadImage(str(row.mr))
+    mr.SetOrigin([place + shift for place, shift in zip(mr.GetOrigin(), (24.0, 0.0, 18.0))])
+    sitk.WriteImage(mr, str(tmp_path / "mr.nii.gz"))
+    moved = replace(row, mr=tmp_path / "mr.nii.gz")
+    adaptation.prepare_pairs([moved], tmp_path / "as-it-lies", 5.0)
+    assert "misaligned" in caplog.text
+    caplog.clear()
+    adaptation.prepare_pairs([moved], tmp_path / "registered", 5.0, register=True)
+    assert "misaligned" not in caplog.text
+    true, elsewhere, registered = (
+        np.load(adaptation.prepare_pairs([each], tmp_path / name, 5.0, register).folder / "00000.npy")[2]
+        for each, name, register in (
+            (row, "true", False),
+            (moved, "as-it-lies", False),
+            (moved, "registered", True),
+        )
+    )
+    assert np.corrcoef(true.ravel(), registered.ravel())[0, 1] > 0.95
+    assert np.corrcoef(true.ravel(), elsewhere.ravel())[0, 1] < 0.8
 
 
 def test_models_that_cannot_be_adapted_are_rejected_before_any_work(scans, tmp_path):

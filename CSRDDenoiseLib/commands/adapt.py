@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=number(0.01, 1e5), help="of all of it, from reading the pairs to the model (default: 30)"
     )
+    parser.add_argument("--register", action="store_true", help="register each MR to its low dose first")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="what is kept until the model is written")
     parser.add_argument("--keep", action="store_true", help="write the model also where it is no better than the start")
     parser.add_argument("--no-calibration", action="store_true", help="leave the uncertainty the spread of the draws")
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from ..research.adaptation.settings import AdaptSettings
 
     chosen = {} if args.minutes is None else {"minutes": args.minutes}
-    settings = AdaptSettings(seed=args.seed, calibrate=not args.no_calibration, **chosen)
+    settings = AdaptSettings(
+        seed=args.seed, register=args.register, calibrate=not args.no_calibration, **chosen
+    )
     if settings.calibrate:
         _check_scipy()
     work = check_output(args.output, args.work)

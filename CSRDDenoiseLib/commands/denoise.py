@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Union
 
-from ..errors import InputError
+from ..errors import SOME_FAILED, InputError
 from ..extras import require
 from ..sentences import CLI, error_sentence
 from ..settings import SAME, WARN, DenoiseSettings, settings_from_preset
@@ -66,7 +66,7 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
     progress = progress_callback(args.progress)
     labels, frames = args.participant_label, args.frames
     failed = denoise_bids(args.bids, labels, settings, args.model, progress, args.overwrite, frames, show)
-    return 2 if failed else 0
+    return SOME_FAILED if failed else 0
 
 
 def _run_on(

@@ -19,7 +19,6 @@ import numpy as np
 from ...errors import InputError
 from ...model.bundle import CARD_FILE, METADATA_FILE, Model, save_model
 from ...model.metadata import ModelMetadata
-from ...subjects.pair import load_pair
 from ...subjects.table import Row
 from ..training.claim import check_claim, record_claim
 from ..training.measured import MeasuredPool
@@ -28,7 +27,7 @@ from .card import Comparison, model_card
 from .facts import Changes, about_data, percent, training_facts
 from .fold import FoldResult, FoldTime, fold_config, run_fold
 from .held_out import HeldOut, judge, relative_change
-from .prepared import PreparedPairs, prepare_pairs
+from .prepared import PreparedPairs, pair_of, prepare_pairs
 from .settings import AdaptSettings
 from .start import average_of, check_start, save_mean, with_mean
 from .subject_folds import Division, Fold, divide_subjects
@@ -101,7 +100,7 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     check_start(job.start.metadata)
     division = divide_subjects([row.subject for row in job.rows], job.settings.seed)
     _claim(job)
-    prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm)
+    prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm, job.settings.register)
     if not (job.work / _START / METADATA_FILE).is_file():
         save_mean(job.start, job.work / _START)
     start, settings = job.start.metadata, job.settings
@@ -245,7 +244,8 @@ def _calibrated(
             break
         began = time.monotonic()
         logger.info("Calibrating on held-out scan %d of %d", len(voxels) + 1, len(turns))
-        voxels.append(voxels_of(load_pair(job.rows[number]), prepared.rows[number].dose, judge_of, settings))
+        pair = pair_of(job.rows[number], job.settings.register)
+        voxels.append(voxels_of(pair, prepared.rows[number].dose, judge_of, settings))
         longest = max(longest, time.monotonic() - began)
     recipe = {**settings.recipe.as_dict(), "calibration": fit_table(voxels)}
     return replace(model.metadata, recipes=(recipe,))

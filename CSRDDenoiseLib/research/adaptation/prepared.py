@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from ...atomic import write_json
+from ...checks.alignment import check_alignment
 from ...errors import InputError
 from ...findings import errors_of, warnings_of
 from ...prepare.align import to_model_grid
+from ...prepare.register import register_mr
 from ...sentences import CLI, sentence
 from ...subjects.checksum import files_of
 from ...subjects.judge import judge_doses, judge_together
@@ -54,29 +56,35 @@ class PreparedPairs:
         return tuple(number for number, row in enumerate(self.rows) if row.subject in subjects)
 
 
-def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float) -> PreparedPairs:
+def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float, register: bool = False) -> PreparedPairs:
     """Read every pair, bring it to the model's grid and write it below ``work``, unless it is there.
+
+    Args:
+        rows: of the table.
+        work: folder.
+        spacing: voxel side of the model's grid in mm.
+        register: move each MR to its low dose first.
 
     Raises:
         InputError: a pair cannot be used; or ``work`` holds pairs of another table.
     """
-    record, mark = work / _RECORD, _mark_of(rows, spacing)
+    record, mark = work / _RECORD, _mark_of(rows, spacing, register)
     if record.is_file():
         saved: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         if saved["mark"] != mark:
             raise InputError(f"'{work}' holds what was made of other scans; remove it, or choose another folder.")
         return PreparedPairs(work / _FOLDER, tuple(_row_of(values) for values in saved["rows"]))
-    prepared = tuple(_prepare(rows, work / _FOLDER, spacing))
+    prepared = tuple(_prepare(rows, work / _FOLDER, spacing, register))
     write_json(record, {"mark": mark, "rows": [asdict(row) for row in prepared]})
     return PreparedPairs(work / _FOLDER, prepared)
 
 
-def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[PreparedRow]:
+def _prepare(rows: Sequence[Row], folder: Path, spacing: float, register: bool) -> Iterator[PreparedRow]:
     read: list[tuple[Row, Mapping[str, str]]] = []
     for number, row in enumerate(rows):
         try:
-            pair = load_pair(row)
-            _check_doses(pair)
+            pair = pair_of(row, register)
+            _check(pair, register)
             dose, finding = dose_of(pair)
             MeasuredPool.add(folder, number, on_model_grid(pair, dose, spacing))
         except InputError as error:
@@ -89,9 +97,25 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float) -> Iterator[Prep
         raise InputError(sentence(found, CLI))
 
 
-def _check_doses(pair: Pair) -> None:
-    """Refuse a pair that ``csrd-denoise pairs`` refuses: swapped, or of two scales; warn of a dose that is unlike."""
+def pair_of(row: Row, register: bool) -> Pair:
+    """Read a pair (:func:`.pair.load_pair`), its MR moved to the low dose where that is asked for and helps."""
+    pair = load_pair(row)
+    if not register or pair.mr is None:
+        return pair
+    mr, finding = register_mr(pair.low, pair.mr)
+    return replace(pair, mr=mr, findings=(*pair.findings, finding))
+
+
+def _check(pair: Pair, registered: bool) -> None:
+    """Refuse a pair that ``csrd-denoise pairs`` refuses: swapped, or of two scales; warn of a dose that is unlike.
+
+    Warn of an MR that lies elsewhere, too: the network would learn to make nothing of it.
+    """
     found = judge_doses(pair)
+    if registered:
+        found += tuple(each for each in pair.findings if each.check == "registration")
+    elif pair.mr is not None:
+        found += check_alignment(pair.full, pair.mr)
     for each in warnings_of(found):
         logger.warning("Warning: %s: %s", pair.row.name, sentence(each, CLI))
     wrong = [sentence(each, CLI) for each in errors_of(found)]
@@ -105,10 +129,10 @@ def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
     return MeasuredPair(low.pet, full.pet, low.mr, dose, spacing)
 
 
-def _mark_of(rows: Sequence[Row], spacing: float) -> str:
+def _mark_of(rows: Sequence[Row], spacing: float, register: bool) -> str:
     """What distinguishes the files of a table from others, without reading them."""
     files = [[row.subject, str(row.dose), *((name, _stats(path)) for name, path in row.files.items())] for row in rows]
-    return hashlib.sha256(json.dumps([spacing, files]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([spacing, register, files]).encode()).hexdigest()
 
 
 def _stats(path: Path) -> list[tuple[str, int, int]]:

@@ -26,6 +26,7 @@ class AdaptSettings:
         batch: patches a step.
         validations: how often the held-out subjects are looked at in a fold after its start, if there is time.
         seed: of folds and patches.
+        register: move each MR to its low dose first.
         calibrate: fit the uncertainty to the held-out subjects anew.
     """
 
@@ -38,6 +39,7 @@ class AdaptSettings:
     batch: Annotated[int, Between(1, 256)] = 2
     validations: Annotated[int, Between(1, 100)] = 4
     seed: Annotated[int, Between(0, 2**31)] = 0
+    register: bool = False
     calibrate: bool = True
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ def training_pairs(config: TrainingConfig) -> TrainingPairs:
         raise InputError("The configuration names no table of 'pairs'.")
     rows = read_table(config.pairs).checked().rows
     parts = divide(rows, config.subjects, config.seed, config.validation_phantoms > 0)
-    prepared = prepare_pairs(rows, config.data_folder / "own-scans", config.model_spacing)
+    prepared = prepare_pairs(rows, config.data_folder / "own-scans", config.model_spacing, config.register)
     pools = [
         MeasuredPool(
             prepared.folder, prepared.members(names), config.model_spacing, config.normalisation, config.target

@@ -31,6 +31,7 @@ class TrainingConfig:
         anatomy: folder of anatomies (``simulation.anatomy.list_anatomies``); None only with ``pairs`` and a share of 1.
         pairs: table of pairs of a low and a full dose (docs/own-scans.md) to train on; None trains on phantoms alone.
         share: of the patches that are of those pairs; the others are of simulated phantoms.
+        register: move the MRs of those pairs to their low doses first.
         data: folder for the split and the pool, for runs that share them; None takes ``output``.
         split: file of the split, which is drawn where there is none yet; None takes ``split.json`` in ``data``.
         architecture: ``type`` and the network's own arguments.
@@ -95,6 +96,7 @@ class TrainingConfig:
     anatomy: Optional[Path] = None
     pairs: Optional[Path] = None
     share: float = 1.0
+    register: bool = False
     data: Optional[Path] = None
     split: Optional[Path] = None
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
