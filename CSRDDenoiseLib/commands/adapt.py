@@ -48,9 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from ..research.adaptation.settings import AdaptSettings
 
     chosen = {} if args.minutes is None else {"minutes": args.minutes}
-    settings = AdaptSettings(
-        seed=args.seed, register=args.register, calibrate=not args.no_calibration, **chosen
-    )
+    settings = AdaptSettings(seed=args.seed, register=args.register, calibrate=not args.no_calibration, **chosen)
     if settings.calibrate:
         _check_scipy()
     work = check_output(args.output, args.work)
