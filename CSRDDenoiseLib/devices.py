@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, Optional
 
 import torch
 
-from .errors import InputError
+from .errors import InputError, reason_of
 
+_CODE = re.compile(r"(sm|compute)_(\d+)")
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -58,9 +60,11 @@ def choose_device(name: str = "auto") -> torch.device:
     here = _device_names()
     if name == "auto":
         return torch.device(here[0])
-    if name not in here and not (name == "cuda" and "cuda:0" in here):
-        raise InputError(f"Device '{name}' is not there; this machine has {', '.join(here)}.")
-    return torch.device("cuda:0" if name == "cuda" else name)
+    if name == "cuda":
+        name = next((each for each in here if each.startswith(name)), name)
+    if name not in here:
+        raise InputError(f"Device '{name}' is not there; this machine has {', '.join(here)}.{_without_code()}")
+    return torch.device(name)
 
 
 def choose_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
@@ -72,7 +76,7 @@ def choose_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
             float32. bfloat16 without hardware support is emulated, hundreds of times slower than float32.
 
     Raises:
-        InputError: float16 on a processor.
+        InputError: float16 on a processor, or a precision that this version of torch cannot use on the device.
     """
     if wanted == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
@@ -81,6 +85,14 @@ def choose_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
             "The precision float16 needs a GPU, and this run is on the CPU; choose float32, bfloat16 or auto.",
             hint="precision",
         )
+    try:
+        arithmetic(device, _PRECISIONS[wanted])
+    except RuntimeError as error:
+        raise InputError(
+            f"The precision {wanted} cannot be used on {device} with PyTorch {torch.__version__}: {reason_of(error)}; "
+            "choose float32 or auto.",
+            hint="precision",
+        ) from error
     return _PRECISIONS[wanted]
 
 
@@ -130,5 +142,35 @@ def precision_name(precision: torch.dtype) -> str:
 
 
 def _device_names() -> list[str]:
-    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    cuda = [f"cuda:{index}" for index in _cuda_indices() if _has_code(index)]
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def _cuda_indices() -> range:
+    return range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def _has_code(index: int) -> bool:
+    """Whether this build of torch has code for a CUDA device, which may be older or newer than what it was built for.
+
+    Machine code (sm_86) runs on devices of the same major capability and this minor one or a later one, intermediate
+    code (compute_90) on this capability and all later ones (CUDA C++ Programming Guide, section 5.9).
+    """
+    built = [_CODE.match(name) for name in torch.cuda.get_arch_list()]
+    if torch.version.cuda is None or not any(built):
+        return True
+    major, minor = torch.cuda.get_device_capability(index)
+    here, codes = 10 * major + minor, [(found[1], int(found[2])) for found in built if found]
+    return any(code <= here and (kind == "compute" or code // 10 == major) for kind, code in codes)
+
+
+def _without_code() -> str:
+    """Name the CUDA devices that this build of torch has no code for, in a sentence; empty where there are none."""
+    left_out = [index for index in _cuda_indices() if not _has_code(index)]
+    named = ", ".join(
+        "{} (compute capability {}.{})".format(
+            torch.cuda.get_device_properties(index).name, *torch.cuda.get_device_capability(index)
+        )
+        for index in left_out
+    )
+    return f" PyTorch {torch.__version__} has no code for {named}; install a build that has." if named else ""

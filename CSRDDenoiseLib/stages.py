@@ -61,11 +61,14 @@ def job_of(model: Model, settings: DenoiseSettings, stages: Stages) -> Job:
 
 
 def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
-    """Return a loaded model that can run with, or without, an MR, and in patches of the size that is asked for.
+    """Return a loaded model that can run with, or without, an MR, and in the precision and patches that are asked for.
 
     Raises:
         InputError: it cannot.
     """
+    from .devices import choose_device, choose_precision
+
+    choose_precision(choose_device(settings.device), settings.precision)
     loaded = model if isinstance(model, Model) else load_model(model, settings.device)
     check_model(loaded.metadata, with_mr)
     check_register(settings, with_mr)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices
 from CSRDDenoiseLib.errors import InputError, ModelError
 from CSRDDenoiseLib.model import bundle
 from CSRDDenoiseLib.model.bundle import build_network, list_models, load_model, read_metadata, save_model
+from CSRDDenoiseLib.settings import DenoiseSettings
+from CSRDDenoiseLib.stages import load_checked
 
 
 @pytest.fixture
@@ -114,6 +117,39 @@ def test_devices_are_checked_by_name():
             choose_device(name)
 
 
+GTX_1080, RTX_3090, RTX_5090 = (6, 1), (8, 6), (12, 0)
+OLD_BUILD, NEW_BUILD = ["sm_50", "sm_60", "sm_80", "sm_90"], ["sm_75", "sm_80", "sm_90", "compute_90"]
+GPUS = [  # capability of each, what torch was built for -> names
+    ([GTX_1080], OLD_BUILD, ["cuda:0", "cpu"]),
+    ([GTX_1080], NEW_BUILD, ["cpu"]),
+    ([GTX_1080, RTX_3090], NEW_BUILD, ["cuda:1", "cpu"]),
+    ([RTX_5090], OLD_BUILD, ["cpu"]),
+    ([RTX_5090], NEW_BUILD, ["cuda:0", "cpu"]),
+    ([RTX_3090], [], ["cuda:0", "cpu"]),
+]
+
+
+@pytest.mark.parametrize(("capabilities", "built", "names"), GPUS)
+def test_a_gpu_that_torch_has_no_code_for_is_no_device(monkeypatch, capabilities, built, names):
+    properties = SimpleNamespace(name="GeForce", total_memory=1 << 33)
+    answers = {"is_available": True, "device_count": len(capabilities), "get_arch_list": built}
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: capabilities[getattr(device, "index", device)]
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert [each.name for each in list_devices()] == names
+    assert str(choose_device("auto")) == names[0]
+    if names == ["cpu"]:
+        with pytest.raises(InputError, match=r"no code for GeForce \(compute capability \d+\.\d\)"):
+            choose_device("cuda")
+    else:
+        assert str(choose_device("cuda")) == names[0]
+
+
 PROCESSORS = [  # AVX-512 bf16, AMX, maker -> auto; None is a torch that cannot say
     (True, True, "GenuineIntel", torch.bfloat16),
     (True, False, "GenuineIntel", torch.float32),
@@ -138,6 +174,18 @@ def test_precision_follows_the_processor_or_the_wish(monkeypatch, bf16, amx, mak
     assert choose_precision(cpu, "float32") == torch.float32 and choose_precision(cpu, "bfloat16") == torch.bfloat16
     with pytest.raises(InputError, match="float16 needs a GPU"):
         choose_precision(cpu, "float16")
+
+
+def test_a_precision_that_the_device_has_not_is_refused_before_the_work(folder, monkeypatch):
+    with pytest.raises(InputError, match="float16 needs a GPU"):
+        load_checked(folder, DenoiseSettings(device="cpu", precision="float16"), with_mr=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("User specified an unsupported autocast device_type 'mps'")  # torch before 2.5
+
+    monkeypatch.setattr(torch, "autocast", refuse)
+    with pytest.raises(InputError, match=r"bfloat16 cannot be used on mps.*choose float32"):
+        choose_precision(torch.device("mps"), "bfloat16")
 
 
 def test_reading_metadata_does_not_load_torch(folder):

@@ -94,11 +94,16 @@ def test_segmentation_of_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
     made = next((tmp_path / "out").iterdir())
     np.testing.assert_array_equal(read_labels(made)[0], labels)
     sources = {each.SOPInstanceUID: each for each in map(pydicom.dcmread, source.iterdir())}
-    for frame in pydicom.dcmread(made).PerFrameFunctionalGroupsSequence:
-        (reference,) = frame.DerivationImageSequence[0].SourceImageSequence
+    segmentation = pydicom.dcmread(made)
+    for reference in segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence:
         assert reference.ReferencedSOPClassUID == series.ENHANCED_PET_STORAGE
-        (groups,) = sources[reference.ReferencedSOPInstanceUID].PerFrameFunctionalGroupsSequence
-        assert frame.PlanePositionSequence == groups.PlanePositionSequence
+        assert reference.ReferencedSOPInstanceUID in sources
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        # highdicom for Python 3.9 names the sources of no frame
+        for derivation in frame.DerivationImageSequence:
+            (reference,) = derivation.SourceImageSequence
+            (groups,) = sources[reference.ReferencedSOPInstanceUID].PerFrameFunctionalGroupsSequence
+            assert frame.PlanePositionSequence == groups.PlanePositionSequence
 
 
 def test_dicom_like_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):

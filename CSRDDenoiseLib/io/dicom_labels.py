@@ -47,6 +47,7 @@ _SEXES = ("M", "F", "O", "")
 _TIMES: Mapping[str, Callable[[str], Any]] = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 """Tags that highdicom takes for a date or a time, and what makes one of them; anonymised series have other words."""
 _MULTI_FRAME = ("NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_CHARACTERS = "ISO_IR 192"
 _SAME_PLACE_MM = 1e-3
 
 
@@ -80,6 +81,8 @@ def write_labels(
             f"The map cannot be written as DICOM, because of the header of the PET: {error}. Give a name that ends in "
             ".nii.gz or .nrrd."
         ) from error
+    # not taken from the source by highdicom for Python 3.9
+    segmentation.SpecificCharacterSet = _CHARACTERS
     _refer_to(segmentation, stack[0].tags.text("SOPClassUID"))
     with quiet():
         segmentation.save_as(folder / FILE_NAME)
@@ -97,7 +100,7 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
         if one.tags.groups and len(files) > 1:
             _make_classic(data, one)
         # highdicom knows some character sets, and this one holds them all
-        data.SpecificCharacterSet = "ISO_IR 192"
+        data.SpecificCharacterSet = _CHARACTERS
         for keyword in _EMPTY:
             if keyword not in data:
                 setattr(data, keyword, "")

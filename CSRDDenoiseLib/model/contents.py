@@ -181,7 +181,8 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
         weights = load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"The weights {path} are no safetensors file: {_line(error)}. {_AGAIN}") from error
-    bad = next((name for name, value in weights.items() if not bool(value.isfinite().all())), None)
+    # some types, such as those of 8 bits, cannot be asked themselves
+    bad = next((name for name, value in weights.items() if not bool(value.float().isfinite().all())), None)
     if bad is not None:
         raise ModelError(f"The weights {path} are not finite: '{bad}' has NaN or infinite values. {_AGAIN}")
     return weights
