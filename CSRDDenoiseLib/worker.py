@@ -33,6 +33,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, Callable, Optional, Union
 
@@ -115,7 +116,9 @@ class Worker:
             self._answer(*request)
             self._cancelled.discard(request[0].id)
             if self._waiting.empty():
-                self._engine.idle()
+                # who asks for what could not be prepared, as for want of memory, gets the error as the answer
+                with suppress(Exception):
+                    self._engine.idle()
 
     def _accept(self, line: bytes) -> None:
         try:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 from tiny_model import save_tiny_model
 
-from CSRDDenoiseLib.worker import Engine
+from CSRDDenoiseLib.worker import Engine, Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARE = 150 << 20
@@ -187,6 +189,26 @@ def test_killed_it_leaves_no_half_written_output(worker, request_of, tmp_path):
     os.kill(each.process.pid, signal.SIGKILL)
     assert each.answer("result")["code"] == -signal.SIGKILL
     assert not (tmp_path / "output.nrrd").exists()
+
+
+def test_a_worker_that_can_prepare_nothing_goes_on():
+    tried, said = threading.Event(), queue.Queue()
+
+    class Unable(Engine):
+        def info(self, _values, _report):
+            return {}
+
+        def idle(self):
+            tried.set()
+            raise MemoryError
+
+    each = Worker(said.put, Unable())
+    threading.Thread(target=each.work, daemon=True).start()
+    for number in (1, 2):
+        each._accept(b'{"command": "info", "id": %d}' % number)
+        assert said.get(timeout=10)["id"] == number
+        assert tried.wait(10)
+    each.listen([])
 
 
 def test_folder_that_holds_another_model_by_now_is_loaded_again(tmp_path):
