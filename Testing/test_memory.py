@@ -89,6 +89,33 @@ def test_the_budget_keeps_the_process_below_its_limit(monkeypatch):
     assert memory_budget(torch.device("cpu"), 10**9) > 0
 
 
+V2 = ("memory.max", "memory.current", "inactive_file")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+GROUPS = [  # what the process is told, folder -> (limit, use, droppable cache), free
+    ("0::/", V2, {"": (4, 1, 0)}, 3),
+    ("0::/", V2, {"": (4, 3, 2)}, 3),
+    ("0::/slurm/job/step", V2, {"slurm/job": (4, 1, 0), "slurm/job/step": ("max", 1, 0)}, 3),
+    ("5:cpu,cpuacct:/x\n4:memory:/slurm/job\n0::/", V1, {"memory/slurm/job": (2, 1, 0), "memory": (8, 1, 0)}, 1),
+    ("4:memory:/docker/0123", V1, {"memory": (4, 2, 1)}, 3),
+    ("0::/", V2, {"": ("max", 1, 0)}, None),
+    ("0::/", V2, {}, None),
+]
+
+
+@pytest.mark.parametrize(("told", "names", "groups", "free"), GROUPS)
+def test_limits_of_containers_and_jobs_are_kept(tmp_path, monkeypatch, told, names, groups, free):
+    (tmp_path / "own").write_text(told)
+    for folder, (most, now, cache) in groups.items():
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        contents = {names[0]: most if most == "max" else most * GIB, names[1]: now * GIB}
+        for name, content in {**contents, "memory.stat": f"anon 1\n{names[2]} {cache * GIB}"}.items():
+            (tmp_path / folder / name).write_text(f"{content}\n")
+    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(memory, "ALL_GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_free_of_machine", lambda: 100 * GIB)
+    assert memory.free_bytes() == (100 if free is None else free) * GIB
+
+
 def test_what_the_system_says_is_plausible():
     torch.ones(1 << 20)
     assert 10 << 20 < memory.resident_bytes() < memory.free_bytes() * 1000

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Iterator, Optional
 
 from ..errors import InputError
 
@@ -26,6 +26,13 @@ STATE_VOLUMES = 14
 
 _LEAST_BUDGET = 256 << 20
 _SMALLEST_PATCH = 4
+
+OWN_GROUPS, ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_FILES_OF_GROUP = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Of control groups of version 2 and 1: limit, use, and the count of droppable cache in ``memory.stat``."""
 
 Shape = tuple[int, int, int]
 
@@ -168,10 +175,37 @@ def _free_of_linux() -> Optional[int]:
 
 
 def _free_of_container() -> Optional[int]:
-    """Control groups (version 2) limit containers below what the machine has free."""
-    folder = Path("/sys/fs/cgroup")
+    """Control groups limit containers and jobs of a cluster below what the machine has free."""
+    free = [size for size in map(_free_of_group, _groups()) if size is not None]
+    return min(free, default=None)
+
+
+def _groups() -> Iterator[Path]:
+    """Give the folders of this process's control groups, of both versions, and of the groups that they lie in.
+
+    A container may see its own group as the root, and the name that it has outside.
+    """
     try:
-        limit = (folder / "memory.max").read_text().strip()
-        return None if limit == "max" else int(limit) - int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
+        lines = OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for controllers, place in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = ALL_GROUPS / "memory" if controllers else ALL_GROUPS
+        folder = root / place.strip("/")
+        yield from (each for each in (folder, *folder.parents) if each == root or root in each.parents)
+
+
+def _free_of_group(folder: Path) -> Optional[int]:
+    """Return what a control group may still take, with the cache of files that it can drop; None without a limit."""
+    for limit, used, cache in _FILES_OF_GROUP:
+        try:
+            most, now = ((folder / name).read_text().strip() for name in (limit, used))
+            if most == "max":
+                return None
+            counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return int(most) - int(now) + int(counts.get(cache, 0))
+        except (OSError, ValueError):
+            continue
+    return None
