@@ -12,6 +12,7 @@ EXTRAS = {
     "yaml": ("pyyaml", "evaluate"),
     "bm4d": ("bm4d", "bm4d"),
     "pytomography": ("pytomography", "pytomography"),
+    "pandas": ("pandas", "readers"),
     "statsmodels": ("statsmodels", "readers"),
     "sklearn": ("scikit-learn", "readers"),
     "distributed": ("distributed", "cluster"),

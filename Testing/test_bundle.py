@@ -77,6 +77,7 @@ def test_damaged_weights_are_refused(folder):
         ({"architecture": {"type": "Transformer"}}, "'Transformer' is not known; known are ResidualUNet3d, DDPMpp3d"),
         ({"architecture": {**TINY, "depth": 3}}, "cannot be built"),
         ({"architecture": {**TINY, "widths": [16, 8]}}, "do not fit the architecture"),
+        ({"of_a_later_version": 1}, "of another version: 'of_a_later_version' is not known"),
     ],
 )
 def test_bad_metadata_is_refused(folder, changes, message):
@@ -88,8 +89,14 @@ def test_bad_metadata_is_refused(folder, changes, message):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
 def test_unreadable_metadata_is_refused(folder, text):
     (folder / "metadata.json").write_text(text)
-    with pytest.raises(ModelError, match="damaged or incomplete"):
+    with pytest.raises(ModelError, match=r"damaged(,| or) incomplete"):
         read_metadata(folder)
+
+
+def test_metadata_with_a_byte_order_mark_is_read(folder):
+    path, metadata = folder / "metadata.json", read_metadata(folder)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_metadata(folder) == metadata
 
 
 def test_metadata_with_a_field_of_before_is_read(folder):

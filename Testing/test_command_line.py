@@ -183,6 +183,12 @@ def test_each_command_that_reads_yaml_names_its_own_extra(tmp_path, monkeypatch,
         assert f"'csrd-denoise[{command}]'" in capsys.readouterr().err
 
 
+def test_validate_asks_for_all_its_packages_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    assert main(["validate", str(tmp_path / "pairs.tsv"), "--output", str(tmp_path / "out")]) == 2
+    assert "csrd-denoise[evaluate]" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("module", ["skimage", "matplotlib"])
 def test_the_demo_asks_for_its_packages_before_the_work(module, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, module, None)

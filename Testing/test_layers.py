@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 import re
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from CSRDDenoiseLib.extras import EXTRAS
 
 pytest.importorskip(
     "importlinter.contracts.acyclic_siblings", reason="import-linter of Python 3.9 has no such contract"
@@ -70,3 +73,28 @@ def test_the_picture_is_the_contract():
     place = {name: row for row, layer in enumerate(layers) for name in re.findall(r"\w+", layer)}
     rows = [place[name] for name in drawn()]
     assert rows == sorted(rows)
+
+
+def test_every_optional_package_is_asked_of_the_extra_that_brings_it():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = dict(re.findall(r"^(\w+) = (\[.*?\])$", project.partition("optional-dependencies]")[2], re.M | re.S))
+    usual = re.search(r"^dependencies = \[.*?\]$", project, re.M | re.S).group()
+    needed = {name for path in (ROOT / "CSRDDenoiseLib").rglob("*.py") for name in imported(path)}
+    names = {"yaml": "pyyaml"}
+    plain = {name for name in needed if re.search(rf'"{names.get(name, name)}\b', usual, re.I)}
+    # asked for where it is; brought by distributed
+    others = {"CSRDDenoiseLib", "psutil", "dask", "tornado"}
+    assert needed - plain - set(sys.stdlib_module_names) - others <= set(EXTRAS)
+    for module, (package, extra) in EXTRAS.items():
+        assert f'"{package}>' in extras[extra], module
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a file imports, anywhere in it."""
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    found = [
+        [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        for node in tree
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+    ]
+    return {name.partition(".")[0] for names in found for name in names}

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Validate, and say where the report is; 4 where some subjects failed."""
-    require("matplotlib")
+    require("skimage", "matplotlib")
     from ..research.evaluation.markdown import to_markdown
     from ..research.validation.report import REPORT
     from ..research.validation.run import STORE, ValidationConfig, run_validation

@@ -123,7 +123,7 @@ def read_metadata(folder: Path) -> ModelMetadata:
         raise ModelError(f"{path} is damaged or incomplete: it has no format. Get the model again.")
     for name in _FORMER_FIELDS:
         values.pop(name, None)
-    return structure(values, ModelMetadata, f"{path} is damaged or incomplete", ModelError)
+    return structure(values, ModelMetadata, f"{path} is damaged, incomplete or of another version", ModelError)
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:

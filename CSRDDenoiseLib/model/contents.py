@@ -147,7 +147,7 @@ def read_json(path: Path) -> Any:
         size = path.stat().st_size
         if size > MAX_METADATA_BYTES:
             raise ValueError(f"it has {size} bytes and may have {MAX_METADATA_BYTES}")
-        values = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
+        values = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=_finite, parse_constant=_finite)
         _check_depth(values)
     except RecursionError as error:
         raise ModelError(f"{path} is damaged or incomplete: it is nested too deeply. {_AGAIN}") from error
