@@ -100,7 +100,7 @@ def test_derivatives_of_a_dataset(dataset, model_folder, capsys):
     assert described["DatasetType"] == "derivative" and described["GeneratedBy"][0]["Name"] == "csrd-denoise"
     assert not errors_of_validator(dataset) and not errors_of_validator(folder)
     check_names(folder)
-    assert main(command) == 2 and "exists already" in capsys.readouterr().err
+    assert main(command) == 4 and "exists already" in capsys.readouterr().err
 
 
 def errors_of_validator(root: Path) -> list[str]:

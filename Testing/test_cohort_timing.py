@@ -31,6 +31,6 @@ def test_a_scan_costs_the_same_in_a_larger_cohort():
     results = run_overhead(CohortConfig([5, 25, 65]))
     print(to_markdown(cohort_table(results)))
     _, few, many = more_a_scan(results)
-    assert many <= 1.5 * few, results
+    assert many <= 2 * few, results
     memory = [run["peak_bytes"] for run in results["runs"]]
     assert memory[2] <= 1.3 * memory[0]

@@ -48,7 +48,7 @@ def test_logic_that_nobody_holds_leaves_no_process(scene, small_model):
     before = workers()
     made = ENTRY.python.CSRDDenoiseLogic().denoise(add_head("PET"), None, model=small_model, **QUICK)
     assert made.denoisedVolume is not None
-    assert wait_until(lambda: workers() == before, 10)
+    assert wait_until(lambda: workers() == before, 60)
 
 
 def test_run_of_a_logic_that_nobody_holds_goes_on(scene, small_model):
@@ -56,7 +56,7 @@ def test_run_of_a_logic_that_nobody_holds_goes_on(scene, small_model):
     ENTRY.python.CSRDDenoiseLogic().start(add_head("PET"), None, model=small_model, onFinished=finished.append, **QUICK)
     gc.collect()
     assert wait_until(lambda: finished or gc.collect() < 0, 60)
-    assert wait_until(lambda: workers() == before, 10)
+    assert wait_until(lambda: workers() == before, 60)
 
 
 def test_process_that_cannot_start_is_not_started_again_and_again(ui, logic_of, scene, monkeypatch):
@@ -65,7 +65,7 @@ def test_process_that_cannot_start_is_not_started_again_and_again(ui, logic_of, 
     monkeypatch.setattr(type(logic_of.worker), "_start", lambda self: (starts.append(1), real(self)))
     logic_of.close()
     ui.petSelector.setCurrentNode(add_head("PET"))
-    assert wait_until(lambda: "package" in ui.petInfoLabel.text, 10)
+    assert wait_until(lambda: "package" in ui.petInfoLabel.text, 60)
     assert not wait_until(lambda: len(starts) > 2, 1)
 
 
@@ -91,7 +91,7 @@ def test_estimate_that_a_killed_process_took_along_is_asked_for_again(ui, logic_
     os.kill(logic_of.worker.processId, signal.SIGSTOP)
     click(ui.applyButton)
     click(ui.applyButton)
-    assert wait_until(lambda: ui.applyButton.text == "Apply", 10)
+    assert wait_until(lambda: ui.applyButton.text == "Apply", 60)
     assert asked.count("estimate") == before + 1
 
 
@@ -104,7 +104,7 @@ def test_no_place_for_temporary_files_is_one_sentence(ui, logic_of, scene, small
     ui.batchCollapsibleButton.collapsed = False
     click(ui.addPairButton)
     click(ui.runPairsButton)
-    assert wait_until(lambda: ui.pairsTable.item(0, 2).text() == "failed" and ui.applyButton.text == "Apply", 10)
+    assert wait_until(lambda: ui.pairsTable.item(0, 2).text() == "failed" and ui.applyButton.text == "Apply", 60)
 
 
 class Listener:
@@ -127,7 +127,7 @@ def test_fault_of_who_hears_of_a_message_loses_no_other(scene, tmp_path, monkeyp
     monkeypatch.setattr(worker_process, "LIBRARY_ROOT", tmp_path)
     listener = Listener()
     worker_process.WorkerProcess(listener.take, listener.end).send({})
-    assert wait_until(lambda: listener.ended, 10)
+    assert wait_until(lambda: listener.ended, 60)
     assert listener.heard == ["progress", "result"]
 
 
