@@ -91,7 +91,7 @@ def test_the_budget_keeps_the_process_below_its_limit(monkeypatch):
 
 V2 = ("memory.max", "memory.current", "inactive_file")
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-GROUPS = [  # what the process is told, folder -> (limit, use, droppable cache), free
+GROUPS = [  # lines of the process, folder -> (limit, use, droppable cache), free
     ("0::/", V2, {"": (4, 1, 0)}, 3),
     ("0::/", V2, {"": (4, 3, 2)}, 3),
     ("0::/slurm/job/step", V2, {"slurm/job": (4, 1, 0), "slurm/job/step": ("max", 1, 0)}, 3),
@@ -102,9 +102,9 @@ GROUPS = [  # what the process is told, folder -> (limit, use, droppable cache),
 ]
 
 
-@pytest.mark.parametrize(("told", "names", "groups", "free"), GROUPS)
-def test_limits_of_containers_and_jobs_are_kept(tmp_path, monkeypatch, told, names, groups, free):
-    (tmp_path / "own").write_text(told)
+@pytest.mark.parametrize(("lines", "names", "groups", "free"), GROUPS)
+def test_limits_of_containers_and_jobs_are_kept(tmp_path, monkeypatch, lines, names, groups, free):
+    (tmp_path / "own").write_text(lines)
     for folder, (most, now, cache) in groups.items():
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         contents = {names[0]: most if most == "max" else most * GIB, names[1]: now * GIB}

@@ -20,7 +20,7 @@ from .table import Row, Table, judge_rows
 
 _PLACE = ("sub", "ses")
 _SCAN = ("trc", "task", "run")
-"""Entities that distinguish scans of a session; others may tell a low dose from a full one."""
+"""Entities that distinguish scans of a session; others may distinguish a low dose from a full one."""
 
 
 @dataclass(frozen=True)
