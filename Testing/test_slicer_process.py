@@ -61,7 +61,8 @@ def test_run_of_a_logic_that_nobody_holds_goes_on(scene, small_model):
 
 def test_process_that_cannot_start_is_not_started_again_and_again(ui, logic_of, scene, monkeypatch):
     starts, real = [], type(logic_of.worker)._start
-    monkeypatch.setattr(worker_process, "MODULE", "CSRDDenoiseLib.is_not_there")
+    # a test of reloading in the same process reads the modules anew: the one that this logic uses is meant
+    monkeypatch.setitem(real.__globals__, "MODULE", "CSRDDenoiseLib.is_not_there")
     monkeypatch.setattr(type(logic_of.worker), "_start", lambda self: (starts.append(1), real(self)))
     logic_of.close()
     ui.petSelector.setCurrentNode(add_head("PET"))
