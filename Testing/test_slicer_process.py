@@ -132,26 +132,20 @@ def test_fault_of_who_hears_of_a_message_loses_no_other(scene, tmp_path, monkeyp
     assert listener.heard == ["progress", "result"]
 
 
+def remove_each(scene, names) -> None:
+    for name in sorted(names):
+        scene.RemoveNode(scene.GetFirstNodeByName(name))
+
+
 @pytest.mark.usefixtures("without_estimate")
-def test_scene_that_is_closed_leaves_no_volume_in_memory(ui, logic_of, scene, small_model):
+@pytest.mark.parametrize("remove", [lambda scene, _names: scene.Clear(0), remove_each], ids=["scene closed", "deleted"])
+def test_volumes_that_are_removed_leave_the_memory(ui, logic_of, scene, small_model, remove):
     choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
     logic_of.getParameterNode().makeSupport = True
     run_to_end(ui)
     left = watched()
     assert len(left) == 6
-    scene.Clear(0)
-    SLICER.app.processEvents()
-    gc.collect()
-    assert not left
-
-
-@pytest.mark.usefixtures("without_estimate")
-def test_volumes_that_are_deleted_leave_the_memory(ui, logic_of, scene, small_model):
-    choose(ui, logic_of, (add_head("PET"), None), small_model, steps=2, samples=2)
-    run_to_end(ui)
-    left = watched()
-    for name in sorted(left):
-        scene.RemoveNode(scene.GetFirstNodeByName(name))
+    remove(scene, left)
     SLICER.app.processEvents()
     gc.collect()
     assert not left
