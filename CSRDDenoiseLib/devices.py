@@ -14,6 +14,7 @@ import torch
 from .errors import InputError, reason_of
 
 _CODE = re.compile(r"(sm|compute)_(\d+)")
+_MODEL_NAME = re.compile(r"^model name[ \t]*:[ \t]*(.*\S)", re.MULTILINE)
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -43,7 +44,7 @@ def list_devices() -> list[Device]:
     found = []
     for name in _device_names():
         device = torch.device(name)
-        description, memory = platform.processor() or platform.machine(), None
+        description, memory = processor_name(), None
         if device.type == "cuda":
             properties = torch.cuda.get_device_properties(device)
             description, memory = properties.name, properties.total_memory
@@ -113,6 +114,12 @@ def _has(question: str) -> bool:
     """What ``torch.cpu`` answers about the processor; no where this version of torch cannot say."""
     answer = getattr(torch.cpu, question, None)
     return bool(answer and answer())
+
+
+def processor_name() -> str:
+    """The processor's name, as ``AMD EPYC 9654``; its architecture where the system states no name."""
+    named = _MODEL_NAME.search(_processor())
+    return named.group(1) if named else platform.processor() or platform.machine()
 
 
 def _processor() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from tiny_model import TINY, save_tiny_model, tiny_metadata, tiny_network
 
 from CSRDDenoiseLib import devices
-from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices, precision_name
+from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices, precision_name, processor_name
 from CSRDDenoiseLib.errors import InputError, ModelError
 from CSRDDenoiseLib.model import bundle
 from CSRDDenoiseLib.model.bundle import build_network, list_models, load_model, read_metadata, save_model
@@ -181,6 +182,15 @@ def test_precision_follows_the_processor_or_the_wish(monkeypatch, bf16, amx, mak
     assert choose_precision(cpu, "float32") == torch.float32 and choose_precision(cpu, "bfloat16") == torch.bfloat16
     with pytest.raises(InputError, match="float16 needs a GPU"):
         choose_precision(cpu, "float16")
+
+
+def test_the_processor_is_named_as_the_system_names_it(monkeypatch):
+    text = "vendor_id\t: AuthenticAMD\nmodel\t\t: 2\nmodel name\t: AMD EPYC 9654 \nflags\t\t: fpu\n\nmodel name\t: 2\n"
+    monkeypatch.setattr(devices, "_processor", lambda: text)
+    assert processor_name() == "AMD EPYC 9654"
+    assert next(each for each in list_devices() if each.name == "cpu").description == "AMD EPYC 9654"
+    monkeypatch.setattr(devices, "_processor", lambda: "model name\t:\nflags\t: fpu")
+    assert processor_name() == (platform.processor() or platform.machine())
 
 
 def test_a_precision_that_the_device_has_not_is_refused_before_the_work(folder, monkeypatch):

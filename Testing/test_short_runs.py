@@ -19,7 +19,7 @@ from CSRDDenoiseLib.research.evidence import head_to_head, left_out, projector_c
 from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
 from CSRDDenoiseLib.research.evidence.left_out import LeftOut, run_left_out
 from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
-from CSRDDenoiseLib.research.evidence.short_runs import changed_config
+from CSRDDenoiseLib.research.evidence.short_runs import changed_config, hardware
 from CSRDDenoiseLib.research.simulation.families import draw_from_families
 from CSRDDenoiseLib.research.simulation.projector import make_projectors
 from CSRDDenoiseLib.research.simulation.scanner import Scanner
@@ -33,6 +33,7 @@ TINY = {
     "architecture": {"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16, "in_channels": 12},
     "patch": 16,
     "batch": 1,
+    "precision": "float32",
     "regression_share": 1.0,
     "simulators": 0,
     "validation_phantoms": 0,
@@ -148,6 +149,7 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
     assert set(results) == {"ours", "NAFNet-like"}
     for found in results.values():
         assert found["steps"] >= 1 and len(found["rows"]) == 3
+        assert found["hardware"] == hardware("cpu", "float32") and found["hardware"].endswith("in float32")
         assert all(np.isfinite(row["psnr_clean"]) for row in found["rows"])
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "NAFNet-like" in page and "Head to head" in page

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
-from ...devices import choose_device
+from ...devices import choose_device, processor_name
 from ...infer.memory import GIB
 from ...io.record import versions
 from ...model.bundle import DEFAULT_MODEL, find_model, read_metadata
@@ -113,7 +112,7 @@ def _compare(runs: dict[str, dict[str, Any]], paper: dict[str, Any]) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    return {"processor": platform.processor() or platform.machine(), "versions": versions()}
+    return {"processor": processor_name(), "versions": versions()}
 
 
 def _runs_table(results: dict[str, Any]) -> Table:

@@ -188,7 +188,7 @@ def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str
     return {
         "steps": run.state.step,
         "minutes": round(budget.steps * budget.seconds_per_step / 60, 2),
-        "hardware": hardware(device),
+        "hardware": hardware(device, own.precision),
         "parameters": sum(each.numel() for each in run.denoiser.parameters()),
         "voxels": run.state.step * own.batch * own.patch**3,
         "architecture": dict(own.architecture),

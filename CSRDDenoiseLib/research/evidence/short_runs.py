@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...configuration import read_yaml, structure
+from ...devices import choose_precision, precision_name, processor_name
 from ...model.edm import Preconditioned
 from ..training.config import TrainingConfig, load_config
 from ..training.curves import error_at, make_scene, our_curve
@@ -72,13 +73,12 @@ def mean_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in SCORES}
 
 
-def hardware(device: str) -> str:
-    """What a device is called on a page."""
-    where = torch.device(device)
-    if where.type == "cuda":
-        return torch.cuda.get_device_name(where)
-    threads = torch.get_num_threads()
-    return f"{threads} core{'s' * (threads > 1)} of a processor" if where.type == "cpu" else device
+def hardware(device: str, precision: str = "auto") -> str:
+    """What a device and the precision of a training on it are called on a page."""
+    where, threads = torch.device(device), torch.get_num_threads()
+    names = {"cpu": f"{threads} core{'s' * (threads > 1)} of the processor {processor_name()}"}
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else names.get(where.type, device)
+    return f"{name} in {precision_name(choose_precision(where, precision))}"
 
 
 class Joined(Pool):
