@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.model.bundle import build_network, load_model
+from CSRDDenoiseLib.model.bundle import build_network, load_model, read_metadata
 from CSRDDenoiseLib.model.edm import Preconditioned
 from CSRDDenoiseLib.model.metadata import CHANNELS
 from CSRDDenoiseLib.prepare.scheme import make_condition
@@ -28,7 +28,8 @@ from CSRDDenoiseLib.research.training.noise_range import noise_range
 from CSRDDenoiseLib.research.training.objective import denoising_loss, learning_rate_factor
 from CSRDDenoiseLib.research.training.patches import PatchSource
 from CSRDDenoiseLib.research.training.readiness import claim_pool
-from CSRDDenoiseLib.research.training.split import load_or_make_split
+from CSRDDenoiseLib.research.training.split import load_or_make_split, load_split
+from CSRDDenoiseLib.resources import resource_folder
 from CSRDDenoiseLib.scan import Scan, noise_level, spread_positions
 
 pytestmark = pytest.mark.slow
@@ -323,6 +324,13 @@ def test_a_pool_of_any_scheme_can_be_handed_to_a_simulator_process(config, schem
     np.testing.assert_array_equal(copy.load(0, 1 / 4).low_dose, pool.load(0, 1 / 4).low_dose)
 
 
+@pytest.mark.parametrize("model", ["brain", "brain-0.2"])
+def test_the_split_of_the_repository_is_that_of_the_bundled_models(model):
+    training = read_metadata(resource_folder() / "Models" / model).training
+    recorded = training["split"] if model == "brain" else training["deviation"]["split"]
+    assert load_split(CONFIGS / "split.json") == recorded
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("train-*.yaml")))
 def test_the_configurations_of_the_repository_can_be_read_and_built(name):
     config = load_config(CONFIGS / name)
@@ -330,6 +338,6 @@ def test_the_configurations_of_the_repository_can_be_read_and_built(name):
     assert network.in_channels == 1 + len(CHANNELS[config.normalisation]) + (config.mean_model is not None)
     assert config.patch % network.multiple == 0
     runs = (CONFIGS.parent / "runs").resolve()
-    assert config.split_file == runs / "data" / "split.json", "all share one split"
+    assert config.split_file == (CONFIGS / "split.json").resolve(), "all share one split"
     assert config.dose_range or config.data == runs / "data", "those with the same doses share one pool"
     assert config.start_from in (None, *(str(runs / name / "model") for name in ("brain", "brain-0.1")))

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
 
-from ...infer.padding import Padding
+from ...infer.sampling import sample_residual
+from ...infer.tiling import STAGE
 from ...keeping import default_keep_mm
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
 from ...prepare.scheme import make_condition
+from ...progress import Reporter
 from ...scan import Scan
+from ...settings import settings_from_preset
 from .curves import Point, Scene, error_at, filter_curves, make_scene, our_curve
 from .pool import Pool
 
@@ -67,16 +69,14 @@ def score_pool(model: Model, pool: Pool, phantoms: Iterable[int]) -> Iterator[Ro
             yield Row(phantom, dose, facts["family"], facts["tracer"], bands, curve, filter_curves(scene))
 
 
-@torch.inference_mode()
 def bare_estimate(model: Model, scene: Scene) -> np.ndarray:
-    """The model's posterior mean of a scene, (D, H, W), nothing kept of the measurement."""
-    metadata, denoiser = model.metadata, model.denoiser
-    condition = make_condition(metadata.normalisation, Scan.of_array(scene.low_dose, scene.cube), scene.mr)
-    padding = Padding.to_multiple(scene.low_dose.shape, denoiser.model.multiple)
-    channels = padding.condition(condition.channels).to(next(denoiser.parameters()).device)
-    nothing = channels.new_zeros(1, 1, *padding.shape)
-    mean = denoiser(nothing, channels.new_full((1,), metadata.sigma_max), channels)
-    return scene.low_dose + padding.crop(mean)[0].cpu().numpy() * np.float32(condition.scale)
+    """The model's posterior mean of a scene, (D, H, W), in float32, nothing kept of the measurement."""
+    scan = Scan.of_array(scene.low_dose, scene.cube)
+    condition = make_condition(model.metadata.normalisation, scan, scene.mr)
+    device = next((str(weights.device) for weights in model.denoiser.parameters()), "cpu")
+    settings = settings_from_preset("fast", device=device, precision="float32")
+    samples = sample_residual(model, condition.channels, scan.head.mask, settings, Reporter(None, {STAGE: 1.0}))
+    return scene.low_dose + samples.mean * np.float32(condition.scale)
 
 
 def chosen_width(curve: Mapping[float, Point]) -> float:
