@@ -152,7 +152,12 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
         assert found["hardware"] == hardware("cpu", "float32") and found["hardware"].endswith("in float32")
         assert all(np.isfinite(row["psnr_clean"]) for row in found["rows"])
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert "NAFNet-like" in page and "Head to head" in page
+    assert "Head to head" in page and page.index("| ours ") < page.index("| NAFNet-like ")
+    turned = {name: results[name] for name in reversed(list(results))}
+    (tmp_path / "out" / "results.json").write_text(json.dumps({**turned, "of another configuration": {}}))
+    (tmp_path / "page.md").unlink()
+    run_head_to_head(config, 0.01)
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == page, "nothing is trained again"
     (tmp_path / "out" / "results.json").unlink()
     with pytest.raises(InputError, match="minutes"):
         run_head_to_head(config, 5)

@@ -92,15 +92,15 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
         logger.info("Network: %s", name)
         results[name] = _train(config, own, _budget(config, own, minutes, device), device)
         write_json(path, results, indent=1)
-        if config.page is not None:
-            replace_block(config.page, BLOCK, head_to_head_page(config, results, minutes))
+    if config.page is not None:
+        replace_block(config.page, BLOCK, head_to_head_page(config, results, minutes))
     return results
 
 
 def head_to_head_page(config: HeadToHead, results: Mapping[str, Any], minutes: float) -> str:
-    """Return the table as Markdown."""
-    lines = []
-    for name, found in results.items():
+    """Return the table as Markdown, of the networks that are done, in the order of the configuration."""
+    done, lines = {name: results[name] for name in config.networks if name in results}, []
+    for name, found in done.items():
         about = (name, f"{found['parameters'] / 1e6:.1f}", str(found["steps"]), f"{found['voxels'] / 1e6:.0f}")
         for dose in doses_of(found["rows"]):
             means = mean_scores(at_dose(found["rows"], dose))
@@ -108,7 +108,7 @@ def head_to_head_page(config: HeadToHead, results: Mapping[str, Any], minutes: f
     titles = ("PSNR to noise-free (dB)", "to full dose (dB)", "error at 0.8 (%)", "at 0.9 (%)")
     header = ("network", "parameters (M)", "steps", "voxels seen (M)", "minutes", "dose", *titles)
     table = to_markdown(Table("Mean over scans, bare estimate; errors along what is kept", header, tuple(lines)))
-    used = " and ".join(sorted({found["hardware"] for found in results.values()}))
+    used = " and ".join(sorted({found["hardware"] for found in done.values()}))
     return WORDS.format(table=table, minutes=minutes, hardware=used, phantoms=", ".join(map(str, config.phantoms)))
 
 
