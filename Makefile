@@ -20,7 +20,7 @@ test: $(READY)  ## run every test; slow ones come in many files, so files keep t
 quick: $(READY)  ## run the tests that take little time: what one runs while coding
 	$(PYTEST) -m "not slow and not timing"
 
-evaluate: $(EVALUATION)/.subjects  ## every experiment, small, into evaluation-output/results
+evaluate: $(EVALUATION)/.subjects  ## seven experiments, small, into evaluation-output/results
 	$(RUN) -m CSRDDenoiseLib evaluate configs/evaluate-small.yaml
 
 # three subjects out of the label map of the bundled example, a head that no model of ours was trained on

@@ -91,7 +91,7 @@ def read_json(path: Path) -> Any:
         ValueError: it is no JSON, nested too deeply, a pipe or a device, or larger than :data:`LARGEST_JSON` bytes.
     """
     if path.exists() and not path.is_file():
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     with path.open("rb") as stream:
         content = stream.read(LARGEST_JSON + 1)
     if len(content) > LARGEST_JSON:

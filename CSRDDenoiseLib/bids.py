@@ -88,7 +88,7 @@ def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ..
         InputError: no such folder or participant, or no PET.
     """
     if not root.is_dir():
-        raise InputError(f"The BIDS dataset '{root}' is no folder; give the root of the raw dataset.")
+        raise InputError(f"The BIDS dataset '{root}' is not a folder; give the root of the raw dataset.")
     present = sorted(folder.name[4:] for folder in root.glob("sub-*") if folder.is_dir())
     # one that is named twice is taken once
     named = dict.fromkeys(label[4:] if label.startswith("sub-") else label for label in participants)

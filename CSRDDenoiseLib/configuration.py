@@ -74,7 +74,7 @@ def read_yaml(path: Path, extra: str = "") -> dict[str, Any]:
         raise InputError(f"The configuration '{path}' is {kind}; it must be a mapping of names to values.")
     unnamed = next((key for key in values if not isinstance(key, str)), None)
     if unnamed is not None:
-        raise InputError(f"The configuration '{path}' has the key {unnamed!r}, which is no name.")
+        raise InputError(f"The configuration '{path}' has the key {unnamed!r}, which is not a name.")
     return values
 
 
@@ -258,7 +258,7 @@ def number_of(text: str) -> float:
         top, slash, bottom = text.partition("/")
         return float(top) / float(bottom) if slash else float(text)
     except (ZeroDivisionError, OverflowError) as error:
-        raise ValueError(f"'{text}' is no number") from error
+        raise ValueError(f"'{text}' is not a number") from error
 
 
 def parse_dose(text: str) -> Fraction:

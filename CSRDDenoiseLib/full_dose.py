@@ -195,7 +195,7 @@ def _judge_units(ours: str, theirs: str) -> tuple[Finding, ...]:
 def _finite(array: np.ndarray, what: str) -> np.ndarray:
     odd = int((~np.isfinite(array)).sum())
     if odd:
-        raise InputError(f"The {what} has {odd} voxels that are no number. Repair it first.")
+        raise InputError(f"The {what} has {odd} voxels that are not numbers. Repair it first.")
     return array
 
 

@@ -69,7 +69,9 @@ def read_replay(path: Path) -> Replay:
     except OSError as error:
         raise InputError(f"The record '{path}' cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"'{path}' is no record of a run on files that can be repeated: {_reason(error)}.") from error
+        raise InputError(
+            f"'{path}' is not a record of a run on files that can be repeated: {_reason(error)}."
+        ) from error
 
 
 def check_inputs(replay: Replay) -> None:

@@ -82,16 +82,17 @@ SENTENCES: Mapping[str, str] = {
     **TABLE_SENTENCES,
     # how a file was read
     "orientation.forms_disagree": "The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; "
-    "the sform (code {sform_code}) was followed, and the qform (code {qform_code}) was not. Check the place.",
-    "orientation.qform_broken": "The qform of the {what} is no rotation; the sform was followed.",
-    "orientation.none": "The {what} has no orientation ({kind}), so left, right and place are assumed; check them.",
+    "the sform (code {sform_code}) was used, not the qform (code {qform_code}). Check the position.",
+    "orientation.qform_broken": "The qform of the {what} is not a rotation; the sform was used.",
+    "orientation.none": "The {what} has no orientation ({kind}), so left, right and position are assumed; check them.",
     "orientation.no_spacing": "The {what} has no voxel size, so 1 mm is assumed; check it.",
-    "voxels.broken": "{count} voxel(s) of the PET are beyond {limit:.4g}, 50 times its bright part, the largest at "
-    "{largest_at} (from 1); the network saw them limited to that, and the result keeps them. Repair the PET.",
-    "voxels.more": "The file of the {what} holds {there} values and its header says {needed}; the first were taken. "
-    "Check the size and the type in the header.",
-    "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform "
-    "was followed.",
+    "voxels.broken": "{count} voxel(s) of the PET exceed {limit:.4g}, 50 times its 99.9 % quantile; the largest is at "
+    "{largest_at} (from 1). The network received them clipped to this limit, and the result keeps them. Repair the "
+    "PET.",
+    "voxels.more": "The file of the {what} holds {there} values, but its header states {needed}; the first {needed} "
+    "were used. Check the size and the type in the header.",
+    "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm, but its pixdim is {pixdim}; the "
+    "sform was used.",
     "orientation.shear": "The axes of the {what} are not quite perpendicular: the nearest rectangular grid was taken, "
     "and its corners are off by {distance_mm:.1f} mm.",
     "units.length": "The header of the {what} gives lengths in the unit {unit}; they were converted to mm.",
@@ -100,18 +101,18 @@ SENTENCES: Mapping[str, str] = {
     "unit.sidecar": "The unit of the {what} is {unit} by its BIDS sidecar.",
     "frames.no_durations": "The frames of the {what} have start times and no durations; a frame is taken to last until "
     "the next one begins, and the last as long as the one before.",
-    "frames.other_number": "The BIDS sidecar of the {what} gives times of {stated} frame(s), and the {what} has "
+    "frames.other_number": "The BIDS sidecar of the {what} gives times of {stated} frame(s), but the {what} has "
     "{count}; they were not used. Correct FrameTimesStart and FrameDuration.",
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
     "frame to frame, so their times are unknown; the second half of the frames is taken for the late ones. Check "
     "Acquisition Date and Acquisition Time.",
-    "sidecar.unreadable": "The file '{file}' beside the {what} is no valid JSON, so its unit and times were not read.",
-    "modality.unusual": "The {what} has the DICOM modality {modality}, and {wanted} is expected; check that it is the "
+    "sidecar.unreadable": "The file '{file}' beside the {what} is not valid JSON, so its unit and times were not read.",
+    "modality.unusual": "The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the "
     "right series.",
-    "series.others_ignored": "{count} other DICOM series lie in the folder; the {what} is {series}.",
-    "series.more_slices": "The {what} series holds {count} slices, and its header announces {announced}; check that it "
+    "series.others_ignored": "The folder holds {count} other DICOM series; the {what} was read from {series}.",
+    "series.more_slices": "The {what} series holds {count} slices, but its header states {announced}; check that it "
     "is one volume.",
-    "pixels.lossy": "The {what} was compressed with loss at some time; fine detail and noise are altered.",
+    "pixels.lossy": "The {what} was compressed with loss at some point; fine detail and noise are altered.",
     "pixels.padding": "{count} of {size} voxels of the {what} are padding by the header (Pixel Padding Value), where "
     "nothing was measured; they were set to zero.",
     "values.analyze_scale": "The values of the {what} were multiplied by {slope:.4g}, the scale in its Analyze header "
@@ -151,20 +152,20 @@ SENTENCES: Mapping[str, str] = {
     "cut the result is less certain, and the brain mean is taken from what is left.",
     "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, are "
     "denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.",
-    "head.small": "Only {head_ml:.0f} mL stand out in the PET, less than any head of the training ({limit_ml:.0f} mL "
-    "and more): part of the head may be missing.",
-    "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at "
-    "most {limit_mm:g} mm in scans as they are reconstructed for this model. Use the PET before filtering, if there is "
-    "one.",
+    "head.small": "Only {head_ml:.0f} mL of the PET stand out from the background, less than any head in the training "
+    "data ({limit_ml:.0f} mL or more): part of the head may be missing.",
+    "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and up to "
+    "{limit_mm:g} mm is usual. Use the PET before filtering, if there is one.",
     "attenuation.doubtful": "The PET may lack attenuation correction: the brain grows cold towards its centre "
     "as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has "
     "{rim_share:.0%} of the activity at the centre). Check the reconstruction.",
     "mr.not_t1": "The MR may not be T1-weighted: deep brain minus cortex is {depth_contrast:+.0%} of the tissue around "
     "them, and {limit:+.0%} or more is usual for T1. The model was trained mostly on T1.",
-    "mr.enhanced": "The MR may be taken after contrast agent: its brightest spots in the brain are {tail:.2f} times as "
-    "bright as its bright tissue, and up to {limit:g} is usual. Vessels could show in the PET.",
+    "mr.enhanced": "The MR may have been acquired after contrast agent: its brightest spots in the brain are "
+    "{tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could appear in the "
+    "result.",
     "counts.other_protocol": "The full-dose reference has voxels of {reference_sides:sides} mm and the PET of "
-    "{pet_sides:sides} mm, so they are not of one protocol and their noise was not compared. Use a full dose that was "
+    "{pet_sides:sides} mm, so their protocols differ and their noise was not compared. Use a full dose that was "
     "reconstructed like the PET.",
     "counts.too_little": "The {which} shows too little noise or brain to compare its counts, so no dose relative to "
     "the reference was measured.",
@@ -180,13 +181,13 @@ SENTENCES: Mapping[str, str] = {
     # against a full dose
     "full_dose.resampled": "The full dose lies on another grid ({full}) and was resampled linearly to that of the PET "
     "({pet}), which smooths its noise a little.",
-    "full_dose.cut": "The full dose reaches {percent:.0f} % of the head; only there was it compared.",
+    "full_dose.cut": "The full dose covers {percent:.0f} % of the head; only that part was compared.",
     "full_dose.unit_unknown": "The unit of the PET is {pet}, that of the full dose {full}; they were compared as if "
     "they were the same.",
-    "full_dose.unlike": "The brain of the PET has {ratio:.2f} times the mean of the full dose: check that both have "
-    "one unit and one decay correction.",
+    "full_dose.unlike": "The brain mean of the PET is {ratio:.2f} times that of the full dose: check that both have "
+    "the same unit and decay correction.",
     # what the result looks like
-    "region.used": "Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside of it the "
+    "region.used": "Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside it the "
     "result is the PET as it was measured.",
     "keep.everything": "The result is the PET as it was measured: everything of it was kept.",
     "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed.",
@@ -197,18 +198,19 @@ SENTENCES: Mapping[str, str] = {
     "lost_structure.found": "The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the "
     "PET's counts show is missing (up to {limit:.0%} is usual). Small lesions may have lost contrast; compare with the "
     "PET.",
-    "leftover_noise.found": "Noise is left over: about {share:.0%} of the fine noise that was found is still in the "
+    "leftover_noise.found": "Noise is left over: about {share:.0%} of the fine noise of the PET is still in the "
     "result, {level:.1%} of the brain mean.",
     "unsupported.found": "The PET's counts do not support the result in {regions} place(s): structure of "
     "{added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, "
     "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
     "device.fallback": "The device {device} cannot compute this network ({reason}), so the run was made on the CPU.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
-    "{fitted:recipe}, and this run used {used:recipe}. It is as the samples give it.",
+    "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
     "uncertainty.earlier": "The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, "
-    "which was of another spread. It is as the samples give it; csrd-denoise calibrate fits a calibration anew.",
-    "masked.zeros": "{share:.0%} of the PET is exactly zero in large pieces, as after masking; a result is zero there "
-    "too.",
+    "which defined the spread differently. It is the spread of the samples; csrd-denoise calibrate fits a new "
+    "calibration.",
+    "masked.zeros": "{share:.0%} of the PET is exactly zero in large pieces, as after masking; the result is zero "
+    "there too.",
     # time frames
     "frames.unchanged": "{count} frame(s) pass through unchanged ({frames}): {reason:phrase}.",
     "frames.not_chosen": "{count} frame(s) were not chosen and pass through unchanged ({frames}).",

@@ -17,23 +17,24 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "table.comment": "The table's {where} begins with '#', and a table has no comments; remove the line.",
     "table.empty_cell": "The table's {where} has nothing in column '{column}'; it is needed.",
     "table.missing_file": "The table's {where}: the {column} image '{path}' does not exist.",
-    "table.bad_dose": "The table's {where}: '{text}' is no dose fraction; write 1/4 or 0.25, above 0 and up to 1.",
-    "table.bad_split": "The table's {where}: '{text}' is no split; write {splits}.",
+    "table.bad_dose": "The table's {where}: '{text}' is not a dose fraction; write 1/4 or 0.25, above 0 and up to 1.",
+    "table.bad_split": "The table's {where}: '{text}' is not a split; write one of {splits}.",
     "table.doubled_row": "The table's {where} has the subject, session, dose and replicate of line {first}; number "
     "repeated scans in the column 'replicate'.",
     "table.same_file": "The table's {where}: the {column} image '{path}' is that of {other} in line {first} as well; "
     "give every subject its own.",
-    "table.low_is_full": "The table's {where}: low and full are one file, '{path}', so there is nothing to compare.",
+    "table.low_is_full": "The table's {where}: low and full are the same file, '{path}', so there is nothing to "
+    "compare.",
     "table.two_splits": "Subject {subject} is in the splits {splits}; all its scans must be in one, or the result is "
     "judged on a head that was trained on.",
-    "table.same_image": "The {column} image of {name} has the very content of that of {other}; give every subject its "
+    "table.same_image": "The {column} image of {name} has the same content as that of {other}; give every subject its "
     "own.",
     # a pair
     "pair.unusable": "{name} cannot be used: {reason}.",
-    "pair.resampled": "Low and full dose have other grids (voxels of {low_sides:sides} and {full_sides:sides} mm): the "
-    "full dose was interpolated to the low dose's grid, which smooths its noise.",
+    "pair.resampled": "Low and full dose have different grids (voxels of {low_sides:sides} and {full_sides:sides} mm): "
+    "the full dose was interpolated to the low dose's grid, which smooths its noise.",
     "pair.shifted": "The head lies {shift_mm:.1f} mm apart in low and full dose (up to {limit_mm:g} mm is usual); "
-    "reconstruct both from one list mode, or align them.",
+    "reconstruct both from the same list-mode data, or align them.",
     "pair.scale": "The brain mean of the low dose is {ratio:.2f} times that of the full dose; both must be activity "
     "per volume, corrected for the time of the scan and for decay.",
     "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise): the "
@@ -44,7 +45,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "pair.no_head": "No head stands out in the {which}.",
     "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
     "halves of it.",
-    "pair.lesion_outside": "Lesion {label} lies outside of the head; it is not measured.",
+    "pair.lesion_outside": "Lesion {label} lies outside the head; it is not measured.",
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",
     "bids.doubled": "Subject, session, dose and run of '{low}' are those of '{other}' too; filter by more entities.",

@@ -275,7 +275,7 @@ def test_one_head_under_two_names_is_not_adapted_to(scans, start, tmp_path):
     copy = replace(
         job.rows[1], low=tmp_path / "low_dose_1_4.nii.gz", full=tmp_path / "full_dose.nii.gz", labels=None, mr=None
     )
-    with pytest.raises(InputError, match=r"MusterB.* has the very content of that of MusterA"):
+    with pytest.raises(InputError, match=r"MusterB.* has the same content as that of MusterA"):
         adaptation.prepare_pairs([job.rows[0], copy], tmp_path / "work", 5.0)
 
 

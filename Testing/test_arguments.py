@@ -21,6 +21,13 @@ def test_a_model_without_draws_is_not_calibrated(tmp_path, capsys):
     assert "draws no samples" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["denoise", "cohort", "pairs", "validate", "adapt"])
+def test_participants_of_a_bids_dataset_are_named_alike_in_every_command(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "--participant-label" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["few", "1,,2", "-1", "1.5"])
 def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:

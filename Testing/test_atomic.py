@@ -37,7 +37,7 @@ def test_what_is_no_json_is_a_value_error(tmp_path: Path, content: bytes):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
 def test_json_is_neither_waited_for_nor_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     os.mkfifo(tmp_path / "values.json")
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="not a file"):
         read_json(tmp_path / "values.json")
     write_json(tmp_path / "long.json", list(range(100)))
     monkeypatch.setattr("CSRDDenoiseLib.atomic.LARGEST_JSON", 50)

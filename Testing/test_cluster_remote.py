@@ -196,7 +196,7 @@ def test_nothing_at_an_address_is_a_sentence():
     "address", ["gpu-box", "http://gpu-box:8786", "gpu-box:8786", "tls://gpu-box", "tcp://:1", "tls://h:99999"]
 )
 def test_address_that_is_none_is_refused(address):
-    with pytest.raises(PlaceError, match="no address"):
+    with pytest.raises(PlaceError, match="not an address"):
         Place(address)
 
 

@@ -182,6 +182,8 @@ def test_info_prints_versions_devices_and_presets(capsys):
     assert main(["info"]) == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("torch", "cpu", "float", "balanced", "Models:"))
+    cards = [Path(line.partition("card: ")[2]) for line in printed.splitlines() if "card: " in line]
+    assert cards and all(card.is_file() for card in cards)
 
 
 @pytest.mark.slow

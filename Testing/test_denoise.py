@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,9 @@ def test_files_and_their_record(pet, mr, model_folder, tmp_path):
     for name, path in request.volumes.items():
         np.testing.assert_array_equal(values(sitk.ReadImage(str(path))), values(getattr(result, name)))
     record = json.loads((tmp_path / "denoised_provenance.json").read_text())
+    page = (Path(__file__).parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    table = page.partition("### The record")[2].partition("### ")[0]
+    assert [key for key in record if f"`{key}`" not in table] == []
     for name in ("pet", "mr"):
         content = (tmp_path / f"{name}.nii.gz").read_bytes()
         assert record["inputs"][name]["sha256"] == hashlib.sha256(content).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import CSRDDenoiseLib
-from CSRDDenoiseLib.commands.main import COMMANDS
+from CSRDDenoiseLib.commands.main import COMMANDS, _parser
 from CSRDDenoiseLib.settings import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +61,11 @@ def test_readme_and_guide_list_the_presets_as_they_are():
         assert listed == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
 
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in (".", "docs", "CSRDDenoise/Resources/Models/*", "CSRDDenoise/Resources/SampleData")
+    for path in ROOT.glob(f"{folder}/*.md")
+)
 
 
 def anchors(page: Path) -> set[str]:
@@ -83,6 +88,18 @@ def test_links_between_pages_lead_somewhere(page):
 def test_tests_that_pages_name_exist(page):
     for file, name in re.findall(r"`(?:Testing/)?(test_\w+\.py)::(test_\w+)", read(page)):
         assert re.search(rf"^def {name}\(", read(f"Testing/{file}"), re.MULTILINE), f"{page} names {file}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_pages_are_accepted(page):
+    """Those that stand in a block of their own, with every option; none is run."""
+    blocks = re.findall(r"^```.*?^```|^    .*?$", read(page).replace("\\\n", " "), re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"^ *(csrd-denoise .*)$", "\n".join(blocks), re.MULTILINE):
+        words = shlex.split(line, comments=True)[1:]
+        try:
+            _parser(words).parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{page}: {line}")
 
 
 def test_no_file_names_a_place_on_one_machine():

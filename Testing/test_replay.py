@@ -56,7 +56,7 @@ def test_other_inputs_and_other_weights_are_refused(ran, pet, capsys):
     (ran / "out_provenance.json").write_text(json.dumps(record))
     assert replay(ran) == 2 and "000000000000" in capsys.readouterr().err
     (ran / "out_provenance.json").write_text("{}")
-    assert replay(ran) == 2 and "no record" in capsys.readouterr().err
+    assert replay(ran) == 2 and "not a record" in capsys.readouterr().err
     assert not (ran / "again.nii.gz").exists()
 
 
@@ -69,4 +69,4 @@ def test_without_a_pet_or_a_record_there_is_nothing_to_do(tmp_path, capsys):
 def test_what_is_no_record_is_one_sentence(tmp_path, capsys, content):
     (tmp_path / "out_provenance.json").write_text(content)
     assert replay(tmp_path) == 2
-    assert "is no record" in capsys.readouterr().err
+    assert "is not a record" in capsys.readouterr().err

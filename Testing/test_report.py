@@ -323,7 +323,7 @@ def test_outline_of_an_mr_is_one_filled_head_and_levels_part_its_tissues():
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (as_image(head_array()), "no whole number"),
+        (as_image(head_array()), "not whole numbers"),
         (as_image(np.zeros((24, 28, 26), np.int16)), "no label inside the PET"),
         (as_image(np.ones((4, 4, 4), np.int16), origin=(900.0, 0.0, 0.0)), "no label inside the PET"),
         (as_image(np.arange(24 * 28 * 26).reshape(24, 28, 26).astype(np.int32)), "17471 labels"),

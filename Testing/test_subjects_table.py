@@ -82,7 +82,7 @@ BAD = {
     "table.bad_split": (["subject|low|full|split", "A|a_low.nii|a_full.nii|tset"], "validation"),
     "table.doubled_row": (["subject|low|full", "A|a_low.nii|a_full.nii", "A|b_low.nii|b_full.nii"], "line 2"),
     "table.same_file": (["subject|low|full", "A|a_low.nii|a_full.nii", "B|b_low.nii|a_full.nii"], "line 3"),
-    "table.low_is_full": (["subject|low|full", "A|a_full.nii|a_full.nii"], "one file"),
+    "table.low_is_full": (["subject|low|full", "A|a_full.nii|a_full.nii"], "the same file"),
     "table.two_splits": (
         ["subject|low|full|replicate|split", "A|a_low.nii|a_full.nii|1|train", "A|b_low.nii|a_full.nii|2|test"],
         "test and train",

@@ -83,7 +83,7 @@ def split_address(address: str) -> tuple[str, str, int]:
     match = _ADDRESS.fullmatch(address.strip())
     if match is None or match["scheme"] not in (TLS, TCP) or not 0 <= int(match["port"]) < 65536:
         raise PlaceError(
-            f"'{address}' is no address of a Dask scheduler; it must be tls://HOST:PORT, for instance "
+            f"'{address}' is not an address of a Dask scheduler; it must be tls://HOST:PORT, for instance "
             "tls://gpu-box:8786, or tcp://127.0.0.1:PORT on this machine."
         )
     return match["scheme"], match["host"].strip("[]"), int(match["port"])

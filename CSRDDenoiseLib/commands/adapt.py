@@ -24,16 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its options."""
     parser.description = DESCRIPTION
     add_table(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="of the adapted model")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the adapted model")
     parser.add_argument("--start", default="brain", metavar="NAME|FOLDER", help="model to adapt (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=number(0.01, 1e5), help="of all of it, from reading the pairs to the model (default: 30)"
+        "--minutes",
+        type=number(0.01, 1e5),
+        help="of the whole run, from reading pairs to writing the model (default: 30)",
     )
     parser.add_argument("--register", action="store_true", help="register each MR to its low dose first")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="what is kept until the model is written")
-    parser.add_argument("--keep", action="store_true", help="write the model also where it is no better than the start")
-    parser.add_argument("--no-calibration", action="store_true", help="leave the uncertainty the spread of the draws")
-    parser.add_argument("--seed", type=count(0), default=0, help="of folds and patches (default: 0)")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for intermediate results; removed at the end")
+    parser.add_argument("--keep", action="store_true", help="write the model even if it is no better than the start")
+    parser.add_argument("--no-calibration", action="store_true", help="do not fit the uncertainty to the error")
+    parser.add_argument("--seed", type=count(0), default=0, help="for folds and patches (default: 0)")
     add_device(parser)
     parser.set_defaults(run=run)
 

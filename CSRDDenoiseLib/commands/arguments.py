@@ -50,7 +50,7 @@ def doses_of(text: str) -> list[Fraction]:
     try:
         return [dose(part) for part in text.split(",")]
     except argparse.ArgumentTypeError as error:
-        raise InputError(f"The dose fractions '{text}' are no list such as 1/4,1/10: {error}.") from error
+        raise InputError(f"The dose fractions '{text}' are not a list such as 1/4,1/10: {error}.") from error
 
 
 def number(low: float, high: float) -> Callable[[str], float]:

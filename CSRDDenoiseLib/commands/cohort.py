@@ -24,28 +24,28 @@ GIB = 1 << 30
 MAPS = ("difference", "uncertainty", "support", "bare")
 """As in ``cluster.cohort.scans``, which loads SimpleITK."""
 WHERE: Group = (
-    "where (docs/cluster.md; default: one process a GPU, else as many as cores and memory bear)",
+    "where (docs/cluster.md; default: one process a GPU, else as many as cores and memory allow)",
     (
         option("--workers", type=count(1), help="processes on this machine"),
-        option("--memory", type=number(0.5, 1e5), metavar="GIB", help="of this machine, for all of them together"),
-        option("--scheduler", metavar="tls://HOST:PORT", help="address of a Dask scheduler that runs"),
-        option("--cluster", type=Path, metavar="QUEUE.yaml", help="start jobs of a queueing system by dask-jobqueue"),
-        option("--send", action="store_true", help="send the files along, where the workers do not see them"),
+        option("--memory", type=number(0.5, 1e5), metavar="GIB", help="memory for all processes together"),
+        option("--scheduler", metavar="tls://HOST:PORT", help="address of a running Dask scheduler"),
+        option("--cluster", type=Path, metavar="QUEUE.yaml", help="start jobs of a queueing system with dask-jobqueue"),
+        option("--send", action="store_true", help="send the files, if the workers cannot read them at their paths"),
         *SECRETS,
     ),
 )
 FILES: Group = (
     "outputs",
     (
-        option("--output", type=Path, required=True, metavar="FOLDER", help="of the cohort; a folder a scan in it"),
+        option("--output", type=Path, required=True, metavar="FOLDER", help="results, one subfolder per scan"),
         option(
             "--maps",
             nargs="*",
             choices=MAPS,
             default=("difference", "uncertainty"),
-            help="beside the denoised PET; the uncertainty where the settings give one (default: %(default)s)",
+            help="maps beside the denoised PET; uncertainty only if samples are drawn (default: %(default)s)",
         ),
-        option("--report", action="store_true", help="a quality report of each scan"),
+        option("--report", action="store_true", help="write a quality report for each scan"),
         option("--output-unit", choices=OUTPUT_UNITS, default=SAME, help="default: %(default)s"),
         option("--format", choices=OUTPUT_FORMATS, help="write DICOM series to folders"),
         option("--overwrite", action="store_true", help="replace outputs of other inputs, settings or models"),
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that hold for their row (preset, steps, seed, register, ...)",
     )
     parser.add_argument("--bids", type=Path, metavar="ROOT", help="every PET of a raw BIDS dataset, with its T1w")
-    parser.add_argument("--participant-label", nargs="+", default=(), metavar="LABEL", help="of --bids; default: all")
+    parser.add_argument("--participant-label", nargs="+", default=(), metavar="LABEL", help="with --bids; default: all")
     add_groups(parser, FILES, PREPARATION, WHERE, *HOW)
     parser.set_defaults(run=run)
 

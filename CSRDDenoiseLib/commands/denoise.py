@@ -41,7 +41,7 @@ def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
 
 
 def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
-    """Denoise a BIDS dataset; return 2 where a PET of it could not be denoised."""
+    """Denoise a BIDS dataset; return 4 where a PET of it could not be denoised."""
     from ..bids import denoise_bids
     from ..dynamic import DynamicResult
 

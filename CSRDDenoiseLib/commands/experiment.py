@@ -25,17 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         choices=tuple(_EXPERIMENTS),
-        help="adapt: what an adaptation to five pairs of a site gains; like: low doses made of full doses alone, "
-        "against known ones; like-regression: what those are made by; evidence: a model against its goals, on scanner "
-        "families on which no choice was made; projector: the simulator against the projector of pytomography; "
-        "scanners: trainings with a scanner family left out; head-to-head: networks trained for equal minutes; "
-        "scaling: a training's quality against the voxels that it has seen",
+        help="adapt: what an adaptation to five pairs of a site gains; like: low doses made from full doses alone, "
+        "against known ones; like-regression: learns the noise that those are made with; evidence: a model against its "
+        "goals, on scanner families on which no choice was made; projector: the simulator against the projector of "
+        "pytomography; scanners: trainings with a scanner family left out; head-to-head: networks trained for equal "
+        "minutes; scaling: a training's quality against the voxels that it has seen",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument(
         "--minutes",
         type=number(0, 1e7),
-        help="evidence, scaling: begin nothing after so long; head-to-head: minutes of each training (default: 120)",
+        help="evidence, scaling: start nothing new after this time; head-to-head: of each training (default: 120)",
     )
     parser.add_argument(
         "--device",

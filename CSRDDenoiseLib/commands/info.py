@@ -27,8 +27,7 @@ def run(args: argparse.Namespace) -> int:
     _print_section(
         "Devices",
         [
-            f"{device.name}: {device.description}, {_gib(device.memory_bytes)}, computes in {device.precision} "
-            f"(bfloat16: {'yes' if device.precision == 'bfloat16' else 'no'})"
+            f"{device.name}: {device.description}, {_gib(device.memory_bytes)}, computes in {device.precision}"
             for device in list_devices()
         ],
     )
@@ -49,7 +48,7 @@ def _gib(size: Optional[int]) -> str:
 
 
 def _describe_model(folder: Path) -> str:
-    from ..model.bundle import read_metadata
+    from ..model.bundle import CARD_FILE, read_metadata
 
     try:
         metadata = read_metadata(folder)
@@ -58,14 +57,6 @@ def _describe_model(folder: Path) -> str:
     low, high = metadata.dose_range
     mr = "MR optional" if metadata.mr_optional else "MR needed"
     facts = f"{metadata.voxel_spacing_mm:g} mm, dose 1/{1 / high:.3g} to 1/{1 / low:.3g}, {mr}"
-    return "\n    ".join([f"{metadata.name}: {metadata.description} ({facts})", *_card_lines(folder)])
-
-
-def _card_lines(folder: Path, count: int = 2) -> list[str]:
-    from ..model.bundle import CARD_FILE
-
     card = folder / CARD_FILE
-    if not card.is_file():
-        return []
-    lines = [line.strip("# ").strip() for line in card.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line][:count]
+    where = [f"card: {card}"] if card.is_file() else []
+    return "\n    ".join([f"{metadata.name}: {metadata.description} ({facts})", *where])

@@ -62,18 +62,18 @@ INPUTS: Group = (
             choices=MOTIONS,
             const=WARN,
             default=WARN,
-            help="of the head between frames of a dynamic PET: warn beyond 3 mm (default), or off; none is corrected",
+            help="motion between frames of a dynamic PET: warn above 3 mm (default), or off; it is never corrected",
         ),
         _path(
             "--bids",
             "denoise every PET of a raw BIDS dataset, its T1w registered to it, into ROOT/derivatives/csrd-denoise",
             "ROOT",
         ),
-        option("--participant-label", nargs="+", default=[], metavar="LABEL", help="of --bids; default: all"),
+        option("--participant-label", nargs="+", default=[], metavar="LABEL", help="with --bids; default: all"),
         _path(
             "--replay",
-            "run a record (NAME_provenance.json) again, with its inputs, model and settings; other options of these "
-            "are ignored",
+            "run a record (NAME_provenance.json) again, with its inputs, model and settings; options for these are "
+            "ignored",
             "RECORD",
         ),
     ),
@@ -146,14 +146,14 @@ QUALITY: Group = (
             "--patch-size",
             type=sides,
             metavar="P|DxHxW",
-            help="sides of a patch in voxels; default: what fits",
+            help="sides of a patch in voxels; default: the largest that fit into memory",
         ),
-        option("--seed", type=int, metavar="S", help="of the samples; same seed, same result"),
+        option("--seed", type=int, metavar="S", help="for the samples; the same seed gives the same result"),
         option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto"),
         option(
             "--precision",
             choices=PRECISIONS,
-            help="of the network's arithmetic; default: auto, what the device does best",
+            help="arithmetic of the network; default: auto, bfloat16 if the device is faster with it, else float32",
         ),
     ),
 )
@@ -167,7 +167,7 @@ SECRETS: Sequence[Option] = (
         "certificates for another machine: ca.pem, cert.pem, key.pem; default: those of Dask's configuration",
         "FOLDER",
     ),
-    _flag("--insecure", "talk to another machine without encryption (everyone on the way can read it)"),
+    _flag("--insecure", "connect to another machine without encryption (anyone on the network path can read the data)"),
 )
 """How to talk to a Dask scheduler."""
 PLACE: Group = (

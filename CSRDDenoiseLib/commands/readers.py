@@ -40,7 +40,9 @@ def _add_design(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--title", default="Reader study", help="what readers see; name no method in it")
     parser.add_argument("--readers", type=int, default=3, metavar="N", help="number of readers (default: %(default)s)")
     parser.add_argument("--training", type=int, default=2, metavar="N", help="training cases (default: %(default)s)")
-    parser.add_argument("--repeats", type=float, default=0.2, metavar="SHARE", help="shown twice (%(default)s)")
+    parser.add_argument(
+        "--repeats", type=float, default=0.2, metavar="SHARE", help="of trials shown twice (default: %(default)s)"
+    )
     parser.add_argument("--blocks", type=int, default=0, metavar="N", help="blocks (default: ways to show a case)")
     parser.add_argument(
         "--washout-days", type=float, default=14, metavar="DAYS", help="pause between blocks (default: %(default)s)"

@@ -33,9 +33,9 @@ HEADS: Group = (
         option("--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"),
         option("--draws", type=count(1), default=1, help="subjects to draw from every anatomy (default: 1)"),
         option("--split", type=Path, help="split.json of a training run: take the subjects of --part from it"),
-        option("--part", default="test", choices=("train", "validation", "test")),
+        option("--part", default="test", choices=("train", "validation", "test"), help="of --split (default: test)"),
         option("--tracer", choices=("fdg", "amyloid", "random", "tau", "dopamine"), help="default: drawn"),
-        option("--seed", type=count(0), default=0, help="of the first subject; the next ones count on"),
+        option("--seed", type=count(0), default=0, help="of the first subject; each further one takes the next number"),
         option("--resume", action="store_true", help="leave out subjects that are complete in --output"),
     ),
 )
@@ -49,7 +49,7 @@ SCANS: Group = (
             action="append",
             default=[],
             metavar="FACT=VALUE",
-            help="fix a fact of the scanner that is drawn otherwise, inside or outside of what is drawn: "
+            help="fix a property of the scanner instead of drawing it, inside or outside the drawn range: "
             "resolution_mm, counts, background, iterations, post_filter_mm ... (repeat for more)",
         ),
         option(

@@ -29,7 +29,15 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         help="which PETs are low doses, as in rec-low=1/4 or acq-low,rec-osem (repeat for more doses)",
     )
     group.add_argument("--full", metavar="ENTITIES", help="which PETs are full doses, as in rec-full")
-    group.add_argument("--participants", nargs="+", default=(), metavar="LABEL", help="default: all")
+    group.add_argument(
+        "--participant-label",
+        "--participants",
+        dest="participants",
+        nargs="+",
+        default=(),
+        metavar="LABEL",
+        help="participants of --bids; default: all",
+    )
 
 
 def table_of(args: argparse.Namespace) -> Table:
@@ -42,7 +50,9 @@ def table_of(args: argparse.Namespace) -> Table:
         raise InputError("Give either a table of scans, or a BIDS dataset with --bids, --low and --full.")
     if args.bids is None:
         if args.low or args.full or args.participants:
-            raise InputError("The options --low, --full and --participants choose from a BIDS dataset; give --bids.")
+            raise InputError(
+                "The options --low, --full and --participant-label choose from a BIDS dataset; give --bids."
+            )
         return read_table(args.table)
     if not args.low or not args.full:
         raise InputError("Of a BIDS dataset say which PETs are low and which are full doses, with --low and --full.")

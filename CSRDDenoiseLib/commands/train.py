@@ -33,20 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train nothing: score OUTPUT/model (or --model) on phantoms of the scanner families for validation, which "
         "also gives its rule for --keep-above, or on those for the report; writes OUTPUT/scores-PART.json",
     )
-    parser.add_argument("--model", metavar="NAME|FOLDER", help="to score; default: OUTPUT/model")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="model to score; default: OUTPUT/model")
     parser.add_argument(
         "--phantoms",
         type=_phantoms,
         default="8",
         metavar="N|I,J,K",
-        help="to score: how many, or their numbers (default: %(default)s)",
+        help="phantoms to score: how many, or their numbers (default: %(default)s)",
     )
     parser.add_argument(
         "--draws",
         type=_plan,
         metavar="STEPS:DRAWS[,...]",
-        help="with --score: hold the spread of draws of so many steps against the error, in place of the contrast "
-        "curves; writes OUTPUT/draws-PART.json",
+        help="with --score: compare the spread of the draws, for these numbers of steps, with the error, instead of "
+        "contrast curves; writes OUTPUT/draws-PART.json",
     )
     parser.set_defaults(run=run)
 

@@ -19,14 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Take scans from a Dask scheduler (denoise --on, cohort --scheduler), with a model loaded, until "
         "interrupted. Whoever holds the certificates can run programs here as this user; see docs/cluster.md."
     )
-    parser.add_argument("address", metavar="tls://HOST:PORT", help="of the scheduler")
+    parser.add_argument("address", metavar="tls://HOST:PORT", help="address of the scheduler")
     parser.add_argument(
         "--start-scheduler", action="store_true", help="start the scheduler too; the address is where it listens"
     )
-    parser.add_argument("--workers", type=count(1), default=0, help="processes; default: one a GPU, else one")
-    parser.add_argument("--threads", type=count(1), default=0, help="of each; default: an equal share of the cores")
     parser.add_argument(
-        "--memory", type=number(0.5, 1e5), default=0.0, metavar="GIB", help="of each, which it is ended above"
+        "--workers", type=count(1), default=0, help="number of processes; default: one per GPU, else one"
+    )
+    parser.add_argument("--threads", type=count(1), default=0, help="per process; default: an equal share of the cores")
+    parser.add_argument(
+        "--memory",
+        type=number(0.5, 1e5),
+        default=0.0,
+        metavar="GIB",
+        help="limit per process; Dask ends a process above it",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")

@@ -55,7 +55,7 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
     local = named.upper() == b"LOCAL"
     data = path if local else path.parent / named.decode("utf-8", "surrogateescape")
     if data.exists() and not data.is_file():
-        raise InputError(f"The {what} '{path}' has its values in '{data}', which is no file. Export it again.")
+        raise InputError(f"The {what} '{path}' has its values in '{data}', which is not a file. Export it again.")
     if not data.is_file():
         return ()
     with data.open("rb") as stream:
@@ -74,8 +74,8 @@ def _check_names(path: Path, what: str, named: bytes, rest: bytes, tags: TextHea
     """Refuse a list of fewer files than slices, and a pattern that MetaIO would fill with more than one number."""
     if b"%" in named and not _PATTERN.fullmatch(named):
         raise InputError(
-            f"The {what} '{path}' names its files by '{named.decode('latin-1')}', which is no pattern; a pattern has "
-            "one %d. Export it again."
+            f"The {what} '{path}' names its files by '{named.decode('latin-1')}', which is not a pattern; a pattern "
+            "has one %d. Export it again."
         )
     if named.upper() == b"LIST" and len(rest) < LARGEST_HEADER // 2:
         listed, slices = len(rest.split()), (tags.get("DimSize") or "0").split()[-1:]

@@ -204,7 +204,7 @@ def _scale_to_mm(raw: Any, pixdim: np.ndarray, what: str) -> tuple[np.ndarray, t
 def _check_affine(affine: np.ndarray, form: str, path: Path, what: str) -> None:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(
-            f"The {form} of the {what} '{path}' is no place in space: its matrix is singular or not finite "
+            f"The {form} of the {what} '{path}' is not a valid transform: its matrix is singular or not finite "
             f"({_listed(affine[:3].ravel())}). Export it again, or correct its header."
         )
 

@@ -132,7 +132,7 @@ def suv_from_dicom(stack: Sequence[Tags], series: Sequence[Tags], code: str) -> 
             return _from_activity(stack, series)
     except UnknownFactorError as error:
         return Suv(None, f"{error}")
-    return Suv(None, f"Units (0054,1001) is {code or 'missing'}, which is no activity concentration")
+    return Suv(None, f"Units (0054,1001) is {code or 'missing'}, which is not an activity concentration")
 
 
 def _from_activity(stack: Sequence[Tags], series: Sequence[Tags], scale: float = 1.0) -> Suv:
@@ -156,7 +156,7 @@ def _from_other_suv(tags: Tags, code: str) -> Suv:
     weight = _weight(tags)
     height = _needed(tags, "PatientSize") * 100
     if height > LARGEST_HEIGHT_M * 100:
-        raise UnknownFactorError(f"PatientSize (0010,1020) is {height / 100:g} m, which is none")
+        raise UnknownFactorError(f"PatientSize (0010,1020) is {height / 100:g} m, which is not a height")
     if code == "CM2ML":
         # Du Bois: area in m^2 from kg and cm; the value is in cm^2/mL, the weight in g
         area = 0.007184 * weight**0.425 * height**0.725
@@ -321,7 +321,7 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
 def _weight(tags: Tags) -> float:
     weight = _needed(tags, "PatientWeight")
     if weight > LARGEST_WEIGHT_KG:
-        raise UnknownFactorError(f"PatientWeight (0010,1030) is {weight:g} kg, which is none")
+        raise UnknownFactorError(f"PatientWeight (0010,1030) is {weight:g} kg, which is not a weight")
     return weight
 
 

@@ -43,7 +43,7 @@ def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv
     try:
         scale = BQ_PER_ML.get(unit.lower())
         if scale is None:
-            raise UnknownFactorError(f"Units is {unit}, which is no activity concentration")
+            raise UnknownFactorError(f"Units is {unit}, which is not an activity concentration")
         injection = _sidecar_injection(entries)
         seconds = _sidecar_reference(entries, frame, injection) - _seconds(entries, "InjectionStart")
         _check_delay(seconds, injection.half_life_s)

@@ -180,7 +180,7 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         weights = load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"The weights {path} are no safetensors file: {_line(error)}. {_AGAIN}") from error
+        raise ModelError(f"The weights {path} are not a safetensors file: {_line(error)}. {_AGAIN}") from error
     # some types, such as those of 8 bits, cannot be asked themselves
     bad = next((name for name, value in weights.items() if not bool(value.float().isfinite().all())), None)
     if bad is not None:
@@ -296,7 +296,7 @@ def _check_part(values: Any, kind: type, where: str) -> None:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"it has {text[:20]}, which is no finite number")
+        raise ValueError(f"it has {text[:20]}, which is not a finite number")
     return value
 
 

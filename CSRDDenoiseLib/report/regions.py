@@ -50,7 +50,7 @@ def check_labels(labels: sitk.Image, pet: sitk.Image) -> None:
     values = sitk.GetArrayViewFromImage(labels)
     odd = int((~np.isfinite(values) | (values != np.floor(values))).sum())
     if odd:
-        raise InputError(f"The label map has {odd} of {values.size} voxels that are no whole number; is it an image?")
+        raise InputError(f"The label map has {odd} of {values.size} voxels that are not whole numbers; is it an image?")
     found = labels_on(labels, Grid.of(pet))
     count = np.unique(found[found != 0]).size
     if not count:

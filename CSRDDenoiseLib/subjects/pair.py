@@ -77,7 +77,7 @@ def load_pair(row: Row) -> Pair:
             or are the same image.
     """
     if row.lacks:
-        raise InputError(f"The row {row.name} is no pair: it has no {INPUT_WORDS[row.lacks[0]]}.")
+        raise InputError(f"The row {row.name} is not a pair: it has no {INPUT_WORDS[row.lacks[0]]}.")
     volumes = {name: read(path, _READ_AS.get(name, INPUT_WORDS[name])) for name, path in row.files.items()}
     pets, findings = _checked_pets(volumes)
     low = pets["low"]

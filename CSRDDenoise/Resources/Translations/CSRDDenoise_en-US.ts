@@ -698,7 +698,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Noise is left over: about {share:.0%} of the fine noise that was found is still in the result, {level:.1%} of the brain mean.</source>
+   <source>Noise is left over: about {share:.0%} of the fine noise of the PET is still in the result, {level:.1%} of the brain mean.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -708,12 +708,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside of it the result is the PET as it was measured.</source>
+   <source>Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside it the result is the PET as it was measured.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Only {head_ml:.0f} mL stand out in the PET, less than any head of the training ({limit_ml:.0f} mL and more): part of the head may be missing.</source>
+   <source>Only {head_ml:.0f} mL of the PET stand out from the background, less than any head in the training data ({limit_ml:.0f} mL or more): part of the head may be missing.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -728,7 +728,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The BIDS sidecar of the {what} gives times of {stated} frame(s), and the {what} has {count}; they were not used. Correct FrameTimesStart and FrameDuration.</source>
+   <source>The BIDS sidecar of the {what} gives times of {stated} frame(s), but the {what} has {count}; they were not used. Correct FrameTimesStart and FrameDuration.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -738,7 +738,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The MR may be taken after contrast agent: its brightest spots in the brain are {tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could show in the PET.</source>
+   <source>The MR may have been acquired after contrast agent: its brightest spots in the brain are {tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could appear in the result.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -768,7 +768,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and at most {limit_mm:g} mm in scans as they are reconstructed for this model. Use the PET before filtering, if there is one.</source>
+   <source>The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and up to {limit_mm:g} mm is usual. Use the PET before filtering, if there is one.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -818,7 +818,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The brain of the PET has {ratio:.2f} times the mean of the full dose: check that both have one unit and one decay correction.</source>
+   <source>The brain mean of the PET is {ratio:.2f} times that of the full dose: check that both have the same unit and decay correction.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -828,7 +828,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The file '{file}' beside the {what} is no valid JSON, so its unit and times were not read.</source>
+   <source>The file '{file}' beside the {what} is not valid JSON, so its unit and times were not read.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -838,7 +838,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The file of the {what} holds {there} values and its header says {needed}; the first were taken. Check the size and the type in the header.</source>
+   <source>The file of the {what} holds {there} values, but its header states {needed}; the first {needed} were used. Check the size and the type in the header.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The folder holds {count} other DICOM series; the {what} was read from {series}.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -848,17 +853,17 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The full dose covers {percent:.0f} % of the head; only that part was compared.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The full dose lies on another grid ({full}) and was resampled linearly to that of the PET ({pet}), which smooths its noise a little.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The full dose reaches {percent:.0f} % of the head; only there was it compared.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="sentences.py" />
-   <source>The full-dose reference has voxels of {reference_sides:sides} mm and the PET of {pet_sides:sides} mm, so they are not of one protocol and their noise was not compared. Use a full dose that was reconstructed like the PET.</source>
+   <source>The full-dose reference has voxels of {reference_sides:sides} mm and the PET of {pet_sides:sides} mm, so their protocols differ and their noise was not compared. Use a full dose that was reconstructed like the PET.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -888,7 +893,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The qform of the {what} is no rotation; the sform was followed.</source>
+   <source>The qform of the {what} is not a rotation; the sform was used.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -913,7 +918,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; the sform (code {sform_code}) was followed, and the qform (code {qform_code}) was not. Check the place.</source>
+   <source>The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; the sform (code {sform_code}) was used, not the qform (code {qform_code}). Check the position.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -923,12 +928,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, which was of another spread. It is as the samples give it; csrd-denoise calibrate fits a calibration anew.</source>
+   <source>The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, which defined the spread differently. It is the spread of the samples; csrd-denoise calibrate fits a new calibration.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is as the samples give it.</source>
+   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -958,7 +963,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {what} has no orientation ({kind}), so left, right and place are assumed; check them.</source>
+   <source>The {what} has no orientation ({kind}), so left, right and position are assumed; check them.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -968,22 +973,22 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {what} has the DICOM modality {modality}, and {wanted} is expected; check that it is the right series.</source>
+   <source>The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the right series.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {what} series holds {count} slices, and its header announces {announced}; check that it is one volume.</source>
+   <source>The {what} series holds {count} slices, but its header states {announced}; check that it is one volume.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {what} was compressed with loss at some time; fine detail and noise are altered.</source>
+   <source>The {what} was compressed with loss at some point; fine detail and noise are altered.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {what}'s sform has voxels of {sides:sides} mm and its pixdim is {pixdim}; the sform was followed.</source>
+   <source>The {what}'s sform has voxels of {sides:sides} mm, but its pixdim is {pixdim}; the sform was used.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1103,12 +1108,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>{count} other DICOM series lie in the folder; the {what} is {series}.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="sentences.py" />
-   <source>{count} voxel(s) of the PET are beyond {limit:.4g}, 50 times its bright part, the largest at {largest_at} (from 1); the network saw them limited to that, and the result keeps them. Repair the PET.</source>
+   <source>{count} voxel(s) of the PET exceed {limit:.4g}, 50 times its 99.9 % quantile; the largest is at {largest_at} (from 1). The network received them clipped to this limit, and the result keeps them. Repair the PET.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1118,7 +1118,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>{share:.0%} of the PET is exactly zero in large pieces, as after masking; a result is zero there too.</source>
+   <source>{share:.0%} of the PET is exactly zero in large pieces, as after masking; the result is zero there too.</source>
    <translation type="unfinished" />
   </message>
  </context>

@@ -1,4 +1,4 @@
-"""What people use today: filters with one parameter each, tuned with the answer in hand.
+"""What people use today: filters with one parameter each, oracle-tuned.
 
 Every filter takes a PET volume (D, H, W), its voxel spacing in mm in the same order, the value of its parameter, and
 the MR on the same grid (only the MR-guided filter looks at it). Filters work on PET divided by its brain mean, so one

@@ -27,7 +27,7 @@ class Outcome:
     Attributes:
         image: the denoised PET.
         seconds: wall time of the method itself.
-        chosen: the parameter that was chosen with the answer in hand, with its unit; empty where there is none.
+        chosen: the parameter that was oracle-tuned, with its unit; empty where there is none.
         std: voxel-wise standard deviation, where the method gives one.
         std_to_noise_free: whether that is of the error to the noise-free image, and not of that to the full dose.
     """

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 RESULTS_FORMAT = 1
 RESULTS = "results.json"
 OLD_NAME = "rivals"
-"""What configuration files of version 0.4 and before call the comparison models."""
+"""What configuration files of version 0.1 call the comparison models."""
 EMULATED = ("counts",)
 """Experiments that make their doses themselves, so that no subject needs to have them."""
 SELF_SUPPLIED = ("heads",)

@@ -18,7 +18,7 @@ SLOW = {"Non-local means": 3, "Total variation": 5, "BM4D": 2}
 
 
 def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
-    """Measure every filter on a scan, each of its settings with the answer in hand.
+    """Measure every filter on a scan, each of its settings, from which the oracle-tuned one is chosen.
 
     Args:
         scene: with hot lesions.

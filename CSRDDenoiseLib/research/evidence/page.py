@@ -72,7 +72,7 @@ def _goals(results: Results) -> Table:
         (each["what"], each["aim"], each["value"], "reached" if each["reached"] else "**not reached**")
         for each in results["summary"]["goals"]
     ]
-    return Table("What was aimed at", ("measure", "aim", "measured", ""), tuple(rows))
+    return Table("Goals", ("measure", "aim", "measured", ""), tuple(rows))
 
 
 def _verdict(name: str, results: Results, tried: Mapping[str, str]) -> list[str]:

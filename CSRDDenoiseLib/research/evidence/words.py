@@ -5,9 +5,9 @@ INTRODUCTION = (
     " scanner families that no choice was made on (`research/simulation/families.json`, part `report`: {report}; "
     "the families for choices are {validation}). Model `{name}`, weights `{weights}`. {scans} scans of {phantoms} "
     "phantoms at {doses}. The result is the posterior mean with the measurement kept as by default, the dose known"
-    " where it is compared with the full dose. A filter has, on every scan, the setting that is best for it with "
-    "the answer in hand: nobody could know it."
-    " BM4D is not among them, for its package is not free for every use; add `BM4D` to `filters` where you may use it."
+    " where it is compared with the full dose. Filters are oracle-tuned: on every scan each has its best setting, "
+    "which is not possible in practice. BM4D is not among them, because its package is not free for every use; add "
+    "`BM4D` to `filters` where you may use it."
 )
 ABOUT = {
     "error": (
@@ -47,8 +47,8 @@ ABOUT = {
         "Grey and white matter in eight parts of the brain, 1 mL or more, against the noise-free image. The **bias** "
         "is the signed error of a region's mean, averaged over the scans of a dose: what is wrong in the same "
         "direction in every scan; what is too much on one scanner and too little on another cancels. Its mean size "
-        "over regions is what the goal is held against; about as much as the standard error of such an average would "
-        "be left without any bias. The **error of a single scan** is averaged without its sign, so it also has the "
+        "over regions is compared with the goal; an estimate without bias would leave about the standard error of such "
+        "an average. The **error of a single scan** is averaged without its sign, so it also has the "
         "noise that the region's mean has in the input, and which stays in the result, as that keeps the measurement "
         "at coarse scales. The best filter is the one with the greatest PSNR to the full dose on that scan.",
     ),

@@ -58,4 +58,4 @@ def _draw(distribution: Any, rng: np.random.Generator) -> Any:
         return float(rng.uniform(low, high))
     if kind == "log_uniform":
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    raise ValueError(f"'{kind}' is no distribution; known are choice, integer, uniform, log_uniform.")
+    raise ValueError(f"'{kind}' is not a distribution; known are choice, integer, uniform, log_uniform.")

@@ -1,4 +1,4 @@
-"""Score a model along what its result keeps of the measurement, beside filters tuned with the answer in hand.
+"""Score a model along what its result keeps of the measurement, beside oracle-tuned filters.
 
 On validation phantoms the scores give the rule for the width (:func:`CSRDDenoiseLib.keeping.default_keep_mm`); on test
 phantoms, of scanner families that no choice was made on, they are for the model card.

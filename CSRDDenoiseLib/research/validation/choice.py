@@ -1,7 +1,7 @@
 """From the results of subjects to one measurement a subject, dose and method; filters at the settings they would have.
 
 A filter's setting is chosen twice: on the other subjects at the same dose, as one could choose it in practice, and for
-each subject with its answer in hand (oracle-tuned), which flatters the filter.
+each subject against its own full dose (oracle-tuned), which flatters the filter.
 """
 
 from __future__ import annotations

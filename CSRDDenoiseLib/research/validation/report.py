@@ -20,20 +20,21 @@ from .tables import all_tables, records, table_csv
 RESULTS, REPORT, FORMAT = "results.json", "report.html", 1
 NOTICE = "For research, not for clinical use. The numbers hold for these scans, this scanner and this protocol."
 HOW = (
-    "Reference is the full dose. PSNR (peak: maximum of the full dose in the head), SSIM (Gaussian weights, sigma 1.5 "
-    "voxels), NRMSE and total activity are measured over the head, found on the full dose with 12 mm margin; bias over "
-    "the brain; noise (CoV) in the white matter where the label map names it, else in the most even cube of 20 mm of "
-    "the brain. A filter 'tuned on the others' has the setting with the best mean PSNR on all other subjects at this "
-    "dose; 'oracle-tuned' has the best for each subject, which nobody could know. The full dose is noisy too: where "
-    "repeated scans or halves show its noise, the ceiling is the PSNR that no method can pass on average. Coverage and "
-    "calibration error are of the full dose with its noise, so that an uncertainty which is right for the noise-free "
-    "image covers less than 68 and 95 % of it; its ratio to the estimated error to the noise-free image is then 1."
+    "The reference is the full dose. PSNR (peak: maximum of the full dose in the head), SSIM (Gaussian weights, sigma "
+    "1.5 voxels), NRMSE and total activity are measured over the head, found on the full dose with 12 mm margin; bias "
+    "over the brain; noise (CoV) in the white matter where the label map names it, else in the most even cube of 20 mm "
+    "of the brain. A filter 'tuned on the others' has the setting with the best mean PSNR on all other subjects at "
+    "this dose; 'oracle-tuned' has the best for each subject, which is not possible in practice. The full dose is "
+    "noisy too: where repeated scans or halves show its noise, the ceiling is the PSNR that no method can pass on "
+    "average. Coverage and calibration error are of the full dose with its noise, so that an uncertainty which is "
+    "right for the noise-free image covers less than 68 and 95 % of it; its ratio to the estimated error to the "
+    "noise-free image is then 1."
 )
 LIMITS = (
-    "PSNR, SSIM and NRMSE reward an image for the noise of the full dose that the low dose has part of, and they "
-    "hardly see a small lesion. Contrast of lesions, regional values and repeated scans say more of what is seen and "
-    "measured on the images. n is the number of subjects; scans of one subject are averaged first, except where n "
-    "counts regions, which are not independent within a subject. No number here says what a reader would see."
+    "PSNR, SSIM and NRMSE reward an image for the noise of the full dose that the low dose shares, and they hardly "
+    "depend on a small lesion. Contrast of lesions, regional values and repeated scans are closer to what is read and "
+    "measured in the images. n is the number of subjects; scans of one subject are averaged first, except where n "
+    "counts regions, which are not independent within a subject. No number here measures what a reader would see."
 )
 _TITLES = {
     "scores": "Scores",

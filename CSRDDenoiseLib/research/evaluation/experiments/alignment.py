@@ -23,9 +23,9 @@ OFFSETS = ((0, 0), (2, 1), (4, 2), (6, 3), (10, 5), (20, 15))
 MOST_MM, MOST_DEGREES = 20.0, 15.0
 WANTED_MM, WANTED_DEGREES = 1.5, 1.5
 TEXT = (
-    "The MR is moved in a random direction and turned about a random axis through the head's centre. What is true is "
-    "known, so both the verdict and the estimated motion can be held against it. Errors are means over about 500 "
-    "landmarks spread over the head. Seconds are of processor time."
+    "The MR is moved in a random direction and turned about a random axis through the head's centre. The verdict and "
+    "the estimated motion are compared with this motion. Errors are means over about 500 landmarks spread over the "
+    "head. Seconds are of processor time."
 )
 
 

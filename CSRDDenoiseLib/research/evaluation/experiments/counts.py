@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 DOSES = ("1/2", "1/4", "1/8", "1/16", "1/40")
 ALONE, RANGE, OWN, OTHER = "without a reference", "... in its range", "the head's own full dose", "another head's"
 TEXT = (
-    "A scan's dose as a share of its full dose, right where the answer is within a factor 1.5. Without a reference the "
-    "model's fit to its training answers, and it gives a range; else the noise of a full dose of the same scanner, "
-    "protocol and tracer is compared with, of the same head or of another subject's (those that share scanner and "
-    "tracer). Every scan has the full dose's expected counts, whatever the head's size. Doses are made of the lowest "
-    "one the subject has and its full dose."
+    "The dose of a scan as a share of its full dose; an estimate is right within a factor of 1.5. Without a reference, "
+    "the fit to the model's training data gives the estimate, and a range. With a reference, the noise is compared "
+    "with that of a full dose of the same scanner, protocol and tracer, of the same head or of another subject. The "
+    "expected counts of a full dose do not depend on the size of the head. Doses are emulated from the full and the "
+    "lowest dose of a subject."
 )
 
 

@@ -14,9 +14,9 @@ from .bench import MEAN_STD, Bench, Dose, Figure, Section, over_subjects, plot_b
 BASELINES = ("Gaussian", "Non-local means")
 MINE = "Ours, posterior mean"
 TEXT = (
-    "Reference is the full dose. Filters are tuned for every single scan with the answer in hand. The ceiling is "
-    "what no method can pass on average, because the full dose is noisy itself. Gains are in the direction that is "
-    "better; the way to the ceiling is the gain in PSNR as a share of what lies between that baseline and the ceiling."
+    "The reference is the full dose. Filters are oracle-tuned for every scan. The ceiling is the PSNR that no method "
+    "can pass on average, because the full dose itself is noisy. A positive gain is an improvement; the way to the "
+    "ceiling is the gain in PSNR as a share of what lies between that baseline and the ceiling."
 )
 
 

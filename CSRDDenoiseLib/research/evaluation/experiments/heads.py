@@ -28,8 +28,8 @@ QUANTILES = (0.0, 0.02, 0.5, 0.98, 1.0)
 TEXT = (
     "Heads of real T1 and label anatomies, warped, with any tracer, half of them with scalp, neck and face that take "
     "up as much as brain, scanned at doses that the model was trained for. A warning where the fault was made is a "
-    "detection, one without it a false alarm; intervals are of 95 % (Wilson). Checks of an output see the noise-free "
-    "image as output. The checks of the MR's contrast are tried on heads with a real T1 alone."
+    "detection, one without it a false alarm; intervals are of 95 % (Wilson). Checks of the output are applied to the "
+    "noise-free image. The checks of the MR's contrast are counted on heads with a real T1 only."
 )
 
 

@@ -14,7 +14,7 @@ from ..table import score_table
 from .bench import MEAN_STD, Bench, Dose, Section
 
 SCORES = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias", "leakage", "imprint")
-TEXT = "What the MR is worth, and what happens when it does not belong to the PET; all else is the same."
+TEXT = "The contribution of the MR, and the effect of one that does not belong to the PET; all else is the same."
 
 
 def run(
