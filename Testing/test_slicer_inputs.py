@@ -327,3 +327,18 @@ def test_lines_name_what_is_not_finite(scene):
     answer = {"lines": ["a"], "not_finite": 3, "findings": []}
     assert any("3 voxels" in line for line in wording.inspected_lines(answer))
     assert add_volume("x", np.zeros((4, 4, 4), np.float32), PLACE) is not None
+
+
+def test_region_of_a_scene_is_chosen_when_the_scene_is_loaded(ui, logic_of, scene, pair, tmp_path):
+    """The region comes after the choices in the file, so their reference to it leads nowhere at first."""
+    roi = add_roi([0, 0, 0], [9, 9, 9])
+    ui.petSelector.setCurrentNode(pair[0])
+    ui.regionSelector.setCurrentNode(roi)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    scene.Clear(0)
+    assert logic_of.getParameterNode().region is None
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Import()
+    assert logic_of.getParameterNode().region.GetName() == "R"
+    assert ui.regionSelector.currentNode() is logic_of.getParameterNode().region

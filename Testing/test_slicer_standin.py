@@ -235,6 +235,20 @@ class Packed:
     pack: Pack
 
 
+@parameterNodeWrapper
+class Referring:
+    volume: SLICER.vtkMRMLScalarVolumeNode
+
+
+def test_wrapper_reads_again_only_when_its_node_says_that_it_changed(scene):
+    node, volume = (scene.AddNewNodeByClass(f"vtkMRML{name}Node") for name in ("ScriptedModule", "ScalarVolume"))
+    parameters = Referring(node)
+    with SLICER.util.NodeModify(node):
+        node.SetNodeReferenceID("volume", volume.GetID())
+        assert parameters.volume is None
+    assert parameters.volume is volume
+
+
 def test_parameter_pack_is_kept_member_by_member(scene):
     node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
     parameters = Packed(node)

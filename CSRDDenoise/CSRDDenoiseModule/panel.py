@@ -121,8 +121,9 @@ class Panel:
         """Show and follow these choices."""
         if parameters is not self._parameters:
             self._connectParameters(parameters)
+        # while a scene is read a reference comes before its node: choices and selectors miss it until the next change
+        parameters.Modified()
         for name in (*INPUTS, *RESULTS):
-            # while a scene is read a reference comes before its volume, and the selectors miss it
             node = parameters.parameterNode.GetNodeReference(name)
             getattr(self.ui, f"{name}Selector").setCurrentNode(node)
         self.refresh()
