@@ -224,6 +224,18 @@ def test_node_that_goes_takes_its_row_and_qt_jumps_to_the_next(scene):
     assert selector.currentNode() is nodes[2]
 
 
+def test_selector_begins_anew_when_a_scene_was_read(scene, tmp_path):
+    selector = SLICER.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(scene)
+    selector.setCurrentNode(add_head("a"))
+    assert SLICER.vtkMRMLScene().Commit(str(tmp_path / "empty.mrml"))
+    scene.SetURL(str(tmp_path / "empty.mrml"))
+    assert scene.Import()
+    assert selector.currentNode() is None and selector.nodeCount() == 1
+
+
 @parameterPack
 class Pack:
     count: typing.Annotated[int, WithinRange(1, 9)] = 4
