@@ -316,3 +316,17 @@ def test_the_module_file_loads_no_heavy_library():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_layout_of_a_study_is_none_of_the_comparison(scene):
+    """The identities of a study's layouts lie between those of the denoising module."""
+    from CSRDDenoiseModule.views.comparison import Comparison
+    from CSRDReaderStudyModule.views import LAYOUT_ID, layout_description
+
+    manager, identity = SLICER.app.layoutManager(), LAYOUT_ID + 2
+    manager.layoutLogic().GetLayoutNode().AddLayoutDescription(identity, layout_description(2))
+    manager.setLayout(identity)
+    Comparison().leave()
+    left = manager.layout
+    manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    assert left == identity
