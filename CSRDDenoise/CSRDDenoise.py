@@ -73,11 +73,11 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's place in Slicer: makes the panel and hands on when the module or the scene comes and goes."""
 
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        # first of all: without a parent the base class, which begins the mixin too, calls setup itself
         self.logic = None
         self.panel = None
         self.nodes: dict = {}
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
         """Make the panel; called when the module is opened the first time."""

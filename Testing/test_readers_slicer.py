@@ -279,6 +279,14 @@ def test_nothing_shown_names_a_method(ui, panel, scene, tmp_path):
     assert not [text for text in texts if re.search("denoised|doe|low_|full", text, re.IGNORECASE)]
 
 
+def test_widget_that_a_script_makes_without_a_parent_works(scene):
+    made = ENTRY.python.CSRDReaderStudyWidget()
+    assert made.panel is not None
+    made.exit()
+    made.cleanup()
+    made.parent.hide()
+
+
 def test_self_test_of_the_module(area):
     ENTRY.python.CSRDReaderStudyTest().runTest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import inspect
 import typing
@@ -93,8 +94,17 @@ def test_a_click_hands_over_false_or_nothing():
     button, heard = qt.QPushButton(), []
     button.clicked.connect(lambda *arguments: heard.append(arguments))
     button.connect("clicked()", lambda *arguments: heard.append(arguments))
+    button.clicked.connect(functools.partial(lambda *arguments: heard.append(arguments), "partial"))
     button.click()
-    assert heard == [(False,), ()]
+    assert heard == [(False,), (), ("partial", False)]
+
+
+def test_arguments_that_a_partial_function_does_not_take_are_not_left_out():
+    button, heard = qt.QPushButton(), []
+    button.clicked.connect(functools.partial(lambda one: heard.append(one), "partial"))
+    button.clicked.connect(lambda: heard.append("function"))
+    button.click()
+    assert heard == ["function"]
 
 
 def test_a_signal_is_connected_by_its_full_signature():
