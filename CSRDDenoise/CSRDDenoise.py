@@ -40,7 +40,8 @@ __all__ = ["CSRDDenoise", "CSRDDenoiseLogic", "CSRDDenoiseTest", "CSRDDenoiseWid
 SAMPLE_CATEGORY, SAMPLE = "CSRDDenoise", "CSRDDenoiseBrain"
 SAMPLE_FILES = {"low_dose_1_10.nii.gz": "PET low dose 1/10", "mr.nii.gz": "MR T1", "full_dose.nii.gz": "PET full dose"}
 BEFORE_THE_SELECTORS = 100.0
-"""Priority of an observer that hears of a removal before the node selectors do (theirs is -10)."""
+"""Priority of an observer that hears of a removal, or of a scene that was read, before the node selectors do (theirs
+are -10 and 0)."""
 
 
 class CSRDDenoise(ScriptedLoadableModule):
@@ -72,10 +73,11 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's place in Slicer: makes the panel and hands on when the module or the scene comes and goes."""
 
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        # first of all: without a parent the base class, which begins the mixin too, calls setup itself
         self.logic = None
         self.panel = None
+        self.nodes: dict = {}
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
         """Make the panel; called when the module is opened the first time."""
@@ -89,6 +91,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneRead, priority=BEFORE_THE_SELECTORS)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.addObserver(
             scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=BEFORE_THE_SELECTORS
@@ -124,9 +127,14 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Start again with what the user chose last."""
         self.panel.startAgain(self.logic.getParameterNode())
 
+    def onSceneRead(self, caller: vtk.vtkObject, event: str) -> None:
+        """Note what is chosen, now that all nodes are there: the selectors begin anew next, and choose nothing."""
+        self.nodes = self.panel.nodes()
+
     def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
-        """Show the choices of the new scene, now that all its nodes are there."""
-        self.panel.setParameterNode(self.logic.getParameterNode())
+        """Show the choices of the new scene."""
+        nodes, self.nodes = self.nodes, {}
+        self.panel.setParameterNode(self.logic.getParameterNode(), nodes)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: vtk.vtkObject, event: str, node: vtk.vtkObject) -> None:

@@ -68,9 +68,9 @@ class CSRDReaderStudyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's place in Slicer: makes the panel and notifies it when the module or the scene closes."""
 
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        # first of all: without a parent the base class, which begins the mixin too, calls setup itself
         self.panel = None
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
         """Make the panel; called when the module is opened the first time."""

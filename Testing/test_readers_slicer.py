@@ -279,6 +279,14 @@ def test_nothing_shown_names_a_method(ui, panel, scene, tmp_path):
     assert not [text for text in texts if re.search("denoised|doe|low_|full", text, re.IGNORECASE)]
 
 
+def test_widget_that_a_script_makes_without_a_parent_works(scene):
+    made = ENTRY.python.CSRDReaderStudyWidget()
+    assert made.panel is not None
+    made.exit()
+    made.cleanup()
+    made.parent.hide()
+
+
 def test_self_test_of_the_module(area):
     ENTRY.python.CSRDReaderStudyTest().runTest()
 
@@ -316,3 +324,17 @@ def test_the_module_file_loads_no_heavy_library():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_layout_of_a_study_is_none_of_the_comparison(scene):
+    """The identities of a study's layouts lie between those of the denoising module."""
+    from CSRDDenoiseModule.views.comparison import Comparison
+    from CSRDReaderStudyModule.views import LAYOUT_ID, layout_description
+
+    manager, identity = SLICER.app.layoutManager(), LAYOUT_ID + 2
+    manager.layoutLogic().GetLayoutNode().AddLayoutDescription(identity, layout_description(2))
+    manager.setLayout(identity)
+    Comparison().leave()
+    left = manager.layout
+    manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    assert left == identity

@@ -323,7 +323,40 @@ def test_region_that_is_deleted_leaves_the_whole_head(ui, logic_of, scene, pair)
     assert ui.regionSelector.currentNode() is None and logic_of.getParameterNode().region is None
 
 
+def test_scene_that_is_added_leaves_the_choices(ui, logic_of, scene, pair, tmp_path):
+    """The selectors begin anew when a scene was read, and choose nothing."""
+    from slicer import vtkMRMLScene
+
+    other = vtkMRMLScene()
+    other.AddNewNodeByClass("vtkMRMLTextNode", "Remarks")
+    assert other.Commit(str(tmp_path / "other.mrml"))
+    roi = add_roi([0, 0, 0], [9, 9, 9])
+    for selector, node in zip((ui.petSelector, ui.mrSelector, ui.regionSelector), (*pair, roi)):
+        selector.setCurrentNode(node)
+    scene.SetURL(str(tmp_path / "other.mrml"))
+    assert scene.Import() and scene.GetFirstNodeByName("Remarks") is not None
+    chosen = logic_of.getParameterNode()
+    assert (chosen.pet, chosen.mr, chosen.region) == (*pair, roi)
+    assert [each.currentNode() for each in (ui.petSelector, ui.mrSelector, ui.regionSelector)] == [*pair, roi]
+    assert ui.applyButton.enabled
+
+
 def test_lines_name_what_is_not_finite(scene):
     answer = {"lines": ["a"], "not_finite": 3, "findings": []}
     assert any("3 voxels" in line for line in wording.inspected_lines(answer))
     assert add_volume("x", np.zeros((4, 4, 4), np.float32), PLACE) is not None
+
+
+def test_region_of_a_scene_is_chosen_when_the_scene_is_loaded(ui, logic_of, scene, pair, tmp_path):
+    """The region comes after the choices in the file, so their reference to it leads nowhere at first."""
+    roi = add_roi([0, 0, 0], [9, 9, 9])
+    ui.petSelector.setCurrentNode(pair[0])
+    ui.regionSelector.setCurrentNode(roi)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    scene.Clear(0)
+    assert logic_of.getParameterNode().region is None
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Import()
+    assert logic_of.getParameterNode().region.GetName() == "R"
+    assert ui.regionSelector.currentNode() is logic_of.getParameterNode().region

@@ -323,6 +323,20 @@ def test_reload_reads_every_part_again(area, pair):
         sys.modules.update(kept)
 
 
+def test_widget_that_a_script_makes_without_a_parent_works(scene, pair):
+    """Slicer's base class makes the parent then, and sets the widget up before its constructor is done."""
+    made = ENTRY.python.CSRDDenoiseWidget()
+    made.enter()
+    made.ui.petSelector.setCurrentNode(pair[0])
+    assert made.ui.applyButton.enabled
+    scene.RemoveNode(pair[0])
+    assert made.ui.petSelector.currentNode() is None and not made.ui.applyButton.enabled
+    made.exit()
+    made.cleanup()
+    assert made.panel is None and not made.logic.worker.running
+    made.parent.hide()
+
+
 def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch):
     from CSRDDenoiseModule import readiness
     from CSRDDenoiseModule.logic import CSRDDenoiseLogic

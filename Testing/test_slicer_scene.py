@@ -25,6 +25,7 @@ from slicer_helpers import (
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import nodes, volumes  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.parameters import CSRDDenoiseParameterNode  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
@@ -103,6 +104,15 @@ def test_deleted_node_leaves_nothing_selected(ui, logic_of, scene, role):
     assert getattr(logic_of.getParameterNode(), role) is None
     scene.RemoveNode(nodes[3])
     assert selector.currentNode() is None
+
+
+def test_panel_shows_what_somebody_else_chose_in_the_scene(ui, logic_of, scene, pair):
+    """A script with a wrapper of its own, or the module as it was before it was read again."""
+    other = CSRDDenoiseParameterNode(logic_of.getParameterNode().parameterNode)
+    other.pet = pair[0]
+    assert ui.petSelector.currentNode() is pair[0] and ui.applyButton.enabled
+    other.pet = None
+    assert ui.petSelector.currentNode() is None and not ui.applyButton.enabled
 
 
 def test_fast_run_leaves_no_map_that_seems_its_own(ui, logic_of, scene, pair, small_model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import inspect
 import typing
@@ -93,8 +94,17 @@ def test_a_click_hands_over_false_or_nothing():
     button, heard = qt.QPushButton(), []
     button.clicked.connect(lambda *arguments: heard.append(arguments))
     button.connect("clicked()", lambda *arguments: heard.append(arguments))
+    button.clicked.connect(functools.partial(lambda *arguments: heard.append(arguments), "partial"))
     button.click()
-    assert heard == [(False,), ()]
+    assert heard == [(False,), (), ("partial", False)]
+
+
+def test_arguments_that_a_partial_function_does_not_take_are_not_left_out():
+    button, heard = qt.QPushButton(), []
+    button.clicked.connect(functools.partial(lambda one: heard.append(one), "partial"))
+    button.clicked.connect(lambda: heard.append("function"))
+    button.click()
+    assert heard == ["function"]
 
 
 def test_a_signal_is_connected_by_its_full_signature():
@@ -224,6 +234,18 @@ def test_node_that_goes_takes_its_row_and_qt_jumps_to_the_next(scene):
     assert selector.currentNode() is nodes[2]
 
 
+def test_selector_begins_anew_when_a_scene_was_read(scene, tmp_path):
+    selector = SLICER.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(scene)
+    selector.setCurrentNode(add_head("a"))
+    assert SLICER.vtkMRMLScene().Commit(str(tmp_path / "empty.mrml"))
+    scene.SetURL(str(tmp_path / "empty.mrml"))
+    assert scene.Import()
+    assert selector.currentNode() is None and selector.nodeCount() == 1
+
+
 @parameterPack
 class Pack:
     count: typing.Annotated[int, WithinRange(1, 9)] = 4
@@ -233,6 +255,20 @@ class Pack:
 @parameterNodeWrapper
 class Packed:
     pack: Pack
+
+
+@parameterNodeWrapper
+class Referring:
+    volume: SLICER.vtkMRMLScalarVolumeNode
+
+
+def test_wrapper_reads_again_only_when_its_node_says_that_it_changed(scene):
+    node, volume = (scene.AddNewNodeByClass(f"vtkMRML{name}Node") for name in ("ScriptedModule", "ScalarVolume"))
+    parameters = Referring(node)
+    with SLICER.util.NodeModify(node):
+        node.SetNodeReferenceID("volume", volume.GetID())
+        assert parameters.volume is None
+    assert parameters.volume is volume
 
 
 def test_parameter_pack_is_kept_member_by_member(scene):

@@ -24,7 +24,7 @@ from .nodes import (
     header_files,
     image_time,
 )
-from .parameters import CSRDDenoiseParameterNode, apply_defaults, on_place
+from .parameters import CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
 from .readiness import require_packages
 from .sequences import start_sequence
 from .views.display import show_results
@@ -88,7 +88,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         node = super().getParameterNode()
         if self._parameters is None or self._parameters.parameterNode is not node:
             fresh = node.GetParameterCount() == 0
-            self._parameters = CSRDDenoiseParameterNode(node)
+            self._parameters = choices_in(node)
             if fresh:
                 apply_defaults(self._parameters)
         return self._parameters

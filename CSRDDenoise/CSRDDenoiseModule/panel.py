@@ -117,14 +117,20 @@ class Panel:
             if getattr(self._parameters, name) is node:
                 setattr(self._parameters, name, None)
 
-    def setParameterNode(self, parameters: CSRDDenoiseParameterNode) -> None:
-        """Show and follow these choices."""
+    def nodes(self) -> "dict[str, Any]":
+        """Return the nodes that are chosen."""
+        choices = self._parameters
+        return {name: choices.parameterNode.GetNodeReference(name) for name in (*INPUTS, REGION, *RESULTS)}
+
+    def setParameterNode(self, parameters: CSRDDenoiseParameterNode, nodes: "Optional[dict[str, Any]]" = None) -> None:
+        """Show and follow these choices; with ``nodes`` choose them."""
         if parameters is not self._parameters:
             self._connectParameters(parameters)
-        for name in (*INPUTS, *RESULTS):
-            # while a scene is read a reference comes before its volume, and the selectors miss it
-            node = parameters.parameterNode.GetNodeReference(name)
-            getattr(self.ui, f"{name}Selector").setCurrentNode(node)
+        with slicer.util.NodeModify(parameters.parameterNode):
+            for name, node in (nodes or {}).items():
+                setattr(parameters, name, node)
+            # while a scene is read a reference comes before its node: choices and selectors miss it until a change
+            parameters.Modified()
         self.refresh()
 
     def _connectParameters(self, parameters: CSRDDenoiseParameterNode) -> None:

@@ -1,6 +1,7 @@
 """The choices of the panel, kept in the scene or for each user, and the lists that show them."""
 
 import json
+import operator
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional, Protocol
 
 import qt
@@ -76,6 +77,17 @@ class CSRDDenoiseParameterNode:
         def __init__(self, node: Any = None) -> None: ...
 
         def __getattr__(self, name: str) -> Any: ...
+
+
+def choices_in(node: Any) -> CSRDDenoiseParameterNode:
+    """Return the choices kept in a node.
+
+    VTK calls the observer that an object got first after all the others of its priority. Were that one the wrapper's,
+    its first choice, the PET, would still be that of before when the panel hears of a change.
+    """
+    # a function in C: the garbage collector takes it from no observer
+    node.AddObserver("ModifiedEvent", operator.is_)
+    return CSRDDenoiseParameterNode(node)
 
 
 def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:

@@ -2,7 +2,8 @@
 
 Numbers and texts are parameters of the node, nodes are node references of the parameter's name, the members of a
 parameter pack are parameters ``pack.member``; a value of the wrong type or out of range is refused; widgets and
-parameters follow each other in both directions.
+parameters follow each other in both directions. A wrapper keeps what it read last, and reads again only when the node
+says that it changed: a node reference that is resolved later is not seen until then.
 """
 
 import typing
@@ -59,11 +60,15 @@ class _Parameter:
             for name, member in self.members.items():
                 member.write(node, getattr(value, name) if value is not None else member.default)
             return
+        self.check(value)
         if self.is_node:
-            if value is not None and not isinstance(value, self.type):
-                raise TypeError(f"Value must be of type '{self.type}', is type '{type(value)}' value '{value}'")
             node.SetParameter(self.name, "")
             node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
+            return
+        node.SetParameter(self.name, str(value))
+
+    def check(self, value):
+        if value is None and self.is_node:
             return
         if value is None:
             raise ValueError("Value must not be None")
@@ -71,27 +76,67 @@ class _Parameter:
             raise TypeError(f"Value must be of type '{self.type}', is type '{type(value)}' value '{value}'")
         if self.range is not None:
             self.range.validate(value)
-        node.SetParameter(self.name, str(value))
 
 
 class _ObservedPack:
-    """A pack as a wrapper hands it out: what is set goes to the node, and only members can be set."""
+    """A pack as a wrapper hands it out, a copy of the values: what is set goes to the node with all that the copy has.
+
+    Only members can be set.
+    """
 
     def __init__(self, parameter, node):
-        object.__setattr__(self, "_about", (parameter.members, node))
+        members = parameter.members
+        values = {name: member.read(node) for name, member in members.items()}
+        object.__setattr__(self, "_about", (members, node, values))
 
     def __getattr__(self, name):
-        members, node = object.__getattribute__(self, "_about")
-        if name not in members:
+        values = object.__getattribute__(self, "_about")[2]
+        if name not in values:
             raise AttributeError(f"'ObservedParameterPack' has no attribute '{name}'")
-        return members[name].read(node)
+        return values[name]
 
     def __setattr__(self, name, value):
-        members, node = self._about
+        members, node, values = self._about
         if name not in members:
             raise AttributeError(f"'ObservedParameterPack' has no attribute '{name}', none can be added dynamically")
+        members[name].check(value)
+        values[name] = value
         with NodeModify(node):
-            members[name].write(node, value)
+            for each, member in members.items():
+                member.write(node, values[each])
+
+
+class _Kept:
+    """The value of one parameter as a wrapper keeps it: read again when the node says that it changed."""
+
+    def __init__(self, parameter, node):
+        self._parameter, self._node, self._writing = parameter, node, False
+        self.value = self._read()
+        # as in Slicer, without keeping the wrapper alive, and in the order of the node's other observers
+        this = weakref.ref(self)
+        self._tag = node.AddObserver("ModifiedEvent", lambda *_: this() is not None and this()._changed())
+
+    def __del__(self):
+        self._node.RemoveObserver(self._tag)
+
+    def write(self, value):
+        self._writing = True
+        try:
+            with NodeModify(self._node):
+                self._parameter.write(self._node, value)
+                self.value = self._read()
+        finally:
+            self._writing = False
+
+    def _changed(self):
+        if not self._writing:
+            self.value = self._read()
+
+    def _read(self):
+        # after a scene was closed the node is empty, and a read puts the default back
+        if not self._parameter.is_in(self._node):
+            self._parameter.write(self._node, self._parameter.default)
+        return self._parameter.read(self._node)
 
 
 class _Connector:
@@ -148,6 +193,7 @@ class _Wrapper:
         for parameter in self.allParameters.values():
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
+        self._kept = {name: _Kept(parameter, parameterNode) for name, parameter in self.allParameters.items()}
 
     def connectParametersToGui(self, mapping):
         connectors = {name: self._connector(name, widget) for name, widget in mapping.items()}
@@ -235,19 +281,9 @@ def parameterNodeWrapper(decorated):
         name: _Parameter(name, annotation, getattr(decorated, name, None))
         for name, annotation in typing.get_type_hints(decorated, include_extras=True).items()
     }
-    body = {name: _property_of(parameter) for name, parameter in parameters.items()}
+    body = {name: _property_of(name) for name in parameters}
     return type(decorated.__name__, (_Wrapper,), {**body, "allParameters": parameters, "__doc__": decorated.__doc__})
 
 
-def _property_of(parameter):
-    def read(self):
-        # after a scene was closed the node is empty, and a read puts the default back
-        if not parameter.is_in(self.parameterNode):
-            parameter.write(self.parameterNode, parameter.default)
-        return parameter.read(self.parameterNode)
-
-    def write(self, value):
-        with NodeModify(self.parameterNode):
-            parameter.write(self.parameterNode, value)
-
-    return property(read, write)
+def _property_of(name):
+    return property(lambda self: self._kept[name].value, lambda self, value: self._kept[name].write(value))

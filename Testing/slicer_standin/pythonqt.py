@@ -156,6 +156,9 @@ def _slot(receiver, most, parameters):
 
 
 def _positional(receiver):
+    if not (inspect.isfunction(receiver) or inspect.ismethod(receiver)):
+        # PythonQt counts the parameters of nothing else, and passes all arguments
+        return 99
     kinds = [parameter.kind for parameter in inspect.signature(receiver).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return 99

@@ -107,8 +107,12 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         for tag in self._observers:
             self._scene.RemoveObserver(tag)
         self._scene = scene
-        events = (scene.NodeAddedEvent, scene.EndCloseEvent, scene.EndImportEvent)
-        self._observers = [scene.AddObserver(event, lambda *_: self._fill()) for event in events]
+        events = (scene.EndCloseEvent, scene.EndImportEvent)
+        self._observers = [scene.AddObserver(event, lambda *_: self._begin_anew()) for event in events]
+        # nodes of a scene that is read come when all of it was read
+        self._observers.append(
+            scene.AddObserver(scene.NodeAddedEvent, lambda *_: scene.IsImporting() or self._fill(), 10.0)
+        )
 
         @vtk.calldata_type(vtk.VTK_OBJECT)
         def leaving(_caller, _event, node):
@@ -165,6 +169,15 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         self._box.setCurrentIndex(max(self._box.findData(before), 0 if self._none else -1))
         self._box.blockSignals(blocked)
         self._chosen()
+
+    def _begin_anew(self):
+        # as in Slicer, the list loses all its rows before it gets those of the scene, and its choice with them
+        blocked = self._box.blockSignals(True)
+        while self._box.count() > int(self._none):
+            self._box.removeItem(int(self._none))
+        self._box.blockSignals(blocked)
+        self._chosen()
+        self._fill()
 
     def _remove_row(self, node):
         # as in Slicer, the list loses a row, and Qt goes to the next one, or to the last where there is none

@@ -168,7 +168,7 @@ def register_layouts() -> None:
     if manager is None:
         return
     node = manager.layoutLogic().GetLayoutNode()
-    for views, wide, table in product(_view_sets(), (False, True), (False, True)):
+    for views, wide, table in _kinds():
         identity = _identity(views, wide, table)
         if not node.IsLayoutDescription(identity):
             node.AddLayoutDescription(identity, layout_description(views, wide, table))
@@ -181,8 +181,8 @@ def in_views(shown: Shown) -> "dict[str, Volume]":
 
 
 def is_comparison(layout: int) -> bool:
-    """Return whether a layout is one of this module's."""
-    return LAYOUT_ID < layout < LAYOUT_ID + 2 * TABLE_OFFSET
+    """Return whether a layout is one of this module's; those of reader studies lie between them."""
+    return any(layout == _identity(*kind) for kind in _kinds())
 
 
 def layout_description(views: "Collection[str]", wide: bool, table: bool = False) -> str:
@@ -218,6 +218,11 @@ def _view_sets() -> "Iterator[tuple[str, ...]]":
     for count in range(len(others) + 1):
         for chosen in combinations(others, count):
             yield (PET_VIEW, DENOISED_VIEW, *chosen)
+
+
+def _kinds() -> "Iterator[tuple[tuple[str, ...], bool, bool]]":
+    """Return every layout: its views, whether they are in one row, and whether there is a table."""
+    return product(_view_sets(), (False, True), (False, True))
 
 
 def _identity(views: "Collection[str]", wide: bool, table: bool) -> int:
