@@ -238,6 +238,20 @@ def test_other_volumes_of_the_scene_stay(ui, panel, scene, tmp_path):
     assert other.GetDisplayNode() is not None
 
 
+def test_the_first_trial_fits_its_views_as_every_other_does(ui, panel, tmp_path, monkeypatch):
+    monkeypatch.setattr("slicer_standin.application.SliceWidget.SIZE", (200, 400))
+    _, _, folder = make_study(tmp_path, write_table(tmp_path, cases=3), ("noise",), repeats=0)
+    begin(panel, ui, folder)
+    SLICER.app.processEvents()
+    manager = SLICER.app.layoutManager()
+    logics = [manager.sliceWidget(name).sliceLogic() for name in manager.sliceViewNames()]
+    fields = [logic.GetSliceNode().GetFieldOfView() for logic in logics]
+    for logic, field in zip(logics, fields):
+        logic.FitSliceToAll()
+        assert logic.GetSliceNode().GetFieldOfView()[:2] == pytest.approx(field[:2])
+    assert fields
+
+
 def test_a_changed_image_and_a_full_disk_are_reported(ui, panel, tmp_path, monkeypatch):
     study, _, folder = make_study(tmp_path, write_table(tmp_path, cases=3), ("noise",), repeats=0)
     begin(panel, ui, folder)

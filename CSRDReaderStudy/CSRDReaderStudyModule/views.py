@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Sequence
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -103,6 +104,8 @@ def _show(volumes: "Sequence[Any]", centre: "tuple[float, float, float]") -> Non
     if not node.IsLayoutDescription(identity):
         node.AddLayoutDescription(identity, layout_description(len(volumes)))
     manager.setLayout(identity)
+    # a view has its size, which it is fitted to, only once the events of the new layout are done; a key must wait
+    slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)
     for column, volume in enumerate(volumes):
         for plane in ORIENTATIONS:
             logic = manager.sliceWidget(_tag(column, plane)).sliceLogic()

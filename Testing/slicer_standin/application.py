@@ -56,7 +56,8 @@ class SliceWidget:
         """Give the view its size, and let it hear of legends from now on."""
         if self.realised:
             return
-        self._logic.GetSliceNode().SetDimensions(*self.SIZE, 1)
+        # as qMRMLSliceControllerWidget does: the field of view keeps its height alone
+        self._logic.ResizeSliceNode(*self.SIZE)
         self.realised = True
         if not self._listening:
             self._listening = True
@@ -179,8 +180,8 @@ class Application(Proxy):
         self.opened.append(url)
         return True
 
-    def processEvents(self):
-        self._qt.processEvents()
+    def processEvents(self, flags=None):
+        self._qt.processEvents() if flags is None else self._qt.processEvents(flags)
         self._layout_manager._events_done()
 
     def clipboard(self):

@@ -4,6 +4,7 @@ import sys
 import types
 
 import slicer
+from PySide6 import QtCore
 
 from . import application, scripted, widgets
 from .api import names_of
@@ -61,7 +62,8 @@ def install():
     slicer.selfTests = {}
     slicer.util = _util()
     slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = widgets.qMRMLWidget, widgets.qMRMLNodeComboBox
-    _module("qt", **QT_CLASSES)
+    # of an event loop only the flags are used
+    _module("qt", **QT_CLASSES, QEventLoop=QtCore.QEventLoop)
     _module("ctk", ctkCollapsibleButton=widgets.ctkCollapsibleButton, ctkSliderWidget=widgets.ctkSliderWidget)
     _module("slicer.i18n", tr=_same, translate=_second)
     _module("SampleData", SampleDataLogic=SampleDataLogic, SampleDataSource=SampleDataSource)
