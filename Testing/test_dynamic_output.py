@@ -153,7 +153,7 @@ def test_label_map_beside_the_study_is_refused_before_the_work(tmp_path, model, 
     path = plain_study(tmp_path / "pet.nii")
     sitk.WriteImage(pet, str(tmp_path / "image.nii"))
     request = FileRequest(path, tmp_path / "out.nii", report=tmp_path / "reports", labels=tmp_path / "image.nii")
-    with pytest.raises(InputError, match="no whole number"):
+    with pytest.raises(InputError, match="not whole numbers"):
         denoise_dynamic(request, MEAN, model)
     assert not (tmp_path / "reports").exists()
 

@@ -335,6 +335,8 @@ def test_widget_that_a_script_makes_without_a_parent_works(scene, pair):
     made.cleanup()
     assert made.panel is None and not made.logic.worker.running
     made.parent.hide()
+    # its controls stay connected to the choices, so a script must not let go of them while the scene lives
+    ENTRY.madeByScript = made
 
 
 def test_self_tests_for_a_real_slicer_pass_here(scene, small_model, monkeypatch):

@@ -1,5 +1,7 @@
 """The CTK and qMRML widgets of the panel, over PySide6 and the real scene."""
 
+from functools import partial
+
 import vtk
 from PySide6 import QtCore, QtWidgets
 
@@ -119,6 +121,8 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
             self._remove_row(node)
 
         self._observers.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, leaving, -10.0))
+        # a widget in C++ takes its observers with it
+        self.destroyed.connect(partial(_remove_observers, scene, self._observers))
         self._fill()
 
     def currentNode(self):
@@ -209,6 +213,11 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
     )
     baseName = QtCore.Property(str, lambda self: self._base, lambda self, v: self._set("_base", v))
     currentNodeID = QtCore.Property(str, lambda self: self._box.currentData() or "", setCurrentNodeID)
+
+
+def _remove_observers(scene, tags, *_):
+    for tag in tags:
+        scene.RemoveObserver(tag)
 
 
 class qMRMLWidget(Proxy):
