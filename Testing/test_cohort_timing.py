@@ -27,10 +27,14 @@ def test_two_workers_are_faster_than_single_commands(model_folder):
 
 
 def test_a_scan_costs_the_same_in_a_larger_cohort():
-    """In the processor's time, which other programs on the machine change little."""
-    results = run_overhead(CohortConfig([5, 25, 65]))
+    """In the processor's time, which other programs on the machine change little.
+
+    A cost that grew with the cohort would be three times as large. The starts of two runs differ by up to a second.
+    """
+    few_scans, more_scans, most_scans = 5, 25, 65
+    results = run_overhead(CohortConfig([few_scans, more_scans, most_scans]))
     print(to_markdown(cohort_table(results)))
     _, few, many = more_a_scan(results)
-    assert many <= 2 * few, results
+    assert many <= 2 * few + 1 / (most_scans - more_scans), results
     memory = [run["peak_bytes"] for run in results["runs"]]
     assert memory[2] <= 1.3 * memory[0]
