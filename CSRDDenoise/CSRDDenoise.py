@@ -76,7 +76,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         # first of all: without a parent the base class, which begins the mixin too, calls setup itself
         self.logic = None
         self.panel = None
-        self.nodes: dict = {}
+        self.chosen: dict = {}
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
@@ -129,12 +129,12 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneRead(self, caller: vtk.vtkObject, event: str) -> None:
         """Note what is chosen, now that all nodes are there: the selectors begin anew next, and choose nothing."""
-        self.nodes = self.panel.nodes()
+        self.chosen = self.panel.chosenNodes()
 
     def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
         """Show the choices of the new scene."""
-        nodes, self.nodes = self.nodes, {}
-        self.panel.setParameterNode(self.logic.getParameterNode(), nodes)
+        chosen, self.chosen = self.chosen, {}
+        self.panel.setParameterNode(self.logic.getParameterNode(), chosen)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: vtk.vtkObject, event: str, node: vtk.vtkObject) -> None:

@@ -301,8 +301,7 @@ def test_meta_image_in_text_that_is_cut_short_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("named", "word"),
-    [("%s%s%n.raw 1 9 1", "pattern"), ("%d%d.raw", "pattern"), ("LIST", "0 files"), (".", "not a file")],
+    "named, word", [("%s%n.raw 1 9 1", "pattern"), ("%d%d.raw", "pattern"), ("LIST", "0 files"), (".", "not a file")]
 )
 def test_meta_image_whose_voxels_are_in_no_file_is_refused(tmp_path, named, word):
     tags = "ObjectType = Image\nNDims = 3\nDimSize = 8 8 8\nElementType = MET_FLOAT\n"

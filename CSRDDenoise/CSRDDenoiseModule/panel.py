@@ -117,7 +117,7 @@ class Panel:
             if getattr(self._parameters, name) is node:
                 setattr(self._parameters, name, None)
 
-    def nodes(self) -> "dict[str, Any]":
+    def chosenNodes(self) -> "dict[str, Any]":
         """Return the nodes that are chosen."""
         choices = self._parameters
         return {name: choices.parameterNode.GetNodeReference(name) for name in (*INPUTS, REGION, *RESULTS)}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...configuration import read_yaml, structure
-from ...devices import choose_precision, precision_name, processor_name
+from ...devices import choose_device, choose_precision, list_devices, precision_name
 from ...model.edm import Preconditioned
 from ..training.config import TrainingConfig, load_config
 from ..training.curves import error_at, make_scene, our_curve
@@ -75,10 +75,10 @@ def mean_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def hardware(device: str, precision: str = "auto") -> str:
     """What a device and the precision of a training on it are called on a page."""
-    where, threads = torch.device(device), torch.get_num_threads()
-    names = {"cpu": f"{threads} core{'s' * (threads > 1)} of the processor {processor_name()}"}
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else names.get(where.type, device)
-    return f"{name} in {precision_name(choose_precision(where, precision))}"
+    where, threads = choose_device(device), torch.get_num_threads()
+    name = next(each.description for each in list_devices() if each.name == str(where))
+    cores = f"{threads} core{'s' * (threads > 1)} of the processor " if where.type == "cpu" else ""
+    return f"{cores}{name} in {precision_name(choose_precision(where, precision))}"
 
 
 class Joined(Pool):
