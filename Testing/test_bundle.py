@@ -184,6 +184,11 @@ def test_precision_follows_the_processor_or_the_wish(monkeypatch, bf16, amx, mak
         choose_precision(cpu, "float16")
 
 
+def test_doses_of_a_model_are_not_rounded_to_whole_numbers():
+    assert tiny_metadata(dose_range=(1 / 30, 1 / 1.6)).doses == "1/1.6 to 1/30"
+    assert tiny_metadata(dose_range=(0.1, 0.1)).doses == "1/10"
+
+
 def test_the_processor_is_named_as_the_system_names_it(monkeypatch):
     text = "vendor_id\t: AuthenticAMD\nmodel\t\t: 2\nmodel name\t: AMD EPYC 9654 \nflags\t\t: fpu\n\nmodel name\t: 2\n"
     monkeypatch.setattr(devices, "_processor", lambda: text)

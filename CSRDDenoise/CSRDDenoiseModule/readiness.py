@@ -23,7 +23,6 @@ from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.infer.cost import DeviceSpeed, seconds_and_bytes, speed_from
 from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels, voxels_around
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, find_model, list_models, read_metadata
-from CSRDDenoiseLib.model.metadata import ModelMetadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 from .nodes import region_sides
@@ -237,7 +236,7 @@ def card(value: str) -> str:
         return str(error)
     return _("{description} Trained for {doses} of the full dose and voxels of {low:g} to {high:g} mm; {mr}.").format(
         description=metadata.description,
-        doses=_doses(metadata),
+        doses=metadata.doses,
         low=metadata.spacing_range_mm[0],
         high=metadata.spacing_range_mm[1],
         mr=_("runs without an MR too") if metadata.mr_optional else _("needs an MR"),
@@ -378,11 +377,6 @@ class Questions:
         if question not in self._asked:
             self._send({**request, "id": f"{request['command']}@{place}" if place else request["command"]})
             self._asked.add(question)
-
-
-def _doses(metadata: ModelMetadata) -> str:
-    low, high = (f"1/{round(1 / dose)}" for dose in metadata.dose_range)
-    return low if low == high else f"{low} - {high}"
 
 
 def _key(device: str, model: str, place: str) -> str:

@@ -54,9 +54,8 @@ def _describe_model(folder: Path) -> str:
         metadata = read_metadata(folder)
     except ModelError as error:
         return f"{folder.name}: {error}"
-    low, high = metadata.dose_range
     mr = "MR optional" if metadata.mr_optional else "MR needed"
-    facts = f"{metadata.voxel_spacing_mm:g} mm, dose 1/{1 / high:.3g} to 1/{1 / low:.3g}, {mr}"
+    facts = f"{metadata.voxel_spacing_mm:g} mm, dose {metadata.doses}, {mr}"
     card = folder / CARD_FILE
     where = [f"card: {card}"] if card.is_file() else []
     return "\n    ".join([f"{metadata.name}: {metadata.description} ({facts})", *where])

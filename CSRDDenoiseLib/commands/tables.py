@@ -55,6 +55,6 @@ def table_of(args: argparse.Namespace) -> Table:
             )
         return read_table(args.table)
     if not args.low or not args.full:
-        raise InputError("Of a BIDS dataset say which PETs are low and which are full doses, with --low and --full.")
+        raise InputError("With --bids, name the PETs of low and of full dose with --low and --full.")
     low = [Series.of(text) for text in args.low]
     return read_bids(args.bids.resolve(), low, Series.of(args.full), args.participants)

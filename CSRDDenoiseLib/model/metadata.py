@@ -136,6 +136,12 @@ class ModelMetadata:
         check_recipes(self.recipes, f"Model '{self.name}'")
 
     @property
+    def doses(self) -> str:
+        """The dose fractions of the training data, as ``1/1.6 to 1/30``."""
+        high, low = (f"1/{1 / dose:.3g}" for dose in reversed(self.dose_range))
+        return low if low == high else f"{high} to {low}"
+
+    @property
     def schedule(self) -> Schedule:
         """The noise levels of a sampler."""
         from .edm import Schedule
