@@ -23,7 +23,7 @@ from CSRDDenoiseLib.model.metadata import CHANNELS, DeviationMetadata
 from CSRDDenoiseLib.research.adaptation import adapt as adaptation
 from CSRDDenoiseLib.research.adaptation.adapt import Job, adapt
 from CSRDDenoiseLib.research.adaptation.calibration import Voxels, fit_table
-from CSRDDenoiseLib.research.adaptation.facts import Changes
+from CSRDDenoiseLib.research.adaptation.facts import Changes, _trained_doses
 from CSRDDenoiseLib.research.adaptation.held_out import clean_squares
 from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
 from CSRDDenoiseLib.research.adaptation.start import average_of, with_mean
@@ -344,6 +344,13 @@ def test_the_command_prints_the_held_out_scans_and_the_model(few_steps, scans, s
     assert len({line.count("|") for line in table}) == 1 and "model" in table[0]
     assert printed.count("| 0.25 |") == 4 and "Model 'mine'" in printed and printed.count("| as written |") == 1
     assert not list(tmp_path.glob(".adapting-*"))
+
+
+@pytest.mark.parametrize("dose", [1 / 4, 1 / 30, 1 / 50, 1 / 100, 1 / 1000])
+def test_the_noise_range_has_the_doses_of_the_pairs(dose):
+    assert _trained_doses([dose], 1.0) == [dose]
+    least, own, most = _trained_doses([dose], 2.0)
+    assert own == dose and least == pytest.approx(dose / 4, rel=0.4) and most == pytest.approx(4 * dose, rel=0.5)
 
 
 def test_pairs_are_distinguished_by_number_in_the_pool(tmp_path):

@@ -225,6 +225,17 @@ def scans(tmp_path, truth) -> Path:
     return write_rows(tmp_path / "scans.tsv", rows)
 
 
+def _voxels(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).ravel()
+
+
+def _correlation(*rows: Row) -> float:
+    """Correlation of what two rows of one scan add to its full dose."""
+    assert rows[0].full == rows[1].full and rows[0].dose != rows[1].dose
+    added = [_voxels(row.low) - _voxels(row.full) for row in rows]
+    return float(np.corrcoef(*added)[0, 1])
+
+
 @pytest.mark.slow
 def test_the_command_writes_pairs_that_can_be_adapted_to(scans, tmp_path, capsys):
     output = tmp_path / "low"
@@ -237,6 +248,7 @@ def test_the_command_writes_pairs_that_can_be_adapted_to(scans, tmp_path, capsys
     assert facts["noise"]["from_halves"] and facts["scanner"]["counts"] > 0 and len(facts["not_known"]) > 2
     low, full = (sitk.ReadImage(str(path)) for path in (table.rows[0].low, table.rows[0].full))
     assert low.GetSize() == full.GetSize() and low.GetDirection() == full.GetDirection()
+    assert facts["seed"] == 0 and abs(_correlation(table.rows[0], table.rows[1])) < 0.1
     assert read(table.rows[0].low, "PET").unit == "Bq/mL"
     assert {row.replicate for row in table.rows} == {"A", "B"} and all(row.labels and row.halves for row in table.rows)
     (options,) = (line for line in printed.splitlines() if line.startswith("Scanner: "))

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers
+from CSRDDenoiseLib.readers.analysis.analyse import Roc
 from CSRDDenoiseLib.readers.analysis.bradley_terry import bradley_terry
 from CSRDDenoiseLib.readers.analysis.crossed import crossed_mean
 from CSRDDenoiseLib.readers.analysis.mrmc import noninferiority, obuchowski_rockette
@@ -22,6 +23,8 @@ from CSRDDenoiseLib.readers.analysis.preference import Preference, share_of
 from CSRDDenoiseLib.readers.analysis.ratings import odds_ratio, signed_rank
 from CSRDDenoiseLib.readers.analysis.roc import areas
 from CSRDDenoiseLib.readers.power import Plan, power, simulate_preferences
+from CSRDDenoiseLib.readers.report.tables import _differences
+from CSRDDenoiseLib.readers.report.words import _roc
 
 DATA = Path(__file__).with_name("data") / "van_dyke.tsv"
 
@@ -89,6 +92,29 @@ def test_noninferiority_agrees_with_the_interval(van_dyke):
     assert p == pytest.approx(0.025, abs=1e-4)
 
 
+def test_without_an_error_of_a_reader_nothing_is_shown():
+    """Two cases of a kind, all read right by both methods."""
+    ratings, lesion = np.tile([1, 5, 1, 5], (2, 3, 1)), np.array([False, True, False, True])
+    found = areas(ratings, lesion)
+    analysis = obuchowski_rockette(found)
+    best = analysis.comparisons[0].best
+    p, shown = noninferiority(best, 0.05)
+    assert (best.value, best.se, shown) == (0.0, 0.0, False) and np.isnan(p)
+    roc = Roc(("a", "b"), ("R1", "R2", "R3"), ratings, lesion, found.area, analysis, {"b": (p, shown)})
+    (sentence,) = _roc(roc, 0.05)
+    assert "no difference" in sentence and "Too few readings differ to judge whether b is non-inferior to a" in sentence
+    assert _differences(roc, 0.05).rows[0][-2:] == ("1.0000", "not known")
+
+
+def test_areas_of_many_pairs_are_corrected_for_their_number(van_dyke):
+    ratings, truth = van_dyke
+    two = obuchowski_rockette(areas(ratings, truth)).comparisons[0]
+    assert two.p_holm == two.best.p
+    four = obuchowski_rockette(areas(np.concatenate([ratings, ratings[:, :, ::-1]]), truth)).comparisons
+    least = min(four, key=lambda each: each.best.p)
+    assert len(four) == 6 and least.p_holm == pytest.approx(min(6 * least.best.p, 1))
+
+
 def test_icc_of_shrout_and_fleiss():
     """Six targets, four judges: ICC(2,1) = 0.29 with limits 0.02 and 0.76 (Shrout and Fleiss 1979)."""
     judges = np.array([[9, 6, 8, 7, 10, 6], [2, 1, 4, 1, 5, 2], [5, 3, 6, 2, 6, 4], [8, 2, 8, 6, 9, 7]], float)
@@ -116,6 +142,21 @@ def test_a_unanimous_preference_has_an_interval():
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(0.025**0.1)
     assert found.p == pytest.approx(2 * 0.5**10)
+
+
+def test_the_p_value_of_a_preference_agrees_with_its_interval():
+    """Two readers, 30 of 40 each, on cases as different as can be: no variance can be estimated."""
+    scores = np.zeros((2, 40))
+    scores[0, :30], scores[1, 10:] = 1, 1
+    found = share_of(scores)
+    assert (found.value, found.se) == (0.75, 0.0)
+    assert found.low > 0.5 and found.p < 0.05
+    for wins in range(41):
+        scores = np.zeros((2, 40))
+        scores[0, :wins], scores[1, 40 - wins :] = 1, 1
+        found = share_of(scores)
+        assert (found.p < 0.05) == (not found.low <= 0.5 <= found.high), wins
+    assert share_of(np.zeros((3, 10))).p == pytest.approx(2 * 0.5**10)
 
 
 def test_the_detectable_share_is_one_that_is_found_in_four_of_five_studies():

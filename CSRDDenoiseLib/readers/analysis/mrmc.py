@@ -7,11 +7,12 @@ Medicine 2007, 26:596, "ddf_H"); the covariances are averages over readers and m
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, replace
+from typing import Optional, Sequence
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from .crossed import Estimate, estimate
 from .roc import Areas
@@ -34,12 +35,14 @@ class Comparison:
     Attributes:
         random_readers: holds for other readers and cases; None with one reader.
         fixed_readers: holds for these readers and other cases.
+        p_holm: p value of ``best``, corrected for the number of comparisons (Holm).
     """
 
     first: int
     second: int
     random_readers: Optional[Estimate]
     fixed_readers: Estimate
+    p_holm: float = 1.0
 
     @property
     def best(self) -> Estimate:
@@ -85,19 +88,25 @@ def obuchowski_rockette(areas: Areas) -> Analysis:
         random = estimate(difference, se, df2) if readers > 1 else None
         comparisons.append(Comparison(first, second, random, _fixed(areas, first, second)))
     each = tuple(_single(areas, method) for method in range(methods))
-    return Analysis(covariances, float(f), methods - 1, float(df2), p, each, tuple(comparisons))
+    return Analysis(covariances, float(f), methods - 1, float(df2), p, each, _corrected(comparisons))
 
 
 def noninferiority(difference: Estimate, margin: float) -> tuple[float, bool]:
     """Return the one-sided p value that a method is worse by ``margin`` or more, and whether that is refuted.
 
     Refuted means that the lower limit of the two-sided 95 % interval lies above ``-margin``: level 2.5 % one-sided.
+    Without scatter (every reader rates every case right, or alike) nothing is known of the error: p is NaN, and
+    nothing is refuted.
     """
-    if difference.se > 0:
-        p = float(stats.t.sf((difference.value + margin) / difference.se, difference.df))
-    else:
-        p = 0.0 if difference.value > -margin else 1.0
+    if difference.se <= 0:
+        return np.nan, False
+    p = float(stats.t.sf((difference.value + margin) / difference.se, difference.df))
     return p, difference.low > -margin
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    p_values = multipletests([each.best.p for each in comparisons], method="holm")[1]
+    return tuple(replace(each, p_holm=float(p)) for each, p in zip(comparisons, p_values))
 
 
 def _interaction(area: np.ndarray) -> tuple[float, int]:

@@ -81,7 +81,8 @@ def preference(rows: pd.DataFrame, first: str, second: str) -> Optional[Preferen
 def share_of(scores: np.ndarray) -> Estimate:
     """Return the mean of preference scores (R, C) with its interval inside 0 to 1 and the p value against one half.
 
-    Where all answers agree no variance can be estimated; then the interval is that of Clopper and Pearson over cases.
+    Where no variance can be estimated (all answers agree, or cases scatter no more than the error), interval and p
+    value are those of Clopper and Pearson over cases.
     """
     found = crossed_mean(scores, null=0.5)
     if found is None:
@@ -89,8 +90,11 @@ def share_of(scores: np.ndarray) -> Estimate:
     if found.se > 0:
         return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
     cases = scores.shape[1]
-    low, high = proportion_confint(found.value * cases, cases, method="beta")
-    p = float(stats.binomtest(round(found.value * cases), cases).pvalue) if found.value in (0.0, 1.0) else 1.0
+    wins = found.value * cases
+    low, high = proportion_confint(wins, cases, method="beta")
+    # the test that this interval inverts; ties as halves make `wins` a broken number
+    tails = stats.beta.cdf(0.5, wins, cases - wins + 1), stats.beta.sf(0.5, wins + 1, cases - wins)
+    p = min(2 * float(np.nanmin(tails)), 1.0)
     return replace(found, low=float(np.nan_to_num(low)), high=float(np.nan_to_num(high, nan=1.0)), p=p)
 
 

@@ -164,12 +164,14 @@ def _differences(roc: Roc, margin: float) -> Table:
         judged = "not asked"
         if each.first == 0:
             p, is_shown = roc.noninferior[name]
-            judged = f"{'shown' if is_shown else 'not shown'} (p = {p_text(p)})"
+            judged = f"{'shown' if is_shown else 'not shown'} (p = {p_text(p)})" if np.isfinite(p) else "not known"
         for who, difference in (("other readers", each.random_readers), ("these readers", each.fixed_readers)):
             if difference is not None:
-                verdict = judged if difference is each.best else "not asked"
-                rows.append((f"{name} - {roc.methods[each.first]}", who, *_difference(difference, 4), verdict))
-    header = ("methods", "holds for", "difference", "95 % interval", "p", f"non-inferior, margin {margin:g}")
+                best = difference is each.best
+                verdicts = (p_text(each.p_holm), judged) if best else ("", "not asked")
+                rows.append((f"{name} - {roc.methods[each.first]}", who, *_difference(difference, 4), *verdicts))
+    judgement = f"non-inferior, margin {margin:g}"
+    header = ("methods", "holds for", "difference", "95 % interval", "p", "p (Holm)", judgement)
     analysis = roc.analysis
     caption = "ROC area, Obuchowski-Rockette with Hillis' degrees of freedom"
     if np.isfinite(analysis.f):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from scipy import stats
 
 from ..analysis.analyse import Result, Roc
@@ -67,15 +69,21 @@ def _roc(roc: Roc, margin: float) -> list[str]:
     for each in roc.analysis.comparisons:
         first, second, found = roc.methods[each.first], roc.methods[each.second], each.best
         interval = f"{found.low:+.3f} to {found.high:+.3f}"
-        verdict = "This shows a difference" if found.p < SIGNIFICANCE else "This shows no difference"
+        verdict = "This shows a difference" if each.p_holm < SIGNIFICANCE else "This shows no difference"
         text = f"The ROC area of {second} minus that of {first} is {found.value:+.3f} (95 % interval {interval}). "
-        text += f"{verdict} (p = {p_text(found.p)})."
+        text += f"{verdict} (p = {p_text(each.p_holm)}, Holm)."
         if each.first == 0:
-            p, shown = roc.noninferior[second]
-            state = "is shown to be" if shown else "is not shown to be"
-            text += f" {second} {state} non-inferior to {first} at a margin of {margin:g} (one-sided p = {p_text(p)})."
+            text += " " + _noninferior(roc.noninferior[second], second, f"{first} at a margin of {margin:g}")
         said.append(text)
     return said
+
+
+def _noninferior(judged: tuple[float, bool], method: str, other: str) -> str:
+    p, shown = judged
+    if math.isnan(p):
+        return f"Too few readings differ to judge whether {method} is non-inferior to {other}."
+    state = "is shown to be" if shown else "is not shown to be"
+    return f"{method} {state} non-inferior to {other} (one-sided p = {p_text(p)})."
 
 
 def _of_readers(count: int) -> str:

@@ -31,7 +31,7 @@ METHODS = (
     "with the limits of McGraw and Wong (1996).",
     "ROC: empirical areas, jackknife covariances over cases, Obuchowski and Rockette (1995) with the degrees of "
     "freedom of Hillis (2007). Non-inferiority: lower limit of the two-sided 95 % interval above minus the margin. "
-    "Comparisons of ROC areas are not corrected for their number; the F test covers all methods at once.",
+    "Holm's correction over all pairs of methods; the F test covers all methods at once.",
 )
 
 

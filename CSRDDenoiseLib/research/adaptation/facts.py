@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import platform
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Sequence
 
 import torch
 
 from ...checks.noise import KEY as NOISE_KEY
 from ...model.metadata import ModelMetadata
-from ..training.config import TrainingConfig
 from ..training.measured import MeasuredPool
 from ..training.noise_range import noise_range
 from .fold import FoldResult, fold_config
@@ -72,7 +70,7 @@ def about_data(start: ModelMetadata, settings: AdaptSettings, prepared: Prepared
         prepared.folder, range(len(prepared.rows)), start.voxel_spacing_mm, start.normalisation, start.target
     )
     config = fold_config(start, settings, prepared.folder, prepared.folder)
-    found = noise_range(pool, len(prepared.rows), _trained_doses(doses, config))
+    found = noise_range(pool, len(prepared.rows), _trained_doses(doses, config.noise_scale))
     known = start.extra.get(NOISE_KEY, {})
     # too few scans for a fit of the dose of their own: that of the start stays
     fit = {"dose_fit": known["dose_fit"]} if "dose_fit" in known and "dose_fit" not in found else {}
@@ -91,8 +89,8 @@ def percent(change: float) -> float:
     return round(100 * (math.exp(change) - 1), 3)
 
 
-def _trained_doses(doses: Sequence[float], config: TrainingConfig) -> list[float]:
-    """Doses of the pairs, and the ends of what their noise is scaled to in training, as simple fractions."""
-    scales = {1 / config.noise_scale, 1.0, config.noise_scale}
-    wanted = (1 / (1 + scale**2 * (1 / dose - 1)) for dose in doses for scale in scales)
-    return sorted({float(Fraction(dose).limit_denominator(20)) for dose in wanted} - {0.0, 1.0})
+def _trained_doses(doses: Sequence[float], noise_scale: float) -> list[float]:
+    """Doses of the pairs, and the ends of what their noise is scaled to in training, to two digits."""
+    scales = {1 / noise_scale, noise_scale} - {1.0}
+    ends = (1 / (1 + scale**2 * (1 / dose - 1)) for dose in doses for scale in scales)
+    return sorted({*map(float, doses), *(float(f"{dose:.2g}") for dose in ends)} - {1.0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence, Union
+
 import numpy as np
 from scipy import fft
 
@@ -13,7 +15,7 @@ from .texture import spectrum_of
 _ROUNDS = 3
 
 
-def make_low_dose(full: np.ndarray, noise: ScanNoise, fraction: float, seed: int) -> np.ndarray:
+def make_low_dose(full: np.ndarray, noise: ScanNoise, fraction: float, seed: Union[int, Sequence[int]]) -> np.ndarray:
     """Make a low dose of a full dose, (D, H, W), float32, in its unit.
 
     A low dose is the full dose and noise whose variance is 1 / fraction - 1 times that of the full dose's own: the

@@ -85,6 +85,7 @@ def simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], 
     warnings = tuple(doubts(learned, rows))
     facts = {
         "scans": len(rows),
+        "seed": seed,
         "noise": noise.as_dict(),
         "scanner": {**asdict(scanner), "counts": float(f"{scanner.counts:.4g}")},
         "spectrum_deviation_percent": round(100 * distance, 1),
@@ -121,7 +122,7 @@ def _learn(row: Row) -> ScanNoise:
     return learn_scan(pet, mr, halves)
 
 
-def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: int) -> sitk.Image:
+def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: tuple[int, ...]) -> sitk.Image:
     """A low dose on the grid of the full dose; the noise was learned along the axes of the head."""
     oriented = sitk.DICOMOrient(full, ORIENTATION)
     image = sitk.GetImageFromArray(make_low_dose(sitk.GetArrayFromImage(oriented), noise, dose, seed))
@@ -148,7 +149,7 @@ class _LowDose:
     row: Row
     noise: ScanNoise
     dose: Fraction
-    seed: int
+    seed: tuple[int, ...]
 
     def write(self, image: Path, sidecar: Path) -> None:
         """Make it, and write it with a sidecar that keeps the unit."""
@@ -167,7 +168,7 @@ def _planned(
     for number, (row, noise) in enumerate(zip(rows, noises), 1):
         for dose in dict.fromkeys(doses):
             path = output / f"scan-{number:02d}_low_dose_{dose_name(float(dose))}.nii.gz"
-            yield _LowDose(path, row, noise, dose, seed + number)
+            yield _LowDose(path, row, noise, dose, (seed, number, *dose.as_integer_ratio()))
 
 
 def _write(planned: Sequence[_LowDose], output: Path, facts: dict[str, Any]) -> Path:
