@@ -136,6 +136,7 @@ def denoise_bids(
     settings, failed = checked(settings), []
     pets = find_pets(root.resolve(), participants)
     loaded = load_checked(model, settings, with_mr=any(pet.mr for pet in pets))
+    settings = loaded.metadata.settings_of(settings)
     describe_derivatives(root.resolve())
     for pet in pets:
         try:

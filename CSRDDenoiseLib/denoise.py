@@ -26,7 +26,7 @@ from .recording import make_record, record_of_files
 from .report.facts import facts_of
 from .report.report import report_page
 from .report.run import RunImages
-from .request import FileRequest, check_request
+from .request import FileRequest, check_draws, check_request
 from .restore import Canvas
 from .result import DenoiseResult
 from .sentences import PYTHON
@@ -94,6 +94,7 @@ def denoise_files(
     stages = Stages(Reporter(progress, shares))
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
+        check_draws(request, loaded.metadata)
         given = read_inputs(request)
         target = Target(request.pet, given.volumes["pet"], request.output_unit, loaded.metadata.name)
         target.check()
@@ -128,6 +129,8 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
 
     scan, stages, metadata = prepared.scan, job.stages, job.metadata
     keeping = choose_keeping(scan, prepared.bands, job.settings, metadata)
+    if prepared.broken:
+        keeping = replace(keeping, mask=scan.head.mask)
     with stages.stage("sample"):
         samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report)
         prepared = prepared.without_channels()
@@ -137,7 +140,7 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
         restored = canvas.result(estimate, keeping)
         spread = None if samples.std is None else spread_of_result(samples.std, samples.mean, keeping)
         error, about_error = calibrate(spread, scan.spacing, metadata.recipes, job.settings.recipe)
-        uncertainty = None if error is None else canvas.spread(error * prepared.scale)
+        uncertainty = None if error is None else canvas.spread(error * (keeping.modelled * prepared.scale))
         assessed = assess(canvas, scan, estimate, restored, metadata.voxel_spacing_mm)
     findings = (*prepared.findings, *samples.findings, keeping.finding, *about_error, *assessed.findings)
     record = make_record(job, prepared, samples, assessed.mean_change, findings)

@@ -26,7 +26,7 @@ from .errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
 from .findings import find
 from .infer.memory import return_freed_memory
 from .io.frame_file import FrameStore, FrameWriter, write_sidecar
-from .io.grid import Grid
+from .io.grid import Grid, image_like
 from .io.nifti import SINGLE_FILE_NIFTI
 from .io.outputs import Target
 from .io.read import read
@@ -42,7 +42,7 @@ from .prepare.motion import motion_against, see_late
 from .progress import Progress, ProgressCallback, Reporter, shares_of
 from .report.regions import check_labels
 from .report.study import StudyImages, StudyWatch, study_page
-from .request import FileRequest, check_request, is_same
+from .request import FileRequest, check_draws, check_request, is_same
 from .sentences import PYTHON
 from .settings import WARN, DenoiseSettings, checked
 from .stages import Images, Job, ModelChoice, StudyPlace, job_of, load_checked, place_study, prepare_frame
@@ -137,6 +137,7 @@ def denoise_dynamic(
     stages = Stages(Reporter(progress, _shares(len(study.frames), settings, request.page is not None)))
     with stages.stage("read"):
         loaded = load_checked(model, settings, with_mr=request.mr is not None)
+        check_draws(request, loaded.metadata)
         first = study.read(0)
         writer = FrameWriter(
             study, Target(request.pet, first, request.output_unit, loaded.metadata.name), entries or {}
@@ -303,10 +304,7 @@ def _sidecars(request: FileRequest) -> dict[str, Path]:
 def _finite(image: sitk.Image, settings: DenoiseSettings) -> sitk.Image:
     if not settings.nan_to_zero:
         return image
-    repaired = Grid.of(image).image(np.nan_to_num(sitk.GetArrayFromImage(image), posinf=0.0, neginf=0.0))
-    for key in image.GetMetaDataKeys():
-        repaired.SetMetaData(key, image.GetMetaData(key))
-    return repaired
+    return image_like(image, np.nan_to_num(sitk.GetArrayFromImage(image), posinf=0.0, neginf=0.0))
 
 
 def _shares(count: int, settings: DenoiseSettings, report: bool) -> dict[str, float]:

@@ -28,8 +28,8 @@ class Keeping:
         share: of the PET at every frequency: the dose, where a full dose is predicted from a noise-free estimate.
         spacing: voxel sides in mm, in the order of the axes.
         chosen: the width was asked for; else it is the model's.
-        mask: boolean (D, H, W), the head, or None. With it, what the network does about a broken voxel, beyond 20
-            robust standard deviations of the head's residual, is not spread over its neighbours.
+        mask: boolean (D, H, W), the head, of a PET with broken voxels; else None. With it, what the network does about
+            them, beyond 20 robust standard deviations of the head's residual, is not spread over their neighbours.
     """
 
     fwhm_mm: float
@@ -37,6 +37,11 @@ class Keeping:
     spacing: tuple[float, ...]
     chosen: bool = False
     mask: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
+
+    @property
+    def modelled(self) -> float:
+        """The share of the result's fine part that is the model's; the rest is the measurement's."""
+        return 1.0 - self.share
 
     def __call__(self, residual: np.ndarray) -> np.ndarray:
         """Return what is left of a residual (D, H, W), estimate - PET, any unit."""
@@ -47,7 +52,7 @@ class Keeping:
         fine = keep_coarse(usual, self.spacing, self.fwhm_mm)
         if self.fwhm_mm > 0 and usual is not residual:
             fine = fine + (residual - usual)
-        return np.float32(1 - self.share) * fine if self.share else fine
+        return np.float32(self.modelled) * fine if self.share else fine
 
     @property
     def finding(self) -> Finding:
@@ -69,8 +74,8 @@ def choose_keeping(scan: Scan, bands: Sequence[float], settings: DenoiseSettings
     """
     share = settings.dose if settings.dose and metadata.target == "noise-free" else 0.0
     if settings.keep_above_mm is not None:
-        return Keeping(settings.keep_above_mm, share, scan.spacing, chosen=True, mask=scan.head.mask)
-    return Keeping(default_keep_mm(metadata.keep, bands), share, scan.spacing, mask=scan.head.mask)
+        return Keeping(settings.keep_above_mm, share, scan.spacing, chosen=True)
+    return Keeping(default_keep_mm(metadata.keep, bands), share, scan.spacing)
 
 
 def default_keep_mm(rule: Mapping[str, Any], bands: Sequence[float]) -> float:

@@ -191,7 +191,7 @@ class Afterwards:
         drawn = run.samples.std
         spread = None if drawn is None else spread_of_result(drawn, run.samples.mean, keeping)
         error, about_error = calibrate(spread, run.scan.spacing, run.metadata.recipes, settings.recipe)
-        uncertainty = None if error is None else run.canvas.spread(error * run.scale)
+        uncertainty = None if error is None else run.canvas.spread(error * (keeping.modelled * run.scale))
         check()
         assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata.voxel_spacing_mm)
         check()

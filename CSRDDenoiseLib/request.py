@@ -157,7 +157,17 @@ def check_uncertainty(settings: DenoiseSettings) -> None:
     if settings.sampler == "mean":
         raise InputError("The sampler 'mean' draws no samples, so there is no uncertainty; choose 'dpmpp' or 'heun'.")
     if not settings.has_uncertainty:
-        raise InputError(f"The uncertainty needs 2 or more samples, and {settings.samples} is asked for.")
+        few = "steps" if settings.steps < 2 else "samples"
+        raise InputError(f"The uncertainty needs 2 or more {few}, and {getattr(settings, few)} is asked for.")
+
+
+def check_draws(request: FileRequest, metadata: ModelMetadata) -> None:
+    """Refuse to give an uncertainty of a model that draws no samples."""
+    if request.uncertainty and not metadata.draws:
+        raise InputError(
+            f"The model '{metadata.name}' draws no samples, so there is no uncertainty; leave the uncertainty out, or "
+            "choose another model."
+        )
 
 
 def check_register(settings: DenoiseSettings, with_mr: bool) -> None:

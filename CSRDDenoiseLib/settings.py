@@ -21,6 +21,8 @@ WARN, OFF = "warn", "off"
 MOTIONS = (WARN, OFF)
 """What is done about motion between the frames of a dynamic PET."""
 MAX_OVERLAP = 0.9
+MAX_KEEP_MM = 500.0
+"""A head is smaller: what is coarser than this is its mean."""
 MAX_STEPS, MAX_SAMPLES, MAX_SIDE = 1000, 1_000_000, 100_000
 _WHERE = "The settings"
 
@@ -55,7 +57,8 @@ class DenoiseSettings:
         samples: draws K from the posterior, for the uncertainty.
         estimate: what the denoised PET is: ``mean``, the posterior mean from one evaluation at the largest noise level
             (which is every draw's first step too, and made once), the uncertainty being the draws' spread about it; or
-            ``samples``, the draws' own mean, as in the paper.
+            ``samples``, the draws' own mean, as in the paper. The spread of K draws is the error of the posterior mean;
+            that of the draws' own mean is larger by the root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
         keep_above_mm: what is coarser than this (FWHM of a Gaussian, mm) stays as it was measured; 0 returns the input,
             infinity the bare estimate, None what the model was selected with, by the noise of the PET.
@@ -92,6 +95,11 @@ class DenoiseSettings:
 
     def __post_init__(self) -> None:
         check_limits(self, _WHERE)
+        keep = self.keep_above_mm
+        if keep is not None and MAX_KEEP_MM < keep < math.inf:
+            raise InputError(
+                f"{_WHERE}: 'keep_above_mm' is {keep:g}; use 0 to {MAX_KEEP_MM:g} mm, or inf for the bare estimate."
+            )
 
     @property
     def patch_sides(self) -> Optional[tuple[int, int, int]]:
@@ -116,7 +124,8 @@ class DenoiseSettings:
     @property
     def has_uncertainty(self) -> bool:
         """Whether there are draws to take a spread over."""
-        return self.sampler != "mean" and (self.samples > 1 or self.estimate == "mean")
+        # the first step of every draw is the posterior mean
+        return self.sampler != "mean" and self.steps > 1 and (self.samples > 1 or self.estimate == "mean")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types, which have no infinity: it is the text ``inf``."""

@@ -54,10 +54,8 @@ class Job:
 
 
 def job_of(model: Model, settings: DenoiseSettings, stages: Stages) -> Job:
-    """Return a run's job, with one sample of a model whose draws are all the same."""
-    if not model.metadata.draws:
-        settings = replace(settings, sampler="mean", steps=1, samples=1)
-    return Job(model, settings, stages)
+    """Return a run's job, with the settings that a run of the model has."""
+    return Job(model, model.metadata.settings_of(settings), stages)
 
 
 def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -> Model:
@@ -102,6 +100,7 @@ class Prepared:
         scale: a residual of the network times this is a residual in the PET's unit.
         findings: about the input.
         bands: the noise of the whole head, see :class:`.prepare.bands.NoiseBands`; empty where no rule asks for it.
+        broken: voxels of the PET were limited for the network.
     """
 
     inputs: Inputs
@@ -110,6 +109,7 @@ class Prepared:
     scale: float
     findings: tuple[Finding, ...]
     bands: tuple[float, ...] = ()
+    broken: bool = False
 
     def without_channels(self) -> Prepared:
         """Return the rest, when the network has seen its channels."""
@@ -223,7 +223,7 @@ def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job, judge: J
         findings = (*inputs.findings, *covered, *judged)
         scan = scan.cropped()
         bands = _bands(scan) if metadata.keep and job.settings.keep_above_mm is None else ()
-        return _limited(Prepared(inputs, scan, channels, condition.scale, findings, bands))
+        return _limited(Prepared(inputs, scan, channels, condition.scale, findings, bands, aligned.broken))
 
 
 def _bands(scan: Scan) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ with; other settings give another spread, so the table is not applied to them.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
@@ -63,18 +63,18 @@ def fit_calibration_of_squares(
 
 
 def spread_of_result(spread: np.ndarray, residual: np.ndarray, keeping: Keeping) -> np.ndarray:
-    """Return the root mean square error of a result, from that of the posterior mean.
+    """Return the root mean square error of a noise-free result, from that of the posterior mean.
 
     E (truth - result)^2 = E (truth - mean)^2 + (mean - result)^2, of which the second is known: the coarse part of the
-    residual that the result leaves out. With a known dose all is of the full dose's part that is not measured.
+    residual that the result leaves out. With a known dose the error of the result is the share of it that is modelled
+    (:attr:`.keeping.Keeping.modelled`), since the rest of the full dose is measured.
 
     Args:
         spread: of draws about the posterior mean, (D, H, W).
         residual: posterior mean of the residual, in the same unit.
         keeping: what the result keeps of the measurement.
     """
-    share = np.float32(1 - keeping.share)
-    return np.hypot(share * spread, share * residual - keeping(residual))
+    return np.hypot(spread, residual - replace(keeping, share=0.0)(residual))
 
 
 def pooled_spread(spread: np.ndarray, spacing: Sequence[float], width_mm: float = SMOOTHING_MM) -> np.ndarray:

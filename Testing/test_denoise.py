@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from conftest import as_image, head_array, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from CSRDDenoiseLib import devices
+from CSRDDenoiseLib.checks.volumes import check_pet
 from CSRDDenoiseLib.denoise import DenoiseResult, FileRequest, denoise, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, ModelError
 from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.volume import UNITS_TAG, units_of
 from CSRDDenoiseLib.model.bundle import Model, load_model
 from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.scan import Scan
@@ -215,3 +218,44 @@ def test_result_is_frozen(pet, model):
     assert isinstance(result, DenoiseResult)
     with pytest.raises(AttributeError):
         result.denoised = pet
+
+
+@pytest.mark.parametrize("dose", [0.5, 0.1])
+def test_the_uncertainty_of_a_known_dose_is_that_of_what_is_not_measured(pet, mr, model, dose):
+    """Calibrated too: a full dose that is expected differs from the truth by the modelled share of the error."""
+    table = {"spread": [0.0, 0.5, 1.0], "error": [0.3, 0.4, 2.0], "smoothing_mm": 0.0, "of_result": True}
+    recipes = ({**TWO_SAMPLES.recipe.as_dict(), "calibration": table},)
+    noise_free = replace(model, metadata=replace(model.metadata, target="noise-free", recipes=recipes))
+    without = denoise(pet, mr, TWO_SAMPLES, noise_free)
+    known = denoise(pet, mr, replace(TWO_SAMPLES, dose=dose), noise_free)
+    assert any(finding.code == "uncertainty.calibrated" for finding in known.findings)
+    np.testing.assert_allclose(
+        values(known.uncertainty), (1 - dose) * values(without.uncertainty), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_draws_that_are_no_numbers_are_refused(pet, mr, model):
+    class Broken(torch.nn.Module):
+        """Right at the largest noise level, where the posterior mean is evaluated."""
+
+        def __init__(self, denoiser):
+            super().__init__()
+            self.model, self.denoiser_ = denoiser.model, denoiser
+            self.prepare = denoiser.prepare
+
+        def denoise(self, noisy, sigma, prepared):
+            estimate = self.denoiser_.denoise(noisy, sigma, prepared)
+            return estimate if sigma.max() >= model.metadata.sigma_max * (1 - 1e-6) else estimate * torch.nan
+
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        denoise(pet, mr, TWO_SAMPLES, replace(model, denoiser=Broken(model.denoiser)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_the_unit_survives_what_is_repaired(pet, dtype):
+    array = values(pet).astype(dtype)
+    if dtype == np.float32:
+        array[0, 0, 0] = np.nan
+    image = Grid.of(pet).image(array)
+    image.SetMetaData(UNITS_TAG, "BQML")
+    assert units_of(check_pet(image, True)[0]) == units_of(image)

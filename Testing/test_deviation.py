@@ -12,9 +12,9 @@ from scipy import ndimage
 from tiny_model import TINY, tiny_metadata, tiny_network
 
 from CSRDDenoiseLib.errors import ModelError
-from CSRDDenoiseLib.infer.memory import measure_draw_speed, measure_speed
 from CSRDDenoiseLib.infer.samplers import sample_dpmpp_2m
 from CSRDDenoiseLib.infer.sampling import noise_source, sample_residual
+from CSRDDenoiseLib.infer.speed import time_of_draws
 from CSRDDenoiseLib.infer.tiling import Counter, VolumeDenoiser
 from CSRDDenoiseLib.model.bundle import Model, load_model, save_model
 from CSRDDenoiseLib.model.deviation import (
@@ -101,8 +101,8 @@ def test_patches_give_about_what_the_whole_gives(model: Model, condition):
 
 
 def test_the_speed_of_a_draw_is_that_of_its_network(model: Model):
-    assert measure_draw_speed(model, 16) > 0 and measure_speed(model, 16) > 0
-    assert measure_draw_speed(replace(model, deviation=None), 16) > 0
+    own, one = time_of_draws(model, 16), time_of_draws(replace(model, deviation=None), 16)
+    assert own.preparing > 0 and own.evaluating > 0 and one.preparing == 0 and one.evaluating > 0
 
 
 def _draw(model: Model, condition: np.ndarray, mean: np.ndarray, index: int) -> np.ndarray:

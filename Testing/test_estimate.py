@@ -9,9 +9,12 @@ import sys
 from dataclasses import replace
 
 import pytest
-from tiny_model import tiny_metadata
+import torch
+from tiny_model import model_of, tiny_metadata, tiny_network
 
+from CSRDDenoiseLib.infer import speed
 from CSRDDenoiseLib.infer.cost import LOADED_BYTES, DeviceSpeed, seconds_and_bytes
+from CSRDDenoiseLib.infer.speed import time_of_draws, time_of_mean
 from CSRDDenoiseLib.model.bundle import build_network, save_model
 from CSRDDenoiseLib.settings import settings_from_preset
 
@@ -68,9 +71,39 @@ def test_patches_bound_the_memory_and_cost_time():
         for side in (None, 64)
     )
     assert patched[1] < whole[1]
-    assert patched[0] == pytest.approx(whole[0] + 7)
+    # three windows of 64 voxels along each side of 104
+    assert patched[0] == pytest.approx(whole[0] - 1 + (3 * 64 / 104) ** 3)
 
 
+def test_a_volume_cut_once_takes_little_longer_than_in_one_piece():
+    fast = settings_from_preset("fast")
+    whole, cut = (
+        seconds_and_bytes(replace(SPEED, bytes_for_evaluation=size), 96**3, 96**3, fast)[0] for size in (1e9, 60e6)
+    )
+    assert 1.05 < cut / whole < 1.3
+
+
+def test_networks_are_timed_in_the_precision_of_a_run_and_prepared_once(monkeypatch):
+    model = model_of(tiny_network())
+    calls: list[tuple[str, bool]] = []
+
+    def noted(name, compute):
+        def call(*arguments):
+            calls.append((name, torch.is_autocast_enabled("cpu")))
+            return compute(*arguments)
+
+        return call
+
+    monkeypatch.setattr(speed, "choose_precision", lambda _device, _wanted: torch.bfloat16)
+    for name in ("prepare", "denoise"):
+        monkeypatch.setattr(model.denoiser, name, noted(name, getattr(model.denoiser, name)))
+    found = time_of_mean(model, 16)
+    assert found.preparing > 0 and found.evaluating > 0
+    assert calls == [("prepare", True)] * 3 + [("denoise", True)] * 2
+    assert time_of_draws(model, 16).preparing == 0, "it is prepared for the posterior mean already"
+
+
+@pytest.mark.timing
 @pytest.mark.slow
 def test_time_of_a_small_run_stands_for_what_a_run_takes_besides_the_network(tmp_path):
     """As a ratio on the bundled sample: reading, preparing, restoring, checking and writing are counted."""

@@ -9,14 +9,12 @@ import sys
 
 import pytest
 import torch
-from tiny_model import model_of, tiny_network
 
 from CSRDDenoiseLib.errors import is_out_of_memory
 from CSRDDenoiseLib.infer import memory
 from CSRDDenoiseLib.infer.memory import (
     GIB,
     choose_patch,
-    measure_speed,
     memory_budget,
     smaller_patch,
 )
@@ -139,7 +137,3 @@ def test_a_real_allocation_that_fails_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
-
-
-def test_speed_is_measured():
-    assert measure_speed(model_of(tiny_network()), 16) > 1000

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.request import check_uncertainty
 from CSRDDenoiseLib.settings import PRESETS, DenoiseSettings, checked, settings_from_fields
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ({"steps": 0}, ("'steps' is 0", "between 1 and 1000")),
         ({"dose": 1}, ("'dose' is 1", "less than 1")),
         ({"keep_above_mm": -1}, ("'keep_above_mm' is -1", "at least 0")),
+        ({"keep_above_mm": 100000}, ("'keep_above_mm' is 100000", "0 to 500 mm, or inf")),
         ({"sampler": "euler"}, ("'sampler' is 'euler'", "dpmpp, heun, mean")),
         ({"seed": 2**63}, ("'seed'", "must lie between 0 and")),
         ({"step": 2}, ("'step' is not known", "did you mean 'steps'")),
@@ -77,3 +79,12 @@ def test_presets_need_no_other_package():
         "assert settings_from_preset('quality', seed=3).seed == 3 and DenoiseSettings(steps=5).steps == 5\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_draws_of_one_step_are_the_posterior_mean():
+    one = DenoiseSettings(steps=1)
+    assert not one.has_uncertainty and DenoiseSettings(steps=2).has_uncertainty
+    with pytest.raises(InputError, match="2 or more steps, and 1 is asked for"):
+        check_uncertainty(one)
+    with pytest.raises(InputError, match="2 or more samples, and 1 is asked for"):
+        check_uncertainty(DenoiseSettings(samples=1, estimate="samples"))

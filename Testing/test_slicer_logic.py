@@ -135,6 +135,7 @@ def test_chosen_volumes_are_filled_and_none_is_made(logic, pair, small_model, sc
 def test_uncertainty_only_where_there_are_samples_and_it_is_wanted(logic, pair, small_model):
     pet, mr = pair
     assert logic.denoise(pet, mr, preset="fast", model=small_model, device="cpu").uncertaintyVolume is None
+    assert logic.denoise(pet, mr, model="tissue", device="cpu").uncertaintyVolume is None, "it draws no samples"
     unwanted = Outputs(makeUncertainty=False)
     assert logic.denoise(pet, mr, model=small_model, outputs=unwanted, **QUICK).uncertaintyVolume is None
 

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from bids_dataset import write_dataset
+from cohort_folder import write_cohort
+from conftest import as_image, head_array
 from scipy import ndimage
 
-from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.bids import derivatives_of
+from CSRDDenoiseLib.cluster.cohort.scans import Choices, scans_of_bids, scans_of_table
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
+from CSRDDenoiseLib.dynamic import denoise_dynamic
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.details import tissue_reach, tissue_regression
 from CSRDDenoiseLib.prepare.tissue import best_tissue_maps, no_tissue, tissue_classes, tissue_maps
@@ -131,3 +139,46 @@ def test_the_model_without_weights_is_the_regression(pet, mr):
     noisy = torch.zeros(1, 1, *array.shape)
     residual = model.denoiser(noisy, torch.tensor([model.metadata.sigma_max]), condition)[0, 0].numpy()
     np.testing.assert_allclose(array + residual, fitted(array, maps, 3), atol=1e-5)
+
+
+def test_no_uncertainty_is_asked_of_a_model_that_draws_no_samples(tmp_path, pet, mr):
+    """A request has one by default, in the commands and in Slicer; one that is asked for is refused before the work."""
+    settings = DenoiseSettings(device="cpu")
+    model = load_model("tissue")
+    assert settings.has_uncertainty and not model.metadata.settings_of(settings).has_uncertainty
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii"))
+    request = FileRequest(tmp_path / "pet.nii", tmp_path / "out.nii", uncertainty=tmp_path / "u.nii")
+    with pytest.raises(InputError, match="'tissue' draws no samples"):
+        denoise_files(request, settings, model)
+    assert [path.name for path in tmp_path.iterdir()] == ["pet.nii"]
+    sitk.WriteImage(sitk.JoinSeries([pet, pet]), str(tmp_path / "pet.nii"))
+    with pytest.raises(InputError, match="'tissue' draws no samples"):
+        denoise_dynamic(request, settings, model)
+
+
+@pytest.mark.slow
+def test_a_dataset_and_a_table_of_scans_run_without_an_uncertainty(tmp_path, mr, capsys):
+    root = write_dataset(tmp_path / "raw", mr)
+    assert main(["denoise", "--bids", str(root), "--model", "tissue", "--device", "cpu"]) == 0, capsys.readouterr().err
+    written = [path.name for path in derivatives_of(root).rglob("*_pet.nii.gz")]
+    assert sum("desc-denoised" in name for name in written) == 4 and not any("uncertainty" in name for name in written)
+    for draws in (True, False):
+        choices = Choices(tmp_path / "out", DenoiseSettings(), draws=draws)
+        (of_table,) = scans_of_table(write_cohort(tmp_path / f"{draws}", 1), choices)
+        for scan in (of_table, *scans_of_bids(root, ["01"], choices)):
+            assert (scan.request.uncertainty is not None) is draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [5.0, 20.0])
+def test_a_hot_lesion_is_no_broken_voxel(times):
+    """What is coarser than the width stays as it was measured, however much the regression would take away."""
+    values = head_array((48, 52, 50)).astype(np.float32)
+    distance = 2 * np.sqrt(sum((axis - middle) ** 2 for axis, middle in zip(np.indices(values.shape), (24, 20, 25))))
+    lesion = times * np.quantile(values, 0.9) * np.clip((9 - distance) / 2, 0, 1)
+    settings = DenoiseSettings(sampler="mean", keep_above_mm=8.0, device="cpu", precision="float32")
+    without, hot = (
+        sitk.GetArrayFromImage(denoise(as_image(image.astype(np.float32)), None, settings, "tissue").difference)
+        for image in (values, values + lesion)
+    )
+    assert abs((hot - without)[distance < 8 + 16].sum()) < 0.01 * lesion.sum()

@@ -251,6 +251,17 @@ def needs_mr(value: str) -> bool:
         return False
 
 
+def gives_uncertainty(value: str, settings: DenoiseSettings) -> bool:
+    """Return whether a run of a model with these settings gives an uncertainty.
+
+    Raises:
+        PackagesMissing: a Python package is missing.
+        InputError: the model cannot be read.
+    """
+    require_packages()
+    return read_metadata(find_model(value or DEFAULT_MODEL)).settings_of(settings).has_uncertainty
+
+
 # The speed of this computer
 
 

@@ -61,9 +61,10 @@ def judge_input(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
 
 
 def judge_frame(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
-    """Run the checks of an input that each time frame of a study needs: its noise, and slices without values."""
+    """Run the checks of an input that each time frame of a study needs: its noise, broken voxels, blank slices."""
     noise = judge_noise(inputs.scan.noise_level, texture(inputs.scan), metadata.extra)
-    return (check_blank_slices(sitk.GetArrayViewFromImage(inputs.pet)), *noise)
+    values = sitk.GetArrayViewFromImage(inputs.pet)
+    return (*check_broken(values), check_blank_slices(values), *noise)
 
 
 def judge_study(inputs: Judged) -> tuple[Finding, ...]:

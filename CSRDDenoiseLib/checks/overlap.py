@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..findings import Finding, warning
+from ..infer.extent import gap_mm
 from ..io.grid import Grid
 
 MIN_HEAD_COVERED = 0.5
@@ -30,7 +31,7 @@ def check_overlap(covered: np.ndarray, head: np.ndarray, pet: sitk.Image, mr: si
 def _gap_mm(one: Grid, other: Grid) -> float:
     """Distance in mm between the bounding boxes of two grids; 0 when they touch or overlap."""
     a, b = one.corners(), other.corners()
-    return float(np.linalg.norm(np.maximum(np.maximum(a.min(0) - b.max(0), b.min(0) - a.max(0)), 0)))
+    return gap_mm([a.min(0), a.max(0)], [b.min(0), b.max(0)])
 
 
 def _apart(pet: sitk.Image, mr: sitk.Image, detail: str) -> InputError:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..findings import Finding, warning
-from ..io.grid import Grid
+from ..io.grid import image_like
 from ..prepare.region import check_region
 
 MIN_EXTENT_MM = 24.0
@@ -122,7 +122,8 @@ def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
             "value(s) per voxel; a 3D volume with one value is needed."
         )
     if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
-        image = sitk.Cast(image, sitk.sitkFloat32)
+        # a cast by SimpleITK drops the metadata, the unit among them
+        image = image_like(image, sitk.GetArrayFromImage(image).astype(np.float32))
     image, findings = _check_finite(image, what, nan_to_zero)
     values = sitk.GetArrayViewFromImage(image)
     low, high = float(values.min()), float(values.max())
@@ -155,5 +156,5 @@ def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
             "or have them set to zero.",
             hint="nan_to_zero",
         )
-    repaired = Grid.of(image).image(np.where(bad, 0, values).astype(values.dtype))
+    repaired = image_like(image, np.where(bad, 0, values).astype(values.dtype))
     return repaired, (warning("values.replaced", what=what, count=count, size=int(values.size), share=share),)

@@ -107,8 +107,8 @@ def _cohort(args: argparse.Namespace) -> Cohort:
     from ..model.bundle import find_model, read_metadata
     from ..request import check_model
 
-    scans = _scans(args)
     metadata = read_metadata(find_model(args.model))
+    scans = _scans(args, metadata.draws)
     for with_mr in {scan.request.mr is not None for scan in scans}:
         check_model(metadata, with_mr)
     check_folder(args.output)
@@ -117,7 +117,7 @@ def _cohort(args: argparse.Namespace) -> Cohort:
     return Cohort(args.output.absolute(), scans, key_of_model(args.model), sizes, args.send)
 
 
-def _scans(args: argparse.Namespace) -> Sequence[Scan]:
+def _scans(args: argparse.Namespace, draws: bool) -> Sequence[Scan]:
     from ..cluster.cohort.scans import scans_of_bids, scans_of_table
 
     if (args.table is None) == (args.bids is None):
@@ -131,13 +131,13 @@ def _scans(args: argparse.Namespace) -> Sequence[Scan]:
         )
     if args.participant_label and not args.bids:
         raise InputError("The option --participant-label chooses from a BIDS dataset; give --bids, or leave it out.")
-    choices = _choices(args)
+    choices = _choices(args, draws)
     if args.bids:
         return scans_of_bids(args.bids, args.participant_label, choices)
     return scans_of_table(args.table, choices)
 
 
-def _choices(args: argparse.Namespace) -> Choices:
+def _choices(args: argparse.Namespace, draws: bool) -> Choices:
     from ..cluster.cohort.scans import Choices
 
     return Choices(
@@ -149,6 +149,7 @@ def _choices(args: argparse.Namespace) -> Choices:
         args.format,
         args.overwrite,
         args.frames,
+        draws,
     )
 
 

@@ -38,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
     """Denoise the bundled example."""
     # the table and the picture come after the work, and need what a plain installation lacks
     require("skimage", "matplotlib")
-    settings = settings_from_args(args)
     from ..denoise import FileRequest, denoise_files
     from ..io.read import read_volume
+    from ..model.bundle import find_model, read_metadata
+
+    settings = read_metadata(find_model(args.model)).settings_of(settings_from_args(args))
 
     data = resource_folder() / SAMPLE_DATA
     request = FileRequest(

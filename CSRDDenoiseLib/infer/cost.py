@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..settings import DenoiseSettings
+from .memory import choose_patch
 
 BYTES_PER_FIELD_VOXEL = 110.0
 """At its peak, normalising holds this much for every voxel of the field of view (measured, see docs/performance.md)."""
@@ -15,6 +16,8 @@ LOADED_BYTES = 20 << 20
 """What the libraries that the first run loads, and the gaps that tensors leave, add to the process (measured)."""
 
 _INPUT_BYTES = 8
+_MULTIPLE = 8
+"""Of voxels, in a side of a patch of the bundled networks."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class DeviceSpeed:
 
     Attributes:
         voxel_spacing_mm: edge of the model's voxels.
-        voxels_per_second: speed of one evaluation of the network, for the posterior mean.
+        voxels_per_second: speed of the posterior mean: one evaluation of the network, and what it prepares.
         draw_voxels_per_second: speed of one evaluation for a draw, which may be another network's.
         seconds_per_field_voxel: of the stages before and after sampling, per voxel of the field of view.
         bytes_per_voxel: memory of one evaluation.
@@ -31,6 +34,7 @@ class DeviceSpeed:
         bytes_per_field_voxel: memory of normalising, per voxel of the field of view.
         bytes_resident: memory of the process before a run.
         bytes_for_evaluation: memory that one evaluation may take; larger volumes are cut into patches.
+        preparing_seconds_per_voxel: of what another network prepares once for all draws.
     """
 
     voxel_spacing_mm: float
@@ -42,6 +46,7 @@ class DeviceSpeed:
     bytes_per_field_voxel: float
     bytes_resident: float
     bytes_for_evaluation: float
+    preparing_seconds_per_voxel: float = 0.0
 
 
 def speed_from(message: dict[str, Any]) -> DeviceSpeed:
@@ -62,12 +67,26 @@ def seconds_and_bytes(
     """
     most = speed.bytes_for_evaluation / speed.bytes_per_voxel
     patch = min(math.prod(settings.patch_sides) if settings.patch_sides else head_voxels, most, head_voxels)
-    # patches overlap along each axis; a volume that fits is evaluated once
-    repeated = 1.0 if patch >= head_voxels else (1.0 - settings.overlap) ** -3
     seconds_per_voxel = 1 / speed.voxels_per_second + (settings.evaluations - 1) / speed.draw_voxels_per_second
-    sampling = head_voxels * repeated * seconds_per_voxel
-    seconds = sampling + speed.seconds_per_field_voxel * field_voxels
+    sampling = head_voxels * _repeated(head_voxels, most, settings) * seconds_per_voxel
+    preparing = head_voxels * speed.preparing_seconds_per_voxel if settings.evaluations > 1 else 0.0
+    seconds = sampling + preparing + speed.seconds_per_field_voxel * field_voxels
     sampling_bytes = speed.bytes_per_state_voxel * head_voxels + speed.bytes_per_voxel * patch
     normalising_bytes = speed.bytes_per_field_voxel * field_voxels
     most_bytes = max(sampling_bytes + _INPUT_BYTES * field_voxels, normalising_bytes)
     return seconds, speed.bytes_resident + LOADED_BYTES + most_bytes
+
+
+def _repeated(head_voxels: float, most_voxels: float, settings: DenoiseSettings) -> float:
+    """How often patches evaluate a voxel, as in a cube of so many voxels; a volume that fits is evaluated once."""
+    side = max(math.ceil(head_voxels ** (1 / 3) / _MULTIPLE), 1) * _MULTIPLE
+    shape = (side, side, side)
+    patch = settings.patch_sides or choose_patch(
+        shape, most_voxels * side**3 / head_voxels, _MULTIPLE, settings.overlap
+    )
+    return math.prod(_repeated_along(side, min(length, side), settings.overlap) for length in patch)
+
+
+def _repeated_along(side: int, length: int, overlap: float) -> float:
+    interval = max(int(length * (1 - overlap)) // _MULTIPLE, 1) * _MULTIPLE
+    return (math.ceil((side - length) / interval) + 1) * length / side

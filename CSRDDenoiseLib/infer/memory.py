@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Optional
 
@@ -13,8 +12,6 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     import torch
-
-    from ..model.bundle import Model
 
 GIB = 1 << 30
 PROCESS_LIMIT = 6 * GIB
@@ -124,30 +121,6 @@ def resident_bytes() -> int:
         statm = Path("/proc/self/statm")
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
     return psutil.Process().memory_info().rss
-
-
-def measure_draw_speed(model: Model, side: int) -> float:
-    """As :func:`measure_speed`, of an evaluation for a draw."""
-    return measure_speed(model if model.deviation is None else model.of_deviation(), side)
-
-
-def measure_speed(model: Model, side: int) -> float:
-    """Time one evaluation on a cube (after a first that warms up); return voxels per second."""
-    import torch
-
-    # a regression on tissue maps has no weights, and runs where its input lies
-    weights = next(model.denoiser.parameters(), None)
-    device = torch.device("cpu") if weights is None else weights.device
-    side = max(side // model.denoiser.model.multiple, 1) * model.denoiser.model.multiple
-    channels = (1, model.denoiser.model.in_channels - 1)
-    noisy, condition = (torch.zeros(1, count, side, side, side, device=device) for count in channels)
-    sigma = torch.full((1,), model.metadata.sigma_data, device=device)
-    for _ in range(2):
-        began = time.perf_counter()
-        with torch.inference_mode():
-            float(model.denoiser(noisy, sigma, condition).sum())
-        seconds = time.perf_counter() - began
-    return side**3 / seconds
 
 
 def _side(size: int, windows: int, multiple: int, overlap: float) -> int:

@@ -136,7 +136,8 @@ def _sample(run: _Run) -> ResidualSamples:
     with torch.inference_mode():
         sampled = _centre_and_draws(run)
         mean, std = _mean_and_spread(sampled, run.settings)
-    _check_finite(mean, run.model.metadata.name)
+    for found in (mean, std):
+        _check_finite(found, run.model.metadata.name)
     volume = sampled.volume
     return ResidualSamples(
         mean=mean.numpy(),
@@ -150,8 +151,10 @@ def _sample(run: _Run) -> ResidualSamples:
     )
 
 
-def _check_finite(residual: Tensor, name: str) -> None:
+def _check_finite(residual: Optional[Tensor], name: str) -> None:
     """Refuse what is no number, which nothing can be added to."""
+    if residual is None:
+        return
     bad = residual.numel() - int(residual.isfinite().sum())
     if bad:
         raise ModelError(
@@ -166,11 +169,10 @@ def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings) -> tuple[Tens
     if settings.sampler == "mean":
         return centre, None
     if settings.estimate == "samples":
-        statistics, total = RunningStatistics(), torch.zeros_like(centre)
+        statistics = RunningStatistics()
         for draw in sampled.draws:
-            total += draw
             statistics.add(draw)
-        return centre + total / settings.samples, statistics.std()
+        return centre + statistics.mean, statistics.std()
     squares = torch.zeros_like(centre)
     for draw in sampled.draws:
         squares += draw.square()

@@ -299,7 +299,8 @@ def _coarse(box: Sequence[slice], coarser: int) -> tuple[slice, ...]:
 
 
 def _interval(side: int, overlap: float, multiple: int) -> int:
-    """Voxels between windows of this side: multiples of what the network needs, overlapping by the share or more."""
+    """Voxels between windows of this side: multiples of what the network needs, at least one, so that very
+    small patches overlap by less than the share."""
     return max(int(side * (1 - overlap)) // multiple, 1) * multiple
 
 

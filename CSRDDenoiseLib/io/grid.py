@@ -100,6 +100,14 @@ class Grid:
         return image
 
 
+def image_like(image: sitk.Image, array: np.ndarray) -> sitk.Image:
+    """Return an array (z, y, x) as an image with the place and the metadata of another."""
+    made = Grid.of(image).image(array)
+    for key in image.GetMetaDataKeys():
+        made.SetMetaData(key, image.GetMetaData(key))
+    return made
+
+
 def cubic_image(array: np.ndarray, side_mm: float) -> sitk.Image:
     """Return an array (z, y, x) as a float32 image of cubic voxels, its first voxel at the origin, axes along L-P-S."""
     import SimpleITK as sitk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
 
 from ..errors import ModelError
@@ -10,6 +10,7 @@ from ..limits import Between, Length, OneOf, check_limits
 from .contents import check_extra, check_keep, check_recipes
 
 if TYPE_CHECKING:
+    from ..settings import DenoiseSettings
     from .edm import Schedule
 
 FORMAT = 1
@@ -140,6 +141,10 @@ class ModelMetadata:
         """The dose fractions of the training data, as ``1/1.6 to 1/30``."""
         high, low = (f"1/{1 / dose:.3g}" for dose in reversed(self.dose_range))
         return low if low == high else f"{high} to {low}"
+
+    def settings_of(self, settings: DenoiseSettings) -> DenoiseSettings:
+        """Return settings as a run of this model has them: without draws where all its draws would be the same."""
+        return settings if self.draws else replace(settings, sampler="mean", steps=1, samples=1)
 
     @property
     def schedule(self) -> Schedule:

@@ -30,17 +30,14 @@ class Aligned:
         pet: (D, H, W) in the PET's unit.
         mr: (D, H, W), zero where the MR does not reach; None without an MR.
         covered: boolean (D, H, W), where the MR reaches; None without an MR.
+        broken: voxels of the PET were limited, see :func:`to_model_grid`.
     """
 
     grid: Grid
     pet: np.ndarray
     mr: Optional[np.ndarray]
     covered: Optional[np.ndarray]
-
-    def crop(self, box: Sequence[slice]) -> Aligned:
-        """Return copies of what lies inside ``box``, three slices in array order, so that the rest can be freed."""
-        mr, covered = (None if array is None else array[tuple(box)].copy() for array in (self.mr, self.covered))
-        return Aligned(self.grid.crop(box), self.pet[tuple(box)].copy(), mr, covered)
+    broken: bool = False
 
 
 def to_grid_of(image: sitk.Image, like: sitk.Image) -> sitk.Image:
@@ -76,13 +73,14 @@ def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) 
     Broken voxels of the PET are limited first (:func:`CSRDDenoiseLib.scan.largest_activity`): the interpolation and the
     network would spread them over their neighbours.
     """
-    oriented = sitk.DICOMOrient(_without_broken(pet), ORIENTATION)
+    limited = _without_broken(pet)
+    oriented, broken = sitk.DICOMOrient(limited, ORIENTATION), limited is not pet
     grid = model_grid(Grid.of(oriented), spacing_mm)
     pet_array = sitk.GetArrayFromImage(resample(_antialias(oriented, grid.spacing), grid, sitk.sitkBSpline))
     if mr is None:
-        return Aligned(grid, pet_array, None, None)
+        return Aligned(grid, pet_array, None, None, broken)
     mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
-    return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid))
+    return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid), broken)
 
 
 def _without_broken(pet: sitk.Image) -> sitk.Image:

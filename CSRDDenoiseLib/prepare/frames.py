@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..io.grid import Grid
+from ..io.grid import image_like
 from ..io.volume import Frame
 
 _PART = re.compile(r"(\d+)(?:(-)(\d*))?")
@@ -75,7 +75,4 @@ def mean_frame(read: Callable[[int], sitk.Image], indices: Sequence[int], frames
         # the view does not keep its image alive
         image = read(index)
         total += sitk.GetArrayViewFromImage(image) * weights[index]
-    mean = Grid.of(first).image(total.astype(np.float32))
-    for key in first.GetMetaDataKeys():
-        mean.SetMetaData(key, first.GetMetaData(key))
-    return mean
+    return image_like(first, total.astype(np.float32))

@@ -14,7 +14,7 @@ from ...io.outputs import is_dicom_folder
 from ...io.read import is_dicom_path
 from ...io.study import is_dynamic
 from ...io.write import record_path
-from ...request import FileRequest, check_uncertainty
+from ...request import FileRequest
 from ...settings import DenoiseSettings, settings_from_fields, settings_from_preset
 from ...subjects.table import Row, read_table, where
 
@@ -50,9 +50,10 @@ class Choices:
     Attributes:
         output: folder of the cohort.
         settings: where a row does not say otherwise.
-        maps: outputs beside the denoised PET, of :data:`MAPS`; the uncertainty only where the settings give one.
+        maps: outputs beside the denoised PET, of :data:`MAPS`; the uncertainty only where settings and model give one.
         report: also a quality report of each scan.
         output_unit, format, overwrite, frames: as in :class:`~CSRDDenoiseLib.request.FileRequest`.
+        draws: the model draws samples.
     """
 
     output: Path
@@ -63,6 +64,12 @@ class Choices:
     format: Optional[str] = None
     overwrite: bool = False
     frames: Optional[str] = None
+    draws: bool = True
+
+    def wanted(self, settings: DenoiseSettings) -> tuple[str, ...]:
+        """The maps that a run with these settings gives."""
+        has_uncertainty = self.draws and settings.has_uncertainty
+        return tuple(each for each in self.maps if each != "uncertainty" or has_uncertainty)
 
 
 def scans_of_table(path: Path, choices: Choices) -> tuple[Scan, ...]:
@@ -151,8 +158,9 @@ def _scan(row: Row, choices: Choices) -> Scan:
         raise InputError("There is no PET.")
     pet, folder = row.low.absolute(), choices.output.absolute() / name
     suffix = "" if choices.format else ".nii.gz"
-    wanted = [each for each in choices.maps if each != "uncertainty" or settings.has_uncertainty]
-    outputs: dict[str, Union[Path, None]] = {each: folder / f"{each}{suffix}" for each in ("denoised", *wanted)}
+    outputs: dict[str, Union[Path, None]] = {
+        each: folder / f"{each}{suffix}" for each in ("denoised", *choices.wanted(settings))
+    }
     # a static PET of the table is denoised as it is, as in a BIDS dataset
     frames = choices.frames if choices.frames and is_dynamic(pet) else None
     request = FileRequest(
@@ -169,15 +177,14 @@ def _scan(row: Row, choices: Choices) -> Scan:
     )
     if not suffix and not is_dicom_folder(request.output, is_dicom_path(pet)):
         raise InputError(f"DICOM output needs a DICOM PET, and '{pet}' is none.")
-    if request.uncertainty:
-        check_uncertainty(settings)
     return Scan(name, request, replace(settings, register=settings.register and row.mr is not None))
 
 
 def _scan_of_bids(pet: BidsPet, choices: Choices) -> Scan:
     request = pet.request(choices.settings, choices.overwrite, choices.frames)
+    wanted = choices.wanted(choices.settings)
     difference, uncertainty = (
-        getattr(request, name) if name in choices.maps else None for name in ("difference", "uncertainty")
+        getattr(request, name) if name in wanted else None for name in ("difference", "uncertainty")
     )
     request = replace(request, difference=difference, uncertainty=uncertainty)
     name = _UNSAFE.sub("-", request.output.name.partition("_desc-")[0])
