@@ -31,10 +31,11 @@ $(EVALUATION)/.subjects: CSRDDenoise/Resources/SampleData/labels.nii.gz | $(READ
 		--draws 3 --seed 5 --spacing 2 --doses 1/4,1/10 --noise-free
 	touch $@
 
-lint: $(READY)  ## style, format, types and the order of layers
+lint: $(READY)  ## style, format, types, names of Python 3.9 and the order of layers
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/vermin --quiet --target=3.9- --no-tips --violations CSRDDenoiseLib CSRDDenoise CSRDReaderStudy
 	$(VENV)/bin/lint-imports --no-logo
 
 docs: $(READY)  ## build the documentation site into site

@@ -15,9 +15,12 @@ def run() -> bool:
     import CSRDDenoisePanelTest
 
     from CSRDDenoise import CSRDDenoiseTest
+    from CSRDReaderStudy import CSRDReaderStudyTest
 
     slicer.util.selectModule("CSRDDenoise")
     CSRDDenoiseTest().runTest()
+    slicer.util.selectModule("CSRDReaderStudy")
+    CSRDReaderStudyTest().runTest()
     panel = unittest.defaultTestLoader.loadTestsFromModule(CSRDDenoisePanelTest)
     return unittest.TextTestRunner(verbosity=2).run(panel).wasSuccessful()
 

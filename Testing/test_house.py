@@ -135,13 +135,19 @@ def test_importing_the_package_loads_no_heavy_library():
     assert loaded.stdout.strip() == "[]"
 
 
+def _skip_without_network(code: int, said: str) -> None:
+    """Skip where the build backend cannot be fetched; fail where it cannot build."""
+    if code and re.search("No matching distribution|Could not find a version|ConnectionError|Temporary failure", said):
+        pytest.skip("the build backend cannot be fetched here")
+    assert code == 0, said
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "-qq", "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
     built = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_RETRIES": "1"})
-    if built.returncode != 0:
-        pytest.skip(f"the wheel cannot be built here: {built.stderr.strip().splitlines()[-1]}")
+    _skip_without_network(built.returncode, built.stderr)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
         return archive.namelist()
 
@@ -151,8 +157,7 @@ def test_source_archive_holds_what_its_makefile_needs(tmp_path):
     pytest.importorskip("build", reason="the package 'build' is not installed")
     command = [sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), str(ROOT)]
     built = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_RETRIES": "1"})
-    if built.returncode != 0:
-        pytest.skip(f"the source archive cannot be built here: {built.stdout.strip().splitlines()[-1]}")
+    _skip_without_network(built.returncode, built.stdout)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = set(re.findall(r"(?:\.ci|configs)/[\w.-]+|constraints\.txt|pyproject\.toml", read("Makefile")))
@@ -162,7 +167,7 @@ def test_source_archive_holds_what_its_makefile_needs(tmp_path):
 @pytest.mark.slow
 def test_wheel_holds_every_module_and_every_resource(wheel):
     tracked = [path.relative_to(ROOT).as_posix() for path in tracked_files()]
-    modules = {name for name in tracked if name.startswith("CSRDDenoiseLib/") and name.endswith((".py", ".j2"))}
+    modules = {name for name in tracked if name.startswith("CSRDDenoiseLib/") and not name.endswith("CMakeLists.txt")}
     resources = {
         name.replace("CSRDDenoise/Resources/", "CSRDDenoiseLib/resources/")
         for name in tracked

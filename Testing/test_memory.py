@@ -116,7 +116,7 @@ def test_limits_of_containers_and_jobs_are_kept(tmp_path, monkeypatch, lines, na
 
 def test_what_the_system_says_is_plausible():
     torch.ones(1 << 20)
-    assert 10 << 20 < memory.resident_bytes() < memory.free_bytes() * 1000
+    assert memory.resident_bytes() > 10 << 20 and memory.free_bytes() > 10 << 20
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,17 @@ def test_outside_the_box_the_pet_is_returned_bit_for_bit(dtype):
 
 
 def test_uncertainty_is_never_negative_and_zero_outside():
-    pet = as_image(head_array() + np.float32(1))
-    grid = to_model_grid(pet, None, 2.0).grid.crop((slice(5, 12), slice(6, 14), slice(4, 15)))
-    std = np.random.default_rng(0).exponential(10, grid.size[::-1]).astype(np.float32)
-    restored = sitk.GetArrayFromImage(Canvas(pet, grid).spread(std))
-    assert restored.min() == 0
-    assert restored.sum() == pytest.approx(std.sum(), rel=1e-5)
+    for spacing in ((2.0, 2.0, 2.0), (1.5, 1.5, 1.6)):
+        pet = as_image(head_array((31, 36, 34)) + np.float32(1), spacing)
+        grid = to_model_grid(pet, None, 2.0).grid.crop((slice(5, 12), slice(6, 14), slice(4, 15)))
+        std = np.random.default_rng(0).exponential(10, grid.size[::-1]).astype(np.float32)
+        # steps that a spline would pass below zero
+        std[::2] = 0
+        restored = sitk.GetArrayFromImage(Canvas(pet, grid).spread(std))
+        inside = np.zeros(restored.shape, bool)
+        inside[Grid.of(pet).box_around(grid)] = True
+        assert restored.min() == 0 and restored.max() > 0 and not restored[~inside].any()
+        assert restored.sum() * np.prod(spacing) == pytest.approx(std.sum() * 8, rel=0.1)
 
 
 @pytest.mark.parametrize("times_brain", [1e4, 1e5])

@@ -29,7 +29,9 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.volumes import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule.job import GRACE_MILLISECONDS  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule.volumes import Outputs, make_volumes  # noqa: E402
+from CSRDDenoiseModule.worker_process import MILLISECONDS_TO_END  # noqa: E402
 
 from CSRDDenoiseLib.checks.dose import REFERENCE  # noqa: E402
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
@@ -262,7 +264,7 @@ def test_no_transform_unless_the_mr_was_registered(logic, pair, small_model, sce
 
 
 @pytest.mark.timing
-def test_cancel_takes_less_than_two_seconds_and_leaves_nothing(logic, pair, slow_model, scene):
+def test_cancel_is_quick_and_leaves_nothing(logic, pair, slow_model, scene):
     pet, mr = pair
     nodes, folders, errors, reports = identities(scene), run_folders(), [], []
     began = time.monotonic()
@@ -284,9 +286,13 @@ def test_cancel_takes_less_than_two_seconds_and_leaves_nothing(logic, pair, slow
     assert not logic.busy
 
 
+def test_a_run_ends_within_two_seconds_of_cancel():
+    assert GRACE_MILLISECONDS + MILLISECONDS_TO_END < 2000
+
+
 @pytest.mark.timing
 @pytest.mark.slow
-def test_worker_that_does_not_listen_is_ended_within_two_seconds(logic, pair, slow_model):
+def test_worker_that_does_not_listen_is_ended(logic, pair, slow_model):
     pet, mr = pair
     reports = []
     job = logic.start(pet, mr, model=slow_model, onProgress=reports.append, **SLOW)

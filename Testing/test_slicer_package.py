@@ -83,11 +83,20 @@ def test_every_file_of_the_library_is_packaged_but_what_only_training_needs():
 
 
 def test_packaged_library_does_not_need_what_is_left_out():
-    for name in packaged("MODULE_PYTHON_SCRIPTS"):
+    kept = packaged("MODULE_PYTHON_SCRIPTS")
+    left_out = {name for name in files(LIBRARY, LIBRARY) if name.endswith(".py")} - kept
+    for name in kept:
         for node in ast.walk(ast.parse((LIBRARY / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
-                first = (node.module or "").split(".")[0]
-                assert first not in ("research", "subjects"), f"{name} imports {node.module}"
+                needed = _modules_of(Path(name).parents[node.level - 1], node)
+                assert not needed & left_out, f"{name} imports {needed & left_out}"
+
+
+def _modules_of(base: Path, node: ast.ImportFrom) -> set[str]:
+    """Files that ``from .a.b import c`` may need: a/b.py, a/b/__init__.py, a/b/c.py and a/b/c/__init__.py."""
+    place = base.joinpath(*(node.module or "").split(".")) if node.module else base
+    modules = [place, *(place / alias.name for alias in node.names)]
+    return {f"{each.as_posix()}{ending}" for each in modules for ending in (".py", "/__init__.py")}
 
 
 def test_module_has_eleven_files_or_fewer_beside_its_views_and_none_is_long():

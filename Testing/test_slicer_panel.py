@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -49,6 +50,9 @@ RESULTS = ("denoised", "difference", "uncertainty")
 def test_every_documented_object_is_there_with_a_tooltip(ui):
     for name in (*INPUTS, *CHOICES, *OTHERS, "compareButton"):
         assert getattr(ui, name).toolTip, f"{name} has no tooltip"
+    page = (Path(__file__).parents[1] / "docs" / "slicer.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)`", page.partition("use its object names:")[2].partition("\n\n")[0])
+    assert len(named) > 50 and [name for name in named if not hasattr(ui, name)] == []
 
 
 @pytest.mark.usefixtures("without_estimate")

@@ -13,7 +13,9 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import write_series
 
+from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.nuclides import NUCLIDES, nuclide_of_text
+from CSRDDenoiseLib.io.outputs import Target, write_output
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.suv import SUV_UNIT, in_suv, volume_suv
 from CSRDDenoiseLib.io.volume import units_of
@@ -130,6 +132,16 @@ def private(tag, vr, value, creator="A vendor", **values):
 )
 def test_factor_of_a_series(tmp_path, change, expected):
     assert factor(tmp_path, change) == pytest.approx(expected, rel=1e-4)
+
+
+def test_outputs_in_suv_have_its_unit_and_labels_stay(tmp_path):
+    volume = read(write_series(tmp_path), "PET")
+    target, labels = Target(tmp_path, volume, unit="suv"), np.zeros(volume.image.GetSize()[::-1], np.uint8)
+    labels[1, 2, 3] = 2
+    write_output(Grid.of(volume.image).image(labels), tmp_path / "labels.nrrd", "support", target, False)
+    write_output(volume.image, tmp_path / "out.nrrd", "denoised", target, False)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "labels.nrrd"))), labels)
+    assert read(tmp_path / "out.nrrd", "PET").unit == SUV_UNIT
 
 
 def test_series_made_after_the_scan_goes_by_the_frame_reference_time(tmp_path):

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.io import write as write_module
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read, read_volume
 from CSRDDenoiseLib.io.write import (
@@ -167,6 +168,19 @@ def test_header_and_voxels_of_a_name_that_is_not_utf8(tmp_path):
     os.rename(tmp_path / "pet.mhd", odd)
     with pytest.raises(InputError, match="not UTF-8"):
         read_volume(odd)
+
+
+def test_what_reads_back_differently_is_refused(tmp_path, monkeypatch):
+    """As from a full disk that reports no error."""
+    image = as_image(head_array())
+    wrong, moved = sitk.Image(image), sitk.Image(image)
+    wrong[3, 4, 5] = -1.0
+    moved.SetOrigin((0.0, 0.0, 0.0))
+    for found, words in ((wrong, "reads back differently"), (moved, "mm from its place")):
+        monkeypatch.setattr(write_module, "write_nifti", lambda *_, found=found: found)
+        with pytest.raises(InputError, match=words), all_or_nothing([tmp_path / "out.nii"]) as temporary:
+            write_image(image, temporary[tmp_path / "out.nii"])
+        assert not list(tmp_path.iterdir())
 
 
 def test_link_is_written_through(tmp_path):
