@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Optional, Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from ...atomic import complete_file, write_json
@@ -99,8 +100,7 @@ def save_phantom(phantom: Phantom, path: Path) -> None:
 def open_phantom(path: Path) -> Phantom:
     """Map a phantom's volumes from its file; nothing is read yet but its facts."""
     facts = json.loads(path.with_suffix(".json").read_text())
-    # copied where it is written to, which nobody does: torch warns of memory that is for reading alone
-    return Phantom(np.load(path, mmap_mode="c"), tuple(facts["doses"]), facts)
+    return Phantom(_map(path), tuple(facts["doses"]), facts)
 
 
 def to_spacing(volume: np.ndarray, old: float, new: float, order: Literal[0, 1, 3] = 3) -> np.ndarray:
@@ -116,6 +116,17 @@ def to_spacing(volume: np.ndarray, old: float, new: float, order: Literal[0, 1, 
     ]
     points = np.stack(np.meshgrid(*axes, indexing="ij"))
     return ndimage.map_coordinates(volume, points, order=order, mode="nearest")
+
+
+def _map(path: Path) -> np.ndarray:
+    """Map the array of a .npy file; pages are copied where they are written to, which nobody does.
+
+    NumPy's map keeps a file descriptor for as long as it lives, and a system allows a process 256 to 1024 of them,
+    fewer than a training has examples; torch closes its own.
+    """
+    header = np.load(path, mmap_mode="r")
+    content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8).numpy()
+    return content[header.offset :].view(header.dtype).reshape(header.shape)
 
 
 def _classes(subject: Subject, spacing: float) -> np.ndarray:
