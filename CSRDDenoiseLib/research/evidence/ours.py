@@ -16,7 +16,7 @@ from ...prepare.bands import noise_bands
 from ...scan import Scan, smooth
 from ...settings import settings_from_preset
 from ...uncertainty import calibration_error
-from ..training.curves import Scene, make_scene, our_curve, score
+from ..training.curves import Scene, low_dose_share, make_scene, our_curve, score
 from ..training.pool import Example
 from ..training.scoring import bare_estimate
 from .filters import plain_point
@@ -47,10 +47,10 @@ def measure_ours(model: Model, example: Example, dose: float, spacing: float, se
     scene = make_scene(example, dose, spacing, seed)
     estimate = bare_estimate(model, scene)
     width, result = _default(model, scene, estimate)
-    brain = brain_of(example, spacing)
-    known = dose if model.metadata.target == "noise-free" else 0.0
+    brain, target = brain_of(example, spacing), model.metadata.target
+    known = low_dose_share(target, dose)
     return {
-        "curve": [plain_point(at, point) for at, point in our_curve(scene, estimate).items()],
+        "curve": [plain_point(at, point) for at, point in our_curve(scene, estimate, target).items()],
         "width_mm": round(width, 3),
         "point": plain_point(width, score(result, scene, known)),
         "scores": image_scores(result, scene, known),

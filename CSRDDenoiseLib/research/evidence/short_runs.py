@@ -130,9 +130,6 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
     """
     example = pool.load(phantom, dose)
     scene = make_scene(example, dose, pool.spacing, phantom)
-    if pool.target != "noise-free":
-        # such an estimate is of the full dose already
-        scene = replace(scene, dose=0.0)
     rows = {CLEAN: scene.noise_free, FULL: scene.full_dose, FIRST_LOW + example.number: scene.low_dose}
     volumes = np.array(example.phantom.volumes)
     for row, volume in rows.items():
@@ -142,7 +139,7 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
     if estimator.mean_from == "noise":
         start = estimator.sigma_max * torch.randn(start.shape, generator=torch.Generator().manual_seed(phantom))
     estimate = scene.low_dose + estimate_residual(estimator.denoiser, lesioned, start, estimator.sigma_max)
-    curve = our_curve(scene, estimate)
+    curve = our_curve(scene, estimate, pool.target)
     bare = curve[float("inf")]
     errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in SCORED}
     scores = {"psnr_clean": round(bare.psnr_clean, 4), "psnr_full": round(bare.psnr_full, 4)}

@@ -118,12 +118,22 @@ def score(image: np.ndarray, scene: Scene, known: float = 0.0) -> Point:
     )
 
 
-def our_curve(scene: Scene, estimate: np.ndarray, kept_mm: Iterable[float] = KEPT_MM) -> dict[float, Point]:
-    """Scores of an estimate along what is kept of the measurement, FWHM in mm -> point."""
-    residual = estimate - scene.low_dose
-    return {
-        fwhm: score(scene.low_dose + keep_coarse(residual, scene.cube, fwhm), scene, scene.dose) for fwhm in kept_mm
-    }
+def low_dose_share(target: str, dose: float) -> float:
+    """Share of the low dose in what an estimate predicts of the full dose: none where that is what it estimates.
+
+    Args:
+        target: of the model, ``noise-free`` or ``full-dose``.
+        dose: fraction.
+    """
+    return dose if target == "noise-free" else 0.0
+
+
+def our_curve(
+    scene: Scene, estimate: np.ndarray, target: str, kept_mm: Iterable[float] = KEPT_MM
+) -> dict[float, Point]:
+    """Scores of an estimate of the target along what is kept of the measurement, FWHM in mm -> point."""
+    residual, known = estimate - scene.low_dose, low_dose_share(target, scene.dose)
+    return {fwhm: score(scene.low_dose + keep_coarse(residual, scene.cube, fwhm), scene, known) for fwhm in kept_mm}
 
 
 def filter_curves(scene: Scene) -> dict[str, dict[float, Point]]:

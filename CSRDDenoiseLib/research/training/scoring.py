@@ -65,7 +65,7 @@ def score_pool(model: Model, pool: Pool, phantoms: Iterable[int]) -> Iterator[Ro
             scan = Scan.of_array(scene.low_dose, scene.cube)
             bands = noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed).constants
             facts = example.phantom.facts
-            curve = our_curve(scene, bare_estimate(model, scene))
+            curve = our_curve(scene, bare_estimate(model, scene), model.metadata.target)
             yield Row(phantom, dose, facts["family"], facts["tracer"], bands, curve, filter_curves(scene))
 
 

@@ -14,6 +14,7 @@ from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble, constant
 from ...scan import spread_positions
 from ..simulation.anatomy import CSF, GREY, WHITE
+from .curves import low_dose_share
 from .phantom import CLASSES, HOT
 from .pool import Example, Pool
 
@@ -71,7 +72,7 @@ def padded_condition(example: Example, multiple: int) -> tuple[torch.Tensor, Pad
 
 def _scores(image: np.ndarray, example: Example, dose: float) -> Iterator[tuple[str, float]]:
     clean, full, mask = example.noise_free, example.full_dose, example.mask
-    known = dose if example.target == "noise-free" else 0.0
+    known = low_dose_share(example.target, dose)
     yield "psnr", psnr(image, clean if example.target == "noise-free" else full, mask)
     yield "psnr_full", psnr(known * example.low_dose + (1 - known) * image, full, mask)
     classes = np.asarray(example.phantom.volumes[CLASSES])
