@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_model import TINY, save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.model.metadata import CHANNELS
 from CSRDDenoiseLib.research.training import loop, readiness, simulators
 from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
@@ -257,6 +259,9 @@ def test_the_noise_range_is_of_all_trained_doses(config):
         ("sigma_range: {a: 1}", ("'sigma_range'", "a list of 2 entries")),
         ("seed: 1e3", ("'seed' is '1e3'", "a whole number")),
         ("\tsteps: 1", ("is not YAML",)),
+        ("sigma_range: [40, 0.02]", ("sigma_range is [40.0, 0.02]", "the smallest first")),
+        ("repeats: 0", ("'repeats' is 0",)),
+        ("start_from: brain\nmean_model: brain", ("'mean_model'", "'start_from'")),
         ("start_from: 3", ("'start_from' is 3", "text or null")),
     ],
 )
@@ -279,10 +284,31 @@ def test_numbers_without_a_point_are_numbers(tmp_path):
         ({"architecture": {"type": "Unet"}}, "'Unet' is not known"),
         ({"architecture": {"type": "ResidualUNet3d", "widths": [10**6]}}, "'widths'"),
         ({"start_from": "nobody"}, "'nobody' is not known"),
+        ({"train_only": ("up", "no")}, "'no', .* begin with embedding, entry, down"),
     ],
 )
 def test_a_network_that_cannot_be_trained_is_refused_before_anything_is_simulated(config, changes, words):
     run = TrainingRun(replace(config, **changes))
+    with pytest.raises(InputError, match=words):
+        run.run()
+    assert not run.pool.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "about", "words"),
+    [
+        ("start_from", {"target": "noise-free"}, "target noise-free, and this run has full-dose"),
+        ("start_from", {"voxel_spacing_mm": 2.0}, r"model_spacing 2\.0, and this run has 6\.0"),
+        ("start_from", {"normalisation": "reference", "channels": CHANNELS["reference"]}, "normalisation reference"),
+        ("start_from", {"architecture": {**TINY, "widths": [8, 16]}}, r"'\w.*' is \(8.*\) here, and \(16.*\) there"),
+        ("mean_model", {"target": "noise-free"}, "target noise-free"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused_before_anything_is_simulated(config, tmp_path, named, about, words):
+    model = save_tiny_model(tmp_path / "other", **{"voxel_spacing_mm": 6.0, **about})
+    channels = 8 if named == "mean_model" else 7
+    changed = {named: str(model), "architecture": {**config.architecture, "in_channels": channels}}
+    run = TrainingRun(replace(config, **changed))
     with pytest.raises(InputError, match=words):
         run.run()
     assert not run.pool.folder.exists()

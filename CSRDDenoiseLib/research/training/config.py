@@ -165,6 +165,15 @@ class TrainingConfig:
             )
         if self.pull > 0 and self.start_from is None:
             raise InputError("A pull draws the weights to those of a model; name it as start_from.")
+        if self.mean_model is not None and self.start_from is not None:
+            raise InputError(
+                "A run for the draws ('mean_model') begins with new weights; leave out either it or 'start_from'."
+            )
+        if not self.sigma_range[0] < self.sigma_range[1]:
+            raise InputError(
+                f"The sigma_range is {list(self.sigma_range)}; it must be the smallest and the largest noise level, "
+                "the smallest first."
+            )
         ends = self.dose_range
         if ends is not None and not (len(ends) == 2 and 0 < ends[0] < ends[1] < 1):
             raise InputError(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
+from torch import nn
 
 from ...errors import InputError
 from ...limits import Between
 from ...model.bundle import build_network, find_model, read_metadata
-from ...model.metadata import CHANNELS
+from ...model.metadata import CHANNELS, ModelMetadata
 from ..simulation.anatomy import list_anatomies
-from .claim import check_claim, record_claim
+from .claim import check_claim, check_facts, record_claim
 from .config import TrainingConfig
 from .pool import Pool
 
@@ -35,6 +36,7 @@ LIMITS = {
     "pull": Between(0, 1e4),
     "sigma_data": Between(0, 1e4, above=True),
     "sigma_range": Between(0, 1e6, above=True),
+    "repeats": Between(1, 1e6),
     "pool_size": Between(1, 1e6),
     "pool_start": Between(1, 1e6),
     "validation_phantoms": Between(0, 1e4),
@@ -103,7 +105,8 @@ def check_network(config: TrainingConfig) -> None:
     """Build the network without memory for its weights, and check that the run's patches and model fit it.
 
     Raises:
-        InputError: it cannot be built, takes other channels or patches, or the model to start from is not there.
+        InputError: it cannot be built, takes other channels or patches, has no parameter that 'train_only' names, or
+            the model to start from or of the mean is not there or is of another kind.
     """
     with torch.device("meta"):
         network: Any = build_network(config.architecture)
@@ -116,9 +119,43 @@ def check_network(config: TrainingConfig) -> None:
         )
     if config.patch % network.multiple:
         raise InputError(f"The setting 'patch' is {config.patch}; it must be a multiple of {network.multiple}.")
+    names = [name for name, _ in network.named_parameters()]
+    for beginning in config.train_only:
+        if not any(name.startswith(beginning) for name in names):
+            raise InputError(
+                f"The setting 'train_only' has '{beginning}', with which no parameter of the network begins; they "
+                f"begin with {', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}."
+            )
     for model in (config.start_from, config.mean_model):
         if model is not None:
-            read_metadata(find_model(model))
+            _check_model(config, model, read_metadata(find_model(model)))
+    if config.start_from is not None:
+        _check_start(network, config.start_from)
+
+
+def _check_model(config: TrainingConfig, model: str, metadata: ModelMetadata) -> None:
+    """Hold what a run shares with a model that it begins with to that model."""
+    had = {
+        "normalisation": metadata.normalisation,
+        "target": metadata.target,
+        "model_spacing": metadata.voxel_spacing_mm,
+    }
+    facts = {name: getattr(config, name) for name in had}
+    check_facts(had, facts, f"The model '{model}' has", "set it to the model's, or name another model")
+
+
+def _check_start(network: nn.Module, model: str) -> None:
+    """Hold the parameters of a network to those of the model whose weights it takes."""
+    with torch.device("meta"):
+        start = build_network(read_metadata(find_model(model)).architecture)
+    had, wanted = ({name: tuple(value.shape) for name, value in each.state_dict().items()} for each in (start, network))
+    wrong = next((name for name in {**wanted, **had} if wanted.get(name) != had.get(name)), None)
+    if wrong is not None:
+        here, there = (shapes.get(wrong, "absent") for shapes in (wanted, had))
+        raise InputError(
+            f"The network differs from that of 'start_from', '{model}': '{wrong}' is {here} here, and {there} there; "
+            "set 'architecture' to the model's, or start from another."
+        )
 
 
 def claim_pool(pool: Pool, rank: int = 0) -> None:
