@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Union
 
 import torch
 from torch import nn
 
 from ...atomic import complete_file
 from ...errors import InputError
+from ...model.bundle import find_model, read_metadata
 from ...model.deviation import Unit
+from .claim import check_facts
+from .config import TrainingConfig
 
 NAME = "checkpoint.pt"
+Part = Union[nn.Module, torch.optim.Optimizer]
+"""What a checkpoint holds the state of."""
+_FACTS = "facts"
+_HELD = ("architecture", "normalisation", "target", "model_spacing", "sigma_range")
 
 
 @dataclass
@@ -43,21 +51,48 @@ class TrainingState:
         return Unit(self.unit, self.removed)
 
 
+def held_facts(config: TrainingConfig) -> dict[str, Any]:
+    """What a model's metadata state of its training, so that no later call of a run may change it; JSON types."""
+    facts = {name: getattr(config, name) for name in _HELD}
+    mean = None if config.mean_model is None else read_metadata(find_model(config.mean_model))
+    # folders move; the weights are what counts
+    facts["mean_model"] = None if mean is None else f"{mean.name} (weights {mean.weights_sha256[:12]})"
+    return json.loads(json.dumps(facts))
+
+
+def check_held(config: TrainingConfig, saved: Mapping[str, Any]) -> None:
+    """Hold a configuration to the checkpoint of its run; one of an earlier version has no facts and is taken as it is.
+
+    Raises:
+        InputError: a fact of :func:`held_facts` is another.
+    """
+    if _FACTS in saved:
+        whose = f"The checkpoint in '{config.output}' was trained with"
+        check_facts(saved[_FACTS], held_facts(config), whose, "set it back, or name another folder 'output'")
+
+
 def save_checkpoint(
-    folder: Path, state: TrainingState, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path,
+    state: TrainingState,
+    parts: Mapping[str, Part],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint beside the last one, then put it in its place.
+
+    Args:
+        folder: of the run.
+        state: where it stands.
+        parts: ``network``, ``average`` and ``optimiser``.
+        facts: of :func:`held_facts`.
 
     Raises:
         InputError: a weight is not finite; the last checkpoint stays.
     """
-    check_finite({**network.state_dict(), **average.state_dict()}, f"The weights at step {state.step}")
-    content = {
-        "state": vars(state),
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
+    content: dict[str, Any] = {"state": vars(state), _FACTS: dict(facts)}
+    for name, part in parts.items():
+        content[name] = part.state_dict()
+        if isinstance(part, nn.Module):
+            check_finite(content[name], f"The weights at step {state.step}")
     with complete_file(folder / NAME) as partial, partial.open("wb") as file:
         torch.save(content, file)
         file.flush()

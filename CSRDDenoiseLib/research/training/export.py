@@ -13,7 +13,7 @@ from torch import nn
 from ...checks.noise import KEY as NOISE_KEY
 from ...model.bundle import build_network, load_model, save_model
 from ...model.metadata import CHANNELS, DeviationMetadata, ModelMetadata
-from .checkpoint import TrainingState, check_finite, load_checkpoint
+from .checkpoint import TrainingState, check_finite, check_held, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
 from .pool import Pool, pool_of
@@ -63,10 +63,12 @@ def export_model(
 
     Raises:
         FileNotFoundError: the run has no checkpoint yet.
+        InputError: the checkpoint was trained with another configuration, or its weights are not finite.
     """
     saved = load_checkpoint(config.output)
     if saved is None:
         raise FileNotFoundError(f"There is no checkpoint in '{config.output}' yet.")
+    check_held(config, saved)
     state, network = TrainingState(**saved["state"]), _averaged_network(config, saved["average"])
     if config.mean_model is not None:
         return _export_deviation(config, folder, network, _facts(config, state, hardware))

@@ -19,7 +19,7 @@ from ...devices import arithmetic, choose_precision
 from ...errors import InputError
 from ...model.bundle import Model, build_network, load_model
 from ...model.edm import Preconditioned, Schedule, in_memory_format
-from .checkpoint import TrainingState, load_checkpoint, save_checkpoint, save_milestone
+from .checkpoint import Part, TrainingState, check_held, held_facts, load_checkpoint, save_checkpoint, save_milestone
 from .config import TrainingConfig
 from .deviation import DeviationSource, fit_unit, measure_deviation
 from .draws import Draws, validate_draws
@@ -73,10 +73,14 @@ class TrainingRun:
         """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands.
 
         Raises:
-            InputError: the network or the pool cannot be used, a simulator failed, or the gradients are not finite.
+            InputError: the network, the pool or the checkpoint cannot be used, a simulator failed, or the gradients are
+                not finite.
         """
         config = self.config
         check_network(config)
+        saved = load_checkpoint(config.output)
+        if saved is not None:
+            check_held(config, saved)
         for pool in (self.pool, self.validation_pool) if self._simulated else ():
             claim_pool(pool, self.rank)
         if self.rank == 0 and self._simulated:
@@ -95,7 +99,7 @@ class TrainingRun:
     def _build(self) -> None:
         config = self.config
         torch.manual_seed(config.seed)
-        saved = load_checkpoint(config.output)
+        saved, self._facts = load_checkpoint(config.output), held_facts(config)
         self.mean = load_model(config.mean_model, self.device) if config.mean_model else None
         network = build_network(config.architecture)
         self.state = TrainingState(**saved["state"]) if saved else self._first_state(network)
@@ -240,7 +244,8 @@ class TrainingRun:
     def _checkpoint(self, losses: list[float], rate: float) -> None:
         if self.rank:
             return
-        save_checkpoint(self.config.output, self.state, self.denoiser, self.average, self.optimiser)
+        parts: dict[str, Part] = {"network": self.denoiser, "average": self.average, "optimiser": self.optimiser}
+        save_checkpoint(self.config.output, self.state, parts, self._facts)
         finite = [loss for loss in losses if np.isfinite(loss)]
         loss = round(float(np.mean(finite)), 5) if finite else None
         self._log(event="train", loss=loss, steps_per_second=round(rate, 3))

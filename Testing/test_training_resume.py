@@ -1,0 +1,61 @@
+"""A run that goes on is held to what its checkpoint was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_model import save_tiny_model
+
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.research.training.checkpoint import NAME, held_facts, load_checkpoint
+from CSRDDenoiseLib.research.training.export import export_model
+from CSRDDenoiseLib.research.training.loop import TrainingRun
+
+pytestmark = pytest.mark.slow
+
+nibabel = pytest.importorskip("nibabel")
+WIDER = {"type": "ResidualUNet3d", "widths": [8, 16], "blocks": [1, 1], "embedding": 16}
+
+
+@pytest.fixture
+def config(training_config):
+    return replace(training_config, doses=(1 / 4,), pool_size=1, pool_start=1, validation_phantoms=0, batch=1, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"target": "noise-free"}, "trained with target full-dose, and this run has noise-free; set it back"),
+        ({"sigma_range": (0.02, 80.0)}, r"sigma_range \[0\.02, 40\.0\]"),
+        ({"model_spacing": 4.0}, r"model_spacing 5\.0"),
+        ({"architecture": WIDER}, "architecture"),
+        ({"normalisation": "reference", "architecture": {**WIDER, "in_channels": 6}}, "architecture|normalisation"),
+    ],
+)
+def test_a_run_goes_on_with_what_its_model_says_of_it(config, tmp_path, changes, words):
+    TrainingRun(config).run()
+    before = (config.output / NAME).read_bytes()
+    other = replace(config, steps=2, **changes)
+    with pytest.raises(InputError, match=words):
+        TrainingRun(other).run()
+    with pytest.raises(InputError, match=words):
+        export_model(other, tmp_path / "model")
+    assert (config.output / NAME).read_bytes() == before and not (tmp_path / "model").exists()
+    assert TrainingRun(replace(config, steps=2, batch=2, learning_rate=1e-4)).run().step == 2
+
+
+def test_a_mean_model_is_known_by_its_weights_wherever_it_lies(config, tmp_path):
+    one, moved, other = (save_tiny_model(tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    facts = [held_facts(replace(config, mean_model=str(model))) for model in (one, moved, other)]
+    assert facts[0] == facts[1] != facts[2]
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(config):
+    TrainingRun(config).run()
+    saved = load_checkpoint(config.output)
+    del saved["facts"]
+    torch.save(saved, config.output / NAME)
+    assert TrainingRun(replace(config, steps=2)).run().step == 2
+    assert load_checkpoint(config.output)["facts"] == held_facts(config)
