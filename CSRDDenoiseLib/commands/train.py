@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--score",
         choices=("validation", "test"),
         help="train nothing: score OUTPUT/model (or --model) on phantoms of the scanner families for validation, which "
-        "also gives its rule for --keep-above, or on those for the report; writes OUTPUT/scores-PART.json",
+        "also gives the rule for --keep-above, which OUTPUT/model takes, or on those for the report; writes "
+        "OUTPUT/scores-PART.json",
     )
     parser.add_argument("--model", metavar="NAME|FOLDER", help="model to score; default: OUTPUT/model")
     parser.add_argument(
@@ -81,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
-    """Score a model and write the scores; on validation its rule for what to keep goes into the model's metadata."""
+    """Score a model and write the scores; on validation the run's own model takes the rule for what to keep."""
     from ..devices import choose_device
     from ..errors import InputError
     from ..model.bundle import load_model, set_keep
     from ..research.training.pool import pool_of
+    from ..research.training.readiness import claim_scored
     from ..research.training.scoring import keep_rule, score_pool, summarise, write_rows
     from ..research.training.split import load_split
 
@@ -96,6 +98,7 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     # draws are scored on the processor
     model = load_model(folder, "cpu" if args.draws else args.device)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
+    claim_scored(pool)
     if args.draws:
         return _score_draws(config, args, model, [(pool, phantom) for phantom in args.phantoms])
     rows: list[Row] = []
@@ -106,9 +109,13 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     rule = keep_rule(rows) if args.score == "validation" else model.metadata.keep
     path = config.output / f"scores-{args.score}.json"
     write_rows(rows, rule, path)
-    if args.score == "validation":
-        set_keep(model.folder, rule)
     print(f"Scores of {len(rows)} scans: {path}")
+    if args.score == "validation":
+        own = config.output / "model"
+        if model.folder.resolve() == own.resolve():
+            set_keep(own, rule)
+        else:
+            print(f"The rule for --keep-above is in that file alone; only '{own}' takes it, and this is '{folder}'.")
     return 0
 
 

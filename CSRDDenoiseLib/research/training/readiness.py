@@ -178,6 +178,17 @@ def claim_pool(pool: Pool, rank: int = 0) -> None:
         record_claim(path, shape)
 
 
+def claim_scored(pool: Pool) -> None:
+    """:func:`claim_pool` of a pool that is scored; one without a record is read where there are no anatomies.
+
+    Raises:
+        InputError: as of :func:`claim_pool`.
+    """
+    folder = pool.anatomy_folder
+    if (pool.folder / RECORD).is_file() or (folder is not None and list_anatomies(folder)):
+        claim_pool(pool)
+
+
 def _shape_of(pool: Pool) -> dict[str, Any]:
     subjects = hashlib.sha256(json.dumps(pool.subjects).encode()).hexdigest()[:16]
     return {
