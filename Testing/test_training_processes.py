@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from phantom_pool import SPACING, write_phantom
 
+from CSRDDenoiseLib.research.training import loop
+from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import TrainingConfig
 from CSRDDenoiseLib.research.training.patches import PatchSource
 from CSRDDenoiseLib.research.training.pool import Pool
+from CSRDDenoiseLib.research.training.readiness import claim_pool
 
 
 @pytest.fixture
@@ -43,3 +51,49 @@ def test_a_pool_of_more_examples_than_a_process_may_open_files_is_trained_on(tmp
     assert len(kept) > 32, "more than could be open at once"
     stored = np.load(pool.path(0))
     assert all(np.array_equal(example.phantom.volumes, stored) for example in kept)
+
+
+# -- several processes
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "wanted"),
+    [
+        ("cuda", {"LOCAL_RANK": "3", "RANK": "11"}, "cuda:3"),
+        ("cuda", {"LOCAL_RANK": "0"}, "cuda:0"),
+        ("cuda:1", {"LOCAL_RANK": "3"}, "cuda:1"),
+        ("cpu", {"LOCAL_RANK": "3"}, "cpu"),
+        ("cuda", {}, "cuda"),
+    ],
+)
+def test_each_process_has_the_gpu_of_its_local_rank(name, environment, wanted):
+    assert loop.device_of_process(name, environment) == wanted
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cuda:1", "cpu:gloo,cuda:nccl"), ("cpu", "gloo")])
+def test_processes_agree_on_the_processor_also_where_they_train_on_gpus(training_config, monkeypatch, device, backend):
+    chosen, joined = [], []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda where: chosen.append(str(where)))
+    monkeypatch.setattr(torch.distributed, "init_process_group", joined.append)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    run = loop.TrainingRun(training_config, device.partition(":")[0])
+    assert run.device == device and joined == [backend] and chosen == [device] * (device != "cpu")
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_one_model(training_config, tmp_path):
+    first = loop.TrainingRun(replace(training_config, simulators=0, validation_phantoms=0))
+    for pool, count in ((first.pool, 2), (first.validation_pool, 0)):
+        claim_pool(pool)
+        for phantom in range(count):
+            pool.simulate(phantom)
+    path = tmp_path / "train.yaml"
+    values = first.config.as_dict()
+    path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}), encoding="utf-8")
+    words = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "CSRDDenoiseLib", "train")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", *words, str(path)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(first.config.output)["state"]["step"] == first.config.steps
+    assert done.stdout.count("Model 'tiny' after 6 steps") == 1, "the first process alone writes it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("config", type=Path, help="YAML file with the fields of TrainingConfig")
     parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call continues")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, or cuda: under torchrun each process has its GPU (default: cpu)"
+    )
     parser.add_argument("--export-only", action="store_true", help="only write the model of the last checkpoint")
     parser.add_argument(
         "--score",
@@ -59,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from ..research.adaptation.training_pairs import run_on, training_pairs
     from ..research.training.config import load_config
     from ..research.training.export import export_model
+    from ..research.training.loop import device_of_process
     from ..research.training.readiness import check_values
 
     config = load_config(args.config)
@@ -69,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     pairs = training_pairs(config) if config.pairs is not None else None
     if not args.export_only:
         with cancellable(lambda: _what_is_left(config.output)):
-            run_ = run_on(config, str(choose_device(args.device)), pairs)
+            run_ = run_on(config, str(choose_device(device_of_process(args.device, os.environ))), pairs)
             run_.run(args.minutes)
         if run_.rank:
             return 0

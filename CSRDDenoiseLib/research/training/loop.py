@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class TrainingRun:
 
     Args:
         config: what to train.
-        device: torch device.
+        device: torch device; ``cuda`` is the GPU of this process (:func:`device_of_process`).
         pools: to train on and to validate on; None takes those that the configuration simulates.
         pairs: measured pairs to train on beside them, for ``config.share`` of the patches, and to validate on.
 
@@ -59,13 +59,13 @@ class TrainingRun:
         pools: Optional[tuple[Pool, Pool]] = None,
         pairs: Optional[tuple[Pool, Pool]] = None,
     ):
-        self.config, self.device = config, device
+        self.config, self.device = config, device_of_process(device, os.environ)
         self._skipped = 0
         self._following: Optional[tuple[int, int, Batch]] = None
         self._simulators: Optional[Simulators] = None
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.world > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+            _join_processes(torch.device(self.device))
         self._simulated, self.pairs = pools is None, pairs
         self.pool, self.validation_pool = pools or simulated_pools(config)
 
@@ -291,6 +291,17 @@ class TrainingRun:
             self._simulators.check()
 
 
+def device_of_process(name: str, environment: Mapping[str, str]) -> str:
+    """``cuda`` with the number of the GPU that is this process's where torchrun started it; other names as they are.
+
+    Args:
+        name: of a torch device, such as ``cpu``, ``cuda`` or ``cuda:1``.
+        environment: where torchrun says ``LOCAL_RANK``, the number of a process on its machine.
+    """
+    local = environment.get("LOCAL_RANK")
+    return name if local is None or name != "cuda" else f"cuda:{local}"
+
+
 def simulated_pools(config: TrainingConfig) -> tuple[Pool, Pool]:
     """The pools that a configuration simulates, to train on and to validate on.
 
@@ -306,6 +317,13 @@ def simulated_pools(config: TrainingConfig) -> tuple[Pool, Pool]:
 def measure_sigma_data(pool: Pool, phantoms: int) -> float:
     """Geometric mean over the first phantoms of a pool of their residual's root mean square inside the head."""
     return float(np.exp(np.mean([np.log(residual_rms(example)) for _, _, example in pool.examples(phantoms)])))
+
+
+def _join_processes(device: torch.device) -> None:
+    """Join the other processes of torchrun; what they decide together is on the processor, gradients on the device."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
 
 def autocast(device: str, precision: str = "auto") -> AbstractContextManager:
