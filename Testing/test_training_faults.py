@@ -320,7 +320,7 @@ def test_an_interrupted_training_says_what_is_kept(anatomies, tmp_path, monkeypa
 
     path = write_config(tmp_path, "simulators: 0\nsubjects: [0.6, 0.2, 0.2]\nmodel_spacing: 6", str(anatomies))
     monkeypatch.setattr(TrainingRun, "_build", interrupted)
-    monkeypatch.setattr(TrainingRun, "_wait_for_pool", lambda _: None)
+    monkeypatch.setattr(TrainingRun, "_wait_for_pool", lambda *_: None)
     assert main(["train", str(path)]) == 3
     printed = capsys.readouterr().err
     assert "no checkpoint yet" in printed and str(tmp_path / "out") in printed

@@ -15,6 +15,7 @@ import pytest
 import torch
 from phantom_pool import SPACING, write_phantom
 
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.training import loop
 from CSRDDenoiseLib.research.training.checkpoint import load_checkpoint
 from CSRDDenoiseLib.research.training.config import TrainingConfig
@@ -97,3 +98,45 @@ def test_two_processes_of_torchrun_train_one_model(training_config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(first.config.output)["state"]["step"] == first.config.steps
     assert done.stdout.count("Model 'tiny' after 6 steps") == 1, "the first process alone writes it"
+
+
+# -- time
+
+
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", clock)
+    return clock
+
+
+def test_the_wait_for_phantoms_counts_among_the_minutes(training_config, monkeypatch, clock):
+    simulate, made = Pool.simulate, []
+
+    def slowly(pool, phantom, device="cpu"):
+        clock.sleep(90)
+        simulate(pool, phantom, device)
+        made.append(phantom)
+
+    monkeypatch.setattr(Pool, "simulate", slowly)
+    run = loop.TrainingRun(replace(training_config, validation_phantoms=0))
+    with pytest.raises(InputError, match=r"waited for phantoms: 1 of 2 .*are kept in '.*pool', and the same command"):
+        run.run(minutes=1)
+    assert made == [0]
+    taken = []
+    monkeypatch.setattr(loop.TrainingRun, "_step", lambda _: taken.append(clock.sleep(20)) or 0.0)
+    assert loop.TrainingRun(run.config).run(minutes=2).step == 2, "90 seconds for phantom 1, and 20 a step"
+    assert made == [0, 1] and len(taken) == 2

@@ -25,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun."
     )
     parser.add_argument("config", type=Path, help="YAML file with the fields of TrainingConfig")
-    parser.add_argument("--minutes", type=number(0, 1e7), help="stop after this long; the next call continues")
+    parser.add_argument(
+        "--minutes",
+        type=number(0, 1e7),
+        help="train no longer than this, the wait for the first phantoms included; the last validation and the model "
+        "come after it; the next call continues",
+    )
     parser.add_argument(
         "--device", default="cpu", help="cpu, or cuda: under torchrun each process has its GPU (default: cpu)"
     )

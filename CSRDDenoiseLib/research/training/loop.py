@@ -72,11 +72,14 @@ class TrainingRun:
     def run(self, minutes: Optional[float] = None) -> TrainingState:
         """Train until the last step or the end of the budget, and leave a checkpoint; returns where the run stands.
 
+        Args:
+            minutes: from now to the last step, the wait for phantoms included; the last validation comes after them.
+
         Raises:
-            InputError: the network, the pool or the checkpoint cannot be used, a simulator failed, or the gradients are
-                not finite.
+            InputError: the network, the pool or the checkpoint cannot be used, a simulator failed, the minutes are over
+                before the first phantoms are there, or the gradients are not finite.
         """
-        config = self.config
+        config, deadline = self.config, None if minutes is None else time.monotonic() + 60 * minutes
         check_network(config)
         saved = load_checkpoint(config.output)
         if saved is not None:
@@ -87,10 +90,10 @@ class TrainingRun:
             jobs = [(self.pool, phantom) for phantom in range(config.pool_size)]
             self._simulators = Simulators(jobs, config.simulators, self.device)
         try:
-            self._wait_for_pool()
+            self._wait_for_pool(deadline)
             self._build()
             with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-                self._train(None if minutes is None else time.monotonic() + 60 * minutes)
+                self._train(deadline)
         finally:
             if self._simulators:
                 self._simulators.stop()
@@ -278,8 +281,15 @@ class TrainingRun:
             file.write(json.dumps(line) + "\n")
         logger.info("%s", json.dumps(line))
 
-    def _wait_for_pool(self) -> None:
-        while self.pool.available() < min(self.config.pool_start, self.config.pool_size):
+    def _wait_for_pool(self, deadline: Optional[float] = None) -> None:
+        wanted = min(self.config.pool_start, self.config.pool_size)
+        while self.pool.available() < wanted:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise InputError(
+                    f"The time ran out while the training waited for phantoms: {self.pool.available()} of {wanted} "
+                    f"('pool_start') are there. They are kept in '{self.pool.folder}', and the same command goes on "
+                    "with them; give it more time, or more 'simulators'."
+                )
             if self.config.simulators == 0:
                 self.pool.simulate(self.pool.available())
             else:
