@@ -140,3 +140,19 @@ def test_the_wait_for_phantoms_counts_among_the_minutes(training_config, monkeyp
     monkeypatch.setattr(loop.TrainingRun, "_step", lambda _: taken.append(clock.sleep(20)) or 0.0)
     assert loop.TrainingRun(run.config).run(minutes=2).step == 2, "90 seconds for phantom 1, and 20 a step"
     assert made == [0, 1] and len(taken) == 2
+
+
+def test_the_time_of_a_run_is_that_of_its_steps_and_its_speed_that_since_the_last_line(
+    training_config, monkeypatch, clock
+):
+    monkeypatch.setattr(loop.TrainingRun, "_step", lambda run: clock.sleep(1 if run.state.step < 3 else 4) or 0.5)
+    monkeypatch.setattr(loop.TrainingRun, "_validate", lambda _: clock.sleep(1000))
+    minutes = {"checkpoint_minutes": 0.0, "validation_minutes": 0.0}
+    config = replace(training_config, steps=5, validation_phantoms=0, **minutes)
+    state = loop.TrainingRun(config).run()
+    assert state.seconds == 3 * 1 + 2 * 4
+    lines = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
+    speeds = [(line["step"], line["steps_per_second"]) for line in lines]
+    assert speeds == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 0.25), (5, 0.25), (5, None)], "the last line has no step"
+    assert [line["minutes"] for line in lines] == [round(seconds / 60, 2) for seconds in (1, 2, 3, 7, 11, 11)]
+    assert loop.TrainingRun(replace(config, steps=6)).run().seconds == state.seconds + 4

@@ -32,7 +32,7 @@ class TrainingState:
     Attributes:
         step: steps done.
         phantoms: phantoms of the pool in use.
-        seconds: training time so far, without validation.
+        seconds: that the steps took so far, without validation and checkpoints.
         sigma_data: measured on the first phantoms.
         unit, removed: of the deviation (:class:`CSRDDenoiseLib.model.deviation.Unit`), fitted to the first phantoms,
             in a run for the draws.

@@ -163,22 +163,23 @@ class TrainingRun:
         return Coarse(self.config.keep_mm / self.config.model_spacing, self.config.coarse_weight)
 
     def _train(self, deadline: Optional[float]) -> None:
-        config, losses = self.config, []
-        began = saved = validated = time.monotonic()
-        before, first = self.state.seconds, self.state.step
+        config, losses, seconds = self.config, [], 0.0
+        saved = validated = time.monotonic()
         while self.state.step < config.steps and self._go_on(deadline):
+            began = time.monotonic()
             losses.append(self._step())
             self.state.step += 1
             if self.state.step in config.milestones and self.rank == 0:
                 save_milestone(config.output, self.state.step, self.average.model)
-            self.state.seconds = before + time.monotonic() - began
+            took = time.monotonic() - began
+            self.state.seconds, seconds = self.state.seconds + took, seconds + took
             if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                self._checkpoint(losses, (self.state.step - first) / (time.monotonic() - began))
-                losses, saved = [], time.monotonic()
+                self._checkpoint(losses, seconds)
+                losses, seconds, saved = [], 0.0, time.monotonic()
             if time.monotonic() - validated > 60 * config.validation_minutes:
                 self._validate()
                 validated = time.monotonic()
-        self._checkpoint(losses, (self.state.step - first) / max(time.monotonic() - began, 1e-9))
+        self._checkpoint(losses, seconds)
         self._validate()
 
     def _go_on(self, deadline: Optional[float]) -> bool:
@@ -244,14 +245,16 @@ class TrainingRun:
                 "Train in float32, with larger patches, or with a smaller learning_rate."
             )
 
-    def _checkpoint(self, losses: list[float], rate: float) -> None:
+    def _checkpoint(self, losses: list[float], seconds: float) -> None:
+        """Write a checkpoint, and a line on the steps since the last one: their losses, and how long they took."""
         if self.rank:
             return
         parts: dict[str, Part] = {"network": self.denoiser, "average": self.average, "optimiser": self.optimiser}
         save_checkpoint(self.config.output, self.state, parts, self._facts)
         finite = [loss for loss in losses if np.isfinite(loss)]
         loss = round(float(np.mean(finite)), 5) if finite else None
-        self._log(event="train", loss=loss, steps_per_second=round(rate, 3))
+        rate = round(len(losses) / seconds, 3) if seconds > 0 else None
+        self._log(event="train", loss=loss, steps_per_second=rate)
 
     def _validate(self) -> None:
         if self.rank:
