@@ -20,6 +20,7 @@ from CSRDDenoiseLib.research.evidence.config import EvidenceConfig
 from CSRDDenoiseLib.research.evidence.filters import best_filter, filter_image, filter_scan
 from CSRDDenoiseLib.research.evidence.quantities import blobs, image_scores, imprint, lesion_rows, region_biases
 from CSRDDenoiseLib.research.evidence.regions import bias_of
+from CSRDDenoiseLib.research.evidence.run import _Scans
 from CSRDDenoiseLib.research.evidence.scenes import brain_of, lesion_scene, plain_scene, with_spheres
 from CSRDDenoiseLib.research.evidence.summary import _gain_of, gain_text, interpolation_errors, summarise
 from CSRDDenoiseLib.research.training.config import load_config
@@ -193,6 +194,22 @@ def test_a_filter_that_is_not_known_is_named(tmp_path):
         EvidenceConfig(training=tmp_path, output=tmp_path, filters=("Gausian",))
 
 
+def test_scans_measured_with_other_filters_or_of_other_phantoms_are_not_taken(pool, tmp_path, monkeypatch):
+    def paths(pool=pool, filters=("MR-guided filter", "Total variation")):
+        scans = _Scans.of(EvidenceConfig(tmp_path, tmp_path, filters=filters), pool)
+        return scans.path(0, 0.1, "model"), scans.filters(0, 0.1), scans.best_filter(0, 0.1)
+
+    ours, filters, best = paths()
+    assert paths(filters=("Total variation", "MR-guided filter")) == (ours, filters, best)
+    fewer = paths(filters=("Total variation",))
+    assert fewer[0] == ours and fewer[1] != filters and fewer[2] != best
+    for other in ({"spacing": 1.0}, {"first_seed": 7}, {"subjects": ["synthseg/a"]}, {"settings": {"varied": True}}):
+        assert all(path.parent != ours.parent for path in paths(replace(pool, **other)))
+    # a package that is installed later brings results that were left out
+    monkeypatch.setattr("CSRDDenoiseLib.research.evidence.run.runs", lambda name: name == "Total variation")
+    assert paths()[1] != filters
+
+
 @pytest.mark.slow
 def test_the_command_measures_what_is_missing_and_writes_the_page(pool, tmp_path, capsys):
     save_tiny_model(
@@ -217,12 +234,12 @@ def test_the_command_measures_what_is_missing_and_writes_the_page(pool, tmp_path
     assert summarise(results["scans"]) == results["summary"]
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "not reached" in page and "more of everything" in page and "Dose gain" in page
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").iterdir()}
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").glob("*/*.json")}
     assert len(kept) == 3 + 1 + 4 + 3
     assert {len(scan["best_filter"]["regions"]["signed"]) for scan in results["scans"]} == {16}
     rows = re.findall(r"^\| 1/10 \| (?:best filter|input|ours|our estimate) \| .*%?\|$", page, re.M)
     assert len([row for row in rows if "(grey" in row or "(white" in row]) == 4, "the bias, of one scan here"
     next(path for path in kept if path.name.endswith("filters.json")).unlink()
     assert main(["experiment", "evidence", str(config)]) == 0
-    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").iterdir()}
+    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").glob("*/*.json")}
     assert len({path for path in kept if again[path] != kept[path]}) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from phantom_pool import training_file, write_phantom
 
+from CSRDDenoiseLib.atomic import write_json
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.devices import processor_name
@@ -92,6 +94,7 @@ def test_each_family_is_left_out_once_and_a_run_goes_on(training, tmp_path, caps
     for number in range(2):
         for pool in left_out._pools(config, base, number):
             assert pool.settings["families"] == FAMILIES[number]
+            claim_pool(pool)
             write_phantom(pool)
     assert main(["experiment", "scanners", str(path)]) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -102,6 +105,27 @@ def test_each_family_is_left_out_once_and_a_run_goes_on(training, tmp_path, caps
     assert len(logs) == 3
     run_left_out(config)
     assert all(path.read_text() == text for path, text in logs.items()), "what is done is not trained again"
+    assert len(list((tmp_path / "out" / "pools").glob("*/pool.json"))) == 4
+
+
+def test_results_of_families_left_out_with_other_settings_are_refused(training, tmp_path, monkeypatch):
+    (tmp_path / "anatomy").mkdir()
+    config = LeftOut(training, tmp_path / "out", families=FAMILIES, steps=300, changes=TINY)
+    results = {name: {family: {} for family in FAMILIES} for name in (left_out.ALL, *FAMILIES)}
+    monkeypatch.setattr(left_out, "simulate_phantoms", lambda *args: write_json(tmp_path / "out/results.json", results))
+    assert run_left_out(config) == results and run_left_out(config) == results
+    for change, words in (
+        ({"steps": 1500}, "begun with steps 300, and this run has 1500"),
+        ({"phantoms": 6}, "phantoms 4"),
+        ({"test_phantoms": 3}, "test_phantoms 2"),
+        ({"changes": {**TINY, "batch": 2}}, "changes"),
+        ({"families": FAMILIES[::-1]}, "families"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run_left_out(replace(config, **change))
+    (tmp_path / "out" / "made-with.json").unlink()
+    with pytest.raises(InputError, match=r"no made-with\.json.*remove this file"):
+        run_left_out(config)
 
 
 @pytest.mark.slow
@@ -164,6 +188,56 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
         run_head_to_head(config, 5)
 
 
+@pytest.fixture
+def untrained(training, tmp_path, monkeypatch):
+    """A head to head of one network whose training takes no time, and which is done with 120 minutes."""
+    monkeypatch.setattr(head_to_head, "_budget", lambda config, own, made_with, device: None)
+    monkeypatch.setattr(head_to_head, "_train", lambda config, own, budget, device: {"steps": 7})
+    config = HeadToHead(training, tmp_path / "out", common=TINY, networks={"ours": {"batch": 2}}, phantoms=(0,))
+    run_head_to_head(config, 120)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("change", "minutes", "words"),
+    [
+        ({}, 5, "'ours' with budget_minutes 120, and this run has 5"),
+        ({"phantoms": (0, 1)}, 120, r"'ours' with test_phantoms \[0\]"),
+        ({"networks": {"ours": {"batch": 3}}}, 120, "'ours' with batch 2, and this run has 3"),
+        ({"networks": {"ours": {"batch": 2, "seed": 1}}}, 120, "'ours' with seed None, and this run has 1"),
+        ({"networks": {"ours": {}}}, 120, "'ours' with batch 2, and this run has 1"),
+        ({"common": {**TINY, "milestones": [5]}}, 120, "'ours' with milestones None"),
+    ],
+)
+def test_results_of_a_network_of_other_settings_are_refused(untrained, change, minutes, words):
+    with pytest.raises(InputError, match=words):
+        run_head_to_head(replace(untrained, **change), minutes)
+
+
+def test_results_of_unknown_settings_are_refused_and_those_of_several_folders_can_be_joined(untrained):
+    path = untrained.output / "results.json"
+    others = replace(untrained, output=untrained.output / "2", networks={"theirs": {"batch": 4}})
+    joined = {**json.loads(path.read_text()), **run_head_to_head(others, 120)}
+    path.write_text(json.dumps(joined))
+    assert run_head_to_head(replace(untrained, networks={**others.networks, **untrained.networks}), 120) == joined
+    path.write_text(json.dumps({"ours": {"steps": 7}}))
+    with pytest.raises(InputError, match=r"results\.json' has 'ours' without 'recipe'.*remove '.*results\.json', or"):
+        run_head_to_head(untrained, 120)
+
+
+def test_a_network_that_is_put_before_another_takes_nothing_of_its_run(untrained):
+    def folders(config):
+        return {name: head_to_head._config_of(config, name).output for name in config.networks}
+
+    first, both = folders(untrained), folders(replace(untrained, networks={"Ours": {}, **untrained.networks}))
+    assert both["ours"] == first["ours"] != both["Ours"]
+    # it was stopped before its training ended
+    write_json(first["ours"] / "budget.json", {"steps": 3, "seconds_per_step": 1.0, "minutes": 120})
+    (untrained.output / "results.json").unlink()
+    with pytest.raises(InputError, match=r"budget\.json' has 'ours' without 'recipe'.*remove '.*ours-\w+', or"):
+        run_head_to_head(untrained, 120)
+
+
 @pytest.mark.parametrize("device, clock, unit", [("cpu", "process_time", 2), ("cuda", "monotonic", 1)])
 def test_a_trial_is_timed_without_its_first_steps(training, tmp_path, monkeypatch, device, clock, unit):
     """Steps of 9, 9, 1 and 1 seconds, of two threads on a processor: sixty of one second are a minute's budget."""
@@ -173,7 +247,7 @@ def test_a_trial_is_timed_without_its_first_steps(training, tmp_path, monkeypatc
     monkeypatch.setattr(TrainingRun, "_step", lambda self, *args: 0.0)
     monkeypatch.setattr(TrainingRun, "run", lambda self: [self._step() for _ in range(self.config.steps)])
     config = HeadToHead(training, tmp_path / "out", timed_steps=4)
-    assert head_to_head._budget(config, changed_config(training, TINY), 1, device).steps == 60
+    assert head_to_head._budget(config, changed_config(training, TINY), {"budget_minutes": 1}, device).steps == 60
     with pytest.raises(InputError, match="timed_steps"):
         HeadToHead(training, tmp_path / "out", timed_steps=1)
 

@@ -31,7 +31,7 @@ def filter_scan(scene: Scene, names: Sequence[str]) -> dict[str, Any]:
     """
     curves: dict[str, list[dict[str, Any]]] = {}
     best: dict[str, tuple[float, str, float, np.ndarray]] = {}
-    left_out = [name for name in names if not _runs(name)]
+    left_out = [name for name in names if not runs(name)]
     for name, at, image in _images(scene, [name for name in names if name not in left_out]):
         with np.errstate(divide="ignore"):
             point = score(image, scene)
@@ -104,7 +104,8 @@ def _values(chosen: Baseline, scene: Scene) -> tuple[float, ...]:
     return tuple(sorted(nearest[: SLOW[chosen.name]]))
 
 
-def _runs(name: str) -> bool:
+def runs(name: str) -> bool:
+    """Whether the package of a filter is installed."""
     try:
         tiny = np.ones((8, 8, 8), np.float32)
         baseline(name).apply(tiny, (2.0,) * 3, baseline(name).grid[0], tiny)

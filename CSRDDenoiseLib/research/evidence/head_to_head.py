@@ -16,6 +16,7 @@ import torch
 from ...atomic import write_json
 from ...errors import InputError
 from ..evaluation.markdown import Table, to_markdown
+from ..training.claim import check_facts
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.pool import pool_of
@@ -24,11 +25,11 @@ from ..training.simulators import simulate_phantoms
 from ..training.split import load_split
 from .blocks import replace_block
 from .rows import at_dose, dose_text, doses_of
-from .short_runs import SCORES, changed_config, hardware, mean_scores, score_run
+from .short_runs import SCORES, changed_config, folder_name, hardware, mean_scores, score_run
 
 logger = logging.getLogger(__name__)
 
-RESULTS, BLOCK = "results.json", "head-to-head"
+RESULTS, BUDGET, BLOCK = "results.json", "budget.json", "head-to-head"
 WORDS = """## Head to head
 
 Written by `csrd-denoise experiment head-to-head configs/head-to-head.yaml --minutes {minutes:g}`: each network trained
@@ -75,22 +76,31 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
         device: torch device to simulate, train and score on.
 
     Returns:
-        Name -> ``steps``, ``minutes`` of them, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan).
+        Name -> ``steps``, ``minutes`` of them, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan),
+        and what it was made with: ``recipe``, the changed fields of the training configuration, ``budget_minutes``,
+        ``test_phantoms``.
 
     Raises:
-        InputError: a training cannot be run, or was begun with other minutes.
+        InputError: a training cannot be run, or was done or begun with another recipe, other minutes or phantoms.
     """
     # what cannot be read or built is reported before the first training
-    runs = {name: _config_of(config, number, name) for number, name in enumerate(config.networks)}
-    for own in runs.values():
-        check_network(own)
+    runs = {name: _config_of(config, name) for name in config.networks}
     path = config.output / RESULTS
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    results = _read(path) if path.is_file() else {}
+    for name, own in runs.items():
+        check_network(own)
+        begun = own.output / BUDGET
+        if name in results:
+            _check_made_with(path, name, results[name], _made_with(config, name, minutes))
+        elif begun.is_file():
+            _check_made_with(begun, name, _read(begun), _made_with(config, name, minutes))
     for name, own in runs.items():
         if name in results:
             continue
         logger.info("Network: %s", name)
-        results[name] = _train(config, own, _budget(config, own, minutes, device), device)
+        made_with = _made_with(config, name, minutes)
+        found = _train(config, own, _budget(config, own, made_with, device), device)
+        results[name] = {**found, **made_with}
         write_json(path, results, indent=1)
     if config.page is not None:
         replace_block(config.page, BLOCK, head_to_head_page(config, results, minutes))
@@ -112,11 +122,40 @@ def head_to_head_page(config: HeadToHead, results: Mapping[str, Any], minutes: f
     return WORDS.format(table=table, minutes=minutes, hardware=used, phantoms=", ".join(map(str, config.phantoms)))
 
 
-def _config_of(config: HeadToHead, number: int, name: str) -> TrainingConfig:
-    changes = {**config.common, **config.networks[name]}
-    return replace(
-        changed_config(config.training, changes), output=config.output / "runs" / str(number), start_from=None
-    )
+def _read(path: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read
+
+
+def _recipe(config: HeadToHead, name: str) -> dict[str, Any]:
+    return {**config.common, **config.networks[name]}
+
+
+def _made_with(config: HeadToHead, name: str, minutes: float) -> dict[str, Any]:
+    """What another run of a network must have in common with this one, so that its result is that of this one."""
+    return {"recipe": _recipe(config, name), "budget_minutes": minutes, "test_phantoms": list(config.phantoms)}
+
+
+def _check_made_with(path: Path, name: str, had: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
+    """Refuse what a file has of a network, where that was made with something else, or it is not known with what."""
+    unknown = next((key for key in made_with if key not in had), None)
+    if unknown is not None:
+        # beside a budget lies a checkpoint of that training
+        remove = path.parent if path.name == BUDGET else path
+        raise InputError(
+            f"'{path}' has '{name}' without '{unknown}', so it is not known what that was made with; remove "
+            f"'{remove}', or choose another output folder."
+        )
+    whose, advice = f"'{path}' has '{name}' with", "choose another output folder"
+    # a field that only one of the two changes is None in the other
+    fields = dict.fromkeys([*made_with["recipe"], *had["recipe"]])
+    check_facts({**fields, **had["recipe"]}, {**fields, **made_with["recipe"]}, whose, advice)
+    check_facts(had, made_with, whose, advice)
+
+
+def _config_of(config: HeadToHead, name: str) -> TrainingConfig:
+    changed = changed_config(config.training, _recipe(config, name))
+    return replace(changed, output=config.output / "runs" / folder_name(name), start_from=None)
 
 
 class _Timed(TrainingRun):
@@ -148,35 +187,28 @@ class _Budget:
     """Steps that fit into minutes on a device.
 
     Attributes:
-        minutes: that were asked for.
         steps: that fit into them.
         seconds_per_step: as it was measured.
     """
 
-    minutes: float
     steps: int
     seconds_per_step: float
 
 
-def _budget(config: HeadToHead, own: TrainingConfig, minutes: float, device: str) -> _Budget:
+def _budget(config: HeadToHead, own: TrainingConfig, made_with: Mapping[str, Any], device: str) -> _Budget:
     """Measure once how many steps fit into the minutes on this device."""
-    path = own.output / "budget.json"
+    path = own.output / BUDGET
     if path.is_file():
-        budget = _Budget(**json.loads(path.read_text(encoding="utf-8")))
-        if budget.minutes != minutes:
-            raise InputError(
-                f"The run '{own.output}' was begun with {budget.minutes:g} minutes, and now {minutes:g} are asked "
-                "for; name the same, or another folder as 'output'."
-            )
-        return budget
+        had = _read(path)
+        return _Budget(had["steps"], had["seconds_per_step"])
     folder = own.output / "timed"
     # a trial that was stopped begins anew
     shutil.rmtree(folder, ignore_errors=True)
     trial = _Timed(replace(own, output=folder, steps=config.timed_steps, validation_phantoms=0), device)
     trial.run()
     seconds = trial.seconds_per_step
-    budget = _Budget(minutes, max(round(60 * minutes / seconds), 1), round(seconds, 4))
-    write_json(path, asdict(budget), indent=1)
+    budget = _Budget(max(round(60 * made_with["budget_minutes"] / seconds), 1), round(seconds, 4))
+    write_json(path, {**asdict(budget), **made_with}, indent=1)
     return budget
 
 

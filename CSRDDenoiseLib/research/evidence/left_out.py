@@ -12,10 +12,11 @@ from ...atomic import write_json
 from ...errors import InputError
 from ..evaluation.markdown import Table, to_markdown
 from ..simulation.families import scanner_families
+from ..training.claim import check_claim, record_claim
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
 from ..training.pool import Pool, pool_of
-from ..training.readiness import anatomies
+from ..training.readiness import anatomies, claim_pool
 from ..training.simulators import simulate_phantoms
 from ..training.split import load_or_make_split
 from .blocks import replace_block
@@ -23,7 +24,7 @@ from .short_runs import Joined, changed_config, mean_scores, score_run
 
 logger = logging.getLogger(__name__)
 
-RESULTS, BLOCK, ALL = "results.json", "scanners", "all families"
+RESULTS, FACTS, BLOCK, ALL = "results.json", "made-with.json", "scanners", "all families"
 _SEED, _SEEDS_EACH, _TEST = 60_000_000, 10_000, 5_000
 WORDS = """## A family of scanners left out
 
@@ -78,13 +79,19 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
 
     Returns:
         Name of a model (``all families``, or the family that it has not seen) -> family -> mean scores.
+
+    Raises:
+        InputError: the output folder has phantoms, models or results of other settings, or it is not known of which.
     """
     base = changed_config(config.training, config.changes)
     pools = {family: _pools(config, base, number) for number, family in enumerate(config.families)}
+    path = config.output / RESULTS
+    _claim(config)
+    for pool in (each for pair in pools.values() for each in pair):
+        claim_pool(pool)
     counts = config.phantoms, config.test_phantoms
     jobs = [(pool, phantom) for pair in pools.values() for pool, n in zip(pair, counts) for phantom in range(n)]
     simulate_phantoms(jobs, device, base.simulators)
-    path = config.output / RESULTS
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for number, name in enumerate((ALL, *config.families)):
         if name in results:
@@ -98,6 +105,27 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
     if config.page is not None:
         replace_block(config.page, BLOCK, left_out_page(config, results))
     return results
+
+
+def _claim(config: LeftOut) -> None:
+    """Record what phantoms, models and results of the output folder are made with, or check that it is this."""
+    path, results = config.output / FACTS, config.output / RESULTS
+    facts = {
+        "families": config.families,
+        "phantoms": config.phantoms,
+        "test_phantoms": config.test_phantoms,
+        "steps": config.steps,
+        "changes": dict(config.changes),
+    }
+    if path.is_file():
+        check_claim(path, facts, f"'{config.output}' was begun with", "choose another output folder")
+    elif results.is_file():
+        raise InputError(
+            f"'{results}' has results, and there is no {FACTS} beside it, so it is not known what they were made with; "
+            "remove this file, or choose another output folder."
+        )
+    else:
+        record_claim(path, facts)
 
 
 def left_out_page(config: LeftOut, results: Mapping[str, Any]) -> str:

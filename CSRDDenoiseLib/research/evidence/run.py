@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
@@ -19,7 +20,7 @@ from ..training.curves import make_scene
 from ..training.pool import Pool
 from .blocks import replace_block
 from .config import EvidenceConfig
-from .filters import FULL_DOSE, best_filter, filter_image, filter_scan, full_dose_scene
+from .filters import FULL_DOSE, best_filter, filter_image, filter_scan, full_dose_scene, runs
 from .ours import measure_ours, measure_uncertainty
 from .page import evidence_page
 from .quantities import region_biases
@@ -33,6 +34,34 @@ logger = logging.getLogger(__name__)
 RESULTS, FORMAT, BLOCK = "results.json", 3, "evidence"
 BEST_FILTER = "best-filter"
 Part = tuple[Path, Callable[[], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Scans:
+    """Where the results of scans lie, so that those of other phantoms or other filters are never taken for these.
+
+    Attributes:
+        folder: of the phantoms: those of another split, seed, spacing or scheme have another.
+        filters_key: what names the results of the filters that are asked for and installed.
+    """
+
+    folder: Path
+    filters_key: str
+
+    @classmethod
+    def of(cls, config: EvidenceConfig, pool: Pool) -> _Scans:
+        facts = [pool.spacing, pool.first_seed, list(pool.subjects), pool.settings, pool.normalisation, pool.target]
+        asked = sorted(set(config.filters))
+        return cls(config.output / "scans" / _key(facts), _key([asked, [name for name in asked if runs(name)]]))
+
+    def filters(self, phantom: int, dose: float) -> Path:
+        return self.path(phantom, dose, f"{self.filters_key}-filters")
+
+    def best_filter(self, phantom: int, dose: float) -> Path:
+        return self.path(phantom, dose, f"{self.filters_key}-{BEST_FILTER}")
+
+    def path(self, phantom: int, dose: float, what: str) -> Path:
+        return self.folder / f"{phantom:05d}-{dose:.4g}-{what}.json"
 
 
 def run_evidence(config: EvidenceConfig, minutes: Optional[float] = None) -> tuple[dict[str, Any], bool]:
@@ -69,19 +98,19 @@ def run_evidence(config: EvidenceConfig, minutes: Optional[float] = None) -> tup
 def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
     """Put together ``about``, ``scans`` and their ``summary``; a scan without all its parts is left out."""
     estimate, draws, scans = estimate_key(model), model_key(model), []
+    parts = _Scans.of(config, pool)
     for phantom in config.phantoms:
         if not pool.path(phantom).is_file():
             continue
         facts = pool.load(phantom, pool.doses_of(phantom)[0]).phantom.facts
-        parts = config.output / "scans"
-        full = _read(_filters_path(parts, phantom, FULL_DOSE))
+        full = _read(parts.filters(phantom, FULL_DOSE))
         for dose in pool.doses_of(phantom):
-            filters, ours = _read(_filters_path(parts, phantom, dose)), _read(_path(parts, phantom, dose, estimate))
+            filters, ours = _read(parts.filters(phantom, dose)), _read(parts.path(phantom, dose, estimate))
             if None in (filters, ours, full):
                 continue
             about = {"phantom": phantom, "dose": dose, "family": facts["family"], "tracer": facts["tracer"]}
-            drawn = _read(_path(parts, phantom, dose, f"{draws}-uncertainty"))
-            regions = _read(_path(parts, phantom, dose, BEST_FILTER))
+            drawn = _read(parts.path(phantom, dose, f"{draws}-uncertainty"))
+            regions = _read(parts.best_filter(phantom, dose))
             parts_of = {"filters": filters, "full_dose_filters": full, "best_filter": regions, "ours": ours}
             scans.append({**about, **parts_of, "uncertainty": drawn})
     return {"format": FORMAT, "about": _about(config, model), "summary": summarise(scans), "scans": scans}
@@ -104,19 +133,19 @@ def model_key(model: Model) -> str:
 
 def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
     """Files of the results and what makes each, phantom by phantom, so that a run that is stopped has whole ones."""
-    parts, estimate, draws = config.output / "scans", estimate_key(model), model_key(model)
+    parts, estimate, draws = _Scans.of(config, pool), estimate_key(model), model_key(model)
     for phantom in config.phantoms:
         pool.simulate(phantom)
         doses = pool.doses_of(phantom)
         for dose in doses:
-            yield _path(parts, phantom, dose, estimate), partial(_ours, model, pool, phantom, dose)
+            yield parts.path(phantom, dose, estimate), partial(_ours, model, pool, phantom, dose)
         for dose in (*doses, FULL_DOSE):
-            yield _filters_path(parts, phantom, dose), partial(_filters, config, pool, phantom, dose)
+            yield parts.filters(phantom, dose), partial(_filters, config, pool, phantom, dose)
         for dose in doses:
-            yield _path(parts, phantom, dose, BEST_FILTER), partial(_best_filter, parts, pool, phantom, dose)
+            yield parts.best_filter(phantom, dose), partial(_best_filter, parts, pool, phantom, dose)
         for dose in doses:
             if phantom in config.uncertainty and dose in config.uncertainty_doses:
-                path = _path(parts, phantom, dose, f"{draws}-uncertainty")
+                path = parts.path(phantom, dose, f"{draws}-uncertainty")
                 yield path, partial(_uncertainty, model, pool, phantom, dose)
 
 
@@ -135,9 +164,9 @@ def _filters(config: EvidenceConfig, pool: Pool, phantom: int, dose: float) -> d
     return filter_scan(full_dose_scene(scene) if dose == FULL_DOSE else scene, config.filters)
 
 
-def _best_filter(folder: Path, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
+def _best_filter(parts: _Scans, pool: Pool, phantom: int, dose: float) -> dict[str, Any]:
     """The regions of the best filter's image, without lesions as those of the model are."""
-    curve, at = best_filter(_read(_filters_path(folder, phantom, dose)))
+    curve, at = best_filter(_read(parts.filters(phantom, dose)))
     example = pool.load(phantom, dose)
     brain = brain_of(example, pool.spacing)
     scene = plain_scene(example, dose, brain)
@@ -157,12 +186,8 @@ def _about(config: EvidenceConfig, model: Model) -> dict[str, Any]:
     }
 
 
-def _filters_path(folder: Path, phantom: int, dose: float) -> Path:
-    return _path(folder, phantom, dose, "filters")
-
-
-def _path(folder: Path, phantom: int, dose: float, what: str) -> Path:
-    return folder / f"{phantom:05d}-{dose:.4g}-{what}.json"
+def _key(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _read(path: Path) -> Any:

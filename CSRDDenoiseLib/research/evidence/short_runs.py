@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
@@ -54,6 +56,12 @@ def changed_config(path: Path, changes: Mapping[str, Any]) -> TrainingConfig:
     config, where = load_config(path), f"The changes of '{path}'"
     wanted = structure({**read_yaml(path), **changes}, TrainingConfig, where, text=True)
     return replace(config, **{name: getattr(wanted, name) for name in changes})
+
+
+def folder_name(name: str) -> str:
+    """A name of any letters as that of a folder; a checksum at its end keeps alike names apart."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"{plain[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def report_pool(config: TrainingConfig) -> Pool:
