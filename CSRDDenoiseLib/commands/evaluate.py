@@ -10,8 +10,9 @@ from pathlib import Path
 from ..errors import InputError
 from ..extras import require
 from ..research.evaluation.experiments import EXPERIMENTS
+from ..research.evaluation.kept import RESULTS
 from ..research.evaluation.markdown import to_markdown
-from ..research.evaluation.run import RESULTS, EvaluationConfig, read_config, run_evaluation
+from ..research.evaluation.run import EvaluationConfig, read_config, run_evaluation
 from .arguments import add_device, check_folder
 from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
@@ -31,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
     parser.add_argument(
-        "--experiment", action="append", choices=EXPERIMENTS, help="run this one alone (repeat for more; default: all)"
+        "--experiment",
+        action="append",
+        choices=EXPERIMENTS,
+        help="run this one alone, beside the others that --output has (repeat for more; default: all)",
     )
     add_device(parser)
     add_groups(parser, SCHEDULER)

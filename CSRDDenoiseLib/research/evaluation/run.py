@@ -19,6 +19,7 @@ from ...settings import DenoiseSettings, settings_from_preset
 from ...spread import Spread, in_turn
 from .experiments import EXPERIMENTS, Bench, ComparisonModel, Section
 from .experiments.bench import as_fraction
+from .kept import RESULTS, read_kept, section_facts
 from .markdown import to_markdown
 from .report import DATA_LINE, to_html
 from .study import check_doses
@@ -27,7 +28,6 @@ from .table import to_csv
 logger = logging.getLogger(__name__)
 
 RESULTS_FORMAT = 1
-RESULTS = "results.json"
 OLD_NAME = "rivals"
 """What configuration files of version 0.1 call the comparison models."""
 EMULATED = ("counts",)
@@ -117,24 +117,29 @@ def _model(folder: Path, name: str) -> str:
 def run_evaluation(config: EvaluationConfig, spread: Spread = in_turn) -> tuple[Section, ...]:
     """Run every experiment and write the results after each, so that a long run that is stopped keeps what it has.
 
+    Experiments that the output folder has from a former run of the same stay beside them.
+
     Args:
         config: what to evaluate.
         spread: where the subjects are measured, in experiments that compare methods.
 
     Raises:
         InputError: before anything is measured, where a subject or a model cannot be loaded, an option is not one of
-            its experiment, or no subject has a dose that is asked for.
+            its experiment, or no subject has a dose that is asked for; or the output folder has experiments of another
+            model, or of others, that are not repeated.
     """
     options = {name: _checked(name, given or {}, config.subjects) for name, given in config.experiments.items()}
     others = {name: _comparison(name, given, config.device) for name, given in config.comparison_models.items()}
     bench = Bench(config.subjects, load_model(config.model, config.device), config.device, others, spread)
+    about = _about(config, bench)
+    kept = read_kept(config.output, about, config.experiments)
+    sections, used = dict(kept.sections), dict(kept.options)
     config.output.mkdir(parents=True, exist_ok=True)
-    sections: tuple[Section, ...] = ()
-    for name in config.experiments:
+    for name, given in config.experiments.items():
         logger.info("Experiment: %s", name)
-        sections = (*sections, EXPERIMENTS[name](bench, **options[name]))
-        _write(config, bench, dict(zip(config.experiments, sections)))
-    return sections
+        sections[name], used[name] = EXPERIMENTS[name](bench, **options[name]), given
+        _write(config.output, {**about, "experiments": used}, sections)
+    return tuple(sections[name] for name in config.experiments)
 
 
 def _checked(name: str, options: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
@@ -163,19 +168,19 @@ def _comparison(name: str, options: Mapping[str, Any], device: str) -> Compariso
     return ComparisonModel(model, settings_from_preset("fast", **settings))
 
 
-def _write(config: EvaluationConfig, bench: Bench, sections: Mapping[str, Section]) -> None:
-    files = {config.output / name: content for name, content in _files(config, bench, sections).items()}
+def _write(output: Path, about: Mapping[str, Any], sections: Mapping[str, Section]) -> None:
+    files = {output / name: content for name, content in _files(about, sections).items()}
     with all_or_nothing(files) as temporary:
         for path, content in files.items():
             temporary[path].write_bytes(content)
 
 
-def _files(config: EvaluationConfig, bench: Bench, sections: Mapping[str, Section]) -> dict[str, bytes]:
+def _files(about: Mapping[str, Any], sections: Mapping[str, Section]) -> dict[str, bytes]:
     """Name of each file of the results -> what is in it."""
-    about = _about(config, bench)
     records = {name: [m.as_dict() for m in section.measurements] for name, section in sections.items()}
-    results = {"format": RESULTS_FORMAT, "about": about, "measurements": records}
-    title = f"Evaluation of {bench.model.metadata.name}"
+    shown = {name: section_facts(section) for name, section in sections.items()}
+    results = {"format": RESULTS_FORMAT, "about": about, "measurements": records, "sections": shown}
+    title = f"Evaluation of {about['model']['name']}"
     files = {
         RESULTS: json.dumps(results, indent=1) + "\n",
         "report.html": to_html(title, about, list(sections.values())),
@@ -197,7 +202,6 @@ def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
             for name, other in bench.comparisons.items()
         },
         "device": config.device,
-        "experiments": dict(config.experiments),
         "versions": versions(),
     }
 

@@ -1,0 +1,77 @@
+"""An evaluation that meets what is there already: experiments of before, subjects of one name, draws of one head."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from study_folder import write_study
+from tiny_model import save_tiny_model
+
+from CSRDDenoiseLib.commands.main import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_study(tmp_path_factory.mktemp("subjects") / "subject")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny", voxel_spacing_mm=4.0)
+
+
+# -- experiments of before
+
+
+@pytest.fixture
+def one_alone(folder, model, tmp_path):
+    """Run one experiment of a configuration of two alone; returns the exit code."""
+
+    def run(name: str, **changes) -> int:
+        experiments = {
+            "trust": {"samples": 2, "steps": 2, "dose": "1/4"},
+            "protocol": {"facts": ["tracer"], "dose": "1/4"},
+        }
+        config = {"subjects": [str(folder)], "model": str(model), "output": "out", "experiments": experiments}
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+        return main(["evaluate", str(tmp_path / "config.json"), "--experiment", name])
+
+    return run
+
+
+@pytest.mark.slow
+def test_an_experiment_that_is_run_alone_leaves_the_others_and_the_page_has_all(one_alone, tmp_path, capsys):
+    assert one_alone("trust") == 0
+    alone = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert one_alone("protocol") == 0
+    capsys.readouterr()
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert list(results["measurements"]) == list(results["about"]["experiments"]) == ["trust", "protocol"]
+    assert results["measurements"]["trust"] == alone["measurements"]["trust"]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Trust</h2>" in page and "<h2>Scanners and protocols</h2>" in page
+    assert page.count("data:image/png;base64,") == 1 and "Reliability of the uncertainty" in page
+    tables = (tmp_path / "out" / "trust.md").read_text(encoding="utf-8")
+    assert one_alone("protocol") == 0, "the same again takes the place of the former"
+    assert (tmp_path / "out" / "trust.md").read_text(encoding="utf-8") == tables
+
+
+@pytest.mark.slow
+def test_experiments_of_another_model_are_never_joined(one_alone, tmp_path, capsys):
+    assert one_alone("trust") == 0
+    other = {"model": str(save_tiny_model(tmp_path / "other", seed=5, voxel_spacing_mm=4.0))}
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    capsys.readouterr()
+    assert one_alone("protocol", **other) == 2
+    message = capsys.readouterr().err
+    assert "has the experiment trust" in message and "weights_sha256" in message and "another output" in message
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    assert one_alone("trust", **other) == 0, "nothing is lost where all are repeated"
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    for damaged, words in (({"sections": {}}, "earlier versions"), ({"about": 3}, "cannot be read")):
+        (tmp_path / "out" / "results.json").write_text(json.dumps({**results, **damaged}))
+        capsys.readouterr()
+        assert one_alone("protocol", **other) == 2
+        assert words in capsys.readouterr().err
