@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from study_folder import write_study
@@ -10,6 +13,9 @@ from tiny_model import save_tiny_model, tiny_metadata
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.keeping import Keeping
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
+from CSRDDenoiseLib.research.evaluation.measure import score
+from CSRDDenoiseLib.research.evaluation.methods import Outcome
+from CSRDDenoiseLib.research.evaluation.study import load_study
 from CSRDDenoiseLib.settings import DenoiseSettings
 from CSRDDenoiseLib.uncertainty import (
     KEY,
@@ -98,6 +104,24 @@ def test_command_stores_a_table_that_runs_use(tmp_path, capsys):
     # a second fit starts from the spread, not from what the first made of it
     assert main(words) == 0
     assert [each[KEY] for each in load_model(model).metadata.recipes] == [stored]
+
+
+def test_a_model_of_the_noise_free_image_is_not_calibrated_without_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("CSRDDenoiseLib.denoise.denoise", lambda *args: pytest.fail("a run of the model"))
+    folders = [write_study(tmp_path / name, noise_free=name == "with") for name in ("with", "without")]
+    model = save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0, target="noise-free")
+    assert main(["calibrate", str(model), "--subjects", *map(str, folders)]) == 2
+    message = capsys.readouterr().err
+    assert "1 of 2 subject(s)" in message and "without'; simulate them with --noise-free" in message
+
+
+def test_an_uncertainty_to_noise_free_is_not_scored_without_that_image(tmp_path):
+    study = load_study(write_study(tmp_path / "subject", noise_free=False))
+    image = study.array(study.low_doses[Fraction(1, 10)])
+    spread = Outcome(image, 0.0, std=np.abs(image))
+    assert {"coverage_1", "calibration_error"} <= set(score(study, spread))
+    to_noise_free = score(study, replace(spread, std_to_noise_free=True))
+    assert not [name for name in to_noise_free if name.startswith(("coverage", "calibration"))]
 
 
 def test_the_spread_of_a_result_is_the_error_of_what_it_keeps_as_well():

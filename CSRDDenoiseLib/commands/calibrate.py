@@ -12,8 +12,9 @@ from .arguments import check_folder, dose
 
 DESCRIPTION = (
     "Runs a model on simulated subjects that it was not trained on, compares the spread of its samples with its error "
-    "against the full dose, and stores the table in the model's metadata: from then on the uncertainty is the error to "
-    "expect. Every subject takes one run of the model for each dose."
+    "against what it estimates, the noise-free image (subjects simulated with --noise-free) or the full dose, and "
+    "stores the table in the model's metadata: from then on the uncertainty is the error to expect. Every subject "
+    "takes one run of the model for each dose."
 )
 
 

@@ -13,10 +13,11 @@ from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 
+from ...errors import InputError
 from ...model.bundle import Model
 from ...settings import DenoiseSettings
 from ...uncertainty import calibration_error, fit_calibration, fitted_voxels, pooled_spread, predict_error
-from .study import load_study
+from .study import NOISE_FREE, load_study
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,11 @@ def calibrate_model(
 
     Returns:
         The table with what it was made from, and scores ``before`` and, with two subjects or more, ``after``.
+
+    Raises:
+        InputError: the model estimates the noise-free image, and a subject has none.
     """
+    _check_targets(model, folders)
     scans = []
     for scan in _scans(model, folders, doses, settings):
         score = _score([scan.spread], [scan.error])
@@ -79,6 +84,15 @@ def describe_scores(scores: dict[str, Score]) -> str:
     return "\n".join(f"{titles[name]}: {_words(score)}" for name, score in scores.items())
 
 
+def _check_targets(model: Model, folders: Sequence[Path]) -> None:
+    missing = [folder for folder in folders if not (folder / NOISE_FREE).is_file()]
+    if missing and model.metadata.target == "noise-free":
+        raise InputError(
+            f"The model '{model.metadata.name}' estimates the noise-free image, and {len(missing)} of {len(folders)} "
+            f"subject(s) have none, the first is '{missing[0]}'; simulate them with --noise-free."
+        )
+
+
 def _scans(
     model: Model, folders: Sequence[Path], doses: Optional[Sequence[Fraction]], settings: DenoiseSettings
 ) -> Iterator[ScanVoxels]:
@@ -91,9 +105,8 @@ def _scans(
             assert result.uncertainty is not None  # the settings draw samples
             unit = result.record.residual_scale
             spread = study.array(result.uncertainty) / unit
-            aim = study.full_dose
-            if model.metadata.target == "noise-free" and study.noise_free is not None:
-                aim = study.noise_free
+            aim = study.noise_free if model.metadata.target == "noise-free" else study.full_dose
+            assert aim is not None  # checked before the first run
             error = (study.array(result.denoised) - aim) / unit
             pooled = pooled_spread(spread, study.spacing)
             chosen = fitted_voxels(study.masks.head, pooled)

@@ -87,7 +87,8 @@ def record_of(study: Study, dose: Fraction, name: str, outcome: Outcome) -> Meas
 def score(study: Study, outcome: Outcome) -> dict[str, float]:
     """Return every metric that the study allows, against the full dose.
 
-    ``truth_nrmse`` is against the noise-free image; so are coverage and calibration of a standard deviation to it.
+    ``truth_nrmse`` is against the noise-free image; so are coverage and calibration of a standard deviation to it, and
+    without that image there are none.
     """
     image, full, masks = outcome.image, study.full_dose, study.masks
     calm = bool(masks.white_matter.any())
@@ -109,8 +110,8 @@ def score(study: Study, outcome: Outcome) -> dict[str, float]:
         scores["imprint"] = measures.imprint(image, full, study.array(study.mr), masks.mr_only)
     if study.noise_free is not None:
         scores["truth_nrmse"] = measures.nrmse(image, study.noise_free, masks.head)
-    if outcome.std is not None:
-        aim = study.noise_free if outcome.std_to_noise_free and study.noise_free is not None else full
+    aim = study.noise_free if outcome.std_to_noise_free else full
+    if outcome.std is not None and aim is not None:
         for sigmas in COVERAGE_SIGMAS:
             scores[f"coverage_{sigmas:g}"] = measures.coverage(image, outcome.std, aim, masks.brain, sigmas)
         error = (image - aim)[masks.brain]

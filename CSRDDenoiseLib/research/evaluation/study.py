@@ -22,6 +22,7 @@ from ..simulation.anatomy import BRAIN, COLD_LABEL, HOT_LABEL, MR_ONLY_LABEL, WH
 LABELS_PER_KIND = 1000
 VISIBLE_CONTRAST = 0.2
 SMALLEST_REGION_ML = 1.0
+NOISE_FREE = "noise_free.nii.gz"
 _LOW_DOSE = re.compile(r"low_dose_(\d+)_(\d+)\.nii\.gz")
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -114,7 +115,7 @@ def load_study(folder: Path) -> Study:
         return sitk.GetArrayFromImage(image)[head.box]
 
     labels, tissue = (np.rint(cut(_read(folder, name))).astype(int) for name in ("labels", "tissue"))
-    noise_free = cut(_read(folder, "noise_free")) if (folder / "noise_free.nii.gz").exists() else None
+    noise_free = cut(_read(folder, "noise_free")) if (folder / NOISE_FREE).exists() else None
     return Study(
         name=folder.name,
         low_doses=_read_low_doses(folder),

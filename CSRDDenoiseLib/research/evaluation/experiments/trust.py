@@ -27,8 +27,9 @@ TEXT = (
     "contrast at structures that only the MR shows: compare with the Gaussian, which cannot see the MR. Imprint is "
     "its signed part, towards the contrast of the MR. Coverage is the share of brain voxels whose true value lies "
     "within 1 or 2 standard deviations of the result (the noise-free image for a model that estimates it, else the "
-    "full dose); normal errors would give 0.683 and 0.954. The calibration error is the mean gap, over ten bins of the "
-    "standard deviation, between it and the root mean square error, as a share of the latter over all."
+    "full dose; where that image is missing it is left out); normal errors would give 0.683 and 0.954. The calibration "
+    "error is the mean gap, over ten bins of the standard deviation, between it and the root mean square error, as a "
+    "share of the latter over all."
 )
 
 
