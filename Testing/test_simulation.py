@@ -206,6 +206,28 @@ def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_
     assert facts[0]["scanner"]["counts"] != facts[1]["scanner"]["counts"], "the other facts are drawn"
 
 
+def test_facts_that_are_fixed_replace_those_of_a_scanner_of_a_family(label_maps, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "CSRDDenoiseLib.research.simulation.make.make_subject", lambda job: drawn.append(job.settings) or "done"
+    )
+    arguments = ["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--families", "report"]
+    assert main([*arguments, "--spacing", "6", "--scanner", "background=0.8", "--draws", "9"]) == 0
+    families = [settings.families for settings in drawn]
+    assert len(set(families)) > 2 and all(name.startswith("report:") for name in families)
+    for settings in drawn:
+        family = scanner_families()["report"][settings.families.partition(":")[2]]
+        assert (settings.scanner.spacing, settings.scanner.background) == (6.0, 0.8)
+        assert {settings.scanner.angles} == set(family["angles"]["choice"])
+
+
+@pytest.mark.slow
+def test_the_record_of_a_subject_names_the_family_of_its_scanner(head):
+    scanner = Scanner(spacing=6.0, counts=1e6)
+    settings = SimulationSettings(doses=(), scanner=scanner, families="report:digital TOF")
+    assert simulate_subject(head, settings, 1).facts["family"] == "digital TOF"
+
+
 @pytest.mark.parametrize("text", ["colour=3", "counts", "counts=many"])
 def test_a_fact_that_no_scanner_has_is_reported(label_maps, tmp_path, text, capsys):
     assert main(["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--scanner", text]) == 2

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ..atomic import read_json
 from ..configuration import unknown_key
@@ -20,6 +20,7 @@ from .spreading import spread_of
 
 if TYPE_CHECKING:
     from ..research.simulation.make import SubjectJob
+    from ..research.simulation.scanner import Scanner
     from ..research.simulation.subject import SimulationSettings
 
 FACTS = "subject.json"
@@ -55,7 +56,8 @@ SCANS: Group = (
         option(
             "--families",
             choices=("training", "validation", "report"),
-            help="draw scanners from the families of this part (research/simulation/families.json), not the usual ones",
+            help="draw scanners from the families of this part (research/simulation/families.json), not the usual "
+            "ones; --spacing and --scanner replace facts of what is drawn",
         ),
         option("--noise-free", action="store_true", help="also reconstruct the expected counts"),
         option("--device", default="cpu", help="cpu or cuda (default: cpu)"),
@@ -150,22 +152,34 @@ def _is_complete(folder: Path, name: str, seed: int, settings: SimulationSetting
 
 
 def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
-    import numpy as np
-
-    from ..research.simulation.scanner import draw_scanner
     from ..research.simulation.subject import SimulationSettings
 
     doses, fixed = tuple(map(float, doses_of(args.doses))), _scanner_facts(args)
 
     def draw(seed: int) -> SimulationSettings:
-        scanner = None
+        families, scanner = args.families, None
         if args.spacing or fixed:
-            scanner = replace(draw_scanner(np.random.default_rng((seed, 1)), args.spacing or 0.0), **fixed)
+            families, scanner = _partly_drawn(args, fixed, seed)
         return SimulationSettings(
-            doses=doses, tracer=args.tracer, scanner=scanner, noise_free=args.noise_free, families=args.families
+            doses=doses, tracer=args.tracer, scanner=scanner, noise_free=args.noise_free, families=families
         )
 
     return draw
+
+
+def _partly_drawn(args: argparse.Namespace, fixed: dict[str, Any], seed: int) -> tuple[Optional[str], Scanner]:
+    """The family that a scanner is drawn from, if any, and the scanner with its fixed facts in place of drawn ones."""
+    import numpy as np
+
+    from ..research.simulation.families import draw_from_families
+    from ..research.simulation.scanner import draw_scanner
+
+    rng = np.random.default_rng((seed, 1))
+    if not args.families:
+        return None, replace(draw_scanner(rng, args.spacing or 0.0), **fixed)
+    family, scanner = draw_from_families(args.families, rng)
+    spacing = {"spacing": args.spacing} if args.spacing else {}
+    return f"{args.families}:{family}", replace(scanner, **{**spacing, **fixed})
 
 
 def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
