@@ -19,7 +19,7 @@ from CSRDDenoiseLib.research.simulation.lesions import (
 )
 from CSRDDenoiseLib.research.simulation.osem import reconstruct
 from CSRDDenoiseLib.research.simulation.projector import make_projectors
-from CSRDDenoiseLib.research.simulation.scanner import Scanner, acquire, expected, gaussian_blur, thin
+from CSRDDenoiseLib.research.simulation.scanner import Scanner, _blur_planes, acquire, expected, gaussian_blur, thin
 from CSRDDenoiseLib.research.simulation.subject import (
     SimulationSettings,
     dose_name,
@@ -83,6 +83,13 @@ def test_blur_is_self_adjoint_and_has_its_width():
     point[20, 20, 20] = 1
     profile = gaussian_blur(point, 6.0)[20, 20]
     assert profile[23] / profile[20] == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("fwhm", [0.2, 0.25, 0.5, 0.75, 1.0, 1.3, 2.0, 3.0, 6.0])
+def test_a_blur_of_any_width_leaves_an_even_image_as_it_is(fwhm):
+    even = torch.ones(41, 41, 41)
+    assert float(gaussian_blur(even, fwhm)[20, 20, 20]) == pytest.approx(1, abs=3e-4)
+    assert float(_blur_planes(even, fwhm)[20, 20, 20]) == pytest.approx(1, abs=3e-4)
 
 
 def test_osem_recovers_a_noise_free_phantom():

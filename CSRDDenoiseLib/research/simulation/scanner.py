@@ -105,7 +105,7 @@ class Acquisition:
 
 
 def gaussian_blur(image: Tensor, fwhm_voxels: float) -> Tensor:
-    """Blur the last three axes of (..., D, H, W) by a separable, self-adjoint Gaussian (zero outside)."""
+    """Blur the last three axes of (..., D, H, W) by a separable, self-adjoint Gaussian of sum 1 (zero outside)."""
     if fwhm_voxels < 0.2:
         return image
     along = [_gaussian_matrix(n, fwhm_voxels / FWHM_PER_SIGMA, image) for n in image.shape[-3:]]
@@ -119,7 +119,9 @@ def _gaussian_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
     distance = (offset[:, None] - offset).abs() / sigma
     # cut at 4 sigma: the tail would be denormal numbers, which are slow
     kernel = torch.where(distance < 4, torch.exp(-0.5 * distance**2), 0.0)
-    return kernel / (sigma * (2 * torch.pi) ** 0.5)
+    # the sum over a line without ends; of a narrow kernel it is larger than the integral
+    whole = int(8 * sigma) + 1
+    return kernel / float(np.exp(-0.5 * (np.arange(-whole, whole + 1) / sigma) ** 2).sum())
 
 
 def attenuation_map(tissue: np.ndarray) -> np.ndarray:
