@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from study_folder import write_study
@@ -20,6 +21,13 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny", voxel_spacing_mm=4.0)
+
+
+def test_two_subjects_of_one_name_are_refused_before_the_work(folder, model, tmp_path, capsys):
+    copytree(folder, tmp_path / "b" / folder.name)
+    words = ["--subjects", str(folder), str(tmp_path / "b" / folder.name), "--model", str(model)]
+    assert main(["evaluate", *words, "--output", str(tmp_path / "out")]) == 2
+    assert "have the same name" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 # -- experiments of before

@@ -63,6 +63,18 @@ class EvaluationConfig:
             raise InputError(unknown_key(unknown, list(EXPERIMENTS), "The experiments"))
         if not self.subjects and set(self.experiments) - set(SELF_SUPPLIED):
             raise InputError("There is no subject to evaluate on; name at least one folder of a simulated subject.")
+        _check_names(self.subjects)
+
+
+def _check_names(folders: Sequence[Path]) -> None:
+    named: dict[str, Path] = {}
+    for folder in folders:
+        if folder.name in named:
+            raise InputError(
+                f"The subjects '{named[folder.name]}' and '{folder}' have the same name, by which results are told "
+                "apart; rename one of the folders, or leave it out."
+            )
+        named[folder.name] = folder
 
 
 @dataclass(frozen=True)
