@@ -1,6 +1,7 @@
 """The simulator: its projector, its counting statistics, its reconstruction and what a subject contains."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -179,6 +180,15 @@ def test_a_subject_is_written_with_its_geometry(head, tmp_path):
 @pytest.mark.parametrize(("dose", "name"), [(1 / 4, "1_4"), (0.1, "1_10"), (1 / 6, "1_6"), (0.5, "1_2")])
 def test_doses_have_names(dose, name):
     assert dose_name(dose) == name
+
+
+@pytest.mark.parametrize(("dose", "nearest"), [("1/300", "1/200"), ("1/1000", "1/200"), ("0.333", "1/3")])
+@pytest.mark.parametrize("heads", [["--anatomy", "none"], ["--like", "none.tsv"]])
+def test_a_dose_that_files_would_name_as_another_is_refused(dose, nearest, heads, tmp_path, capsys):
+    assert main(["simulate", *heads, "--output", str(tmp_path / "out"), "--doses", f"1/4,{dose}"]) == 2
+    message = capsys.readouterr().err
+    assert f"The dose {Fraction(dose)} cannot" in message and f"is {nearest}." in message
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

@@ -152,9 +152,11 @@ def _is_complete(folder: Path, name: str, seed: int, settings: SimulationSetting
 
 
 def _settings(args: argparse.Namespace) -> Callable[[int], SimulationSettings]:
-    from ..research.simulation.subject import SimulationSettings
+    from ..research.simulation.subject import SimulationSettings, check_dose_names
 
-    doses, fixed = tuple(map(float, doses_of(args.doses))), _scanner_facts(args)
+    fractions, fixed = doses_of(args.doses), _scanner_facts(args)
+    check_dose_names(fractions)
+    doses = tuple(map(float, fractions))
 
     def draw(seed: int) -> SimulationSettings:
         families, scanner = args.families, None

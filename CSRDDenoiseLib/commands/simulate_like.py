@@ -27,11 +27,13 @@ def run_like(args: argparse.Namespace) -> int:
     """Learn, write, and print what was learned and what cannot be known."""
     from ..errors import InputError
     from ..research.likeness.scans import FACTS, simulate_like
+    from ..research.simulation.subject import check_dose_names
     from ..subjects.table import read_table
 
     if args.anatomy:
         raise InputError("Give either --anatomy or --like.")
     doses = doses_of(args.doses)
+    check_dose_names(doses)
     check_folder(args.output)
     rows = read_table(args.like, needs=("full",)).checked().rows
     with cancellable(lambda: "Nothing was written."):

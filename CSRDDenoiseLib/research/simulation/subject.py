@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 import numpy as np
 import torch
 
+from ...errors import InputError
 from .anatomy import Anatomy, deform
 from .families import draw_from_families
 from .lesions import add_mr_lesions, add_pet_lesions, add_white_matter_lesions, place_blobs
@@ -124,6 +125,21 @@ def dose_name(dose: float) -> str:
     """The name of a dose fraction in file names: 0.1 -> ``1_10``."""
     fraction = Fraction(dose).limit_denominator(_LARGEST_DENOMINATOR)
     return f"{fraction.numerator}_{fraction.denominator}"
+
+
+def check_dose_names(doses: Sequence[Fraction]) -> None:
+    """Check that :func:`dose_name` writes each dose exactly, so that no two have one file.
+
+    Raises:
+        InputError: it would write one as another dose.
+    """
+    for dose in doses:
+        nearest = max(dose.limit_denominator(_LARGEST_DENOMINATOR), Fraction(1, _LARGEST_DENOMINATOR))
+        if nearest != dose:
+            raise InputError(
+                f"The dose {dose} cannot be named in a file, where denominators go up to {_LARGEST_DENOMINATOR}; the "
+                f"nearest dose that can is {nearest}."
+            )
 
 
 def nameable_dose(dose: float) -> float:
