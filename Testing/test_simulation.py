@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.simulation import anatomy as anatomies
 from CSRDDenoiseLib.research.simulation.families import draw_from_families, draw_scanner_of, scanner_families
 from CSRDDenoiseLib.research.simulation.lesions import (
@@ -209,6 +210,24 @@ def test_labels_of_a_simulated_subject_are_an_anatomy_again(label_maps):
     assert set(np.unique(anatomy.labels)) == {0, 2, 3, 24, 511}
     assert (anatomy.labels[12:14, 14:16, 11:13] == 2).all(), "a lesion gives way to what is around it"
     assert (anatomy.tissue[12:14, 8:10, 11:13] != anatomies.SOFT).all()
+
+
+def test_an_anatomy_whose_voxels_are_no_cubes_is_refused(label_maps):
+    nibabel = pytest.importorskip("nibabel")
+    path = label_maps / "synthseg" / "ball.nii.gz"
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    with pytest.raises(InputError, match=r"ball.nii.gz' are 1 x 1 x 2 mm; resample"):
+        anatomies.load_anatomy(label_maps, "synthseg/ball")
+
+
+@pytest.mark.parametrize(("t1", "words"), [((26, 30, 20), "20 x 30 x 26 voxels of 5 mm"), ((26, 30, 24), "of 4 mm")])
+def test_a_t1_of_another_grid_than_its_labels_is_refused(label_maps, t1, words):
+    (label_maps / "ixi").mkdir()
+    write_nifti(np.ones((26, 30, 24), np.int16), 5.0, label_maps / "ixi" / "a_labels.nii.gz")
+    write_nifti(np.ones(t1, np.float32), 5.0 if t1[2] == 20 else 4.0, label_maps / "ixi" / "a_T1.nii.gz")
+    with pytest.raises(InputError, match=f"T1 of the anatomy 'ixi/a' has .*{words}, and its labels 24 x 30 x 26"):
+        anatomies.load_anatomy(label_maps, "ixi/a")
 
 
 def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_path):

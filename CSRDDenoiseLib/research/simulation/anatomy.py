@@ -10,6 +10,7 @@ from typing import Optional
 import numpy as np
 from scipy import ndimage
 
+from ...errors import InputError
 from ...scan import largest_component
 
 AIR, SOFT, BONE, CSF, GREY, WHITE, BRAINSTEM = range(7)
@@ -23,6 +24,8 @@ _FREESURFER = {
 }
 _MUSE_TISSUE = {"gm": GREY, "wm": WHITE, "csf": CSF, "brainstem": BRAINSTEM, "tissue": GREY}
 _FIRST_OUTSIDE_LABEL = 500
+_SAME = 1e-3
+"""Relative difference of voxel sides that are the same."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,16 @@ def load_anatomy(folder: Path, name: str) -> Anatomy:
 
     Raises:
         FileNotFoundError: there is no such subject in ``folder``.
+        InputError: its voxels are no cubes, or its T1 has another grid than its labels.
     """
     if name.startswith("ixi/"):
         labels, spacing = _read(folder / f"{name}_labels.nii.gz")
-        t1, _ = _read(folder / f"{name}_T1.nii.gz")
+        t1, of_t1 = _read(folder / f"{name}_T1.nii.gz")
+        if t1.shape != labels.shape or not np.isclose(of_t1, spacing, rtol=_SAME):
+            raise InputError(
+                f"The T1 of the anatomy '{name}' has {_grid(t1, of_t1)}, and its labels {_grid(labels, spacing)}; "
+                "resample the T1 to the grid of the labels."
+            )
         tissue = _tissue_with_t1(labels.astype(np.int16), t1, _muse_classes(folder / "ixi_labels.csv"), spacing)
         return Anatomy(name, labels.astype(np.int16), tissue, spacing, t1.astype(np.float32))
     labels, spacing = _read(folder / f"{name}.nii.gz")
@@ -125,8 +134,18 @@ def _read(path: Path) -> tuple[np.ndarray, float]:
 
     image = nibabel.as_closest_canonical(nibabel.load(path))
     # canonical is R-A-S along (i, j, k); ours is S, P, L along (z, y, x)
+    sides = image.header.get_zooms()[:3]
+    if not np.allclose(sides, sides[0], rtol=_SAME):
+        raise InputError(
+            f"The voxels of the anatomy '{path}' are {' x '.join(f'{side:.4g}' for side in sides)} mm; resample it to "
+            "cubic voxels."
+        )
     array = np.asarray(image.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]
-    return np.ascontiguousarray(array), float(image.header.get_zooms()[0])
+    return np.ascontiguousarray(array), float(sides[0])
+
+
+def _grid(array: np.ndarray, spacing: float) -> str:
+    return f"{' x '.join(map(str, array.shape[::-1]))} voxels of {spacing:.4g} mm"
 
 
 def _muse_classes(path: Path) -> dict[int, int]:
