@@ -13,6 +13,8 @@ from tiny_model import save_tiny_model, tiny_metadata
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.keeping import Keeping
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
+from CSRDDenoiseLib.research.evaluation import calibrate as calibration
+from CSRDDenoiseLib.research.evaluation.calibrate import ScanVoxels
 from CSRDDenoiseLib.research.evaluation.measure import score
 from CSRDDenoiseLib.research.evaluation.methods import Outcome
 from CSRDDenoiseLib.research.evaluation.study import load_study
@@ -104,6 +106,33 @@ def test_command_stores_a_table_that_runs_use(tmp_path, capsys):
     # a second fit starts from the spread, not from what the first made of it
     assert main(words) == 0
     assert [each[KEY] for each in load_model(model).metadata.recipes] == [stored]
+
+
+def test_draws_of_one_anatomy_are_never_apart_in_fit_and_score(monkeypatch):
+    voxels_of = {seed: voxels(4000, seed) for seed in range(3)}
+
+    def scans(heads):
+        return [ScanVoxels(f"subject_{n}", head, s, s, e) for (n, (s, e)), head in zip(voxels_of.items(), heads)]
+
+    fits, fit = [], calibration._fit
+    monkeypatch.setattr(calibration, "_fit", lambda scans: fits.append([each.subject for each in scans]) or fit(scans))
+    monkeypatch.setattr(calibration, "_check_targets", lambda *args: None)
+    monkeypatch.setattr(calibration, "_scans", lambda *args: scans(["synthseg/a"] * 3))
+    table, scores = calibration.calibrate_model(None, (), None, DenoiseSettings())
+    assert set(scores) == {"before"} and table["subjects"] == 3
+    monkeypatch.setattr(calibration, "_scans", lambda *args: scans(["synthseg/a", "synthseg/a", "synthseg/b"]))
+    fits.clear()
+    assert "after" in calibration.calibrate_model(None, (), None, DenoiseSettings())[1]
+    assert fits[:3] == [["subject_2"], ["subject_2"], ["subject_0", "subject_1"]]
+
+
+@pytest.mark.slow
+def test_the_anatomy_of_a_subject_is_its_head(tmp_path):
+    folder = write_study(tmp_path / "subject")
+    (folder / "subject.json").write_text('{"anatomy": "synthseg/a"}')
+    model = load_model(save_tiny_model(tmp_path / "model", voxel_spacing_mm=4.0, sigma_max=2.0))
+    (scan,) = calibration._scans(model, [folder], [Fraction(1, 10)], DenoiseSettings())
+    assert (scan.subject, scan.head) == ("subject", "synthseg/a")
 
 
 def test_a_model_of_the_noise_free_image_is_not_calibrated_without_one(tmp_path, capsys, monkeypatch):

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate, print the leave-one-subject-out numbers, and store the table."""
+    """Calibrate, print the numbers of heads left out of the fit, and store the table."""
     from ..model.bundle import add_recipe, load_model
     from ..research.evaluation.calibrate import calibrate_model, describe_scores
     from ..research.evaluation.study import check_doses

@@ -26,9 +26,13 @@ NORMAL_COVERAGE = 0.683
 
 @dataclass(frozen=True)
 class ScanVoxels:
-    """Voxels of one scan, in the model's unit: spread of the samples, the same pooled, error of the result; (n,)."""
+    """Voxels of one scan, in the model's unit: spread of the samples, the same pooled, error of the result; (n,).
+
+    ``head`` is the anatomy that the subject was drawn from, which other subjects may have as well.
+    """
 
     subject: str
+    head: str
     spread: np.ndarray
     pooled: np.ndarray
     error: np.ndarray
@@ -48,7 +52,7 @@ def calibrate_model(
     doses: Optional[Sequence[Fraction]],
     settings: DenoiseSettings,
 ) -> tuple[dict[str, Any], dict[str, Score]]:
-    """Fit the table to all subjects, and score it on each after fitting to the others.
+    """Fit the table to all subjects, and score it on each after fitting to those of other heads.
 
     Args:
         model: without a calibration.
@@ -57,7 +61,7 @@ def calibrate_model(
         settings: with draws; the table belongs to their number and steps.
 
     Returns:
-        The table with what it was made from, and scores ``before`` and, with two subjects or more, ``after``.
+        The table with what it was made from, and scores ``before`` and, with two heads or more, ``after``.
 
     Raises:
         InputError: the model estimates the noise-free image, and a subject has none.
@@ -69,18 +73,17 @@ def calibrate_model(
         logger.info("%s: %d voxels, %s", scan.subject, scan.error.size, _words(score))
         scans.append(scan)
     scores = {"before": _score([scan.spread for scan in scans], [scan.error for scan in scans])}
-    subjects = sorted({scan.subject for scan in scans})
-    if len(subjects) > 1:
-        predicted = [_predict_without(scan.subject, scans, scan) for scan in scans]
+    if len({scan.head for scan in scans}) > 1:
+        predicted = [_predict_without(scan.head, scans, scan) for scan in scans]
         scores["after"] = _score(predicted, [scan.error for scan in scans])
-    counted = {"subjects": len(subjects), "scans": len(scans)}
+    counted = {"subjects": len({scan.subject for scan in scans}), "scans": len(scans)}
     measured = {name: {key: round(value, 4) for key, value in vars(score).items()} for name, score in scores.items()}
     return {**_fit(scans), **counted, **measured}, scores
 
 
 def describe_scores(scores: dict[str, Score]) -> str:
     """Return the scores in words."""
-    titles = {"before": "Spread as it is", "after": "Calibrated, on subjects left out of the fit"}
+    titles = {"before": "Spread as it is", "after": "Calibrated, on heads left out of the fit"}
     return "\n".join(f"{titles[name]}: {_words(score)}" for name, score in scores.items())
 
 
@@ -110,15 +113,16 @@ def _scans(
             error = (study.array(result.denoised) - aim) / unit
             pooled = pooled_spread(spread, study.spacing)
             chosen = fitted_voxels(study.masks.head, pooled)
-            yield ScanVoxels(study.name, *(volume.ravel()[chosen] for volume in (spread, pooled, error)))
+            head = str(study.facts.get("anatomy", study.name))
+            yield ScanVoxels(study.name, head, *(volume.ravel()[chosen] for volume in (spread, pooled, error)))
 
 
 def _fit(scans: Sequence[ScanVoxels]) -> dict[str, Any]:
     return fit_calibration(np.concatenate([s.pooled for s in scans]), np.concatenate([s.error for s in scans]))
 
 
-def _predict_without(subject: str, scans: Sequence[ScanVoxels], scan: ScanVoxels) -> np.ndarray:
-    return predict_error(scan.pooled, _fit([other for other in scans if other.subject != subject]))
+def _predict_without(head: str, scans: Sequence[ScanVoxels], scan: ScanVoxels) -> np.ndarray:
+    return predict_error(scan.pooled, _fit([other for other in scans if other.head != head]))
 
 
 def _score(predicted: Sequence[np.ndarray], errors: Sequence[np.ndarray]) -> Score:
