@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator, Sequence, Union
 
-from .errors import CSRDError
+from .errors import Cancelled, CSRDError
 
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Union[Any, CSRDError]]]]
 
 
 def in_turn(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Do one job after another in this process; what is wrong with one stops all."""
+    """Do one job after another in this process; what is wrong with one does not stop the others."""
     for job in jobs:
-        yield job, function(job)
+        found: Any
+        try:
+            found = function(job)
+        except Cancelled:
+            raise
+        except CSRDError as error:
+            found = error
+        yield job, found

@@ -115,6 +115,20 @@ def test_an_interrupt_in_the_first_seconds_ends_the_program(words, tmp_path, del
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_subjects_that_cannot_be_simulated_do_not_stop_the_others(anatomies, tmp_path, capsys):
+    folder = tmp_path / "anatomy" / "synthseg"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"ball{2 * number}.nii.gz").write_bytes(
+            (anatomies / "synthseg" / f"ball{number}.nii.gz").read_bytes()
+        )
+    (folder / "ball1.nii.gz").write_bytes(b"no image")
+    command = ["simulate", "--anatomy", str(folder.parent), "--output", str(tmp_path / "s"), "--doses", "1/4"]
+    assert main([*command, "--spacing", "5", "--scanner", "iterations=1"]) == 4
+    assert "synthseg/ball1' in" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["synthseg_ball0", "synthseg_ball2"]
+
+
 @pytest.fixture(scope="module")
 def anatomies(tmp_path_factory) -> Path:
     """Two label maps of nested balls, 6 mm voxels."""

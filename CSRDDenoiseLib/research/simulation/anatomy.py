@@ -132,7 +132,10 @@ def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, fwhm_voxels: 
 def _read(path: Path) -> tuple[np.ndarray, float]:
     import nibabel
 
-    image = nibabel.as_closest_canonical(nibabel.load(path))
+    try:
+        image = nibabel.as_closest_canonical(nibabel.load(path))
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise ValueError(str(error)) from error
     # canonical is R-A-S along (i, j, k); ours is S, P, L along (z, y, x)
     sides = image.header.get_zooms()[:3]
     if not np.allclose(sides, sides[0], rtol=_SAME):

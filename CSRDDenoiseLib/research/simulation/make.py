@@ -41,7 +41,7 @@ def make_subject(job: SubjectJob) -> str:
     """
     try:
         anatomy = load_anatomy(job.anatomies, job.name)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError) as error:
         raise InputError(f"The anatomy '{job.name}' in '{job.anatomies}' cannot be loaded: {error}.") from error
     subject = subjects.simulate_subject(anatomy, job.settings, job.seed, job.device)
     folder = job.folder
