@@ -29,6 +29,7 @@ def config(training_config):
     [
         ({"target": "noise-free"}, "trained with target full-dose, and this run has noise-free; set it back"),
         ({"sigma_range": (0.02, 80.0)}, r"sigma_range \[0\.02, 40\.0\]"),
+        ({"doses": (1 / 8,)}, r"doses \[0\.25\]"),
         ({"model_spacing": 4.0}, r"model_spacing 5\.0"),
         ({"architecture": WIDER}, "architecture"),
         ({"normalisation": "reference", "architecture": {**WIDER, "in_channels": 6}}, "architecture|normalisation"),

@@ -22,7 +22,7 @@ NAME = "checkpoint.pt"
 Part = Union[nn.Module, torch.optim.Optimizer]
 """What a checkpoint holds the state of."""
 _FACTS = "facts"
-_HELD = ("architecture", "normalisation", "target", "model_spacing", "sigma_range")
+_HELD = ("architecture", "normalisation", "target", "model_spacing", "sigma_range", "doses", "dose_range")
 
 
 @dataclass
