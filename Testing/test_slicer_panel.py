@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 import unittest
 from pathlib import Path
@@ -244,6 +245,25 @@ def test_missing_packages_are_asked_for_once_by_name_and_size(ui, logic_of, pair
     assert readiness.install_packages()
     assert asked[0][:2] == ["monai>=1.3", "--constraint"]
     assert not any("torch" in argument for argument in asked[0])
+
+
+@pytest.mark.usefixtures("without_worker")
+def test_panel_works_where_no_package_is_installed_yet(ui, pair, monkeypatch):
+    """A new Slicer has none of them, cattrs among them, which reads a model's metadata."""
+    from CSRDDenoiseModule import readiness
+
+    from CSRDDenoiseLib import configuration
+
+    real, gone = readiness.importlib.util.find_spec, ("torch", "monai", "cattrs")
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None if name in gone else real(name))
+    for name in ("cattrs", "cattrs.errors", "cattrs.gen"):
+        monkeypatch.setitem(sys.modules, name, None)
+    configuration._converter.cache_clear()
+    ui.petSelector.setCurrentNode(pair[0])
+    assert ui.modelCardLabel.text.startswith("Python packages are missing: torch, monai, cattrs. Open")
+    assert ui.petInfoLabel.text and ui.applyButton.enabled
+    click(ui.applyButton)
+    assert "extension 'PyTorch', which is not installed" in ui.statusLabel.text
 
 
 def test_too_old_package_is_reported_and_not_replaced(monkeypatch):

@@ -130,6 +130,16 @@ def test_fast_run_leaves_no_map_that_seems_its_own(ui, logic_of, scene, pair, sm
     assert ui.uncertaintyCheckBox.checked and ui.uncertaintyCheckBox.isEnabled()
 
 
+def test_model_that_draws_no_samples_leaves_no_map_either(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    old = ui.uncertaintySelector.currentNode()
+    pick(ui.modelComboBox, "tissue")
+    assert not ui.uncertaintyCheckBox.isEnabled() and not ui.samplesSpinBox.isEnabled()
+    run_to_end(ui)
+    assert ui.uncertaintySelector.currentNode() is None and old.GetNodeReference("CSRDDenoise.Denoised") is None
+
+
 @pytest.fixture
 def slow_writing(monkeypatch):
     """A logic without a process yet, that writes one slice a turn."""

@@ -25,7 +25,7 @@ from .nodes import (
     image_time,
 )
 from .parameters import CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
-from .readiness import gives_uncertainty, require_packages
+from .readiness import require_packages, settings_for
 from .sequences import start_sequence
 from .views.display import show_results
 from .volumes import (
@@ -171,7 +171,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         outputs = outputs or Outputs()
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume, REGION: regionNode}
         check_outputs(outputs, inputs.values())
-        kinds = outputs.kinds(gives_uncertainty(model, settings))
+        kinds = outputs.kinds(settings_for(model, settings).has_uncertainty)
         voxels, seen, files = content_of(petVolume), image_time(petVolume), RunFiles()
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from

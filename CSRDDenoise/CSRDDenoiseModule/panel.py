@@ -151,7 +151,7 @@ class Panel:
         parameters = self._parameters
         if parameters is None or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting():
             return
-        self._lists.show(parameters)
+        self._lists.show(parameters, readiness.settings_for(parameters.model, settings_of(parameters)))
         pet, mr = parameters.pet, parameters.mr
         warnings = wording.mr_warnings(pet, mr)
         if pet is not None and mr is None and readiness.needs_mr(parameters.model):

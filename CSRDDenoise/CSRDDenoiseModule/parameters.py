@@ -272,10 +272,9 @@ class Lists:
         titles = {device["name"]: device_title(device) for device in known}
         self._fill(self._ui.deviceComboBox, {AUTOMATIC: _("Automatic"), **titles})
 
-    def show(self, parameters: CSRDDenoiseParameterNode) -> None:
-        """Show these parameters; what the user chooses from now on goes there."""
-        self._parameters = parameters
-        chosen, draws = parameters.settings, parameters.settings.sampler != POSTERIOR_MEAN
+    def show(self, parameters: CSRDDenoiseParameterNode, used: DenoiseSettings) -> None:
+        """Show these parameters, of which a run uses ``used``; what the user chooses from now on goes there."""
+        self._parameters, chosen = parameters, parameters.settings
         self._updating = True
         try:
             self._ui.regionSelector.setCurrentNode(parameters.region)
@@ -289,7 +288,7 @@ class Lists:
             self._updating = False
         # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
         for widget in (self._ui.stepsSpinBox, self._ui.samplesSpinBox, self._ui.uncertaintyCheckBox):
-            widget.setEnabled(draws)
+            widget.setEnabled(used.sampler != POSTERIOR_MEAN)
 
     def onPresetChosen(self, *_arguments: Any) -> None:
         """A preset was chosen: set what it stands for."""

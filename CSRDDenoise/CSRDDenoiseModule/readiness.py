@@ -19,10 +19,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib import installed
-from CSRDDenoiseLib.errors import CSRDError, InputError
+from CSRDDenoiseLib.errors import CSRDError
 from CSRDDenoiseLib.infer.cost import DeviceSpeed, seconds_and_bytes, speed_from
 from CSRDDenoiseLib.infer.extent import field_voxels, head_voxels, voxels_around
 from CSRDDenoiseLib.model.bundle import DEFAULT_MODEL, find_model, list_models, read_metadata
+from CSRDDenoiseLib.model.metadata import ModelMetadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 from .nodes import region_sides
@@ -217,12 +218,8 @@ def imported_folders() -> "list[str]":
 
 
 def import_model(folder: str) -> str:
-    """Remember a model folder and return it as a choice's value.
-
-    Raises:
-        InputError: it holds no model, or one that cannot be read.
-    """
-    read_metadata(find_model(folder))
+    """Remember a model folder and return it as a choice's value; raises what it cannot be read for."""
+    _metadata(folder)
     others = [known for known in imported_folders() if known != folder]
     qt.QSettings().setValue(IMPORTED_KEY, json.dumps([*others, folder]))
     return folder
@@ -231,8 +228,8 @@ def import_model(folder: str) -> str:
 def card(value: str) -> str:
     """Return what a model is for in two sentences, or why it cannot be used."""
     try:
-        metadata = read_metadata(find_model(value or DEFAULT_MODEL))
-    except InputError as error:
+        metadata = _metadata(value)
+    except CSRDError as error:
         return str(error)
     return _("{description} Trained for {doses} of the full dose and voxels of {low:g} to {high:g} mm; {mr}.").format(
         description=metadata.description,
@@ -245,21 +242,28 @@ def card(value: str) -> str:
 
 def needs_mr(value: str) -> bool:
     """Return whether a model cannot run without an MR; False where the model cannot be read."""
+    return (found := _readable(value)) is not None and not found.mr_optional
+
+
+def settings_for(value: Optional[str], settings: DenoiseSettings) -> DenoiseSettings:
+    """Return settings as a run of a model has them; as they are where it cannot be read, which the run reports."""
+    found = _readable(value)
+    return settings if found is None else found.settings_of(settings)
+
+
+def _readable(value: Optional[str]) -> Optional[ModelMetadata]:
     try:
-        return not read_metadata(find_model(value or DEFAULT_MODEL)).mr_optional
-    except InputError:
-        return False
+        return _metadata(value)
+    except CSRDError:
+        return None
 
 
-def gives_uncertainty(value: str, settings: DenoiseSettings) -> bool:
-    """Return whether a run of a model with these settings gives an uncertainty.
-
-    Raises:
-        PackagesMissing: a Python package is missing.
-        InputError: the model cannot be read.
-    """
-    require_packages()
-    return read_metadata(find_model(value or DEFAULT_MODEL)).settings_of(settings).has_uncertainty
+def _metadata(value: Optional[str]) -> ModelMetadata:
+    try:
+        return read_metadata(find_model(value or DEFAULT_MODEL))
+    except ImportError:
+        require_packages()
+        raise
 
 
 # The speed of this computer
@@ -380,7 +384,8 @@ class Questions:
                 self._ask({"command": ESTIMATE, "device": device, "model": model, **on_place(place)}, place)
         if speed is None:
             return self._problem or _("Measuring the speed of {place}...").format(place=place or _("this computer"))
-        return estimate_sentence(speed, parameters.pet, settings_of(parameters), parameters.region)
+        settings = settings_for(model, settings_of(parameters))
+        return estimate_sentence(speed, parameters.pet, settings, parameters.region)
 
     def _ask(self, request: "dict[str, Any]", place: str = "") -> None:
         """Send the worker a question, once."""

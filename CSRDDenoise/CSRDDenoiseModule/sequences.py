@@ -18,7 +18,7 @@ from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 from .job import Callbacks, Job, RunFiles, describing
 from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
 from .parameters import on_place
-from .readiness import gives_uncertainty
+from .readiness import settings_for
 from .views.display import show_results
 from .volumes import (
     FINDINGS,
@@ -69,7 +69,7 @@ def start_sequence(
     if fullDoseReferenceVolume is not None:
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
     settings = settings_from_preset(preset, **changes)
-    kinds, files = (outputs or Outputs()).kinds(gives_uncertainty(model, settings)), RunFiles()
+    kinds, files = (outputs or Outputs()).kinds(settings_for(model, settings).has_uncertainty), RunFiles()
     paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
     request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
