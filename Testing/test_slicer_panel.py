@@ -359,6 +359,10 @@ def test_widget_that_a_script_makes_without_a_parent_works(scene, pair):
     made.cleanup()
     assert made.panel is None and not made.logic.worker.running
     made.parent.hide()
+    chosen = made.logic.getParameterNode()
+    chosen.mr = pair[1]
+    made.ui.mrSelector.setCurrentNode(None)
+    assert chosen.mr is pair[1], "what is left of a panel chooses nothing"
     # its controls stay connected to the choices, so a script must not let go of them while the scene lives
     ENTRY.madeByScript = made
 

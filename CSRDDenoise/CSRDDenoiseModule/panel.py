@@ -101,9 +101,11 @@ class Panel:
         """The module closes or is read again: end everything and hear no more of the scene.
 
         The widgets stay connected to the choices, because that keeps the wrapper alive as long as its node; see
-        :meth:`CSRDDenoiseLogic.getParameterNode`.
+        :meth:`CSRDDenoiseLogic.getParameterNode`. They choose nothing any more, as selectors do when a scene is read.
         """
         self.close()
+        for widget in vars(self.ui).values():
+            widget.blockSignals(True)
         if self._parameters is not None:
             self._parameters.RemoveObserver(self._observerTag)
 
