@@ -34,8 +34,10 @@ WORDS = """## Head to head
 
 Written by `csrd-denoise experiment head-to-head configs/head-to-head.yaml --minutes {minutes:g}`: each network trained
 on the same phantoms, with as many steps as fit into {minutes:g} minutes of {hardware}; scored on the scanner families
-for the report, test subjects {phantoms}. One evaluation gives the estimate, also of a recipe that was trained
-for draws. No choice followed from it. st-DTPM predicts delayed scans and is no denoiser, so it is not among them.
+for the report, test subjects {phantoms}. One evaluation at the largest noise level gives the estimate, also of a
+recipe that was trained for draws. The paper's recipe seldom trains at that level, so its row is not what its own
+sampler of many steps gives. No choice followed from the table. st-DTPM predicts delayed scans and is no denoiser, so it
+is not among them.
 
 {table}"""
 
