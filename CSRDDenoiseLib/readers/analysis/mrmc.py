@@ -105,7 +105,10 @@ def noninferiority(difference: Estimate, margin: float) -> tuple[float, bool]:
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    p_values = multipletests([each.best.p for each in comparisons], method="holm")[1]
+    p_values = [each.best.p for each in comparisons]
+    # of one there is nothing to correct, and the call collects garbage, which takes most of the time of a power
+    if len(p_values) > 1:
+        p_values = multipletests(p_values, method="holm")[1]
     return tuple(replace(each, p_holm=float(p)) for each, p in zip(comparisons, p_values))
 
 
