@@ -14,7 +14,7 @@ from tiny_model import model_of, tiny_metadata, tiny_network
 
 from CSRDDenoiseLib.infer import speed
 from CSRDDenoiseLib.infer.cost import LOADED_BYTES, DeviceSpeed, seconds_and_bytes
-from CSRDDenoiseLib.infer.speed import time_of_draws, time_of_mean
+from CSRDDenoiseLib.infer.speed import time_of_draws, time_of_network
 from CSRDDenoiseLib.model.bundle import build_network, save_model
 from CSRDDenoiseLib.settings import settings_from_preset
 
@@ -97,7 +97,7 @@ def test_networks_are_timed_in_the_precision_of_a_run_and_prepared_once(monkeypa
     monkeypatch.setattr(speed, "choose_precision", lambda _device, _wanted: torch.bfloat16)
     for name in ("prepare", "denoise"):
         monkeypatch.setattr(model.denoiser, name, noted(name, getattr(model.denoiser, name)))
-    found = time_of_mean(model, 16)
+    found = time_of_network(model, 16)
     assert found.preparing > 0 and found.evaluating > 0
     assert calls == [("prepare", True)] * 3 + [("denoise", True)] * 2
     assert time_of_draws(model, 16).preparing == 0, "it is prepared for the posterior mean already"

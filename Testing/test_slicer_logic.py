@@ -29,9 +29,7 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.job import GRACE_MILLISECONDS  # noqa: E402 (the stand-in makes it importable)
-from CSRDDenoiseModule.volumes import Outputs, make_volumes  # noqa: E402
-from CSRDDenoiseModule.worker_process import MILLISECONDS_TO_END  # noqa: E402
+from CSRDDenoiseModule.volumes import Outputs, make_volumes  # noqa: E402 (the stand-in makes it importable)
 
 from CSRDDenoiseLib.checks.dose import REFERENCE  # noqa: E402
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError, ModelError  # noqa: E402
@@ -284,10 +282,6 @@ def test_cancel_is_quick_and_leaves_nothing(logic, pair, slow_model, scene):
     assert identities(scene) == nodes
     assert run_folders() == folders
     assert not logic.busy
-
-
-def test_a_run_ends_within_two_seconds_of_cancel():
-    assert GRACE_MILLISECONDS + MILLISECONDS_TO_END < 2000
 
 
 @pytest.mark.timing

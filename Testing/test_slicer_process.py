@@ -28,7 +28,7 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import readiness, worker_process  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule import job, readiness, worker_process  # noqa: E402 (needs the stand-in)
 
 pytestmark = pytest.mark.slow
 QUICK = {"device": "cpu", "steps": 1, "samples": 1}
@@ -240,3 +240,7 @@ def test_names_are_no_markup(ui, scene):
     assert "'<b>moved</b>'" in ui.petInfoLabel.text
     for label in (ui.petInfoLabel, ui.mrInfoLabel, ui.statusLabel, ui.modelCardLabel, ui.fullDoseInfoLabel):
         assert label._qt.textFormat() == QtCore.Qt.PlainText
+
+
+def test_a_run_ends_within_two_seconds_of_cancel():
+    assert job.GRACE_MILLISECONDS + worker_process.MILLISECONDS_TO_END < 2000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..settings import DenoiseSettings
-from .memory import choose_patch
+from .memory import choose_patch, interval_of
 
 BYTES_PER_FIELD_VOXEL = 110.0
 """At its peak, normalising holds this much for every voxel of the field of view (measured, see docs/performance.md)."""
@@ -88,5 +88,5 @@ def _repeated(head_voxels: float, most_voxels: float, settings: DenoiseSettings)
 
 
 def _repeated_along(side: int, length: int, overlap: float) -> float:
-    interval = max(int(length * (1 - overlap)) // _MULTIPLE, 1) * _MULTIPLE
-    return (math.ceil((side - length) / interval) + 1) * length / side
+    windows = math.ceil((side - length) / interval_of(length, overlap, _MULTIPLE)) + 1
+    return windows * length / side

@@ -101,6 +101,12 @@ def choose_patch(shape: Shape, most_voxels: float, multiple: int, overlap: float
     return patch
 
 
+def interval_of(side: int, overlap: float, multiple: int) -> int:
+    """Voxels between windows of this side: multiples of what the network needs, at least one, so that very
+    small patches overlap by less than the share."""
+    return max(int(side * (1 - overlap)) // multiple, 1) * multiple
+
+
 def smaller_patch(patch: Shape, shape: Shape, multiple: int, overlap: float) -> Optional[Shape]:
     """Return a patch of about half the voxels, or None when it is as small as it gets."""
     smaller = choose_patch(shape, math.prod(patch) / 2, multiple, overlap)

@@ -34,8 +34,8 @@ class NetworkTime:
     evaluating: float
 
 
-def time_of_mean(model: Model, side: int) -> NetworkTime:
-    """Time the network of the posterior mean on a cube of so many voxels a side, after a first that warms up."""
+def time_of_network(model: Model, side: int) -> NetworkTime:
+    """Time a model's own network on a cube of so many voxels a side, after a first evaluation that warms up."""
     # a regression on tissue maps has no weights, and runs where its input lies
     weights = next(model.denoiser.parameters(), None)
     device = torch.device("cpu") if weights is None else weights.device
@@ -51,10 +51,10 @@ def time_of_mean(model: Model, side: int) -> NetworkTime:
 
 
 def time_of_draws(model: Model, side: int) -> NetworkTime:
-    """As :func:`time_of_mean`, of the network of the draws; where both are one, it is prepared already."""
+    """As :func:`time_of_network`, of the network of the draws; where both are one, it is prepared already."""
     if model.deviation is None:
-        return NetworkTime(0.0, time_of_mean(model, side).evaluating)
-    return time_of_mean(model.of_deviation(), side)
+        return NetworkTime(0.0, time_of_network(model, side).evaluating)
+    return time_of_network(model.of_deviation(), side)
 
 
 def _seconds(compute: Callable[[], torch.Tensor]) -> float:
@@ -75,7 +75,7 @@ def device_speed(model: Model, device: str, name: str, side: int = TIMED_SIDE) -
         name: how the caller names the model.
         side: of the cube that is timed, voxels.
     """
-    mean, draws = time_of_mean(model, side), time_of_draws(model, side)
+    mean, draws = time_of_network(model, side), time_of_draws(model, side)
     return {
         "device": device,
         "model": name,

@@ -25,6 +25,7 @@ from .memory import (
     check_patch,
     choose_patch,
     free_bytes,
+    interval_of,
     memory_budget,
     smaller_patch,
 )
@@ -199,7 +200,7 @@ class VolumeDenoiser:
 
         self._batch = self._batch_of(patch)
         self._weights = gaussian_weights(patch).to(self._device)
-        intervals = [_interval(side, self._overlap, self._multiple) for side in patch]
+        intervals = [interval_of(side, self._overlap, self._multiple) for side in patch]
         self._window_overlap = [_overlap_of(interval, side) for interval, side in zip(intervals, patch)]
         windows = dense_patch_slices(self.shape, patch, intervals)
         kept = [window for window in windows if self._head[window].any()]
@@ -296,12 +297,6 @@ def _in_space(tensor: Tensor, box: Sequence[slice]) -> Tensor:
 def _coarse(box: Sequence[slice], coarser: int) -> tuple[slice, ...]:
     """The box in a grid that is coarser by this factor."""
     return tuple(slice(part.start // coarser, part.stop // coarser) for part in box)
-
-
-def _interval(side: int, overlap: float, multiple: int) -> int:
-    """Voxels between windows of this side: multiples of what the network needs, at least one, so that very
-    small patches overlap by less than the share."""
-    return max(int(side * (1 - overlap)) // multiple, 1) * multiple
 
 
 def _overlap_of(interval: int, side: int) -> float:

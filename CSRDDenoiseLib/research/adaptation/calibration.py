@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from ...denoise import denoise
 from ...errors import InputError
-from ...infer.speed import time_of_draws, time_of_mean
+from ...infer.speed import time_of_draws, time_of_network
 from ...model.bundle import Model
 from ...prepare.align import head_mask_of
 from ...settings import DenoiseSettings, settings_from_preset
@@ -57,7 +57,7 @@ def recipe_settings(model: Model) -> Optional[DenoiseSettings]:
 
 def cost_of_draws(model: Model, settings: DenoiseSettings) -> float:
     """How many estimates of the posterior mean a run of these settings takes as long as, on the model's device."""
-    mean, draws = time_of_mean(model, _TIMED_SIDE), time_of_draws(model, _TIMED_SIDE)
+    mean, draws = time_of_network(model, _TIMED_SIDE), time_of_draws(model, _TIMED_SIDE)
     drawing = draws.preparing + (settings.evaluations - 1) * draws.evaluating
     return _AROUND + 1 + drawing / (mean.preparing + mean.evaluating)
 
