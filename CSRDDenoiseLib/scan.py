@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from .errors import TooFewCounts
 from .io.grid import Grid
-from .thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE, HEAD_LENGTH_MM, HEAD_THRESHOLD, LONGEST_HEAD_MM
+from .thresholds import BRAIN_THRESHOLD, HEAD_LENGTH_MM, HEAD_THRESHOLD, LONGEST_HEAD_MM, bright_quantile
 
 HEAD_SMOOTHING_MM = 8.0
 HEAD_MARGIN_MM = 12.0
@@ -132,7 +132,7 @@ class Scan:
 
     def foreground(self) -> np.ndarray:
         """Return what stands out from the background, without a margin, boolean."""
-        return _foreground(self.smoothed)
+        return _foreground(self.smoothed, self.spacing)
 
     def cropped(self) -> Scan:
         """Return the part in the head's box, with what was computed so far, so that the rest can be freed."""
@@ -198,15 +198,15 @@ def _calmed(pet: np.ndarray, spacing: Sequence[float]) -> Optional[_Calm]:
     return _Calm(smooth(relative, spacing, HEAD_SMOOTHING_MM), peak)
 
 
-def _foreground(smoothed: np.ndarray) -> np.ndarray:
-    return smoothed > HEAD_THRESHOLD * float(np.quantile(smoothed, BRIGHT_QUANTILE))
+def _foreground(smoothed: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """What stands out from the background, boolean (D, H, W); nothing where the bright level is not positive."""
+    level = float(np.quantile(smoothed, bright_quantile(smoothed.shape, spacing)))
+    return smoothed > HEAD_THRESHOLD * level if level > 0 else np.zeros(smoothed.shape, bool)
 
 
 def _head_in(calm: _Calm, spacing: Sequence[float], whole_field: bool = False) -> Optional[Head]:
     smoothed = calm.smoothed
-    if float(np.quantile(smoothed, BRIGHT_QUANTILE)) <= 0:
-        return None
-    mask = largest_component(_foreground(smoothed))
+    mask = largest_component(_foreground(smoothed, spacing))
     if not mask.any():
         return None
     body_mm = 0.0 if whole_field else _too_long_mm(mask, spacing)

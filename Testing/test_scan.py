@@ -81,3 +81,33 @@ def _looks_like(volume: np.ndarray, pet: np.ndarray) -> bool:
         if abs(np.corrcoef(part.ravel(), volume.ravel())[0, 1]) > 0.9999:
             return True
     return False
+
+
+def in_wide_field(inner: np.ndarray, side_mm: float) -> np.ndarray:
+    """An array of cubes of that side in the middle of a field of 300 x 700 x 700 mm of zeros."""
+    missing = [round(mm / side_mm) - size for mm, size in zip((300, 700, 700), inner.shape)]
+    return np.pad(inner, [(each // 2, each - each // 2) for each in missing])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.06])
+def test_air_of_a_wide_field_of_view_is_no_head(share):
+    side = 6.0
+    inner = np.pad(head_array(), 4)
+    brain = ndimage.binary_closing(inner > 0, iterations=2)
+    inner[ndimage.binary_dilation(brain, iterations=2) & ~brain] = 1500
+    wide = in_wide_field(inner, side)
+    noise = np.abs(np.random.default_rng(0).standard_normal(wide.shape))
+    # as a reconstruction without negative values leaves it
+    wide = np.where(wide > 0, wide, noise * share * 5000 / noise.mean()).astype(np.float32)
+    alone, there = (Scan.of_array(array, (side,) * 3) for array in (inner, wide))
+    assert there.brain_mean == pytest.approx(alone.brain_mean, rel=0.01)
+    assert there.noise_level == pytest.approx(alone.noise_level, rel=0.05)
+    assert there.head.mask.sum() < 1.5 * alone.head.mask.sum()
+
+
+def test_a_small_brain_in_a_wide_empty_field_of_view_is_found():
+    side, inner = 5.0, head_array()
+    inner = np.pad(np.where(ndimage.binary_closing(inner > 0, iterations=2), inner, 0), 4)
+    alone, there = (find_head(array, (side,) * 3) for array in (inner, in_wide_field(inner, side)))
+    assert there is not None and there.brain_mean == pytest.approx(alone.brain_mean, rel=0.01)
+    assert there.mask.sum() == pytest.approx(alone.mask.sum(), rel=0.1)
