@@ -17,6 +17,7 @@ from CSRDDenoiseLib.checks.contrast import check_contrast
 from CSRDDenoiseLib.checks.cut import check_cut
 from CSRDDenoiseLib.checks.depth import depth_mm
 from CSRDDenoiseLib.checks.filtering import check_filtering
+from CSRDDenoiseLib.checks.head_size import check_head_size
 from CSRDDenoiseLib.checks.inputs import Judged, check_appearance
 from CSRDDenoiseLib.checks.noise import (
     INSIDE,
@@ -34,6 +35,7 @@ from CSRDDenoiseLib.checks.slice_scale import check_slice_scale, slice_ratios
 from CSRDDenoiseLib.checks.unit import check_unit
 from CSRDDenoiseLib.checks.voxels import check_voxels
 from CSRDDenoiseLib.findings import find, warnings_of
+from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.research.evaluation.trials import GROUPS
 from CSRDDenoiseLib.research.simulation.subject import emulate_dose
@@ -204,6 +206,15 @@ def test_depth_is_the_distance_to_what_is_not_in_a_mask():
     wanted = ndimage.distance_transform_edt(mask, sampling=(2.0, 1.5, 3.0))
     found = depth_mm(mask, (2.0, 1.5, 3.0))
     assert found[mask] == pytest.approx(wanted[mask], abs=1e-3) and (found[~mask] <= 0).all()
+
+
+@pytest.mark.parametrize("whole_field, found", [(False, "head.large"), (True, "head.volume")])
+def test_air_that_was_taken_for_head_is_a_finding(whole_field, found):
+    grid = Grid.of(as_image(np.zeros((30, 70, 70), np.float32), (10.0, 10.0, 10.0)))
+    pet = np.full((30, 70, 70), 0.3, np.float32)
+    pet[10:20, 30:40, 30:40] = 1
+    finding = check_head_size(Scan(pet, grid, whole_field=whole_field))
+    assert finding.code == found and finding.values["head_ml"] == 147_000
 
 
 def test_small_head_is_a_finding_and_not_judged_further():

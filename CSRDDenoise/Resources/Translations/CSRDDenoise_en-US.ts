@@ -1118,6 +1118,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>{head_ml:.0f} mL of the PET were taken for the head, more than any head has ({limit_ml:.0f} mL): the air around it has much activity, so brain mean, noise and result are wrong. Crop the PET to the head.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>{share:.0%} of the PET is exactly zero in large pieces, as after masking; the result is zero there too.</source>
    <translation type="unfinished" />
   </message>
