@@ -11,6 +11,7 @@ from scipy import ndimage
 from CSRDDenoiseLib import scan as scans
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.infer.extent import head_voxels
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, find_head, noise_level, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -89,20 +90,32 @@ def in_wide_field(inner: np.ndarray, side_mm: float) -> np.ndarray:
     return np.pad(inner, [(each // 2, each - each // 2) for each in missing])
 
 
-@pytest.mark.parametrize("share", [0.02, 0.04, 0.06])
-def test_air_of_a_wide_field_of_view_is_no_head(share):
-    side = 6.0
+def head_and_wide_field(side_mm: float, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """A head with scalp, and in a wide field whose air holds a share of the brain mean."""
     inner = np.pad(head_array(), 4)
     brain = ndimage.binary_closing(inner > 0, iterations=2)
     inner[ndimage.binary_dilation(brain, iterations=2) & ~brain] = 1500
-    wide = in_wide_field(inner, side)
+    wide = in_wide_field(inner, side_mm)
     noise = np.abs(np.random.default_rng(0).standard_normal(wide.shape))
     # as a reconstruction without negative values leaves it
-    wide = np.where(wide > 0, wide, noise * share * 5000 / noise.mean()).astype(np.float32)
+    return inner, np.where(wide > 0, wide, noise * share * 5000 / noise.mean()).astype(np.float32)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.06])
+def test_air_of_a_wide_field_of_view_is_no_head(share):
+    side = 6.0
+    inner, wide = head_and_wide_field(side, share)
     alone, there = (Scan.of_array(array, (side,) * 3) for array in (inner, wide))
     assert there.brain_mean == pytest.approx(alone.brain_mean, rel=0.01)
     assert there.noise_level == pytest.approx(alone.noise_level, rel=0.05)
     assert there.head.mask.sum() < 1.5 * alone.head.mask.sum()
+
+
+def test_the_extent_of_a_head_in_a_wide_field_of_view_leaves_its_air_out():
+    side = 6.0
+    inner, wide = head_and_wide_field(side, 0.02)
+    alone, there = (head_voxels(array, (side,) * 3, 2.0) for array in (inner, wide))
+    assert there == pytest.approx(alone, rel=0.2)
 
 
 def test_a_small_brain_in_a_wide_empty_field_of_view_is_found():

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..thresholds import BRIGHT_QUANTILE, HEAD_THRESHOLD, REGION_MARGIN_MM
+from ..thresholds import HEAD_THRESHOLD, REGION_MARGIN_MM, bright_quantile
 
 COARSE_VOXELS = 64
 
@@ -22,7 +22,7 @@ def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: 
     """
     strides = [max(1, size // COARSE_VOXELS) for size in values.shape]
     coarse = values[:: strides[0], :: strides[1], :: strides[2]]
-    bright = coarse > HEAD_THRESHOLD * float(np.quantile(coarse, BRIGHT_QUANTILE))
+    bright = coarse > HEAD_THRESHOLD * float(np.quantile(coarse, bright_quantile(values.shape, spacing)))
     voxels = 1.0
     for axis, (stride, step) in enumerate(zip(strides, spacing)):
         places = np.flatnonzero(bright.any(axis=tuple(other for other in range(3) if other != axis)))

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..io.grid import Grid, resample
 from ..scan import find_head
-from ..thresholds import BRAIN_THRESHOLD, BRIGHT_QUANTILE
+from ..thresholds import BRAIN_THRESHOLD, bright_quantile
 
 REFERENCE_SIDE_MM = 20.0
 COARSE_SPACING_MM = 4.0
@@ -122,7 +122,7 @@ def reference_region(pet: sitk.Image, treated: Optional[np.ndarray] = None) -> O
     mean = sitk.GetArrayFromImage(sitk.BoxMean(coarse, radius))
     spread = sitk.GetArrayFromImage(sitk.BoxSigma(coarse, radius))
     inside = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))
-    level = BRAIN_THRESHOLD * float(np.quantile(mean, BRIGHT_QUANTILE))
+    level = BRAIN_THRESHOLD * float(np.quantile(mean, bright_quantile(mean.shape, coarse.GetSpacing()[::-1])))
     bright = np.zeros(mean.shape, bool)
     bright[inside] = mean[inside] > max(level, 0.0)
     if treated is not None:
