@@ -18,11 +18,12 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.devices import processor_name
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.model.edm import Preconditioned, Schedule
 from CSRDDenoiseLib.research.evidence import head_to_head, left_out, projector_check
 from CSRDDenoiseLib.research.evidence.head_to_head import HeadToHead, run_head_to_head
 from CSRDDenoiseLib.research.evidence.left_out import LeftOut, run_left_out
 from CSRDDenoiseLib.research.evidence.projector_check import ProjectorCheck, compare, projector_page
-from CSRDDenoiseLib.research.evidence.short_runs import changed_config
+from CSRDDenoiseLib.research.evidence.short_runs import Estimator, changed_config
 from CSRDDenoiseLib.research.simulation.families import draw_from_families
 from CSRDDenoiseLib.research.simulation.projector import make_projectors
 from CSRDDenoiseLib.research.simulation.scanner import Scanner
@@ -169,7 +170,8 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
         write_phantom(pool)
     naf = {"type": "NafUNet3d", **{name: value for name, value in TINY["architecture"].items() if name != "type"}}
     networks = {"ours": {}, "NAFNet-like": {"architecture": naf}}
-    config = HeadToHead(training, tmp_path / "out", tmp_path / "page.md", TINY, networks, (0,), timed_steps=2)
+    steps = {"NAFNet-like": 2}
+    config = HeadToHead(training, tmp_path / "out", tmp_path / "page.md", TINY, networks, steps, (0,), timed_steps=2)
     results = run_head_to_head(config, 0.01)
     assert set(results) == {"ours", "NAFNet-like"}
     for found in results.values():
@@ -178,6 +180,10 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
         assert all(np.isfinite(row["psnr_clean"]) for row in found["rows"])
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "Head to head" in page and page.index("| ours ") < page.index("| NAFNet-like ")
+    drawn, mean = (results["NAFNet-like"][rows] for rows in ("heun_rows", "rows"))
+    assert [row["dose"] for row in drawn] == [row["dose"] for row in mean] and results["ours"]["heun_rows"] == []
+    assert all(a["psnr_clean"] != b["psnr_clean"] for a, b in zip(drawn, mean))
+    assert page.count("| NAFNet-like, Heun, 2 steps |") == len(drawn)
     turned = {name: results[name] for name in reversed(list(results))}
     (tmp_path / "out" / "results.json").write_text(json.dumps({**turned, "of another configuration": {}}))
     (tmp_path / "page.md").unlink()
@@ -192,7 +198,7 @@ def test_networks_are_trained_for_equal_minutes_and_scored(training, tmp_path):
 def untrained(training, tmp_path, monkeypatch):
     """A head to head of one network whose training takes no time, and which is done with 120 minutes."""
     monkeypatch.setattr(head_to_head, "_budget", lambda config, own, made_with, device: None)
-    monkeypatch.setattr(head_to_head, "_train", lambda config, own, budget, device: {"steps": 7})
+    monkeypatch.setattr(head_to_head, "_train", lambda *args: {"steps": 7})
     config = HeadToHead(training, tmp_path / "out", common=TINY, networks={"ours": {"batch": 2}}, phantoms=(0,))
     run_head_to_head(config, 120)
     return config
@@ -203,6 +209,7 @@ def untrained(training, tmp_path, monkeypatch):
     [
         ({}, 5, "'ours' with budget_minutes 120, and this run has 5"),
         ({"phantoms": (0, 1)}, 120, r"'ours' with test_phantoms \[0\]"),
+        ({"heun_steps": {"ours": 4}}, 120, "'ours' with heun_steps 0, and this run has 4"),
         ({"networks": {"ours": {"batch": 3}}}, 120, "'ours' with batch 2, and this run has 3"),
         ({"networks": {"ours": {"batch": 2, "seed": 1}}}, 120, "'ours' with seed None, and this run has 1"),
         ({"networks": {"ours": {}}}, 120, "'ours' with batch 2, and this run has 1"),
@@ -212,6 +219,40 @@ def untrained(training, tmp_path, monkeypatch):
 def test_results_of_a_network_of_other_settings_are_refused(untrained, change, minutes, words):
     with pytest.raises(InputError, match=words):
         run_head_to_head(replace(untrained, **change), minutes)
+
+
+@pytest.mark.parametrize("steps", [{"theirs": 5}, {"ours": 0}])
+def test_draws_are_of_a_network_of_the_configuration_and_of_one_step_or_more(tmp_path, steps):
+    with pytest.raises(InputError, match="heun_steps"):
+        HeadToHead(tmp_path, tmp_path, networks={"ours": {}}, heun_steps=steps)
+
+
+class OfNormalResiduals(torch.nn.Module):
+    """F of residuals that are normal about 0.3 with standard deviation 0.5, the sigma_data of the test."""
+
+    multiple = 4
+
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, channels, c_noise):
+        sigma = (4 * c_noise).exp().reshape(-1, 1, 1, 1, 1)
+        return (sigma / (0.5 * (sigma**2 + 0.5**2).sqrt()) * self.mean).expand_as(channels[:, :1])
+
+
+def test_a_draw_is_the_exact_one_where_residuals_are_normal(training):
+    base = changed_config(training, TINY)
+    pool = pool_of(base, "test", load_split(base.split_file)["test"])
+    claim_pool(pool)
+    write_phantom(pool)
+    example, schedule = pool.load(0, 0.1), Schedule(0.01, 20.0)
+    found = Estimator(Preconditioned(OfNormalResiduals(), 0.5), schedule, "zero", 40, "float32")
+    noise = 20 * torch.randn(example.mask.shape, generator=torch.Generator().manual_seed(7)).numpy()
+    wanted = 0.3 + (noise - 0.3) * 0.5 / np.hypot(20, 0.5)
+    assert found.residual(example, 7) / example.terms.unit == pytest.approx(wanted, abs=0.01)
+    mean = replace(found, heun_steps=0).residual(example, 7) / example.terms.unit
+    assert mean == pytest.approx(0.3, abs=0.001)
 
 
 def test_results_of_unknown_settings_are_refused_and_those_of_several_folders_can_be_joined(untrained):

@@ -83,7 +83,7 @@ class FoldRun(TrainingRun):
 
     def _validate(self) -> None:
         folder = self.config.output
-        errors = judge(self.average, self.validation_pool, self.sigma_max)
+        errors = judge(self.average, self.validation_pool, self.schedule.sigma_max)
         record = _read(folder / _RECORD)
         if not record:
             record = {"before": _plain(errors), "best": 0.0}

@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ..training.simulators import simulate_phantoms
 from ..training.split import load_split
 from .blocks import replace_block
 from .rows import at_dose, dose_text, doses_of
-from .short_runs import SCORES, changed_config, folder_name, hardware, mean_scores, score_run
+from .short_runs import SCORES, Estimator, changed_config, folder_name, hardware, mean_scores, score_scans
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ WORDS = """## Head to head
 Written by `csrd-denoise experiment head-to-head configs/head-to-head.yaml --minutes {minutes:g}`: each network trained
 on the same phantoms, with as many steps as fit into {minutes:g} minutes of {hardware}; scored on the scanner families
 for the report, test subjects {phantoms}. One evaluation at the largest noise level gives the estimate, also of a
-recipe that was trained for draws. The paper's recipe seldom trains at that level, so its row is not what its own
-sampler of many steps gives. No choice followed from the table. st-DTPM predicts delayed scans and is no denoiser, so it
-is not among them.
+recipe that was trained for draws; rows with "Heun" are of one draw each, by Heun's method of that many steps. The
+paper's recipe is made for such draws and seldom trains at the largest level. No choice followed from the table.
+st-DTPM predicts delayed scans and is no denoiser, so it is not among them.
 
 {table}"""
 
@@ -52,6 +52,7 @@ class HeadToHead:
         page: Markdown page that the table goes into, or None.
         common: changed fields of that configuration.
         networks: name in the table -> fields that it changes further.
+        heun_steps: names of those of which a draw of so many steps is scored as well.
         phantoms: numbers of the phantoms of the report families.
         timed_steps: steps from whose second half the speed of each is measured.
     """
@@ -61,12 +62,18 @@ class HeadToHead:
     page: Optional[Path] = None
     common: Mapping[str, Any] = field(default_factory=dict)
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    heun_steps: Mapping[str, int] = field(default_factory=dict)
     phantoms: tuple[int, ...] = (0, 1, 2, 4, 5, 8)
     timed_steps: int = 20
 
     def __post_init__(self) -> None:
         if self.timed_steps < 2:
             raise InputError(f"'timed_steps' is {self.timed_steps}; the speed is measured from 2 steps or more.")
+        for name, steps in self.heun_steps.items():
+            if name not in self.networks or steps < 1:
+                raise InputError(
+                    f"'heun_steps' has '{name}' with {steps} steps; it takes names of 'networks' and 1 step or more."
+                )
 
 
 def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") -> dict[str, Any]:
@@ -79,8 +86,8 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
 
     Returns:
         Name -> ``steps``, ``minutes`` of them, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan),
-        and what it was made with: ``recipe``, the changed fields of the training configuration, ``budget_minutes``,
-        ``test_phantoms``.
+        ``heun_rows`` of a draw, and what it was made with: ``recipe``, the changed fields of the training
+        configuration, ``budget_minutes``, ``test_phantoms``, ``heun_steps``.
 
     Raises:
         InputError: a training cannot be run, or was done or begun with another recipe, other minutes or phantoms.
@@ -101,7 +108,7 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
             continue
         logger.info("Network: %s", name)
         made_with = _made_with(config, name, minutes)
-        found = _train(config, own, _budget(config, own, made_with, device), device)
+        found = _train(config, own, _budget(config, own, made_with, device), device, config.heun_steps.get(name, 0))
         results[name] = {**found, **made_with}
         write_json(path, results, indent=1)
     if config.page is not None:
@@ -111,17 +118,25 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
 
 def head_to_head_page(config: HeadToHead, results: Mapping[str, Any], minutes: float) -> str:
     """Return the table as Markdown, of the networks that are done, in the order of the configuration."""
-    done, lines = {name: results[name] for name in config.networks if name in results}, []
+    done = {name: results[name] for name in config.networks if name in results}
+    lines: list[tuple[str, ...]] = []
     for name, found in done.items():
-        about = (name, f"{found['parameters'] / 1e6:.1f}", str(found["steps"]), f"{found['voxels'] / 1e6:.0f}")
-        for dose in doses_of(found["rows"]):
-            means = mean_scores(at_dose(found["rows"], dose))
-            lines.append((*about, f"{found['minutes']:.3g}", dose_text(dose), *(f"{means[key]:.2f}" for key in SCORES)))
+        trained = (f"{found['parameters'] / 1e6:.1f}", str(found["steps"]), f"{found['voxels'] / 1e6:.0f}")
+        about = (*trained, f"{found['minutes']:.3g}")
+        lines += _lines((name, *about), found["rows"])
+        lines += _lines((f"{name}, Heun, {found['heun_steps']} steps", *about), found["heun_rows"])
     titles = ("PSNR to noise-free (dB)", "to full dose (dB)", "error at 0.8 (%)", "at 0.9 (%)")
     header = ("network", "parameters (M)", "steps", "voxels seen (M)", "minutes", "dose", *titles)
     table = to_markdown(Table("Mean over scans, bare estimate; errors along what is kept", header, tuple(lines)))
     used = " and ".join(sorted({found["hardware"] for found in done.values()}))
     return WORDS.format(table=table, minutes=minutes, hardware=used, phantoms=", ".join(map(str, config.phantoms)))
+
+
+def _lines(about: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line of the table for each dose."""
+    for dose in doses_of(rows):
+        means = mean_scores(at_dose(rows, dose))
+        yield (*about, dose_text(dose), *(f"{means[key]:.2f}" for key in SCORES))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -135,7 +150,12 @@ def _recipe(config: HeadToHead, name: str) -> dict[str, Any]:
 
 def _made_with(config: HeadToHead, name: str, minutes: float) -> dict[str, Any]:
     """What another run of a network must have in common with this one, so that its result is that of this one."""
-    return {"recipe": _recipe(config, name), "budget_minutes": minutes, "test_phantoms": list(config.phantoms)}
+    return {
+        "recipe": _recipe(config, name),
+        "budget_minutes": minutes,
+        "test_phantoms": list(config.phantoms),
+        "heun_steps": config.heun_steps.get(name, 0),
+    }
 
 
 def _check_made_with(path: Path, name: str, had: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
@@ -214,11 +234,12 @@ def _budget(config: HeadToHead, own: TrainingConfig, made_with: Mapping[str, Any
     return budget
 
 
-def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str) -> dict[str, Any]:
+def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str, heun_steps: int) -> dict[str, Any]:
     run = TrainingRun(replace(own, steps=budget.steps), device)
     run.run()
     pool = pool_of(own, "test", load_split(own.split_file)["test"])
     simulate_phantoms([(pool, phantom) for phantom in config.phantoms], device, own.simulators)
+    drawn = [Estimator.of(run, heun_steps)] if heun_steps else []
     return {
         "steps": run.state.step,
         "minutes": round(budget.steps * budget.seconds_per_step / 60, 2),
@@ -226,5 +247,6 @@ def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str
         "parameters": sum(each.numel() for each in run.denoiser.parameters()),
         "voxels": run.state.step * own.batch * own.patch**3,
         "architecture": dict(own.architecture),
-        "rows": score_run(run, pool, config.phantoms),
+        "rows": score_scans(Estimator.of(run), pool, config.phantoms),
+        "heun_rows": [row for each in drawn for row in score_scans(each, pool, config.phantoms)],
     }

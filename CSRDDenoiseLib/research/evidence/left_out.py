@@ -20,7 +20,7 @@ from ..training.readiness import anatomies, claim_pool
 from ..training.simulators import simulate_phantoms
 from ..training.split import load_or_make_split
 from .blocks import replace_block
-from .short_runs import Joined, changed_config, mean_scores, score_run
+from .short_runs import Estimator, Joined, changed_config, mean_scores, score_scans
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,8 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
         logger.info("Model: %s", name if name == ALL else f"without {name}")
         run = _train(config, base, [pools[each][0] for each in config.families if each != name], number, device)
         scored = config.families if name == ALL else (name,)
-        tested = {family: score_run(run, pools[family][1], range(config.test_phantoms)) for family in scored}
+        found, phantoms = Estimator.of(run), range(config.test_phantoms)
+        tested = {family: score_scans(found, pools[family][1], phantoms) for family in scored}
         results[name] = {family: mean_scores(rows) for family, rows in tested.items()}
         write_json(path, results, indent=1)
     if config.page is not None:

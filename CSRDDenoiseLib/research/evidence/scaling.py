@@ -135,7 +135,7 @@ def _points(model: Model, folder: Path, device: str) -> list[_Point]:
             "steps as 'milestones' in the configuration of the training."
         )
     points = [_Point(step, _checksum(path), partial(_milestone, path, model, device)) for step, path in earlier.items()]
-    whole = Estimator(model.denoiser, metadata.sigma_max, metadata.mean_from)
+    whole = Estimator(model.denoiser, metadata.schedule, metadata.mean_from)
     return [*points, _Point(last, metadata.weights_sha256, lambda: whole)]
 
 
@@ -151,7 +151,7 @@ def _milestone(path: Path, model: Model, device: str) -> Estimator:
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"The milestone '{path}' does not fit the model '{metadata.name}': {error}") from error
     denoiser = Preconditioned(network, metadata.sigma_data).eval().requires_grad_(False)
-    return Estimator(in_memory_format(denoiser.to(device)), metadata.sigma_max, metadata.mean_from)
+    return Estimator(in_memory_format(denoiser.to(device)), metadata.schedule, metadata.mean_from)
 
 
 def _begun(path: Path, model: Model, points: Sequence[_Point]) -> dict[str, Any]:

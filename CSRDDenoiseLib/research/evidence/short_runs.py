@@ -13,14 +13,14 @@ import torch
 
 from ...configuration import read_yaml, structure
 from ...devices import choose_device, choose_precision, list_devices, precision_name
-from ...model.edm import Preconditioned
+from ...model.edm import Preconditioned, Schedule
 from ..training.config import TrainingConfig, load_config
 from ..training.curves import error_at, make_scene, our_curve
-from ..training.loop import TrainingRun
+from ..training.loop import TrainingRun, autocast
 from ..training.phantom import CLEAN, FIRST_LOW, FULL
 from ..training.pool import Example, Pool, pool_of
 from ..training.split import load_split
-from ..training.validation import estimate_residual
+from ..training.validation import draw_residual, estimate_residual
 
 SCORED = (0.8, 0.9)
 """Contrasts at which errors are compared."""
@@ -29,22 +29,37 @@ SCORES = ("psnr_clean", "psnr_full", *(f"error_{contrast:g}" for contrast in SCO
 
 @dataclass(frozen=True)
 class Estimator:
-    """A network as the posterior mean is taken from it.
+    """A network, and how the residual is taken from it.
 
     Attributes:
         denoiser: in evaluation mode, on the device of the scoring.
-        sigma_max: noise level of the evaluation.
+        schedule: its noise levels; one evaluation at the largest is the posterior mean.
         mean_from: what it is shown there, ``zero`` or ``noise``.
+        heun_steps: steps of Heun's method to one draw, which is scored instead; 0 scores the posterior mean.
+        precision: of the network's arithmetic in a draw; the posterior mean is evaluated in float32.
     """
 
     denoiser: Preconditioned
-    sigma_max: float
+    schedule: Schedule
     mean_from: str
+    heun_steps: int = 0
+    precision: str = "auto"
 
     @classmethod
-    def of(cls, run: TrainingRun) -> Estimator:
+    def of(cls, run: TrainingRun, heun_steps: int = 0) -> Estimator:
         """Return that of the averaged weights of a run."""
-        return cls(run.average, run.sigma_max, run.config.mean_from)
+        return cls(run.average, run.schedule, run.config.mean_from, heun_steps, run.config.precision)
+
+    def residual(self, example: Example, seed: int) -> np.ndarray:
+        """Estimate the residual of a whole head, (D, H, W) in the unit of its images; the seed is that of the noise."""
+        sigma_max, shape = self.schedule.sigma_max, example.mask.shape
+        start = sigma_max * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        if self.heun_steps:
+            with autocast(next(self.denoiser.parameters()).device.type, self.precision):
+                return draw_residual(self.denoiser, example, start, self.schedule.sigmas(self.heun_steps).tolist())
+        if self.mean_from == "zero":
+            start = torch.zeros(shape)
+        return estimate_residual(self.denoiser, example, start, sigma_max)
 
 
 def changed_config(path: Path, changes: Mapping[str, Any]) -> TrainingConfig:
@@ -70,10 +85,9 @@ def report_pool(config: TrainingConfig) -> Pool:
     return pool_of(config, "test", subjects)
 
 
-def score_run(run: TrainingRun, pool: Pool, phantoms: Iterable[int]) -> list[dict[str, Any]]:
-    """:func:`score_scan` of the averaged weights of a run at each dose of phantoms."""
-    found = Estimator.of(run)
-    return [score_scan(found, pool, phantom, dose) for phantom in phantoms for dose in pool.doses_of(phantom)]
+def score_scans(estimator: Estimator, pool: Pool, phantoms: Iterable[int]) -> list[dict[str, Any]]:
+    """:func:`score_scan` at each dose of phantoms."""
+    return [score_scan(estimator, pool, phantom, dose) for phantom in phantoms for dose in pool.doses_of(phantom)]
 
 
 def mean_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -133,8 +147,8 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
     """Score a network on one scan, small hot lesions drawn into it.
 
     Returns:
-        ``phantom``, ``dose``, PSNR in dB of the bare estimate (``psnr_clean``; ``psnr_full`` of the full dose that it
-        predicts), and the error in calm brain in % where 0.8 and 0.9 of the contrast is kept.
+        ``phantom``, ``dose``, PSNR in dB of the bare estimate or the draw (``psnr_clean``; ``psnr_full`` of the full
+        dose that it predicts), and the error in calm brain in % where 0.8 and 0.9 of the contrast is kept.
     """
     example = pool.load(phantom, dose)
     scene = make_scene(example, dose, pool.spacing, phantom)
@@ -143,10 +157,7 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
     for row, volume in rows.items():
         volumes[row] = volume / example.gain
     lesioned = replace(example, phantom=replace(example.phantom, volumes=volumes))
-    start = torch.zeros(scene.mask.shape)
-    if estimator.mean_from == "noise":
-        start = estimator.sigma_max * torch.randn(start.shape, generator=torch.Generator().manual_seed(phantom))
-    estimate = scene.low_dose + estimate_residual(estimator.denoiser, lesioned, start, estimator.sigma_max)
+    estimate = scene.low_dose + estimator.residual(lesioned, phantom)
     curve = our_curve(scene, estimate, pool.target)
     bare = curve[float("inf")]
     errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in SCORED}

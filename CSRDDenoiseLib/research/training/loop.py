@@ -153,9 +153,10 @@ class TrainingRun:
         return [parameter.to(self.device) for parameter in model.denoiser.model.parameters()]
 
     @property
-    def sigma_max(self) -> float:
-        """Noise level at which D is the posterior mean."""
-        return self.config.sigma_range[1] * self.state.sigma_data
+    def schedule(self) -> Schedule:
+        """Noise levels of a sampler; at the largest D is the posterior mean."""
+        low, high = (end * self.state.sigma_data for end in self.config.sigma_range)
+        return Schedule(low, high)
 
     @property
     def coarse(self) -> Coarse:
@@ -265,17 +266,16 @@ class TrainingRun:
         if self.mean is not None:
             self._log(event="validation", **self._validate_draws(self.mean))
             return
-        scores = validate(self.average, self.validation_pool, wanted, self.sigma_max, self.config.mean_from)
+        scores = validate(self.average, self.validation_pool, wanted, self.schedule.sigma_max, self.config.mean_from)
         self._log(event="validation", **scores)
         if self.pairs is not None:
             pool = self.pairs[1]
-            scores = validate(self.average, pool, pool.available(), self.sigma_max, self.config.mean_from)
+            scores = validate(self.average, pool, pool.available(), self.schedule.sigma_max, self.config.mean_from)
             self._log(event="validation of pairs", **scores)
 
     def _validate_draws(self, mean: Model) -> dict[str, dict[str, float]]:
-        low, high = (end * self.state.sigma_data for end in self.config.sigma_range)
         pool, wanted = self.validation_pool, self.config.validation_phantoms
-        return validate_draws(mean, Draws(self.average, self.state.deviation_unit, Schedule(low, high)), pool, wanted)
+        return validate_draws(mean, Draws(self.average, self.state.deviation_unit, self.schedule), pool, wanted)
 
     def _log(self, **values: Any) -> None:
         state = self.state

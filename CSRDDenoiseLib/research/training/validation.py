@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from ...infer.padding import Padding
+from ...infer.samplers import sample_heun
 from ...measures import psnr
 from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble, constant
@@ -59,6 +60,22 @@ def estimate_residual(denoiser: Preconditioned, example: Example, start: torch.T
     sigma = torch.full((1,), sigma_max, device=device)
     mean = denoiser(padding.noise(start[None, None]).to(device), sigma, condition.to(device))
     return padding.crop(mean)[0].cpu().numpy() * np.float32(example.terms.unit)
+
+
+@torch.no_grad()
+def draw_residual(
+    denoiser: Preconditioned, example: Example, start: torch.Tensor, sigmas: Sequence[float]
+) -> np.ndarray:
+    """One draw of the residual of a whole head by Heun's method from ``start``, noise of ``sigmas[0]``: (D, H, W)."""
+    device = next(denoiser.parameters()).device
+    condition, padding = padded_condition(example, denoiser.model.multiple)
+    prepared = denoiser.prepare(condition.to(device))
+
+    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return denoiser.denoise(x, torch.full((1,), sigma, device=device), prepared)
+
+    drawn = sample_heun(denoise, padding.noise(start[None, None]).to(device), sigmas)
+    return padding.crop(drawn)[0].cpu().numpy() * np.float32(example.terms.unit)
 
 
 def padded_condition(example: Example, multiple: int) -> tuple[torch.Tensor, Padding]:
