@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_quality_is_measured_on_the_example_with_the_papers_setting(model_folder
     for seed, name in enumerate((resources.LOW_DOSE, resources.MR, resources.FULL_DOSE)):
         sitk.WriteImage(as_image(head_array(seed=seed)), str(tmp_path / "SampleData" / name))
     monkeypatch.setattr(quality, "resource_folder", lambda: tmp_path)
-    monkeypatch.setattr(quality, "PAPER_STEPS", 2)
+    monkeypatch.setattr(quality, "PAPER", replace(quality.PAPER, steps=2))
     request = {"model": str(model_folder), "device": "cpu"}
     fast, paper = (quality.quality_case({**request, "preset": preset}) for preset in ("fast", None))
     assert (fast["evaluations"], paper["evaluations"]) == (1, 3)

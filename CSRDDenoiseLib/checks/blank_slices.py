@@ -7,12 +7,19 @@ import numpy as np
 from ..findings import Finding, info, warning
 
 _BRIGHT, _QUANTILE = 0.05, 0.999
-"""Of this quantile of the PET: a slice with as much shows some of the head, and not air with a few counts in it."""
+
+
+def least_in_head(values: np.ndarray) -> float:
+    """Return a value of the PET that a slice, or a line of voxels, has in it where it meets the head.
+
+    It is a share of a high quantile: air with a few counts in it has less, also in a wide field.
+    """
+    return _BRIGHT * float(np.quantile(values, _QUANTILE))
 
 
 def check_blank_slices(values: np.ndarray) -> Finding:
     """Look along each axis of a PET as it was read, (D, H, W); slices and axes count from 1, in the file's order."""
-    least = _BRIGHT * float(np.quantile(values, _QUANTILE))
+    least = least_in_head(values)
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
         most = values.max(axis=others)

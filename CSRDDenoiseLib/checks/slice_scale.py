@@ -6,13 +6,12 @@ import numpy as np
 from scipy import ndimage
 
 from ..findings import Finding, warning
+from .blank_slices import least_in_head
 
 _FACTOR = 3.0
 """Far from 1.02, the most that a slice of the bundled example differs by, low dose and full dose."""
 _QUANTILES = (0.9, 0.99)
 _WINDOW = 5
-_BRIGHT, _BRIGHT_QUANTILE = 0.05, 0.999
-"""Of this quantile of the PET: a line of voxels with as much meets the head, which fills little of a wide field."""
 
 
 def check_slice_scale(values: np.ndarray) -> tuple[Finding, ...]:
@@ -22,8 +21,9 @@ def check_slice_scale(values: np.ndarray) -> tuple[Finding, ...]:
     slices around it: a hot lesion changes the upper one alone, the edge of the head the lower one alone. More than two
     such slices side by side are not found.
     """
+    least = least_in_head(values)
     for axis in range(3):
-        ratio = slice_ratios(values, axis)
+        ratio = slice_ratios(values, axis, least)
         wrong = np.flatnonzero((ratio > _FACTOR) | (ratio < 1 / _FACTOR))
         if wrong.size:
             worst = int(wrong[np.abs(np.log(ratio[wrong])).argmax()])
@@ -40,12 +40,13 @@ def check_slice_scale(values: np.ndarray) -> tuple[Finding, ...]:
     return ()
 
 
-def slice_ratios(values: np.ndarray, axis: int) -> np.ndarray:
+def slice_ratios(values: np.ndarray, axis: int, least: float) -> np.ndarray:
     """Each slice's size relative to its neighbours along an axis of (D, H, W); 1 where that is not known.
 
-    It is the ratio of the quantile that differs less; not known where that or its median is 0.
+    It is the ratio of the quantile that differs less; not known where that or its median is 0. A line of voxels along
+    the axis is looked at where its maximum is more than ``least``.
     """
-    flat = np.abs(_across_head(values, axis)).reshape(values.shape[axis], -1)
+    flat = np.abs(_across_head(values, axis, least)).reshape(values.shape[axis], -1)
     places = [int(quantile * (flat.shape[1] - 1)) for quantile in _QUANTILES]
     flat.partition(places, axis=1)
     sizes = flat[:, places]
@@ -58,9 +59,9 @@ def slice_ratios(values: np.ndarray, axis: int) -> np.ndarray:
     return np.where(low > 1, low, np.where(high < 1, high, 1))
 
 
-def _across_head(values: np.ndarray, axis: int) -> np.ndarray:
+def _across_head(values: np.ndarray, axis: int, least: float) -> np.ndarray:
     """The PET with an axis first, and along the others what meets the head."""
     turned = np.moveaxis(values, axis, 0)
-    present = turned.max(axis=0) > _BRIGHT * float(np.quantile(values, _BRIGHT_QUANTILE))
+    present = turned.max(axis=0) > least
     box = ndimage.find_objects(present.astype(np.uint8))
     return turned[(slice(None), *box[0])] if box else turned

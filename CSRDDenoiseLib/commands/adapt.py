@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import add_device, check_folder, count, number
-from .interrupts import cancellable
+from .interrupts import resumable
 from .tables import add_table, table_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     table = table_of(args).checked()
     device = str(choose_device(args.device))
     job = Job(table.rows, load_model(args.start, device), args.output, work, settings, device)
-    with cancellable(lambda: f"What is done is kept in '{work}'; the same command continues from it."):
+    with resumable(work):
         adaptation = adapt(job, args.keep)
     print(held_out_table(adaptation.scans, adaptation.model.metadata.target))
     print(_sum(adaptation, args.start))

@@ -12,6 +12,8 @@ from typing import Callable, Union
 from ..configuration import number_of, parse_dose
 from ..errors import InputError
 
+GIB = 1 << 30
+
 
 def dose(text: str) -> Fraction:
     """A dose fraction, as in ``1/10`` or ``0.1``, between 0 and 1."""

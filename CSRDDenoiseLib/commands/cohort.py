@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Sequence
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
 from ..settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME
-from .arguments import check_folder, count, number
+from .arguments import GIB, check_folder, count, number
 from .denoise import settings_from_args
 from .interrupts import cancellable
-from .options import HOW, PREPARATION, SECRETS, Group, add_groups, option
+from .options import HOW, PREPARATION, SECRETS, Group, add_groups, check_participants, option
 
 if TYPE_CHECKING:
     from ..cluster.cohort.scans import Choices, Scan
     from ..cluster.cohort.state import Cohort, State
     from ..cluster.open import Where
 
-GIB = 1 << 30
 MAPS = ("difference", "uncertainty", "support", "bare")
 """As in ``cluster.cohort.scans``, which loads SimpleITK."""
 WHERE: Group = (
@@ -129,8 +128,7 @@ def _scans(args: argparse.Namespace, draws: bool) -> Sequence[Scan]:
         raise InputError(
             f"With --bids the outputs are named by BIDS, which has no name for '{unnamed[0]}'; leave it out of --maps."
         )
-    if args.participant_label and not args.bids:
-        raise InputError("The option --participant-label chooses from a BIDS dataset; give --bids, or leave it out.")
+    check_participants(args)
     choices = _choices(args, draws)
     if args.bids:
         return scans_of_bids(args.bids, args.participant_label, choices)

@@ -12,7 +12,7 @@ from ..errors import SOME_FAILED, InputError
 from ..extras import require
 from ..sentences import CLI, error_sentence
 from ..settings import SAME, WARN, DenoiseSettings, settings_from_preset
-from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups
+from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups, check_participants
 from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
 
@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from_args(args)
     if args.bids:
         return _run_bids(args, settings)
-    if args.participant_label:
-        raise InputError("The option --participant-label chooses from a BIDS dataset; give --bids, or leave it out.")
+    check_participants(args)
     if args.output is None:
         args.fail("the following arguments are required: --output (or --bids)")
     from ..checks.volumes import INPUT_NAMES

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
 from ..configuration import read_placed
 from .arguments import number
-from .interrupts import cancellable
+from .interrupts import resumable, what_is_kept
 
 MINUTES_EACH = 120.0
 Outcome = tuple[list[str], Path]
@@ -60,13 +59,13 @@ def _evidence(args: argparse.Namespace) -> Outcome:
 
     require("skimage")
     config = read_evidence_config(args.config)
-    with _resumable(config.output):
+    with resumable(config.output):
         results, complete = run_evidence(config, args.minutes)
     lines = ["| measure | aim | measured | reached |", "|---|---|---|---|"]
     for goal in results["summary"]["goals"]:
         reached = "yes" if goal["reached"] else "no"
         lines.append(f"| {goal['what']} | {goal['aim']} | {goal['value']} | {reached} |")
-    return lines if complete else [*lines, f"Not complete. {_what_is_left(config.output)}"], config.output / RESULTS
+    return lines if complete else [*lines, f"Not complete. {what_is_kept(config.output)}"], config.output / RESULTS
 
 
 def _projector(args: argparse.Namespace) -> Outcome:
@@ -80,7 +79,7 @@ def _scanners(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.left_out import RESULTS, LeftOut, left_out_page, run_left_out
 
     config = read_placed(args.config, LeftOut)
-    with _resumable(config.output):
+    with resumable(config.output):
         return [left_out_page(config, run_left_out(config, _device(args)))], config.output / RESULTS
 
 
@@ -88,7 +87,7 @@ def _head_to_head(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.head_to_head import RESULTS, HeadToHead, head_to_head_page, run_head_to_head
 
     config, minutes = read_placed(args.config, HeadToHead), args.minutes or MINUTES_EACH
-    with _resumable(config.output):
+    with resumable(config.output):
         results = run_head_to_head(config, minutes, _device(args))
         return [head_to_head_page(config, results, minutes)], config.output / RESULTS
 
@@ -97,10 +96,10 @@ def _scaling(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.scaling import RESULTS, Scaling, run_scaling, scaling_page
 
     config = read_placed(args.config, Scaling)
-    with _resumable(config.output):
+    with resumable(config.output):
         results, complete = run_scaling(config, args.minutes, _device(args))
     lines = [scaling_page(config, results)]
-    return lines if complete else [*lines, f"Not complete. {_what_is_left(config.output)}"], config.output / RESULTS
+    return lines if complete else [*lines, f"Not complete. {what_is_kept(config.output)}"], config.output / RESULTS
 
 
 def _adapt(args: argparse.Namespace) -> Outcome:
@@ -108,7 +107,7 @@ def _adapt(args: argparse.Namespace) -> Outcome:
 
     config = read_placed(args.config, Experiment)
     config.output.mkdir(parents=True, exist_ok=True)
-    with _resumable(config.output):
+    with resumable(config.output):
         return list(_adapt_table(run_experiment(config))), config.output / RESULTS
 
 
@@ -116,7 +115,7 @@ def _like(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.experiment import RESULTS, LikeExperiment, run_like_experiment
 
     config = read_placed(args.config, LikeExperiment)
-    with _resumable(config.output):
+    with resumable(config.output):
         return list(_like_table(run_like_experiment(config))), config.output / RESULTS
 
 
@@ -131,17 +130,9 @@ def _like_regression(args: argparse.Namespace) -> Outcome:
     from ..research.likeness.examples import LikeRegression, run_like_regression
 
     config = read_placed(args.config, LikeRegression)
-    with _resumable(config.output):
+    with resumable(config.output):
         path = run_like_regression(config)
     return [f"To use it: copy it to CSRDDenoiseLib/research/likeness/{path.name}"], path
-
-
-def _resumable(output: Path) -> AbstractContextManager[None]:
-    return cancellable(lambda: _what_is_left(output))
-
-
-def _what_is_left(output: Path) -> str:
-    return f"What is done is kept in '{output}'; the same command continues from it."
 
 
 def _like_table(results: Mapping[str, Any]) -> Iterator[str]:

@@ -8,8 +8,7 @@ from typing import Optional
 
 from ..errors import ModelError
 from ..settings import PRESETS
-
-_GIB = 1 << 30
+from .arguments import GIB
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +43,7 @@ def _print_section(title: str, lines: list[str]) -> None:
 
 
 def _gib(size: Optional[int]) -> str:
-    return "memory of the machine" if size is None else f"{size / _GIB:.1f} GiB"
+    return "memory of the machine" if size is None else f"{size / GIB:.1f} GiB"
 
 
 def _describe_model(folder: Path) -> str:

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import weakref
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Callable, Iterator, Optional
 
@@ -56,6 +57,16 @@ def cancellable(what_is_left: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         raise Cancelled(f"Cancelled. {what_is_left()}") from interrupt
+
+
+def resumable(output: Path) -> AbstractContextManager[None]:
+    """Return :func:`cancellable` of work that is kept in a folder and that the same command continues."""
+    return cancellable(lambda: what_is_kept(output))
+
+
+def what_is_kept(output: Path) -> str:
+    """Return the sentence on work that is kept in a folder and that the same command continues."""
+    return f"What is done is kept in '{output}'; the same command continues from it."
 
 
 def _on_signal(number: int, frame: Optional[FrameType]) -> None:

@@ -7,10 +7,8 @@ import sys
 
 from ..extras import require
 from ..model.bundle import DEFAULT_MODEL
-from .arguments import count, number
+from .arguments import GIB, count, number
 from .options import SECRETS, add_groups
-
-GIB = 1 << 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,6 @@ from .analysis.roc import areas
 
 PREFERENCE, ROC, NONINFERIORITY = "preference", "roc", "noninferiority"
 ENDPOINTS = (PREFERENCE, ROC, NONINFERIORITY)
-POINTS = 5
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,3 @@ class Clock:
     def stop(self) -> None:
         """Stop; it keeps what it has."""
         self._spent, self._since = self.seconds, None
-
-    def go_on(self) -> None:
-        """Run again."""
-        if self._since is None:
-            self._since = self._now()

@@ -28,8 +28,6 @@ from .process import forget_peak, measure, peak_since
 
 FRAME_S = 300.0
 PET, MR, ONE = "pet.nii.gz", "mr.nii.gz", "frame.nii.gz"
-MEMORY_LIMIT = 1.2
-"""Peak memory of a study, at most this many times that of a frame."""
 _WARM_UP = (32, 32, 32)
 
 Size = tuple[int, int, int]

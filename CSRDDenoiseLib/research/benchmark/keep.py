@@ -19,8 +19,6 @@ from .head import synthetic_head
 from .process import measure
 
 WIDTHS_MM = (4.0, 8.0, 20.0)
-LIMIT_SECONDS = 0.5
-"""Until when the result has to follow the slider, with 256^3 voxels."""
 
 
 def run_keep(sizes: Sequence[Sequence[int]]) -> dict[str, Any]:

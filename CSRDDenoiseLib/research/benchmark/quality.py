@@ -18,7 +18,8 @@ from ...scan import find_head
 from ...settings import DenoiseSettings, settings_from_preset
 from .plain import plain_denoiser
 
-PAPER_STEPS = 100
+PAPER = DenoiseSettings("heun", steps=100, samples=1, estimate="samples")
+"""The paper's sampling."""
 
 
 class WholeEachTime(nn.Module):
@@ -61,5 +62,4 @@ def as_in_the_paper(model: Model, device: str) -> tuple[Model, DenoiseSettings]:
     """Return the model's weights in the plain network, and the settings of the paper's sampler."""
     plain = plain_denoiser(model)
     plain.model = WholeEachTime(plain.model)
-    settings = DenoiseSettings("heun", steps=PAPER_STEPS, samples=1, estimate="samples", device=device)
-    return replace(model, denoiser=plain), settings
+    return replace(model, denoiser=plain), replace(PAPER, device=device)

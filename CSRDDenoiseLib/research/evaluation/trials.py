@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from ...checks.alignment import check_alignment, measure_alignment
 from ...checks.attenuation import check_attenuation
+from ...checks.blank_slices import least_in_head
 from ...checks.contrast import check_contrast
 from ...checks.cut import check_cut
 from ...checks.filtering import check_filtering
@@ -266,7 +267,7 @@ def _output(bed: Bed) -> Iterator[Trial]:
 def _slices(bed: Bed) -> Iterator[Trial]:
     """A slice of the middle half, on a random axis, times a factor, as by a wrong rescale slope."""
     values = sitk.GetArrayFromImage(bed.head.pet)
-    ratios = np.concatenate([slice_ratios(values, axis) for axis in range(3)])
+    ratios = np.concatenate([slice_ratios(values, axis, least_in_head(values)) for axis in range(3)])
     yield Trial(SLICES, "", False, bool(check_slice_scale(values)), float(max(ratios.max(), 1 / ratios.min())))
     for factor in SLICE_FACTORS:
         wrong, axis = values.copy(), int(bed.rng.integers(3))

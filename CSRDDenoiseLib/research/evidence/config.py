@@ -10,7 +10,6 @@ from ...configuration import read_placed, unknown_key
 from ...errors import InputError
 from ..evaluation.baselines import baseline
 
-CONTRASTS = (0.7, 0.8, 0.9)
 TRIED = ("error", "gain", "psnr", "contrast", "lesions", "regions", "imprint", "blobs", "uncertainty")
 """Names of the tables, in their order."""
 

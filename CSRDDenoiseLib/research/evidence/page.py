@@ -8,8 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import numpy as np
 
 from ..evaluation.markdown import Table, to_markdown
-from ..training.curves import error_at
-from .config import CONTRASTS
+from ..training.curves import CONTRASTS, JUDGED, error_at
 from .filters import kind_of
 from .ours import BARE, COVERED, FULL, GAUSSIAN, INPUT, OURS
 from .regions import region_tables
@@ -94,7 +93,7 @@ def _error(results: Results) -> list[Table]:
         (family, *(cell for dose in doses_of(rows) for cell in _family_cells(rows, family, dose)))
         for family in sorted({row["family"] for row in rows})
     ]
-    heads = [f"{dose_text(dose)}, at {c:g}" for dose in doses_of(rows) for c in CONTRASTS[1:]]
+    heads = [f"{dose_text(dose)}, at {c:g}" for dose in doses_of(rows) for c in JUDGED]
     kinds = sorted({kind_of(name) for scan in scans for name in scan["filters"]["curves"]})
     by_filter = [(kind, *_filter_cells(scans, kind)) for kind in kinds]
     return [
@@ -115,9 +114,7 @@ def _error_cells(rows: Sequence[Any], dose: float) -> list[str]:
 
 def _family_cells(rows: Sequence[Any], family: str, dose: float) -> list[str]:
     chosen = [row for row in rows if row["family"] == family and row["dose"] == dose]
-    return [
-        f"{np.mean([row['error'][str(c)]['ratio'] for row in chosen]):.2f}" if chosen else "" for c in CONTRASTS[1:]
-    ]
+    return [f"{np.mean([row['error'][str(c)]['ratio'] for row in chosen]):.2f}" if chosen else "" for c in JUDGED]
 
 
 def _filter_cells(scans: Sequence[Any], kind: str) -> list[str]:
@@ -128,7 +125,7 @@ def _filter_cells(scans: Sequence[Any], kind: str) -> list[str]:
     return [
         f"{average(error(scan, contrast) for scan in at_dose(scans, dose)):.1f}"
         for dose in doses_of(scans)
-        for contrast in CONTRASTS[1:]
+        for contrast in JUDGED
     ]
 
 

@@ -15,16 +15,14 @@ from ...configuration import read_yaml, structure
 from ...devices import choose_device, choose_precision, list_devices, precision_name
 from ...model.edm import Preconditioned, Schedule
 from ..training.config import TrainingConfig, load_config
-from ..training.curves import error_at, make_scene, our_curve
+from ..training.curves import JUDGED, error_at, make_scene, our_curve
 from ..training.loop import TrainingRun, autocast
 from ..training.phantom import CLEAN, FIRST_LOW, FULL
 from ..training.pool import Example, Pool, pool_of
 from ..training.split import load_split
 from ..training.validation import draw_residual, estimate_residual
 
-SCORED = (0.8, 0.9)
-"""Contrasts at which errors are compared."""
-SCORES = ("psnr_clean", "psnr_full", *(f"error_{contrast:g}" for contrast in SCORED))
+SCORES = ("psnr_clean", "psnr_full", *(f"error_{contrast:g}" for contrast in JUDGED))
 
 
 @dataclass(frozen=True)
@@ -160,6 +158,6 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
     estimate = scene.low_dose + estimator.residual(lesioned, phantom)
     curve = our_curve(scene, estimate, pool.target)
     bare = curve[float("inf")]
-    errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in SCORED}
+    errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in JUDGED}
     scores = {"psnr_clean": round(bare.psnr_clean, 4), "psnr_full": round(bare.psnr_full, 4)}
     return {"phantom": phantom, "dose": dose, **scores, **errors}

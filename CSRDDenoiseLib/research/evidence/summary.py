@@ -7,8 +7,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from ..training.curves import Point, dose_gain, error_at
-from .config import CONTRASTS
+from ..training.curves import CONTRASTS, JUDGED, Point, dose_gain, error_at
 from .filters import FULL_DOSE, kind_of
 from .ours import COVERED, FULL, OURS
 from .regions import bias_of, region_errors
@@ -18,7 +17,6 @@ ERROR_WANTED, GAIN_WANTED, CONTRAST_WANTED, BIAS_WANTED, IMPRINT_WANTED = 0.75, 
 PSNR_WANTED = {1 / 4: 0.5, 1 / 10: 1.0, 1 / 20: 1.0}
 PSNR_USUAL = 0.5
 SPREAD_WANTED = 0.2
-JUDGED = (0.8, 0.9)
 """Contrasts at which there is a goal."""
 
 Scan = Mapping[str, Any]

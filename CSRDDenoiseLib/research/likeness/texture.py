@@ -21,7 +21,6 @@ from ...scan import Scan, smooth
 
 CENTRES = (0.04, 0.11, 0.18, 0.25, 0.32, 0.39, 0.46)
 """Cycles per voxel along the axis, and in the plane: every combination is a cell, the axis first."""
-CELLS = len(CENTRES) ** 2
 _WIDTH = 0.03
 _HIGH_PASS, _SOFT_EDGE, _LOCAL = 7.0, 4.0, 4.0
 _MARGIN = 8
@@ -88,12 +87,6 @@ def spectrum_of(cells: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     ends = (CENTRES[0], CENTRES[-1])
     points = np.broadcast_arrays(np.clip(axial, *ends), np.clip(plane, *ends))
     return RegularGridInterpolator((CENTRES, CENTRES), grid)(np.stack(points, -1))
-
-
-def radii() -> np.ndarray:
-    """Distance of each cell from frequency 0, cycles per voxel, (49,)."""
-    centres = np.array(CENTRES)
-    return np.hypot(centres[:, None], centres).ravel()
 
 
 @dataclass(frozen=True)

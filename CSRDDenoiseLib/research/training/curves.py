@@ -23,6 +23,10 @@ from ..simulation.anatomy import CSF, GREY, WHITE
 from .phantom import CLASSES
 from .pool import Example
 
+CONTRASTS = (0.7, 0.8, 0.9)
+"""Shares of the hot lesions' contrast in the PET at which methods are compared."""
+JUDGED = (0.8, 0.9)
+"""Those that a model is judged by."""
 KEPT_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 24.0, float("inf"))
 GAUSSIANS_MM = (0.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
 BLOB_MM, BLOB_DEVIATIONS = 6.0, 3.0

@@ -19,7 +19,7 @@ from .... import measures
 from ....keeping import keep_coarse
 from ....scan import robust_std, smooth
 from ...training import curves
-from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, KEPT_MM, Point, error_at
+from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, CONTRASTS, KEPT_MM, Point, error_at
 from ..baselines import Case, baseline
 from ..baselines import apply as apply_filter
 from ..markdown import Table
@@ -30,7 +30,6 @@ from .bench import Bench, Dose, Figure, Section, as_fraction, line_plot
 logger = logging.getLogger(__name__)
 
 FILTERS = ("Gaussian", "Non-local means", "Total variation", "MR-guided filter", "Tissue regression")
-CONTRASTS = (0.7, 0.8, 0.9)
 MINE, FULL, LOW = "Ours", "Full dose", "Input"
 FULL_DOSE = Fraction(1)
 _EDGE_MM, _LESION_GAP_MM = 4.0, 12.0
