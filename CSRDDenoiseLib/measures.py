@@ -45,7 +45,7 @@ def psnr_of_error(squared_error: float, top: float) -> float:
 def ceiling_psnr(noise_free: np.ndarray, reference: np.ndarray, mask: np.ndarray, dose: float) -> float:
     """PSNR in dB that no method can exceed on average against a reference that is noisy itself.
 
-    A low dose that keeps a fraction f of the counts of the full dose knows nothing of the noise in the remaining
+    A low dose that keeps a fraction f of the counts of the full dose is independent of the noise in the remaining
     ones, so its squared error is at least (1 - f) s^2 with s^2 the noise variance of the full dose (f = ``dose``),
     which is measured here against the noise-free reconstruction.
     """
@@ -215,7 +215,7 @@ def imprint(
     """How much structures that only the MR shows are printed into the PET, as a share of the uptake around them.
 
     The mean over the structures of the change of their contrast towards that of the MR: bright ones count when they
-    rise, dark ones when they fall. Noise, which knows nothing of the MR, cancels over many structures.
+    rise, dark ones when they fall. Noise, which is independent of the MR, cancels over many structures.
     """
     changes = [
         np.sign(contrast(mr, *pair)) * (contrast(image, *pair) - contrast(reference, *pair)) for pair in structures

@@ -2,7 +2,7 @@
 
 Let two scans be independent, with low doses l1, l2, full doses f1, f2 and results r1, r2 of a method, and t the image
 without noise. The mean over voxels of (f1 - f2)^2 is twice the variance v of a full dose; that of (r1 - r2)^2 is twice
-the variance of a result; and r1 knows nothing of the noise of f2, so that of (r1 - f2)^2 is the squared error to t plus
+the variance of a result; and the noise of f2 is not in r1, so that of (r1 - f2)^2 is the squared error to t plus
 v. What is left of the error when the variance is taken away is the squared bias.
 """
 
