@@ -189,6 +189,24 @@ def test_frames_that_go_while_they_are_read_end_the_run(logic_of, scene, dynamic
         job.wait()
 
 
+@pytest.mark.parametrize("change", ["first frame goes", "a frame comes"])
+def test_a_sequence_that_changes_after_it_was_read_leaves_each_result_at_its_time(
+    logic_of, scene, dynamic, model_folder, change
+):
+    sequence, started, options = dynamic[0], [], {"sampler": "mean", "device": "cpu", "precision": "float32"}
+    before = arrays(sequence)
+    job = logic_of.startSequence(dynamic[2], None, model=str(model_folder), onProgress=started.append, **options)
+    assert wait_until(lambda: started)
+    if change == "first frame goes":
+        sequence.RemoveDataNodeAtValue("0")
+    else:
+        sequence.SetDataNodeAtValue(sequence.GetNthDataNode(0), "900")
+    made = job.wait().sequences
+    assert [float(made["output"].GetNthIndexValue(index)) for index in range(len(FACTORS))] == list(STARTS)
+    assert made["output"].GetNumberOfDataNodes() == made["difference"].GetNumberOfDataNodes() == len(FACTORS)
+    np.testing.assert_allclose(arrays(made["output"]), before + arrays(made["difference"]), rtol=1e-4, atol=0.5)
+
+
 def test_a_sequence_goes_to_an_encrypted_place_with_the_chosen_certificates(logic_of, dynamic, monkeypatch):
     begun = []
     monkeypatch.setattr(logic_of, "begin", lambda files, request, *_: begun.append((files, request)))

@@ -72,6 +72,8 @@ def start_sequence(
     kinds, files = (outputs or Outputs()).kinds(settings_for(model, settings).has_uncertainty), RunFiles()
     paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
+    # the user may add and remove frames during the run
+    values = index_values(sequence)
     request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
     request.update({kind: str(path) for kind, path in paths.items()})
     request.update(on_place(place))
@@ -82,7 +84,7 @@ def start_sequence(
     def writing() -> "Iterator[None]":
         if regionNode is not None:
             yield from writing_region(regionNode, petVolume, files.path("region"))
-        yield from writing_sequence(sequence, petVolume, source)
+        yield from writing_sequence(sequence, values, petVolume, source)
         yield from describing({"mr": mrVolume}, sources)
 
     inputs = {"pet": petVolume, "mr": mrVolume, "region": regionNode}
@@ -90,44 +92,51 @@ def start_sequence(
     def collected(message: "dict[str, Any]") -> DenoisedSequences:
         if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
             raise CSRDError(PET_REMOVED)
-        return _collect(message, paths, (browser, sequence), inputs, sources)
+        return _collect(message, paths, (browser, sequence, values), inputs, sources)
 
     callbacks = Callbacks(onProgress, onFinished, onError)
     return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, writing())
 
 
-def writing_sequence(sequence: Any, pet: Volume, path: Path) -> "Iterator[None]":
-    """Return the steps that write all frames of a sequence where its volume lies, as 4D NIfTI with a sidecar."""
-    count = sequence.GetNumberOfDataNodes()
+def index_values(sequence: Any) -> "tuple[str, ...]":
+    """Return the index value of each frame, such as its time."""
+    return tuple(sequence.GetNthIndexValue(index) for index in range(sequence.GetNumberOfDataNodes()))
+
+
+def writing_sequence(sequence: Any, values: "tuple[str, ...]", pet: Volume, path: Path) -> "Iterator[None]":
+    """Return the steps that write all frames of a sequence where its volume lies, as 4D NIfTI with a sidecar.
+
+    Raises:
+        InputError: the frames are no longer those of ``values`` (in a step).
+    """
     # a code of DICOM does not say which SUV it is
     unit = unit_of(pet) if unit_of(pet).startswith("SUV") else unit_keys(pet).get(UNITS_KEY, "")
-    values = [sequence.GetNthIndexValue(index) for index in range(count)]
     entries = sequence_entries(values, sequence.GetIndexUnit() or "", unit)
     path.with_suffix(".json").write_text(json.dumps(entries), encoding="utf-8")
 
     def frames() -> "Iterator[tuple[np.ndarray, np.ndarray]]":
-        for index in range(count):
-            if sequence.GetNumberOfDataNodes() != count:
+        for index in range(len(values)):
+            if index_values(sequence) != values:
                 raise InputError("The sequence lost or got frames while it was read. Add all frames again.")
             copy = hardened_copy(sequence.GetNthDataNode(index), pet.GetParentTransformNode())
             yield slicer.util.arrayFromVolume(copy), LPS_FROM_RAS @ ijk_to_ras(copy)
 
-    return sequence_steps(path, frames(), count)
+    return sequence_steps(path, frames(), len(values))
 
 
 def _collect(
     message: "dict[str, Any]",
     paths: "dict[str, Path]",
-    of: "tuple[Any, Any]",
+    of: "tuple[Any, Any, tuple[str, ...]]",
     inputs: "dict[str, Any]",
     sources: "dict[str, dict[str, Any]]",
 ) -> DenoisedSequences:
-    browser, source = of
+    browser, source, values = of
     made: dict[str, Any] = {}
     try:
         for kind, path in paths.items():
             made[kind] = _sequence(source, kind)
-            _fill(made[kind], kind, path, source, inputs["pet"])
+            _fill(made[kind], kind, path, values, inputs["pet"])
         record = scene_record(message["provenance"], inputs, made, sources)
         for node in made.values():
             node.SetAttribute(PROVENANCE, json.dumps(record))
@@ -165,20 +174,20 @@ def _present(shown: "dict[str, Optional[Volume]]", pet: Volume) -> None:
         show_results({**dict.fromkeys(KINDS), **there}, pet)
 
 
-def _fill(sequence: Any, kind: str, path: Path, source: Any, pet: Volume) -> None:
-    """Put the frames of a file into a sequence, one at a time."""
+def _fill(sequence: Any, kind: str, path: Path, values: "tuple[str, ...]", pet: Volume) -> None:
+    """Put the frames of a file into a sequence at their index values, one at a time."""
     import nibabel
 
     image: Any = nibabel.load(path)
     class_name = "vtkMRMLLabelMapVolumeNode" if kind == "support" else "vtkMRMLScalarVolumeNode"
-    for index in range(source.GetNumberOfDataNodes()):
+    for index, value in enumerate(values):
         name = _("{pet} {kind}").format(pet=pet.GetName(), kind=KINDS[kind])
         node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
         try:
             fill_node(node, np.asanyarray(image.dataobj[..., index]).T, pet)
-            sequence.SetDataNodeAtValue(node, source.GetNthIndexValue(index))
+            sequence.SetDataNodeAtValue(node, value)
             if kind != "support":
                 # the sequence keeps a copy, without the unit
-                copy_unit(pet, sequence.GetDataNodeAtValue(source.GetNthIndexValue(index)))
+                copy_unit(pet, sequence.GetDataNodeAtValue(value))
         finally:
             remove_volume(node)
