@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import io
 import json
@@ -18,7 +19,7 @@ from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.research.evaluation.markdown import Table, to_markdown
 from CSRDDenoiseLib.research.evaluation.methods import INPUT, Outcome
-from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, choose, measurements
+from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, ORACLE, choose, measurements
 from CSRDDenoiseLib.research.validation.comparison import agreements_of, gains_of
 from CSRDDenoiseLib.research.validation.frequency import Band, common_bands
 from CSRDDenoiseLib.research.validation.report import RESULTS, Evaluated, files_of
@@ -27,6 +28,7 @@ from CSRDDenoiseLib.research.validation.run import ValidationConfig, run_validat
 from CSRDDenoiseLib.research.validation.scans import scan_of_pair
 from CSRDDenoiseLib.research.validation.store import Store
 from CSRDDenoiseLib.research.validation.subject import Plan, Variant, _Bench, measure_subject
+from CSRDDenoiseLib.research.validation.tables import region_table
 from CSRDDenoiseLib.settings import settings_from_preset
 from CSRDDenoiseLib.subjects.pair import load_pair
 from CSRDDenoiseLib.subjects.table import read_table
@@ -96,6 +98,27 @@ def test_json_has_every_number_of_the_tables_unrounded(files):
     lengths = {name: len(values[name]) for name in ("gains", "agreement", "bias_variance", "ceilings")}
     assert lengths == {"gains": 4, "agreement": 4, "bias_variance": 4, "ceilings": 6}
     assert values["ceilings"][0] == {"subject": "S0", "dose": "1/4", "psnr": 40.5}
+
+
+def test_errors_of_regions_stand_under_the_method_that_made_them(results):
+    # of the dose of one subject a filter cannot be tuned on others
+    (scan, _), alone = results[0].scans, results[0].subject
+    results = [*results[:-1], SubjectResult(alone + "b", (dataclasses.replace(scan, dose="1/10"),), ())]
+    chosen = choose(results)
+    table = region_table(chosen, [MODEL])
+    assert {len(row) for row in table.rows} == {len(table.header)}
+    for row in (dict(zip(table.header, cells)) for cells in table.rows):
+        for method in table.header[2:-1]:
+            of_method = [each for each in chosen if (each.dose, each.method) == (row["dose"], method)]
+            place = [f"{each.label} {each.name}".strip() for each in REGIONS].index(row["region"])
+            errors = [
+                np.mean([one.regions[place] / scan.full[place] - 1 for one, scan in zip(each.measured, each.scans)])
+                for each in of_method
+            ]
+            shown = row[method].split(" ± ")[0]
+            is_shown = method != f"{FILTER}, {ORACLE}" or row["dose"] == "1/10"
+            assert bool(shown) == (bool(errors) and is_shown)
+            assert not shown or float(shown) == pytest.approx(100 * np.mean(errors), abs=0.00501)
 
 
 def test_gains_and_agreement_are_those_of_the_textbook(results):

@@ -66,16 +66,22 @@ def agreement_table(chosen: Sequence[Chosen]) -> Table:
 
 def region_table(chosen: Sequence[Chosen], models: Sequence[str]) -> Table:
     """Return the error of each region's SUVR, over subjects, of the low dose, the models and the filters."""
+    shown = {
+        dose: [name for name in (INPUT, *models, *filters_of(group)) if name in names_of(group)]
+        for dose, group in by_dose(chosen)
+    }
+    # a dose of one subject has other methods than one of several
+    columns = list(dict.fromkeys(name for names in shown.values() for name in names))
     rows = []
     for dose, group in by_dose(chosen):
-        names = [name for name in (INPUT, *models, *filters_of(group)) if name in names_of(group)]
-        errors = {name: _errors_by_region(group, name) for name in names}
+        errors = {name: _errors_by_region(group, name) if name in shown[dose] else {} for name in columns}
         for region in dict.fromkeys(key for found in errors.values() for key in found):
-            cells = [_mean_std(100 * np.array(errors[name].get(region, []))) for name in names]
-            rows.append((dose, region, *cells, str(max(len(errors[name].get(region, [])) for name in names))))
-        header = ("dose", "region", *names, "n")
+            found = [errors[name].get(region, []) for name in columns]
+            cells = [_mean_std(100 * np.array(each)) for each in found]
+            rows.append((dose, region, *cells, str(max(map(len, found)))))
     if not rows:
         return Table("", (), ())
+    header = ("dose", "region", *columns, "n")
     return Table(f"Error of the SUVR of each region in % ({MEAN_STD})", header, tuple(rows))
 
 
