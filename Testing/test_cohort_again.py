@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,25 @@ def test_other_settings_replace_nothing_at_the_second_time_either(tmp_path, mode
         with pytest.raises(InputError, match="exists already"):
             done_before(replace(SETTINGS, keep_above_mm=3.0))
     assert request.output.read_bytes() == before and done_before(SETTINGS)
+
+
+def test_a_folder_that_was_moved_or_copied_resumes_from_its_own_files(tmp_path, model_folder):
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.nii.gz"))
+    model, key = load_model(model_folder, "cpu"), key_of_model(model_folder)
+
+    def run(folder: Path) -> tuple[bool, list[bool]]:
+        request = FileRequest(tmp_path / "pet.nii.gz", folder / "a" / "denoised.nii.gz")
+        answer = task._shared(Job.of("a", request, SETTINGS, key), model, lambda _progress: True, folder)
+        paths = [answer.row.record, *answer.row.outputs.values()]
+        return answer.done_before, [folder in Path(path).parents and Path(path).exists() for path in paths]
+
+    assert run(tmp_path / "first") == (False, [True, True])
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert run(tmp_path / "moved") == (True, [True, True])
+    shutil.copytree(tmp_path / "moved", tmp_path / "copy")
+    assert run(tmp_path / "copy") == (True, [True, True])
+    shutil.rmtree(tmp_path / "copy" / "a")
+    assert run(tmp_path / "copy") == (False, [True, True])
 
 
 class Sessions:

@@ -2,14 +2,15 @@
 
 A row lies in ``cohort/rows/NAME.json`` of the output folder. It is written before the scan begins, with the checksum of
 all that the result follows from, and again when the outputs and the record are there, with the checksum of the record.
+Its paths are relative to the output folder, which may be moved or copied.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from ...atomic import read_json, write_json
 from ...configuration import structure
@@ -75,16 +76,32 @@ def thumbnail_path(folder: Path, name: str) -> Path:
 
 def write_row(row: Row, folder: Path) -> None:
     """Write a row, whole or not at all."""
-    write_json(row_path(folder, row.name), row.as_dict(), indent=1)
+    kept = _with_paths(row, lambda path: _within(path, folder))
+    write_json(row_path(folder, row.name), kept.as_dict(), indent=1)
 
 
 def read_row(folder: Path, name: str) -> Optional[Row]:
     """Return the row of a scan, or None where there is none that can be read."""
     try:
         values = read_json(row_path(folder, name))
-        return structure(values, Row, "The row")
+        row = structure(values, Row, "The row")
     except (OSError, ValueError, InputError):
         return None
+    return _with_paths(row, lambda path: str(folder.absolute() / path))
+
+
+def _with_paths(row: Row, change: Callable[[str], str]) -> Row:
+    """Return the row with other paths; one that is empty stays so."""
+    outputs = {name: change(path) for name, path in row.outputs.items()}
+    return replace(row, record=row.record and change(row.record), outputs=outputs)
+
+
+def _within(path: str, folder: Path) -> str:
+    """Return a path as it is from the folder, or as it was where it lies elsewhere."""
+    try:
+        return Path(path).resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return path
 
 
 def is_done(row: Optional[Row], key: str) -> bool:
