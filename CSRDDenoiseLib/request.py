@@ -15,6 +15,7 @@ from .errors import InputError
 from .extras import require
 from .io.outputs import check_format, is_dicom_folder
 from .io.read import check_readable, is_dicom_path
+from .io.sidecar import located
 from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
 from .limits import OneOf, check_limits
 from .settings import MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, DenoiseSettings
@@ -118,7 +119,7 @@ class FileRequest:
         path, field_name = {**self.inputs, **self.outputs}[name], "output" if name == "denoised" else name
         known = self.origin.paths.get(field_name) if self.origin else None
         if known is None:
-            return str(path.resolve())
+            return str(located(path))
         return str(Path(known) / path.name) if name == "report" else known
 
     @property

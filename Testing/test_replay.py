@@ -39,6 +39,23 @@ def test_replay_makes_the_same_bytes_also_where_auto_would_choose_otherwise(ran)
         assert (ran / f"{first}.nii.gz").read_bytes() == (ran / f"{second}.nii.gz").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["MD5E-s1--1.nii.gz", "MD5-s1--1"])
+def test_a_pet_that_is_a_link_is_replayed_with_its_sidecar(tmp_path, pet, model_folder, name):
+    # as git-annex keeps files, the second as its backends without suffix name them
+    place, link = tmp_path / ".git" / "annex", tmp_path / "pet.nii.gz"
+    place.mkdir(parents=True)
+    sitk.WriteImage(pet, str(link))
+    link.rename(place / name)
+    link.symlink_to(place / name)
+    (tmp_path / "pet.json").write_text('{"Units": "Bq/mL"}')
+    settings = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32", seed=5)
+    denoise_files(FileRequest(link, tmp_path / "out.nii.gz"), settings, str(model_folder))
+    assert replay(tmp_path) == 0
+    records = [json.loads((tmp_path / f"{stem}_provenance.json").read_text()) for stem in ("out", "again")]
+    assert [record["inputs"]["pet"]["path"] for record in records] == [str(tmp_path.resolve() / "pet.nii.gz")] * 2
+    assert [record["inputs"]["pet"]["units"] for record in records] == ["Bq/mL"] * 2
+
+
 def test_labels_of_a_report_are_not_needed_where_none_is_asked_for(ran):
     record = json.loads((ran / "out_provenance.json").read_text())
     record["inputs"]["labels"] = record["inputs"]["pet"]

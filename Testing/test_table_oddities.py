@@ -135,6 +135,18 @@ def test_a_full_dose_of_another_run_is_taken_where_it_is_named(tmp_path):
     assert row.full is not None and "run-1" in row.full.name
 
 
+def test_a_table_names_links_as_they_are_named_beside_their_sidecars(tmp_path):
+    place, rows = tmp_path / ".git" / "annex", []
+    place.mkdir(parents=True)
+    for name in ("low", "full"):
+        (place / f"MD5E-{name}.nii.gz").touch()
+        (tmp_path / f"{name}.nii.gz").symlink_to(place / f"MD5E-{name}.nii.gz")
+        rows.append(tmp_path / f"{name}.nii.gz")
+    write_table(Table(tmp_path, (Row("A", *rows),)), tmp_path / "pairs.tsv")
+    (row,) = read_table(tmp_path / "pairs.tsv").checked().rows
+    assert [row.low.name, row.full.name] == ["low.nii.gz", "full.nii.gz"]
+
+
 def test_a_participant_that_is_named_twice_is_taken_once(tmp_path):
     root = dataset(tmp_path, "sub-01/pet/sub-01_pet.nii.gz")
     assert len(find_pets(root, ("01", "sub-01"))) == 1

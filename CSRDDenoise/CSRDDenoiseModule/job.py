@@ -14,6 +14,7 @@ import slicer
 from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
 from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP
+from CSRDDenoiseLib.io.sidecar import located
 
 from .nodes import Volume, source_file
 from .worker_process import WorkerProcess
@@ -60,7 +61,7 @@ def describing(inputs: "dict[str, Optional[Volume]]", sources: "dict[str, dict[s
             while block := stream.read(BYTES_A_STEP):
                 digest.update(block)
                 yield
-        sources[name] = {"path": str(path.resolve()), "files": 1, "sha256": digest.hexdigest()}
+        sources[name] = {"path": str(located(path)), "files": 1, "sha256": digest.hexdigest()}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ..findings import Finding
 from ..progress import Reporter
 from ..sentences import sentences
 from ..settings import DenoiseSettings
+from .sidecar import located
 from .volume import Suv, units_of
 
 RECORD_FORMAT = 1
@@ -245,7 +246,7 @@ def describe_file(path: Union[str, Path], files: Sequence[Path]) -> FileFacts:
         path: of the input; text is kept as it is, because it may be a path of another machine.
         files: that it was read from.
     """
-    return FileFacts(path if isinstance(path, str) else str(path.resolve()), len(files), _sha256(files))
+    return FileFacts(path if isinstance(path, str) else str(located(path)), len(files), _sha256(files))
 
 
 @cache

@@ -19,6 +19,7 @@ from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional, 
 from ..configuration import parse_dose
 from ..errors import InputError
 from ..findings import Finding, error, errors_of
+from ..io.sidecar import located
 from ..sentences import CLI, sentence
 
 PAIR = ("low", "full")
@@ -217,8 +218,10 @@ def write_table(table: Table, path: Path) -> None:
 def _text(row: Row, name: str, folder: Path) -> str:
     if name in FILES:
         path = row.files.get(name)
-        inside = path is not None and folder.resolve() in path.resolve().parents
-        return "" if path is None else str(path.resolve().relative_to(folder.resolve()) if inside else path.resolve())
+        if path is None:
+            return ""
+        place, root = located(path), folder.resolve()
+        return str(place.relative_to(root) if root in place.parents else place)
     value = row.settings.get(name, "") if name not in COLUMNS else getattr(row, name)
     return "" if value is None else str(value)
 
