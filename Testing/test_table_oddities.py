@@ -135,6 +135,17 @@ def test_a_full_dose_of_another_run_is_taken_where_it_is_named(tmp_path):
     assert row.full is not None and "run-1" in row.full.name
 
 
+def test_runs_of_two_tracers_are_no_repeated_scans(tmp_path):
+    low, full = (
+        "sub-01/pet/sub-01_trc-{}_run-{}_rec-low_pet.nii.gz",
+        "sub-01/pet/sub-01_trc-{}_run-{}_rec-full_pet.nii.gz",
+    )
+    scans = (("FDG", 1), ("FDG", 2), ("PIB", 3))
+    root = dataset(tmp_path, *(name.format(*scan) for scan in scans for name in (low, full)))
+    rows = read_bids(root, [Series.of("rec-low")], Series.of("rec-full")).checked().rows
+    assert [(row.session, row.replicate) for row in rows] == [("trc-FDG", "1"), ("trc-FDG", "2"), ("trc-PIB", "3")]
+
+
 def test_a_table_names_links_as_they_are_named_beside_their_sidecars(tmp_path):
     place, rows = tmp_path / ".git" / "annex", []
     place.mkdir(parents=True)

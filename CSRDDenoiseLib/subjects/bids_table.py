@@ -21,6 +21,8 @@ from .table import Row, Table, judge_rows
 _PLACE = ("sub", "ses")
 _SCAN = ("trc", "task", "run")
 """Entities that distinguish scans of a session; others may distinguish a low dose from a full one."""
+_IMAGED = ("trc", "task")
+"""Entities of what is imaged: scans that differ in them are no repeated scans, as those of two sessions."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def read_bids(root: Path, low: Sequence[Series], full: Series, participants: Seq
             fulls = list(_fulls_of(pet, pets, series, full))
             if len(fulls) != 1:
                 findings.append(error("bids.no_full", filter=str(full), low=pet.pet.name, count=len(fulls)))
-            rows.append(_row(pet, series, fulls[0].pet if len(fulls) == 1 else None))
+            rows.append(_row(pet, series, fulls[0].pet if len(fulls) == 1 else None, _session(pet, pets)))
     return Table(root, tuple(rows), (*findings, *judge_rows(rows)))
 
 
@@ -115,11 +117,17 @@ def _fulls_of(pet: BidsPet, pets: Sequence[BidsPet], series: Series, full: Serie
     return iter(alike or same)
 
 
-def _row(pet: BidsPet, series: Series, full: Optional[Path]) -> Row:
+def _row(pet: BidsPet, series: Series, full: Optional[Path], session: str) -> Row:
     names = entities_of(pet.pet)
-    return Row(
-        names.get("sub", ""), pet.pet, full, pet.mr, series.dose, session=names.get("ses", ""), replicate=_repeat(names)
-    )
+    return Row(names.get("sub", ""), pet.pet, full, pet.mr, series.dose, session=session, replicate=_repeat(names))
+
+
+def _session(pet: BidsPet, pets: Sequence[BidsPet]) -> str:
+    """Return the session's label, with tracer and task where PETs of the session differ in them."""
+    names = entities_of(pet.pet)
+    beside = [entities_of(other.pet) for other in pets if other.pet.parent == pet.pet.parent]
+    differ = [key for key in _IMAGED if len({other.get(key) for other in beside}) > 1 and key in names]
+    return "_".join(filter(None, [names.get("ses", ""), *(f"{key}-{names[key]}" for key in differ)]))
 
 
 def _repeat(names: Mapping[str, str]) -> str:
