@@ -15,6 +15,7 @@ from typing import Any, Callable, Mapping, Optional
 from ...atomic import read_json, write_json
 from ...configuration import structure
 from ...errors import InputError
+from ...io.sidecar import located
 
 ROWS, THUMBNAILS = "cohort/rows", "cohort/thumbnails"
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -99,7 +100,7 @@ def _with_paths(row: Row, change: Callable[[str], str]) -> Row:
 def _within(path: str, folder: Path) -> str:
     """Return a path as it is from the folder, or as it was where it lies elsewhere."""
     try:
-        return Path(path).resolve().relative_to(folder.resolve()).as_posix()
+        return located(Path(path)).relative_to(folder.resolve()).as_posix()
     except ValueError:
         return path
 
