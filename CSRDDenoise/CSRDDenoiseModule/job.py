@@ -13,8 +13,8 @@ import slicer
 
 from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
+from CSRDDenoiseLib.io.names import located
 from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP
-from CSRDDenoiseLib.io.sidecar import located
 
 from .nodes import Volume, source_file
 from .worker_process import WorkerProcess

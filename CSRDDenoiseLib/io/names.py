@@ -1,4 +1,4 @@
-"""File names that ITK cannot take: a path that is not UTF-8 gets another name for as long as ITK needs it."""
+"""Names of files: that of a link, and one for ITK, which cannot take a path that is not UTF-8."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Iterator
 
 from ..errors import InputError
+
+
+def located(path: Path) -> Path:
+    """Return the absolute path of a file beside its sidecar: a link, such as one of git-annex, is not followed."""
+    return path.parent.resolve() / path.name if path.is_symlink() else path.resolve()
 
 
 @contextmanager

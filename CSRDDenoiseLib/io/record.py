@@ -21,7 +21,7 @@ from ..findings import Finding
 from ..progress import Reporter
 from ..sentences import sentences
 from ..settings import DenoiseSettings
-from .sidecar import located
+from .names import located
 from .volume import Suv, units_of
 
 RECORD_FORMAT = 1

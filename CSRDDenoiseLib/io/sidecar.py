@@ -27,11 +27,6 @@ def stem_of(path: Path) -> str:
     return path.stem
 
 
-def located(path: Path) -> Path:
-    """Return the absolute path of a file beside its sidecar: a link, such as one of git-annex, is not followed."""
-    return path.parent.resolve() / path.name if path.is_symlink() else path.resolve()
-
-
 def read_sidecar(path: Path, what: str) -> tuple[Mapping[str, Any], tuple[Finding, ...]]:
     """Return the entries of a volume's sidecars, empty without one, and what was noticed."""
     entries: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional, 
 from ..configuration import parse_dose
 from ..errors import InputError
 from ..findings import Finding, error, errors_of
-from ..io.sidecar import located
+from ..io.names import located
 from ..sentences import CLI, sentence
 
 PAIR = ("low", "full")

@@ -15,7 +15,7 @@ from typing import Any, Callable, Mapping, Optional
 from ...atomic import read_json, write_json
 from ...configuration import structure
 from ...errors import InputError
-from ...io.sidecar import located
+from ...io.names import located
 
 ROWS, THUMBNAILS = "cohort/rows", "cohort/thumbnails"
 RUNNING, DONE, FAILED = "running", "done", "failed"
