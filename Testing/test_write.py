@@ -240,6 +240,26 @@ def test_outputs_of_which_one_cannot_be_replaced_stay_as_they_were(tmp_path, mon
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {path.name: "result" for path in paths}
 
 
+@pytest.mark.parametrize("moment", range(3))
+def test_an_interrupt_right_after_an_output_took_its_place_leaves_all_as_they_were(tmp_path, monkeypatch, moment):
+    """A signal may be handled between the return of a system call and the next line."""
+    paths = [tmp_path / name for name in ("new.nii", "old.nii", "record.json")]
+    paths[1].write_text("former")
+    interrupted = []
+
+    def replace(source, target, move=os.replace):
+        move(source, target)
+        if Path(target) == paths[moment] and not interrupted:
+            interrupted.append(target)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt), all_or_nothing(paths) as temporary:
+        for path in paths:
+            temporary[path].write_text("result")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.nii": "former"}
+
+
 def test_what_another_run_wrote_in_the_meantime_is_not_replaced(tmp_path):
     paths = [tmp_path / name for name in ("denoised.nii", "record.json")]
     with pytest.raises(InputError, match=r"record\.json"), all_or_nothing(paths, overwrite=False) as temporary:

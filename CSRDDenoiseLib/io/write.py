@@ -181,15 +181,15 @@ def _put_in_place(targets: Mapping[Path, Path]) -> None:
         for written, target in targets.items():
             if written.is_dir() and target.is_dir():
                 # empty, by the check before the work; Windows renames onto no folder
+                undo.append(partial(target.mkdir, exist_ok=True))
                 target.rmdir()
-                undo.append(target.mkdir)
             elif target.exists() and len(targets) > 1:
                 former[target] = target.with_name(_short_name(target.name, "former"))
                 with suppress(OSError):
                     os.link(target, former[target])
-            is_new = not target.exists()
+            # first, because an interrupt may come right after the rename
+            undo.append(partial(_restore, former.get(target), target) if target.exists() else partial(_remove, target))
             os.replace(written, target)
-            undo.append(partial(_remove, target) if is_new else partial(_restore, former.get(target), target))
     except BaseException:
         for step in reversed(undo):
             step()
@@ -200,7 +200,7 @@ def _put_in_place(targets: Mapping[Path, Path]) -> None:
 
 
 def _restore(former: Optional[Path], target: Path) -> None:
-    if former is not None and former.exists():
+    if former is not None and former.exists() and not (target.exists() and former.samefile(target)):
         os.replace(former, target)
 
 
