@@ -167,6 +167,38 @@ def test_a_real_world_mapping_of_other_values_gives_no_unit(tmp_path):
     assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == "unknown"
 
 
+def tomogram(slice_vector: list[int]) -> Dataset:
+    """Multi-frame NM whose frames show these slices, from 1, 3 mm apart."""
+    data = enhanced()
+    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence, data.Units
+    data.SOPClassUID, data.Modality, data.SliceVector = "1.2.840.10008.5.1.4.1.1.20", "NM", slice_vector
+    data.PixelSpacing, data.SpacingBetweenSlices = [2, 2.5], 3
+    detector = Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [-10, -20, 7], [1, 0, 0, 0, 1, 0]
+    data.DetectorInformationSequence = [detector]
+    return data
+
+
+def test_frames_of_a_tomogram_lie_at_the_slices_that_it_names(tmp_path):
+    volume = array(save(tomogram([3, 1, 6, 2, 5, 4]), tmp_path / "nm.dcm"))
+    in_order = array(save(tomogram([1, 2, 3, 4, 5, 6]), tmp_path / "other.dcm"))
+    np.testing.assert_array_equal(volume, in_order[[1, 3, 0, 5, 4, 2]])
+    # two gates of three slices
+    with pytest.raises(InputError, match="3 of 6 slices at a position that another slice already has"):
+        read(save(tomogram([1, 2, 3, 1, 2, 3]), tmp_path / "gated.dcm"), "PET")
+
+
+def test_a_private_group_of_a_frame_changes_neither_its_values_nor_its_place(tmp_path):
+    plain, data = enhanced(), enhanced()
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        other = Dataset()
+        other.RescaleSlope, other.RescaleIntercept, other.ImagePositionPatient = 7, 100, [0, 0, 0]
+        groups.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", [other])
+    first, second = (read(save(each, tmp_path / f"{n}.dcm"), "PET").image for n, each in enumerate((plain, data)))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(first), sitk.GetArrayFromImage(second))
+    assert first.GetOrigin() == second.GetOrigin() and first.GetSpacing() == second.GetSpacing()
+
+
 def test_damaged_compressed_pixels_are_refused_without_words_of_the_library(tmp_path):
     write_series(tmp_path)
     data = pydicom.dcmread(tmp_path / "0_2.dcm")

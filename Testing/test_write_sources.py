@@ -62,6 +62,18 @@ def test_dicom_like_a_big_endian_series(tmp_path):
     assert header[0x6000, 0x3000].value == b"\x34\x12"
 
 
+def test_what_describes_the_source_s_pixels_is_not_in_the_output(tmp_path):
+    def change(data, index):
+        complete(data, index)
+        data.ExtendedOffsetTable = data.ExtendedOffsetTableLengths = bytes(8)
+        data.FloatPixelPaddingValue = -1.0
+
+    written(write_series(tmp_path / "pet", change), tmp_path / "out")
+    header = pydicom.dcmread(next((tmp_path / "out").iterdir()))
+    left = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "FloatPixelPaddingValue")
+    assert not any(keyword in header for keyword in left)
+
+
 def test_segmentation_of_a_big_endian_series(tmp_path):
     pytest.importorskip("highdicom")
     source = big_endian(tmp_path / "pet")

@@ -188,12 +188,18 @@ def _position(tags: Tags) -> Optional[np.ndarray]:
     found = tags.numbers("ImagePositionPatient", 3)
     if tags.count == 1 or "ImagePositionPatient" in tags.groups:
         return None if found is None else np.array(found)
-    # multi-frame NM: the first slice's place, and the step (PS3.3 C.8.4.15)
+    # multi-frame NM: the first slice's place, the step (PS3.3 C.8.4.15) and, of tomography, each frame's slice
     detector, step, axes = tags.item("DetectorInformationSequence"), tags.number("SpacingBetweenSlices"), _axes(tags)
     first = Tags(tags.path, 0, 1, detector).numbers("ImagePositionPatient", 3) if detector is not None else found
     if first is None or step is None or axes is None:
         return None
-    return np.array(first) + np.cross(axes[0], axes[1]) * step * tags.index
+    return np.array(first) + np.cross(axes[0], axes[1]) * step * _slice_number(tags)
+
+
+def _slice_number(tags: Tags) -> int:
+    """The slice that a frame of multi-frame NM shows, from 0 (Slice Vector, PS3.3 C.8.4.8); the frame's own without."""
+    vector = tags.numbers("SliceVector", tags.count)
+    return tags.index if vector is None else int(vector[tags.index]) - 1
 
 
 def _axes(tags: Tags) -> Optional[np.ndarray]:

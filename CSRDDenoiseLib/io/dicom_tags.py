@@ -170,7 +170,8 @@ def frames_of(path: Path, dataset: Dataset) -> list[Tags]:
 def _flattened(groups: Optional[Dataset]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for group in groups or ():
-        if group.VR == "SQ" and group.value:
+        # a private group may repeat standard tags with other values, as (2005,140F) of Philips does
+        if group.VR == "SQ" and group.value and not group.tag.is_private:
             found[group.keyword] = group
             found.update({element.keyword: element for element in group.value[0] if element.keyword})
     return found

@@ -37,6 +37,7 @@ SERIES_STEP = 1000
 _DROPPED = (
     *("SmallestImagePixelValue", "LargestImagePixelValue", "WindowCenter", "WindowWidth", "PixelPaddingValue"),
     *("WindowCenterWidthExplanation", "VOILUTSequence", "VOILUTFunction", "PixelPaddingRangeLimit", "NumberOfFrames"),
+    *("FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "DimensionIndexSequence"),
     *(
         "DimensionOrganizationSequence",
