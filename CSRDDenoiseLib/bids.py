@@ -216,6 +216,14 @@ def entries_of(pet: BidsPet, at: Optional[Path] = None) -> dict[str, Any]:
     return {"Sources": sources, "SkullStripped": stripped}
 
 
+def _path_from(folder: Path, root: Path) -> str:
+    """Return a path that is relative to a folder, or a URI where it lies on another drive of Windows."""
+    try:
+        return Path(os.path.relpath(root, folder)).as_posix()
+    except ValueError:
+        return root.absolute().as_uri()
+
+
 def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None:
     """Write what the derivatives are, and which files BIDS does not know; into the dataset or elsewhere.
 
@@ -224,7 +232,7 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
     """
     folder = derivatives or derivatives_of(root)
     _check_own(folder / "dataset_description.json")
-    raw_data = Path(os.path.relpath(root, folder)).as_posix()
+    raw_data = _path_from(folder, root)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         raw = read_json(root / "dataset_description.json")

@@ -106,7 +106,8 @@ SENTENCES: Mapping[str, str] = {
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
     "frame to frame, so their times are unknown; the second half of the frames is taken for the late ones. Check "
     "Acquisition Date and Acquisition Time.",
-    "sidecar.unreadable": "The file '{file}' beside the {what} is not valid JSON, so its unit and times were not read.",
+    "sidecar.unreadable": "The file '{file}' beside the {what} is damaged, or a link whose content is missing: its "
+    "unit and times were not read.",
     "modality.unusual": "The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the "
     "right series.",
     "series.others_ignored": "The folder holds {count} other DICOM series; the {what} was read from {series}.",

@@ -160,3 +160,14 @@ def test_the_description_of_another_dataset_stays(tmp_path):
     describe_derivatives(raw, own)
     assert (own / "README.md").read_text(encoding="utf-8") == "added by hand"
     assert "Precious" in (own / "dataset_description.json").read_text(encoding="utf-8")
+
+
+def test_derivatives_on_another_drive_name_the_raw_dataset_by_a_uri(tmp_path, monkeypatch):
+    def relpath(path, start):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("os.path.relpath", relpath)
+    (tmp_path / "raw").mkdir()
+    describe_derivatives(tmp_path / "raw", tmp_path / "own")
+    described = json.loads((tmp_path / "own" / "dataset_description.json").read_text())
+    assert described["DatasetLinks"] == {"raw": (tmp_path / "raw").as_uri()}

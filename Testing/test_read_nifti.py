@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import sys
 from pathlib import Path
 
 import nibabel
@@ -262,6 +263,13 @@ def test_odd_sidecar_is_no_obstacle(tmp_path, text):
     (tmp_path / "pet.json").write_text(text)
     volume = read(write(tmp_path / "pet.nii"), "PET")
     assert volume.unit == "unknown"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_sidecar_that_is_a_link_to_nothing_is_reported(tmp_path):
+    (tmp_path / "pet.json").symlink_to("annex/objects/pet.json")
+    volume = read(write(tmp_path / "pet.nii"), "PET")
+    assert find(volume.findings, "sidecar.unreadable").values == {"what": "PET", "file": "pet.json"}
 
 
 def test_values_that_float32_cannot_carry_are_refused(tmp_path):

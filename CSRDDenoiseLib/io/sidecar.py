@@ -33,7 +33,8 @@ def read_sidecar(path: Path, what: str) -> tuple[Mapping[str, Any], tuple[Findin
     unreadable = []
     for sidecar in sidecars_of(path):
         try:
-            if sidecar.is_file() and sidecar.stat().st_size <= _LARGEST_BYTES:
+            # a link to nothing is a sidecar whose content was not fetched
+            if (sidecar.is_file() or sidecar.is_symlink()) and sidecar.stat().st_size <= _LARGEST_BYTES:
                 found = json.loads(sidecar.read_text(encoding="utf-8-sig"))
                 entries.update(found if isinstance(found, dict) else {})
         except (OSError, ValueError, RecursionError):

@@ -828,7 +828,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The file '{file}' beside the {what} is not valid JSON, so its unit and times were not read.</source>
+   <source>The file '{file}' beside the {what} is damaged, or a link whose content is missing: its unit and times were not read.</source>
    <translation type="unfinished" />
   </message>
   <message>
