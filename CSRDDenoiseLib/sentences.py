@@ -156,7 +156,7 @@ SENTENCES: Mapping[str, str] = {
     "head.small": "Only {head_ml:.0f} mL of the PET stand out from the background, less than any head in the training "
     "data ({limit_ml:.0f} mL or more): part of the head may be missing.",
     "head.large": "{head_ml:.0f} mL of the PET were taken for the head, more than any head has ({limit_ml:.0f} mL): "
-    "the air around it has much activity, so brain mean, noise and result are wrong. Crop the PET to the head.",
+    "the air around it has much activity, so brain mean, noise and result may be wrong. Crop the PET to the head.",
     "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and up to "
     "{limit_mm:g} mm is usual. Use the PET before filtering, if there is one.",
     "attenuation.doubtful": "The PET may lack attenuation correction: the brain grows cold towards its centre "

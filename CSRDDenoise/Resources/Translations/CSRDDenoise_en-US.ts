@@ -1118,7 +1118,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>{head_ml:.0f} mL of the PET were taken for the head, more than any head has ({limit_ml:.0f} mL): the air around it has much activity, so brain mean, noise and result are wrong. Crop the PET to the head.</source>
+   <source>{head_ml:.0f} mL of the PET were taken for the head, more than any head has ({limit_ml:.0f} mL): the air around it has much activity, so brain mean, noise and result may be wrong. Crop the PET to the head.</source>
    <translation type="unfinished" />
   </message>
   <message>

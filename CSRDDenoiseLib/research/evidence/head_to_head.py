@@ -52,7 +52,7 @@ class HeadToHead:
         page: Markdown page that the table goes into, or None.
         common: changed fields of that configuration.
         networks: name in the table -> fields that it changes further.
-        heun_steps: names of those of which a draw of so many steps is scored as well.
+        heun_steps: name in the table -> steps of Heun's method to one draw, which is scored as well.
         phantoms: numbers of the phantoms of the report families.
         timed_steps: steps from whose second half the speed of each is measured.
     """
@@ -239,7 +239,6 @@ def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str
     run.run()
     pool = pool_of(own, "test", load_split(own.split_file)["test"])
     simulate_phantoms([(pool, phantom) for phantom in config.phantoms], device, own.simulators)
-    drawn = [Estimator.of(run, heun_steps)] if heun_steps else []
     return {
         "steps": run.state.step,
         "minutes": round(budget.steps * budget.seconds_per_step / 60, 2),
@@ -248,5 +247,5 @@ def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str
         "voxels": run.state.step * own.batch * own.patch**3,
         "architecture": dict(own.architecture),
         "rows": score_scans(Estimator.of(run), pool, config.phantoms),
-        "heun_rows": [row for each in drawn for row in score_scans(each, pool, config.phantoms)],
+        "heun_rows": score_scans(Estimator.of(run, heun_steps), pool, config.phantoms if heun_steps else ()),
     }
