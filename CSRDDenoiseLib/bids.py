@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence, Union
 from . import __version__
 from .atomic import read_json
 from .denoise import denoise_files
-from .dynamic import DynamicResult, denoise_dynamic, is_dynamic
+from .dynamic.denoise import DynamicResult, denoise_dynamic, is_dynamic
 from .errors import InputError
 from .io.frame_file import FrameWriter, write_sidecar
 from .io.outputs import Target
@@ -23,11 +23,11 @@ from .io.study import open_study
 from .io.write import all_or_nothing, record_path, sidecar_path
 from .model.bundle import DEFAULT_MODEL, Model
 from .progress import ProgressCallback
-from .request import FileRequest
-from .result import DenoiseResult
+from .run.request import FileRequest
+from .run.result import DenoiseResult
+from .run.stages import ModelChoice, load_checked
 from .sentences import CLI
 from .settings import DenoiseSettings, checked
-from .stages import ModelChoice, load_checked
 
 SPEC: Any = json.loads(Path(__file__).with_name("bids_outputs.json").read_text(encoding="utf-8"))
 _SUFFIX = "_pet"

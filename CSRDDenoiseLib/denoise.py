@@ -17,22 +17,22 @@ from .errors import InputError
 from .io.outputs import Target, write_output
 from .io.record import Stages
 from .io.write import all_or_nothing, record_path, write_record
-from .keeping import choose_keeping
 from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
-from .reading import read_inputs
-from .recombine import Afterwards, NetworkRun
-from .recording import make_record, record_of_files
 from .report.facts import facts_of
 from .report.report import report_page
 from .report.run import RunImages
-from .request import FileRequest, check_draws, check_request
-from .restore import Canvas
-from .result import DenoiseResult
+from .restore.canvas import Canvas
+from .restore.keeping import choose_keeping
+from .restore.uncertainty import calibrate, spread_of_result
+from .run.reading import read_inputs
+from .run.recombine import Afterwards, NetworkRun
+from .run.recording import make_record, record_of_files
+from .run.request import FileRequest, check_draws, check_request
+from .run.result import DenoiseResult
+from .run.stages import Job, ModelChoice, Prepared, job_of, load_checked, prepare
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked
-from .stages import Job, ModelChoice, Prepared, job_of, load_checked, prepare
-from .uncertainty import calibrate, spread_of_result
 
 __all__ = ["DenoiseResult", "FileRequest", "ModelChoice", "denoise", "denoise_files"]
 

@@ -24,7 +24,7 @@ from .io.suv import describe_suv, suv_of_unit, volume_suv
 from .io.volume import UNKNOWN, Header, ReadVolume, Suv
 from .model.bundle import list_models, read_metadata
 from .prepare.align import MODEL_SPACING_MM, to_model_grid
-from .restore import Canvas
+from .restore.canvas import Canvas
 from .scan import Scan, find_head, noise_level
 from .sentences import CLI, sentence
 

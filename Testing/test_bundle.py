@@ -18,8 +18,8 @@ from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices
 from CSRDDenoiseLib.errors import InputError, ModelError
 from CSRDDenoiseLib.model import bundle
 from CSRDDenoiseLib.model.bundle import build_network, list_models, load_model, read_metadata, save_model
+from CSRDDenoiseLib.run.stages import load_checked
 from CSRDDenoiseLib.settings import DenoiseSettings
-from CSRDDenoiseLib.stages import load_checked
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from CSRDDenoiseLib.checks.voxels import check_spacing
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
-from CSRDDenoiseLib.request import FileRequest, check_request
+from CSRDDenoiseLib.run.request import FileRequest, check_request
 from CSRDDenoiseLib.sentences import CLI, error_sentence
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 

@@ -32,7 +32,7 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
 from CSRDDenoiseLib.settings import DenoiseSettings
-from CSRDDenoiseLib.worker import Engine
+from CSRDDenoiseLib.worker.serve import Engine
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -32,7 +32,7 @@ from CSRDDenoiseLib.cluster.parcels import Parcel, deliver, digest_of, digests_o
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError, PlaceError
 from CSRDDenoiseLib.progress import Progress
-from CSRDDenoiseLib.request import FileRequest
+from CSRDDenoiseLib.run.request import FileRequest
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 GIB = 1 << 30

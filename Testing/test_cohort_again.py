@@ -29,13 +29,13 @@ from CSRDDenoiseLib.cluster.open import Where
 from CSRDDenoiseLib.cluster.parcels import pack_inputs, unpack
 from CSRDDenoiseLib.cluster.work import Done
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.dynamic_result import DENOISED, DynamicResult, FrameOutcome
+from CSRDDenoiseLib.dynamic.result import DENOISED, DynamicResult, FrameOutcome
 from CSRDDenoiseLib.errors import InputError, PlaceError
 from CSRDDenoiseLib.findings import warning
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.volume import Frame
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.request import FileRequest
+from CSRDDenoiseLib.run.request import FileRequest
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 SETTINGS = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")

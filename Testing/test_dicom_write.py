@@ -17,13 +17,13 @@ from conftest import head_array
 from dicom_series import save, write_series
 
 from CSRDDenoiseLib.denoise import denoise_files
-from CSRDDenoiseLib.dynamic import denoise_dynamic
+from CSRDDenoiseLib.dynamic.denoise import denoise_dynamic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.suv import in_suv, volume_suv
-from CSRDDenoiseLib.request import FileRequest
+from CSRDDenoiseLib.run.request import FileRequest
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_preset
 
 DATA = Path(__file__).parent / "data"

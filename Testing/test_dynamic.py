@@ -24,15 +24,15 @@ from dynamic_study import (
     write_study,
 )
 
-from CSRDDenoiseLib import stages
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.dynamic import FileRequest, denoise_dynamic
+from CSRDDenoiseLib.dynamic.denoise import FileRequest, denoise_dynamic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.read import read_frames
 from CSRDDenoiseLib.io.volume import Frame
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.prepare.frames import chosen_frames, late_frames, mean_frame, named_frames
 from CSRDDenoiseLib.prepare.motion import frame_motion
+from CSRDDenoiseLib.run import stages
 
 pytestmark = pytest.mark.slow
 

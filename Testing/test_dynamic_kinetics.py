@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from kinetic_phantom import DURATIONS, K3, REFERENCE, STARTS, STEP_MIN, TARGET, Phantom, make_phantom, plasma
 from scipy import ndimage
 
-from CSRDDenoiseLib.dynamic import FileRequest, denoise_dynamic
+from CSRDDenoiseLib.dynamic.denoise import FileRequest, denoise_dynamic
 from CSRDDenoiseLib.settings import settings_from_preset
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from dynamic_study import MEAN, values, write_study
 from scipy import ndimage
 
 from CSRDDenoiseLib.denoise import denoise
-from CSRDDenoiseLib.dynamic import FileRequest, denoise_dynamic
-from CSRDDenoiseLib.dynamic_outputs import DynamicOutputs
+from CSRDDenoiseLib.dynamic.denoise import FileRequest, denoise_dynamic
+from CSRDDenoiseLib.dynamic.outputs import DynamicOutputs
 from CSRDDenoiseLib.io.frame_file import FrameStore
 from CSRDDenoiseLib.io.read import read_frames
 from CSRDDenoiseLib.io.record import Stages

@@ -19,7 +19,7 @@ from dynamic_study import MEAN, STARTS, alone, kinetic, labels, plain_study, val
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise_files
-from CSRDDenoiseLib.dynamic import FileRequest, _one_frame, denoise_dynamic
+from CSRDDenoiseLib.dynamic.denoise import FileRequest, _one_frame, denoise_dynamic
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.frame_file import FrameStore
 from CSRDDenoiseLib.io.grid import Grid
@@ -78,7 +78,7 @@ def test_dicom_map_has_one_segmentation_a_frame(tmp_path, monkeypatch, model):
     monkeypatch.setattr(dicom_series, "stored_values", lambda frame=0: head)
     source = dicom_series.write_series(tmp_path / "pet", frames=2)
     places = {"output": tmp_path / "out.nii", "support": tmp_path / "map"}
-    monkeypatch.setattr("CSRDDenoiseLib.dynamic._one_frame", with_map(_one_frame))
+    monkeypatch.setattr("CSRDDenoiseLib.dynamic.denoise._one_frame", with_map(_one_frame))
     denoise_dynamic(FileRequest(source, **places), MEAN, model)
     files = sorted((tmp_path / "map").iterdir())
     assert [path.name for path in files] == ["SEG0001.dcm", "SEG0002.dcm"]
@@ -260,7 +260,7 @@ def test_progress_counts_frames_and_cancel_leaves_nothing(tmp_path, model):
 
 KILLED = """
 import os, signal, sys
-from CSRDDenoiseLib.dynamic import FileRequest, _one_frame, denoise_dynamic
+from CSRDDenoiseLib.dynamic.denoise import FileRequest, _one_frame, denoise_dynamic
 from CSRDDenoiseLib.settings import DenoiseSettings
 def stop(progress):
     if progress.message.startswith("frame 3"):

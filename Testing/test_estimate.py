@@ -27,7 +27,7 @@ from CSRDDenoiseLib.research.benchmark.head import synthetic_head
 from CSRDDenoiseLib.infer.cost import seconds_and_bytes, speed_from
 from CSRDDenoiseLib.scan import find_head
 from CSRDDenoiseLib.settings import settings_from_preset
-from CSRDDenoiseLib.worker import Engine
+from CSRDDenoiseLib.worker.engine import Engine
 import SimpleITK as sitk
 speed = speed_from(Engine().estimate({"device": "cpu", "model": FOLDER}, print))
 run = run_case({"model": FOLDER, "device": "cpu", "preset": PRESET, "size": [SIDE] * 3})
@@ -110,11 +110,11 @@ def test_time_of_a_small_run_stands_for_what_a_run_takes_besides_the_network(tmp
     import SimpleITK as sitk
 
     from CSRDDenoiseLib.denoise import FileRequest, denoise_files
-    from CSRDDenoiseLib.estimate import run_speed
     from CSRDDenoiseLib.infer.cost import speed_from
     from CSRDDenoiseLib.infer.extent import field_voxels
     from CSRDDenoiseLib.model.bundle import load_model
     from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+    from CSRDDenoiseLib.worker.estimate import run_speed
 
     folder, model = resource_folder() / SAMPLE_DATA, load_model("tissue", "cpu")
     files = FileRequest(

@@ -10,7 +10,7 @@ from CSRDDenoiseLib.checks.masked import check_masked
 from CSRDDenoiseLib.checks.output import assess
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.grid import Grid, cubic_image
-from CSRDDenoiseLib.restore import Canvas, Restored
+from CSRDDenoiseLib.restore.canvas import Canvas, Restored
 from CSRDDenoiseLib.scan import Scan
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from CSRDDenoiseLib.configuration import structure
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.messages import DenoiseMessage, KeepMessage
-from CSRDDenoiseLib.worker import WORK, Engine, Worker
+from CSRDDenoiseLib.worker.engine import Engine
+from CSRDDenoiseLib.worker.messages import DenoiseMessage, KeepMessage
+from CSRDDenoiseLib.worker.serve import WORK, Worker
 
 
 class Idle(Engine):

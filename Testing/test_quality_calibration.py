@@ -11,15 +11,14 @@ from study_folder import write_study
 from tiny_model import save_tiny_model, tiny_metadata
 
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.keeping import Keeping
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
 from CSRDDenoiseLib.research.evaluation import calibrate as calibration
 from CSRDDenoiseLib.research.evaluation.calibrate import ScanVoxels
 from CSRDDenoiseLib.research.evaluation.measure import score
 from CSRDDenoiseLib.research.evaluation.methods import Outcome
 from CSRDDenoiseLib.research.evaluation.study import load_study
-from CSRDDenoiseLib.settings import DenoiseSettings
-from CSRDDenoiseLib.uncertainty import (
+from CSRDDenoiseLib.restore.keeping import Keeping
+from CSRDDenoiseLib.restore.uncertainty import (
     KEY,
     calibrate,
     calibration_error,
@@ -29,6 +28,7 @@ from CSRDDenoiseLib.uncertainty import (
     recipe_of,
     spread_of_result,
 )
+from CSRDDenoiseLib.settings import DenoiseSettings
 
 
 def voxels(count: int = 40_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -25,10 +25,10 @@ from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.contents import OF_RESULT
 from CSRDDenoiseLib.prepare.region import box_region, limited_scan
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
+from CSRDDenoiseLib.restore.uncertainty import KEY
 from CSRDDenoiseLib.scan import Head, Scan
 from CSRDDenoiseLib.sentences import sentence
 from CSRDDenoiseLib.settings import DenoiseSettings
-from CSRDDenoiseLib.uncertainty import KEY
 
 STEP, SIDE = 3.0, 48
 STD_OF_FINE_NOISE = 0.15

@@ -20,7 +20,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.read import dicom_files, read, read_volume
 from CSRDDenoiseLib.io.write import record_path
-from CSRDDenoiseLib.request import FileRequest, check_request
+from CSRDDenoiseLib.run.request import FileRequest, check_request
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 FLOAT32 = 1e-6

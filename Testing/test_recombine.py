@@ -13,8 +13,8 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.recombine import Afterwards, Quick
-from CSRDDenoiseLib.restore import keep_above
+from CSRDDenoiseLib.restore.canvas import keep_above
+from CSRDDenoiseLib.run.recombine import Afterwards, Quick
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 SETTINGS = {"steps": 2, "samples": 3, "device": "cpu", "precision": "float32"}

@@ -15,9 +15,9 @@ from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.grid import Grid
-from CSRDDenoiseLib.keeping import Keeping, default_keep_mm, keep_coarse
 from CSRDDenoiseLib.prepare.align import to_model_grid
-from CSRDDenoiseLib.restore import Canvas, keep_above, masked_zeros
+from CSRDDenoiseLib.restore.canvas import Canvas, keep_above, masked_zeros
+from CSRDDenoiseLib.restore.keeping import Keeping, default_keep_mm, keep_coarse
 from CSRDDenoiseLib.scan import Scan, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_fields
 

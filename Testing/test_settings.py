@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.request import check_uncertainty
+from CSRDDenoiseLib.run.request import check_uncertainty
 from CSRDDenoiseLib.settings import PRESETS, DenoiseSettings, checked, settings_from_fields
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,7 @@ from CSRDDenoiseLib.bids import derivatives_of
 from CSRDDenoiseLib.cluster.cohort.scans import Choices, scans_of_bids, scans_of_table
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise, denoise_files
-from CSRDDenoiseLib.dynamic import denoise_dynamic
+from CSRDDenoiseLib.dynamic.denoise import denoise_dynamic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.model.details import tissue_reach, tissue_regression

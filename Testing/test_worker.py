@@ -15,7 +15,8 @@ import pytest
 import SimpleITK as sitk
 from tiny_model import save_tiny_model
 
-from CSRDDenoiseLib.worker import Engine, Worker
+from CSRDDenoiseLib.worker.engine import Engine
+from CSRDDenoiseLib.worker.serve import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARE = 150 << 20
@@ -148,7 +149,7 @@ def test_it_ends_when_its_caller_goes_away_during_a_run(worker, request_of):
 
 def test_prints_of_libraries_do_not_reach_the_messages(worker):
     code = (
-        "import os, CSRDDenoiseLib.worker as w\n"
+        "import os, CSRDDenoiseLib.worker.serve as w\n"
         "w.Engine.info = lambda *a: (print('stray'), os.write(1, b'stray'), {'devices': []})[2]\n"
         "w.main()"
     )
@@ -168,7 +169,7 @@ def test_no_memory_is_one_sentence_or_an_end_that_can_be_seen(worker, tmp_path, 
     sitk.WriteImage(big, str(tmp_path / "pet.nrrd"))
     code = (
         "import resource, monai.inferers, CSRDDenoiseLib.denoise, CSRDDenoiseLib.infer.sampling, torch\n"
-        "import CSRDDenoiseLib.worker as w\n"
+        "import CSRDDenoiseLib.worker.serve as w\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         f"resource.setrlimit(resource.RLIMIT_AS, (size + {SPARE}, size + {SPARE}))\n"
         "w.main()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..findings import Finding, info, warning
-from ..keeping import BROKEN_RESIDUAL
+from ..restore.keeping import BROKEN_RESIDUAL
 from ..scan import Scan, robust_std
 
 MEAN_LIMIT = 0.01

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 
 from ..findings import Finding, info
 from ..io.grid import Grid
-from ..restore import Canvas, Restored
+from ..restore.canvas import Canvas, Restored
 from ..scan import Scan
 from ..thresholds import BRAIN_THRESHOLD
 from .fine_band import check_fine_band

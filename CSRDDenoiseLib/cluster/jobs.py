@@ -15,7 +15,7 @@ from .. import __version__
 from ..checks.volumes import INPUT_NAMES
 from ..configuration import structure
 from ..errors import InputError
-from ..request import FileRequest, Origin
+from ..run.request import FileRequest, Origin
 from ..sentences import CLI
 from ..settings import DenoiseSettings, settings_from_fields
 from .model_key import ModelKey
@@ -31,7 +31,8 @@ class Job:
 
     Attributes:
         name: of the scan.
-        paths: fields of :class:`~CSRDDenoiseLib.request.FileRequest` that are paths, as the asking machine has them.
+        paths: fields of :class:`~CSRDDenoiseLib.run.request.FileRequest` that are paths, as the asking machine has
+            them.
         options: its other fields.
         settings: fields of :class:`~CSRDDenoiseLib.settings.DenoiseSettings`.
         model: by its checksum.
@@ -39,7 +40,7 @@ class Job:
         edge: for which sentences are worded.
         bids: ``root`` of the dataset that the PET is of, and ``folder`` of the derivatives, whose files get sidecars.
         place: the address that the job is sent to, for the record; empty for this machine.
-        headers: as in :class:`~CSRDDenoiseLib.request.FileRequest`.
+        headers: as in :class:`~CSRDDenoiseLib.run.request.FileRequest`.
     """
 
     name: str

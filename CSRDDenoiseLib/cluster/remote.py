@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Union
 
-from ..dynamic import check_dynamic, is_dynamic
+from ..dynamic.denoise import check_dynamic, is_dynamic
 from ..errors import NOTHING_WRITTEN, Cancelled, CSRDError, PlaceError
 from ..io.write import record_path, sidecar_path
 from ..model.bundle import DEFAULT_MODEL
 from ..progress import Progress, ProgressCallback
-from ..request import FileRequest, check_request
+from ..run.request import FileRequest, check_request
 from ..sentences import PYTHON
 from ..settings import DenoiseSettings
 from .jobs import Job, key_of
@@ -30,7 +30,7 @@ from .reach import PlaceFacts, check_place, facts_of, within
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from ..dynamic_result import DynamicResult
+    from ..dynamic.result import DynamicResult
     from ..io.record import Record
     from .work import Done
 

@@ -16,13 +16,13 @@ from distributed import Status, get_worker
 
 from ..bids import BidsPet, denoise_request, entries_of
 from ..denoise import denoise_files
-from ..dynamic import denoise_dynamic, is_dynamic
-from ..dynamic_result import DynamicResult
+from ..dynamic.denoise import denoise_dynamic, is_dynamic
+from ..dynamic.result import DynamicResult
 from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, OutOfMemoryError, is_out_of_memory
 from ..io.record import Record
 from ..progress import Progress
 from ..report.summary import summarise_change
-from ..result import DenoiseResult
+from ..run.result import DenoiseResult
 from .jobs import Job, job_of_message
 from .models import store_of
 from .parcels import HEADERS, Parcel, pack_folder, unpack
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
     from ..model.bundle import Model
-    from ..request import FileRequest
+    from ..run.request import FileRequest
 
 Images = Optional[DenoiseResult]
 STARTED, PROGRESS, ENDED = "started", "progress", "ended"

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from ..model.bundle import add_recipe, load_model
     from ..research.evaluation.calibrate import calibrate_model, describe_scores
     from ..research.evaluation.study import check_doses
-    from ..uncertainty import KEY
+    from ..restore.uncertainty import KEY
 
     try:
         from scipy.optimize import isotonic_regression  # noqa: F401

@@ -104,7 +104,7 @@ def _cohort(args: argparse.Namespace) -> Cohort:
     from ..cluster.cohort.state import Cohort
     from ..cluster.model_key import key_of_model
     from ..model.bundle import find_model, read_metadata
-    from ..request import check_model
+    from ..run.request import check_model
 
     metadata = read_metadata(find_model(args.model))
     scans = _scans(args, metadata.draws)

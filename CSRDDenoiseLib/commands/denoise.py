@@ -19,9 +19,9 @@ from .progress import progress_callback
 if TYPE_CHECKING:
     from ..bids import BidsPet
     from ..denoise import DenoiseResult
-    from ..dynamic import DynamicResult
+    from ..dynamic.denoise import DynamicResult
     from ..io.record import Record
-    from ..request import FileRequest
+    from ..run.request import FileRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
 def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
     """Denoise a BIDS dataset; return 4 where a PET of it could not be denoised."""
     from ..bids import denoise_bids
-    from ..dynamic import DynamicResult
+    from ..dynamic.denoise import DynamicResult
 
     single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format", "region", "on")
     given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
@@ -90,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
         args.fail("the following arguments are required: --output (or --bids)")
     from ..checks.volumes import INPUT_NAMES
     from ..denoise import FileRequest, denoise_files
-    from ..dynamic import denoise_dynamic, is_dynamic
-    from ..replay import check_inputs, load_same_model, read_replay
+    from ..dynamic.denoise import denoise_dynamic, is_dynamic
+    from ..run.replay import check_inputs, load_same_model, read_replay
 
     names, model = (field.name for field in fields(FileRequest)), args.model
     given: dict[str, Any] = {name: getattr(args, name) for name in names if name in args}

@@ -10,13 +10,13 @@ from ..sentences import CLI, sentence
 from .progress import describe_seconds
 
 if TYPE_CHECKING:
-    from ..dynamic_result import DynamicResult
+    from ..dynamic.result import DynamicResult
     from ..io.record import Record
 
 
 def print_run(result: Union[Record, DynamicResult], progress: str) -> None:
     """Print the end of a run on a static or a dynamic PET."""
-    from ..dynamic_result import DynamicResult
+    from ..dynamic.result import DynamicResult
 
     if isinstance(result, DynamicResult):
         print_dynamic(result, progress)

@@ -84,7 +84,7 @@ class _Calibration:
 
 @dataclass(frozen=True)
 class _Keep:
-    """The rule of :func:`CSRDDenoiseLib.keeping.default_keep_mm`."""
+    """The rule of :func:`CSRDDenoiseLib.restore.keeping.default_keep_mm`."""
 
     weights: Annotated[tuple[float, float, float, float], Between(-100, 100)]
     range_mm: Annotated[tuple[float, float], Between(0, 1000), Rising()]

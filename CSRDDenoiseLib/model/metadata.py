@@ -83,7 +83,8 @@ class ModelMetadata:
         channels: the condition's channels in order.
         weights_sha256: checksum of the weights file, set by :func:`save_model`.
         bytes_per_voxel: memory one evaluation needs beside the weights, set by :func:`save_model`.
-        keep: what the result keeps of the measured PET, a rule of :func:`CSRDDenoiseLib.keeping.default_keep_mm`.
+        keep: what the result keeps of the measured PET, a rule of
+            :func:`CSRDDenoiseLib.restore.keeping.default_keep_mm`.
         recipes: settings that the model was calibrated with (:class:`~CSRDDenoiseLib.settings.Recipe`), each with the
             ``calibration`` that was fitted; the first is the one it is meant for.
         training: how it was trained, for the record.

@@ -14,7 +14,7 @@ from ...io.outputs import is_dicom_folder
 from ...io.read import is_dicom_path
 from ...io.study import is_dynamic
 from ...io.write import record_path
-from ...request import FileRequest
+from ...run.request import FileRequest
 from ...settings import DenoiseSettings, settings_from_fields, settings_from_preset
 from ...subjects.table import Row, read_table, where
 
@@ -52,7 +52,7 @@ class Choices:
         settings: where a row does not say otherwise.
         maps: outputs beside the denoised PET, of :data:`MAPS`; the uncertainty only where settings and model give one.
         report: also a quality report of each scan.
-        output_unit, format, overwrite, frames: as in :class:`~CSRDDenoiseLib.request.FileRequest`.
+        output_unit, format, overwrite, frames: as in :class:`~CSRDDenoiseLib.run.request.FileRequest`.
         draws: the model draws samples.
     """
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from ...dynamic_result import DynamicResult
+from ...dynamic.result import DynamicResult
 from ...errors import PlaceError
 from ...findings import find
 from ...io.record import Record
 from ...io.write import record_path
-from ...request import INPUT_NAMES
-from ...result import DenoiseResult
+from ...run.request import INPUT_NAMES
+from ...run.result import DenoiseResult
 from ...sentences import CLI, error_sentence, sentences
 from ..jobs import Job, key_of
 from ..parcels import Parcel, digests_of

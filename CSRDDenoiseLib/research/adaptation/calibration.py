@@ -17,9 +17,7 @@ from ...errors import InputError
 from ...infer.speed import time_of_draws, time_of_network
 from ...model.bundle import Model
 from ...prepare.align import head_mask_of
-from ...settings import DenoiseSettings, settings_from_preset
-from ...subjects.pair import Pair
-from ...uncertainty import (
+from ...restore.uncertainty import (
     KEY,
     fit_calibration_of_squares,
     fitted_voxels,
@@ -27,6 +25,8 @@ from ...uncertainty import (
     predict_error,
     recipe_of,
 )
+from ...settings import DenoiseSettings, settings_from_preset
+from ...subjects.pair import Pair
 from .held_out import clean_squares
 
 _TIMED_SIDE = 32
@@ -85,8 +85,8 @@ def fit_table(scans: Iterable[Voxels]) -> dict[str, Any]:
     """The table over all scans, and how near it comes on each subject that is left out of the fit.
 
     Returns:
-        As :func:`CSRDDenoiseLib.uncertainty.fit_calibration`, with ``subjects``, ``scans``, and ``ratio``: predicted
-        over estimated root mean square error by subject, least and largest, each subject left out of its fit.
+        As :func:`CSRDDenoiseLib.restore.uncertainty.fit_calibration`, with ``subjects``, ``scans``, and ``ratio``:
+        predicted over estimated root mean square error by subject, least and largest, each subject left out of its fit.
     """
     voxels = list(scans)
     names = sorted({scan.subject for scan in voxels})

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from ...atomic import write_json
-from ...keeping import default_keep_mm, keep_coarse
 from ...measures import psnr
 from ...model.bundle import Model, load_model
+from ...restore.keeping import default_keep_mm, keep_coarse
 from ..training.claim import check_facts
 from ..training.loop import autocast
 from ..training.pool import Example, Pool

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...denoise import FileRequest, denoise_files
-from ...dynamic import denoise_dynamic
+from ...dynamic.denoise import denoise_dynamic
 from ...io.grid import Grid
 from ...io.nifti_write import nifti_stream
 from ...model.bundle import DEFAULT_MODEL, Model, find_model, load_model, read_metadata

@@ -10,10 +10,10 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from ...finished_run import FinishedRun
-from ...messages import KeepMessage
-from ...recombine import Quick
-from ...restore import keep_above
+from ...restore.canvas import keep_above
+from ...run.recombine import Quick
+from ...worker.finished_run import FinishedRun
+from ...worker.messages import KeepMessage
 from ..evaluation.markdown import Table
 from .head import synthetic_head
 from .process import measure

@@ -110,9 +110,9 @@ def tissue_fit(
     """
     import torch
 
-    from ...keeping import keep_coarse
     from ...model.details import tissue_regression
     from ...prepare.tissue import best_tissue_maps
+    from ...restore.keeping import keep_coarse
 
     head = find_head(pet, spacing)
     if mr is None or head is None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from ...errors import InputError
 from ...model.bundle import Model
+from ...restore.uncertainty import calibration_error, fit_calibration, fitted_voxels, pooled_spread, predict_error
 from ...settings import DenoiseSettings
-from ...uncertainty import calibration_error, fit_calibration, fitted_voxels, pooled_spread, predict_error
 from .study import NOISE_FREE, load_study
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import numpy as np
 
 from ... import measures
-from ...uncertainty import calibration_error
+from ...restore.uncertainty import calibration_error
 from .methods import Method, Outcome
 from .study import Study
 

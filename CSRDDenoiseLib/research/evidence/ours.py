@@ -10,12 +10,12 @@ import SimpleITK as sitk
 from ... import measures
 from ...denoise import denoise
 from ...io.grid import cubic_image
-from ...keeping import default_keep_mm, keep_coarse
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
+from ...restore.keeping import default_keep_mm, keep_coarse
+from ...restore.uncertainty import calibration_error
 from ...scan import Scan, smooth
 from ...settings import settings_from_preset
-from ...uncertainty import calibration_error
 from ..training.curves import Scene, low_dose_share, make_scene, our_curve, score
 from ..training.pool import Example
 from ..training.scoring import bare_estimate

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ...keeping import keep_coarse
 from ...measures import psnr
 from ...model.details import guided_filter, tissue_regression
 from ...prepare.tissue import tissue_maps
+from ...restore.keeping import keep_coarse
 from ...scan import smooth
 from ..simulation.anatomy import CSF, GREY, WHITE
 from .phantom import CLASSES

@@ -1,7 +1,8 @@
 """Score a model along what its result keeps of the measurement, beside oracle-tuned filters.
 
-On validation phantoms the scores give the rule for the width (:func:`CSRDDenoiseLib.keeping.default_keep_mm`); on test
-phantoms, of scanner families that no choice was made on, they are for the model card.
+On validation phantoms the scores give the rule for the width
+(:func:`CSRDDenoiseLib.restore.keeping.default_keep_mm`); on test phantoms, of scanner families that no choice was made
+on, they are for the model card.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 
 from ...infer.sampling import sample_residual
 from ...infer.tiling import STAGE
-from ...keeping import default_keep_mm
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
 from ...prepare.scheme import make_condition
 from ...progress import Reporter
+from ...restore.keeping import default_keep_mm
 from ...scan import Scan
 from ...settings import settings_from_preset
 from .curves import Point, Scene, error_at, filter_curves, make_scene, our_curve

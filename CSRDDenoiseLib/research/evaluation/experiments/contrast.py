@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from .... import measures
-from ....keeping import keep_coarse
+from ....restore.keeping import keep_coarse
 from ....scan import robust_std, smooth
 from ...training import curves
 from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, CONTRASTS, KEPT_MM, Point, error_at

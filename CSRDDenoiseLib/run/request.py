@@ -10,18 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Mapping, Optional
 
-from .checks.volumes import INPUT_NAMES
-from .errors import InputError
-from .extras import require
-from .io.names import located
-from .io.outputs import check_format, is_dicom_folder
-from .io.read import check_readable, is_dicom_path
-from .io.write import check_output_folder, check_output_path, record_path, sidecar_path
-from .limits import OneOf, check_limits
-from .settings import MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, DenoiseSettings
+from ..checks.volumes import INPUT_NAMES
+from ..errors import InputError
+from ..extras import require
+from ..io.names import located
+from ..io.outputs import check_format, is_dicom_folder
+from ..io.read import check_readable, is_dicom_path
+from ..io.write import check_output_folder, check_output_path, record_path, sidecar_path
+from ..limits import OneOf, check_limits
+from ..settings import MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, DenoiseSettings
 
 if TYPE_CHECKING:
-    from .model.metadata import ModelMetadata
+    from ..model.metadata import ModelMetadata
 
 
 @dataclass(frozen=True)

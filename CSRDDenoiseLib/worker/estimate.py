@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .denoise import denoise_files
-from .errors import CSRDError
-from .infer.speed import device_speed
-from .io.grid import Grid
-from .model.bundle import Model
-from .request import FileRequest
-from .settings import DenoiseSettings
+from ..denoise import denoise_files
+from ..errors import CSRDError
+from ..infer.speed import device_speed
+from ..io.grid import Grid
+from ..model.bundle import Model
+from ..run.request import FileRequest
+from ..settings import DenoiseSettings
 
 SMALL_SIDE, LARGE_SIDE = 24, 64
 """Voxels of the model's grid. From the difference of two sizes follows what grows with the volume."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from .atomic import read_json
-from .checks.volumes import INPUT_NAMES
-from .errors import InputError
-from .io.read import read
-from .io.record import describe_file
-from .io.study import open_study
-from .model.bundle import Model, load_model
-from .settings import DenoiseSettings, settings_from_fields
+from ..atomic import read_json
+from ..checks.volumes import INPUT_NAMES
+from ..errors import InputError
+from ..io.read import read
+from ..io.record import describe_file
+from ..io.study import open_study
+from ..model.bundle import Model, load_model
+from ..settings import DenoiseSettings, settings_from_fields
 
 _SHOWN = 12
 _DYNAMIC = "dynamic"

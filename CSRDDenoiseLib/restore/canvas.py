@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .io.grid import Grid, resample
+from ..io.grid import Grid, resample
+from ..prepare.region import inside
 from .keeping import Keeping, keep_coarse
-from .prepare.region import inside
 
 SMALLEST_ZEROS_MM = 14.0
 MASK_SHARE = 0.9
@@ -25,7 +25,7 @@ def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
     """Combine a PET and a model's bare estimate of it, on one grid, as a run with ``keep_above_mm`` does.
 
     The Gaussian is that of the PET's grid, so the result is that of a run without a region up to interpolation; for one
-    with a region see :class:`.recombine.Quick`.
+    with a region see :class:`CSRDDenoiseLib.run.recombine.Quick`.
     """
     values = sitk.GetArrayFromImage(pet)
     residual = sitk.GetArrayFromImage(bare) - values

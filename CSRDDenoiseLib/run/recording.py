@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping
 
-from .findings import Finding, warning
-from .io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, describe_image
-from .io.suv import volume_suv
-from .io.volume import ReadVolume, units_of
+from ..findings import Finding, warning
+from ..io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, describe_image
+from ..io.suv import volume_suv
+from ..io.volume import ReadVolume, units_of
 from .request import FileRequest
 from .stages import Job, Prepared
 
 if TYPE_CHECKING:
-    from .infer.sampling import ResidualSamples
+    from ..infer.sampling import ResidualSamples
 
 
 def make_record(

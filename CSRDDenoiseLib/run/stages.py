@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Callable, Mapping, Optional, Union
 import numpy as np
 import SimpleITK as sitk
 
-from .checks.alignment import check_alignment
-from .checks.inputs import Judged, judge_frame, judge_input, judge_study
-from .checks.overlap import check_gap, check_overlap
-from .checks.volumes import Inputs, check_pet, check_volumes
-from .checks.voxels import check_spacing
-from .errors import TooFewCounts
-from .infer.memory import check_patch
-from .io.record import Stages
-from .model.bundle import Model, load_model
-from .prepare.align import Aligned, to_model_grid
-from .prepare.bands import noise_bands
-from .prepare.region import limited_scan
-from .prepare.register import register_mr
-from .prepare.scheme import make_condition, part_of
+from ..checks.alignment import check_alignment
+from ..checks.inputs import Judged, judge_frame, judge_input, judge_study
+from ..checks.overlap import check_gap, check_overlap
+from ..checks.volumes import Inputs, check_pet, check_volumes
+from ..checks.voxels import check_spacing
+from ..errors import TooFewCounts
+from ..infer.memory import check_patch
+from ..io.record import Stages
+from ..model.bundle import Model, load_model
+from ..prepare.align import Aligned, to_model_grid
+from ..prepare.bands import noise_bands
+from ..prepare.region import limited_scan
+from ..prepare.register import register_mr
+from ..prepare.scheme import make_condition, part_of
+from ..scan import Scan
+from ..settings import DenoiseSettings
 from .request import check_model, check_register
-from .scan import Scan
-from .settings import DenoiseSettings
 
 if TYPE_CHECKING:
-    from .findings import Finding
-    from .model.metadata import ModelMetadata
+    from ..findings import Finding
+    from ..model.metadata import ModelMetadata
 
 ModelChoice = Union[str, Path, Model]
 Images = Mapping[str, Optional[sitk.Image]]
@@ -64,7 +64,7 @@ def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -
     Raises:
         InputError: it cannot.
     """
-    from .devices import choose_device, choose_precision
+    from ..devices import choose_device, choose_precision
 
     choose_precision(choose_device(settings.device), settings.precision)
     loaded = model if isinstance(model, Model) else load_model(model, settings.device)

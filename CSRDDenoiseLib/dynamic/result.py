@@ -8,13 +8,13 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from .findings import Finding, info, warning
-from .io.record import RECORD_FORMAT, FileFacts, InputFacts, Record, peak_memory_bytes, versions
-from .io.volume import Frame
-from .prepare.frames import named_frames
-from .prepare.motion import MOTION_LIMIT_MM
-from .sentences import PYTHON, sentence
-from .settings import DenoiseSettings
+from ..findings import Finding, info, warning
+from ..io.record import RECORD_FORMAT, FileFacts, InputFacts, Record, peak_memory_bytes, versions
+from ..io.volume import Frame
+from ..prepare.frames import named_frames
+from ..prepare.motion import MOTION_LIMIT_MM
+from ..sentences import PYTHON, sentence
+from ..settings import DenoiseSettings
 
 DENOISED, UNCHANGED, NOT_CHOSEN = "denoised", "unchanged", "not chosen"
 

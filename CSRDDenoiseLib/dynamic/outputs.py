@@ -8,16 +8,16 @@ from typing import Iterator, Mapping, Optional, Protocol
 import numpy as np
 import SimpleITK as sitk
 
-from .io.frame_file import FrameStore, FrameWriter
-from .io.grid import Grid
-from .io.record import Stages
-from .io.study import Study
-from .io.volume import ReadVolume
-from .prepare.windows import COARSE_MM, WINDOW, Shares, activity_scale, shares_of
-from .scan import smooth
-from .stages import Images, StudyPlace
-from .thresholds import BRAIN_THRESHOLD
-from .uncertainty import SMOOTHING_MM
+from ..io.frame_file import FrameStore, FrameWriter
+from ..io.grid import Grid
+from ..io.record import Stages
+from ..io.study import Study
+from ..io.volume import ReadVolume
+from ..prepare.windows import COARSE_MM, WINDOW, Shares, activity_scale, shares_of
+from ..restore.uncertainty import SMOOTHING_MM
+from ..run.stages import Images, StudyPlace
+from ..scan import smooth
+from ..thresholds import BRAIN_THRESHOLD
 
 SETTLED = frozenset(("denoised", "difference", "uncertainty"))
 """Outputs that depend on the frames around; the others are those of each frame alone."""

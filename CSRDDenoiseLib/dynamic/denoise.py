@@ -17,35 +17,35 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from . import __version__
-from .checks.volumes import INPUT_NAMES
-from .denoise import denoise_prepared
-from .dynamic_outputs import SETTLED, DynamicOutputs
-from .dynamic_result import DENOISED, NOT_CHOSEN, UNCHANGED, DynamicResult, FrameOutcome
-from .errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
-from .findings import find
-from .infer.memory import return_freed_memory
-from .io.frame_file import FrameStore, FrameWriter, write_sidecar
-from .io.grid import Grid, image_like
-from .io.nifti import SINGLE_FILE_NIFTI
-from .io.outputs import Target
-from .io.read import read
-from .io.record import FileFacts, InputFacts, Stages, describe_file, describe_image
-from .io.study import Study, is_dynamic, open_study
-from .io.suv import volume_suv
-from .io.volume import ReadVolume
-from .io.write import all_or_nothing, record_path, sidecar_path, write_record
-from .model.bundle import DEFAULT_MODEL, Model
-from .prepare.comparable import Seen
-from .prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
-from .prepare.motion import motion_against, see_late
-from .progress import Progress, ProgressCallback, Reporter, shares_of
-from .report.regions import check_labels
-from .report.study import StudyImages, StudyWatch, study_page
-from .request import FileRequest, check_draws, check_request, is_same
-from .sentences import PYTHON
-from .settings import WARN, DenoiseSettings, checked
-from .stages import Images, Job, ModelChoice, StudyPlace, job_of, load_checked, place_study, prepare_frame
+from .. import __version__
+from ..checks.volumes import INPUT_NAMES
+from ..denoise import denoise_prepared
+from ..errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
+from ..findings import find
+from ..infer.memory import return_freed_memory
+from ..io.frame_file import FrameStore, FrameWriter, write_sidecar
+from ..io.grid import Grid, image_like
+from ..io.nifti import SINGLE_FILE_NIFTI
+from ..io.outputs import Target
+from ..io.read import read
+from ..io.record import FileFacts, InputFacts, Stages, describe_file, describe_image
+from ..io.study import Study, is_dynamic, open_study
+from ..io.suv import volume_suv
+from ..io.volume import ReadVolume
+from ..io.write import all_or_nothing, record_path, sidecar_path, write_record
+from ..model.bundle import DEFAULT_MODEL, Model
+from ..prepare.comparable import Seen
+from ..prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
+from ..prepare.motion import motion_against, see_late
+from ..progress import Progress, ProgressCallback, Reporter, shares_of
+from ..report.regions import check_labels
+from ..run.request import FileRequest, check_draws, check_request, is_same
+from ..run.stages import Images, Job, ModelChoice, StudyPlace, job_of, load_checked, place_study, prepare_frame
+from ..sentences import PYTHON
+from ..settings import WARN, DenoiseSettings, checked
+from .outputs import SETTLED, DynamicOutputs
+from .page import StudyImages, StudyWatch, study_page
+from .result import DENOISED, NOT_CHOSEN, UNCHANGED, DynamicResult, FrameOutcome
 
 __all__ = ["DynamicResult", "FileRequest", "FrameOutcome", "denoise_dynamic", "is_dynamic"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Mapping, Optional
 
-from .cluster.places import Place
-from .limits import Between, check_limits
-from .request import FileRequest
-from .settings import DenoiseSettings
+from ..cluster.places import Place
+from ..limits import Between, check_limits
+from ..run.request import FileRequest
+from ..settings import DenoiseSettings
 
 
 @dataclass(frozen=True)

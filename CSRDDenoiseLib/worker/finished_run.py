@@ -6,14 +6,14 @@ from typing import Any, Iterable, Optional
 
 import SimpleITK as sitk
 
-from .errors import InputError
-from .findings import Finding, find
-from .io.read import read_volume
-from .keeping import Keeping
+from ..errors import InputError
+from ..findings import Finding, find
+from ..io.read import read_volume
+from ..progress import ProgressCallback, Reporter
+from ..report.summary import summarise_change
+from ..restore.keeping import Keeping
+from ..run.recombine import Afterwards, Quick
 from .messages import KeepMessage
-from .progress import ProgressCallback, Reporter
-from .recombine import Afterwards, Quick
-from .report.summary import summarise_change
 
 CONTRAST = "contrast_kept_percent"
 

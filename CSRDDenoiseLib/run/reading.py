@@ -7,12 +7,12 @@ from typing import Mapping
 
 import SimpleITK as sitk
 
-from .checks.volumes import INPUT_NAMES
-from .io.headers import with_headers
-from .io.read import read
-from .io.record import FileFacts, describe_file
-from .io.volume import ReadVolume
-from .report.regions import check_labels
+from ..checks.volumes import INPUT_NAMES
+from ..io.headers import with_headers
+from ..io.read import read
+from ..io.record import FileFacts, describe_file
+from ..io.volume import ReadVolume
+from ..report.regions import check_labels
 from .request import FileRequest
 
 _SHOWN = ("pet", "mr", "labels")

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from ..dynamic_result import DENOISED, DynamicResult, FrameOutcome, RegionCurve
 from ..findings import find
 from ..io.grid import Grid
 from ..prepare.frames import named_frames
-from .drawing import AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes, to_svg
-from .facts import facts_of
-from .page import Columns, Drawing, Fact, Section, Table, Text, plain_rows, render
-from .regions import labels_on
-from .report import page_of
-from .run import Run, RunFacts, RunImages
-from .wording import number, percent
+from ..report.drawing import AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes, to_svg
+from ..report.facts import facts_of
+from ..report.page import Columns, Drawing, Fact, Section, Table, Text, plain_rows, render
+from ..report.regions import labels_on
+from ..report.report import page_of
+from ..report.run import Run, RunFacts, RunImages
+from ..report.wording import number, percent
+from .result import DENOISED, DynamicResult, FrameOutcome, RegionCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,11 +16,11 @@ from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 
-from .findings import Finding, info, warning
+from ..findings import Finding, info, warning
+from ..model.contents import CALIBRATION, OF_RESULT
+from ..scan import smooth
+from ..settings import Recipe
 from .keeping import Keeping
-from .model.contents import CALIBRATION, OF_RESULT
-from .scan import smooth
-from .settings import Recipe
 
 KEY = CALIBRATION
 SMOOTHING_MM = 6.0

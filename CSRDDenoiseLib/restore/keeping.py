@@ -1,4 +1,4 @@
-"""Keeping: what a result keeps of the measured PET, on arrays; the images are :mod:`.restore`'s."""
+"""Keeping: what a result keeps of the measured PET, on arrays; the images are :mod:`.canvas`'s."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 import numpy as np
 
-from .findings import Finding, info
-from .scan import Scan, robust_std, smooth
-from .settings import DenoiseSettings
+from ..findings import Finding, info
+from ..scan import Scan, robust_std, smooth
+from ..settings import DenoiseSettings
 
 if TYPE_CHECKING:
-    from .model.metadata import ModelMetadata
+    from ..model.metadata import ModelMetadata
 
 BROKEN_RESIDUAL = 20.0
 DEFAULT_KEEP_MM = 8.0

@@ -14,19 +14,19 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .checks.output import assess
-from .io.grid import Grid
-from .io.record import Record
-from .keeping import Keeping
-from .model.metadata import ModelMetadata
-from .report.summary import head_in, noise_percent, reference_region
-from .restore import Canvas
+from ..checks.output import assess
+from ..io.grid import Grid
+from ..io.record import Record
+from ..model.metadata import ModelMetadata
+from ..report.summary import head_in, noise_percent, reference_region
+from ..restore.canvas import Canvas
+from ..restore.keeping import Keeping
+from ..restore.uncertainty import calibrate, spread_of_result
+from ..scan import FWHM_PER_SIGMA, Scan
 from .result import DenoiseResult
-from .scan import FWHM_PER_SIGMA, Scan
-from .uncertainty import calibrate, spread_of_result
 
 if TYPE_CHECKING:
-    from .infer.sampling import ResidualSamples
+    from ..infer.sampling import ResidualSamples
 
 _TRUNCATE = 3.0
 _SIGMAS_A_BLOCK = 1.5

@@ -8,9 +8,9 @@ from typing import Any, Callable, Optional
 
 import SimpleITK as sitk
 
-from .findings import Finding
-from .io.record import Record
-from .sentences import sentences
+from ..findings import Finding
+from ..io.record import Record
+from ..sentences import sentences
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class DenoiseResult:
     def bare(self) -> sitk.Image:
         """The model's estimate alone, nothing of the measurement kept at coarse scales.
 
-        From it and the PET the result for any ``keep_above_mm`` follows (:func:`CSRDDenoiseLib.restore.keep_above`).
+        From it and the PET follows the result for any ``keep_above_mm``
+        (:func:`CSRDDenoiseLib.restore.canvas.keep_above`).
         """
         return self.make_bare()
 

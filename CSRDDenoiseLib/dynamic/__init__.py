@@ -1,0 +1,1 @@
+"""Dynamic PET: the pipeline frame by frame, its outputs, its result and its page."""

@@ -1,0 +1,1 @@
+"""The process that works for Slicer: JSON lines in, JSON lines out."""
