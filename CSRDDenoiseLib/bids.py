@@ -16,15 +16,14 @@ from .atomic import read_json
 from .denoise import denoise_files
 from .dynamic.denoise import DynamicResult, denoise_dynamic, is_dynamic
 from .errors import InputError
-from .io.frame_file import FrameWriter, write_sidecar
-from .io.outputs import Target
+from .io.frame_file import write_sidecar
 from .io.sidecar import read_sidecar, stem_of
-from .io.study import open_study
-from .io.write import all_or_nothing, record_path, sidecar_path
+from .io.write import all_or_nothing
 from .model.bundle import DEFAULT_MODEL, Model
 from .progress import ProgressCallback
 from .run.request import FileRequest
 from .run.result import DenoiseResult
+from .run.sidecars import remove_former
 from .run.stages import ModelChoice, load_checked
 from .sentences import CLI
 from .settings import DenoiseSettings, checked
@@ -56,11 +55,16 @@ class BidsPet:
         """Root of the derivatives."""
         return self.folder or derivatives_of(self.root)
 
-    def request(self, settings: DenoiseSettings, overwrite: bool = False, frames: Optional[str] = None) -> FileRequest:
-        """Return what is read and written; the uncertainty only where the settings give one."""
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """Name -> path of every volume that a run may write."""
         folder = self.derivatives / self.pet.parent.relative_to(self.root)
         stem = stem_of(self.pet)[: -len(_SUFFIX)]
-        paths = {name: folder / f"{stem}{ending}" for name, ending in SPEC["outputs"].items()}
+        return {name: folder / f"{stem}{ending}" for name, ending in SPEC["outputs"].items()}
+
+    def request(self, settings: DenoiseSettings, overwrite: bool = False, frames: Optional[str] = None) -> FileRequest:
+        """Return what is read and written; the uncertainty only where the settings give one."""
+        paths = self.outputs
         return FileRequest(
             self.pet,
             paths["denoised"],
@@ -164,7 +168,9 @@ def denoise_pet(
     """
     request = pet.request(settings, overwrite, frames)
     request.output.parent.mkdir(parents=True, exist_ok=True)
-    return denoise_request(request, settings, model, progress, entries_of(pet))
+    result = denoise_request(request, settings, model, progress, entries_of(pet))
+    remove_former(pet.outputs.values(), request)
+    return result
 
 
 def denoise_request(
@@ -190,18 +196,7 @@ def denoise_request(
     if is_dynamic(request.pet):
         return denoise_dynamic(request, settings, model, progress, entries)
     request = replace(request, frames=None)
-    sidecars = {name: sidecar_path(path) for name, path in request.volumes.items()}
-    existing = [path for path in sidecars.values() if path.exists()]
-    if existing and not request.overwrite:
-        raise InputError(f"The sidecar '{existing[0]}' exists already; choose to replace it.", hint="overwrite")
-    result = denoise_files(request, settings, model, progress, CLI)
-    study = open_study(request.pet)
-    writer = FrameWriter(study, Target(request.pet, study.read(0), model=model.metadata.name), entries)
-    own = {"Version": __version__, "Model": model.metadata.name, "Provenance": record_path(request.output).name}
-    with all_or_nothing(sidecars.values(), request.overwrite) as temporary:
-        for name, path in sidecars.items():
-            write_sidecar(writer.sidecar(name, own), temporary[path])
-    return result
+    return denoise_files(request, settings, model, progress, CLI, entries=entries)
 
 
 def entries_of(pet: BidsPet, at: Optional[Path] = None) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
 
 from .checks.output import assess
 from .errors import InputError
+from .io.frame_file import FrameWriter, write_sidecar
 from .io.outputs import Target, write_output
 from .io.record import Stages
+from .io.study import open_study
 from .io.write import all_or_nothing, record_path, write_record
 from .model.bundle import DEFAULT_MODEL
 from .progress import ProgressCallback, Reporter, shares_of
@@ -30,6 +32,7 @@ from .run.recombine import Afterwards, NetworkRun
 from .run.recording import make_record, record_of_files
 from .run.request import FileRequest, check_draws, check_request
 from .run.result import DenoiseResult
+from .run.sidecars import check_sidecars, own_entries
 from .run.stages import Job, ModelChoice, Prepared, job_of, load_checked, prepare
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked
@@ -76,11 +79,13 @@ def denoise_files(
     progress: Optional[ProgressCallback] = None,
     edge: str = PYTHON,
     afterwards: Optional[Afterwards] = None,
+    entries: Optional[Mapping[str, Any]] = None,
 ) -> DenoiseResult:
     """Denoise files: invalid requests are rejected before the work, and outputs appear only when complete.
 
     The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``. The
-    report is worded for ``edge``, see :mod:`CSRDDenoiseLib.sentences`. ``afterwards`` is filled.
+    report is worded for ``edge``, see :mod:`CSRDDenoiseLib.sentences`. ``afterwards`` is filled. With ``entries`` each
+    output has a BIDS sidecar that holds them as well.
 
     Raises:
         InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.
@@ -90,6 +95,7 @@ def denoise_files(
     if request.frames:
         raise InputError("Frames are chosen from a dynamic PET, which denoise_dynamic takes.")
     check_request(request, settings)
+    sidecars = {} if entries is None else check_sidecars(request)
     shares = shares_of(settings.evaluations, files=True, report=request.page is not None)
     stages = Stages(Reporter(progress, shares))
     with stages.stage("read"):
@@ -102,10 +108,14 @@ def denoise_files(
     result = denoise_prepared(prepare(given.images, job), job, afterwards)
     record = record_of_files(result.record, request, given.volumes, given.files)
     beside = record_path(request.output)
-    with all_or_nothing([*request.outputs.values(), beside], request.overwrite) as temporary:
+    written = [*request.outputs.values(), *sidecars.values(), beside]
+    with all_or_nothing(written, request.overwrite) as temporary:
         with stages.stage("write"):
             for name, path in request.volumes.items():
                 write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)
+            for name, path in sidecars.items():
+                described = FrameWriter(open_study(request.pet), target, entries or {})
+                write_sidecar(described.sidecar(name, own_entries(request, target.model)), temporary[path])
         if request.page:
             with stages.stage("report"):
                 shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **given.shown)

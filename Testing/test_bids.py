@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -139,6 +140,32 @@ def test_a_pet_that_cannot_be_denoised_does_not_stop_the_others(dataset, model_f
     assert Path(FIRST).name in capsys.readouterr().err
     assert not list(derivatives_of(dataset).rglob("*run-1*desc*"))
     assert (derivatives_of(dataset) / f"{SECOND[:-4]}_desc-difference_pet.nii.gz").is_file()
+
+
+def test_a_full_disk_at_the_sidecars_leaves_no_image(dataset, model_folder, monkeypatch, capsys):
+    def full(_entries, _path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("CSRDDenoiseLib.denoise.write_sidecar", full)
+    command = ["denoise", "--bids", str(dataset), "--model", str(model_folder), "--device", "cpu", "--sampler", "mean"]
+    assert main([*command, "--participant-label", "01", "--precision", "float32"]) == 4
+    assert "No space left" in capsys.readouterr().err
+    assert not list(derivatives_of(dataset).rglob("sub-*_pet*"))
+
+
+def test_maps_of_a_former_run_go_with_it(dataset, model_folder, capsys):
+    command = ["denoise", "--bids", str(dataset), "--model", str(model_folder), "--device", "cpu", "--steps", "2"]
+    command += ["--participant-label", "01", "--precision", "float32"]
+    former = derivatives_of(dataset) / f"{FIRST[:-4]}_desc-uncertainty_pet.nii.gz"
+    assert main([*command, "--sampler", "dpmpp", "--samples", "2"]) == 0, capsys.readouterr().err
+    assert former.is_file()
+    assert main([*command, "--sampler", "mean"]) == 4 and former.is_file()
+    assert main([*command, "--sampler", "mean", "--overwrite"]) == 0, capsys.readouterr().err
+    assert sorted(path.name for path in former.parent.glob("*run-1*")) == [
+        f"sub-01_trc-FDG_run-1_desc-{name}"
+        for name in ("denoised_pet.json", "denoised_pet.nii.gz", "denoised_pet_provenance.json")
+        + ("difference_pet.json", "difference_pet.nii.gz")
+    ]
 
 
 def test_options_of_a_single_pet_are_refused(dataset, capsys):

@@ -157,6 +157,17 @@ def test_changed_scan_and_changed_setting_are_done_again_only_if_asked(tmp_path,
     assert [line["scan"]["name"] for line in lines if not line["kept_as_it_was"]] == ["01"]
 
 
+def test_maps_of_a_former_run_go_with_it(tmp_path, model_folder):
+    table, output = write_cohort(tmp_path / "in", 1), tmp_path / "out"
+    with cohort(table, output, model_folder, "--workers", 1, "--maps", "difference", "bare") as process:
+        assert finish(process) and process.returncode == 0
+    assert (output / "00" / "bare.nii.gz").is_file()
+    again = ("--workers", 1, "--maps", "support", "--seed", 5, "--overwrite")
+    with cohort(table, output, model_folder, *again) as process:
+        assert finish(process) and process.returncode == 0
+    assert sorted(path.name for path in (output / "00").glob("*.nii.gz")) == ["denoised.nii.gz", "support.nii.gz"]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -17,7 +17,6 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from .. import __version__
 from ..checks.volumes import INPUT_NAMES
 from ..denoise import denoise_prepared
 from ..errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
@@ -32,14 +31,15 @@ from ..io.record import FileFacts, InputFacts, Stages, describe_file, describe_i
 from ..io.study import Study, is_dynamic, open_study
 from ..io.suv import volume_suv
 from ..io.volume import ReadVolume
-from ..io.write import all_or_nothing, record_path, sidecar_path, write_record
+from ..io.write import all_or_nothing, record_path, write_record
 from ..model.bundle import DEFAULT_MODEL, Model
 from ..prepare.comparable import Seen
 from ..prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
 from ..prepare.motion import motion_against, see_late
 from ..progress import Progress, ProgressCallback, Reporter, shares_of
 from ..report.regions import check_labels
-from ..run.request import FileRequest, check_draws, check_request, is_same
+from ..run.request import FileRequest, check_draws, check_request
+from ..run.sidecars import check_sidecars, output_sidecars, own_entries
 from ..run.stages import Images, Job, ModelChoice, StudyPlace, job_of, load_checked, place_study, prepare_frame
 from ..sentences import PYTHON
 from ..settings import WARN, DenoiseSettings, checked
@@ -257,13 +257,9 @@ def _write(
     stages: Stages,
     page: Optional[Callable[[DynamicResult], str]],
 ) -> DynamicResult:
-    beside, sidecars = record_path(request.output), _sidecars(request)
-    own = {
-        "Version": __version__,
-        "Model": writer.target.model,
-        "FramesDenoised": [index + 1 for index in result.frames_with(DENOISED)],
-        "Provenance": beside.name,
-    }
+    beside, sidecars = record_path(request.output), output_sidecars(request)
+    frames = [index + 1 for index in result.frames_with(DENOISED)]
+    own = {**own_entries(request, writer.target.model), "FramesDenoised": frames}
     with all_or_nothing([*request.outputs.values(), *sidecars.values(), beside], request.overwrite) as temporary:
         with stages.stage("write"):
             for done, (name, path) in enumerate(request.volumes.items()):
@@ -290,15 +286,7 @@ def check_dynamic(request: FileRequest, settings: DenoiseSettings) -> None:
             raise InputError(
                 f"The {name} '{path}' of a dynamic PET is written as .nii or .nii.gz; choose one of these."
             )
-    for path in _sidecars(request).values():
-        if any(is_same(path, sidecar_path(given)) for given in request.inputs.values()):
-            raise InputError(f"The sidecar '{path}' would overwrite that of an input; give another output.")
-        if path.exists() and not request.overwrite:
-            raise InputError(f"The sidecar '{path}' exists already; choose another output, or have it replaced.")
-
-
-def _sidecars(request: FileRequest) -> dict[str, Path]:
-    return {name: sidecar_path(path) for name, path in request.volumes.items() if name not in request.dicom}
+    check_sidecars(request)
 
 
 def _finite(image: sitk.Image, settings: DenoiseSettings) -> sitk.Image:

@@ -162,7 +162,7 @@ def all_or_nothing(paths: Iterable[Path], overwrite: bool = True) -> Iterator[di
         raise InputError(f"The results cannot be written to {places}: {reason}. Nothing was written.") from error
     finally:
         for written in temporary.values():
-            _remove(written)
+            remove(written)
         for folder in missing:
             # refused, and rightly so, when there is a result in it
             with suppress(OSError):
@@ -188,7 +188,7 @@ def _put_in_place(targets: Mapping[Path, Path]) -> None:
                 with suppress(OSError):
                     os.link(target, former[target])
             # first, because an interrupt may come right after the rename
-            undo.append(partial(_restore, former.get(target), target) if target.exists() else partial(_remove, target))
+            undo.append(partial(_restore, former.get(target), target) if target.exists() else partial(remove, target))
             os.replace(written, target)
     except BaseException:
         for step in reversed(undo):
@@ -196,7 +196,7 @@ def _put_in_place(targets: Mapping[Path, Path]) -> None:
         raise
     finally:
         for aside in former.values():
-            _remove(aside)
+            remove(aside)
 
 
 def _restore(former: Optional[Path], target: Path) -> None:
@@ -228,11 +228,11 @@ def _remove_leftovers(target: Path) -> None:
         ending = name.split(".", 2)[2]
         for left in target.parent.glob(f".*.{glob.escape(ending)}"):
             if is_left_over(left, left.name.split(".")[1]):
-                _remove(left)
+                remove(left)
 
 
-def _remove(path: Path) -> None:
-    """Remove a temporary file or folder, if it is there."""
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return

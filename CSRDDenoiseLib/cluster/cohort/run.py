@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
 from ...errors import CSRDError, PlaceError
 from ...io.write import record_path
+from ...run.sidecars import remove_former
 from ..jobs import Job
 from ..open import Plan, Where, dashboard_of, open_client
 from ..parcels import deliver, pack_inputs
@@ -23,7 +24,7 @@ from ..reach import facts_of
 from ..remote import targets_of, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
 from .deaths import Deaths
-from .rows import RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
+from .rows import DONE, RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
 from .scans import check_free
 from .state import Cohort, Show, State
 from .task import Answer, cohort_parcel, cohort_scan, failed_row, key_here
@@ -211,7 +212,10 @@ class _Session:
                 answer = future.result()
             except OSError:
                 return None, False
-            return self._received(answer, scan), answer.done_before
+            row = self._received(answer, scan)
+            if row.status == DONE and not answer.done_before:
+                remove_former(scan.named, scan.request)
+            return row, answer.done_before
         error = future.exception() if future.status == "error" else None
         if self._deaths.again(scan.name) or (isinstance(error, KilledWorker) and self._deaths.is_guilty(scan.name)):
             future.cancel()

@@ -35,12 +35,14 @@ class Scan:
         request: what is read and written.
         settings: of the run.
         bids: as :attr:`~CSRDDenoiseLib.cluster.jobs.Job.bids`.
+        named: every file or folder that a run of the scan may write, whatever is asked for.
     """
 
     name: str
     request: FileRequest
     settings: DenoiseSettings
     bids: Optional[Mapping[str, str]] = None
+    named: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,9 @@ def _scan(row: Row, choices: Choices) -> Scan:
     )
     if not suffix and not is_dicom_folder(request.output, is_dicom_path(pet)):
         raise InputError(f"DICOM output needs a DICOM PET, and '{pet}' is none.")
-    return Scan(name, request, replace(settings, register=settings.register and row.mr is not None))
+    settings = replace(settings, register=settings.register and row.mr is not None)
+    named = tuple(folder / f"{each}{ending}" for each in ("denoised", *MAPS) for ending in ("", ".nii.gz"))
+    return Scan(name, request, settings, named=(*named, folder / "denoised.html"))
 
 
 def _scan_of_bids(pet: BidsPet, choices: Choices) -> Scan:
@@ -189,7 +193,7 @@ def _scan_of_bids(pet: BidsPet, choices: Choices) -> Scan:
     request = replace(request, difference=difference, uncertainty=uncertainty)
     name = _UNSAFE.sub("-", request.output.name.partition("_desc-")[0])
     bids = {"root": str(pet.root), "folder": str(pet.derivatives)}
-    return Scan(name, request, choices.settings, bids)
+    return Scan(name, request, choices.settings, bids, tuple(pet.outputs.values()))
 
 
 def _checked(scans: Sequence[Scan]) -> tuple[Scan, ...]:
