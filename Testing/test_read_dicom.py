@@ -268,7 +268,7 @@ def test_enhanced_frame_without_a_slope_is_refused(tmp_path):
     refuse(save(data, tmp_path / "enhanced.dcm"), "slope in 1 of 6", "frame 4")
 
 
-def test_enhanced_unit_of_the_real_world_mapping(tmp_path):
+def test_unit_in_the_letters_of_ucum(tmp_path):
     data = series.enhanced()
     del data.Units
     for groups in data.PerFrameFunctionalGroupsSequence:
@@ -278,6 +278,7 @@ def test_enhanced_unit_of_the_real_world_mapping(tmp_path):
         mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 0.0, [unit]
         groups.RealWorldValueMappingSequence = [mapping]
     assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == "Bq/mL"
+    assert read(write_series(tmp_path / "series", set_tag("Units", "Bq/ml")), "PET").unit == "Bq/mL"
 
 
 def test_compressed_series(tmp_path):

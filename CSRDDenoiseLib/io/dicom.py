@@ -246,8 +246,13 @@ def _grid(stack: Sequence[Slice], step: float) -> Grid:
 
 def unit_code(stack: Sequence[Slice]) -> str:
     """Return the unit's code: of the tag Units, or of a real-world mapping of the same values (enhanced PET)."""
-    codes = {one.tags.text("Units").upper() or _mapped_unit(one) for one in stack}
+    codes = {_code(one.tags.text("Units")) or _mapped_unit(one) for one in stack}
     return codes.pop() if len(codes) == 1 else ""
+
+
+def _code(text: str) -> str:
+    """Return the code of a unit in UCUM's letters, as some converters write "Bq/ml", or the text in capitals."""
+    return _UCUM_UNITS.get(text.lower(), text.upper())
 
 
 def _mapped_unit(one: Slice) -> str:
@@ -258,8 +263,7 @@ def _mapped_unit(one: Slice) -> str:
         if unit is None or slope is None or intercept is None:
             continue
         if np.allclose((slope, intercept), (one.slope, one.intercept), rtol=1e-5, atol=0):
-            value = str(unit.get("CodeValue", ""))
-            return _UCUM_UNITS.get(value.lower(), value)
+            return _code(str(unit.get("CodeValue", "")))
     return ""
 
 
