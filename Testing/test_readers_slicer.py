@@ -210,6 +210,18 @@ def test_a_pause_is_not_counted(ui, panel, tmp_path):
     assert answered(folder)[0].seconds == 2.0
 
 
+def test_reader_chosen_during_a_pause_answers_under_that_name(ui, panel, tmp_path):
+    _, _, folder = make_study(tmp_path, write_table(tmp_path, cases=3), ("noise",), repeats=0)
+    begin(panel, ui, folder)
+    click(ui.answerButton1)
+    click(ui.pauseButton)
+    ui.readerComboBox.setCurrentText("R2")
+    assert not ui.pauseButton.isEnabled()
+    click(ui.beginButton)
+    click(ui.answerButton2)
+    assert [len(answered(folder, reader)) for reader in ("R1", "R2")] == [1, 1]
+
+
 def test_leaving_the_module_and_closing_the_scene_pause(area, ui, panel, scene, tmp_path):
     _, _, folder = make_study(tmp_path, write_table(tmp_path, cases=3), ("noise",), repeats=0)
     begin(panel, ui, folder)

@@ -36,6 +36,7 @@ class Panel:
         self._values: dict[str, int] = {}
         ui.openButton.connect("clicked()", self.onOpen)
         ui.beginButton.connect("clicked()", self.onBegin)
+        ui.readerComboBox.currentIndexChanged.connect(self.onReaderChosen)
         ui.pauseButton.connect("clicked()", self.onPause)
         ui.backButton.connect("clicked()", self.onBack)
         for choice in range(1, MOST_CHOICES + 1):
@@ -66,6 +67,13 @@ class Panel:
         self.ui.studyLabel.text = study.title
         self._say(_("Choose who you are and press Begin."))
         self._refresh()
+
+    def onReaderChosen(self, *_arguments: Any) -> None:
+        """Another reader was chosen during a pause: the reading of the one before does not go on."""
+        if self.session is not None and self.ui.readerComboBox.currentText != self.session.answers.reader:
+            self.session = None
+            self._say(_("Choose who you are and press Begin."))
+            self._refresh()
 
     def onBegin(self) -> None:
         """Begin, or go on where the answers file ends."""
