@@ -70,6 +70,14 @@ def test_cancel_stops_what_runs_and_what_waits(table, logic_of, scene, pair, slo
     assert table.pairsTable.rowCount == 0
 
 
+def test_pair_whose_mr_was_removed_is_not_run(table, scene, pair):
+    add(table, *pair)
+    scene.RemoveNode(pair[1])
+    click(table.runPairsButton)
+    assert wait_until(lambda: table.runPairsButton.text == "Denoise all")
+    assert states(table) == ["failed"] and "MR" in table.pairsTable.item(0, 3).text()
+
+
 def test_closing_the_scene_forgets_the_table(table, logic_of, scene, pair, slow_model):
     logic_of.getParameterNode().model = slow_model
     add(table, *pair)

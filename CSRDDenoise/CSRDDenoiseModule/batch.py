@@ -106,9 +106,14 @@ class Batch:
             return
         entry.state, entry.about = RUNNING, ""
         self._onChanged()
-        if not slicer.mrmlScene.IsNodePresent(entry.pet):
-            self._end(FAILED, _("The PET was removed from the scene."))
-            return
+        removed = {
+            entry.pet: _("The PET was removed from the scene."),
+            entry.mr: _("The MR was removed from the scene."),
+        }
+        for node, sentence in removed.items():
+            if node is not None and not slicer.mrmlScene.IsNodePresent(node):
+                self._end(FAILED, sentence)
+                return
         try:
             handlers = (self._progress, self._finished, self._failed)
             self._job = self._start(entry.pet, entry.mr, *handlers, isSequence=bool(entry.frames))

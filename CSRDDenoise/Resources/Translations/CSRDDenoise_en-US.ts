@@ -1161,6 +1161,11 @@
   </message>
   <message>
    <location filename="batch.py" />
+   <source>The MR was removed from the scene.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
    <source>The PET was removed from the scene.</source>
    <translation type="unfinished" />
   </message>
