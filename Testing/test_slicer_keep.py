@@ -12,7 +12,8 @@ from slicer_helpers import SLICER, add_example, add_head, choose, raises_named, 
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE, part_of  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.nodes import Outputs  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.volumes import ESTIMATE_REFERENCE, part_of  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 CONTRAST = "contrast_kept_percent"
@@ -287,3 +288,15 @@ def test_pet_whose_voxels_were_changed_is_not_combined_with_the_estimate(logic, 
     # the same voxels again, as when a sequence comes back to the frame
     SLICER.util.updateVolumeFromArray(pet, voxels)
     logic.startKeep(denoised, 12.0).wait()
+
+
+def test_copy_of_a_result_keeps_its_estimate_when_the_result_is_made_again(logic, scene, small_model, coarse_model):
+    pet, quick = add_head("PET"), {"preset": "fast", "device": "cpu", "precision": "float32"}
+    first = logic.denoise(pet, None, model=small_model, **quick)
+    copy = SLICER.modules.volumes.logic().CloneVolume(scene, first.denoisedVolume, "copy")
+    before = SLICER.util.arrayFromVolume(copy.GetNodeReference(ESTIMATE_REFERENCE)).copy()
+    outputs = Outputs(first.denoisedVolume, first.differenceVolume)
+    second = logic.denoise(pet, None, model=coarse_model, outputs=outputs, **quick).denoisedVolume
+    estimates = [SLICER.util.arrayFromVolume(node.GetNodeReference(ESTIMATE_REFERENCE)) for node in (copy, second)]
+    np.testing.assert_array_equal(estimates[0], before)
+    assert np.abs(estimates[1] - before).max() > 0

@@ -89,6 +89,26 @@ def test_warping_transform_resamples_a_copy(scene, tmp_path):
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(result), written)
 
 
+def test_warped_label_map_keeps_its_labels(scene, tmp_path):
+    """Linear interpolation would make labels 1 to 9 at the border of label 10."""
+    import vtk
+
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Atlas")
+    SLICER.util.updateVolumeFromArray(labels, np.pad(np.full((10, 10, 10), 10, np.int16), 5))
+    labels.SetIJKToRASMatrix(SLICER.util.vtkMatrixFromArray(ijk_to_ras()))
+    warp = vtk.vtkThinPlateSplineTransform()
+    for setter, shift in ((warp.SetSourceLandmarks, 0.0), (warp.SetTargetLandmarks, 2.7)):
+        points = vtk.vtkPoints()
+        for place in (*np.eye(4, 3) * 60, (30.0 + shift, 30.0, 30.0 + shift)):
+            points.InsertNextPoint(*place)
+        setter(points)
+    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "Warp")
+    transform.SetAndObserveTransformToParent(warp)
+    labels.SetAndObserveTransformNodeID(transform.GetID())
+    volumes.write_volume(labels, tmp_path / "labels.nrrd")
+    assert set(np.unique(volumes.read_array(tmp_path / "labels.nrrd"))) == {0, 10}
+
+
 def test_another_warp_is_another_pet(scene):
     import vtk
 

@@ -96,7 +96,9 @@ def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = N
     """
     if not has_image(node):
         raise InputError(f"The volume '{node.GetName()}' holds no image. Load it again or choose another.")
-    copy = slicer.vtkMRMLScalarVolumeNode()
+    # Slicer warps a label map to the nearest label, another volume linearly
+    labels = node.IsA("vtkMRMLLabelMapVolumeNode")
+    copy = slicer.vtkMRMLLabelMapVolumeNode() if labels else slicer.vtkMRMLScalarVolumeNode()
     copy.SetName(node.GetName())
     # the copy only reads the voxels, so they are shared; a warp replaces the copy's image and leaves the user's alone
     copy.SetAndObserveImageData(node.GetImageData())
@@ -283,13 +285,18 @@ def estimate_of(denoised: Optional[Volume]) -> Optional[Volume]:
 
 def remove_estimate_of(node: Any) -> None:
     """A node leaves the scene: if it is a result, its estimate, which no list shows, follows unless a copy needs it."""
-    estimate = node.GetNodeReference(ESTIMATE_REFERENCE)
-    if estimate is None:
-        return
-    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    if all(each is node or each.GetNodeReference(ESTIMATE_REFERENCE) is not estimate for each in volumes):
+    estimate = _own_estimate(node)
+    if estimate is not None:
         # not now: the scene is about to remove the other one
         qt.QTimer.singleShot(0, partial(remove_volume, estimate))
+
+
+def _own_estimate(denoised: Any) -> Optional[Volume]:
+    """Return the estimate of a result; None where there is none, or where a copy of the result has the same one."""
+    estimate = denoised.GetNodeReference(ESTIMATE_REFERENCE)
+    others = (each for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if each is not denoised)
+    shared = any(each.GetNodeReference(ESTIMATE_REFERENCE) is estimate for each in others)
+    return None if shared else estimate
 
 
 @dataclass(frozen=True)
@@ -320,7 +327,7 @@ class Outputs:
             "difference": self.differenceVolume,
             "uncertainty": self.uncertaintyVolume,
             "support": self.supportVolume,
-            "bare": self.denoisedVolume and self.denoisedVolume.GetNodeReference(ESTIMATE_REFERENCE),
+            "bare": self.denoisedVolume and _own_estimate(self.denoisedVolume),
         }
 
 
