@@ -17,6 +17,8 @@ from slicer_helpers import (
     click,
     ijk_to_ras,
     matrix_of,
+    pick,
+    run_to_end,
     wait_until,
 )
 
@@ -251,3 +253,24 @@ def test_what_is_deleted_is_chosen_no_more(ui, scene, result):
     ui.fullDoseCollapsibleButton.collapsed = False
     click(ui.fullDoseButton)
     assert "choose the full dose" in ui.statusLabel.text
+
+
+def test_another_pet_or_the_table_during_a_comparison(ui, scene, result, small_model):
+    """The PET chosen meanwhile gets results of its own, and the table waits instead of failing row by row."""
+    _pet, denoised, full = result
+    before, other = SLICER.util.arrayFromVolume(denoised).copy(), add_head("PET other", seed=5)
+    pick(ui.presetComboBox, "fast")
+    ui.modelComboBox.addItem("tiny", small_model)
+    pick(ui.modelComboBox, small_model)
+    ui.fullDoseSelector.setCurrentNode(full)
+    ui.batchCollapsibleButton.collapsed = ui.fullDoseCollapsibleButton.collapsed = False
+    click(ui.addPairButton)
+    click(ui.fullDoseButton)
+    click(ui.runPairsButton)
+    assert ui.pairsTable.item(0, 2).text() == "waiting"
+    ui.petSelector.setCurrentNode(other)
+    assert wait_until(lambda: "Compared" in ui.statusLabel.text)
+    run_to_end(ui)
+    made = ui.denoisedSelector.currentNode()
+    assert made is not denoised and made.GetNodeReference("CSRDDenoise.PET") is other
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(denoised), before)

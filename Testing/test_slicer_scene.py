@@ -85,6 +85,20 @@ def test_second_pet_gets_results_of_its_own(ui, logic_of, scene, pair, small_mod
     assert (background("CSRDPet"), background("CSRDDenoised")) == (pair[0].GetID(), first.GetID())
 
 
+def test_results_of_a_deleted_pet_are_no_outputs_of_the_next(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    first = [getattr(ui, f"{name}Selector").currentNode() for name in ("denoised", "difference", "uncertainty")]
+    values = [SLICER.util.arrayFromVolume(node).copy() for node in first]
+    scene.RemoveNode(pair[0])
+    ui.petSelector.setCurrentNode(add_head("PET other", seed=5))
+    assert ui.denoisedSelector.currentNode() is None and ui.differenceSelector.currentNode() is None
+    run_to_end(ui)
+    assert ui.denoisedSelector.currentNode() not in (None, first[0])
+    for node, before in zip(first, values):
+        np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), before)
+
+
 def test_same_pet_fills_its_results_again(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     run_to_end(ui)

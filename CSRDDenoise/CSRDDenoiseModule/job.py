@@ -20,6 +20,7 @@ from .nodes import Volume, source_file
 from .worker_process import WorkerProcess
 
 RUNNING, FINISHED, FAILED, CANCELLED = "running", "finished", "failed", "cancelled"
+UNDER_WAY = "A run is under way. Wait for its end or cancel it first."
 GRACE_MILLISECONDS = 900
 SECONDS_A_TURN = 0.03
 """How long a job may hold Slicer up before it lets other events go on."""

@@ -13,7 +13,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import RUNNING, Callbacks, Job, RunFiles, describing
+from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing
 from .nodes import (
     CONTENT,
     Outputs,
@@ -341,7 +341,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """Write the volumes, send the worker a request and return its job; the files go when that cannot be."""
         try:
             if self.busy:
-                raise InputError("A run is under way. Wait for its end or cancel it first.")
+                raise InputError(UNDER_WAY)
             require_packages()
             if self._refining is not None:
                 self._refining.drop()

@@ -7,10 +7,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CSRDDenoiseLib.errors import Cancelled, CSRDError
+from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
 from . import readiness, wording
 from .batch import Batch, BatchTable
+from .job import UNDER_WAY
 from .nodes import Outputs, remove_estimate_of
 from .parameters import (
     INPUTS,
@@ -228,6 +229,7 @@ class Panel:
                 _("The packages were not installed, so nothing was done. Press Apply to be asked again.")
             )
             return
+        self.onParametersModified()  # the PET may be another one since a comparison, which keeps the logic busy
         outputs = outputs_of(parameters)
         self._start(parameters.pet, parameters.mr, self.onProgress, self.onFinished, self.onError, outputs)
         self._messages.say(_("Writing the volumes for the denoising process..."))
@@ -273,6 +275,8 @@ class Panel:
             self._batch.cancel()
             return
         try:
+            if self.logic.busy:
+                raise InputError(UNDER_WAY)
             if readiness.install_packages():
                 self._batch.run()
         except CSRDError as error:

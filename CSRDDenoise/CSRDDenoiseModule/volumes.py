@@ -138,9 +138,15 @@ class DenoisedVolumes:
 
 
 def is_free_for(node: Optional[Volume], pet: Optional[Volume]) -> bool:
-    """Return whether a volume may be filled with results of this PET: it is none, or no result of another."""
-    owner = None if node is None else node.GetNodeReference(PET_REFERENCE)
-    return owner is None or owner is pet
+    """Return whether a volume may be filled with results of this PET: it is none, or no result of another.
+
+    A result of a PET that the scene no longer has, and its maps, are those of another.
+    """
+    if node is None:
+        return True
+    result = node.GetNodeReference(RESULT_REFERENCE) or node
+    owner = result.GetNodeReference(PET_REFERENCE)
+    return owner is pet if owner is not None else not result.GetAttribute(PROVENANCE)
 
 
 def part_of(node: Optional[Volume], denoised: Volume) -> Optional[Volume]:
