@@ -95,3 +95,13 @@ def test_button_draws_the_report_and_opens_it(scene, small_model):
         area.exit()
         area.hide()
         logic.close()
+
+
+def test_relative_paths_are_those_of_the_caller(logic, result, small_model, tmp_path, monkeypatch):
+    """The process has a working directory of its own, in which a report would be lost."""
+    monkeypatch.chdir(tmp_path)
+    assert logic.writeReport(result.denoisedVolume, path="r.html").samefile(tmp_path / "r.html")
+    monkeypatch.chdir(Path(small_model).parent)
+    pet = result.denoisedVolume.GetNodeReference("CSRDDenoise.PET")
+    again = logic.denoise(pet, None, model=Path(small_model).name, **QUICK)
+    assert again.provenance["model"] == result.provenance["model"]

@@ -15,6 +15,7 @@ from CSRDDenoiseLib import errors
 from CSRDDenoiseLib.errors import CSRDError
 from CSRDDenoiseLib.io.names import located
 from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP
+from CSRDDenoiseLib.model.bundle import list_models
 
 from .nodes import Volume, source_file
 from .worker_process import WorkerProcess
@@ -63,6 +64,12 @@ def describing(inputs: "dict[str, Optional[Volume]]", sources: "dict[str, dict[s
                 digest.update(block)
                 yield
         sources[name] = {"path": str(located(path)), "files": 1, "sha256": digest.hexdigest()}
+
+
+def model_there(model: Optional[str]) -> Optional[str]:
+    """Return a model as the process finds it, whose working directory is another: a name, an absolute folder, None."""
+    is_folder = bool(model) and model not in (folder.name for folder in list_models()) and Path(model).is_dir()
+    return str(Path(model).absolute()) if is_folder else model or None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing
+from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing, model_there
 from .nodes import (
     CONTENT,
     Outputs,
@@ -176,7 +176,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from
         there = on_place(place) if place else {"headers": [str(path) for path in header_files(petVolume)]}
-        request = {"command": DENOISE, "model": model or None, "settings": settings.as_dict(), **there}
+        request = {"command": DENOISE, "model": model_there(model), "settings": settings.as_dict(), **there}
 
         def collected(message: "dict[str, Any]") -> DenoisedVolumes:
             result = collect(message, files.path, outputs, inputs, sources, show_results)
@@ -238,7 +238,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         name = denoisedVolume.GetName()
         if not has_record(denoisedVolume):
             raise InputError(f"The volume '{name}' has no record of a run, or its PET is gone; denoise the PET again.")
-        place = _report_path(name) if path is None else Path(path)
+        # the process has a working directory of its own
+        place = _report_path(name) if path is None else Path(path).absolute()
         request = {"command": "report", "output": str(place), "provenance": stored(denoisedVolume, PROVENANCE)}
         volumes = {
             "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
@@ -273,8 +274,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         if estimate is None or pet is None:
             raise InputError(f"The model's estimate for '{denoisedVolume.GetName()}' is gone; denoise the PET again.")
         made_of = (denoisedVolume.GetID(), image_time(pet), image_time(estimate))
-        known = self._known.get((self._worker.processId, *made_of))
-        if known is None:
+        if (known := self._known.get((self._worker.processId, *made_of))) is None:
             check_content(pet, denoisedVolume)
         files, results = RunFiles(), {"output": denoisedVolume, "difference": differenceVolume}
         maps = {"uncertainty": uncertaintyVolume, "support": supportVolume} if exact else {}

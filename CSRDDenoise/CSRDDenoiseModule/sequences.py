@@ -15,7 +15,7 @@ from CSRDDenoiseLib.io.nrrd import UNITS_KEY
 from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import Callbacks, Job, RunFiles, describing
+from .job import Callbacks, Job, RunFiles, describing, model_there
 from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
 from .parameters import on_place
 from .readiness import settings_for
@@ -74,7 +74,7 @@ def start_sequence(
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
     # the user may add and remove frames during the run
     values = index_values(sequence)
-    request = {"command": "denoise", "model": model or None, "settings": settings.as_dict(), "pet": str(source)}
+    request = {"command": "denoise", "model": model_there(model), "settings": settings.as_dict(), "pet": str(source)}
     request.update({kind: str(path) for kind, path in paths.items()})
     request.update(on_place(place))
     sources: dict[str, Any] = {}
