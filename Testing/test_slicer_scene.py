@@ -207,6 +207,12 @@ def test_record_in_the_scene_names_files_that_exist(logic, scene, small_model, t
     assert record["inputs"]["mr"]["path"] is None and "sha256" not in record["inputs"]["mr"]
     for text in json.dumps(record).split('"'):
         assert not text.startswith("/") or Path(text).exists(), text
+    # a stack of files: its first is not the volume
+    loaded.GetStorageNode().AddFileName(str(tmp_path / "second.nrrd"))
+    (tmp_path / "second.nrrd").write_bytes(path.read_bytes())
+    assert nodes.source_file(loaded) is None
+    assert nodes.header_files(loaded) == [path, tmp_path / "second.nrrd"]
+    loaded.GetStorageNode().ResetFileNameList()
     # voxels that are no longer those of the file
     SLICER.util.arrayFromVolume(loaded)[:] *= 2
     SLICER.util.arrayFromVolumeModified(loaded)
@@ -241,6 +247,10 @@ def test_unit_of_a_volume_from_dicom_is_read_from_its_files(scene, monkeypatch, 
     assert nodes.unit_of(pet) == "Bq/ml"
     volumes.write_volume(pet, tmp_path / "v.nrrd")
     assert sitk.ReadImage(str(tmp_path / "v.nrrd")).GetMetaData("0054|1001") == "BQML"
+    # a result has no DICOM files, so the unit goes into its node, and with it into a saved scene
+    result = add_volume("denoised", np.ones((4, 4, 4), np.float32))
+    nodes.copy_unit(pet, result)
+    assert nodes.unit_of(result) == "Bq/ml" and result.GetVoxelValueUnits().GetCodeValue() == "Bq/ml"
 
 
 def test_last_choices_are_the_defaults_of_the_next_scene(ui, logic_of, scene, pair, small_model):

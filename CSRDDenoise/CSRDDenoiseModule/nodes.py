@@ -61,13 +61,12 @@ def _unit_code(node: Volume) -> str:
 
 
 def header_files(node: Volume) -> "list[Path]":
-    """Return the files whose headers say what a volume is: its DICOM files, or the one that holds it unchanged."""
+    """Return the files whose headers say what a volume is: its DICOM files, or those that hold it unchanged."""
     instances, database = node.GetAttribute("DICOM.instanceUIDs"), getattr(slicer, "dicomDatabase", None)
     if instances and database is not None:
         files = [Path(name) for name in map(database.fileForInstance, instances.split()) if name]
         return [path for path in files if path.is_file()]
-    path = source_file(node)
-    return [] if path is None else [path]
+    return _stored_files(node)
 
 
 def unit_of(node: Volume) -> str:
@@ -171,12 +170,19 @@ def check_content(pet: Volume, denoised: Volume) -> None:
 
 
 def source_file(node: Volume) -> Optional[Path]:
-    """Return the file that holds a volume as it is now, or None: never stored, changed since, or the file is gone."""
+    """Return the one file that holds a volume as it is now, or None: never stored, changed since, gone, or several."""
+    files = _stored_files(node)
+    return files[0] if len(files) == 1 else None
+
+
+def _stored_files(node: Volume) -> "list[Path]":
+    """Return the files that hold a volume as it is now, such as the slices of a stack."""
     storage = node.GetStorageNode()
-    name = storage.GetFileName() if storage is not None else None
-    if not name or node.GetModifiedSinceRead() or node.GetParentTransformNode() is not None:
-        return None
-    return Path(name) if Path(name).is_file() else None
+    if storage is None or node.GetModifiedSinceRead() or node.GetParentTransformNode() is not None:
+        return []
+    listed = (storage.GetNthFileName(index) for index in range(storage.GetNumberOfFileNames()))
+    names = dict.fromkeys(name for name in (storage.GetFileName(), *listed) if name)
+    return [path for path in map(Path, names) if path.is_file()]
 
 
 def browser_of(volume: Optional[Volume]) -> Any:
@@ -255,9 +261,13 @@ def _series_attributes(
 
 
 def copy_unit(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Give a volume the PET's quantity and unit."""
+    """Give a volume the PET's quantity and unit, which may be known from the PET's DICOM files alone."""
+    unit, code = _copy_of(pet.GetVoxelValueUnits()), _unit_code(pet)
+    if unit is None and code:
+        unit = slicer.vtkCodedEntry()
+        unit.SetValueSchemeMeaning(code, "UCUM", code)
     node.SetVoxelValueQuantity(_copy_of(pet.GetVoxelValueQuantity()))
-    node.SetVoxelValueUnits(_copy_of(pet.GetVoxelValueUnits()))
+    node.SetVoxelValueUnits(unit)
 
 
 def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedEntry]:
