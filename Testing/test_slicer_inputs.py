@@ -158,6 +158,9 @@ def test_volume_is_looked_at_again_when_it_changes_and_not_while_it_does_not(ui,
     ui.seedSpinBox.value = 6
     assert wait_until(lambda: "head: none" in ui.petInfoLabel.text)
     assert asked == ["PET low dose"] * 2
+    pair[0].SetSpacing(3.0, 3.0, 3.0)
+    ui.seedSpinBox.value = 7
+    assert asked == ["PET low dose"] * 3
 
 
 # A DICOM study

@@ -229,9 +229,15 @@ def contrast(one, other):
 
 def test_volumes_whose_files_are_missing_are_left_out_or_named(ui, scene, result):
     pet, denoised, difference = result
-    difference.SetAndObserveImageData(None)
+    full = add_volume("Full", SLICER.util.arrayFromVolume(pet).copy())
+    denoised.SetNodeReferenceID("CSRDDenoise.FullDose", full.GetID())
+    click(ui.profileButton)
+    assert chart_in_view(scene).GetNumberOfPlotSeriesNodes() == 3
+    for node in (difference, full):
+        node.SetAndObserveImageData(None)
     click(ui.compareButton)
     assert background(DENOISED) == denoised.GetID() and "CSRDDifference" not in layout_manager().sliceViewNames()
+    assert chart_in_view(scene).GetNumberOfPlotSeriesNodes() == 2
     pet.SetAndObserveImageData(None)
     click(ui.compareButton)
     assert "'PET' holds no image" in ui.statusLabel.text

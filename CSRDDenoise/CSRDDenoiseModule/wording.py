@@ -111,7 +111,7 @@ class Inspections:
         """Return what is known of a volume, and ask if that may be and nothing is."""
         if volume is None or volume.GetImageData() is None:
             return []
-        key = (volume.GetID(), what, unit_of(volume), volume.GetImageData().GetMTime())
+        key = (volume.GetID(), what, unit_of(volume), volume.GetImageData().GetMTime(), volume.GetSpacing())
         if key in self._lines:
             return self._lines[key]
         if mayAsk and key not in self._asked:

@@ -160,7 +160,7 @@ class Look:
             return
         volumes = {"PET": self._shown.pet, "denoised": self._shown.denoised}
         full = self._shown.denoised.GetNodeReference(FULL_DOSE_REFERENCE)
-        if full is not None:
+        if full is not None and has_image(full):
             volumes["full dose"] = full
         try:
             plot = profile(volumes, self._line, unit_of(self._shown.denoised))
