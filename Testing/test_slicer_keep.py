@@ -246,6 +246,21 @@ def test_maps_of_an_earlier_process_cannot_follow_and_belong_to_the_result_no_mo
     np.testing.assert_allclose(values, pet + change, rtol=1e-4, atol=0.5)
 
 
+def test_map_that_cannot_follow_is_no_output_of_the_next_run(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    released = ui.uncertaintySelector.currentNode()
+    before = SLICER.util.arrayFromVolume(released).copy()
+    # the process that knows the run ends
+    logic_of.close()
+    move(ui, logic_of, 12.0)
+    assert wait_until(lambda: part_of(released, ui.denoisedSelector.currentNode()) is None)
+    run_to_end(ui)
+    made = ui.uncertaintySelector.currentNode()
+    assert part_of(made, ui.denoisedSelector.currentNode()) is made and made is not released
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(released), before)
+
+
 def test_same_width_as_the_run_gives_the_same_result(ui, logic_of, scene, pair, small_model):
     choose(ui, logic_of, pair, small_model)
     logic_of.getParameterNode().settings.seed = 3

@@ -140,13 +140,14 @@ class DenoisedVolumes:
 def is_free_for(node: Optional[Volume], pet: Optional[Volume]) -> bool:
     """Return whether a volume may be filled with results of this PET: it is none, or no result of another.
 
-    A result of a PET that the scene no longer has, and its maps, are those of another.
+    A result of a PET that the scene no longer has, and its maps, are those of another; so is a map of an earlier run.
     """
-    if node is None:
+    # while a scene is read a reference comes before its node
+    if node is None or slicer.mrmlScene.IsImporting():
         return True
     result = node.GetNodeReference(RESULT_REFERENCE) or node
-    owner = result.GetNodeReference(PET_REFERENCE)
-    return owner is pet if owner is not None else not result.GetAttribute(PROVENANCE)
+    owner, is_result = result.GetNodeReference(PET_REFERENCE), bool(result.GetAttribute(PROVENANCE))
+    return owner is pet if is_result and owner is not None else owner is None and not is_result
 
 
 def part_of(node: Optional[Volume], denoised: Volume) -> Optional[Volume]:
