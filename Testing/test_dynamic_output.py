@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dicom_series
@@ -136,6 +137,25 @@ def test_report_shows_frames_and_time_activity_curves(tmp_path, model_folder, ca
         np.testing.assert_allclose(curve["after"], after[:, inside].mean(1), rtol=1e-5)
         assert curve["millilitres"] == pytest.approx(inside.sum() * 0.008)
         assert curve["before"][0] == curve["after"][0] and curve["before"][1] != curve["after"][1]
+
+
+def test_voxels_that_are_no_numbers_are_zeros_of_a_dynamic_pet_too(tmp_path, model):
+    """With ``nan_to_zero``: the outputs and curves of frames with NaN and infinity are those of frames with zeros."""
+    pytest.importorskip("matplotlib")
+    zeros = kinetic(14)[5:]
+    zeros[:, 3, 5, 6] = zeros[4, 12, 14, 13] = 0
+    bad = zeros.copy()
+    bad[:, 3, 5, 6], bad[4, 12, 14, 13] = np.nan, np.inf
+    settings, made = replace(MEAN, nan_to_zero=True), []
+    for name, frames in (("zeros", zeros), ("bad", bad)):
+        path = write_study(tmp_path / f"{name}.nii", frames)
+        request = FileRequest(path, tmp_path / f"{name}_out.nii", labels=label_file(tmp_path, path), report=tmp_path)
+        result = denoise_dynamic(replace(request, frames="1-6"), settings, model)
+        made.append((values(request.output), result.curves))
+    (expected, curves), (found, found_curves) = made
+    np.testing.assert_array_equal(found[:6], expected[:6])
+    assert found_curves == curves
+    np.testing.assert_array_equal(found[6:], bad[6:])
 
 
 def test_report_without_labels_and_without_times(tmp_path, model):

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..checks.volumes import INPUT_NAMES
@@ -34,7 +33,7 @@ from ..io.volume import ReadVolume
 from ..io.write import all_or_nothing, record_path, write_record
 from ..model.bundle import DEFAULT_MODEL, Model
 from ..prepare.comparable import Seen
-from ..prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame
+from ..prepare.frames import chosen_frames, frame_weights, late_frames, mean_frame, numbers_of
 from ..prepare.motion import motion_against, see_late
 from ..progress import Progress, ProgressCallback, Reporter, shares_of
 from ..report.regions import check_labels
@@ -292,7 +291,7 @@ def check_dynamic(request: FileRequest, settings: DenoiseSettings) -> None:
 def _finite(image: sitk.Image, settings: DenoiseSettings) -> sitk.Image:
     if not settings.nan_to_zero:
         return image
-    return image_like(image, np.nan_to_num(sitk.GetArrayFromImage(image), posinf=0.0, neginf=0.0))
+    return image_like(image, numbers_of(image))
 
 
 def _shares(count: int, settings: DenoiseSettings, report: bool) -> dict[str, float]:

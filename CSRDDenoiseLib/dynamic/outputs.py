@@ -13,6 +13,7 @@ from ..io.grid import Grid
 from ..io.record import Stages
 from ..io.study import Study
 from ..io.volume import ReadVolume
+from ..prepare.frames import numbers_of
 from ..prepare.windows import COARSE_MM, WINDOW, Shares, activity_scale, shares_of
 from ..restore.uncertainty import SMOOTHING_MM
 from ..run.stages import Images, StudyPlace
@@ -74,7 +75,8 @@ class DynamicOutputs:
         residual = images.get("difference")
         if residual is not None:
             values = sitk.GetArrayViewFromImage(residual)
-            pet = sitk.GetArrayViewFromImage(volume.image)
+            # as they were denoised: a frame with voxels that are no numbers comes here only where these are set to zero
+            pet = numbers_of(volume.image)
             self._residuals.append(self._grid.image(values.astype(np.float32)))
             # what no frame changes, as a mask's zeros and all outside of a region, stays as it is
             coarse = np.where(values == 0, 0, smooth(values, self._grid.array_spacing, COARSE_MM))

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from ..findings import find
 from ..io.grid import Grid
-from ..prepare.frames import named_frames
+from ..prepare.frames import named_frames, numbers_of
 from ..report.drawing import AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain_axes, to_svg
 from ..report.facts import facts_of
 from ..report.page import Columns, Drawing, Fact, Section, Table, Text, plain_rows, render
@@ -53,9 +53,9 @@ class StudyWatch:
         self._numbers, self._which, self._counts = found
 
     def add(self, index: int, before: sitk.Image, after: sitk.Image) -> None:
-        """Add a frame, before and after."""
+        """Add a frame, before and after; voxels that are no numbers count as zero, as those of a denoised frame do."""
         if index in self._weights:
-            self._late += np.float32(self._weights[index]) * sitk.GetArrayViewFromImage(after)
+            self._late += np.float32(self._weights[index]) * numbers_of(after)
         if len(self._numbers):
             self._curves.append((self._means(before), self._means(after)))
 
@@ -77,7 +77,7 @@ class StudyWatch:
         )
 
     def _means(self, image: sitk.Image) -> np.ndarray:
-        values = sitk.GetArrayViewFromImage(image)[self._inside]
+        values = numbers_of(image)[self._inside]
         return np.bincount(self._which, values) / self._counts
 
 

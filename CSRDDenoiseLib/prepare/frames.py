@@ -66,6 +66,11 @@ def frame_weights(indices: Sequence[int], frames: Sequence[Frame]) -> dict[int, 
     return {index: weight / sum(weights) for index, weight in zip(indices, weights)}
 
 
+def numbers_of(image: sitk.Image) -> np.ndarray:
+    """Return the voxels (D, H, W) of a frame, those that are NaN or infinite as zero."""
+    return np.nan_to_num(sitk.GetArrayViewFromImage(image), posinf=0.0, neginf=0.0)
+
+
 def mean_frame(read: Callable[[int], sitk.Image], indices: Sequence[int], frames: Sequence[Frame]) -> sitk.Image:
     """Return the mean of frames, weighted by their durations where these are known; one frame is held at a time."""
     weights = frame_weights(indices, frames)
