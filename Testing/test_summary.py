@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from conftest import as_image, head_array, rotation
 
 from CSRDDenoiseLib.report.summary import reference_region, summarise_change
@@ -60,6 +61,21 @@ def test_reference_region_is_named_where_it_lies_whatever_the_axes(noisy):
     index = [(part.start + part.stop - 1) / 2 for part in reversed(region)]
     left, posterior, superior = image.TransformContinuousIndexToPhysicalPoint(index)
     assert summary.reference_centre_ras == pytest.approx((-left, -posterior, superior))
+
+
+def test_reference_region_is_in_the_brain_whichever_axis_of_a_wide_field_is_the_height():
+    shape, side = (40, 117, 117), 6.0
+    z, y, x = ((np.indices(shape).T - (np.array(shape) - 1) / 2) * side).T
+    brain = ((z - 20) / 55) ** 2 + (y / 70) ** 2 + (x / 55) ** 2 < 1
+    neck = (z < -50) & (y**2 + x**2 < 90**2) & ~brain
+    rough = smooth(np.random.default_rng(1).normal(size=shape), (side,) * 3, 12.0)
+    pet = as_image(np.where(brain, 4000 + 10000 * rough, np.where(neck, 1400, 0)), (side,) * 3)
+    for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        turned = sitk.PermuteAxes(pet, order)
+        cube = reference_region(turned)
+        centre = [(part.start + part.stop - 1) // 2 for part in reversed(cube)]
+        found = pet.TransformPhysicalPointToIndex(turned.TransformIndexToPhysicalPoint(centre))
+        assert brain[found[::-1]]
 
 
 def test_volume_too_small_to_measure_noise_in():

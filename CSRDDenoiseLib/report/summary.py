@@ -122,7 +122,9 @@ def reference_region(pet: sitk.Image, treated: Optional[np.ndarray] = None) -> O
     mean = sitk.GetArrayFromImage(sitk.BoxMean(coarse, radius))
     spread = sitk.GetArrayFromImage(sitk.BoxSigma(coarse, radius))
     inside = tuple(slice(r, size - r) for r, size in zip(reversed(radius), mean.shape))
-    level = BRAIN_THRESHOLD * float(np.quantile(mean, bright_quantile(mean.shape, coarse.GetSpacing()[::-1])))
+    # the bright level depends on the height of the field, whichever axis of the array that is
+    field = Grid.of(sitk.DICOMOrient(coarse, "LPS"))
+    level = BRAIN_THRESHOLD * float(np.quantile(mean, bright_quantile(field.size[::-1], field.array_spacing)))
     bright = np.zeros(mean.shape, bool)
     bright[inside] = mean[inside] > max(level, 0.0)
     if treated is not None:
