@@ -48,6 +48,9 @@ def test_logic_that_nobody_holds_leaves_no_process(scene, small_model):
     before = workers()
     made = ENTRY.python.CSRDDenoiseLogic().denoise(add_head("PET"), None, model=small_model, **QUICK)
     assert made.denoisedVolume is not None
+    # without a panel too the hidden estimate goes with its result
+    scene.RemoveNode(made.denoisedVolume)
+    assert wait_until(lambda: scene.GetFirstNodeByName("PET estimate") is None, 5)
     assert wait_until(lambda: workers() == before, 60)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Iterable, Optional
 
@@ -293,9 +293,15 @@ def estimate_of(denoised: Optional[Volume]) -> Optional[Volume]:
     return estimate if estimate is not None and has_image(estimate) else None
 
 
-def remove_estimate_of(node: Any) -> None:
-    """A node leaves the scene: if it is a result, its estimate, which no list shows, follows unless a copy needs it."""
-    estimate = _own_estimate(node)
+@cache
+def remove_estimates_with_results(scene: Any) -> None:
+    """Let the estimate of a result, which no list shows, leave a scene with it unless a copy needs it; once a scene."""
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, _on_removal)
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _on_removal(scene: Any, _event: str, node: Any) -> None:
+    estimate = None if node is None or scene.IsClosing() else _own_estimate(node)
     if estimate is not None:
         # not now: the scene is about to remove the other one
         qt.QTimer.singleShot(0, partial(remove_volume, estimate))

@@ -12,7 +12,7 @@ from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 from . import readiness, wording
 from .batch import Batch, BatchTable
 from .job import UNDER_WAY
-from .nodes import Outputs, remove_estimate_of
+from .nodes import Outputs, remove_estimates_with_results
 from .parameters import (
     INPUTS,
     REGION,
@@ -67,6 +67,7 @@ class Panel:
         self._questions = readiness.Questions(logic.ask, self._lists.fillDevices, self._messages.log)
         self._inspections = wording.Inspections(logic.startInspect, self.refresh)
         logic.onWorkerMessage = self.onWorkerMessage
+        remove_estimates_with_results(slicer.mrmlScene)
         self._connect()
         self._showRunning(False)
 
@@ -115,7 +116,6 @@ class Panel:
         if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
             return
         self._results.forget(node)
-        remove_estimate_of(node)
         for name in (*INPUTS, REGION, *RESULTS):
             if getattr(self._parameters, name) is node:
                 setattr(self._parameters, name, None)

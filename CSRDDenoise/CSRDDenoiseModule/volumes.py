@@ -23,6 +23,7 @@ from .nodes import (
     hardened_copy,
     is_warped,
     place_beside,
+    remove_estimates_with_results,
     remove_volume,
     unit_keys,
 )
@@ -282,6 +283,8 @@ def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volum
             node.SetNodeReferenceID(MR_REFERENCE, mr.GetID() if mr is not None else None)
     if nodes["bare"] is not None:
         nodes["output"].SetNodeReferenceID(ESTIMATE_REFERENCE, nodes["bare"].GetID())
+        # a script may have no panel
+        remove_estimates_with_results(slicer.mrmlScene)
     for kind in ("difference", "uncertainty", "support"):
         if nodes[kind] is not None:
             nodes[kind].SetNodeReferenceID(RESULT_REFERENCE, nodes["output"].GetID())
