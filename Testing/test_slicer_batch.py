@@ -120,3 +120,22 @@ def test_table_that_cannot_be_used_is_refused_before_anything_is_loaded(scene, t
     with pytest.raises(InputError, match=words):
         batch.load_table(tmp_path / "t.tsv")
     assert not SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(scene, pair, tmp_path):
+    for folder in ("P1", "P2"):
+        (tmp_path / folder).mkdir()
+        volumes.write_volume(pair[0], tmp_path / folder / "pet.nrrd")
+    volumes.write_volume(pair[1], tmp_path / "mr.nrrd")
+    (tmp_path / "t.tsv").write_text("pet\tmr\nP1/pet.nrrd\tmr.nrrd\nP2/pet.nrrd\t\n", encoding="utf-8")
+    loaded = batch.load_table(tmp_path / "t.tsv")
+    assert [pet.GetName() for pet, _mr in loaded] == ["P1_pet", "P2_pet"] and loaded[0][1].GetName() == "mr"
+
+
+def test_a_file_that_is_no_volume_leaves_none_of_the_table(scene, pair, tmp_path):
+    volumes.write_volume(pair[0], tmp_path / "whole.nrrd")
+    (tmp_path / "broken.nrrd").write_text("no image", encoding="utf-8")
+    (tmp_path / "t.tsv").write_text("pet\tmr\nwhole.nrrd\tbroken.nrrd\n", encoding="utf-8")
+    with pytest.raises(InputError, match="broken"):
+        batch.load_table(tmp_path / "t.tsv")
+    assert scene.GetFirstNodeByName("whole") is None

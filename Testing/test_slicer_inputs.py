@@ -17,6 +17,7 @@ from slicer_helpers import (
     choose,
     ijk_to_ras,
     place,
+    raises_named,
     run_to_end,
     wait_until,
 )
@@ -306,6 +307,8 @@ def test_visible_segments_are_the_region(logic, scene, small_model):
     segmentation.GetDisplayNode().SetSegmentVisibility(segmentation.GetSegmentation().GetNthSegmentID(0), False)
     with pytest.raises(Exception, match="no visible segment"):
         logic.start(pet, None, model=small_model, regionNode=segmentation)
+    with raises_named("InputError", "'drawn' is neither"):
+        logic.start(pet, None, model=small_model, regionNode=drawn)
 
 
 def test_region_elsewhere_is_refused_with_one_sentence_and_the_scene_stays(ui, logic_of, scene, pair, small_model):

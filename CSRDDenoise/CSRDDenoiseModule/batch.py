@@ -1,6 +1,7 @@
 """Several PETs at once: a queue of pairs in the background, with its table."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -12,7 +13,7 @@ from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.pair_list import read_pairs
 
 from .job import CANCELLED, FAILED, FINISHED, RUNNING
-from .nodes import Volume, frame_count
+from .nodes import Volume, frame_count, remove_volume
 
 WAITING = "waiting"
 
@@ -149,16 +150,29 @@ def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
     """Load the volumes of a table, each file once.
 
     Raises:
-        InputError: see :func:`.read_pairs`; or a file is no volume that Slicer can read.
+        InputError: see :func:`.read_pairs`; or a file is no volume that Slicer can read, and none is loaded.
     """
     loaded: dict[Path, Volume] = {}
-    for file in dict.fromkeys(file for pair in read_pairs(path) for file in pair if file is not None):
-        name = file.name.split(".")[0]
+    files = dict.fromkeys(file for pair in read_pairs(path) for file in pair if file is not None)
+    for file, name in names_of(list(files)).items():
         try:
             loaded[file] = slicer.util.loadVolume(str(file), {"name": name, "show": False})
         except RuntimeError as error:
+            for node in loaded.values():
+                remove_volume(node)
             raise InputError(f"'{file}' cannot be loaded as a volume: {error}") from error
     return [(loaded[pet], loaded.get(mr)) for pet, mr in read_pairs(path)]
+
+
+def names_of(files: "list[Path]") -> "dict[Path, str]":
+    """Return a name for each file: its own, after the folders that tell it from others of the same name."""
+    own = {file: file.name.split(".")[0] for file in files}
+    names = {}
+    for file, name in own.items():
+        folders = [other.parent.parts for other in files if own[other] == name]
+        shared = sum(1 for _level in takewhile(lambda level: len(set(level)) == 1, zip(*folders)))
+        names[file] = "_".join([*file.parent.parts[shared:], name])
+    return names
 
 
 class BatchTable:

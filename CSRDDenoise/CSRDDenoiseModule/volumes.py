@@ -72,8 +72,10 @@ def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
         pet: whose grid the segments are written on.
 
     Raises:
-        InputError: the segmentation has no visible segment, or the PET is warped by its transform.
+        InputError: the node is neither, the segmentation has no visible segment, or the PET is warped by its transform.
     """
+    if not (node.IsA("vtkMRMLMarkupsROINode") or node.IsA("vtkMRMLSegmentationNode")):
+        raise InputError(f"The region '{node.GetName()}' is neither an ROI nor a segmentation. Make one of it.")
     if node.IsA("vtkMRMLMarkupsROINode"):
         to_world = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
         values, matrix = box_of(LPS_FROM_RAS @ to_world, node.GetSize())
