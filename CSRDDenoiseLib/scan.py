@@ -24,6 +24,8 @@ HEAD_MARGIN_MM = 12.0
 FWHM_PER_SIGMA = 2.3548200450309493
 NOISE_THRESHOLD = 0.7
 LEAST_NOISE_LEVEL = 0.005
+HOTTEST_BRAIN = 10.0
+"""Of the bright level of the head: what is hotter counts as this much in the brain mean. A striatum has up to 6."""
 _SIGMA_PER_MEDIAN = 1.4826
 _SLAB = 48
 _USUAL_QUANTILE, _BROKEN_FACTOR = 0.999, 50.0
@@ -36,7 +38,8 @@ class Head:
     Attributes:
         mask: boolean (D, H, W), the head with a margin; air is False.
         box: three slices, the bounding box of ``mask``.
-        brain_mean: mean of the smoothed PET over its bright part, in the PET's unit; dividing by it normalises.
+        brain_mean: mean of the smoothed PET over its bright part, in the PET's unit, no voxel of which counts more than
+            :data:`HOTTEST_BRAIN`; dividing by it normalises.
         body_mm: length of the body that the head was taken from, from the vertex down; 0 where it was all head.
     """
 
@@ -215,7 +218,9 @@ def _head_in(calm: _Calm, spacing: Sequence[float], whole_field: bool = False) -
         mask[: max(top - round(HEAD_LENGTH_MM / spacing[0]), 0)] = False
     level = float(np.quantile(smoothed[mask], 0.95))
     brain = mask & (smoothed > BRAIN_THRESHOLD * level)
-    brain_mean = float(smoothed[brain].mean(dtype=np.float64)) * calm.peak
+    # a leak of the injection on the skin may be hundreds of times as hot as the brain
+    limited = np.minimum(smoothed[brain], np.float32(HOTTEST_BRAIN * level))
+    brain_mean = float(limited.mean(dtype=np.float64)) * calm.peak
     mask = _grow(mask, spacing, HEAD_MARGIN_MM)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     return Head(mask=mask, box=box, brain_mean=brain_mean, body_mm=body_mm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -15,6 +17,9 @@ from CSRDDenoiseLib.infer.extent import head_voxels
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, find_head, noise_level, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings
+
+SAMPLE = Path(__file__).parents[1] / "CSRDDenoise" / "Resources" / "SampleData"
+LEAK, STRIATUM = (57, 6, 45), (52, 55, 52)
 
 
 def scan(array: np.ndarray) -> Scan:
@@ -124,3 +129,28 @@ def test_a_small_brain_in_a_wide_empty_field_of_view_is_found():
     alone, there = (find_head(array, (side,) * 3) for array in (inner, in_wide_field(inner, side)))
     assert there is not None and there.brain_mean == pytest.approx(alone.brain_mean, rel=0.01)
     assert there.mask.sum() == pytest.approx(alone.mask.sum(), rel=0.1)
+
+
+def with_spot(factor: float, radius_mm: float, place: tuple[int, int, int]) -> Scan:
+    """The bundled example with a spot that is a factor brighter than its brain."""
+    image = sitk.ReadImage(str(SAMPLE / "low_dose_1_10.nii.gz"), sitk.sitkFloat32)
+    values, sides = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    apart = sum((side * (axis - at)) ** 2 for axis, side, at in zip(np.indices(values.shape), sides, place))
+    values[apart < radius_mm**2] = factor * 6700.0
+    return Scan.of_array(values, sides)
+
+
+@pytest.mark.slow
+def test_a_leak_on_the_skin_is_no_brain():
+    """11 mL of 200 times the brain, at the forehead."""
+    usual, leak = with_spot(1.0, 14.0, LEAK), with_spot(200.0, 14.0, LEAK)
+    assert leak.brain_mean < 1.25 * usual.brain_mean
+    assert leak.noise_level == pytest.approx(usual.noise_level, rel=0.25)
+    assert leak.brain.sum() > 0.9 * usual.brain.sum()
+
+
+@pytest.mark.slow
+def test_a_hot_striatum_is_brain(monkeypatch):
+    hot = with_spot(6.0, 14.0, STRIATUM).brain_mean
+    monkeypatch.setattr(scans, "HOTTEST_BRAIN", np.inf)
+    assert hot == with_spot(6.0, 14.0, STRIATUM).brain_mean
