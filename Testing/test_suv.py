@@ -288,6 +288,8 @@ def test_uncorrected_slices_have_a_factor_each(tmp_path):
         (tags(Units="GML", SUVType="BSA"), "SUVType"),
         (tags(Units="GML", SUVType="LBM", PatientSize=175), "PatientSize"),
         (tags(Units="GML", SUVType="IBW", PatientSex=None), "PatientSex"),
+        # a child, whom the formula was not made for: -1.8 kg
+        (tags(Units="GML", SUVType="IBW", PatientWeight=15, PatientSize=1.0), "IBW"),
         (tags(Units="CM2ML", PatientWeight=None), "PatientWeight"),
         (tags(Units=""), "Units"),
         (private((0x7053, 0x1000), "DS", "0", Units="CNTS"), "7053,1000"),

@@ -162,6 +162,8 @@ def _from_other_suv(tags: Tags, code: str) -> Suv:
         area = 0.007184 * weight**0.425 * height**0.725
         return Suv((weight * 1000 / (area * 1e4),), f"Units CM2ML, SUV by {kind}: {weight:g} kg, {height:g} cm")
     mass = _mass(kind, tags.text("PatientSex"), weight, height)
+    if mass <= 0:
+        raise UnknownFactorError(f"SUVType (0054,1006) {kind} gives {mass:.1f} kg for {weight:g} kg and {height:g} cm")
     return Suv((weight / mass,), f"Units GML, SUV by {kind}: {weight:g} kg against {mass:.2f} kg")
 
 
