@@ -13,6 +13,7 @@ from . import measures
 from .errors import InputError
 from .findings import Finding, info, warning
 from .io.grid import Grid, resample, same_place
+from .io.suv_sidecar import same_unit
 from .io.volume import UNKNOWN, ReadVolume, times
 from .prepare.align import ORIENTATION, to_grid_of
 from .report.regions import check_labels, labels_on
@@ -185,7 +186,7 @@ def reference_for(image: sitk.Image, full: sitk.Image) -> Reference:
 def _judge_units(ours: str, theirs: str) -> tuple[Finding, ...]:
     if UNKNOWN in (ours, theirs):
         return () if ours == theirs else (info("full_dose.unit_unknown", pet=ours, full=theirs),)
-    if ours != theirs:
+    if not same_unit(ours, theirs):
         raise InputError(
             f"The PET is in {ours}, the full-dose volume in {theirs}. Convert one of them, so that both have one unit."
         )

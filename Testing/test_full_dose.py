@@ -147,6 +147,11 @@ def test_units(full, low):
     pet, other = as_image(low), as_image(full)
     with pytest.raises(InputError, match=r"Bq/mL.*SUV"):
         compare_with_full_dose({"pet": read_as(pet)}, read_as(other, "g/mL (SUV)"))
+    with pytest.raises(InputError, match=r"Bq/mL.*kBq/mL"):
+        compare_with_full_dose({"pet": read_as(pet)}, read_as(other, "kBq/mL"))
+    # as BIDS sidecars and DICOM write the same
+    for ours, theirs in (("Bq/mL", "Bq/ml"), ("kBq/cc", "KBQ/ML"), ("SUV", "g/mL (SUV)"), ("g/mL", "SUVbw")):
+        assert not compare_with_full_dose({"pet": read_as(pet, ours)}, read_as(other, theirs)).findings
     unclear = compare_with_full_dose({"pet": read_as(pet)}, read_as(other, UNKNOWN))
     assert [finding.code for finding in unclear.findings] == ["full_dose.unit_unknown"]
     scaled = compare_with_full_dose({"pet": read_as(pet)}, read_as(other * 1000))

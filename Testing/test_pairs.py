@@ -162,6 +162,8 @@ def test_units_of_low_and_full_differ(root, tmp_path):
     (row,) = rows_of(tmp_path, {"subject": "A", "low": "low_dose_1_4.nii.gz", "full": "full_dose.nii.gz"})
     with pytest.raises(InputError, match=r"Bq/mL.*SUV"):
         load_pair(row)
+    (tmp_path / "full_dose.json").write_text(json.dumps({"Units": "Bq/ml"}))
+    assert load_pair(row).low.GetSize() == (36, 36, 36)
 
 
 @pytest.mark.slow

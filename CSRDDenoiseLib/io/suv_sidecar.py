@@ -36,6 +36,16 @@ _DAY_S = 86400.0
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
 
 
+def same_unit(one: str, other: str) -> bool:
+    """Whether two units in words are one, however they are spelled: Bq/mL and Bq/ml, SUV and g/mL."""
+
+    def plain(unit: str) -> object:
+        text = unit.lower()
+        return SUV_UNITS if text in SUV_UNITS else BQ_PER_ML.get(text, text)
+
+    return plain(one) == plain(other)
+
+
 def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv:
     """Return the factor of a volume with a BIDS sidecar; ``frame`` matters where decay was not corrected."""
     if unit.lower() in SUV_UNITS:

@@ -16,6 +16,7 @@ from ..findings import Finding, info, warning
 from ..io.grid import Grid, same_place
 from ..io.read import read
 from ..io.record import describe_file
+from ..io.suv_sidecar import same_unit
 from ..io.volume import UNKNOWN, ReadVolume
 from ..prepare.align import MODEL_SPACING_MM, to_grid_of, to_model_grid
 from ..prepare.motion import frame_motion
@@ -169,7 +170,7 @@ def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Ima
 
 
 def _check_units(low: ReadVolume, other: ReadVolume, name: str) -> None:
-    if UNKNOWN not in (low.unit, other.unit) and low.unit != other.unit:
+    if UNKNOWN not in (low.unit, other.unit) and not same_unit(low.unit, other.unit):
         raise InputError(
             f"The low-dose PET is in {low.unit}, and the {INPUT_WORDS[name]} in {other.unit}; export both in one unit."
         )
