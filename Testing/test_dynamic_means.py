@@ -111,6 +111,21 @@ def test_zeros_stay_and_air_does_not_become_negative(tmp_path):
     assert (written["denoised"] >= 0).all() and (written["denoised"] != after)[..., 4:].any()
 
 
+@pytest.mark.parametrize("times", [1e3, 1e5])
+def test_a_broken_voxel_of_a_frame_is_in_no_other(tmp_path, frames, times):
+    """What denoising takes from it and from its neighbours stays in its frame; the activity of that frame is known."""
+    noise, left = frames
+    plain = settle(tmp_path, noise, left)["denoised"]
+    place, around = (12, 13, 14), (slice(9, 16), slice(10, 17), slice(11, 18))
+    noise[(3, *place)] = times * 700
+    left[(3, *around)] = 3000.0
+    written = settle(tmp_path, noise, left)["denoised"]
+    others = np.arange(len(ACTIVITY)) != 3
+    moved = np.abs(written - plain)[others]
+    assert moved[:, 12, 13, 14].max() < SPREAD and moved.max() < 5 * SPREAD
+    assert np.sqrt(np.mean(moved[..., :3] ** 2)) < 1.0 and written[(3, *place)] > 3000
+
+
 @pytest.mark.slow
 def test_a_run_writes_which_outputs_keep_the_means(tmp_path, model_folder):
     model = load_model(model_folder)

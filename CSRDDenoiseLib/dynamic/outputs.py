@@ -7,6 +7,7 @@ from typing import Iterator, Mapping, Optional, Protocol
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from ..io.frame_file import FrameStore, FrameWriter
 from ..io.grid import Grid
@@ -17,11 +18,13 @@ from ..prepare.frames import numbers_of
 from ..prepare.windows import COARSE_MM, WINDOW, Shares, activity_scale, shares_of
 from ..restore.uncertainty import SMOOTHING_MM
 from ..run.stages import Images, StudyPlace
-from ..scan import smooth
+from ..scan import largest_activity, smooth
 from ..thresholds import BRAIN_THRESHOLD
 
 SETTLED = frozenset(("denoised", "difference", "uncertainty"))
 """Outputs that depend on the frames around; the others are those of each frame alone."""
+BROKEN_REACH_MM = 20.0
+"""Around a broken voxel: further away the network changes nothing because of it (docs/faults.md)."""
 _LEAST_BLOCK = 1 << 14
 
 
@@ -59,7 +62,7 @@ class DynamicOutputs:
         self._never_negative: set[int] = set()
         late = sitk.GetArrayViewFromImage(place.inputs.pet)
         self._grid, self._brain = Grid.of(place.inputs.pet), late > BRAIN_THRESHOLD * place.brain_mean
-        self._late = float(late[self._brain].mean()) if self._brain.any() else 1.0
+        self._late = float(np.minimum(late, largest_activity(late))[self._brain].mean()) if self._brain.any() else 1.0
 
     @property
     def window(self) -> int:
@@ -74,17 +77,25 @@ class DynamicOutputs:
             store.append(image if name in SETTLED else self._writer.in_unit(image, name, volume))
         residual = images.get("difference")
         if residual is not None:
-            values = sitk.GetArrayViewFromImage(residual)
             # as they were denoised: a frame with voxels that are no numbers comes here only where these are set to zero
             pet = numbers_of(volume.image)
+            limit = largest_activity(pet)
+            values = self._shared(sitk.GetArrayViewFromImage(residual), np.abs(pet) > limit)
             self._residuals.append(self._grid.image(values.astype(np.float32)))
             # what no frame changes, as a mask's zeros and all outside of a region, stays as it is
             coarse = np.where(values == 0, 0, smooth(values, self._grid.array_spacing, COARSE_MM))
             self._smoothed.append(self._grid.image(coarse.astype(np.float32)))
-            self._scales[volume.header.frame] = activity_scale(pet, self._brain, self._late)
+            self._scales[volume.header.frame] = activity_scale(np.minimum(pet, limit), self._brain, self._late)
             if pet.min() >= 0:
                 self._never_negative.add(volume.header.frame)
         self._volumes.append(replace(volume, image=sitk.Image()))
+
+    def _shared(self, residual: np.ndarray, broken: np.ndarray) -> np.ndarray:
+        """A residual (D, H, W) without what was done about broken voxels, of which no other frame is to get a part."""
+        if not broken.any():
+            return residual
+        apart = ndimage.distance_transform_edt(~broken, sampling=self._grid.array_spacing)
+        return np.where(apart <= BROKEN_REACH_MM, 0, residual)
 
     def settle(self, stages: Stages, watch: Optional[Watch]) -> None:
         """Take back what the residuals of neighbouring frames have in common, and bring the frames to their unit."""
