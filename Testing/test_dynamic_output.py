@@ -22,9 +22,11 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise_files
 from CSRDDenoiseLib.dynamic.denoise import FileRequest, _one_frame, denoise_dynamic
 from CSRDDenoiseLib.errors import Cancelled, InputError
-from CSRDDenoiseLib.io.frame_file import FrameStore
+from CSRDDenoiseLib.io.frame_file import FrameStore, FrameWriter
 from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.outputs import Target
 from CSRDDenoiseLib.io.read import read_frames
+from CSRDDenoiseLib.io.study import open_study
 from CSRDDenoiseLib.io.suv import volume_suv
 from CSRDDenoiseLib.model.bundle import load_model
 
@@ -249,7 +251,18 @@ def test_each_frame_becomes_suv_by_its_own_factor(tmp_path, model):
     for index, factor in enumerate(factors):
         np.testing.assert_allclose(after[index] - difference[index], before[index] * factor, rtol=1e-5, atol=1e-5)
     assert np.any(difference[1]) and not np.any(difference[[0, 2]])
-    assert json.loads((tmp_path / "out.json").read_text())["Units"] == "g/mL"
+    written = json.loads((tmp_path / "out.json").read_text())
+    # each factor corrects the decay since the injection
+    assert (written["Units"], written["ImageDecayCorrected"], written["ImageDecayCorrectionTime"]) == ("g/mL", True, 0)
+
+
+@pytest.mark.parametrize("unit", ["same", "suv"])
+def test_a_map_of_kinds_has_no_unit(tmp_path, unit):
+    study = open_study(plain_study(tmp_path / "pet.nii", 2))
+    study = replace(study, sidecar={**study.sidecar, "Units": "Bq/mL"})
+    writer = FrameWriter(study, Target(study.path, study.read(0), unit))
+    assert "Units" not in writer.sidecar("support", {})
+    assert writer.sidecar("bare", {})["Units"] == {"same": "Bq/mL", "suv": "g/mL"}[unit]
 
 
 def test_a_sequence_of_slicer_is_named(tmp_path, capsys):

@@ -27,10 +27,10 @@ from .nifti_write import nifti_image, nifti_stream
 from .outputs import LABELS, SUV, Target, derived_series
 from .study import Study
 from .suv import SUV_UNIT, in_suv, volume_suv
+from .suv_sidecar import entries_in_suv
 from .volume import ReadVolume, with_unit
 
 OWN_KEY = "CSRDDenoise"
-_BIDS_SUV = "g/mL"
 
 
 class FrameStore:
@@ -156,8 +156,11 @@ class FrameWriter:
         if self.study.has_times:
             entries["FrameTimesStart"] = [frame.start_s for frame in self.study.frames]
             entries["FrameDuration"] = [frame.duration_s for frame in self.study.frames]
-        if self.target.unit == SUV:
-            entries["Units"] = _BIDS_SUV
+        if name == LABELS:
+            # whole numbers for kinds of structure
+            entries.pop("Units", None)
+        elif self.target.unit == SUV:
+            entries = entries_in_suv(entries)
         elif "Units" not in entries and self.target.like.unit != "unknown":
             entries["Units"] = self.target.like.unit
         described = {"Description": derived_series(name, self.target.model).description}

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional
 
 from .dicom_tags import finite
 from .nuclides import nuclide_of_text
+from .sidecar import sidecar_unit
 from .suv import (
     EARLIEST_DELAY,
     LARGEST_WEIGHT_KG,
@@ -34,6 +35,15 @@ SMALLEST_BQ = 1e4
 """A smaller dose was given in another unit than the sidecar says."""
 _DAY_S = 86400.0
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
+
+
+def entries_in_suv(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of an activity after it became SUV; of uncorrected frames the factors correct the decay."""
+    changed: dict[str, Any] = {"Units": "g/mL"}
+    uncorrected = str(entries.get("ImageDecayCorrected")).lower() == "false"
+    if uncorrected and sidecar_unit(entries).lower() in BQ_PER_ML and "InjectionStart" in entries:
+        changed.update(ImageDecayCorrected=True, ImageDecayCorrectionTime=entries["InjectionStart"])
+    return {**entries, **changed}
 
 
 def same_unit(one: str, other: str) -> bool:
