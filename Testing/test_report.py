@@ -291,6 +291,14 @@ def test_mr_is_shown_where_the_registration_put_it(pet, mr):
     assert pictures[0] == pictures[1] != pictures[2]
 
 
+def test_mr_has_the_axes_of_a_pet_that_is_oblique_by_45_degrees():
+    # by 30 and 45 degrees, written with seven digits: two axes point to the left and to the back alike
+    direction = (0.8660254, 0.35355338, 0.35355338, 0.0, 0.70710677, -0.70710677, -0.5, 0.61237246, 0.61237246)
+    pet = as_image(head_array(), direction=direction)
+    run = Run(RunImages(pet, pet, mr=pet * 2 + 1), RunFacts())
+    np.testing.assert_allclose(run.mr, 2 * run.pet + 1, rtol=1e-5)
+
+
 def test_regions_are_measured_on_the_pet_grid(pet):
     fine = sitk.Resample(
         label_image(), [52, 56, 48], sitk.Transform(), sitk.sitkNearestNeighbor, (-20.5, 9.5, 4.5), (1, 1, 1)

@@ -159,7 +159,9 @@ class Run:
         mr, motion = self.images.mr, self.facts.motion
         if mr is None:
             return None
-        return _array(resample(mr if motion is None else moved(mr, motion), self.grid, sitk.sitkLinear))
+        placed = resample(mr if motion is None else moved(mr, motion), self.grid, sitk.sitkLinear)
+        # turned again, a volume oblique by 45 degrees could get other axes
+        return _finite(sitk.GetArrayFromImage(placed))
 
     @cached_property
     def labels(self) -> Optional[np.ndarray]:
@@ -209,5 +211,8 @@ class Run:
 
 
 def _array(image: sitk.Image) -> np.ndarray:
-    array = sitk.GetArrayFromImage(sitk.DICOMOrient(image, ORIENTATION))
+    return _finite(sitk.GetArrayFromImage(sitk.DICOMOrient(image, ORIENTATION)))
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(array), array, 0).astype(array.dtype)
