@@ -116,11 +116,12 @@ def test_air_of_a_wide_field_of_view_is_no_head(share):
     assert there.head.mask.sum() < 1.5 * alone.head.mask.sum()
 
 
-def test_the_extent_of_a_head_in_a_wide_field_of_view_leaves_its_air_out():
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.06])
+def test_the_extent_of_a_head_in_a_wide_field_of_view_leaves_its_air_out(share):
     side = 6.0
-    inner, wide = head_and_wide_field(side, 0.02)
+    inner, wide = head_and_wide_field(side, share)
     alone, there = (head_voxels(array, (side,) * 3, 2.0) for array in (inner, wide))
-    assert there == pytest.approx(alone, rel=0.2)
+    assert there == pytest.approx(alone, rel=0.35)
 
 
 def test_a_small_brain_in_a_wide_empty_field_of_view_is_found():

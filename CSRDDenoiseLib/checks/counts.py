@@ -22,7 +22,7 @@ from scipy import fft, ndimage
 from ..errors import InputError
 from ..findings import Finding, warning
 from ..prepare.align import to_model_grid
-from ..scan import Scan, smooth
+from ..scan import HOTTEST_BRAIN, Scan, smooth
 from .depth import depth_mm
 from .noise import SMALLEST_BRAIN_ML
 
@@ -44,7 +44,8 @@ class CountNoise:
 
     Attributes:
         power: of the noise over the activity, relative to the brain's mean; goes as one over the counts of a mL.
-        head_ml: activity of the head over the brain's mean, mL: so much brain would have the same counts.
+        head_ml: activity of the head over the brain's mean, mL: so much brain would have the same counts. No voxel
+            counts more than :data:`~CSRDDenoiseLib.scan.HOTTEST_BRAIN` times, as those of a leak on the skin would.
     """
 
     power: float
@@ -99,7 +100,8 @@ def count_noise(scan: Scan, voxel_mm: float) -> Optional[CountNoise]:
     detail = _finest_detail(scan, box, voxel_mm)
     local = smooth(np.square(detail, out=detail), scan.spacing, _LOCAL_MM)
     power = float(np.quantile(local[deep[box]] / np.maximum(scan.smoothed[deep], LEAST_ACTIVITY), QUANTILE))
-    head_ml = float(scan.relative[scan.head.mask].sum(dtype=np.float64)) * scan.voxel_ml
+    activity = np.minimum(scan.relative[scan.head.mask], HOTTEST_BRAIN)
+    head_ml = float(activity.sum(dtype=np.float64)) * scan.voxel_ml
     return CountNoise(power, head_ml) if power > 0 and head_ml > 0 else None
 
 
