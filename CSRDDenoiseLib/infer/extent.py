@@ -22,7 +22,10 @@ def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: 
     """
     strides = [max(1, size // COARSE_VOXELS) for size in values.shape]
     coarse = values[:: strides[0], :: strides[1], :: strides[2]]
-    bright = coarse > HEAD_THRESHOLD * float(np.quantile(coarse, bright_quantile(values.shape, spacing)))
+    level = HEAD_THRESHOLD * float(np.quantile(coarse, bright_quantile(values.shape, spacing)))
+    # noise of the air exceeds the level here and there, its mean over neighbours does not
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(coarse, 1, mode="edge"), (3, 3, 3))
+    bright = (coarse > level) & (around.mean((3, 4, 5)) > level)
     voxels = 1.0
     for axis, (stride, step) in enumerate(zip(strides, spacing)):
         places = np.flatnonzero(bright.any(axis=tuple(other for other in range(3) if other != axis)))
