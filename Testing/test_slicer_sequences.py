@@ -122,6 +122,19 @@ def test_results_lie_on_a_pet_that_a_transform_moves(logic_of, scene, dynamic, m
     np.testing.assert_allclose(nodes.world_bounds(shown), nodes.world_bounds(proxy), atol=1e-3)
 
 
+def test_a_volume_that_was_moved_without_its_frames_is_refused(logic_of, scene, dynamic, model_folder):
+    """As by hardening a transform: the frames would be denoised where they were, the results lie where it is."""
+    _, browser, proxy = dynamic
+    before = matrix_of(proxy)
+    proxy.SetOrigin(40.0, -25.0, 10.0)
+    with raises_named("InputError", "elsewhere"):
+        logic_of.startSequence(proxy, None, model=str(model_folder), sampler="mean", device="cpu")
+    browser.SetSelectedItemNumber(2)
+    np.testing.assert_allclose(matrix_of(proxy), before)
+    job = logic_of.startSequence(proxy, None, model=str(model_folder), sampler="mean", device="cpu")
+    job.cancel()
+
+
 def test_volumes_that_show_a_result_have_the_study_unit_and_colours_of_a_single_one(
     logic_of, scene, dynamic, model_folder
 ):

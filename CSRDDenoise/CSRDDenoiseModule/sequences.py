@@ -35,6 +35,7 @@ from .volumes import (
 
 KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}
 """Name of a volume's file -> what its sequence is called after."""
+PLACE_TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def start_sequence(
     if fullDoseReferenceVolume is not None:
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
     settings = settings_from_preset(preset, **changes)
+    _check_place(petVolume, browser.GetSequenceNode(petVolume))
     kinds, files = (outputs or Outputs()).kinds(settings_for(model, settings).has_uncertainty), RunFiles()
     paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
@@ -96,6 +98,16 @@ def start_sequence(
 
     callbacks = Callbacks(onProgress, onFinished, onError)
     return logic.begin(files, request, {"mr": mrVolume}, collected, callbacks, writing())
+
+
+def _check_place(pet: Volume, sequence: Any) -> None:
+    """Refuse a volume that was moved without the frames of its sequence, by hardening a transform for instance."""
+    frame = sequence.GetNthDataNode(0)
+    if frame is not None and not np.allclose(ijk_to_ras(pet), ijk_to_ras(frame), atol=PLACE_TOLERANCE_MM):
+        raise InputError(
+            f"The volume '{pet.GetName()}' lies elsewhere than the frames of its sequence '{sequence.GetName()}'. Show "
+            "another frame, which takes the volume back, and put it under a transform that is not hardened."
+        )
 
 
 def index_values(sequence: Any) -> "tuple[str, ...]":
