@@ -315,3 +315,17 @@ def test_copy_of_a_result_keeps_its_estimate_when_the_result_is_made_again(logic
     estimates = [SLICER.util.arrayFromVolume(node.GetNodeReference(ESTIMATE_REFERENCE)) for node in (copy, second)]
     np.testing.assert_array_equal(estimates[0], before)
     assert np.abs(estimates[1] - before).max() > 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_pet_of_another_voxel_size_is_not_combined_with_the_estimate(logic, scene, small_model, known):
+    pet = add_head("PET")
+    denoised = logic.denoise(pet, None, model=small_model, preset="fast", device="cpu").denoisedVolume
+    if not known:
+        logic.close()
+    pet.SetSpacing(4.0, 4.0, 4.0)
+    with raises_named("InputError", "4 x 4 x 4 mm"):
+        logic.startKeep(denoised, 12.0)
+    pet.SetSpacing(2.0, 2.0, 2.0)
+    logic.startKeep(denoised, 12.0).wait()
+    assert width_of(denoised) == 12.0

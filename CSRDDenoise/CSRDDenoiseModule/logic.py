@@ -18,6 +18,7 @@ from .nodes import (
     CONTENT,
     Outputs,
     check_content,
+    check_estimate,
     check_outputs,
     content_of,
     estimate_of,
@@ -271,8 +272,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         result, difference and some numbers follow alone, in a fraction of a second.
         """
         estimate, pet = estimate_of(denoisedVolume), denoisedVolume.GetNodeReference(PET_REFERENCE)
-        if estimate is None or pet is None:
-            raise InputError(f"The model's estimate for '{denoisedVolume.GetName()}' is gone; denoise the PET again.")
+        check_estimate(denoisedVolume, estimate, pet)
         made_of = (denoisedVolume.GetID(), image_time(pet), image_time(estimate))
         if (known := self._known.get((self._worker.processId, *made_of))) is None:
             check_content(pet, denoisedVolume)

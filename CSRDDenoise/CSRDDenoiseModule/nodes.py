@@ -278,6 +278,22 @@ def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedE
     return copy
 
 
+def check_estimate(denoised: Volume, estimate: Optional[Volume], pet: Optional[Volume]) -> None:
+    """Refuse to combine a PET with the model's estimate where one is gone or the PET has another voxel size by now.
+
+    Raises:
+        InputError: so it is; the width in mm of what stays as measured would be another one.
+    """
+    if estimate is None or pet is None:
+        raise InputError(f"The model's estimate for '{denoised.GetName()}' is gone; denoise the PET again.")
+    sizes = [" x ".join(f"{side:.4g}" for side in node.GetSpacing()) for node in (pet, estimate)]
+    if sizes[0] != sizes[1] and not is_warped(pet):
+        raise InputError(
+            f"The PET '{pet.GetName()}' has voxels of {sizes[0]} mm by now and was denoised with {sizes[1]} mm. "
+            "Denoise it again."
+        )
+
+
 def remove_volume(node: Volume) -> None:
     """Remove a volume and the display nodes that came with it, if the scene still has it."""
     if not slicer.mrmlScene.IsNodePresent(node):
