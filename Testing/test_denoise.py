@@ -22,7 +22,8 @@ from CSRDDenoiseLib.checks.volumes import check_pet
 from CSRDDenoiseLib.denoise import DenoiseResult, FileRequest, denoise, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, ModelError
 from CSRDDenoiseLib.io.grid import Grid
-from CSRDDenoiseLib.io.volume import UNITS_TAG, units_of
+from CSRDDenoiseLib.io.nrrd import UNITS_KEY
+from CSRDDenoiseLib.io.volume import units_of
 from CSRDDenoiseLib.model.bundle import Model, load_model
 from CSRDDenoiseLib.prepare.scheme import make_condition
 from CSRDDenoiseLib.scan import Scan
@@ -279,5 +280,5 @@ def test_the_unit_survives_what_is_repaired(pet, dtype):
     if dtype == np.float32:
         array[0, 0, 0] = np.nan
     image = Grid.of(pet).image(array)
-    image.SetMetaData(UNITS_TAG, "BQML")
+    image.SetMetaData(UNITS_KEY, "BQML")
     assert units_of(check_pet(image, True)[0]) == units_of(image)

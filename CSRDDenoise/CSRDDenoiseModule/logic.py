@@ -25,7 +25,7 @@ from .nodes import (
     header_files,
     image_time,
 )
-from .parameters import CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
+from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
 from .views.display import show_results
@@ -46,7 +46,7 @@ from .volumes import (
 )
 from .worker_process import WorkerProcess
 
-REGION, DENOISE, LONGEST_NAME = "region", "denoise", 100
+DENOISE, LONGEST_NAME = "denoise", 100
 Inputs = dict[str, Optional[Volume]]
 
 

@@ -31,7 +31,6 @@ from .nodes import (
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
 VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
-CONTRAST = "contrast_kept_percent"
 OF_RESULT = ("keep", "lost_structure", "leftover_noise", "unsupported", "output", "mean", "fine_band", "uncertainty")
 FOLLOWING = ("findings", "warnings", "quality", "mean_change_of_model")
 """Of a record, what another width changes."""
@@ -364,7 +363,7 @@ def collect_kept(
     findings, record = message.get("findings") or [*others, message["finding"]], stored(denoised, PROVENANCE)
     record.update({name: message.get("provenance", {}).get(name, record.get(name)) for name in FOLLOWING})
     record["settings"]["keep_above_mm"] = message["keep_above_mm"]
-    summary = {**(stored(denoised, SUMMARY) or {}), CONTRAST: None, **message["summary"]}
+    summary = {**(stored(denoised, SUMMARY) or {}), **message["summary"]}
     for name, content in {SUMMARY: summary, FINDINGS: findings, PROVENANCE: record}.items():
         denoised.SetAttribute(name, json.dumps(content))
     return denoised

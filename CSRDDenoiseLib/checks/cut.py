@@ -18,7 +18,8 @@ from .limits import BRAIN_HEIGHT_MM, BRAIN_SIDES_MM, CUT_AREA_CM2
 _BLANK = 0.02
 _TOP_AREA_CM2 = 3.0
 _CUT_SHARE = 0.5
-_ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
+ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
+"""Names of the first and the last end of each array axis (D, H, W)."""
 
 
 def check_cut(scan: Scan) -> Finding:
@@ -26,7 +27,7 @@ def check_cut(scan: Scan) -> Finding:
     box = tuple(_filled(scan.relative.max(axis=tuple({0, 1, 2} - {axis})) > _BLANK) for axis in range(3))
     top = _top_of_head(scan, box[0])
     areas = {}
-    for axis, names in enumerate(_ENDS):
+    for axis, names in enumerate(ENDS):
         pixel_cm2 = _pixel_cm2(scan.spacing, axis)
         for name, end in zip(names, (0, -1)):
             face = _bright_face(scan, box, axis, end)

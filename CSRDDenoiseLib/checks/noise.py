@@ -18,11 +18,12 @@ import numpy as np
 from scipy import fft, ndimage
 
 from ..findings import Finding, Severity, info
+from ..model.contents import NOISE_RANGE
 from ..scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, smooth
 from ..sentences import as_fraction
 from .dose import REFERENCE, TYPICAL
 
-KEY = "noise_level_range"
+KEY = NOISE_RANGE
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
 _ORDER = (INSIDE, NEAR, OUTSIDE)

@@ -34,7 +34,12 @@ DASK = {
     "distributed.worker.profile.enabled": False,
 }
 """Dask's configuration of schedulers and workers that are started here."""
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUMTHREAD_VARIABLES",
+    "MKL_NUMTHREAD_VARIABLES",
+    "OPENBLAS_NUMTHREAD_VARIABLES",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OFTHREAD_VARIABLES",
+)
 
 
 @dataclass(frozen=True)
@@ -174,8 +179,8 @@ def worker_settings(threads: int) -> Iterator[None]:
     """Configure the schedulers and workers that the body starts; workers' libraries may use this many threads."""
     import dask
 
-    before = {name: os.environ.get(name) for name in _THREADS}
-    before_spawn = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in _THREADS}
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    before_spawn = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in THREAD_VARIABLES}
     with dask.config.set({**DASK, **before_spawn}):
         try:
             yield

@@ -25,6 +25,7 @@ from .dicom_enhanced import fill_from_groups
 from .dicom_frames import Slice
 from .dicom_tags import in_little_endian, quiet
 from .grid import Grid
+from .nrrd import UNITS_KEY
 from .suv import SUV_UNIT
 from .volume import ReadVolume
 
@@ -98,7 +99,7 @@ def write_dicom(
     if Grid.of(image).size != Grid.of(like.image).size:
         raise InputError(f"The image has {image.GetSize()} voxels and the series {like.image.GetSize()}.")
     values = sitk.GetArrayFromImage(image).astype(np.float64)
-    has_negative, unit = bool((values < 0).any()), image.GetMetaData("0054|1001") if _has_unit(image) else ""
+    has_negative, unit = bool((values < 0).any()), image.GetMetaData(UNITS_KEY) if _has_unit(image) else ""
     series, now = derived.series or generate_uid(), datetime.now()
     code, steps = unit_code(stack), []
     for index, (one, plane) in enumerate(zip(stack, values)):
@@ -113,7 +114,7 @@ def write_dicom(
 
 
 def _has_unit(image: sitk.Image) -> bool:
-    return image.HasMetaDataKey("0054|1001")
+    return image.HasMetaDataKey(UNITS_KEY)
 
 
 def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime) -> Dataset:

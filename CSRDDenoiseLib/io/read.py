@@ -29,9 +29,9 @@ from .sidecar import lacks_durations, modality_of, other_frames, read_sidecar, s
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
 from .text_header import data_files, has_patient_space, read_text_header
-from .volume import UNITS_TAG, UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
+from .volume import UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
 
-__all__ = ["UNITS_TAG", "ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
+__all__ = ["ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
 
 LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
 """What float32 arithmetic carries with room for squares of sums."""

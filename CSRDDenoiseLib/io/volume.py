@@ -9,8 +9,8 @@ from typing import Any, Mapping, Optional
 import SimpleITK as sitk
 
 from ..findings import Finding
+from .nrrd import UNITS_KEY
 
-UNITS_TAG = "0054|1001"
 UNKNOWN = "unknown"
 UNIT_WORDS: Mapping[str, str] = {
     "BQML": "Bq/mL",
@@ -105,7 +105,7 @@ class ReadVolume:
 
 def units_of(image: sitk.Image) -> str:
     """Return the unit of the voxel values in words where the file named it, else "unknown"."""
-    code = image.GetMetaData(UNITS_TAG).strip() if image.HasMetaDataKey(UNITS_TAG) else ""
+    code = image.GetMetaData(UNITS_KEY).strip() if image.HasMetaDataKey(UNITS_KEY) else ""
     return unit_words(code)
 
 
@@ -117,7 +117,7 @@ def unit_words(code: str) -> str:
 def with_unit(image: sitk.Image, unit: str) -> sitk.Image:
     """Set the unit that :func:`units_of` returns, in place, and return the image."""
     if unit != UNKNOWN:
-        image.SetMetaData(UNITS_TAG, unit)
+        image.SetMetaData(UNITS_KEY, unit)
     return image
 
 

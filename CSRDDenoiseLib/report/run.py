@@ -12,15 +12,13 @@ import SimpleITK as sitk
 from ..findings import Finding
 from ..io.grid import Grid, resample
 from ..io.suv import SUV_UNITS, in_suv
-from ..io.volume import Suv
+from ..io.volume import UNKNOWN, Suv
 from ..prepare.align import ORIENTATION
 from ..prepare.register import moved
 from ..scan import HEAD_SMOOTHING_MM, Head, find_head, smooth
 from ..thresholds import BRAIN_THRESHOLD
 from .regions import labels_on
 from .summary import ChangeSummary, head_in, summarise_change
-
-UNKNOWN_UNIT = "unknown"
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class Run:
     @property
     def unit(self) -> str:
         """Unit of the voxels, or nothing where it is not known."""
-        return "" if self.facts.unit == UNKNOWN_UNIT else self.facts.unit
+        return "" if self.facts.unit == UNKNOWN else self.facts.unit
 
     @cached_property
     def pet(self) -> np.ndarray:

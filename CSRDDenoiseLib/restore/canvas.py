@@ -12,13 +12,14 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ..io.grid import Grid, resample
+from ..io.nrrd import UNITS_KEY
 from ..prepare.region import inside
 from .keeping import Keeping, keep_coarse
 
 SMALLEST_ZEROS_MM = 14.0
 MASK_SHARE = 0.9
 """Of the zeros in the box around what is measured, for those of a mask to be all that there are."""
-_COPIED_METADATA = ("0054|1001", "intent_name", "descrip")
+_COPIED_METADATA = (UNITS_KEY, "intent_name", "descrip")
 
 
 def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:

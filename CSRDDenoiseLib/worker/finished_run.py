@@ -62,7 +62,7 @@ class FinishedRun:
             "box": [[side.start, side.stop] for side in part.box],
             "keep_above_mm": request.keep_above_mm,
             "finding": _finding(request.keep_above_mm),
-            "summary": part.numbers,
+            "summary": {CONTRAST: None, **part.numbers},
         }
 
     def exact(self, request: KeepMessage, report: ProgressCallback) -> dict[str, Any]:
@@ -84,8 +84,8 @@ class FinishedRun:
             if path is not None and image is not None:
                 # read once by the one who asked: compressing would take the longest
                 sitk.WriteImage(image, str(path), False)
-        contrast = {} if self._afterwards is None else {CONTRAST: contrast_kept(result.findings)}
-        return {**answer, "summary": {**summarise_change(denoised, difference).as_dict(), **contrast}}
+        contrast = None if self._afterwards is None else contrast_kept(result.findings)
+        return {**answer, "summary": {**summarise_change(denoised, difference).as_dict(), CONTRAST: contrast}}
 
 
 def contrast_kept(findings: Iterable[Finding]) -> Optional[float]:

@@ -18,7 +18,6 @@ from ...run.request import FileRequest
 from ...settings import DenoiseSettings, settings_from_fields, settings_from_preset
 from ...subjects.table import Row, read_table, where
 
-MAPS = ("difference", "uncertainty", "support", "bare")
 PRESET = "preset"
 SETTINGS = (PRESET, *(field.name for field in fields(DenoiseSettings) if field.name != "dose"))
 """Columns of a table that override settings of their row. Its ``dose`` is a fact about the scan, not a setting."""
@@ -52,7 +51,8 @@ class Choices:
     Attributes:
         output: folder of the cohort.
         settings: where a row does not say otherwise.
-        maps: outputs beside the denoised PET, of :data:`MAPS`; the uncertainty only where settings and model give one.
+        maps: outputs beside the denoised PET: ``difference``, ``uncertainty`` (only where settings and model give one),
+            ``support``, ``bare``.
         report: also a quality report of each scan.
         output_unit, format, overwrite, frames: as in :class:`~CSRDDenoiseLib.run.request.FileRequest`.
         draws: the model draws samples.

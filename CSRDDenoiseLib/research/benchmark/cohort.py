@@ -15,6 +15,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import SimpleITK as sitk
 
+from ...cluster.local import THREAD_VARIABLES
 from ...errors import InputError
 from ...model.bundle import DEFAULT_MODEL, ModelMetadata, build_network, save_model
 from ..evaluation.markdown import Table
@@ -26,7 +27,6 @@ SMALL = (48, 56, 48)
 LEAST = (20, 22, 20)
 """Voxels of a scan that takes as little time as can be, so that the cohort's own cost shows."""
 _NETWORK = {"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16}
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class Command:
     """A command of this package as a process whose libraries have one thread each."""
 
     def __init__(self, *words: Any):
-        environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
         command = [sys.executable, "-m", "CSRDDenoiseLib", *map(str, words)]
         # a file, because nobody reads a pipe of errors while the lines are read
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115

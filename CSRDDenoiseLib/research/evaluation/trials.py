@@ -13,7 +13,7 @@ from ...checks.alignment import check_alignment, measure_alignment
 from ...checks.attenuation import check_attenuation
 from ...checks.blank_slices import least_in_head
 from ...checks.contrast import check_contrast
-from ...checks.cut import check_cut
+from ...checks.cut import ENDS, check_cut
 from ...checks.filtering import check_filtering
 from ...checks.inputs import Judged, judge_input
 from ...checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_noise
@@ -53,7 +53,6 @@ CUT_SHARE = 0.1
 SLICE_FACTORS = (0.25, 4.0, 1e4)
 FEWER_COUNTS = 5.0
 WHOLE = 0.998
-_ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def _cut(bed: Bed) -> Iterator[Trial]:
     brain = np.isin(sitk.GetArrayFromImage(tissue), BRAIN)
     around = _round(brain, bed.coarse.spacing)
     yield _trial(CUT, "field of view round the brain", False, [_cut_of(bed, around)])
-    for axis, ends in enumerate(_ENDS):
+    for axis, ends in enumerate(ENDS):
         shares = np.cumsum(brain.sum(axis=tuple({0, 1, 2} - {axis}))) / brain.sum()
         # at the bottom and the top of every head, at one of the other ends each
         for end in ends if axis == 0 else (str(bed.rng.choice(ends)),):

@@ -17,7 +17,6 @@ ERROR_WANTED, GAIN_WANTED, CONTRAST_WANTED, BIAS_WANTED, IMPRINT_WANTED = 0.75, 
 PSNR_WANTED = {1 / 4: 0.5, 1 / 10: 1.0, 1 / 20: 1.0}
 PSNR_USUAL = 0.5
 SPREAD_WANTED = 0.2
-"""Contrasts at which there is a goal."""
 
 Scan = Mapping[str, Any]
 
