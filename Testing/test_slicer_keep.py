@@ -241,6 +241,9 @@ def test_maps_of_an_earlier_process_cannot_follow_and_belong_to_the_result_no_mo
     assert result.uncertaintyVolume.GetNodeReference("CSRDDenoise.Denoised") is None
     assert "(earlier run)" in result.uncertaintyVolume.GetName()
     assert width_of(result.denoisedVolume) == 20.0
+    record = stored(result.denoisedVolume, "Provenance")
+    assert record["quality"]["keep"]["above_mm"] == record["settings"]["keep_above_mm"] == 20.0
+    assert record["findings"] == stored(result.denoisedVolume, "Findings")
     values, change = (SLICER.util.arrayFromVolume(node) for node in (result.denoisedVolume, result.differenceVolume))
     pet = SLICER.util.arrayFromVolume(result.denoisedVolume.GetNodeReference("CSRDDenoise.PET"))
     np.testing.assert_allclose(values, pet + change, rtol=1e-4, atol=0.5)

@@ -32,8 +32,6 @@ PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
 VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
 OF_RESULT = ("keep", "lost_structure", "leftover_noise", "unsupported", "output", "mean", "fine_band", "uncertainty")
-FOLLOWING = ("findings", "warnings", "quality", "mean_change_of_model")
-"""Of a record, what another width changes."""
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 PET_REMOVED = "The PET was removed from the scene during the run, so its result was dropped."
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -347,6 +345,8 @@ def collect_kept(
     message: "dict[str, Any]", path_of: "Callable[[str], Path]", results: "dict[str, Optional[Volume]]", pet: Volume
 ) -> Volume:
     """Fill the volumes of a result that was recomputed, or the part of them that changes; maps not made go."""
+    from CSRDDenoiseLib.io.record import entries_of
+
     denoised, nodes = results["output"], {kind: node for kind, node in results.items() if node is not None}
     for kind, node in nodes.items():
         if not path_of(kind).exists():
@@ -361,7 +361,7 @@ def collect_kept(
         release_maps(denoised, *(node for kind, node in nodes.items() if path_of(kind).exists()))
     others = [each for each in stored(denoised, FINDINGS) or [] if each["code"].split(".")[0] not in OF_RESULT]
     findings, record = message.get("findings") or [*others, message["finding"]], stored(denoised, PROVENANCE)
-    record.update({name: message.get("provenance", {}).get(name, record.get(name)) for name in FOLLOWING})
+    record.update(entries_of([Finding.from_dict(each) for each in findings]))
     record["settings"]["keep_above_mm"] = message["keep_above_mm"]
     summary = {**(stored(denoised, SUMMARY) or {}), **message["summary"]}
     for name, content in {SUMMARY: summary, FINDINGS: findings, PROVENANCE: record}.items():

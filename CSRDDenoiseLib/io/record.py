@@ -166,7 +166,7 @@ class Record:
     place: Optional[str] = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as plain JSON types; ``quality`` groups the findings' values by what they are about."""
+        """Return the record as plain JSON types."""
         resolved = self.resolved
         return _plain(
             {
@@ -176,9 +176,7 @@ class Record:
                 "inputs": {name: None if each is None else each.as_dict() for name, each in self.inputs.items()},
                 **({"outputs": self.outputs, "output_unit": self.output_unit} if self.outputs else {}),
                 "units": self.unit,
-                "findings": [finding.as_dict() for finding in self.findings],
-                "warnings": sentences(self.findings),
-                "quality": quality_of(self.findings),
+                **entries_of(self.findings),
                 "model": asdict(self.model),
                 "settings": self.settings.as_dict(),
                 "resolved": asdict(resolved),
@@ -195,6 +193,12 @@ class Record:
                 "versions": versions(),
             }
         )
+
+
+def entries_of(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return what a record says of findings, as plain JSON types: themselves, the warnings as sentences, the values."""
+    entries = {"findings": [finding.as_dict() for finding in findings], "warnings": sentences(findings)}
+    return _plain({**entries, "quality": quality_of(findings)})
 
 
 def quality_of(findings: Iterable[Finding]) -> dict[str, Any]:
