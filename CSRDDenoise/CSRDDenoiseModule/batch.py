@@ -150,7 +150,7 @@ def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
     """Load the volumes of a table, each file once.
 
     Raises:
-        InputError: see :func:`.read_pairs`; or a file is no volume that Slicer can read, and none is loaded.
+        InputError: see :func:`read_pairs`; or a file is no volume that Slicer can read, and none is loaded.
     """
     loaded: dict[Path, Volume] = {}
     files = dict.fromkeys(file for pair in read_pairs(path) for file in pair if file is not None)

@@ -113,7 +113,7 @@ def denoise_dynamic(
 
     The outputs are 4D NIfTI files with a BIDS sidecar, or DICOM series, on the frames of the input. The record goes
     beside the denoised volume. Frame i (from 0) is sampled with ``settings.seed + i``. With five denoised frames or
-    more, what their residuals have in common is taken back (:mod:`.prepare.windows`), which keeps the means of curves.
+    more, what their residuals have in common is taken back (:mod:`..prepare.windows`), which keeps the means of curves.
 
     Args:
         request: the files; ``request.frames`` chooses the frames that are denoised.

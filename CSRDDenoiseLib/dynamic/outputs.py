@@ -43,8 +43,7 @@ class DynamicOutputs:
         place: the mean of the late frames.
         writer: knows the unit that is asked for.
         stores: of the outputs, by name.
-        residuals: of the frames, in the PET's unit.
-        smoothed: the same, smoothed.
+        residuals: those of the frames, and the same smoothed, in the PET's unit.
     """
 
     def __init__(

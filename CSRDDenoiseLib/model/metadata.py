@@ -65,7 +65,7 @@ class ModelMetadata:
     Attributes:
         name: how the command line and the Slicer panel call it.
         description: one sentence for a user.
-        architecture: ``type``, a key of :data:`ARCHITECTURES`, and the arguments of its constructor.
+        architecture: ``type``, a key of :data:`.bundle.ARCHITECTURES`, and the arguments of its constructor.
         sigma_data: standard deviation of the training residuals in normalised units.
         sigma_min: smallest noise level of a sampler, normalised units.
         sigma_max: largest noise level of a sampler, normalised units.

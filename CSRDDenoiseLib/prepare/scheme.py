@@ -1,7 +1,7 @@
 """Normalise, by the name a model gives: what the network sees, and the factor that leads back to the PET's unit.
 
 A scheme measures its terms, a few numbers, on the whole scan; the network's channels follow from them. Training, which
-cuts patches first, and inference both come through :func:`measure_terms` and :func:`assemble`.
+cuts patches first, and inference both use :attr:`Scheme.measure` and :func:`assemble`.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Prepared:
         channels: the network's condition there, float32 (D, H, W) each.
         scale: a residual of the network times this is a residual in the PET's unit.
         findings: about the input.
-        bands: the noise of the whole head, see :class:`.prepare.bands.NoiseBands`; empty where no rule asks for it.
+        bands: the noise of the whole head, see :class:`..prepare.bands.NoiseBands`; empty where no rule asks for it.
         broken: voxels of the PET were limited for the network.
     """
 
@@ -158,7 +158,7 @@ class StudyPlace:
 
     Attributes:
         inputs: the mean late frame as PET, and the MR in its place.
-        mr, covered: on the model's grid, see :class:`.prepare.align.Aligned`.
+        mr, covered: on the model's grid, see :class:`..prepare.align.Aligned`.
         smoothed: the mean late frame on the model's grid, smoothed, relative to its brain.
         brain_mean: of the mean late frame, in the PET's unit.
         findings: about the place of the MR, and what PET and MR look like.

@@ -66,7 +66,7 @@ class FinishedRun:
         }
 
     def exact(self, request: KeepMessage, report: ProgressCallback) -> dict[str, Any]:
-        """Write what a run with this width gives, as far as it is known; answer with findings, record and summary."""
+        """Write what a run with this width gives, as far as it is known; answer with findings and summary."""
         answer = {"exact": True, "keep_above_mm": request.keep_above_mm, "finding": _finding(request.keep_above_mm)}
         if self._afterwards is None:
             denoised, difference = self.prepare().images(request.keep_above_mm)
@@ -77,7 +77,6 @@ class FinishedRun:
             denoised, difference = result.denoised, result.difference
             maps = {"uncertainty": result.uncertainty, "support": result.support}
             volumes = {"output": denoised, "difference": difference, **maps}
-            answer["provenance"] = result.record.as_dict()
             answer["findings"] = [finding.as_dict() for finding in result.findings]
         for name, image in volumes.items():
             path = getattr(request, name)

@@ -98,7 +98,7 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float, register: bool) 
 
 
 def pair_of(row: Row, register: bool) -> Pair:
-    """Read a pair (:func:`.pair.load_pair`), its MR moved to the low dose where that is asked for and helps."""
+    """Read a pair (:func:`load_pair`), its MR moved to the low dose where that is asked for and helps."""
     pair = load_pair(row)
     if not register or pair.mr is None:
         return pair

@@ -44,7 +44,7 @@ class ScanNoise:
         cells: logarithm of its power in the cells of :mod:`.texture`, whose level is that of one scan, (49,); None for
             noise that is alike along all axes.
         supported: whether the noise is known, or simulated scans show the same.
-        detail: power of the finest detail (:func:`.checks.counts.count_noise`); its ratio between scans of a scanner is
+        detail: power of the finest detail (:func:`count_noise`); its ratio between scans of a scanner is
             steadier than that of estimated powers.
     """
 
