@@ -219,6 +219,21 @@ def test_record_in_the_scene_names_files_that_exist(logic, scene, small_model, t
     assert logic.denoise(loaded, None, model=small_model, **QUICK).provenance["inputs"]["pet"]["path"] is None
 
 
+def test_loaded_volume_whose_file_cannot_be_read_any_more_is_denoised(logic, scene, small_model, tmp_path, monkeypatch):
+    path, real = tmp_path / "pet.nrrd", Path.open
+    volumes.write_volume(add_head("PET"), path)
+    loaded = SLICER.util.loadVolume(str(path), {"name": "loaded"})
+
+    def refuse(self, *args, **options):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    about = logic.denoise(loaded, None, model=small_model, **QUICK).provenance["inputs"]["pet"]
+    assert about["path"] is None and "sha256" not in about
+
+
 def test_unit_and_quantity_reach_the_worker_and_the_results(logic, scene, small_model):
     pet = add_head("PET")
     pet.SetVoxelValueUnits(suv_unit())

@@ -53,16 +53,23 @@ class RunFiles:
 
 
 def describing(inputs: "dict[str, Optional[Volume]]", sources: "dict[str, dict[str, Any]]") -> "Iterator[None]":
-    """Find the files that hold the inputs and their SHA-256, in steps of some milliseconds, for the record."""
+    """Find the files that hold the inputs and their SHA-256, in steps of some milliseconds, for the record.
+
+    A file that cannot be read is left out.
+    """
     for name, node in inputs.items():
         path = None if node is None else source_file(node)
         if path is None:
             continue
         digest = hashlib.sha256()
-        with path.open("rb") as stream:
-            while block := stream.read(BYTES_A_STEP):
-                digest.update(block)
-                yield
+        try:
+            with path.open("rb") as stream:
+                while block := stream.read(BYTES_A_STEP):
+                    digest.update(block)
+                    yield
+        except OSError:
+            # the voxels are in the scene: the run does not need the file
+            continue
         sources[name] = {"path": str(located(path)), "files": 1, "sha256": digest.hexdigest()}
 
 
