@@ -20,6 +20,7 @@ from .io.record import Stages
 from .io.study import open_study
 from .io.write import all_or_nothing, record_path, write_record
 from .model.bundle import DEFAULT_MODEL
+from .prepare.align import near_broken_on
 from .progress import ProgressCallback, Reporter, shares_of
 from .report.facts import facts_of
 from .report.report import report_page
@@ -140,7 +141,7 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
     scan, stages, metadata = prepared.scan, job.stages, job.metadata
     keeping = choose_keeping(scan, prepared.bands, job.settings, metadata)
     if prepared.broken:
-        keeping = replace(keeping, mask=scan.head.mask)
+        keeping = replace(keeping, mask=scan.head.mask, near=near_broken_on(prepared.inputs.pet, scan.grid))
     with stages.stage("sample"):
         samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report)
         prepared = prepared.without_channels()

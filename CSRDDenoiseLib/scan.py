@@ -28,6 +28,8 @@ HOTTEST_BRAIN = 10.0
 """Of the bright level of the head: what is hotter counts as this much in the brain mean. A striatum has up to 6."""
 _SIGMA_PER_MEDIAN = 1.4826
 _SLAB = 48
+BROKEN_REACH_MM = 20.0
+"""Around a broken voxel: further away the network changes nothing because of it (docs/faults.md)."""
 _USUAL_QUANTILE, _BROKEN_FACTOR = 0.999, 50.0
 
 
@@ -186,6 +188,12 @@ def largest_activity(pet: np.ndarray) -> float:
     """Return what only a broken voxel exceeds: 50 times the 99.9 % quantile; infinite where that is 0."""
     usual = float(np.quantile(pet, _USUAL_QUANTILE))
     return _BROKEN_FACTOR * usual if usual > 0 else float("inf")
+
+
+def near_broken(pet: np.ndarray, spacing: Sequence[float]) -> Optional[np.ndarray]:
+    """Return where a PET (D, H, W) is within :data:`BROKEN_REACH_MM` of a broken voxel, boolean; None without any."""
+    broken = np.abs(pet) > largest_activity(pet)
+    return _grow(broken, spacing, BROKEN_REACH_MM) if broken.any() else None
 
 
 def _calmed(pet: np.ndarray, spacing: Sequence[float]) -> Optional[_Calm]:

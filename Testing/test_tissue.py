@@ -170,12 +170,16 @@ def test_a_dataset_and_a_table_of_scans_run_without_an_uncertainty(tmp_path, mr,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [5.0, 20.0])
-def test_a_hot_lesion_is_no_broken_voxel(times):
-    """What is coarser than the width stays as it was measured, however much the regression would take away."""
+@pytest.mark.parametrize(("times", "broken"), [(5.0, 0.0), (20.0, 0.0), (20.0, 1e8)])
+def test_a_hot_lesion_is_no_broken_voxel(times, broken):
+    """What is coarser than the width stays as it was measured, however much the regression would take away.
+
+    A broken voxel far from the lesion changes nothing about it.
+    """
     values = head_array((48, 52, 50)).astype(np.float32)
     distance = 2 * np.sqrt(sum((axis - middle) ** 2 for axis, middle in zip(np.indices(values.shape), (24, 20, 25))))
     lesion = times * np.quantile(values, 0.9) * np.clip((9 - distance) / 2, 0, 1)
+    values[2, 3, 4] = broken
     settings = DenoiseSettings(sampler="mean", keep_above_mm=8.0, device="cpu", precision="float32")
     without, hot = (
         sitk.GetArrayFromImage(denoise(as_image(image.astype(np.float32)), None, settings, "tissue").difference)

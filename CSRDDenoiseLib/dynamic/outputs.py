@@ -7,7 +7,6 @@ from typing import Iterator, Mapping, Optional, Protocol
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from ..io.frame_file import FrameStore, FrameWriter
 from ..io.grid import Grid
@@ -18,13 +17,11 @@ from ..prepare.frames import numbers_of
 from ..prepare.windows import COARSE_MM, WINDOW, Shares, activity_scale, shares_of
 from ..restore.uncertainty import SMOOTHING_MM
 from ..run.stages import Images, StudyPlace
-from ..scan import largest_activity, smooth
+from ..scan import largest_activity, near_broken, smooth
 from ..thresholds import BRAIN_THRESHOLD
 
 SETTLED = frozenset(("denoised", "difference", "uncertainty"))
 """Outputs that depend on the frames around; the others are those of each frame alone."""
-BROKEN_REACH_MM = 20.0
-"""Around a broken voxel: further away the network changes nothing because of it (docs/faults.md)."""
 _LEAST_BLOCK = 1 << 14
 
 
@@ -78,23 +75,18 @@ class DynamicOutputs:
         if residual is not None:
             # as they were denoised: a frame with voxels that are no numbers comes here only where these are set to zero
             pet = numbers_of(volume.image)
-            limit = largest_activity(pet)
-            values = self._shared(sitk.GetArrayViewFromImage(residual), np.abs(pet) > limit)
+            values, near = sitk.GetArrayViewFromImage(residual), near_broken(pet, self._grid.array_spacing)
+            # no other frame is to get a part of what was done about broken voxels
+            values = values if near is None else np.where(near, 0, values)
             self._residuals.append(self._grid.image(values.astype(np.float32)))
             # what no frame changes, as a mask's zeros and all outside of a region, stays as it is
             coarse = np.where(values == 0, 0, smooth(values, self._grid.array_spacing, COARSE_MM))
             self._smoothed.append(self._grid.image(coarse.astype(np.float32)))
-            self._scales[volume.header.frame] = activity_scale(np.minimum(pet, limit), self._brain, self._late)
+            limited = np.minimum(pet, largest_activity(pet))
+            self._scales[volume.header.frame] = activity_scale(limited, self._brain, self._late)
             if pet.min() >= 0:
                 self._never_negative.add(volume.header.frame)
         self._volumes.append(replace(volume, image=sitk.Image()))
-
-    def _shared(self, residual: np.ndarray, broken: np.ndarray) -> np.ndarray:
-        """A residual (D, H, W) without what was done about broken voxels, of which no other frame is to get a part."""
-        if not broken.any():
-            return residual
-        apart = ndimage.distance_transform_edt(~broken, sampling=self._grid.array_spacing)
-        return np.where(apart <= BROKEN_REACH_MM, 0, residual)
 
     def settle(self, stages: Stages, watch: Optional[Watch]) -> None:
         """Take back what the residuals of neighbouring frames have in common, and bring the frames to their unit."""

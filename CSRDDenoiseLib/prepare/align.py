@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..io.grid import Grid, resample, same_place
-from ..scan import Scan, largest_activity
+from ..scan import Scan, largest_activity, near_broken
 
 ORIENTATION = "LPS"
 MODEL_SPACING_MM = 2.0
@@ -81,6 +81,15 @@ def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) 
         return Aligned(grid, pet_array, None, None, broken)
     mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
     return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid), broken)
+
+
+def near_broken_on(pet: sitk.Image, grid: Grid) -> Optional[np.ndarray]:
+    """Return where a grid is near broken voxels of a PET, boolean (D, H, W); None without any."""
+    near = near_broken(sitk.GetArrayViewFromImage(pet), Grid.of(pet).array_spacing)
+    if near is None:
+        return None
+    mask = Grid.of(pet).image(near.astype(np.uint8))
+    return sitk.GetArrayFromImage(resample(mask, grid, sitk.sitkNearestNeighbor)).astype(bool)
 
 
 def _without_broken(pet: sitk.Image) -> sitk.Image:

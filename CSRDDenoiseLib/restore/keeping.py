@@ -28,8 +28,9 @@ class Keeping:
         share: of the PET at every frequency: the dose, where a full dose is predicted from a noise-free estimate.
         spacing: voxel sides in mm, in the order of the axes.
         chosen: the width was asked for; else it is the model's.
-        mask: boolean (D, H, W), the head, of a PET with broken voxels; else None. With it, what the network does about
-            them, beyond 20 robust standard deviations of the head's residual, is not spread over their neighbours.
+        mask: boolean (D, H, W), the head.
+        near: boolean (D, H, W), what is near broken voxels; None without any. There, what the network does about them,
+            beyond 20 robust standard deviations of the head's residual, is not spread over their neighbours.
     """
 
     fwhm_mm: float
@@ -37,6 +38,7 @@ class Keeping:
     spacing: tuple[float, ...]
     chosen: bool = False
     mask: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
+    near: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
 
     @property
     def modelled(self) -> float:
@@ -46,9 +48,9 @@ class Keeping:
     def __call__(self, residual: np.ndarray) -> np.ndarray:
         """Return what is left of a residual (D, H, W), estimate - PET, any unit."""
         usual = residual
-        if self.mask is not None:
+        if self.near is not None:
             limit = BROKEN_RESIDUAL * robust_std(residual[self.mask])
-            usual = np.clip(residual, -limit, limit)
+            usual = np.where(self.near, np.clip(residual, -limit, limit), residual)
         fine = keep_coarse(usual, self.spacing, self.fwhm_mm)
         if self.fwhm_mm > 0 and usual is not residual:
             fine = fine + (residual - usual)
