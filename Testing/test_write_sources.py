@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from CSRDDenoiseLib.io.dicom_labels import read_labels, write_labels
 from CSRDDenoiseLib.io.dicom_write import Derived, write_dicom
 from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.io.outputs import Target, write_output
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.write import write_image
 
@@ -189,3 +190,27 @@ def test_axes_that_rounding_has_made_oblique_are_kept(tmp_path):
     for name in ("out.nii.gz", "out.nrrd"):
         write_image(volume.image, tmp_path / name, volume)
     np.testing.assert_allclose(nibabel.load(tmp_path / "out.nii.gz").affine, Grid.of(image).affine, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_enhanced", [False, True])
+def test_suv_of_uncorrected_activity_is_corrected_to_the_injection(tmp_path, is_enhanced):
+    if is_enhanced:
+        data = enhanced(2)
+        del data.DecayCorrection
+        data.DecayCorrected = "NO"
+        source = save(data, tmp_path / "pet.dcm")
+    else:
+
+        def uncorrected(data, _index):
+            data.DecayCorrection, data.CorrectedImage = "NONE", ["ATTN"]
+
+        source = write_series(tmp_path / "pet", uncorrected, frames=2)
+    volume = read(source, "PET", frame=1)
+    write_output(volume.image, tmp_path / "out", "denoised", Target(source, volume, "suv"), True)
+    for path in (tmp_path / "out").iterdir():
+        made = pydicom.dcmread(path)
+        assert (made.Units, made.SUVType, made.DecayCorrection) == ("GML", "BW", "ADMIN")
+        # the second frame of 60 s, an hour and a minute after the injection
+        assert made.DecayFactor == pytest.approx(2 ** ((3660 + 29.97) / 6586.2), rel=1e-4)
+        assert sorted(made.CorrectedImage) == ["ATTN", "DECY"] and made.get("DecayCorrected", "YES") == "YES"
+    assert read(tmp_path / "out", "PET").header.decay_correction == "ADMIN"

@@ -26,7 +26,7 @@ from .dicom_frames import Slice
 from .dicom_tags import in_little_endian, quiet
 from .grid import Grid
 from .nrrd import UNITS_KEY
-from .suv import SUV_UNIT
+from .suv import SUV_UNIT, decay_factor
 from .volume import ReadVolume
 
 MANUFACTURER, MODEL_NAME = "CSRDDenoise", "csrd-denoise"
@@ -108,6 +108,8 @@ def write_dicom(
             _fill(data, one, len(stack), code)
         if unit == SUV_UNIT:
             data.Units, data.SUVType = "GML", "BW"
+            if code == "BQML" and data.get("DecayCorrection") == "NONE":
+                _state_correction(data, one)
         steps.append(_add_pixels(data, plane, has_negative))
         _save(data, folder / f"IM{derived.before + index + 1:04d}.dcm")
     _check(image, folder, steps)
@@ -151,6 +153,16 @@ def _fill(data: Dataset, one: Slice, count: int, code: str) -> None:
     for keyword in _MAY_BE_EMPTY:
         if keyword not in data:
             setattr(data, keyword, "")
+
+
+def _state_correction(data: Dataset, one: Slice) -> None:
+    """State, in place, that the decay of a slice in SUV is corrected to the injection, which its factor has done."""
+    data.DecayCorrection, data.DecayFactor = "ADMIN", format_number_as_ds(decay_factor(one.tags))
+    terms = data.get("CorrectedImage") or ()
+    data.CorrectedImage = sorted({*([terms] if isinstance(terms, str) else terms), "DECY"})
+    for keyword in ("DecayCorrected", "DecayCorrectionDateTime"):
+        if keyword in data:
+            delattr(data, keyword)
 
 
 def _reference(sop_class: str, instance: str, frame: Optional[int]) -> Dataset:

@@ -320,6 +320,16 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     return delay.total_seconds()
 
 
+def decay_factor(tags: Tags) -> float:
+    """Return what corrects the activity of a slice, not corrected before, to the injection, as its SUV is.
+
+    Raises:
+        UnknownFactorError: a tag is missing, which the SUV needs too.
+    """
+    injection = _injection(tags)
+    return 2 ** (_delay(tags, _middle(tags, injection), injection.half_life_s) / injection.half_life_s)
+
+
 def _weight(tags: Tags) -> float:
     weight = _needed(tags, "PatientWeight")
     if weight > LARGEST_WEIGHT_KG:
