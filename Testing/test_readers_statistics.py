@@ -12,6 +12,7 @@ pytest.importorskip("statsmodels", reason="the extra 'readers' is not installed"
 pytest.importorskip("sklearn", reason="the extra 'readers' is not installed")
 
 import pandas as pd
+from scipy import stats
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers
@@ -20,7 +21,7 @@ from CSRDDenoiseLib.readers.analysis.bradley_terry import bradley_terry
 from CSRDDenoiseLib.readers.analysis.crossed import crossed_mean
 from CSRDDenoiseLib.readers.analysis.mrmc import noninferiority, obuchowski_rockette
 from CSRDDenoiseLib.readers.analysis.preference import Preference, share_of
-from CSRDDenoiseLib.readers.analysis.ratings import odds_ratio, signed_rank
+from CSRDDenoiseLib.readers.analysis.ratings import difference_of, odds_ratio, signed_rank
 from CSRDDenoiseLib.readers.analysis.roc import areas
 from CSRDDenoiseLib.readers.power import Plan, power, simulate_preferences
 from CSRDDenoiseLib.readers.report.tables import _differences
@@ -234,3 +235,22 @@ def _pairs(rng, scores, cases, readers):
                     wins = rng.random() < 1 / (1 + np.exp(scores[second] - scores[first]))
                     rows.append((f"R{reader}", str(case), (first, second), "preference", 1 if wins else 2, False))
     return pd.DataFrame(rows, columns=["reader", "case", "methods", "scale", "value", "repeat"])
+
+
+def test_readers_of_equal_means_leave_an_error():
+    # two readers with one mean difference, whose cases scatter no more than the error: no variance is left of either
+    scores = np.array([[1, 0, 0, 1, 2, -1, 0, 1], [0, 1, 1, 0, -1, 2, 1, 0]], float)
+    found = difference_of(scores)
+    spread = scores - scores.mean(axis=0)
+    assert crossed_mean(scores).se == 0
+    assert found.se == pytest.approx(np.sqrt((spread**2).sum() / 7 / 16)) and found.df == 7
+    assert found.p == pytest.approx(2 * stats.t.sf(0.5 / found.se, 7)) and found.low < 0.5 < found.high
+    # as in a study of ratings that always differ by one point: the cases alone say how sure that is
+    assert difference_of(np.ones((3, 6))).p == pytest.approx(2 / 2**6)
+    assert difference_of(np.zeros((2, 4))).p == 1
+
+
+def test_level_of_ratings_of_two_readers_of_like_methods():
+    random = np.random.default_rng(0)
+    found = [difference_of(np.round(random.normal(0, 0.7, (2, 20)))).p for _ in range(1000)]
+    assert np.mean(np.array(found) < 0.05) < 0.06

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 from statsmodels.stats.multitest import multipletests
 
-from .crossed import Estimate, crossed_mean
+from .crossed import Estimate, crossed_mean, estimate, mean_squares
 from .join import complete, rating_values
 
 
@@ -51,6 +51,23 @@ def compare_ratings(rows: pd.DataFrame, scales: Sequence[str], methods: Sequence
         return []
     corrected = multipletests([each.p_wilcoxon for each in kept], method="holm")[1]
     return [replace(each, p_holm=float(p)) for each, p in zip(kept, corrected)]
+
+
+def difference_of(scores: np.ndarray) -> Optional[Estimate]:
+    """Return the mean of differences (R, C), readers and cases random; None with fewer than two cases.
+
+    Where readers have one mean and cases scatter no more than the error, the estimated variances leave nothing: the
+    error itself is taken then, as if there were no others. Where every difference is the same there is no error
+    either, and the p value is that of Wilcoxon's test over cases.
+    """
+    found = crossed_mean(scores)
+    if found is None or found.se > 0:
+        return found
+    readers, cases = scores.shape
+    if readers > 1:
+        se = np.sqrt(mean_squares(scores).error / scores.size)
+        found = estimate(found.value, se, (readers - 1) * (cases - 1))
+    return found if found.se > 0 else replace(found, p=signed_rank(scores.mean(axis=0)))
 
 
 def signed_rank(differences: np.ndarray) -> float:
@@ -93,7 +110,7 @@ def _compare(rows: pd.DataFrame, scale: str, first: str, second: str) -> Optiona
     if any(table.empty for table in tables):
         return None
     (a, b), _, cases = complete(*tables)
-    difference = crossed_mean(a - b)
+    difference = difference_of(a - b)
     if difference is None:
         return None
     means = float(a.mean()), float(b.mean())
