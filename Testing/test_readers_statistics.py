@@ -250,6 +250,15 @@ def test_readers_of_equal_means_leave_an_error():
     assert difference_of(np.zeros((2, 4))).p == 1
 
 
+def test_mean_squares_that_are_equal_leave_no_rounding():
+    # found by a search: readers of one mean, and as much scatter of cases as error
+    ratings = np.array([[0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0], [0, 1, 2, -1, -1, 0], [1, -1, 1, -1, 1, 0]], float)
+    assert difference_of(ratings).p == pytest.approx(2 * stats.t.sf(1, 15))
+    random, row = np.random.default_rng(0), np.repeat([1.0, 0.0], (3, 27))
+    shares = [share_of(np.array([random.permutation(row) for _ in range(5)])) for _ in range(200)]
+    assert min(share.high - share.low for share in shares) > 0.01
+
+
 def test_level_of_ratings_of_two_readers_of_like_methods():
     random = np.random.default_rng(0)
     found = [difference_of(np.round(random.normal(0, 0.7, (2, 20)))).p for _ in range(1000)]

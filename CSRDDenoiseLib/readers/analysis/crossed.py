@@ -15,6 +15,7 @@ from scipy import stats
 
 LEVEL = 0.95
 SIGNIFICANCE = 0.05
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ def crossed_mean(table: np.ndarray, null: float = 0.0) -> Optional[Estimate]:
     squares = mean_squares(table)
     of_cases = max(squares.cases - squares.error, 0.0)
     total = squares.readers + of_cases
+    if total <= _ROUNDING * float(np.square(table).mean()):
+        # equal mean squares do not cancel to the last digit, and the quotient would be a certainty
+        return estimate(float(table.mean()), 0.0, np.inf, null)
     spread = squares.readers**2 / (readers - 1) + of_cases**2 / (cases - 1)
     df = total**2 / spread if spread > 0 else np.inf
     return estimate(float(table.mean()), np.sqrt(total / (readers * cases)), df, null)
