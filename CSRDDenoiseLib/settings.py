@@ -17,6 +17,8 @@ SAME, SUV = "same", "suv"
 OUTPUT_UNITS = (SAME, SUV)
 DICOM = "dicom"
 OUTPUT_FORMATS = (DICOM,)
+MAPS = ("difference", "uncertainty", "support", "bare")
+"""What a run writes beside the denoised PET where it is asked to, as fields of ``run.request.FileRequest``."""
 WARN, OFF = "warn", "off"
 MOTIONS = (WARN, OFF)
 """What is done about motion between the frames of a dynamic PET."""

@@ -15,6 +15,7 @@ import vtk
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.nrrd import SUV_TYPE_KEY, UNITS_KEY
+from CSRDDenoiseLib.settings import MAPS
 
 Volume = Any  # a vtkMRMLScalarVolumeNode; Slicer has no types
 ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
@@ -23,7 +24,7 @@ CONTENT = "CSRDDenoise.Content"
 """Attribute of a result: the voxels of its PET, see :func:`content_of`."""
 _DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{propcounts}/s": "PROPCPS"}
 _SUV = re.compile(r"\{SUV(\w*)\}(g|cm2)/ml", re.IGNORECASE)
-SERIES = ("", "output", "difference", "uncertainty", "support", "bare")
+SERIES = ("", "output", *MAPS)
 """Kinds of results; the place is the end of the DICOM series number."""
 LONGEST_NAME = 30
 """Of the PET in a series description, which has 64 characters (VR LO)."""

@@ -15,6 +15,7 @@ from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding, find
 from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
+from CSRDDenoiseLib.settings import MAPS
 
 from .nodes import (
     ESTIMATE_REFERENCE,
@@ -30,7 +31,7 @@ from .nodes import (
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
-VOLUMES = ("output", "difference", "uncertainty", "support", "bare")
+VOLUMES = ("output", *MAPS)
 OF_RESULT = ("keep", "lost_structure", "leftover_noise", "unsupported", "output", "mean", "fine_band", "uncertainty")
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 PET_REMOVED = "The PET was removed from the scene during the run, so its result was dropped."

@@ -17,10 +17,10 @@ from ..configuration import structure
 from ..errors import InputError
 from ..run.request import FileRequest, Origin
 from ..sentences import CLI
-from ..settings import DenoiseSettings, settings_from_fields
+from ..settings import MAPS, DenoiseSettings, settings_from_fields
 from .model_key import ModelKey
 
-_PATHS = (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report")
+_PATHS = (*INPUT_NAMES, "output", *MAPS, "report")
 _OPTIONS = ("overwrite", "output_unit", "format", "frames", "motion")
 _PREFIX = "csrd-denoise"
 

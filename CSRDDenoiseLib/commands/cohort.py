@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
-from ..settings import OUTPUT_FORMATS, OUTPUT_UNITS, SAME
+from ..settings import MAPS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME
 from .arguments import GIB, check_folder, count, number
 from .denoise import settings_from_args
 from .interrupts import cancellable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..cluster.cohort.state import Cohort, State
     from ..cluster.open import Where
 
-MAPS = ("difference", "uncertainty", "support", "bare")
-"""As in ``cluster.cohort.scans``, which loads SimpleITK."""
 WHERE: Group = (
     "where (docs/cluster.md; default: one process a GPU, else as many as cores and memory allow)",
     (

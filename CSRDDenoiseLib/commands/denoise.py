@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
 from ..sentences import CLI, error_sentence
-from ..settings import SAME, WARN, DenoiseSettings, settings_from_preset
+from ..settings import MAPS, SAME, WARN, DenoiseSettings, settings_from_preset
 from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups, check_participants
 from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
@@ -46,7 +46,7 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
     from ..dynamic.denoise import DynamicResult
 
     single = ("pet", "mr", "output", "replay", "report", "labels", "full_dose_reference", "format", "region", "on")
-    given = [name for name in (*single, "difference", "uncertainty", "support", "bare") if getattr(args, name)]
+    given = [name for name in (*single, *MAPS) if getattr(args, name)]
     given += [name for name, usual in (("output_unit", SAME), ("motion", WARN)) if getattr(args, name) != usual]
     if given:
         option = given[0].replace("_", "-")

@@ -18,7 +18,7 @@ from ..io.outputs import check_format, is_dicom_folder
 from ..io.read import check_readable, is_dicom_path
 from ..io.write import check_output_folder, check_output_path, record_path, sidecar_path
 from ..limits import OneOf, check_limits
-from ..settings import MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, DenoiseSettings
+from ..settings import MAPS, MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, DenoiseSettings
 
 if TYPE_CHECKING:
     from ..model.metadata import ModelMetadata
@@ -84,7 +84,7 @@ class FileRequest:
     origin: Optional[Origin] = None
 
     def __post_init__(self) -> None:
-        for name in (*INPUT_NAMES, "output", "difference", "uncertainty", "support", "bare", "report"):
+        for name in (*INPUT_NAMES, "output", *MAPS, "report"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         check_limits(self, "The request")
@@ -99,7 +99,7 @@ class FileRequest:
         """Name -> path of the volumes that are asked for."""
         named = {
             "denoised": self.output,
-            **{name: getattr(self, name) for name in ("difference", "uncertainty", "support", "bare")},
+            **{name: getattr(self, name) for name in MAPS},
         }
         return {name: path for name, path in named.items() if path}
 

@@ -15,7 +15,7 @@ from ...io.read import is_dicom_path
 from ...io.study import is_dynamic
 from ...io.write import record_path
 from ...run.request import FileRequest
-from ...settings import DenoiseSettings, settings_from_fields, settings_from_preset
+from ...settings import MAPS, DenoiseSettings, settings_from_fields, settings_from_preset
 from ...subjects.table import Row, read_table, where
 
 PRESET = "preset"
@@ -51,8 +51,7 @@ class Choices:
     Attributes:
         output: folder of the cohort.
         settings: where a row does not say otherwise.
-        maps: outputs beside the denoised PET: ``difference``, ``uncertainty`` (only where settings and model give one),
-            ``support``, ``bare``.
+        maps: of :data:`~CSRDDenoiseLib.settings.MAPS`; the uncertainty only where settings and model give one.
         report: also a quality report of each scan.
         output_unit, format, overwrite, frames: as in :class:`~CSRDDenoiseLib.run.request.FileRequest`.
         draws: the model draws samples.
