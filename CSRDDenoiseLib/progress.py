@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from .errors import NOTHING_WRITTEN, Cancelled
 
@@ -83,3 +85,9 @@ def describe_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def print_json_line(values: Mapping[str, Any]) -> None:
+    """Print values as one line of JSON. An interrupt may separate what ``print`` writes from the end of its line."""
+    sys.stdout.write(f"{json.dumps(values)}\n")
+    sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from conftest import as_image, head_array
 from CSRDDenoiseLib import __version__
 from CSRDDenoiseLib.commands import demo
 from CSRDDenoiseLib.commands.main import COMMANDS, main
-from CSRDDenoiseLib.commands.progress import ProgressBar, describe, describe_seconds
+from CSRDDenoiseLib.commands.progress import ProgressBar, describe, describe_seconds, progress_callback
 from CSRDDenoiseLib.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,6 +129,18 @@ def test_internal_error_names_the_file_of_the_details(words, monkeypatch, capsys
     assert "ZeroDivisionError" in log.read_text()
     assert main(["--debug", *words]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_no_part_of_a_json_line(monkeypatch):
+    class Interrupted(io.StringIO):
+        def write(self, text):
+            super().write(text)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdout", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        progress_callback("json")(Progress("sample", 1, 2, 0.5))
+    assert sys.stdout.getvalue().endswith("}\n")
 
 
 @pytest.mark.slow

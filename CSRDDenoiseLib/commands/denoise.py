@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
+from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
 from ..settings import MAPS, SAME, WARN, DenoiseSettings, settings_from_preset
 from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups, check_participants
@@ -56,7 +56,7 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
         print(f"{pet.pet.name}, {pet.mr.name if pet.mr else 'no T1w'}:", file=sys.stderr)
         if isinstance(result, InputError):
             if args.progress == "json":
-                print(json.dumps({"pet": str(pet.pet), "error": error_sentence(result, CLI)}), flush=True)
+                print_json_line({"pet": str(pet.pet), "error": error_sentence(result, CLI)})
             print(f"Not denoised: {error_sentence(result, CLI)}", file=sys.stderr)
         elif isinstance(result, DynamicResult):
             print_dynamic(result, args.progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from ..errors import (
     reason_of,
 )
 from ..extras import missing_package
+from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
 from .interrupts import heed_interrupts
 from .log import show_log
@@ -140,6 +140,6 @@ def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) ->
 
 def _report(message: str, exit_code: int, args: argparse.Namespace) -> int:
     if getattr(args, "progress", None) == "json":
-        print(json.dumps({"error": message, "exit_code": exit_code}), flush=True)
+        print_json_line({"error": message, "exit_code": exit_code})
     print(f"{PROGRAM}: {message}", file=sys.stderr)
     return exit_code

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Iterable, Union
 
+from ..progress import print_json_line
 from ..sentences import CLI, sentence
 from .progress import describe_seconds
 
@@ -27,7 +27,7 @@ def print_run(result: Union[Record, DynamicResult], progress: str) -> None:
 def print_result(record: Record, progress: str) -> None:
     """Print the end of a run: its last JSON line, or warnings and a sentence on standard error."""
     if progress == "json":
-        print(json.dumps({"result": record.as_dict()}), flush=True)
+        print_json_line({"result": record.as_dict()})
         return
     said = ((finding, sentence(finding, CLI)) for finding in record.findings)
     _print_lines(f"Warning: {text}" if finding.is_warning else text for finding, text in said if text)
@@ -37,7 +37,7 @@ def print_result(record: Record, progress: str) -> None:
 def print_dynamic(result: DynamicResult, progress: str) -> None:
     """Print the end of a run on a dynamic PET, as :func:`print_result` does."""
     if progress == "json":
-        print(json.dumps({"result": result.provenance}), flush=True)
+        print_json_line({"result": result.provenance})
         return
     _print_lines(f"Warning: {text}" for text in result.sentences(CLI))
     done = sum(outcome.record is not None for outcome in result.frames)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Optional, TextIO
 
-from ..progress import Progress, ProgressCallback, describe_seconds
+from ..progress import Progress, ProgressCallback, describe_seconds, print_json_line
 
 PROGRESS_KINDS = ("bar", "json", "none")
 _BAR_WIDTH = 30
@@ -46,4 +45,4 @@ def describe(progress: Progress) -> str:
 
 
 def _print_json(progress: Progress) -> None:
-    print(json.dumps(progress.as_dict()), flush=True)
+    print_json_line(progress.as_dict())

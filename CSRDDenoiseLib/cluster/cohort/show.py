@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional, TextIO
 
-from ...progress import describe_seconds
+from ...progress import describe_seconds, print_json_line
 from .rows import FAILED, Row
 from .state import Show, State
 
@@ -58,7 +57,7 @@ def _rounded(value: Optional[float]) -> Optional[float]:
 def _json(state: State, row: Optional[Row]) -> None:
     if row is not None:
         facts = facts_of(state)
-        print(json.dumps({"scan": row.as_dict(), **facts, "kept_as_it_was": row.name in state.done_before}), flush=True)
+        print_json_line({"scan": row.as_dict(), **facts, "kept_as_it_was": row.name in state.done_before})
 
 
 def _line(stream: TextIO, state: State, row: Row) -> None:
