@@ -55,6 +55,13 @@ def test_share_of_the_counts_is_found_also_against_a_smaller_head(dose, radius_m
     assert findings == () and dose / RIGHT_FACTOR < share < RIGHT_FACTOR * dose
 
 
+def test_a_leak_on_the_skin_is_no_larger_head():
+    values = sitk.GetArrayFromImage(scan(0.1))
+    values[20:25, 3:8, 20:25] = 200 * 5000.0
+    findings, share = compare(as_image(values, (STEP,) * 3), scan(1.0, seed=1))
+    assert findings == () and share == pytest.approx(compare(scan(0.1), scan(1.0, seed=1))[1], rel=0.3)
+
+
 def test_noise_grows_as_the_counts_of_each_millilitre_shrink():
     large, small = (count_noise(on_grid(scan(0.1, radius_mm)), STEP) for radius_mm in (70.0, 60.0))
     assert large.power / small.power == pytest.approx((70 / 60) ** 3, rel=0.2)
