@@ -46,6 +46,13 @@ def test_noise_before_and_after_in_the_flattest_region(noisy):
     assert summary.noise_after_percent == pytest.approx(summary.noise_before_percent / 4, rel=0.2)
 
 
+@pytest.mark.parametrize(("factor", "broken"), [(1e-30, 0.0), (1e24, 0.0), (1.0, 1e12)])
+def test_the_flattest_region_is_the_same_in_any_unit_and_beside_a_broken_voxel(noisy, factor, broken):
+    wanted = reference_region(as_image(noisy))
+    noisy[5, 22, 21] = broken or noisy[5, 22, 21]
+    assert reference_region(as_image((noisy * factor).astype(np.float32))) == wanted
+
+
 def test_mean_change_of_a_result_without_bias_is_zero():
     """Where noise itself chose the voxels of the head, any good result would seem to lower it."""
     clean = smooth(head_array(SHAPE), (2.0,) * 3, 8.0)

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..io.grid import Grid, resample
-from ..scan import find_head
+from ..scan import find_head, largest_activity
 from ..thresholds import BRAIN_THRESHOLD, bright_quantile
 
 REFERENCE_SIDE_MM = 20.0
@@ -114,7 +114,7 @@ def reference_region(pet: sitk.Image, treated: Optional[np.ndarray] = None) -> O
         treated: boolean (D, H, W), where the cube must lie: where a result differs from the PET; None for all.
     """
     factors = _factors(pet)
-    coarse = sitk.BinShrink(pet, factors)
+    coarse = sitk.BinShrink(_limited(pet), factors)
     radius = [max(1, round(REFERENCE_SIDE_MM / 2 / step)) for step in coarse.GetSpacing()]
     if any(size < max(2 * r + 1, SMALLEST_TO_SMOOTH) for size, r in zip(coarse.GetSize(), radius)):
         return None
@@ -137,6 +137,13 @@ def reference_region(pet: sitk.Image, treated: Optional[np.ndarray] = None) -> O
     centre = np.unravel_index(int(np.argmin(relative)), relative.shape)
     point = coarse.TransformIndexToPhysicalPoint([int(i) for i in reversed(centre)])
     return _cube_around(pet, point)
+
+
+def _limited(pet: sitk.Image) -> sitk.Image:
+    """A PET without broken voxels, -1 to 1: ITK squares values in float32, and smooths over the whole volume."""
+    values = sitk.GetArrayViewFromImage(pet)
+    limit = largest_activity(values)
+    return Grid.of(pet).image(np.clip(values / limit, -1, 1)) if np.isfinite(limit) else pet
 
 
 def _cube_around(pet: sitk.Image, point: tuple[float, ...]) -> tuple[slice, slice, slice]:
