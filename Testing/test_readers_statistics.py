@@ -23,7 +23,7 @@ from CSRDDenoiseLib.readers.analysis.mrmc import noninferiority, obuchowski_rock
 from CSRDDenoiseLib.readers.analysis.preference import Preference, share_of
 from CSRDDenoiseLib.readers.analysis.ratings import difference_of, odds_ratio, signed_rank
 from CSRDDenoiseLib.readers.analysis.roc import areas
-from CSRDDenoiseLib.readers.power import Plan, power, simulate_preferences
+from CSRDDenoiseLib.readers.power import Components, Plan, power, simulate_preferences, simulate_ratings
 from CSRDDenoiseLib.readers.report.tables import _differences
 from CSRDDenoiseLib.readers.report.words import _roc
 
@@ -105,6 +105,23 @@ def test_without_an_error_of_a_reader_nothing_is_shown():
     (sentence,) = _roc(roc, 0.05)
     assert "no difference" in sentence and "Too few readings differ to judge whether b is non-inferior to a" in sentence
     assert _differences(roc, 0.05).rows[0][-2:] == ("1.0000", "not known")
+
+
+def test_methods_that_every_reader_rates_alike_are_not_judged():
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        ratings, lesion = simulate_ratings((0.8, 0.8), 5, 60, Components(), random)
+        found = obuchowski_rockette(areas(ratings[[0, 0]], lesion)).comparisons[0]
+        p, shown = noninferiority(found.best, 0.05)
+        assert np.isnan(p) and not shown and found.best.p == 1
+
+
+def test_readers_of_equal_differences_of_area_show_nothing_of_others():
+    random = np.random.default_rng(0)
+    for _ in range(3000):
+        ratings, lesion = simulate_ratings((0.8, 0.8), 2, 6, Components(), random)
+        found = obuchowski_rockette(areas(ratings, lesion)).comparisons[0]
+        assert found.best.se > 1e-7 or abs(found.best.value) < 1e-9 or found.random_readers is None
 
 
 def test_areas_of_many_pairs_are_corrected_for_their_number(van_dyke):

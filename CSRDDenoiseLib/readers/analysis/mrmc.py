@@ -17,6 +17,9 @@ from statsmodels.stats.multitest import multipletests
 from .crossed import Estimate, estimate
 from .roc import Areas
 
+_ROUNDING = 1e-16
+"""Variance of an area, which lies between 0 and 1: a standard error of 1e-8 is none."""
+
 
 @dataclass(frozen=True)
 class Covariances:
@@ -33,7 +36,8 @@ class Comparison:
     """Two methods: the area of ``second`` - ``first`` (numbers of methods).
 
     Attributes:
-        random_readers: holds for other readers and cases; None with one reader.
+        random_readers: holds for other readers and cases; None with one reader, or where no variance is left of how
+            readers differ.
         fixed_readers: holds for these readers and other cases.
         p_holm: p value of ``best``, corrected for the number of comparisons (Holm).
     """
@@ -46,7 +50,7 @@ class Comparison:
 
     @property
     def best(self) -> Estimate:
-        """The estimate to report: for other readers where there are at least two."""
+        """The estimate to report: for other readers where there is one."""
         return self.random_readers or self.fixed_readers
 
 
@@ -77,7 +81,7 @@ def obuchowski_rockette(areas: Areas) -> Analysis:
     mean = areas.area.mean(axis=1)
     ms_t = readers * ((mean - mean.mean()) ** 2).sum() / (methods - 1)
     ms_tr, df_tr = _interaction(areas.area)
-    error = ms_tr + readers * max(covariances.cov2 - covariances.cov3, 0.0)
+    error = _more_than_rounding(ms_tr + readers * max(covariances.cov2 - covariances.cov3, 0.0))
     df2 = _degrees(error, ms_tr, df_tr)
     f = ms_t / error if readers > 1 and error > 0 else np.nan
     p = float(stats.f.sf(f, methods - 1, df2)) if np.isfinite(f) else np.nan
@@ -85,7 +89,7 @@ def obuchowski_rockette(areas: Areas) -> Analysis:
     comparisons = []
     for first, second in itertools.combinations(range(methods), 2):
         difference = float(mean[second] - mean[first])
-        random = estimate(difference, se, df2) if readers > 1 else None
+        random = estimate(difference, se, df2) if readers > 1 and error > 0 else None
         comparisons.append(Comparison(first, second, random, _fixed(areas, first, second)))
     each = tuple(_single(areas, method) for method in range(methods))
     return Analysis(covariances, float(f), methods - 1, float(df2), p, each, _corrected(comparisons))
@@ -110,6 +114,11 @@ def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     if len(p_values) > 1:
         p_values = multipletests(p_values, method="holm")[1]
     return tuple(replace(each, p_holm=float(p)) for each, p in zip(comparisons, p_values))
+
+
+def _more_than_rounding(variance: float) -> float:
+    """Return a variance of areas, 0 where it is what terms leave that cancel, which may be negative."""
+    return float(variance) if variance > _ROUNDING else 0.0
 
 
 def _interaction(area: np.ndarray) -> tuple[float, int]:
@@ -147,8 +156,9 @@ def _fixed(areas: Areas, first: int, second: int) -> Estimate:
     methods, readers = areas.area.shape
     weights = np.zeros((methods, readers))
     weights[second], weights[first] = 1 / readers, -1 / readers
-    variance = weights.ravel() @ areas.covariance @ weights.ravel()
-    return estimate(float((weights * areas.area).sum()), float(np.sqrt(max(variance, 0.0))), np.inf)
+    variance = _more_than_rounding(weights.ravel() @ areas.covariance @ weights.ravel())
+    difference = float(areas.area[second].mean() - areas.area[first].mean())
+    return estimate(difference, float(np.sqrt(variance)), np.inf)
 
 
 def _single(areas: Areas, method: int) -> Estimate:
