@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from CSRDDenoiseLib.readers.analysis.agreement import icc_2_1, within_readers
+from CSRDDenoiseLib.readers.analysis.agreement import icc, icc_2_1, within_readers
 from CSRDDenoiseLib.readers.analysis.analyse import Roc
 from CSRDDenoiseLib.readers.analysis.bradley_terry import bradley_terry
 from CSRDDenoiseLib.readers.analysis.crossed import crossed_mean
@@ -137,6 +137,20 @@ def test_icc_of_shrout_and_fleiss():
     """Six targets, four judges: ICC(2,1) = 0.29 with limits 0.02 and 0.76 (Shrout and Fleiss 1979)."""
     judges = np.array([[9, 6, 8, 7, 10, 6], [2, 1, 4, 1, 5, 2], [5, 3, 6, 2, 6, 4], [8, 2, 8, 6, 9, 7]], float)
     np.testing.assert_allclose(icc_2_1(judges), (0.29, 0.02, 0.76), atol=0.005)
+
+
+def test_icc_where_nothing_or_only_the_readers_differ():
+    def of(*ratings):
+        answers = [("R1", ratings[0]), ("R2", ratings[1])]
+        rows = [(who, str(case), ("a",), "noise", each, False) for who, own in answers for case, each in enumerate(own)]
+        return icc(pd.DataFrame(rows, columns=["reader", "case", "methods", "scale", "value", "repeat"]), "noise")
+
+    # cases have the same mean rating: there is nothing that a correlation could be of
+    assert of([1, 2, 1, 2], [2, 1, 2, 1]) is None and of([3, 3, 3, 4], [3, 3, 3, 2]) is None
+    # readers who are a point apart: 10/3 over 10/3 + 2 * 2/4; F of 3 and 1 degrees of freedom is 864.16, of 1 and 3 17.44
+    found = of([1, 2, 3, 4], [2, 3, 4, 5])
+    low, high = (4 * 10 / 3 / (4 * 10 / 3 + 4 * over) for over in (864.163, 1 / 17.4434))
+    np.testing.assert_allclose((found.value, found.low, found.high), (10 / 13, low, high), rtol=1e-4)
 
 
 def test_crossed_mean_of_one_reader_is_a_t_interval():

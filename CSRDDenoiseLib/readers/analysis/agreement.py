@@ -14,6 +14,8 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from ..scales import LEFT, RIGHT, SAME
 from .crossed import LEVEL, mean_squares
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -73,13 +75,13 @@ def between_readers(rows: pd.DataFrame, scales: Sequence[tuple[str, int]]) -> li
 
 
 def icc(rows: pd.DataFrame, scale: str) -> Optional[Correlation]:
-    """Return the intraclass correlation of all readers' ratings on a scale, None with one reader or no spread."""
+    """Return the intraclass correlation of all readers' ratings on a scale, None with one reader or targets of one mean."""
     here = rows[(rows["scale"] == scale) & ~rows["repeat"]]
     table = here.assign(target=list(zip(here["case"], here["methods"]))).pivot_table(
         index="reader", columns="target", values="value", aggfunc="mean"
     )
     whole = table.dropna(axis=1).to_numpy(float)
-    if min(whole.shape) < 2 or not whole.std():
+    if min(whole.shape) < 2 or not np.ptp(whole.mean(axis=0)):
         return None
     return Correlation(scale, *icc_2_1(whole))
 
@@ -93,7 +95,7 @@ def icc_2_1(table: np.ndarray) -> tuple[float, float, float]:
     squares = mean_squares(table)
     reader, target, error = squares.readers, squares.cases, squares.error
     value = (target - error) / (target + (k - 1) * error + k * (reader - error) / n)
-    if value >= 1 or error == 0:
+    if value > 1 - _ROUNDING:
         return float(value), float(value), 1.0
     a = k * value / (n * (1 - value))
     b = 1 + k * value * (n - 1) / (n * (1 - value))
