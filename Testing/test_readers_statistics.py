@@ -147,7 +147,7 @@ def test_icc_where_nothing_or_only_the_readers_differ():
 
     # cases have the same mean rating: there is nothing that a correlation could be of
     assert of([1, 2, 1, 2], [2, 1, 2, 1]) is None and of([3, 3, 3, 4], [3, 3, 3, 2]) is None
-    # readers who are a point apart: 10/3 over 10/3 + 2 * 2/4; F of 3 and 1 degrees of freedom is 864.16, of 1 and 3 17.44
+    # readers a point apart: 10/3 over 10/3 + 2 * 2/4; F of 3 and 1 degrees of freedom is 864.16, of 1 and 3 17.44
     found = of([1, 2, 3, 4], [2, 3, 4, 5])
     low, high = (4 * 10 / 3 / (4 * 10 / 3 + 4 * over) for over in (864.163, 1 / 17.4434))
     np.testing.assert_allclose((found.value, found.low, found.high), (10 / 13, low, high), rtol=1e-4)

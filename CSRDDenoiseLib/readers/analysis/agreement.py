@@ -75,7 +75,7 @@ def between_readers(rows: pd.DataFrame, scales: Sequence[tuple[str, int]]) -> li
 
 
 def icc(rows: pd.DataFrame, scale: str) -> Optional[Correlation]:
-    """Return the intraclass correlation of all readers' ratings on a scale, None with one reader or targets of one mean."""
+    """Return the intraclass correlation of all readers' ratings on a scale; None of one reader, or of like targets."""
     here = rows[(rows["scale"] == scale) & ~rows["repeat"]]
     table = here.assign(target=list(zip(here["case"], here["methods"]))).pivot_table(
         index="reader", columns="target", values="value", aggfunc="mean"
