@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from CSRDDenoiseLib.readers.analysis.agreement import icc, icc_2_1, within_readers
+from CSRDDenoiseLib.readers.analysis.agreement import between_readers, icc, icc_2_1, within_readers
 from CSRDDenoiseLib.readers.analysis.analyse import Roc
 from CSRDDenoiseLib.readers.analysis.bradley_terry import bradley_terry
 from CSRDDenoiseLib.readers.analysis.crossed import crossed_mean
@@ -294,3 +294,17 @@ def test_level_of_ratings_of_two_readers_of_like_methods():
     random = np.random.default_rng(0)
     found = [difference_of(np.round(random.normal(0, 0.7, (2, 20)))).p for _ in range(1000)]
     assert np.mean(np.array(found) < 0.05) < 0.06
+
+
+def test_kappa_of_a_reader_who_uses_one_answer_is_not_known():
+    def of(first, second):
+        parts = (("R1", first), ("R2", second))
+        rows = [(who, str(case), ("a",), "noise", each, False) for who, own in parts for case, each in enumerate(own)]
+        rows = pd.DataFrame(rows, columns=["reader", "case", "methods", "scale", "value", "repeat"])
+        (found,) = between_readers(rows, [("noise", 5)])
+        return found
+
+    assert of([5, 4, 5, 3, 5, 5, 4], [4] * 7).kappa is None
+    found = of([5] * 7, [5, 4, 5, 5, 5, 4, 5])
+    assert found.kappa is None and found.equal == pytest.approx(5 / 7)
+    assert of([5, 4, 5, 5, 4], [5, 4, 5, 4, 4]).kappa > 0

@@ -26,7 +26,8 @@ class Agreement:
         who: ``"R1"`` with their own repeats, or ``"R1, R2"`` with each other.
         pairs: number of pairs of answers.
         equal: share of equal answers.
-        kappa: quadratically weighted for ratings, plain for preferences; None where one category alone was used.
+        kappa: quadratically weighted for ratings, plain for preferences; None where one of the two is one answer
+            throughout.
         low, high: its confidence interval.
     """
 
@@ -129,7 +130,8 @@ def _agreement(scale: str, who: str, both: np.ndarray, choices: int) -> list[Agr
     for a, b in both:
         table[int(a) - 1, int(b) - 1] += 1
     equal = float(np.trace(table) / table.sum())
-    if len(set(both.ravel().tolist())) < 2:
+    # of a reader who gives one answer alone, chance explains all that is equal
+    if min(len(set(side)) for side in both.T.tolist()) < 2:
         return [Agreement(scale, who, len(both), equal, None, np.nan, np.nan)]
     # without any disagreement the test statistic divides by zero; it is not used
     with np.errstate(invalid="ignore", divide="ignore"):

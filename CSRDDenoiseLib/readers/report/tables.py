@@ -128,7 +128,7 @@ def _agreement(name: str, caption: str, found: Sequence[Agreement]) -> Table:
             str(each.pairs),
             percent(each.equal),
             "none" if each.kappa is None else f"{each.kappa:.2f}",
-            "none" if each.kappa is None else f"{each.low:.2f} to {each.high:.2f}",
+            f"{each.low:.2f} to {each.high:.2f}" if np.isfinite(each.low) else "none",
         )
         for each in found
     ]
