@@ -129,7 +129,9 @@ def _sections(result: DynamicResult, unit: str) -> tuple[Section, ...]:
     )
     rows = plain_rows([_row(each) for each in result.frames], PRINTED_FRAMES)
     numbers = tuple(place for place in range(1, len(header)) if place != 3)
-    caption = "Noise relative to the brain mean, and the change of the brain mean by the model's bare estimate."
+    caption = (
+        f"Brain mean{f' in {unit}' if unit else ''}, noise relative to it, and its change by the model's bare estimate."
+    )
     frames = Section("Time frames", (Table(header, rows, caption, numbers),), "frames")
     if not result.curves:
         return (frames,)
