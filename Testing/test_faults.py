@@ -258,6 +258,8 @@ def test_memory_that_runs_out_is_a_sentence_and_leaves_nothing(tmp_path, model_f
     before = digest(folder / "pet.nii.gz")
     limited = (
         "import resource, sys, monai.inferers, numpy, CSRDDenoiseLib.denoise, CSRDDenoiseLib.infer.sampling, torch\n"
+        # to compile a module without memory is a SyntaxError
+        "import CSRDDenoiseLib.commands.denoise\n"
         "from CSRDDenoiseLib.commands.main import main\n"
         # linear algebra takes its buffers at the first product, and ends the process where it cannot
         "numpy.ones((64, 64)) @ numpy.ones((64, 64)); numpy.linalg.solve(numpy.eye(9), numpy.ones(9))\n"
