@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pair_folder import NOISE, write, write_rows, write_subject
+from pair_folder import NOISE, row_of, write, write_rows, write_subject
 from scipy import ndimage
 from study_folder import SCALE, SPACING
 
@@ -73,6 +73,22 @@ def test_made_low_doses_have_the_noise_of_known_ones(truth, blur, fraction):
     assert np.abs(ratio - 1).max() < 0.15
     ours, theirs = (count_noise(scan_of(low), SPACING) for low in (made, known))
     assert 1 / 1.25 < share_of_counts(ours, theirs) < 1.25, "the dose that the noise shows"
+
+
+@pytest.mark.parametrize("factor", [0.5, 1e-3])
+def test_halves_of_another_activity_are_refused(truth, factor):
+    rng = np.random.default_rng(1)
+    halves = tuple(image_of(factor * (truth + 2**0.5 * noise_of(truth, rng, 0.0))) for _ in range(2))
+    with pytest.raises(InputError, match=f"{factor:g}"):
+        learn_scan(image_of(truth + noise_of(truth, rng, 0.0)), halves=halves)
+
+
+def test_a_scan_in_two_rows_is_refused_before_the_work(tmp_path):
+    """A table of pairs at two doses: every low dose would be made and named twice."""
+    write_subject(tmp_path, "A")
+    table = write_rows(tmp_path / "pairs.tsv", [row_of("A", "1/4"), row_of("A", "1/10")])
+    assert main(["simulate", "--like", str(table), "--doses", "1/4", "--output", str(tmp_path / "low")]) == 2
+    assert not (tmp_path / "low").exists()
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])

@@ -17,6 +17,7 @@ from ...errors import InputError
 from ...prepare.align import to_model_grid
 from ...prepare.tissue import tissue_maps
 from ...scan import Scan, normalise_mr, smooth
+from ...subjects.judge import SCALE_FACTOR
 from .regression import BANDS, Regression, noise_regression
 from .spectrum import EDGES, band_powers
 from .texture import AROUND_VOXELS, EXPONENT_LIMITS, activity_exponent, noise_by_cell
@@ -88,7 +89,7 @@ def learn_scan(
         regression: None for that of the package.
 
     Raises:
-        InputError: no head is found, or too little of it; or the noise has no power.
+        InputError: no head is found, or too little of it; the noise has no power; or the halves have another activity.
     """
     values, spacing = sitk.GetArrayFromImage(pet).astype(np.float32), pet.GetSpacing()[::-1]
     scan = Scan.of_array(values, spacing)
@@ -188,6 +189,12 @@ class _Parts:
 
 def _by_halves(scan: Scan, halves: Sequence[sitk.Image]) -> _Parts:
     first, second = (sitk.GetArrayFromImage(half).astype(np.float32) for half in halves)
+    ratio = float(((first + second) / 2)[scan.core].mean() / scan.pet[scan.core].mean())
+    if not 1 / SCALE_FACTOR < ratio < SCALE_FACTOR:
+        raise InputError(
+            f"The mean of the two halves is {ratio:.3g} times the full dose in the brain, and their noise would be "
+            "wrong by as much; export all three as activity, in one unit."
+        )
     noise = (first - second) / 2
     cells = np.log(np.maximum(noise_by_cell(scan, noise), _TINY))
     errors = np.full(BANDS, _ERROR_BY_HALVES)

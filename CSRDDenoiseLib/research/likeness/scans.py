@@ -69,10 +69,12 @@ def simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], 
         seed: of the noise.
 
     Raises:
-        InputError: a scan cannot be read or learned from; the voxels differ; or ``output`` has such a table already.
+        InputError: a scan cannot be read or learned from, or stands in two rows; the voxels differ; or ``output`` has
+            such a table already.
     """
     if (output / TABLE).exists():
         raise InputError(f"'{output / TABLE}' exists already; choose another output folder, so that no table is lost.")
+    _check_once(rows)
     learned = []
     for number, row in enumerate(rows):
         try:
@@ -113,6 +115,18 @@ def doubts(scans: Sequence[ScanNoise], rows: Sequence[Row]) -> Iterator[str]:
             f"The amplitude of the noise is not known to {100 * LARGEST_ERROR:.0f} % in these bands, cycles per voxel: "
             f"{bands}. Two halves of the counts (half_1 and half_2) show it."
         )
+
+
+def _check_once(rows: Sequence[Row]) -> None:
+    """Refuse rows that differ by nothing but their low dose, which is made anew at every dose of each."""
+    seen: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        first = seen.setdefault((row.subject, row.session, row.replicate), row)
+        if first is not row:
+            raise InputError(
+                f"Lines {first.line} and {row.line} of the table are one scan (subject {row.subject}), and its low "
+                "doses would be made twice; leave one line out, or number repeated scans in the column 'replicate'."
+            )
 
 
 def _learn(row: Row) -> ScanNoise:
