@@ -15,9 +15,10 @@ from pair_folder import row_of, write_rows
 from CSRDDenoiseLib.commands import validate
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.research.evaluation.measure import CEILING
 from CSRDDenoiseLib.research.evaluation.methods import INPUT
 from CSRDDenoiseLib.research.validation import run as validation
-from CSRDDenoiseLib.research.validation.choice import choose
+from CSRDDenoiseLib.research.validation.choice import choose, measurements
 from CSRDDenoiseLib.research.validation.comparison import gains_of, splits_of
 from CSRDDenoiseLib.research.validation.result import Measured, ScanResult, Split, SubjectResult
 from CSRDDenoiseLib.research.validation.subject import Plan, variants
@@ -45,6 +46,29 @@ def test_a_gain_is_over_the_scans_that_both_methods_have(lacks):
 def test_methods_without_a_scan_in_common_have_no_gain():
     results = [SubjectResult("A", (scan("A, session 1", net=33.0), scan("A, session 2", low=50.0)), ())]
     assert not list(gains_of(choose(results), [MODEL]))
+
+
+def filtered(subject: str, limit: float, **psnr: float) -> SubjectResult:
+    """A subject with one scan, its ceiling, and the PSNR of filters."""
+    names = {"low": INPUT, "gaussian": "Gaussian", "guided": "MR-guided filter", "net": MODEL}
+    setting = {"gaussian": 4.0, "guided": 0.1}
+    measured = tuple(Measured(names[k], setting.get(k), {"psnr": value}, (), (), 1.0) for k, value in psnr.items())
+    return SubjectResult(subject, (ScanResult(subject, "1/4", (), (), measured, limit, ()),), ())
+
+
+def test_the_best_filter_is_that_of_the_scans_that_all_filters_have():
+    """Subjects without an MR are noisier, and the MR-guided filter is no better for not having them."""
+    results = [filtered(name, 40.0, low=30.0, gaussian=35.0, guided=34.0, net=36.0) for name in "AB"]
+    results += [filtered(name, 30.0, low=20.0, gaussian=25.0, net=26.0) for name in "CD"]
+    _, gain = gains_of(choose(results), [MODEL])
+    assert gain.over.startswith("Gaussian") and (gain.gain.mean, gain.gain.count) == (1.0, 4)
+
+
+def test_the_ceiling_of_a_subject_is_the_mean_over_all_its_scans():
+    one, other = filtered("A", 40.0, gaussian=35.0, guided=34.0), filtered("A, session 2", 30.0, gaussian=25.0)
+    found = measurements(choose([SubjectResult("A", one.scans + other.scans, ())]))
+    (limit,) = [each.scores["psnr"] for each in found if each.method == CEILING]
+    assert limit == 35.0
 
 
 def test_every_session_with_repeated_scans_counts():

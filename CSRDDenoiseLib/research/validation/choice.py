@@ -89,7 +89,9 @@ def measurements(chosen: Sequence[Chosen]) -> list[Measurement]:
     for (dose, subject), group in groupby(chosen, lambda each: (each.dose, each.subject)):
         methods = list(group)
         found += [each.measurement for each in methods]
-        limits = [scan.ceiling for scan in methods[-1].scans if scan.ceiling is not None]
+        # a method may lack a scan, such as one without an MR
+        scans = {scan.name: scan.ceiling for each in methods for scan in each.scans}
+        limits = [limit for limit in scans.values() if limit is not None]
         if limits:
             found.append(Measurement(subject, "", dose, CEILING, {"psnr": float(np.mean(limits))}, 0.0))
     return found

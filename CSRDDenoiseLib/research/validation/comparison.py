@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Collection, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -130,8 +130,11 @@ def regional_values(chosen: Sequence[Chosen], method: str) -> tuple[list[float],
     return [one for one, _ in pairs], [full for _, full in pairs]
 
 
-def _best(scores: Mapping[str, Mapping[str, Chosen]], names: Iterable[str], column: Column) -> Optional[str]:
-    found = {name: [each.measurement.scores.get(column.score) for each in scores[name].values()] for name in names}
+def _best(scores: Mapping[str, Mapping[str, Chosen]], names: Sequence[str], column: Column) -> Optional[str]:
+    """Return the method of these names with the best mean over the scans that all of them have."""
+    scans = {name: {scan.name for each in scores[name].values() for scan in each.scans} for name in names}
+    common = set.intersection(*scans.values()) if scans else set()
+    found = {name: [_on(each, common, column) for each in scores[name].values()] for name in names}
     known = {name: [value for value in values if value is not None] for name, values in found.items()}
     means = {name: _sign(column) * np.mean(values) for name, values in known.items() if values}
     return max(means, key=lambda name: means[name]) if means else None
@@ -148,8 +151,13 @@ def _gain(ours: Mapping[str, Chosen], theirs: Mapping[str, Chosen], column: Colu
 def _on_common_scans(one: Chosen, other: Chosen, column: Column) -> tuple[Optional[float], Optional[float]]:
     """Return the scores of two methods on one subject, over the scans on which both were measured."""
     names = {scan.name for scan in one.scans} & {scan.name for scan in other.scans}
-    first, second = (each.on(names).measurement.scores.get(column.score) if names else None for each in (one, other))
-    return first, second
+    return _on(one, names, column), _on(other, names, column)
+
+
+def _on(chosen: Chosen, names: Collection[str], column: Column) -> Optional[float]:
+    """Return the score of a method on the scans of these names, None where it has none of them."""
+    kept = chosen.on(names)
+    return kept.measurement.scores.get(column.score) if kept.scans else None
 
 
 def _sign(column: Column) -> int:
