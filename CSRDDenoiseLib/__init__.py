@@ -21,6 +21,7 @@ __version__ = "0.2.0"
 _EXPORTS = {
     "DenoiseResult": "denoise",
     "FileRequest": "denoise",
+    "denoise_dynamic": "dynamic.denoise",
     "denoise_files": "denoise",
     "DenoiseSettings": "settings",
     "PRESETS": "settings",
