@@ -168,6 +168,22 @@ def test_maps_of_a_former_run_go_with_it(tmp_path, model_folder):
     assert sorted(path.name for path in (output / "00").glob("*.nii.gz")) == ["denoised.nii.gz", "support.nii.gz"]
 
 
+@pytest.mark.parametrize("send", [(), ("--send",)])
+def test_overwriting_removes_nothing_that_no_run_wrote(tmp_path, model_folder, send):
+    table, own = write_cohort(tmp_path, 1), tmp_path / "00"
+    own.mkdir()
+    (tmp_path / "pet00.nii.gz").rename(own / "support.nii.gz")
+    table.write_text(table.read_text(encoding="utf-8").replace("pet00", "00/support"), encoding="utf-8")
+    kept = [own / "support.nii.gz", own / "denoised" / "notes.txt", own / "bare.json", own / "bare.nii.gz"]
+    for path in kept[1:]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of the user", encoding="utf-8")
+    for more in (("difference",), ("--seed", 5, "--overwrite")):
+        with cohort(table, tmp_path, model_folder, "--workers", 1, *send, "--maps", *more) as process:
+            assert finish(process) and process.returncode == 0
+    assert all(path.exists() for path in kept) and not (own / "difference.nii.gz").exists()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -42,7 +42,7 @@ def remove_former(named: Iterable[Path], request: FileRequest) -> None:
     """Remove what a former run wrote and this one did not, so that no map lies beside a result that it is not of.
 
     Args:
-        named: the files and DICOM folders that runs of this scan write.
+        named: the files and DICOM folders that a former run wrote.
         request: of the run that has succeeded. Nothing is removed where it does not replace outputs.
     """
     if not request.overwrite:
@@ -50,4 +50,5 @@ def remove_former(named: Iterable[Path], request: FileRequest) -> None:
     written = {*request.outputs.values(), *output_sidecars(request).values()}
     for path in named:
         for former in {path, sidecar_path(path)} - written:
-            remove(former)
+            if not any(is_same(former, given) for given in request.inputs.values()):
+                remove(former)

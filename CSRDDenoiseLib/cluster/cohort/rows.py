@@ -105,6 +105,11 @@ def _within(path: str, folder: Path) -> str:
         return path
 
 
+def running_row(name: str, key: str, before: Optional[Row]) -> Row:
+    """Return the row of a scan that begins; it names the outputs of the former run, which still lie there."""
+    return Row(name, key, RUNNING, outputs=before.outputs if before else {})
+
+
 def is_done(row: Optional[Row], key: str) -> bool:
     """Whether a scan is done: a row of this key, all its outputs, and the very record that was written with them."""
     if row is None or row.status != DONE or row.key != key:

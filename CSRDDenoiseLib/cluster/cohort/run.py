@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
 from ...errors import CSRDError, PlaceError
@@ -24,7 +25,7 @@ from ..reach import facts_of
 from ..remote import targets_of, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
 from .deaths import Deaths
-from .rows import DONE, RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
+from .rows import DONE, Row, digest_of_file, is_done, read_row, running_row, thumbnail_path, was_begun, write_row
 from .scans import check_free
 from .state import Cohort, Show, State
 from .task import Answer, cohort_parcel, cohort_scan, failed_row, key_here
@@ -87,6 +88,7 @@ class _Session:
         self._topic = f"csrd-denoise-cohort-{uuid.uuid4().hex[:12]}"
         self._deaths = Deaths(state.active)
         self._at_scheduler: dict[Future, int] = {}
+        self._former: dict[str, set[Path]] = {}
         self._over: queue.Queue[Future] = queue.Queue()
         self._memory: list[float] = []
         self._looked = 0.0
@@ -173,10 +175,11 @@ class _Session:
         job = Job.of(scan.name, scan.request, scan.settings, cohort.model, place=place, bids=scan.bids)
         resources = {SCAN: 1.0, **({MEMORY: memory} if memory else {})} if self._memory else {}
         how: dict[str, Any] = {"key": f"csrd-scan-{uuid.uuid4().hex}", "resources": resources, "retries": 0}
+        row = read_row(cohort.folder, scan.name)
+        self._former[scan.name] = {Path(path) for path in row.outputs.values()} if row else set()
         if not cohort.send:
             return client.submit(cohort_scan, job.as_message(), self._topic, str(cohort.folder), **how)
         job = replace(job, key=key_here(job))
-        row = read_row(cohort.folder, scan.name)
         if row is not None and is_done(row, job.key):
             self._end(row, done_before=True)
             return None
@@ -214,7 +217,8 @@ class _Session:
                 return None, False
             row = self._received(answer, scan)
             if row.status == DONE and not answer.done_before:
-                remove_former(scan.named, scan.request)
+                # a folder of the user's may have such a name too
+                remove_former(self._former[scan.name].intersection(scan.named), scan.request)
             return row, answer.done_before
         error = future.exception() if future.status == "error" else None
         if self._deaths.again(scan.name) or (isinstance(error, KilledWorker) and self._deaths.is_guilty(scan.name)):
@@ -232,7 +236,7 @@ class _Session:
         folder, request = self._cohort.folder, scan.request
         thumbnail, record = thumbnail_path(folder, scan.name), record_path(request.output)
         try:
-            write_row(Row(scan.name, answer.row.key, RUNNING), folder)
+            write_row(running_row(scan.name, answer.row.key, read_row(folder, scan.name)), folder)
             for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
                 place.mkdir(parents=True, exist_ok=True)
             deliver(answer.parcel, {**targets_of(request), "thumbnail/thumbnail.png": thumbnail})

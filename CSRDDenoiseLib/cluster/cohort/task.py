@@ -18,7 +18,18 @@ from ...sentences import CLI, error_sentence, sentences
 from ..jobs import Job, key_of
 from ..parcels import Parcel, digests_of
 from ..work import Done, Watch, doing, place_of, run_parcel, run_request
-from .rows import DONE, FAILED, RUNNING, Row, digest_of_file, is_done, read_row, thumbnail_path, was_begun, write_row
+from .rows import (
+    DONE,
+    FAILED,
+    Row,
+    digest_of_file,
+    is_done,
+    read_row,
+    running_row,
+    thumbnail_path,
+    was_begun,
+    write_row,
+)
 from .scans import check_free
 from .thumbnail import write_thumbnail
 
@@ -140,7 +151,7 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     check_free(request, begun)
     request = replace(request, overwrite=request.overwrite or begun)
     request.output.parent.mkdir(parents=True, exist_ok=True)
-    write_row(Row(job.name, job.key, RUNNING), folder)
+    write_row(running_row(job.name, job.key, before), folder)
     done, images = run_request(job, request, model, watch)
     row = row_of(job, done)
     record = record_path(request.output)
