@@ -18,7 +18,7 @@ from .dynamic.denoise import DynamicResult, denoise_dynamic, is_dynamic
 from .errors import InputError
 from .io.frame_file import write_sidecar
 from .io.sidecar import read_sidecar, stem_of
-from .io.write import all_or_nothing
+from .io.write import all_or_nothing, make_folder
 from .model.bundle import DEFAULT_MODEL, Model
 from .progress import ProgressCallback
 from .run.request import FileRequest
@@ -167,7 +167,7 @@ def denoise_pet(
         InputError, Cancelled: as :func:`CSRDDenoiseLib.denoise.denoise_files`.
     """
     request = pet.request(settings, overwrite, frames)
-    request.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(request.output.parent)
     result = denoise_request(request, settings, model, progress, entries_of(pet))
     remove_former(pet.outputs.values(), request)
     return result
@@ -223,12 +223,12 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
     """Write what the derivatives are, and which files BIDS does not know; into the dataset or elsewhere.
 
     Raises:
-        InputError: the folder is that of another dataset, the raw one for instance.
+        InputError: the folder is that of another dataset, the raw one for instance, or cannot be made.
     """
     folder = derivatives or derivatives_of(root)
     _check_own(folder / "dataset_description.json")
     raw_data = _path_from(folder, root)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         raw = read_json(root / "dataset_description.json")
     except (OSError, ValueError):
@@ -277,11 +277,11 @@ def _pet_of(root: Path, label: str, path: Path) -> BidsPet:
 
 
 def _matches(root: Path, patterns: Sequence[str], label: str, session: str = "") -> list[Path]:
-    """Return the files of the patterns, those of an earlier pattern first."""
+    """Return the files of the patterns, those of an earlier pattern first; hidden ones (``._*`` of macOS) are none."""
     found = [
         path
         for pattern in patterns
         for path in sorted(root.glob(f"{pattern.format(participant=label, session=session)}.*"))
-        if path.name.endswith(tuple(SPEC["extensions"]))
+        if path.name.endswith(tuple(SPEC["extensions"])) and not path.name.startswith(".")
     ]
     return list(dict.fromkeys(found))

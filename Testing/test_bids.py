@@ -166,6 +166,25 @@ def test_maps_of_a_former_run_go_with_it(dataset, model_folder, capsys):
     assert found == images | {"denoised_pet_provenance.json"}
 
 
+def test_files_that_macos_writes_beside_others_are_no_images(dataset):
+    found = find_pets(dataset)
+    for path in [*dataset.rglob("*.nii.gz"), *dataset.rglob("*.json")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(80))
+    assert find_pets(dataset) == found and len(found) == 4
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_its_pet_or_of_the_run(dataset, model_folder, capsys):
+    command = ["denoise", "--bids", str(dataset), "--model", str(model_folder), "--device", "cpu", "--sampler", "mean"]
+    command += ["--precision", "float32"]
+    (dataset / "derivatives").write_text("a file", encoding="utf-8")
+    assert main(command) == 2
+    (dataset / "derivatives").unlink()
+    derivatives_of(dataset).mkdir(parents=True)
+    (derivatives_of(dataset) / "sub-01").write_text("a file", encoding="utf-8")
+    assert main([*command, "--frames", "1"]) == 4, capsys.readouterr().err
+    assert len(list(derivatives_of(dataset).rglob("*desc-denoised_pet.nii.gz"))) == 2
+
+
 def test_options_of_a_single_pet_are_refused(dataset, capsys):
     assert main(["denoise", "--bids", str(dataset), "--output", "a.nii"]) == 2
     assert "--output" in capsys.readouterr().err

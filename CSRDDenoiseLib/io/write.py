@@ -125,6 +125,20 @@ def check_output_folder(folder: Path) -> None:
         raise InputError(f"The output folder '{folder}' cannot be written to: {error.strerror}.") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The output folder '{folder}' cannot be made: {error.strerror}. Allow writing there, or choose another."
+        ) from error
+
+
 @contextmanager
 def all_or_nothing(paths: Iterable[Path], overwrite: bool = True) -> Iterator[dict[Path, Path]]:
     """Give each path a temporary one to write to; rename all when the body succeeds, remove all when it does not.

@@ -11,7 +11,7 @@ from ...dynamic.result import DynamicResult
 from ...errors import PlaceError
 from ...findings import find
 from ...io.record import Record
-from ...io.write import record_path
+from ...io.write import make_folder, record_path
 from ...run.request import INPUT_NAMES
 from ...run.result import DenoiseResult
 from ...sentences import CLI, error_sentence, sentences
@@ -150,7 +150,7 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     # before the row: a row of this key says that what lies there may be replaced
     check_free(request, begun)
     request = replace(request, overwrite=request.overwrite or begun)
-    request.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(request.output.parent)
     write_row(running_row(job.name, job.key, before), folder)
     done, images = run_request(job, request, model, watch)
     row = row_of(job, done)
