@@ -21,13 +21,16 @@ pytest.importorskip("distributed", reason="the extra 'cluster' is not installed"
 from CSRDDenoiseLib.cluster import work
 from CSRDDenoiseLib.cluster.cohort import run as cohort_run
 from CSRDDenoiseLib.cluster.cohort import task
+from CSRDDenoiseLib.cluster.cohort.rows import Row
 from CSRDDenoiseLib.cluster.cohort.scans import Choices, scans_of_table
 from CSRDDenoiseLib.cluster.cohort.sizes import UNKNOWN_MM, extent_of
+from CSRDDenoiseLib.cluster.cohort.state import State
 from CSRDDenoiseLib.cluster.jobs import Job
 from CSRDDenoiseLib.cluster.model_key import ModelKey, key_of_model
 from CSRDDenoiseLib.cluster.open import Where
 from CSRDDenoiseLib.cluster.parcels import pack_inputs, unpack
 from CSRDDenoiseLib.cluster.work import Done
+from CSRDDenoiseLib.commands.cohort import _end
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.dynamic.result import DENOISED, DynamicResult, FrameOutcome
 from CSRDDenoiseLib.errors import InputError, PlaceError
@@ -182,6 +185,17 @@ def test_options_that_would_be_ignored_are_refused(tmp_path, model_folder, capsy
     words = ["denoise", "--pet", str(tmp_path / "in" / "pet00.nii.gz"), "--output", str(tmp_path / "o.nii")]
     assert main([*words, "--participant-label", "01"]) == 2
     assert "--participant-label" in capsys.readouterr().err
+
+
+def test_what_failed_is_said_also_where_table_and_page_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "cohort.html").mkdir()
+    scans = [SimpleNamespace(name=name) for name in ("a", "b")]
+    rows = {"a": Row("a", status="done"), "b": Row("b", status="failed", error="Error 17.")}
+    cohort = SimpleNamespace(scans=scans, folder=tmp_path, model=MODEL)
+    with pytest.raises(InputError):
+        _end(State(2, rows=rows), cohort, Where(None))
+    said = capsys.readouterr().err
+    assert "b: Error 17." in said and "1 of 2" in said
 
 
 def test_choice_of_frames_is_for_the_dynamic_pets_of_a_table(tmp_path):

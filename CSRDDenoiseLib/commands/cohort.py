@@ -166,16 +166,15 @@ def _what_is_left(state: State, output: Path) -> str:
 
 
 def _end(state: State, cohort: Cohort, where: Where) -> None:
-    """Write table and page, and report what failed."""
+    """Report what failed, and write table and page."""
     from ..cluster.cohort.summary import write_summary
 
-    rows = [state.rows[scan.name] for scan in cohort.scans if scan.name in state.rows]
-    about = {"model": cohort.model.name, "on": where.scheduler or ("a queue" if where.queue else "this machine")}
-    table, page = write_summary(rows, cohort.folder, about)
+    # first, because the disk may be full
     for row in state.failed:
         print(f"Failed: {row.name}: {row.error}", file=sys.stderr)
     made = len(state.rows) - len(state.failed)
-    print(
-        f"{made} of {state.total} scans are denoised ({len(state.done_before)} before). See {page}, {table}.",
-        file=sys.stderr,
-    )
+    print(f"{made} of {state.total} scans are denoised ({len(state.done_before)} before).", file=sys.stderr)
+    rows = [state.rows[scan.name] for scan in cohort.scans if scan.name in state.rows]
+    about = {"model": cohort.model.name, "on": where.scheduler or ("a queue" if where.queue else "this machine")}
+    table, page = write_summary(rows, cohort.folder, about)
+    print(f"See {page}, {table}.", file=sys.stderr)
