@@ -33,7 +33,7 @@ from CSRDDenoiseLib.cluster.work import Done
 from CSRDDenoiseLib.commands.cohort import _end
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.dynamic.result import DENOISED, DynamicResult, FrameOutcome
-from CSRDDenoiseLib.errors import InputError, PlaceError
+from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
 from CSRDDenoiseLib.findings import warning
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.volume import Frame
@@ -60,6 +60,26 @@ def test_other_settings_replace_nothing_at_the_second_time_either(tmp_path, mode
         with pytest.raises(InputError, match="exists already"):
             done_before(replace(SETTINGS, keep_above_mm=3.0))
     assert request.output.read_bytes() == before and done_before(SETTINGS)
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_what_a_run_that_failed_left_as_it_was_is_still_done(tmp_path, model_folder, former):
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "pet.nii.gz"))
+    request = FileRequest(tmp_path / "pet.nii.gz", tmp_path / "out" / "a" / "denoised.nii.gz", overwrite=True)
+    model, key = load_model(model_folder, "cpu"), key_of_model(model_folder)
+    job, again = (Job.of("a", request, each, key) for each in (SETTINGS, replace(SETTINGS, keep_above_mm=3.0)))
+
+    def ends(_progress) -> bool:
+        if not former:
+            # another cohort into the same folder is ready first
+            task._shared(job, model, lambda _progress: True, tmp_path / "out")
+        return False
+
+    if former:
+        assert not task._shared(job, model, lambda _progress: True, tmp_path / "out").done_before
+    with pytest.raises(Cancelled):
+        task._shared(again, model, ends, tmp_path / "out")
+    assert task._shared(job, model, lambda _progress: True, tmp_path / "out").done_before
 
 
 def test_a_folder_that_was_moved_or_copied_resumes_from_its_own_files(tmp_path, model_folder):

@@ -8,6 +8,7 @@ Its paths are relative to the output folder, which may be moved or copied.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
@@ -108,6 +109,14 @@ def _within(path: str, folder: Path) -> str:
 def running_row(name: str, key: str, before: Optional[Row]) -> Row:
     """Return the row of a scan that begins; it names the outputs of the former run, which still lie there."""
     return Row(name, key, RUNNING, outputs=before.outputs if before else {})
+
+
+def restore_row(before: Optional[Row], begun: Row, folder: Path) -> None:
+    """Write the row of the former run again after a run that changed no output, unless another has written since."""
+    if before is not None and read_row(folder, begun.name) == begun:
+        # on a full disk the error of the run is the one to report
+        with suppress(OSError):
+            write_row(before, folder)
 
 
 def is_done(row: Optional[Row], key: str) -> bool:

@@ -25,7 +25,18 @@ from ..reach import facts_of
 from ..remote import targets_of, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
 from .deaths import Deaths
-from .rows import DONE, Row, digest_of_file, is_done, read_row, running_row, thumbnail_path, was_begun, write_row
+from .rows import (
+    DONE,
+    Row,
+    digest_of_file,
+    is_done,
+    read_row,
+    restore_row,
+    running_row,
+    thumbnail_path,
+    was_begun,
+    write_row,
+)
 from .scans import check_free
 from .state import Cohort, Show, State
 from .task import Answer, cohort_parcel, cohort_scan, failed_row, key_here
@@ -235,12 +246,15 @@ class _Session:
             return answer.row
         folder, request = self._cohort.folder, scan.request
         thumbnail, record = thumbnail_path(folder, scan.name), record_path(request.output)
+        before = read_row(folder, scan.name)
+        running = running_row(scan.name, answer.row.key, before)
         try:
-            write_row(running_row(scan.name, answer.row.key, read_row(folder, scan.name)), folder)
+            write_row(running, folder)
             for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
                 place.mkdir(parents=True, exist_ok=True)
             deliver(answer.parcel, {**targets_of(request), "thumbnail/thumbnail.png": thumbnail})
         except (CSRDError, OSError) as error:
+            restore_row(before, running, folder)
             return failed_row(scan.name, error if isinstance(error, CSRDError) else PlaceError(f"{error}."))
         row = replace(answer.row, record=str(record), record_sha256=digest_of_file(record))
         write_row(row, folder)
