@@ -33,7 +33,7 @@ from .run.recombine import Afterwards, NetworkRun
 from .run.recording import make_record, record_of_files
 from .run.request import FileRequest, check_draws, check_request
 from .run.result import DenoiseResult
-from .run.sidecars import check_sidecars, own_entries
+from .run.sidecars import check_sidecars, own_entries, remove_stale_sidecars
 from .run.stages import Job, ModelChoice, Prepared, job_of, load_checked, prepare
 from .sentences import PYTHON
 from .settings import DenoiseSettings, checked
@@ -124,6 +124,8 @@ def denoise_files(
                 temporary[request.page].write_text(page, encoding="utf-8")
         result = replace(result, record=replace(record, seconds=stages.summary()))
         write_record(result.provenance, temporary[beside])
+    if request.overwrite and entries is None:
+        remove_stale_sidecars(request)
     if afterwards is not None:
         afterwards.record(result.record)
     return result

@@ -25,7 +25,7 @@ from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.frame_file import FrameStore, FrameWriter
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.outputs import Target
-from CSRDDenoiseLib.io.read import read_frames
+from CSRDDenoiseLib.io.read import read, read_frames
 from CSRDDenoiseLib.io.study import open_study
 from CSRDDenoiseLib.io.suv import volume_suv
 from CSRDDenoiseLib.model.bundle import load_model
@@ -353,3 +353,18 @@ def test_store_gives_back_what_it_got(tmp_path):
         store.append(as_image(head_array((4, 4, 4))))
     store.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_static_result_in_place_of_a_dynamic_one_has_not_its_sidecar(tmp_path, model):
+    output, own = tmp_path / "out.nii.gz", tmp_path / "out.json"
+    study = write_study(tmp_path / "pet.nii.gz", np.array([head_array(seed=index) for index in range(3)]))
+    (tmp_path / "pet.json").write_text(json.dumps({"Units": "Bq/mL"}), encoding="utf-8")
+    denoise_dynamic(FileRequest(study, output), MEAN, model)
+    assert json.loads(own.read_text(encoding="utf-8"))["Units"] == "Bq/mL"
+    sitk.WriteImage(as_image(head_array()), str(tmp_path / "other.nii.gz"))
+    request = FileRequest(tmp_path / "other.nii.gz", output, overwrite=True)
+    denoise_files(request, MEAN, model)
+    assert not own.exists() and read(output, "PET").unit == "unknown"
+    own.write_text(json.dumps({"Units": "kBq/mL"}), encoding="utf-8")
+    denoise_files(request, MEAN, model)
+    assert own.exists(), "it is the user's"

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from .. import __version__
+from ..atomic import read_json
 from ..errors import InputError
+from ..io.frame_file import OWN_KEY
 from ..io.write import record_path, remove, sidecar_path
 from .request import FileRequest, is_same
 
@@ -31,6 +33,18 @@ def check_sidecars(request: FileRequest) -> dict[str, Path]:
                 f"The sidecar '{path}' exists already; choose another output, or have it replaced.", hint="overwrite"
             )
     return sidecars
+
+
+def remove_stale_sidecars(request: FileRequest) -> None:
+    """Remove sidecars that a former run, of a dynamic PET, wrote beside outputs that now have none: unit and times."""
+    of_inputs = [sidecar_path(given) for given in request.inputs.values()]
+    for path in output_sidecars(request).values():
+        try:
+            found = read_json(path)
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict) and OWN_KEY in found and not any(is_same(path, each) for each in of_inputs):
+            remove(path)
 
 
 def own_entries(request: FileRequest, model: str) -> dict[str, Any]:
