@@ -28,7 +28,8 @@ from CSRDDenoiseLib.cluster.cohort.state import State
 from CSRDDenoiseLib.cluster.jobs import Job
 from CSRDDenoiseLib.cluster.model_key import ModelKey, key_of_model
 from CSRDDenoiseLib.cluster.open import Where
-from CSRDDenoiseLib.cluster.parcels import pack_inputs, unpack
+from CSRDDenoiseLib.cluster.parcels import Parcel, pack_inputs, unpack
+from CSRDDenoiseLib.cluster.remote import receive
 from CSRDDenoiseLib.cluster.work import Done
 from CSRDDenoiseLib.commands.cohort import _end
 from CSRDDenoiseLib.commands.main import main
@@ -216,6 +217,17 @@ def test_what_failed_is_said_also_where_table_and_page_cannot_be_written(tmp_pat
         _end(State(2, rows=rows), cohort, Where(None))
     said = capsys.readouterr().err
     assert "b: Error 17." in said and "1 of 2" in said
+
+
+@pytest.mark.parametrize("comes", [False, True])
+def test_sidecar_of_a_former_dynamic_result_goes_where_files_come_back(tmp_path, comes):
+    (tmp_path / "out.json").write_text('{"CSRDDenoise": {}, "Units": "Bq/mL"}', encoding="utf-8")
+    (tmp_path / "pet.nii.gz").write_bytes(b"image")
+    sidecar = {"output/out.json": b'{"CSRDDenoise": {}, "Units": "kBq/mL"}'} if comes else {}
+    request = FileRequest(tmp_path / "pet.nii.gz", tmp_path / "out.nii.gz", overwrite=True)
+    receive(Parcel({"output/out.nii.gz": b"image", **sidecar}), request)
+    assert (tmp_path / "out.nii.gz").read_bytes() == b"image"
+    assert [path.read_bytes() for path in tmp_path.glob("*.json")] == list(sidecar.values())
 
 
 def test_choice_of_frames_is_for_the_dynamic_pets_of_a_table(tmp_path):

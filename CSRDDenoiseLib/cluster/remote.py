@@ -19,11 +19,12 @@ from ..io.write import record_path, sidecar_path
 from ..model.bundle import DEFAULT_MODEL
 from ..progress import Progress, ProgressCallback
 from ..run.request import FileRequest, check_request
+from ..run.sidecars import output_sidecars, remove_stale_sidecars
 from ..sentences import PYTHON
 from ..settings import DenoiseSettings
 from .jobs import Job, key_of
 from .model_key import ModelKey, key_of_model, pack_model
-from .parcels import deliver, digests_of, pack_inputs
+from .parcels import Parcel, deliver, digests_of, pack_inputs
 from .places import Place, connect, quiet
 from .reach import PlaceFacts, check_place, facts_of, within
 
@@ -91,7 +92,7 @@ def denoise_on(
         raise done.error
     if done.outputs is None or done.result is None:
         raise PlaceError(f"The result from {place.address} has no files; try again.")
-    deliver(done.outputs, targets_of(request))
+    receive(done.outputs, request)
     return Fetched(done.result, done.summary)
 
 
@@ -257,6 +258,19 @@ def _as_error(error: Optional[BaseException], address: str) -> BaseException:
             "smaller patches, or a machine with more memory."
         )
     return PlaceError(f"The run at {address} failed with {type(error).__name__}: {error}.")
+
+
+def receive(parcel: Parcel, request: FileRequest, further: Optional[Mapping[str, Path]] = None) -> None:
+    """Write the files that came back, and ``further`` ones, as a run here would.
+
+    Raises:
+        InputError: as :func:`~CSRDDenoiseLib.cluster.parcels.deliver`.
+    """
+    targets = {**targets_of(request), **(further or {})}
+    deliver(parcel, targets)
+    came = {targets.get(name) for name in parcel.files}
+    if request.overwrite and came.isdisjoint(output_sidecars(request).values()):
+        remove_stale_sidecars(request)
 
 
 def targets_of(request: FileRequest) -> Mapping[str, Path]:

@@ -20,9 +20,9 @@ from ...io.write import record_path
 from ...run.sidecars import remove_former
 from ..jobs import Job
 from ..open import Plan, Where, dashboard_of, open_client
-from ..parcels import deliver, pack_inputs
+from ..parcels import pack_inputs
 from ..reach import facts_of
-from ..remote import targets_of, warm, without_size_warning
+from ..remote import receive, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
 from .deaths import Deaths
 from .rows import (
@@ -252,7 +252,7 @@ class _Session:
             write_row(running, folder)
             for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
                 place.mkdir(parents=True, exist_ok=True)
-            deliver(answer.parcel, {**targets_of(request), "thumbnail/thumbnail.png": thumbnail})
+            receive(answer.parcel, request, {"thumbnail/thumbnail.png": thumbnail})
         except (CSRDError, OSError) as error:
             restore_row(before, running, folder)
             return failed_row(scan.name, error if isinstance(error, CSRDError) else PlaceError(f"{error}."))
