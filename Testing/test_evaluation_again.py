@@ -11,6 +11,8 @@ from study_folder import write_study
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, run_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +85,13 @@ def test_experiments_of_another_model_are_never_joined(one_alone, tmp_path, caps
         capsys.readouterr()
         assert one_alone("protocol", **other) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("doses", [["1/4", "1/4"], ["1/4", 0.25]])
+def test_a_dose_that_is_named_twice_is_refused(folder, model, tmp_path, doses):
+    """Each scan of it would count as two subjects, with no deviation between them."""
+    config = EvaluationConfig((folder,), str(model), tmp_path / "out", experiments={"dose": {"doses": doses}})
+    with pytest.raises(InputError, match="1/4"):
+        run_evaluation(config)
+    assert main(["calibrate", str(model), "--subjects", str(folder), "--doses", *map(str, doses)]) == 2
+    assert not (tmp_path / "out").exists()

@@ -8,12 +8,13 @@ import errno
 import io
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from pair_folder import NOISE, row_of, write_rows, write_subject
-from scipy import stats
+from scipy import ndimage, stats
 from study_folder import SCALE
 from tiny_model import save_tiny_model
 
@@ -21,7 +22,7 @@ from CSRDDenoiseLib.research.evaluation.markdown import Table, to_markdown
 from CSRDDenoiseLib.research.evaluation.methods import INPUT, Outcome
 from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, ORACLE, choose, measurements
 from CSRDDenoiseLib.research.validation.comparison import agreements_of, gains_of
-from CSRDDenoiseLib.research.validation.frequency import Band, common_bands
+from CSRDDenoiseLib.research.validation.frequency import Band, Spectra, common_bands
 from CSRDDenoiseLib.research.validation.report import RESULTS, Evaluated, files_of
 from CSRDDenoiseLib.research.validation.result import Measured, Region, ScanResult, Split, SubjectResult
 from CSRDDenoiseLib.research.validation.run import ValidationConfig, run_validation
@@ -215,3 +216,18 @@ def test_bands_are_averaged_with_those_of_their_own_edges():
     found = common_bands([whole, without])
     assert [[band.low for band in each] for each in found] == [[0.0, 0.0], [0.04, 0.04]]
     assert common_bands([]) == []
+
+
+def test_bands_are_the_same_whichever_axis_is_which():
+    """A filter along one axis, of a scan and of the same scan with its axes exchanged."""
+    rng = np.random.default_rng(2)
+    low, full = rng.standard_normal((2, 20, 24, 26)).astype(np.float32)
+    image = ndimage.gaussian_filter1d(low, 1.0, axis=2)
+
+    def found(*order: int) -> np.ndarray:
+        turned = [np.transpose(volume, order) for volume in (low, full, image)]
+        masks = SimpleNamespace(brain=np.ones(turned[0].shape, bool))
+        study = SimpleNamespace(masks=masks, spacing=(4.0,) * 3, full_dose=turned[1])
+        return np.array([dataclasses.astuple(band) for band in Spectra(study, turned[0]).bands(turned[2])])
+
+    np.testing.assert_allclose(found(0, 1, 2), found(2, 1, 0), rtol=1e-4)

@@ -87,6 +87,12 @@ def test_a_scan_without_an_mr_is_measured_where_the_others_are_registered(model_
     assert ours.apply(SimpleNamespace(mr=None, study=study, dose=1)).image.shape == head_array().shape
 
 
+def test_a_filter_that_is_named_twice_is_measured_once(tmp_path, model_folder):
+    settings = settings_from_preset("fast", device="cpu", precision="float32")
+    config = validation.ValidationConfig(tmp_path, (str(model_folder),), settings, filters=("Gaussian", "Gaussian"))
+    assert validation._plan(config).filters == ("Gaussian",)
+
+
 def test_workers_with_another_working_folder_are_sent_whole_paths(tmp_path, model_folder, monkeypatch):
     for name in ("low_dose_1_4", "full_dose"):
         (tmp_path / "A").mkdir(exist_ok=True)

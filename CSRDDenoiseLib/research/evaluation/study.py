@@ -149,8 +149,12 @@ def check_doses(folders: Sequence[Path], doses: Sequence[Fraction]) -> None:
     """Check that every subject can be loaded by its names, and that each dose is there in one of them or more.
 
     Raises:
-        InputError: a folder is no subject, or no subject has one of the doses.
+        InputError: a folder is no subject, no subject has one of the doses, or one is named twice: each scan of it
+            would count as two.
     """
+    doubled = [dose for number, dose in enumerate(doses) if dose in doses[:number]]
+    if doubled:
+        raise InputError(f"The dose {doubled[0]} is named twice among {', '.join(map(str, doses))}; name each once.")
     known = {dose for folder in folders for dose in doses_of(folder)}
     missing = [dose for dose in doses if dose not in known]
     if missing:

@@ -77,7 +77,8 @@ class Spectra:
 
     def _spectrum(self, volume: np.ndarray) -> np.ndarray:
         mean = float(np.sum(volume * self._window) / np.sum(self._window))
-        return fft.rfftn((np.asarray(volume, np.float32) - np.float32(mean)) * self._window)
+        # all of it: of rfftn, the frequencies of 0 along the last axis would count twice as much as the others
+        return fft.fftn((np.asarray(volume, np.float32) - np.float32(mean)) * self._window)
 
     def _sums(self, power: np.ndarray) -> np.ndarray:
         # number 0 lies below the first edge, the last beyond the last
@@ -85,6 +86,5 @@ class Spectra:
 
 
 def _rings(shape: Sequence[int], spacing: Sequence[float], edges: Sequence[float]) -> np.ndarray:
-    z, y = (fft.fftfreq(n, step) for n, step in zip(shape[:2], spacing))
-    x = fft.rfftfreq(shape[2], spacing[2])
+    z, y, x = (fft.fftfreq(n, step) for n, step in zip(shape, spacing))
     return np.digitize(np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2), edges)

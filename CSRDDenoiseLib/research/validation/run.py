@@ -209,7 +209,9 @@ def _plan(config: ValidationConfig) -> Plan:
     if len(models) < len(config.models) or not models:
         raise InputError("Name at least one model, and each once.")
     settings = config.settings
-    return Plan(models, settings, config.filters, config.reference, config.nested)
+    # measured twice, the regions of a filter would count twice
+    filters = tuple(dict.fromkeys(config.filters))
+    return Plan(models, settings, filters, config.reference, config.nested)
 
 
 def _checksums(

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...io.write import all_or_nothing
 from .result import SubjectResult
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Store:
