@@ -75,6 +75,15 @@ def test_made_low_doses_have_the_noise_of_known_ones(truth, blur, fraction):
     assert 1 / 1.25 < share_of_counts(ours, theirs) < 1.25, "the dose that the noise shows"
 
 
+def test_what_a_mask_set_to_zero_is_zero_in_the_low_dose(truth):
+    rng, brain = np.random.default_rng(1), truth > 0.3 * SCALE
+    parts = [2**0.5 * noise_of(truth, rng, 0.0) for _ in range(2)]
+    full, *halves = ((truth + part) * brain for part in (sum(parts) / 2, *parts))
+    noise = learn_scan(image_of(full), halves=tuple(map(image_of, halves)))
+    made = make_low_dose(full, noise, 0.25, seed=3)
+    assert not made[~brain].any() and (made[brain] != full[brain]).all()
+
+
 @pytest.mark.parametrize("factor", [0.5, 1e-3])
 def test_halves_of_another_activity_are_refused(truth, factor):
     rng = np.random.default_rng(1)

@@ -7,6 +7,7 @@ from typing import Sequence, Union
 import numpy as np
 from scipy import fft
 
+from ...restore.canvas import masked_zeros
 from ...scan import Scan
 from .learn import ScanNoise, local_amplitude
 from .spectrum import MIDDLES, band_powers, frequencies
@@ -22,7 +23,8 @@ def make_low_dose(full: np.ndarray, noise: ScanNoise, fraction: float, seed: Uni
     counts of the low dose are a part of those of the full dose, so that what both have in common stays.
 
     Args:
-        full: the full dose; where none of its voxels is negative, none of the low dose's is.
+        full: the full dose; where none of its voxels is negative, none of the low dose's is, and what a mask set to
+            zero in it is zero in the low dose.
         noise: of the full dose.
         fraction: of the counts.
         seed: of the noise, the only source of randomness.
@@ -30,6 +32,7 @@ def make_low_dose(full: np.ndarray, noise: ScanNoise, fraction: float, seed: Uni
     scan = Scan.of_array(np.asarray(full, np.float32), noise.voxel_mm)
     extra = _noise_field(scan, noise, np.random.default_rng(seed)) * np.float32((1 / fraction - 1) ** 0.5)
     low = np.asarray(full + extra, np.float32)
+    low[masked_zeros(scan.pet, scan.spacing)] = 0
     return np.maximum(low, 0) if full.min() >= 0 else low
 
 
