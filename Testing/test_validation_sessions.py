@@ -20,6 +20,7 @@ from CSRDDenoiseLib.research.evaluation.methods import INPUT
 from CSRDDenoiseLib.research.validation import run as validation
 from CSRDDenoiseLib.research.validation.choice import choose, measurements
 from CSRDDenoiseLib.research.validation.comparison import gains_of, splits_of
+from CSRDDenoiseLib.research.validation.figures import shown
 from CSRDDenoiseLib.research.validation.result import Measured, ScanResult, Split, SubjectResult
 from CSRDDenoiseLib.research.validation.subject import Plan, variants
 from CSRDDenoiseLib.settings import settings_from_preset
@@ -62,6 +63,7 @@ def test_the_best_filter_is_that_of_the_scans_that_all_filters_have():
     results += [filtered(name, 30.0, low=20.0, gaussian=25.0, net=26.0) for name in "CD"]
     _, gain = gains_of(choose(results), [MODEL])
     assert gain.over.startswith("Gaussian") and (gain.gain.mean, gain.gain.count) == (1.0, 4)
+    assert shown(choose(results), [MODEL]) == [INPUT, gain.over, MODEL], "the figures"
 
 
 def test_the_ceiling_of_a_subject_is_the_mean_over_all_its_scans():

@@ -74,7 +74,7 @@ class NoiseAndBias:
 def gains_of(chosen: Sequence[Chosen], models: Sequence[str]) -> Iterator[MethodGain]:
     """Yield what each model gains over the low dose and over the filter with the best mean, paired by subject."""
     for dose, group in by_dose(chosen):
-        scores = {name: {each.subject: each for each in group if each.method == name} for name in names_of(group)}
+        scores = _by_method(group)
         for model in [name for name in models if name in scores]:
             for column in GAINED:
                 for other in filter(None, (INPUT, _best(scores, filters_of(group), column))):
@@ -130,8 +130,17 @@ def regional_values(chosen: Sequence[Chosen], method: str) -> tuple[list[float],
     return [one for one, _ in pairs], [full for _, full in pairs]
 
 
+def best_filter(chosen: Sequence[Chosen], score: str) -> Optional[str]:
+    """Return the filter with the best mean of a score at one dose, over the scans that all filters have."""
+    (column,) = (column for column in GAINED if column.score == score)
+    return _best(_by_method(chosen), filters_of(chosen), column)
+
+
+def _by_method(chosen: Sequence[Chosen]) -> dict[str, dict[str, Chosen]]:
+    return {name: {each.subject: each for each in chosen if each.method == name} for name in names_of(chosen)}
+
+
 def _best(scores: Mapping[str, Mapping[str, Chosen]], names: Sequence[str], column: Column) -> Optional[str]:
-    """Return the method of these names with the best mean over the scans that all of them have."""
     scans = {name: {scan.name for each in scores[name].values() for scan in each.scans} for name in names}
     common = set.intersection(*scans.values()) if scans else set()
     found = {name: [_on(each, common, column) for each in scores[name].values()] for name in names}

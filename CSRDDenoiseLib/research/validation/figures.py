@@ -12,8 +12,8 @@ from ...report.drawing import AFTER, BEFORE, FONT_POINTS, INK, new_figure, plain
 from ...report.page import Drawing
 from ...report.planes import write_comparison
 from ..evaluation.methods import INPUT, Outcome
-from .choice import Chosen, filters_of, names_of
-from .comparison import by_dose, regional_values
+from .choice import Chosen, names_of
+from .comparison import best_filter, by_dose, regional_values
 from .frequency import common_bands
 from .scans import OwnScan
 
@@ -36,11 +36,7 @@ def figures(chosen: Sequence[Chosen], models: Sequence[str]) -> Iterator[Drawing
 
 def shown(chosen: Sequence[Chosen], models: Sequence[str]) -> list[str]:
     """Return the methods that figures show: the low dose, the filter with the best mean PSNR, the models."""
-    means = {
-        name: np.mean([each.measurement.scores.get("psnr", np.nan) for each in chosen if each.method == name])
-        for name in filters_of(chosen)
-    }
-    best = max(means, key=lambda name: means[name]) if means else None
+    best = best_filter(chosen, "psnr")
     return [name for name in (INPUT, best, *models) if name is not None and name in names_of(chosen)]
 
 

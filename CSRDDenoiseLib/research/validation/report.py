@@ -26,9 +26,9 @@ HOW = (
     "of the brain. A filter 'tuned on the others' has the setting with the best mean PSNR on all other subjects at "
     "this dose; 'oracle-tuned' has the best for each subject, which is not possible in practice. The full dose is "
     "noisy too: where repeated scans or halves show its noise, the ceiling is the PSNR that no method can pass on "
-    "average. Coverage and calibration error are of the full dose with its noise, so that an uncertainty which is "
-    "right for the noise-free image covers less than 68 and 95 % of it; its ratio to the estimated error to the "
-    "noise-free image is then 1."
+    "average. Coverage and calibration error are against what the model estimates, and are left out of a model of the "
+    "noise-free image where that image is not known; the ratio of its uncertainty to the estimated error to the "
+    "noise-free image is 1 where it is right."
 )
 LIMITS = (
     "PSNR, SSIM and NRMSE reward an image for the noise of the full dose that the low dose shares, and they hardly "
