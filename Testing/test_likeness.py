@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from pair_folder import NOISE, row_of, write, write_rows, write_subject
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from study_folder import SCALE, SPACING
 
 from CSRDDenoiseLib.checks.counts import count_noise, share_of_counts
@@ -19,6 +20,7 @@ from CSRDDenoiseLib.commands.simulate import _settings
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.research.likeness import learn, texture
+from CSRDDenoiseLib.research.likeness import scans as like_scans
 from CSRDDenoiseLib.research.likeness.learn import ScanNoise, combine, learn_scan
 from CSRDDenoiseLib.research.likeness.low_dose import make_low_dose
 from CSRDDenoiseLib.research.likeness.regression import (
@@ -82,6 +84,16 @@ def test_what_a_mask_set_to_zero_is_zero_in_the_low_dose(truth):
     noise = learn_scan(image_of(full), halves=tuple(map(image_of, halves)))
     made = make_low_dose(full, noise, 0.25, seed=3)
     assert not made[~brain].any() and (made[brain] != full[brain]).all()
+
+
+@pytest.mark.parametrize("sides", [(20, 22, 24), (24, 24, 24)])
+def test_a_low_dose_lies_where_an_oblique_full_dose_does(monkeypatch, sides):
+    """Oblique by 45 degrees about one axis and by 30 about another, where the name of an orientation fits two."""
+    monkeypatch.setattr(like_scans, "make_low_dose", lambda full, *_: np.asarray(full, np.float32))
+    full = sitk.GetImageFromArray(np.random.default_rng(0).random(sides).astype(np.float32))
+    full.SetDirection(Rotation.from_euler("xyz", (45, 30, 0), degrees=True).as_matrix().ravel().tolist())
+    made = like_scans._low_dose(full, None, 0.25, (0,))
+    assert np.array_equal(sitk.GetArrayFromImage(made), sitk.GetArrayFromImage(full))
 
 
 @pytest.mark.parametrize("factor", [0.5, 1e-3])

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from ...checks.volumes import check_pet
 from ...errors import InputError
+from ...io.grid import Grid, resample
 from ...io.read import read
 from ...io.volume import UNKNOWN as UNKNOWN_UNIT
 from ...io.volume import ReadVolume
@@ -139,10 +140,9 @@ def _learn(row: Row) -> ScanNoise:
 def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: tuple[int, ...]) -> sitk.Image:
     """A low dose on the grid of the full dose; the noise was learned along the axes of the head."""
     oriented = sitk.DICOMOrient(full, ORIENTATION)
-    image = sitk.GetImageFromArray(make_low_dose(sitk.GetArrayFromImage(oriented), noise, dose, seed))
-    image.CopyInformation(oriented)
-    back = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(full.GetDirection())
-    image = sitk.DICOMOrient(image, back)
+    made = make_low_dose(sitk.GetArrayFromImage(oriented), noise, dose, seed)
+    # back in physical space: the name of an orientation does not tell axes apart that are oblique by 45 degrees
+    image = resample(Grid.of(oriented).image(made), Grid.of(full), sitk.sitkNearestNeighbor)
     image.CopyInformation(full)
     return image
 
