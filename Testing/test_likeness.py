@@ -104,6 +104,21 @@ def test_halves_of_another_activity_are_refused(truth, factor):
         learn_scan(image_of(truth + noise_of(truth, rng, 0.0)), halves=halves)
 
 
+@pytest.mark.parametrize("wrong", ["elsewhere", "of one value", "not a number", "the PET"])
+def test_an_mr_that_shows_nothing_of_the_head_is_refused(tmp_path, wrong):
+    """Its resolution would be reported, and the table of pairs refused."""
+    folder = write_subject(tmp_path, "A")
+    mr = sitk.ReadImage(str(folder / ("full_dose.nii.gz" if wrong == "the PET" else "t1.nii.gz")))
+    if wrong == "elsewhere":
+        mr.SetOrigin((500.0, 0.0, 0.0))
+    elif wrong != "the PET":
+        mr = mr * 0 + 5 if wrong == "of one value" else mr * float("nan")
+    sitk.WriteImage(mr, str(folder / "mr.nii.gz"))
+    table = write_rows(tmp_path / "scans.tsv", [{"subject": "A", "full": "A/full_dose.nii.gz", "mr": "A/mr.nii.gz"}])
+    assert main(["simulate", "--like", str(table), "--doses", "1/4", "--output", str(tmp_path / "low")]) == 2
+    assert not (tmp_path / "low").exists()
+
+
 def test_a_scan_in_two_rows_is_refused_before_the_work(tmp_path):
     """A table of pairs at two doses: every low dose would be made and named twice."""
     write_subject(tmp_path, "A")

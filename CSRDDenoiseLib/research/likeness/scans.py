@@ -11,7 +11,8 @@ from typing import Any, Iterator, Sequence
 
 import SimpleITK as sitk
 
-from ...checks.volumes import check_pet
+from ...checks.overlap import check_gap
+from ...checks.volumes import check_mr, check_pet
 from ...errors import InputError
 from ...io.grid import Grid, resample
 from ...io.read import read
@@ -132,9 +133,14 @@ def _check_once(rows: Sequence[Row]) -> None:
 
 def _learn(row: Row) -> ScanNoise:
     pet = sitk.DICOMOrient(_full(row).image, ORIENTATION)
-    mr = None if row.mr is None else read(row.mr, "MR").image
-    halves = [on_grid(read(path, "PET").image, pet) for path in row.halves]
-    return learn_scan(pet, mr, halves)
+    halves = [on_grid(check_pet(read(path, "PET").image, False)[0], pet) for path in row.halves]
+    return learn_scan(pet, None if row.mr is None else _mr(row.mr, pet), halves)
+
+
+def _mr(path: Path, pet: sitk.Image) -> sitk.Image:
+    mr, _ = check_mr(read(path, "MR").image, pet, False)
+    check_gap(pet, mr)
+    return mr
 
 
 def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: tuple[int, ...]) -> sitk.Image:
