@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pair_folder import NOISE, row_of, write_rows, write_subject
+from pair_folder import NOISE, row_of, write, write_rows, write_subject
 from scipy import ndimage, stats
 from study_folder import SCALE
 from tiny_model import save_tiny_model
@@ -160,6 +160,21 @@ def test_the_reference_region_is_no_region_and_its_ratio_no_agreement(tmp_path):
     assert [each.label for each in found.regions] == [10]
     assert found.measured[0].regions == pytest.approx(ratios[:1]) and found.full == pytest.approx(ratios[1:])
     assert found.measured[0].scores["region_error"] == pytest.approx(abs(ratios[0] / ratios[1] - 1))
+
+
+@pytest.mark.parametrize(("name", "thick"), [("white", 4), ("white", 5), ("grey", 4)])
+def test_noise_is_measured_in_enough_voxels(tmp_path, name, thick):
+    """Two voxels inside a white matter of four nothing is left, and of a small one of five 9 voxels (0.6 mL) are."""
+    folder = write_subject(tmp_path, "A")
+    labels = sitk.ReadImage(str(folder / "regions.nii.gz"))
+    values = np.zeros(labels.GetSize()[::-1], np.int16)
+    values[15 : 15 + thick, 14:21, 14:21] = 1
+    write(folder / "regions.nii.gz", values, labels)
+    (folder / "regions.tsv").write_text(f"index\tname\n1\t{name}\n")
+    row = row_of("A", lesions=None)
+    (found,) = read_table(write_rows(tmp_path / "pairs.tsv", [row])).checked().rows
+    mask = scan_of_pair(load_pair(found)).study.masks.white_matter
+    assert mask.sum() > 0.9 * (20 / 4) ** 3 and np.ptp(np.nonzero(mask), axis=1).max() < 6, "a cube of 20 mm"
 
 
 def test_the_spread_is_held_against_the_error_to_the_noise_free_image(tmp_path):

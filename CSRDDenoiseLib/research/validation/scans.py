@@ -69,8 +69,8 @@ def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = 
     """Return a pair as a study, in anatomical orientation, with its MR registered to the low dose where asked.
 
     Where it is measured: head and brain from the full dose alone (smoothed; the labels are the brain where there are
-    some); noise in the white matter where the label map names it, and else in the most even cube of 20 mm of the brain;
-    regions of 1 mL or more; lesions against the brain around them, of the region that surrounds them where labels say.
+    some); noise in the white matter where the label map names it and 1 mL is inside of it, and else in the most even
+    cube of 20 mm; regions of 1 mL or more; lesions against the brain around them, of the region that surrounds them where labels say.
 
     Raises:
         InputError: no head stands out, or the dose is not known.
@@ -127,7 +127,9 @@ def _masks(
     numbers = _large(labels, brain & ~hurt, scan.voxel_ml)
     white = [number for number in numbers if WHITE in names.get(number, "").lower()]
     if white and labels is not None:
-        even = ndimage.binary_erosion(np.isin(labels, white) & ~hurt, iterations=_EROSIONS)
+        core = head & ndimage.binary_erosion(np.isin(labels, white) & ~hurt, iterations=_EROSIONS)
+        # thin white matter, or large voxels: a few voxels have a deviation of chance, or none
+        even = core if core.sum() * scan.voxel_ml >= SMALLEST_REGION_ML else even
     return Masks(
         head=head,
         brain=brain,
