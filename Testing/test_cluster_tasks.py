@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import nibabel
@@ -99,3 +100,16 @@ def test_each_job_comes_back_with_its_result_or_its_error(address):
     with spread_over(Place(address)) as spread:
         found = dict(spread(double, range(8)))
     assert "refused" in str(found.pop(3)) and found == {number: 2 * number for number in range(8) if number != 3}
+
+
+def test_libraries_of_a_worker_have_its_threads_and_those_of_this_process_keep_theirs(monkeypatch):
+    from distributed import Client
+
+    names = [f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS")]
+    names.append("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    with local_cluster([WorkerPlan(3)]) as cluster, Client(cluster) as client:
+        (found,) = client.run(lambda: [os.environ.get(name) for name in names]).values()
+    assert found == ["3"] * 4
+    assert not any(name in os.environ for name in names)

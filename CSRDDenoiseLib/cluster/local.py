@@ -35,11 +35,12 @@ DASK = {
 }
 """Dask's configuration of schedulers and workers that are started here."""
 THREAD_VARIABLES = (
-    "OMP_NUMTHREAD_VARIABLES",
-    "MKL_NUMTHREAD_VARIABLES",
-    "OPENBLAS_NUMTHREAD_VARIABLES",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OFTHREAD_VARIABLES",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
+"""Environment variables that limit the threads of the libraries, read when they are loaded."""
 
 
 @dataclass(frozen=True)
