@@ -89,7 +89,7 @@ def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ..
         participants: labels, with or without ``sub-``; none for all.
 
     Raises:
-        InputError: no such folder or participant, or no PET.
+        InputError: no such folder or participant, no PET, or two files of one name, compressed and not.
     """
     if not root.is_dir():
         raise InputError(f"The BIDS dataset '{root}' is not a folder; give the root of the raw dataset.")
@@ -105,6 +105,11 @@ def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ..
         raise InputError(
             f"The BIDS dataset '{root}' has no PET (sub-*/[ses-*/]pet/*_pet.nii.gz) of these participants."
         )
+    by_name: dict[Path, BidsPet] = {}
+    for pet in found:
+        other = by_name.setdefault(pet.pet.with_name(stem_of(pet.pet)), pet)
+        if other is not pet:
+            raise InputError(f"'{other.pet}' and '{pet.pet}' are one PET by their names; leave one in the dataset.")
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import re
 import subprocess
@@ -49,6 +50,13 @@ def test_pets_are_found_with_the_t1w_of_their_session_first(dataset):
         root = dataset if labels else dataset / "sub-01"
         with pytest.raises(InputError, match=words):
             find_pets(root, labels)
+
+
+def test_a_pet_that_is_there_twice_is_refused(dataset):
+    (dataset / f"{FIRST}.nii").write_bytes(gzip.decompress((dataset / f"{FIRST}.nii.gz").read_bytes()))
+    with pytest.raises(InputError, match="one PET by their names"):
+        find_pets(dataset)
+    assert len(find_pets(dataset, ["02"])) == 2
 
 
 def test_sidecars_higher_up_are_inherited(dataset):
