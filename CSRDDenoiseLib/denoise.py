@@ -114,9 +114,11 @@ def denoise_files(
         with stages.stage("write"):
             for name, path in request.volumes.items():
                 write_output(getattr(result, name), temporary[path], name, target, name in request.dicom)
-            for name, path in sidecars.items():
-                described = FrameWriter(open_study(request.pet), target, entries or {})
-                write_sidecar(described.sidecar(name, own_entries(request, target.model)), temporary[path])
+            if sidecars:
+                writer = FrameWriter(open_study(request.pet), target, entries or {})
+                own = own_entries(request, target.model)
+                for name, path in sidecars.items():
+                    write_sidecar(writer.sidecar(name, own), temporary[path])
         if request.page:
             with stages.stage("report"):
                 shown = RunImages(denoised=result.denoised, uncertainty=result.uncertainty, **given.shown)

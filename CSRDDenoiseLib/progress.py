@@ -88,6 +88,6 @@ def describe_seconds(seconds: float) -> str:
 
 
 def print_json_line(values: Mapping[str, Any]) -> None:
-    """Print values as one line of JSON. An interrupt may separate what ``print`` writes from the end of its line."""
+    """Print values as one line of JSON, in one write: an interrupt may come between the two of ``print``."""
     sys.stdout.write(f"{json.dumps(values)}\n")
     sys.stdout.flush()

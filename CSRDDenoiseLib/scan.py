@@ -190,9 +190,15 @@ def largest_activity(pet: np.ndarray) -> float:
     return _BROKEN_FACTOR * usual if usual > 0 else float("inf")
 
 
-def near_broken(pet: np.ndarray, spacing: Sequence[float]) -> Optional[np.ndarray]:
-    """Return where a PET (D, H, W) is within :data:`BROKEN_REACH_MM` of a broken voxel, boolean; None without any."""
-    broken = np.abs(pet) > largest_activity(pet)
+def near_broken(pet: np.ndarray, spacing: Sequence[float], limit: float) -> Optional[np.ndarray]:
+    """Return where a PET (D, H, W) is within :data:`BROKEN_REACH_MM` of a voxel beyond a limit, boolean, or None.
+
+    Args:
+        pet: any unit.
+        spacing: voxel sides in mm along (D, H, W).
+        limit: :func:`largest_activity` of the PET.
+    """
+    broken = np.abs(pet) > limit
     return _grow(broken, spacing, BROKEN_REACH_MM) if broken.any() else None
 
 

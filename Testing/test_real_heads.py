@@ -13,9 +13,10 @@ from CSRDDenoiseLib.checks.attenuation import attenuation_left, check_attenuatio
 from CSRDDenoiseLib.checks.contrast import check_contrast
 from CSRDDenoiseLib.checks.cut import check_cut
 from CSRDDenoiseLib.checks.depth import depth_mm, without_holes
-from CSRDDenoiseLib.checks.noise import INSIDE, KEY, OUTSIDE, judge_noise
+from CSRDDenoiseLib.checks.noise import INSIDE, OUTSIDE, judge_noise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import find_model, read_metadata
+from CSRDDenoiseLib.model.contents import NOISE_RANGE
 from CSRDDenoiseLib.research.evaluation import trials, varied
 from CSRDDenoiseLib.research.evaluation.experiments import heads as experiment
 from CSRDDenoiseLib.research.evaluation.experiments.bench import Bench
@@ -163,10 +164,10 @@ def test_level_outside_does_not_contradict_a_dose_inside(head):
     level = scan(HEADS[f"pet_{head}"]).noise_level
     fit = {"weights": [0.0], "offset": float(np.log(11)), "answers": [1.0, 20.0], "right": 0.5, "factor": 2.0}
     known = {"levels": {"1/4": [0, 0, 0], "1/20": [0, 0, 0]}, "range": [2 * level, 9 * level], "dose_fit": fit}
-    finding = judge_noise(level, np.zeros(1), {KEY: known})[0]
+    finding = judge_noise(level, np.zeros(1), {NOISE_RANGE: known})[0]
     assert finding.code == "noise.level_outside" and finding.values["verdict"] == OUTSIDE and finding.is_warning
     assert "1/11" in sentence(finding) and "anything" not in sentence(finding)
-    inside = judge_noise(3 * level, np.zeros(1), {KEY: known})[0]
+    inside = judge_noise(3 * level, np.zeros(1), {NOISE_RANGE: known})[0]
     assert inside.values["verdict"] == INSIDE and not inside.is_warning
 
 

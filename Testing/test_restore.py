@@ -18,7 +18,7 @@ from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.restore.canvas import Canvas, keep_above, masked_zeros
 from CSRDDenoiseLib.restore.keeping import Keeping, default_keep_mm, keep_coarse
-from CSRDDenoiseLib.scan import Scan, near_broken, smooth
+from CSRDDenoiseLib.scan import Scan, largest_activity, near_broken, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings, settings_from_fields
 
 CENTRE = np.array([3.0, -2.0, 4.0])
@@ -88,7 +88,9 @@ def test_a_broken_voxel_moves_neither_the_brain_mean_nor_what_is_around_it(times
     whole, hit = (Scan.of_array(each, (2.0,) * 3) for each in (array, broken))
     assert hit.brain_mean == pytest.approx(whole.brain_mean, rel=1e-2)
     residual = np.random.default_rng(0).normal(0, 0.05, array.shape).astype(np.float32)
-    keeping = Keeping(8.0, 0.0, hit.spacing, mask=hit.head.mask, near=near_broken(broken, hit.spacing))
+    keeping = Keeping(
+        8.0, 0.0, hit.spacing, mask=hit.head.mask, near=near_broken(broken, hit.spacing, largest_activity(broken))
+    )
     plain = keeping(residual)
     residual[20, 22, 30] = -times_brain
     assert abs(mean_change(residual * hit.brain_mean, hit)) < 0.01

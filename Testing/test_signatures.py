@@ -12,8 +12,8 @@ from conftest import as_image, head_array
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
-from CSRDDenoiseLib.checks.noise import KEY
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.model.contents import NOISE_RANGE
 from CSRDDenoiseLib.research.evaluation import faults
 
 
@@ -22,7 +22,7 @@ def output(tmp_path_factory):
     root = tmp_path_factory.mktemp("signatures")
     folders = [write_study(root / f"subject_{seed}", seed) for seed in range(2)]
     known = {"levels": {}, "range": [1e-4, 1e-3]}
-    model = save_tiny_model(root / "model", voxel_spacing_mm=4.0, extra={KEY: known}, dose_range=(0.1, 0.5))
+    model = save_tiny_model(root / "model", voxel_spacing_mm=4.0, extra={NOISE_RANGE: known}, dose_range=(0.1, 0.5))
     config = {
         "subjects": [str(folder) for folder in folders],
         "model": str(model),

@@ -23,7 +23,6 @@ from ..scan import FWHM_PER_SIGMA, HEAD_SMOOTHING_MM, Scan, smooth
 from ..sentences import as_fraction
 from .dose import REFERENCE, TYPICAL
 
-KEY = NOISE_RANGE
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
 NEAR_FACTOR = 1.25
 _ORDER = (INSIDE, NEAR, OUTSIDE)
@@ -114,7 +113,7 @@ def blur_fwhm_mm(features: np.ndarray) -> float:
 
 
 def noise_facts(samples: Iterable[NoiseSample]) -> dict[str, Any]:
-    """Summarise training scans for a model's metadata, under :data:`KEY` of ``extra``.
+    """Summarise training scans for a model's metadata, under ``NOISE_RANGE`` of ``extra``.
 
     Returns:
         ``levels`` (dose -> 5 %, 50 % and 95 % quantile), ``range`` (1 % and 99 % over all trained doses) and, with
@@ -154,7 +153,7 @@ def judge_noise(
         and, where the model names its training data, the ``verdict`` (inside, near, outside) and what was ``trained``;
         and of ``dose``, where there is a reference or the model has a fit.
     """
-    known = extra.get(KEY) or {}
+    known = extra.get(NOISE_RANGE) or {}
     dose = estimate_dose(features, known.get("dose_fit"))
     doses: tuple[Finding, ...] = ()
     if share is not None:

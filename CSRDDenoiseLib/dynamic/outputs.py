@@ -74,16 +74,16 @@ class DynamicOutputs:
         residual = images.get("difference")
         if residual is not None:
             # as they were denoised: a frame with voxels that are no numbers comes here only where these are set to zero
-            pet = numbers_of(volume.image)
-            values, near = sitk.GetArrayViewFromImage(residual), near_broken(pet, self._grid.array_spacing)
+            pet, values = numbers_of(volume.image), sitk.GetArrayViewFromImage(residual)
+            limit = largest_activity(pet)
+            near = near_broken(pet, self._grid.array_spacing, limit)
             # no other frame is to get a part of what was done about broken voxels
             values = values if near is None else np.where(near, 0, values)
             self._residuals.append(self._grid.image(values.astype(np.float32)))
             # what no frame changes, as a mask's zeros and all outside of a region, stays as it is
             coarse = np.where(values == 0, 0, smooth(values, self._grid.array_spacing, COARSE_MM))
             self._smoothed.append(self._grid.image(coarse.astype(np.float32)))
-            limited = np.minimum(pet, largest_activity(pet))
-            self._scales[volume.header.frame] = activity_scale(limited, self._brain, self._late)
+            self._scales[volume.header.frame] = activity_scale(np.minimum(pet, limit), self._brain, self._late)
             if pet.min() >= 0:
                 self._never_negative.add(volume.header.frame)
         self._volumes.append(replace(volume, image=sitk.Image()))

@@ -24,14 +24,21 @@ def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: 
     coarse = values[:: strides[0], :: strides[1], :: strides[2]]
     level = HEAD_THRESHOLD * float(np.quantile(coarse, bright_quantile(values.shape, spacing)))
     # noise of the air exceeds the level here and there, its mean over neighbours does not
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(coarse, 1, mode="edge"), (3, 3, 3))
-    bright = (coarse > level) & (around.mean((3, 4, 5)) > level)
+    bright = (coarse > level) & (_mean_around(coarse) > level)
     voxels = 1.0
     for axis, (stride, step) in enumerate(zip(strides, spacing)):
         places = np.flatnonzero(bright.any(axis=tuple(other for other in range(3) if other != axis)))
         extent = (places[-1] - places[0] + 1 if places.size else coarse.shape[axis]) * stride * step
         voxels *= max(extent / voxel_spacing_mm, 1.0)
     return int(voxels)
+
+
+def _mean_around(values: np.ndarray) -> np.ndarray:
+    """Return the mean over 3 x 3 x 3 voxels around each (D, H, W); the outermost are repeated."""
+    for axis, size in enumerate(values.shape):
+        before, after = (np.take(values, np.arange(size) + step, axis, mode="clip") for step in (-1, 1))
+        values = (before + values + after) / 3
+    return values
 
 
 def field_voxels(shape: Sequence[int], spacing: Sequence[float], voxel_spacing_mm: float) -> int:

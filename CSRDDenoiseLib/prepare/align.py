@@ -85,7 +85,8 @@ def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) 
 
 def near_broken_on(pet: sitk.Image, grid: Grid) -> Optional[np.ndarray]:
     """Return where a grid is near broken voxels of a PET, boolean (D, H, W); None without any."""
-    near = near_broken(sitk.GetArrayViewFromImage(pet), Grid.of(pet).array_spacing)
+    values = sitk.GetArrayViewFromImage(pet)
+    near = near_broken(values, Grid.of(pet).array_spacing, largest_activity(values))
     if near is None:
         return None
     mask = Grid.of(pet).image(near.astype(np.uint8))

@@ -8,10 +8,10 @@ Its paths are relative to the output folder, which may be moved or copied.
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from ...atomic import read_json, write_json
 from ...configuration import structure
@@ -106,17 +106,23 @@ def _within(path: str, folder: Path) -> str:
         return path
 
 
-def running_row(name: str, key: str, before: Optional[Row]) -> Row:
-    """Return the row of a scan that begins; it names the outputs of the former run, which still lie there."""
-    return Row(name, key, RUNNING, outputs=before.outputs if before else {})
+@contextmanager
+def row_of_running(name: str, key: str, folder: Path) -> Iterator[None]:
+    """Have the row say that a scan runs; where the body fails, it is that of the former run again.
 
-
-def restore_row(before: Optional[Row], begun: Row, folder: Path) -> None:
-    """Write the row of the former run again after a run that changed no output, unless another has written since."""
-    if before is not None and read_row(folder, begun.name) == begun:
-        # on a full disk the error of the run is the one to report
-        with suppress(OSError):
-            write_row(before, folder)
+    The row names the outputs of the former run, which still lie there. One that another cohort has written since stays.
+    """
+    before = read_row(folder, name)
+    begun = Row(name, key, RUNNING, outputs=before.outputs if before else {})
+    write_row(begun, folder)
+    try:
+        yield
+    except BaseException:
+        if before is not None and read_row(folder, name) == begun:
+            # on a full disk the error of the run is the one to report
+            with suppress(OSError):
+                write_row(before, folder)
+        raise
 
 
 def is_done(row: Optional[Row], key: str) -> bool:

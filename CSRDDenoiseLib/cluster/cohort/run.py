@@ -31,8 +31,7 @@ from .rows import (
     digest_of_file,
     is_done,
     read_row,
-    restore_row,
-    running_row,
+    row_of_running,
     thumbnail_path,
     was_begun,
     write_row,
@@ -246,15 +245,12 @@ class _Session:
             return answer.row
         folder, request = self._cohort.folder, scan.request
         thumbnail, record = thumbnail_path(folder, scan.name), record_path(request.output)
-        before = read_row(folder, scan.name)
-        running = running_row(scan.name, answer.row.key, before)
         try:
-            write_row(running, folder)
-            for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
-                place.mkdir(parents=True, exist_ok=True)
-            receive(answer.parcel, request, {"thumbnail/thumbnail.png": thumbnail})
+            with row_of_running(scan.name, answer.row.key, folder):
+                for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
+                    place.mkdir(parents=True, exist_ok=True)
+                receive(answer.parcel, request, {"thumbnail/thumbnail.png": thumbnail})
         except (CSRDError, OSError) as error:
-            restore_row(before, running, folder)
             return failed_row(scan.name, error if isinstance(error, CSRDError) else PlaceError(f"{error}."))
         row = replace(answer.row, record=str(record), record_sha256=digest_of_file(record))
         write_row(row, folder)

@@ -25,8 +25,7 @@ from .rows import (
     digest_of_file,
     is_done,
     read_row,
-    restore_row,
-    running_row,
+    row_of_running,
     thumbnail_path,
     was_begun,
     write_row,
@@ -152,13 +151,8 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     check_free(request, begun)
     request = replace(request, overwrite=request.overwrite or begun)
     make_folder(request.output.parent)
-    running = running_row(job.name, job.key, before)
-    write_row(running, folder)
-    try:
+    with row_of_running(job.name, job.key, folder):
         done, images = run_request(job, request, model, watch)
-    except BaseException:
-        restore_row(before, running, folder)
-        raise
     row = row_of(job, done)
     record = record_path(request.output)
     row = replace(row, record=str(record), record_sha256=digest_of_file(record))

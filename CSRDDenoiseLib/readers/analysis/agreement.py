@@ -12,9 +12,7 @@ from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from ..scales import LEFT, RIGHT, SAME
-from .crossed import LEVEL, mean_squares
-
-_ROUNDING = 1e-12
+from .crossed import LEVEL, ROUNDING, mean_squares
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def icc_2_1(table: np.ndarray) -> tuple[float, float, float]:
     squares = mean_squares(table)
     reader, target, error = squares.readers, squares.cases, squares.error
     value = (target - error) / (target + (k - 1) * error + k * (reader - error) / n)
-    if value > 1 - _ROUNDING:
+    if value > 1 - ROUNDING:
         return float(value), float(value), 1.0
     a = k * value / (n * (1 - value))
     b = 1 + k * value * (n - 1) / (n * (1 - value))

@@ -15,7 +15,8 @@ from scipy import stats
 
 LEVEL = 0.95
 SIGNIFICANCE = 0.05
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
+"""Relative to the mean square of the values, what rounding leaves of terms that cancel."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def crossed_mean(table: np.ndarray, null: float = 0.0) -> Optional[Estimate]:
     squares = mean_squares(table)
     of_cases = max(squares.cases - squares.error, 0.0)
     total = squares.readers + of_cases
-    if total <= _ROUNDING * float(np.square(table).mean()):
+    if total <= ROUNDING * float(np.square(table).mean()):
         # equal mean squares do not cancel to the last digit, and the quotient would be a certainty
         return estimate(float(table.mean()), 0.0, np.inf, null)
     spread = squares.readers**2 / (readers - 1) + of_cases**2 / (cases - 1)

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 
 import torch
 
-from ...checks.noise import KEY as NOISE_KEY
+from ...model.contents import NOISE_RANGE
 from ...model.metadata import ModelMetadata
 from ..training.measured import MeasuredPool
 from ..training.noise_range import noise_range
@@ -71,7 +71,7 @@ def about_data(start: ModelMetadata, settings: AdaptSettings, prepared: Prepared
     )
     config = fold_config(start, settings, prepared.folder, prepared.folder)
     found = noise_range(pool, len(prepared.rows), _trained_doses(doses, config.noise_scale))
-    known = start.extra.get(NOISE_KEY, {})
+    known = start.extra.get(NOISE_RANGE, {})
     # too few scans for a fit of the dose of their own: that of the start stays
     fit = {"dose_fit": known["dose_fit"]} if "dose_fit" in known and "dose_fit" not in found else {}
     name = "".join(letter for letter in name if letter.isprintable() and letter not in "/\\:")[:64]
@@ -80,7 +80,7 @@ def about_data(start: ModelMetadata, settings: AdaptSettings, prepared: Prepared
         "name": name or "adapted",
         "description": f"{start.name}, adapted to pairs of a low and a full dose of {count} subjects of one site.",
         "dose_range": (min(*start.dose_range, *doses), max(*start.dose_range, *doses)),
-        "extra": {**start.extra, NOISE_KEY: {**found, **fit}} if found else start.extra,
+        "extra": {**start.extra, NOISE_RANGE: {**found, **fit}} if found else start.extra,
     }
 
 

@@ -18,13 +18,14 @@ from ...checks.filtering import check_filtering
 from ...checks.inputs import Judged, judge_input
 from ...checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_noise
 from ...checks.lost_structure import LOST_LIMIT, lost_structure
-from ...checks.noise import KEY, judge_noise, texture
+from ...checks.noise import judge_noise, texture
 from ...checks.pair import Output
 from ...checks.slice_scale import check_slice_scale, slice_ratios
 from ...checks.unsupported import unsupported
 from ...findings import Finding
 from ...io.grid import Grid, resample
 from ...model.bundle import ModelMetadata
+from ...model.contents import NOISE_RANGE
 from ...prepare.align import to_model_grid
 from ...prepare.register import moved
 from ...scan import Scan, smooth
@@ -199,7 +200,7 @@ def _filtering(bed: Bed) -> Iterator[Trial]:
 def _noise(bed: Bed) -> Iterator[Trial]:
     """Noise of fewer counts than any scan of the model's doses, of a level that no scanner had, and none."""
     fewest = bed.metadata.dose_range[0] / FEWER_COUNTS
-    most = bed.metadata.extra[KEY]["range"][1]
+    most = bed.metadata.extra[NOISE_RANGE]["range"][1]
     cases = {
         f"{FEWER_COUNTS:g} times fewer counts than the least dose": (bed.head.facts["dose"] / fewest) ** 0.5,
         "twice the largest level trained": 2 * most / bed.whole.scan.noise_level,

@@ -10,8 +10,8 @@ from typing import Any, Mapping, Optional
 import torch
 from torch import nn
 
-from ...checks.noise import KEY as NOISE_KEY
 from ...model.bundle import build_network, load_model, save_model
+from ...model.contents import NOISE_RANGE
 from ...model.metadata import CHANNELS, DeviationMetadata, ModelMetadata
 from .checkpoint import TrainingState, check_finite, check_held, load_checkpoint
 from .config import TrainingConfig
@@ -88,7 +88,7 @@ def export_model(
         dose_range=_dose_range(config, pairs),
         mr_optional=config.mr_dropout > 0,
         training={**_facts(config, state, hardware), **({"pairs": pairs.as_dict()} if pairs else {})},
-        extra={NOISE_KEY: _noise(config, pairs)},
+        extra={NOISE_RANGE: _noise(config, pairs)},
     )
     save_model(folder, network, metadata)
     return metadata

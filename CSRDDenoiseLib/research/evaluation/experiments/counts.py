@@ -9,9 +9,10 @@ from typing import Iterator, Mapping, Optional, Sequence
 import numpy as np
 
 from ....checks.counts import CountNoise, count_noise, share_of_counts
-from ....checks.noise import KEY, RIGHT_FACTOR, judge_noise, texture
+from ....checks.noise import RIGHT_FACTOR, judge_noise, texture
 from ....findings import Finding, find
 from ....io.grid import Grid
+from ....model.contents import NOISE_RANGE
 from ....prepare.align import to_model_grid
 from ....scan import Scan
 from ...simulation.subject import emulate_dose
@@ -76,7 +77,7 @@ def _measure(bench: Bench, study: Study, doses: Sequence[float]) -> Scans:
 
     scans = {dose: scan(dose) for dose in doses}
     found = {dose: judge_noise(each.noise_level, texture(each), extra) for dose, each in scans.items()}
-    found_dose = {dose: find(findings, "dose") for dose, findings in found.items() if extra.get(KEY)}
+    found_dose = {dose: find(findings, "dose") for dose, findings in found.items() if extra.get(NOISE_RANGE)}
     protocol = f"{study.facts.get('tracer')} {study.facts.get('scanner')}"
     low = {dose: count_noise(each, min(grid.spacing)) for dose, each in scans.items()}
     return Scans(study.name, protocol, count_noise(scan(1.0), min(grid.spacing)), low, found_dose)

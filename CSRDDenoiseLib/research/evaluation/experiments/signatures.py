@@ -19,13 +19,14 @@ from ....checks.filtering import check_filtering
 from ....checks.inputs import Judged
 from ....checks.leftover_noise import LEFTOVER_LEVEL, LEFTOVER_LIMIT, leftover_noise
 from ....checks.lost_structure import LOST_LIMIT, lost_structure
-from ....checks.noise import KEY, OUTSIDE, judge_noise, texture
+from ....checks.noise import OUTSIDE, judge_noise, texture
 from ....checks.pair import Output
 from ....checks.unsupported import ADDED, REMOVED, unsupported
 from ....checks.voxels import check_voxels
 from ....findings import Finding, find, warnings_of
 from ....io.grid import Grid, resample
 from ....io.read import read_volume
+from ....model.contents import NOISE_RANGE
 from ....prepare.align import to_model_grid
 from ....scan import Head, Scan, smooth
 from ...simulation.anatomy import CSF, GREY, WHITE
@@ -217,7 +218,7 @@ def _uncorrected(subject: Subject, cache: Optional[Path]) -> sitk.Image:
 
 def _try_noise(subject: Subject, bench: Bench, right: Tally, wrong: Tally) -> None:
     extra = bench.model.metadata.extra
-    if not extra.get(KEY):
+    if not extra.get(NOISE_RANGE):
         return
     full, thinned = subject.study.full_dose, subject.study.array(subject.pet)
     low, high = bench.model.metadata.dose_range
