@@ -21,7 +21,6 @@ from CSRDDenoiseLib.checks.head_size import check_head_size
 from CSRDDenoiseLib.checks.inputs import Judged, check_appearance
 from CSRDDenoiseLib.checks.noise import (
     INSIDE,
-    KEY,
     NEAR,
     OUTSIDE,
     NoiseSample,
@@ -36,6 +35,7 @@ from CSRDDenoiseLib.checks.unit import check_unit
 from CSRDDenoiseLib.checks.voxels import check_voxels
 from CSRDDenoiseLib.findings import find, warnings_of
 from CSRDDenoiseLib.io.grid import Grid
+from CSRDDenoiseLib.model.contents import NOISE_RANGE
 from CSRDDenoiseLib.prepare.align import to_model_grid
 from CSRDDenoiseLib.research.evaluation.trials import GROUPS
 from CSRDDenoiseLib.research.simulation.subject import emulate_dose
@@ -252,9 +252,9 @@ def test_dose_fit_estimates_the_dose_and_how_well_it_does():
 
 
 def test_noise_is_inside_near_or_outside_of_the_training():
-    extra = {KEY: noise_facts(samples())}
+    extra = {NOISE_RANGE: noise_facts(samples())}
     rng = np.random.default_rng(2)
-    low, high = extra[KEY]["range"]
+    low, high = extra[NOISE_RANGE]["range"]
     levels = (1.01 * low, 1.1 * high, 2 * high, low / 2)
     found = [find(judge_noise(level, None, extra), "noise") for level in levels]
     assert [finding.values["verdict"] for finding in found] == [INSIDE, NEAR, OUTSIDE, OUTSIDE]
