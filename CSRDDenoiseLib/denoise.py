@@ -153,7 +153,7 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
         canvas = Canvas(prepared.inputs.pet, scan.grid, prepared.inputs.region)
         estimate = samples.mean * np.float32(prepared.scale)
         restored = canvas.result(estimate, keeping)
-        spread = None if samples.std is None else spread_of_result(samples.std, samples.mean, keeping)
+        spread = None if samples.std is None else spread_of_result(samples.std, estimate, keeping, prepared.scale)
         error, about_error = calibrate(spread, scan.spacing, metadata.recipes, job.settings.recipe)
         uncertainty = None if error is None else canvas.spread(error * (keeping.modelled * prepared.scale))
         assessed = assess(canvas, scan, estimate, restored, metadata.voxel_spacing_mm)

@@ -193,7 +193,8 @@ SENTENCES: Mapping[str, str] = {
     "region.used": "Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside it the "
     "result is the PET as it was measured.",
     "keep.everything": "The result is the PET as it was measured: everything of it was kept.",
-    "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed.",
+    "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed. Finer details were adjusted to the "
+    "strength that the PET shows.",
     "mean.changed": "The model alone changes mean brain activity by {change:+.1%}, more than {limit:.0%}; the result "
     "changes it by {left:+.2%}. The input may be unlike what the model was trained on.",
     "output.not_judged": "The map of unsupported structure is empty because the PET, or its region, shows less than "

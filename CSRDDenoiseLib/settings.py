@@ -62,8 +62,9 @@ class DenoiseSettings:
             ``samples``, the draws' own mean, as in the paper. The spread of K draws is the error of the posterior mean;
             that of the draws' own mean is larger by the root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
-        keep_above_mm: what is coarser than this (FWHM of a Gaussian, mm) stays as it was measured; 0 returns the input,
-            infinity the bare estimate, None what the model was selected with, by the noise of the PET.
+        keep_above_mm: what is coarser than this (FWHM of a Gaussian, mm) stays as it was measured, and the narrower it
+            is, the more of the measured strength finer details have; 0 returns the input, infinity the bare estimate,
+            None what the model was selected with, by the noise of the PET.
         dose: fraction of the full dose that the PET was taken at, where it is known: the result of a model of the
             noise-free image then is the full dose to expect, with the share of its noise that the PET has; None gives
             the noise-free image.

@@ -13,6 +13,7 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.report.summary import head_and_mean
 from CSRDDenoiseLib.restore.canvas import keep_above
 from CSRDDenoiseLib.run.recombine import Afterwards, Quick
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -75,7 +76,7 @@ def test_quick_is_the_filter_on_the_pets_grid(pet, model, tmp_path, width):
     run(pet, model, tmp_path, afterwards)
     before, bare, limited = afterwards.bare
     part = Quick(before, bare, limited).at(width)
-    wanted = values(keep_above(before, bare, width))
+    wanted = values(keep_above(before, bare, width, head_and_mean(before)[1]))
     top = values(before).max()
     # where the estimate is the PET a Gaussian of the whole grid reaches out by its tail, and a run does not
     assert np.abs(part.denoised - wanted[part.box]).max() < 0.02 * top
@@ -115,4 +116,4 @@ def test_quick_in_a_region_is_near_what_a_run_makes_and_leaves_the_rest(pet, mod
     for change in (quick, exact):
         assert not change[mask == 0].any()
     inside = mask == 1
-    assert np.sqrt(np.mean((quick - exact)[inside] ** 2)) < 0.2 * np.sqrt(np.mean(exact[inside] ** 2))
+    assert np.sqrt(np.mean((quick - exact)[inside] ** 2)) < 0.25 * np.sqrt(np.mean(exact[inside] ** 2))

@@ -133,7 +133,8 @@ QUALITY: Group = (
             dest="keep_above_mm",
             type=float,
             metavar="MM",
-            help="keep the PET as measured where it is coarser than this; 0: the input, inf: the bare estimate; "
+            help="keep the PET as measured where it is coarser than this, and details the closer to their measured "
+            "strength the smaller it is; 0: the input, inf: the bare estimate; "
             "default: by the noise, as the model was selected",
         ),
         option(

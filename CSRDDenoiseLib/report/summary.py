@@ -83,7 +83,12 @@ def summarise_change(denoised: sitk.Image, difference: sitk.Image) -> ChangeSumm
 
 
 def head_in(pet: sitk.Image) -> np.ndarray:
-    """Return the head with its margin, boolean (D, H, W), or everything where none is found.
+    """Return the head with its margin, boolean (D, H, W), or everything where none is found."""
+    return head_and_mean(pet)[0]
+
+
+def head_and_mean(pet: sitk.Image) -> tuple[np.ndarray, float]:
+    """Return :func:`head_in` and the brain mean in the PET's unit; the largest value where no head is found.
 
     The head is found on coarse voxels. A threshold of the PET itself would take the voxels whose noise is positive, and
     the mean of any good result would be lower there.
@@ -93,9 +98,9 @@ def head_in(pet: sitk.Image) -> np.ndarray:
     grid = Grid.of(coarse)
     found = find_head(sitk.GetArrayViewFromImage(coarse), grid.array_spacing)
     if found is None:
-        return np.ones(pet.GetSize()[::-1], bool)
+        return np.ones(pet.GetSize()[::-1], bool), float(np.abs(sitk.GetArrayViewFromImage(pet)).max()) or 1.0
     mask = resample(grid.image(found.mask.astype(np.uint8)), Grid.of(pet), sitk.sitkNearestNeighbor)
-    return sitk.GetArrayFromImage(mask).astype(bool)
+    return sitk.GetArrayFromImage(mask).astype(bool), found.brain_mean
 
 
 def _factors(image: sitk.Image) -> list[int]:

@@ -1,1 +1,1 @@
-"""After the network: the residual on the PET's grid, the measured PET kept at coarse scales, the expected error."""
+"""After the network: the residual on the PET's grid, what is kept of the measured PET, the expected error."""

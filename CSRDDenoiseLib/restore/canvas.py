@@ -14,7 +14,7 @@ from scipy import ndimage
 from ..io.grid import Grid, resample
 from ..io.nrrd import UNITS_KEY
 from ..prepare.region import inside
-from .keeping import Keeping, keep_coarse
+from .keeping import Keeping, find_details, keep_measured
 
 SMALLEST_ZEROS_MM = 14.0
 MASK_SHARE = 0.9
@@ -22,16 +22,17 @@ MASK_SHARE = 0.9
 _COPIED_METADATA = (UNITS_KEY, "intent_name", "descrip")
 
 
-def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float) -> sitk.Image:
+def keep_above(pet: sitk.Image, bare: sitk.Image, fwhm_mm: float, brain_mean: float) -> sitk.Image:
     """Combine a PET and a model's bare estimate of it, on one grid, as a run with ``keep_above_mm`` does.
 
-    The Gaussian is that of the PET's grid, so the result is that of a run without a region up to interpolation; for one
-    with a region see :class:`CSRDDenoiseLib.run.recombine.Quick`.
+    The Gaussians are those of the PET's grid, so the result is that of a run without a region up to interpolation; for
+    one with a region see :class:`CSRDDenoiseLib.run.recombine.Quick`. ``brain_mean`` is the PET's, in its unit.
     """
-    values = sitk.GetArrayFromImage(pet)
-    residual = sitk.GetArrayFromImage(bare) - values
-    fine = keep_coarse(residual, Grid.of(pet).array_spacing, fwhm_mm).astype(values.dtype)
-    return _like(pet, Canvas(pet, Grid.of(pet)).possible(values + fine))
+    values, spacing = sitk.GetArrayFromImage(pet), Grid.of(pet).array_spacing
+    estimate = sitk.GetArrayFromImage(bare) / np.float32(brain_mean)
+    residual = estimate - values / np.float32(brain_mean)
+    fine = keep_measured(residual, find_details(estimate, residual, spacing), spacing, fwhm_mm)
+    return _like(pet, Canvas(pet, Grid.of(pet)).possible(values + (fine * np.float32(brain_mean)).astype(values.dtype)))
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Canvas:
         return Restored(_like(self.pet, denoised), _like(self.pet, denoised - values), residual)
 
     def bare(self, estimate: np.ndarray, keeping: Keeping) -> sitk.Image:
-        """Return the PET with the whole estimate, as :meth:`result` but with nothing kept at coarse scales."""
+        """Return the PET with the whole estimate, as :meth:`result` but with nothing kept of the measurement."""
         return self.result(estimate, replace(keeping, fwhm_mm=math.inf)).denoised
 
     def spread(self, std: np.ndarray) -> sitk.Image:

@@ -1,6 +1,6 @@
 """From the spread of samples to the expected error of a result, and an increasing table fitted to known answers.
 
-The samples are about the posterior mean, and a result is not that mean: it keeps the coarse part of the measurement.
+The samples are about the posterior mean, and a result is not that mean: it keeps a part of the measurement.
 The root mean square error of a result therefore is that of the mean, the spread, and how far the result lies from the
 mean, which is known (:func:`spread_of_result`).
 
@@ -62,19 +62,24 @@ def fit_calibration_of_squares(
     return {**rounded, "smoothing_mm": smoothing_mm, OF_RESULT: True}
 
 
-def spread_of_result(spread: np.ndarray, residual: np.ndarray, keeping: Keeping) -> np.ndarray:
+def spread_of_result(spread: np.ndarray, residual: np.ndarray, keeping: Keeping, scale: float) -> np.ndarray:
     """Return the root mean square error of a noise-free result, from that of the posterior mean.
 
-    E (truth - result)^2 = E (truth - mean)^2 + (mean - result)^2, of which the second is known: the coarse part of the
+    E (truth - result)^2 = E (truth - mean)^2 + (mean - result)^2, of which the second is known: the part of the
     residual that the result leaves out. With a known dose the error of the result is the share of it that is modelled
     (:attr:`.keeping.Keeping.modelled`), since the rest of the full dose is measured.
 
     Args:
-        spread: of draws about the posterior mean, (D, H, W).
-        residual: posterior mean of the residual, in the same unit.
+        spread: of draws about the posterior mean, (D, H, W), in the model's unit.
+        residual: posterior mean of the residual, in the PET's unit.
         keeping: what the result keeps of the measurement.
+        scale: the PET's unit over the model's.
+
+    Returns:
+        The error in the model's unit.
     """
-    return np.hypot(spread, residual - replace(keeping, share=0.0)(residual))
+    left_out = residual - replace(keeping, share=0.0)(residual)
+    return np.hypot(spread, left_out / np.float32(scale))
 
 
 def pooled_spread(spread: np.ndarray, spacing: Sequence[float], width_mm: float = SMOOTHING_MM) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 import numpy as np
@@ -18,9 +19,9 @@ from ..checks.output import assess
 from ..io.grid import Grid
 from ..io.record import Record
 from ..model.metadata import ModelMetadata
-from ..report.summary import head_in, noise_percent, reference_region
+from ..report.summary import head_and_mean, noise_percent, reference_region
 from ..restore.canvas import Canvas
-from ..restore.keeping import Keeping
+from ..restore.keeping import DETAILS_MM, Details, Keeping
 from ..restore.uncertainty import calibrate, spread_of_result
 from ..scan import FWHM_PER_SIGMA, Scan
 from .result import DenoiseResult
@@ -71,13 +72,17 @@ class Quick:
         self._size = float(np.abs(values).sum(dtype=np.float64))
         self._never_negative = bool(values.min() >= 0)
         self._zeros = Canvas(pet, Grid.of(pet)).zeros[self._box]
+        head, mean = head_and_mean(pet)
+        self._head, self._head_voxels = head[self._box], max(int(head.sum()), 1)
+        self._brain_mean = np.float32(mean)
         # looked for now, not when the slider moves first
         self._cube = reference_region(sitk.Cast(pet, sitk.sitkFloat32), treated if treated.any() else None)
-        head = head_in(pet)
-        self._head, self._head_voxels = head[self._box], max(int(head.sum()), 1)
+        relative = self._residual / self._brain_mean
+        blur = partial(self._smoothed, fwhm_mm=DETAILS_MM)
+        self._details = Details.of(self._before / self._brain_mean + relative, relative, blur)
 
     def at(self, fwhm_mm: float) -> Part:
-        """Return the result that keeps what is coarser than a width; 0 gives the PET, infinity the estimate."""
+        """Return the result that keeps the measurement above a width; 0 gives the PET, infinity the estimate."""
         denoised = self._before + self._fine(fwhm_mm)
         if self._never_negative:
             np.maximum(denoised, 0, out=denoised)
@@ -97,12 +102,22 @@ class Quick:
             return self._residual
         if fwhm_mm <= 0:
             return np.zeros_like(self._residual)
-        sigmas = [fwhm_mm / FWHM_PER_SIGMA / step for step in Grid.of(self._pet).array_spacing]
-        coarse = _smoothed(self._residual, sigmas)
+        residual = self._residual + self._details.missing(fwhm_mm) * self._brain_mean
         if self._limited:
-            inside = (self._residual != 0).astype(np.float32)
-            coarse = np.where(inside > 0, coarse / np.maximum(_smoothed(inside, sigmas), 1e-6), 0)
-        return np.subtract(self._residual, coarse, out=coarse)
+            residual *= self._inside
+        return np.subtract(residual, self._smoothed(residual, fwhm_mm), out=residual)
+
+    @cached_property
+    def _inside(self) -> np.ndarray:
+        """Where the estimate differs from the PET, 1 or 0."""
+        return (self._residual != 0).astype(np.float32)
+
+    def _smoothed(self, volume: np.ndarray, fwhm_mm: float) -> np.ndarray:
+        sigmas = [fwhm_mm / FWHM_PER_SIGMA / step for step in Grid.of(self._pet).array_spacing]
+        if not self._limited:
+            return _smoothed(volume, sigmas)
+        coarse, inside = (_smoothed(each, sigmas) for each in (volume * self._inside, self._inside))
+        return np.where(self._inside > 0, coarse / np.maximum(inside, 1e-6), 0)
 
     def _numbers(self, denoised: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
         total = 100 * float(difference.sum(dtype=np.float64)) / self._sum if self._sum > 1e-3 * self._size else None
@@ -189,7 +204,7 @@ class Afterwards:
         restored = run.canvas.result(estimate, keeping)
         check()
         drawn = run.samples.std
-        spread = None if drawn is None else spread_of_result(drawn, run.samples.mean, keeping)
+        spread = None if drawn is None else spread_of_result(drawn, estimate, keeping, run.scale)
         error, about_error = calibrate(spread, run.scan.spacing, run.metadata.recipes, settings.recipe)
         uncertainty = None if error is None else run.canvas.spread(error * (keeping.modelled * run.scale))
         check()

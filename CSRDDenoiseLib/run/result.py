@@ -36,7 +36,7 @@ class DenoiseResult:
 
     @cached_property
     def bare(self) -> sitk.Image:
-        """The model's estimate alone, nothing of the measurement kept at coarse scales.
+        """The model's estimate alone, nothing of the measurement kept.
 
         From it and the PET follows the result for any ``keep_above_mm``
         (:func:`CSRDDenoiseLib.restore.canvas.keep_above`).

@@ -580,7 +580,7 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>What is coarser than this width (FWHM of a Gaussian, 0 to 40 mm) stays as it was measured. 0 gives the PET back; large values leave more to the model, with less noise. Live: the model does not run again.</source>
+   <source>What is coarser than this width (FWHM of a Gaussian, 0 to 40 mm) stays as it was measured; finer details come closer to their measured strength the smaller it is. 0 gives the PET back; large values leave more to the model, with less noise. Live: the model does not run again.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -703,7 +703,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Nothing coarser than {above_mm:.1f} mm was added or removed.</source>
+   <source>Nothing coarser than {above_mm:.1f} mm was added or removed. Finer details were adjusted to the strength that the PET shows.</source>
    <translation type="unfinished" />
   </message>
   <message>

@@ -1,7 +1,7 @@
 """The experiment: on each simulated site the start, the adapted models, and a model trained on the site itself.
 
 All are judged on the same held-out subjects against their noise-free images: the estimate as the network gives it, and
-the result as a run returns it, which keeps the measurement at coarse scales.
+the result as a run returns it, which keeps a part of the measurement.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from ...atomic import write_json
 from ...measures import psnr
 from ...model.bundle import Model, load_model
-from ...restore.keeping import default_keep_mm, keep_coarse
+from ...restore.keeping import default_keep_mm, find_details, keep_measured
 from ..training.claim import check_facts
 from ..training.loop import autocast
 from ..training.pool import Example, Pool
@@ -164,8 +164,9 @@ def _score(model: Model, example: Example) -> dict[str, float]:
         residual = estimate_residual(model.denoiser, example, torch.zeros(example.mask.shape), model.metadata.sigma_max)
     low, clean, full, mask = example.low_dose, example.noise_free, example.full_dose, example.mask
     spacing = (model.metadata.voxel_spacing_mm,) * 3
-    kept = keep_coarse(residual, spacing, default_keep_mm(model.metadata.keep, example.terms.constants))
     estimate, dose = low + residual, np.float32(example.dose)
+    width = default_keep_mm(model.metadata.keep, example.terms.constants)
+    kept = keep_measured(residual, find_details(estimate, residual, spacing), spacing, width)
     error = float(np.sqrt(np.mean((estimate - clean)[mask] ** 2, dtype=np.float64)))
     return {
         "estimate_db": psnr(estimate, clean, mask),

@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from ...report.summary import head_and_mean
 from ...restore.canvas import keep_above
 from ...run.recombine import Quick
 from ...worker.finished_run import FinishedRun
@@ -33,6 +34,7 @@ def keep_case(request: Mapping[str, Any]) -> dict[str, Any]:
     its volumes, which is all that its user waits for without being able to do something else.
     """
     pet, _mr = synthetic_head(request["size"], 1.0)
+    brain_mean = head_and_mean(pet)[1]
     bare = sitk.Median(pet, [1] * 3)
     began = time.perf_counter()
     run = FinishedRun("case", None, Quick(pet, bare))
@@ -47,7 +49,7 @@ def keep_case(request: Mapping[str, Any]) -> dict[str, Any]:
             worker, answer = _timed(run.quick, message)
             box = tuple(slice(*ends) for ends in answer["box"])
             slicer, _ = _timed(_show, shown, paths, box)
-            plain, wanted = _timed(keep_above, pet, bare, width)
+            plain, wanted = _timed(keep_above, pet, bare, width, brain_mean)
             off = np.sqrt(np.mean(np.square(shown["output"] - sitk.GetArrayViewFromImage(wanted))[box])) / top
             widths.append({"mm": width, "worker": worker, "slicer": slicer, "plain": plain, "off": float(off)})
     return {"size": list(request["size"]), "box": answer["box"], "prepare_seconds": prepared, "widths": widths}

@@ -17,7 +17,7 @@ from scipy import ndimage
 from ...measures import psnr
 from ...model.details import guided_filter, tissue_regression
 from ...prepare.tissue import tissue_maps
-from ...restore.keeping import keep_coarse
+from ...restore.keeping import find_details, keep_coarse, keep_measured
 from ...scan import smooth
 from ..simulation.anatomy import CSF, GREY, WHITE
 from .phantom import CLASSES
@@ -137,7 +137,9 @@ def our_curve(
 ) -> dict[float, Point]:
     """Scores of an estimate of the target along what is kept of the measurement, FWHM in mm -> point."""
     residual, known = estimate - scene.low_dose, low_dose_share(target, scene.dose)
-    return {fwhm: score(scene.low_dose + keep_coarse(residual, scene.cube, fwhm), scene, known) for fwhm in kept_mm}
+    details = find_details(estimate, residual, scene.cube)
+    kept = ((fwhm, keep_measured(residual, details, scene.cube, fwhm)) for fwhm in kept_mm)
+    return {fwhm: score(scene.low_dose + each, scene, known) for fwhm, each in kept}
 
 
 def filter_curves(scene: Scene) -> dict[str, dict[float, Point]]:

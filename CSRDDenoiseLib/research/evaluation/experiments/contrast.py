@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from .... import measures
-from ....restore.keeping import keep_coarse
+from ....restore.keeping import find_details, keep_measured
 from ....scan import robust_std, smooth
 from ...training import curves
 from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, CONTRASTS, KEPT_MM, Point, error_at
@@ -127,14 +127,22 @@ def _follow(
         followed = {name: _filtered(name, pet, study, calm) for name in filters}
         images = {LOW: pet, FULL: study.full_dose}
         if dose != FULL_DOSE:
-            residual = method(study, dose).image - pet
-            kept = {mm: pet + keep_coarse(residual, study.spacing, mm) for mm in (*kept_mm, float("inf"))}
+            estimate = method(study, dose).image
+            kept = {mm: kept_above(estimate, pet, study, mm) for mm in (*kept_mm, float("inf"))}
             followed[MINE] = {mm: point(image, pet, study, calm) for mm, image in kept.items()}
-            images[f"{MINE}, estimate"] = pet + residual
+            images[f"{MINE}, estimate"] = estimate
         limit = BLOB_DEVIATIONS * spread
         blobs = {name: blobs_per_litre(image, study, calm, limit) for name, image in images.items()}
         yield Curves(study.name, dose, followed, blobs)
         logger.info("%s, dose %s: %d curves", study.name, dose, len(followed))
+
+
+def kept_above(estimate: np.ndarray, pet: np.ndarray, study: Study, fwhm_mm: float) -> np.ndarray:
+    """The result that keeps of a PET (D, H, W) what is coarser than a width, in the unit of the study."""
+    estimate, measured = estimate / study.scale, pet / study.scale
+    residual = estimate - measured
+    details = find_details(estimate, residual, study.spacing)
+    return pet + study.scale * keep_measured(residual, details, study.spacing, fwhm_mm)
 
 
 def _filtered(name: str, pet: np.ndarray, study: Study, calm: np.ndarray) -> Curve:
