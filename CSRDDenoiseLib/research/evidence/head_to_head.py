@@ -25,7 +25,7 @@ from ..training.simulators import simulate_phantoms
 from ..training.split import load_split
 from .blocks import replace_block
 from .rows import at_dose, dose_text, doses_of
-from .short_runs import SCORES, Estimator, changed_config, folder_name, hardware, mean_scores, score_scans
+from .short_runs import ERRORS_ALONG, SCORES, Estimator, changed_config, folder_name, hardware, mean_scores, score_scans
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def head_to_head_page(config: HeadToHead, results: Mapping[str, Any], minutes: f
         lines += _lines((f"{name}, Heun, {found['heun_steps']} steps", *about), found["heun_rows"])
     titles = ("PSNR to noise-free (dB)", "to full dose (dB)", "error at 0.8 (%)", "at 0.9 (%)")
     header = ("network", "parameters (M)", "steps", "voxels seen (M)", "minutes", "dose", *titles)
-    table = to_markdown(Table("Mean over scans, bare estimate; errors along what is kept", header, tuple(lines)))
+    table = to_markdown(Table(f"Mean over scans, bare estimate; {ERRORS_ALONG}", header, tuple(lines)))
     used = " and ".join(sorted({found["hardware"] for found in done.values()}))
     return WORDS.format(table=table, minutes=minutes, hardware=used, phantoms=", ".join(map(str, config.phantoms)))
 

@@ -146,7 +146,13 @@ def left_out_page(config: LeftOut, results: Mapping[str, Any]) -> str:
         "error at 0.8, with and without (%)",
         "at 0.9",
     )
-    table = to_markdown(Table("PSNR to noise-free, error in calm brain at equal contrast", header, tuple(rows)))
+    table = to_markdown(
+        Table(
+            "PSNR to noise-free, error in calm brain at equal contrast, details as the network gives them",
+            header,
+            tuple(rows),
+        )
+    )
     return WORDS.format(table=table, **vars(config))
 
 

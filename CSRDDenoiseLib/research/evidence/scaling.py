@@ -22,7 +22,7 @@ from ..training.pool import Pool
 from ..training.simulators import simulate_phantoms
 from .blocks import replace_block
 from .rows import at_dose, dose_text, doses_of
-from .short_runs import SCORES, Estimator, mean_scores, report_pool, score_scan
+from .short_runs import ERRORS_ALONG, SCORES, Estimator, mean_scores, report_pool, score_scan
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def scaling_page(config: Scaling, results: Mapping[str, Any]) -> str:
             lines.append((dose_text(dose), f"{found['voxels'] / 1e6:.0f}", str(step), *means, str(len(rows))))
     titles = ("PSNR to noise-free (dB)", "to full dose (dB)", "error at 0.8 (%)", "at 0.9 (%)")
     header = ("dose", "voxels seen (M)", "steps", *titles, "n")
-    table = to_markdown(Table("Mean over scans, bare estimate; errors along what is kept", header, tuple(lines)))
+    table = to_markdown(Table(f"Mean over scans, bare estimate; {ERRORS_ALONG}", header, tuple(lines)))
     return WORDS.format(table=table, name=results["model"], phantoms=", ".join(map(str, config.phantoms)))
 
 

@@ -15,13 +15,14 @@ from ...configuration import read_yaml, structure
 from ...devices import choose_device, choose_precision, list_devices, precision_name
 from ...model.edm import Preconditioned, Schedule
 from ..training.config import TrainingConfig, load_config
-from ..training.curves import JUDGED, error_at, make_scene, our_curve
+from ..training.curves import JUDGED, error_at, make_scene, network_curve
 from ..training.loop import TrainingRun, autocast
 from ..training.phantom import CLEAN, FIRST_LOW, FULL
 from ..training.pool import Example, Pool, pool_of
 from ..training.split import load_split
 from ..training.validation import draw_residual, estimate_residual
 
+ERRORS_ALONG = "errors along the coarse parts that are kept, details as the network gives them"
 SCORES = ("psnr_clean", "psnr_full", *(f"error_{contrast:g}" for contrast in JUDGED))
 
 
@@ -146,7 +147,8 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
 
     Returns:
         ``phantom``, ``dose``, PSNR in dB of the bare estimate or the draw (``psnr_clean``; ``psnr_full`` of the full
-        dose that it predicts), and the error in calm brain in % where 0.8 and 0.9 of the contrast is kept.
+        dose that it predicts), and the error in calm brain in % where 0.8 and 0.9
+        of the contrast is kept, details as the network gives them.
     """
     example = pool.load(phantom, dose)
     scene = make_scene(example, dose, pool.spacing, phantom)
@@ -156,7 +158,7 @@ def score_scan(estimator: Estimator, pool: Pool, phantom: int, dose: float) -> d
         volumes[row] = volume / example.gain
     lesioned = replace(example, phantom=replace(example.phantom, volumes=volumes))
     estimate = scene.low_dose + estimator.residual(lesioned, phantom)
-    curve = our_curve(scene, estimate, pool.target)
+    curve = network_curve(scene, estimate, pool.target)
     bare = curve[float("inf")]
     errors = {f"error_{contrast:g}": round(error_at(contrast, curve), 4) for contrast in JUDGED}
     scores = {"psnr_clean": round(bare.psnr_clean, 4), "psnr_full": round(bare.psnr_full, 4)}

@@ -142,6 +142,13 @@ def our_curve(
     return {fwhm: score(scene.low_dose + each, scene, known) for fwhm, each in kept}
 
 
+def network_curve(scene: Scene, estimate: np.ndarray, target: str) -> dict[float, Point]:
+    """:func:`our_curve` of a network by itself: coarse parts are kept, its details stay as it gives them."""
+    residual, known = estimate - scene.low_dose, low_dose_share(target, scene.dose)
+    kept = ((fwhm, keep_coarse(residual, scene.cube, fwhm)) for fwhm in KEPT_MM)
+    return {fwhm: score(scene.low_dose + each, scene, known) for fwhm, each in kept}
+
+
 def filter_curves(scene: Scene) -> dict[str, dict[float, Point]]:
     """Scores of the filters along the parameter of each, and of the regression also along what is kept."""
     curves: dict[str, dict[float, Point]] = {}

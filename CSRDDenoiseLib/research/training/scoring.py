@@ -26,8 +26,8 @@ from ...settings import settings_from_preset
 from .curves import Point, Scene, error_at, filter_curves, make_scene, our_curve
 from .pool import Pool
 
-CONTRAST_WANTED = 0.85
-LOSS_ALLOWED_DB = 0.5
+CONTRAST_WANTED = 0.9
+LOSS_ALLOWED_DB = 0.7
 _RIDGE = 0.05
 _NARROWEST, _WIDEST = 3.0, 12.0
 
@@ -81,7 +81,7 @@ def bare_estimate(model: Model, scene: Scene) -> np.ndarray:
 
 
 def chosen_width(curve: Mapping[float, Point]) -> float:
-    """The widest width that keeps 85 % of the contrast, widened until it costs at most 0.5 dB against the full dose."""
+    """The widest width that keeps 90 % of the contrast, widened until it costs at most 0.7 dB against the full dose."""
     best = max(point.psnr_full for point in curve.values())
     cheap = [width for width, point in curve.items() if point.psnr_full >= best - LOSS_ALLOWED_DB]
     keeping = [width for width, point in curve.items() if point.contrast >= CONTRAST_WANTED]
