@@ -150,7 +150,7 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
         samples = sample_residual(job.model, prepared.channels, scan.head.mask, job.settings, stages.report)
         prepared = prepared.without_channels()
     with stages.stage("restore"):
-        canvas = Canvas(prepared.inputs.pet, scan.grid, prepared.inputs.region)
+        canvas = Canvas.of_scan(prepared.inputs.pet, scan, prepared.inputs.region)
         estimate = samples.mean * np.float32(prepared.scale)
         restored = canvas.result(estimate, keeping)
         spread = None if samples.std is None else spread_of_result(samples.std, estimate, keeping, prepared.scale)

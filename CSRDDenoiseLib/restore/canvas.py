@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Optional, Sequence
 
@@ -14,9 +14,13 @@ from scipy import ndimage
 from ..io.grid import Grid, resample
 from ..io.nrrd import UNITS_KEY
 from ..prepare.region import inside
-from .keeping import Keeping, find_details, keep_measured
+from ..scan import Scan
+from .finest import noise_of
+from .keeping import Keeping, find_details, keep_coarse, keep_measured
 
 SMALLEST_ZEROS_MM = 14.0
+_FINEST_VOXELS = 3.0
+"""A Gaussian wider than so many of the model's voxels leaves nothing of what is finer than they are."""
 MASK_SHARE = 0.9
 """Of the zeros in the box around what is measured, for those of a mask to be all that there are."""
 _COPIED_METADATA = (UNITS_KEY, "intent_name", "descrip")
@@ -58,11 +62,27 @@ class Canvas:
         pet: as it was read; outside ``grid`` a result has its values bit for bit.
         grid: the head's part of the model's grid.
         region: mask of what is denoised, outside of which a result is the PET too; None for all.
+        finest: noise finer than ``grid``, which a result is without, (D, H, W) in the box of the PET's voxels around
+            ``grid``, in the PET's unit; None for none.
     """
 
     pet: sitk.Image
     grid: Grid
     region: Optional[sitk.Image] = None
+    finest: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of_scan(cls, pet: sitk.Image, scan: Scan, region: Optional[sitk.Image] = None) -> Canvas:
+        """Return the canvas of a PET whose head is on the model's grid, its noise finer than that grid measured."""
+        canvas = cls(pet, scan.grid, region)
+        box, seen = canvas._from_model(scan.relative, sitk.sitkBSpline)
+        inside = canvas._from_model(scan.head.mask.astype(np.float32), sitk.sitkLinear)[1]
+        core = canvas._from_model(scan.core.astype(np.uint8), sitk.sitkNearestNeighbor)[1] > 0
+        activity = np.asarray(sitk.GetArrayViewFromImage(pet)[box] / scan.brain_mean, np.float32)
+        noise = noise_of(activity - seen.astype(np.float32), activity, core, canvas._spacing)
+        if not noise.any():
+            return canvas
+        return replace(canvas, finest=noise * inside.astype(np.float32) * np.float32(scan.brain_mean))
 
     @cached_property
     def outside(self) -> Optional[np.ndarray]:
@@ -89,10 +109,22 @@ class Canvas:
         denoised = values.copy()
         box, part = self._from_model(residual, sitk.sitkBSpline)
         denoised[box] += part
+        if self.finest is not None:
+            denoised[box] -= self._left_out(self.finest, keeping).astype(values.dtype)
         denoised = self.possible(denoised)
         if self.outside is not None:
             denoised[self.outside] = values[self.outside]
         return Restored(_like(self.pet, denoised), _like(self.pet, denoised - values), residual)
+
+    def _left_out(self, fine: np.ndarray, keeping: Keeping) -> np.ndarray:
+        """What of the noise finer than the model's grid a result is without; a width of a few voxels keeps some."""
+        if keeping.fwhm_mm < _FINEST_VOXELS * max(self.grid.spacing):
+            fine = keep_coarse(fine, self._spacing, keeping.fwhm_mm)
+        return np.float32(keeping.modelled) * fine
+
+    @property
+    def _spacing(self) -> tuple[float, ...]:
+        return Grid.of(self.pet).array_spacing
 
     def bare(self, estimate: np.ndarray, keeping: Keeping) -> sitk.Image:
         """Return the PET with the whole estimate, as :meth:`result` but with nothing kept of the measurement."""
