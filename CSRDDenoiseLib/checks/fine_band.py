@@ -1,4 +1,4 @@
-"""How much noise is left in detail finer than the model's voxels, which the model does not treat?"""
+"""How much noise is left in detail finer than the model's voxels, which the network does not see?"""
 
 from __future__ import annotations
 

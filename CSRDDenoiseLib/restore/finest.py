@@ -12,7 +12,8 @@ WINDOW_MM = 9.0
 STANDS_OUT = 2.0
 """Times the power of noise that detail must have to be more than noise."""
 _LEAST = 1e-3
-_LEAST_ACTIVITY = 0.3
+_ACTIVITY = (0.3, 10.0)
+"""Limits of the activity that noise goes with: air has noise too, and a broken voxel is no activity."""
 
 
 def noise_of(finest: np.ndarray, activity: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -33,7 +34,7 @@ def noise_of(finest: np.ndarray, activity: np.ndarray, core: np.ndarray, spacing
     noise = robust_std(finest[core])
     if noise < _LEAST:
         return np.zeros(finest.shape, np.float32)
-    level = np.maximum(smooth(activity, spacing, WINDOW_MM), _LEAST_ACTIVITY)
+    level = np.clip(smooth(activity, spacing, WINDOW_MM), *_ACTIVITY)
     power = smooth(np.square(finest, dtype=np.float32), spacing, WINDOW_MM)
     expected = STANDS_OUT * np.square(noise * level)
     share = np.divide(expected, power, out=np.ones_like(power), where=power > expected)

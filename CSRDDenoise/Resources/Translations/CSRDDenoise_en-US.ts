@@ -688,12 +688,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Detail finer than the model's voxels of {model_mm:g} mm was not treated: the PET's voxels are {sides:sides} mm, and {left:.0%} of the noise of single voxels is left.</source>
+   <source>Left and right of the MR may be exchanged: mirrored, it fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as it is). Check the orientation of both files.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Left and right of the MR may be exchanged: mirrored, it fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as it is). Check the orientation of both files.</source>
+   <source>Much of the detail finer than the model's voxels of {model_mm:g} mm is left: the PET's voxels are {sides:sides} mm, and {left:.0%} of the noise of single voxels is left.</source>
    <translation type="unfinished" />
   </message>
   <message>
