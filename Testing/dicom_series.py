@@ -7,6 +7,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 import pydicom
+from conftest import head_array
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -156,3 +157,17 @@ def _add_pixels(data: Dataset, array: np.ndarray) -> None:
     data.PhotometricInterpretation, data.PixelRepresentation = "MONOCHROME2", 0
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
     data.PixelData = array.tobytes()
+
+
+def write_head(folder: Path, seed: int = 0, frames: int = 1) -> Path:
+    """Write the small head as a series of 24 slices a frame."""
+    for frame in range(frames):
+        stored = (2 * head_array(seed=seed + frame)).astype(np.uint16)
+        for index, plane in enumerate(stored):
+            data = one_slice(0, frame)
+            data.NumberOfSlices, data.InstanceNumber = len(stored), (frame + 1) * len(stored) - index
+            data.ImagePositionPatient, data.PixelSpacing = [-20.0, 10.0, 5.0 + 2 * index], [2.0, 2.0]
+            data.SliceThickness, data.RescaleSlope = 2, 0.5
+            _add_pixels(data, plane)
+            save(data, folder / f"{frame}_{index}.dcm")
+    return folder

@@ -112,6 +112,13 @@ def list_series(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+def series_folder(path: Path) -> Optional[Path]:
+    """Return the folder below which the series of an input is looked for; None of a file that is read alone."""
+    if path.is_dir():
+        return path
+    return path.parent if path.name.upper() == INDEX else None
+
+
 def files_below(folder: Path, what: str = "volume") -> list[Path]:
     """Return what lies in a folder and its sub-folders but hidden files and folders, in the order of their names.
 

@@ -21,7 +21,7 @@ from ..extras import missing_package
 from .dicom import DicomStudy, open_dicom
 from .dicom_frames import Slice
 from .dicom_tags import in_little_endian, quiet
-from .dicom_write import LONGEST_LO, MANUFACTURER, MODEL_NAME, SERIES_STEP, Derived
+from .dicom_write import LABELS_NAME, LONGEST_LO, MANUFACTURER, MODEL_NAME, SERIES_STEP, Derived
 from .grid import Grid
 from .volume import ReadVolume
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
 
 _HIGHDICOM = "highdicom"
-FILE_NAME = "SEG.dcm"
 CODING_SCHEME = "99CSRD"
 SEGMENTS: Mapping[int, tuple[str, str]] = {
     1: ("UNSUPPORTED_ADDED", "Structure added without support by the counts"),
@@ -85,8 +84,8 @@ def write_labels(
     segmentation.SpecificCharacterSet = _CHARACTERS
     _refer_to(segmentation, stack[0].tags.text("SOPClassUID"))
     with quiet():
-        segmentation.save_as(folder / FILE_NAME)
-    _check(values, grid, folder / FILE_NAME)
+        segmentation.save_as(folder / LABELS_NAME)
+    _check(values, grid, folder / LABELS_NAME)
 
 
 def _sources(stack: list[Slice], step: float) -> list[Dataset]:

@@ -6,6 +6,7 @@ instances, image type DERIVED, descriptions, rescale slope of each slice, refere
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..errors import InputError
 from .dicom import DicomStudy, open_dicom, read_dicom, unit_code
 from .dicom_enhanced import fill_from_groups
 from .dicom_frames import Slice
-from .dicom_tags import in_little_endian, quiet
+from .dicom_tags import in_little_endian, quiet, read_header
 from .grid import Grid
 from .nrrd import UNITS_KEY
 from .suv import SUV_UNIT, decay_factor
@@ -32,6 +33,8 @@ from .volume import ReadVolume
 MANUFACTURER, MODEL_NAME = "CSRDDenoise", "csrd-denoise"
 SOURCE_OF_PROCESSING = ("121322", "DCM", "Source image for image processing operation")
 MODIFYING_EQUIPMENT = ("109103", "DCM", "Modifying Equipment")
+LABELS_NAME = "SEG.dcm"
+_OWN_NAME = re.compile(rf"IM\d{{4,}}\.dcm|{re.escape(LABELS_NAME)}")
 LONGEST_LO, LONGEST_ST = 64, 1024
 SERIES_STEP = 1000
 """Added to the number of the source series."""
@@ -113,6 +116,23 @@ def write_dicom(
         steps.append(_add_pixels(data, plane, has_negative))
         _save(data, folder / f"IM{derived.before + index + 1:04d}.dcm")
     _check(image, folder, steps)
+
+
+def is_own_series(folder: Path) -> bool:
+    """Whether every file of a folder is one that this package wrote, by its name and its equipment; an empty one is."""
+    return all(_is_own(path) for path in folder.iterdir())
+
+
+def _is_own(path: Path) -> bool:
+    if not (_OWN_NAME.fullmatch(path.name) and path.is_file()):
+        return False
+    try:
+        header = read_header(path)
+    # pydicom raises whatever it makes of a damaged header
+    except Exception:
+        return False
+    makers = [] if header is None else [header, *(header.get("ContributingEquipmentSequence") or [])]
+    return any(each.get("ManufacturerModelName") == MODEL_NAME for each in makers)
 
 
 def _has_unit(image: sitk.Image) -> bool:

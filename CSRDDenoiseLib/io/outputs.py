@@ -12,7 +12,7 @@ from .. import __version__
 from ..errors import InputError
 from ..settings import SAME, SUV
 from .dicom_labels import write_labels
-from .dicom_write import Derived, write_dicom
+from .dicom_write import Derived, is_own_series, write_dicom
 from .suv import SUV_UNIT, in_suv, volume_suv
 from .volume import ReadVolume
 from .write import output_suffix, write_image
@@ -55,7 +55,7 @@ class Target:
             raise InputError(f"The output cannot be in SUV: {suv.source}. Leave the unit as it is.")
 
 
-def check_format(path: Path, name: str, is_dicom: bool, asked: bool) -> None:
+def check_format(path: Path, name: str, is_dicom: bool, asked: bool, overwrite: bool = False) -> None:
     """Refuse an output whose name or kind does not go with its format.
 
     Args:
@@ -63,6 +63,7 @@ def check_format(path: Path, name: str, is_dicom: bool, asked: bool) -> None:
         name: "denoised", "difference", "uncertainty", "support" or "bare".
         is_dicom: whether the PET is DICOM.
         asked: whether DICOM was asked for.
+        overwrite: whether a series that this package wrote may be replaced; nothing else ever is.
 
     Raises:
         InputError: no image suffix, or DICOM where it cannot be.
@@ -73,8 +74,18 @@ def check_format(path: Path, name: str, is_dicom: bool, asked: bool) -> None:
             reason = "the PET is no DICOM series" if not is_dicom else f"'{path.name}' names a file"
             raise InputError(f"DICOM output needs a DICOM PET and a folder as the output, and {reason}.")
         return
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"The output folder '{path}' is not empty; give a new one for the DICOM series.")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not is_own_series(path):
+        raise InputError(
+            f"The output folder '{path}' is not empty, and not all that it holds is a series of csrd-denoise; give a "
+            "new one for the DICOM series."
+        )
+    if not overwrite:
+        raise InputError(
+            f"The output folder '{path}' is not empty; give a new one for the DICOM series, or have it replaced.",
+            hint="overwrite",
+        )
 
 
 def is_dicom_folder(path: Path, is_dicom: bool) -> bool:

@@ -22,6 +22,7 @@ import SimpleITK as sitk
 
 from ..atomic import is_left_over, process_mark, read_json
 from ..errors import InputError
+from .dicom_write import is_own_series
 from .grid import Grid
 from .names import itk_path
 from .nifti import SINGLE_FILE_NIFTI
@@ -162,7 +163,7 @@ def all_or_nothing(paths: Iterable[Path], overwrite: bool = True) -> Iterator[di
         for target in targets.values():
             _remove_leftovers(target)
         yield temporary
-        appeared = [] if overwrite else [path for path, target in targets.items() if target.is_file()]
+        appeared = [] if overwrite else [path for path, target in targets.items() if _holds_something(target)]
         if appeared:
             raise InputError(
                 f"'{appeared[0]}' was written by another program while this run worked, so nothing of this run was "
@@ -183,6 +184,10 @@ def all_or_nothing(paths: Iterable[Path], overwrite: bool = True) -> Iterator[di
                 folder.rmdir()
 
 
+def _holds_something(place: Path) -> bool:
+    return place.is_file() or (place.is_dir() and any(place.iterdir()))
+
+
 def _put_in_place(targets: Mapping[Path, Path]) -> None:
     """Rename temporary files to their targets; after a failure each target is again what it was.
 
@@ -194,9 +199,12 @@ def _put_in_place(targets: Mapping[Path, Path]) -> None:
     try:
         for written, target in targets.items():
             if written.is_dir() and target.is_dir():
-                # empty, by the check before the work; Windows renames onto no folder
-                undo.append(partial(target.mkdir, exist_ok=True))
-                target.rmdir()
+                if not is_own_series(target):
+                    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(target))
+                # Windows renames onto no folder
+                former[target] = target.with_name(_short_name(target.name, "former"))
+                undo.append(partial(_restore, former[target], target))
+                os.replace(target, former[target])
             elif target.exists() and len(targets) > 1:
                 former[target] = target.with_name(_short_name(target.name, "former"))
                 with suppress(OSError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Mapping, Optional
 from ..checks.volumes import INPUT_NAMES
 from ..errors import InputError
 from ..extras import require
+from ..io.dicom_files import series_folder
 from ..io.names import located
 from ..io.outputs import check_format, is_dicom_folder
 from ..io.read import check_readable, is_dicom_path
@@ -140,7 +141,7 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
     if request.mr and is_same(request.pet, request.mr):
         raise InputError(f"The PET and the MR are the same path '{request.pet}'; give the MR or leave it out.")
     for name, path in request.volumes.items():
-        check_format(path, name, is_dicom_path(request.pet), request.format is not None)
+        check_format(path, name, is_dicom_path(request.pet), request.format is not None, request.overwrite)
     check_register(settings, with_mr=request.mr is not None)
     if "support" in request.dicom:
         require("highdicom")
@@ -188,6 +189,7 @@ def _check_outputs(request: FileRequest) -> None:
     # a file's own JSON (BIDS), and the record of the run that made it, are part of the input
     beside = [name(path) for path in request.inputs.values() for name in (sidecar_path, record_path)]
     guarded = [*request.inputs.values(), *(path for path in beside if path.exists())]
+    series = [given.resolve() for given in map(series_folder, request.inputs.values()) if given]
     seen: dict[Path, str] = {}
     for name, path in outputs.items():
         is_folder = name in request.dicom
@@ -198,6 +200,12 @@ def _check_outputs(request: FileRequest) -> None:
         seen[place] = name
         if any(is_same(path, other) for other in guarded):
             raise InputError(f"The {name} would overwrite an input, '{path}'; give another path.")
+        inside = next((folder for folder in series if folder in place.parents), None)
+        if is_folder and inside:
+            raise InputError(
+                f"The {name} '{path}' lies in the input folder '{inside}', whose series could not be told apart "
+                "afterwards; give a folder outside of it."
+            )
         if path.exists() and not request.overwrite and not is_folder:
             raise InputError(
                 f"The {name} '{path}' exists already; choose another name, or have it replaced.", hint="overwrite"

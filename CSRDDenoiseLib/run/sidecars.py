@@ -8,6 +8,7 @@ from typing import Any, Iterable
 from .. import __version__
 from ..atomic import read_json
 from ..errors import InputError
+from ..io.dicom_write import is_own_series
 from ..io.frame_file import OWN_KEY
 from ..io.write import record_path, remove, sidecar_path
 from .request import FileRequest, is_same
@@ -64,5 +65,8 @@ def remove_former(named: Iterable[Path], request: FileRequest) -> None:
     written = {*request.outputs.values(), *output_sidecars(request).values()}
     for path in named:
         for former in {path, sidecar_path(path)} - written:
+            # people put notes into a folder of DICOM files
+            if former.is_dir() and not is_own_series(former):
+                continue
             if not any(is_same(former, given) for given in request.inputs.values()):
                 remove(former)
