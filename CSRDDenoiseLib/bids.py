@@ -102,9 +102,8 @@ def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ..
         raise InputError(f"The BIDS dataset '{root}' has no sub-{missing[0]}; it has {len(present)} participants.")
     found = [_pet_of(root, label, path) for label in labels for path in _matches(root, SPEC["pet"], label)]
     if not found:
-        raise InputError(
-            f"The BIDS dataset '{root}' has no PET (sub-*/[ses-*/]pet/*_pet.nii.gz) of these participants."
-        )
+        of_whom = " of these participants" if named else ""
+        raise InputError(f"The BIDS dataset '{root}' has no PET (sub-*/[ses-*/]pet/*_pet.nii.gz){of_whom}.")
     by_name: dict[Path, BidsPet] = {}
     for pet in found:
         other = by_name.setdefault(pet.pet.with_name(stem_of(pet.pet)), pet)
@@ -232,6 +231,8 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
     """
     folder = derivatives or derivatives_of(root)
     _check_own(folder / "dataset_description.json")
+    if folder.resolve() == root.resolve():
+        raise InputError(f"The output folder '{folder}' is the BIDS dataset itself; give a folder of its own.")
     raw_data = _path_from(folder, root)
     make_folder(folder)
     try:

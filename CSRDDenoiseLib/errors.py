@@ -51,6 +51,12 @@ class PlaceError(InputError):
     """The machine that was to do the work cannot be reached, cannot be used, or was lost."""
 
 
+class NotComplete(CSRDError):
+    """Something of many could not be done or written; the rest is complete and stays."""
+
+    exit_code = SOME_FAILED
+
+
 MEMORY_IS_USED_UP = "The memory is used up. Choose smaller patches or close other programs."
 _WORDS_OF_MEMORY = (
     "allocate memory",

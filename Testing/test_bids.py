@@ -214,6 +214,22 @@ def test_the_description_of_another_dataset_stays(tmp_path):
     assert "Precious" in (own / "dataset_description.json").read_text(encoding="utf-8")
 
 
+def test_results_never_go_among_the_raw_images(dataset, model_folder, capsys):
+    (dataset / "dataset_description.json").unlink()
+    before = sorted(dataset.rglob("*"))
+    words = ["cohort", "--bids", dataset, "--output", dataset / "sub-01" / "..", "--model", model_folder]
+    assert main([str(word) for word in words]) == 2
+    assert "dataset itself" in capsys.readouterr().err and sorted(dataset.rglob("*")) == before
+
+
+def test_participants_are_named_only_where_some_were_chosen(tmp_path):
+    (tmp_path / "sub-01" / "pet").mkdir(parents=True)
+    for labels in ((), ("01",)):
+        with pytest.raises(InputError) as caught:
+            find_pets(tmp_path, labels)
+        assert ("of these" in str(caught.value)) == bool(labels)
+
+
 def test_derivatives_on_another_drive_name_the_raw_dataset_by_a_uri(tmp_path, monkeypatch):
     def relpath(path, start):
         raise ValueError("path is on mount 'D:', start on mount 'C:'")

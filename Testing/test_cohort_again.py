@@ -34,7 +34,7 @@ from CSRDDenoiseLib.cluster.work import Done
 from CSRDDenoiseLib.commands.cohort import _end
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.dynamic.result import DENOISED, DynamicResult, FrameOutcome
-from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
+from CSRDDenoiseLib.errors import Cancelled, InputError, NotComplete, PlaceError
 from CSRDDenoiseLib.findings import warning
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.volume import Frame
@@ -213,7 +213,7 @@ def test_what_failed_is_said_also_where_table_and_page_cannot_be_written(tmp_pat
     scans = [SimpleNamespace(name=name) for name in ("a", "b")]
     rows = {"a": Row("a", status="done"), "b": Row("b", status="failed", error="Error 17.")}
     cohort = SimpleNamespace(scans=scans, folder=tmp_path, model=MODEL)
-    with pytest.raises(InputError):
+    with pytest.raises(NotComplete):
         _end(State(2, rows=rows), cohort, Where(None))
     said = capsys.readouterr().err
     assert "b: Error 17." in said and "1 of 2" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional
 
@@ -87,7 +87,8 @@ class ModelStore:
                     )
                 self.use_threads()
                 self._loaded.clear()
-                self._loaded[known] = load_model(folder, device)
+                # the record names the model where the run was asked for; here it may lie in a temporary folder
+                self._loaded[known] = replace(load_model(folder, device), folder=Path(key.folder))
             return self._loaded[known]
 
     def use_threads(self) -> None:

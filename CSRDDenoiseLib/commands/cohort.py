@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
-from ..errors import SOME_FAILED, InputError
+from ..errors import SOME_FAILED, InputError, NotComplete, reason_of
 from ..extras import require
 from ..settings import MAPS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME
 from .arguments import GIB, check_folder, count, number
@@ -100,6 +100,7 @@ def _cohort(args: argparse.Namespace) -> Cohort:
     """Return what to do, everything about it checked."""
     from ..cluster.cohort.sizes import extent_of, planned_bytes
     from ..cluster.cohort.state import Cohort
+    from ..cluster.cohort.summary import check_summary
     from ..cluster.model_key import key_of_model
     from ..model.bundle import find_model, read_metadata
     from ..run.request import check_model
@@ -109,6 +110,7 @@ def _cohort(args: argparse.Namespace) -> Cohort:
     for with_mr in {scan.request.mr is not None for scan in scans}:
         check_model(metadata, with_mr)
     check_folder(args.output)
+    check_summary(args.output)
     args.output.mkdir(parents=True, exist_ok=True)
     sizes = [planned_bytes(extent_of(scan.request.pet), metadata, scan.settings) for scan in scans]
     return Cohort(args.output.absolute(), scans, key_of_model(args.model), sizes, args.send)
@@ -176,5 +178,12 @@ def _end(state: State, cohort: Cohort, where: Where) -> None:
     print(f"{made} of {state.total} scans are denoised ({len(state.done_before)} before).", file=sys.stderr)
     rows = [state.rows[scan.name] for scan in cohort.scans if scan.name in state.rows]
     about = {"model": cohort.model.name, "on": where.scheduler or ("a queue" if where.queue else "this machine")}
-    table, page = write_summary(rows, cohort.folder, about)
+    try:
+        table, page = write_summary(rows, cohort.folder, about)
+    except InputError as error:
+        raise NotComplete(
+            f"The table and the page of the cohort cannot be written to '{cohort.folder}': "
+            f"{reason_of(error.__cause__ or error)}. The scans that are denoised are kept; free some space or allow "
+            "writing there, and run the same command again."
+        ) from error
     print(f"See {page}, {table}.", file=sys.stderr)

@@ -68,6 +68,7 @@ class Registration:
             "applied": self.applied,
             "offset_mm": round(self.size.offset_mm, 2),
             "angle_degrees": round(self.size.degrees, 2),
+            "displacement_mm": round(self.size.displacement_mm, 2),
             "nmi_before": round(self.before, 5),
             "nmi_after": round(self.after, 5),
             "transform": {

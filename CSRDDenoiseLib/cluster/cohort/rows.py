@@ -11,7 +11,7 @@ import hashlib
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Collection, Iterator, Mapping, Optional
 
 from ...atomic import read_json, write_json
 from ...configuration import structure
@@ -123,6 +123,11 @@ def row_of_running(name: str, key: str, folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 write_row(before, folder)
         raise
+
+
+def former_outputs(row: Optional[Row], named: Collection[Path]) -> set[Path]:
+    """Return what the run of a row wrote under the names of a scan; a folder of the user's may have such a name too."""
+    return {Path(path) for path in row.outputs.values()}.intersection(named) if row else set()
 
 
 def is_done(row: Optional[Row], key: str) -> bool:

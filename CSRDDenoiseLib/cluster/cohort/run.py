@@ -12,7 +12,6 @@ import time
 import uuid
 from collections import deque
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
 from ...errors import CSRDError, PlaceError
@@ -26,9 +25,9 @@ from ..remote import receive, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
 from .deaths import Deaths
 from .rows import (
-    DONE,
     Row,
     digest_of_file,
+    former_outputs,
     is_done,
     read_row,
     row_of_running,
@@ -98,7 +97,6 @@ class _Session:
         self._topic = f"csrd-denoise-cohort-{uuid.uuid4().hex[:12]}"
         self._deaths = Deaths(state.active)
         self._at_scheduler: dict[Future, int] = {}
-        self._former: dict[str, set[Path]] = {}
         self._over: queue.Queue[Future] = queue.Queue()
         self._memory: list[float] = []
         self._looked = 0.0
@@ -186,9 +184,9 @@ class _Session:
         resources = {SCAN: 1.0, **({MEMORY: memory} if memory else {})} if self._memory else {}
         how: dict[str, Any] = {"key": f"csrd-scan-{uuid.uuid4().hex}", "resources": resources, "retries": 0}
         row = read_row(cohort.folder, scan.name)
-        self._former[scan.name] = {Path(path) for path in row.outputs.values()} if row else set()
         if not cohort.send:
-            return client.submit(cohort_scan, job.as_message(), self._topic, str(cohort.folder), **how)
+            named = [str(path) for path in scan.named]
+            return client.submit(cohort_scan, job.as_message(), self._topic, str(cohort.folder), named, **how)
         job = replace(job, key=key_here(job))
         if row is not None and is_done(row, job.key):
             self._end(row, done_before=True)
@@ -225,11 +223,7 @@ class _Session:
                 answer = future.result()
             except OSError:
                 return None, False
-            row = self._received(answer, scan)
-            if row.status == DONE and not answer.done_before:
-                # a folder of the user's may have such a name too
-                remove_former(self._former[scan.name].intersection(scan.named), scan.request)
-            return row, answer.done_before
+            return self._received(answer, scan), answer.done_before
         error = future.exception() if future.status == "error" else None
         if self._deaths.again(scan.name) or (isinstance(error, KilledWorker) and self._deaths.is_guilty(scan.name)):
             future.cancel()
@@ -245,6 +239,7 @@ class _Session:
             return answer.row
         folder, request = self._cohort.folder, scan.request
         thumbnail, record = thumbnail_path(folder, scan.name), record_path(request.output)
+        former = former_outputs(read_row(folder, scan.name), scan.named)
         try:
             with row_of_running(scan.name, answer.row.key, folder):
                 for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
@@ -253,6 +248,7 @@ class _Session:
         except (CSRDError, OSError) as error:
             return failed_row(scan.name, error if isinstance(error, CSRDError) else PlaceError(f"{error}."))
         row = replace(answer.row, record=str(record), record_sha256=digest_of_file(record))
+        remove_former(former, request)
         write_row(row, folder)
         return row
 

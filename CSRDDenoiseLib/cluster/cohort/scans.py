@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,10 +18,13 @@ from ...io.write import record_path
 from ...run.request import FileRequest
 from ...settings import MAPS, DenoiseSettings, settings_from_fields, settings_from_preset
 from ...subjects.table import Row, read_table, where
+from .summary import PAGE, TABLE
 
 PRESET = "preset"
 SETTINGS = (PRESET, *(field.name for field in fields(DenoiseSettings) if field.name != "dose"))
 """Columns of a table that override settings of their row. Its ``dose`` is a fact about the scan, not a setting."""
+LONGEST_NAME = 220
+"""Bytes: the temporary file of a row has a longer one, and 255 are possible."""
 _UNSAFE = re.compile(r"[^\w.+-]+")
 _SIDES = re.compile(r"\d+x\d+x\d+")
 
@@ -196,9 +200,10 @@ def _scan_of_bids(pet: BidsPet, choices: Choices) -> Scan:
 
 
 def _checked(scans: Sequence[Scan]) -> tuple[Scan, ...]:
-    """Refuse scans that would write the same files."""
+    """Refuse scans that would write the same files, or whose files cannot have their names."""
     seen: dict[str, Scan] = {}
     for scan in scans:
+        _check_name(scan)
         other = seen.setdefault(scan.name.lower(), scan)
         if other is not scan:
             raise InputError(
@@ -206,3 +211,17 @@ def _checked(scans: Sequence[Scan]) -> tuple[Scan, ...]:
                 "them different subjects, sessions or replicates."
             )
     return tuple(scans)
+
+
+def _check_name(scan: Scan) -> None:
+    length = len(os.fsencode(scan.name))
+    if length > LONGEST_NAME:
+        raise InputError(
+            f"The scan '{scan.request.pet}' would be called '{scan.name[:40]}...', a name of {length} bytes; "
+            f"{LONGEST_NAME} are possible. Give it a shorter subject, session or replicate."
+        )
+    if scan.name.lower() in (TABLE, PAGE):
+        raise InputError(
+            f"The scan '{scan.request.pet}' would be called '{scan.name}', as a file that the cohort writes; give it "
+            "another subject."
+        )

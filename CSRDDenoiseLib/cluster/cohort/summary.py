@@ -12,6 +12,8 @@ from typing import Any, Mapping, Optional, Sequence
 import numpy as np
 
 from ... import __version__
+from ...errors import InputError
+from ...io.names import located
 from ...io.write import all_or_nothing
 from .rows import FAILED, Row, thumbnail_path
 
@@ -26,6 +28,11 @@ COLUMNS = (
     *("record", "error"),
 )
 _TO_SIGMA = 0.6745
+_OWN = {TABLE: "\t".join(COLUMNS[:2]), PAGE: "<title>Denoised cohort of "}
+"""Text by which a table and a page that a cohort wrote are known again."""
+_BEGINNING = 4096
+_ODD = "backslashreplace"
+"""A path in an error need not be UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,29 @@ def lines_of(rows: Sequence[Row]) -> tuple[Line, ...]:
     return tuple(sorted(lines, key=order))
 
 
+def check_summary(folder: Path) -> None:
+    """Refuse a folder where table or page would replace something that no cohort wrote.
+
+    Raises:
+        InputError: a file of the user's, the table of scans for instance, or a folder has that name.
+    """
+    for name, text in _OWN.items():
+        path = folder / name
+        if path.exists() and text.encode() not in _beginning(path):
+            raise InputError(
+                f"The cohort writes its {path.suffix[1:]} file to '{path}', and what is there was not written by a "
+                "cohort. Rename it, or give another output folder."
+            )
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_BEGINNING)
+    except OSError:
+        return b""
+
+
 def write_summary(rows: Sequence[Row], folder: Path, about: Mapping[str, str]) -> tuple[Path, Path]:
     """Write the table and the page; return their paths.
 
@@ -74,11 +104,11 @@ def write_summary(rows: Sequence[Row], folder: Path, about: Mapping[str, str]) -
     """
     lines, paths = lines_of(rows), (folder / TABLE, folder / PAGE)
     with all_or_nothing(paths) as temporary:
-        with temporary[paths[0]].open("w", encoding="utf-8", newline="") as stream:
+        with temporary[paths[0]].open("w", encoding="utf-8", errors=_ODD, newline="") as stream:
             writer = csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, escapechar="\\")
             writer.writerow(COLUMNS)
             writer.writerows([_cell(line, column, folder) for column in COLUMNS] for line in lines)
-        temporary[paths[1]].write_text(_page(lines, folder, about), encoding="utf-8")
+        temporary[paths[1]].write_text(_page(lines, folder, about), encoding="utf-8", errors=_ODD)
     return paths
 
 
@@ -112,7 +142,8 @@ def _cell(line: Line, column: str, folder: Path, digits: int = 6) -> str:
 
 
 def _relative(path: str, folder: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix() if path else ""
+    # a row has the place of a file, and the folder may be a link to it
+    return Path(os.path.relpath(located(Path(path)), folder.resolve())).as_posix() if path else ""
 
 
 def _page(lines: Sequence[Line], folder: Path, about: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Collection, Optional, Sequence, Union
 
 from ...dynamic.result import DynamicResult
 from ...errors import PlaceError
@@ -14,6 +14,7 @@ from ...io.record import Record
 from ...io.write import make_folder, record_path
 from ...run.request import INPUT_NAMES
 from ...run.result import DenoiseResult
+from ...run.sidecars import remove_former
 from ...sentences import CLI, error_sentence, sentences
 from ..jobs import Job, key_of
 from ..parcels import Parcel, digests_of
@@ -23,6 +24,7 @@ from .rows import (
     FAILED,
     Row,
     digest_of_file,
+    former_outputs,
     is_done,
     read_row,
     row_of_running,
@@ -53,15 +55,17 @@ class Answer:
     parcel: Optional[Parcel] = None
 
 
-def cohort_scan(message: dict[str, Any], topic: str, folder: str) -> Answer:
+def cohort_scan(message: dict[str, Any], topic: str, folder: str, named: Sequence[str] = ()) -> Answer:
     """Do one scan whose files client and worker share; the task that a client submits.
 
     Args:
         message: of a job.
         topic: of the events.
         folder: of the cohort.
+        named: as :attr:`~CSRDDenoiseLib.cluster.cohort.scans.Scan.named`.
     """
-    return _answered(message, topic, lambda job, model, watch: _shared(job, model, watch, Path(folder)))
+    may_go = {Path(path) for path in named}
+    return _answered(message, topic, lambda job, model, watch: _shared(job, model, watch, Path(folder), may_go))
 
 
 def cohort_parcel(message: dict[str, Any], topic: str, parcel: Parcel) -> Answer:
@@ -108,6 +112,8 @@ def row_of(job: Job, done: Done) -> Row:
         return failed_row(job.name, done.error)
     findings = result.findings
     alignment = find(findings, "alignment")
+    applied = find(findings, "registration.applied")
+    offset = applied or alignment
     frames = result.frames if isinstance(result, DynamicResult) else ()
     found = [*findings, *(finding for frame in frames for finding in frame.findings)]
     mean = result.brain_mean if isinstance(result, Record) else 0.0
@@ -120,7 +126,7 @@ def row_of(job: Job, done: Done) -> Row:
         noise_after_percent=summary.get("noise_after_percent"),
         mean_change_percent=100 * summary["mean_change"] / mean if summary and mean else None,
         alignment=alignment.statement if alignment else "",
-        offset_mm=alignment.values.get("displacement_mm") if alignment else None,
+        offset_mm=offset.values.get("displacement_mm") if offset else None,
         codes=tuple(dict.fromkeys(finding.code for finding in found if finding.is_warning)),
         warnings=_warnings(result),
         seconds=result.seconds.get("total"),
@@ -134,7 +140,7 @@ def _warnings(result: Union[Record, DynamicResult]) -> tuple[str, ...]:
     return tuple(sentences([finding for finding in result.findings if finding.is_warning], CLI))
 
 
-def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
+def _shared(job: Job, model: Model, watch: Watch, folder: Path, named: Collection[Path] = ()) -> Answer:
     pet = Path(job.paths["pet"])
     if job.place and not pet.exists():
         raise PlaceError(
@@ -158,6 +164,8 @@ def _shared(job: Job, model: Model, watch: Watch, folder: Path) -> Answer:
     row = replace(row, record=str(record), record_sha256=digest_of_file(record))
     if images is not None:
         write_thumbnail(images.denoised, images.difference, thumbnail_path(folder, job.name))
+    # before the row, which names the outputs of this run alone
+    remove_former(former_outputs(before, named), request)
     write_row(row, folder)
     return Answer(row)
 

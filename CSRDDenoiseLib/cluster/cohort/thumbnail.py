@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ...io.names import itk_path
+
 SIDE = 64
 """Pixels of one plane."""
 BRIGHT, CHANGED = 0.995, 0.995
@@ -30,7 +32,8 @@ def write_thumbnail(denoised: sitk.Image, difference: sitk.Image, path: Path) ->
     centre = _centre(values)
     picture = np.vstack([np.hstack([_plane(row, axis, centre) for axis in range(3)]) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(sitk.GetImageFromArray(np.clip(picture, 0, 255).astype(np.uint8)), str(path))
+    with itk_path(path) as place:
+        sitk.WriteImage(sitk.GetImageFromArray(np.clip(picture, 0, 255).astype(np.uint8)), place)
 
 
 def _small(image: sitk.Image) -> sitk.Image:
