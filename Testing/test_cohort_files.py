@@ -18,6 +18,7 @@ from dicom_series import write_head
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
+from CSRDDenoiseLib.cluster import work
 from CSRDDenoiseLib.cluster.cohort import task
 from CSRDDenoiseLib.cluster.cohort.rows import DONE, FAILED, Row
 from CSRDDenoiseLib.cluster.cohort.scans import LONGEST_NAME, Choices, scans_of_table
@@ -32,7 +33,7 @@ from CSRDDenoiseLib.cluster.work import Done
 from CSRDDenoiseLib.commands.cohort import _end
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise
-from CSRDDenoiseLib.errors import SOME_FAILED, CSRDError, InputError
+from CSRDDenoiseLib.errors import SOME_FAILED, CSRDError, InputError, is_disk_full
 from CSRDDenoiseLib.findings import info
 from CSRDDenoiseLib.io.read import read
 from CSRDDenoiseLib.io.write import all_or_nothing
@@ -112,6 +113,19 @@ def test_where_table_and_page_cannot_be_written_the_exit_code_is_that_of_some(tm
     with pytest.raises(CSRDError) as caught:
         _end(State(1, rows={"a": Row("a", status=DONE)}), cohort, Where(None))
     assert caught.value.exit_code == SOME_FAILED and "Nothing was written" not in str(caught.value)
+
+
+def test_a_full_disk_is_named_by_the_worker(tmp_path, monkeypatch):
+    store = SimpleNamespace(use_threads=lambda: None, load=lambda *_: None)
+    about = SimpleNamespace(address="here", get_current_task=lambda: "a", log_event=lambda *_: None)
+    monkeypatch.setattr(work, "get_worker", lambda: about)
+    monkeypatch.setattr(work, "store_of", lambda _worker: store)
+
+    def full(*_):
+        raise RuntimeError("ITK ERROR: PNGImageIO(0x1): error while writing. Reason: No space left on device")
+
+    job = Job.of("a", FileRequest(tmp_path / "pet.nii", tmp_path / "out.nii"), SETTINGS, MODEL)
+    assert is_disk_full(work.doing(job.as_message(), "topic", full).error)
 
 
 # -- DICOM

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
 
-from CSRDDenoiseLib.cluster.queues import make_queue, read_queue
+from CSRDDenoiseLib.cluster.queues import Queue, make_queue, queue_cluster, read_queue, submit_again
 from CSRDDenoiseLib.errors import InputError
 
+SBATCH = """#!/bin/sh
+number=$(ls "$JOBS" | wc -l)
+cp "$1" "$JOBS.$number"
+setsid sh "$JOBS.$number" >/dev/null 2>&1 </dev/null &
+echo $! > "$JOBS/$number"
+echo "Submitted batch job $number"
+"""
+"""Runs the script of a job at once, as the leader of a group of processes whose number it keeps."""
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = {
     "cores": 8,
@@ -76,3 +88,47 @@ def test_jobs_talk_by_tls(queue, tmp_path):
 def test_wrong_file_is_a_sentence(text, said, tmp_path):
     with pytest.raises(InputError, match=said):
         read_queue(written(tmp_path, text))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="setsid and the interface lo are of Linux")
+def test_a_job_that_ended_is_submitted_again(tmp_path, monkeypatch):
+    import dask
+    from distributed import Client
+
+    jobs, commands = tmp_path / "jobs", tmp_path / "bin"
+    for folder in (jobs, commands):
+        folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", "#!/bin/sh\n")):
+        (commands / name).write_text(text, encoding="utf-8")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("JOBS", str(jobs))
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    options = {"cores": 1, "memory": "1GB", "interface": "lo", "local_directory": str(tmp_path)}
+
+    def submitted() -> list[int]:
+        return [int(path.read_text(encoding="utf-8")) for path in sorted(jobs.iterdir())]
+
+    def after(seconds: float, count: int) -> int:
+        end = time.monotonic() + seconds
+        while len(submitted()) < count and time.monotonic() < end:
+            submit_again(cluster)
+            time.sleep(0.2)
+        return len(submitted())
+
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}):
+        try:
+            with (
+                queue_cluster(Queue("SLURMCluster", 1, options), insecure=True) as cluster,
+                Client(cluster, set_as_default=False) as client,
+            ):
+                client.wait_for_workers(1, timeout=120)
+                assert after(2, 2) == 1
+                os.killpg(submitted()[0], signal.SIGKILL)
+                assert after(60, 2) == 2
+        finally:
+            for number in submitted():
+                try:
+                    os.killpg(number, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue

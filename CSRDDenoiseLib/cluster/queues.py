@@ -109,6 +109,15 @@ def queue_cluster(queue: Queue, tls: Optional[Path] = None, insecure: bool = Fal
         yield cluster
 
 
+def submit_again(cluster: JobQueueCluster) -> None:
+    """Submit the jobs once more whose workers are gone, as at the end of their time; other jobs stay as they are.
+
+    Dask forgets a worker that is gone after ``distributed.deploy.lost-worker-timeout``, and starts it with the next
+    call of ``scale``. A job that never began to work is left to the queue.
+    """
+    cluster.scale(jobs=len(cluster.worker_spec))
+
+
 def _worker_environment() -> list[str]:
     """Return the lines of a job script by which its worker has the configuration of those that are started here."""
     memory = {name: value for name, value in DASK.items() if name.startswith("distributed.worker.memory.")}

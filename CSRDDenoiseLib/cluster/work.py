@@ -18,7 +18,17 @@ from ..bids import BidsPet, denoise_request, entries_of
 from ..denoise import denoise_files
 from ..dynamic.denoise import denoise_dynamic, is_dynamic
 from ..dynamic.result import DynamicResult
-from ..errors import MEMORY_IS_USED_UP, Cancelled, CSRDError, OutOfMemoryError, is_out_of_memory
+from ..errors import (
+    DISK_IS_FULL,
+    MEMORY_IS_USED_UP,
+    Cancelled,
+    CSRDError,
+    InputError,
+    OutOfMemoryError,
+    is_disk_full,
+    is_out_of_memory,
+    reason_of,
+)
 from ..io.record import Record
 from ..progress import Progress
 from ..report.summary import summarise_change
@@ -118,6 +128,8 @@ def doing(message: dict[str, Any], topic: str, run: Callable[[Job, Model, Watch]
     except Exception as error:
         if is_out_of_memory(error):
             return Done(error=OutOfMemoryError(MEMORY_IS_USED_UP))
+        if is_disk_full(error):
+            return Done(error=InputError(DISK_IS_FULL.format(reason=reason_of(error))))
         raise
     finally:
         watch.event(ENDED)

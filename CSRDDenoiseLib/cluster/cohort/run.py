@@ -20,6 +20,7 @@ from ...run.sidecars import remove_former
 from ..jobs import Job
 from ..open import Plan, Where, dashboard_of, open_client
 from ..parcels import pack_inputs
+from ..queues import submit_again
 from ..reach import facts_of
 from ..remote import receive, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
@@ -137,6 +138,8 @@ class _Session:
         if self._memory and time.monotonic() - self._looked < WORKERS_SECONDS:
             return
         self._looked = time.monotonic()
+        if self._where.queue and self._client.cluster is not None:
+            submit_again(self._client.cluster)
         known = [worker["resources"] for worker in workers_of(self._client).values()]
         self._state.workers = len(known)
         self._memory = sorted(each.get(MEMORY, 0.0) for each in known if SCAN in each) if known else self._memory
