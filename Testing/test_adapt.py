@@ -335,6 +335,32 @@ def test_a_folder_with_the_users_files_is_no_folder_of_work_and_stays(scans, sta
     assert adaptation.check_output(tmp_path / "mine", notes.parent) == notes.parent
 
 
+@pytest.mark.parametrize(("output", "work"), [("mine", "mine"), ("all/mine", "all"), ("mine", "mine/work")])
+def test_the_folder_of_work_is_not_that_of_the_model(scans, start, tmp_path, capsys, output, work):
+    """It is removed when the model is written, and the model was with it."""
+    words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / output)]
+    assert main([*words, "--work", str(tmp_path / work)]) == 2
+    assert "neither hold" in capsys.readouterr().err and not (tmp_path / Path(output).parts[0]).exists()
+
+
+def test_a_start_that_needs_an_mr_is_not_adapted_to_pairs_without_one(scans, tmp_path):
+    """The uncertainty could not be fitted after the training, and then no model was written."""
+    job = job_of(scans, save_tiny_model(tmp_path / "start", **BANDED, mr_optional=False), tmp_path)
+    rows = [*job.rows[:-1], replace(job.rows[-1], mr=None)]
+    with pytest.raises(InputError, match=r"needs an MR, and MusterD.* has none"):
+        adapt(replace(job, rows=rows))
+    assert not job.work.exists()
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.4])
+def test_a_factor_between_low_and_full_dose_is_not_learned(scans, start, tmp_path, factor):
+    """The part of the full dose that is not the low dose would be off by more than that factor."""
+    row = job_of(scans, start, tmp_path).rows[0]
+    sitk.WriteImage(sitk.ReadImage(str(row.low)) * factor, str(tmp_path / "low.nii.gz"))
+    with pytest.raises(InputError, match=rf"MusterA.*{factor:.2f} times"):
+        adaptation.prepare_pairs([replace(row, low=tmp_path / "low.nii.gz", mr=None)], tmp_path / "work", 5.0)
+
+
 @pytest.mark.slow
 def test_the_command_prints_the_held_out_scans_and_the_model(few_steps, scans, start, tmp_path, capsys):
     words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine"), "--minutes", "3"]

@@ -81,6 +81,24 @@ def test_share_of_the_patches_is_of_pairs_and_the_others_of_phantoms(training_co
     assert {line["event"] for line in lines} == {"train", "validation", "validation of pairs"}
 
 
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_subjects_that_it_was_trained_on(training_config, table, tmp_path):
+    """Else one that was trained on is validated on, and the model names scans that it has not seen."""
+
+    def divided(name: str, *splits: str) -> TrainingConfig:
+        rows = [row_of(each, labels=None, lesions=None, split=split) for each, split in zip(NAMES, splits)]
+        config = on_pairs(training_config, write_rows(table.parent / f"{name}.tsv", rows))
+        return replace(config, output=tmp_path / "run", validation_phantoms=1)
+
+    first, other = divided("first", "train", "train", "validation"), divided("other", "validation", "train", "train")
+    training_pairs(other)
+    # without a checkpoint nothing was trained yet
+    run_on(first, "cpu", training_pairs(first)).run()
+    with pytest.raises(InputError, match=r"'Anna', 'Berta'.*'Berta', 'Carla'"):
+        training_pairs(other)
+    assert training_pairs(replace(first, steps=first.steps + 1)).facts.subjects == 2
+
+
 def test_subjects_are_divided_by_the_table_or_drawn():
     rows = [
         Row(name, split=split) for name, split in (("A", "train"), ("A", "train"), ("B", "validation"), ("C", "test"))
@@ -89,6 +107,7 @@ def test_subjects_are_divided_by_the_table_or_drawn():
     drawn = divide([Row(str(number)) for number in range(10)], (0.7, 0.3, 0.0), 0, True)
     assert len(drawn["validation"]) == 3 and not set(drawn["train"]) & set(drawn["validation"])
     assert divide([Row("A")], (1, 0, 0), 0, False)["train"] == ("A",)
+    assert len(divide([Row("A"), Row("B")], (0, 0, 1), 0, True)["train"]) == 1
     with pytest.raises(InputError, match="none for 'train'"):
         divide([Row("A")], (0.8, 0.1, 0.1), 0, True)
     with pytest.raises(InputError, match="Subject B has no split"):

@@ -97,7 +97,7 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
             one's.
     """
     clock = Clock(60 * job.settings.minutes)
-    check_start(job.start.metadata)
+    check_start(job.start.metadata, job.rows)
     division = divide_subjects([row.subject for row in job.rows], job.settings.seed)
     _claim(job)
     prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm, job.settings.register)
@@ -271,8 +271,8 @@ def check_output(output: Path, work: Optional[Path]) -> Path:
     """Return the folder for what is kept until the model is written, and check that both can be.
 
     Raises:
-        InputError: the output is a file, or a folder with something in it; or ``work`` has what no adaptation made,
-            which would be removed with it.
+        InputError: the output is a file, or a folder with something in it; or ``work`` has what no adaptation made, or
+            holds the output, which would be removed with it; or it lies in the output.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"The output '{output}' is a file; give the folder of the new model.")
@@ -283,4 +283,13 @@ def check_output(output: Path, work: Optional[Path]) -> Path:
             f"The folder '{work}' for what is kept until the model is written is not empty, and is removed then; give "
             "one of its own."
         )
+    if work is not None and _nested(output.resolve(), work.resolve()):
+        raise InputError(
+            f"The folder '{work}' for what is kept until the model is written is removed then; it must neither hold "
+            f"the output '{output}' nor lie in it."
+        )
     return work or output.parent / f".adapting-{output.name}"
+
+
+def _nested(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents

@@ -17,23 +17,31 @@ from ...errors import InputError
 from ...model.bundle import Model, build_network, save_model
 from ...model.edm import Preconditioned, in_memory_format
 from ...model.metadata import ModelMetadata
+from ...subjects.table import Row
 
 ADAPTED = "ResidualUNet3d"
 
 Weights = Mapping[str, Tensor]
 
 
-def check_start(metadata: ModelMetadata) -> None:
-    """Check that a model can be adapted.
+def check_start(metadata: ModelMetadata, rows: Sequence[Row]) -> None:
+    """Check that a model can be adapted to the rows of a table.
 
     Raises:
-        InputError: its network is of another kind, or it needs noise to give the posterior mean.
+        InputError: its network is of another kind, it needs noise to give the posterior mean, or it needs an MR and a
+            row has none.
     """
     kind = metadata.architecture.get("type")
     if kind != ADAPTED:
         raise InputError(f"The model '{metadata.name}' is a {kind}; an adaptation takes {ADAPTED}.")
     if metadata.mean_from != "zero":
         raise InputError(f"The model '{metadata.name}' gives no posterior mean without noise, so it cannot be adapted.")
+    without = next((row for row in rows if row.mr is None), None)
+    if without is not None and not metadata.mr_optional:
+        raise InputError(
+            f"The model '{metadata.name}' needs an MR, and {without.name} has none; name one in the column 'mr', leave "
+            "the row out, or start from another model."
+        )
 
 
 def save_mean(model: Model, folder: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, replace
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 
 from ...errors import InputError
 from ...subjects.table import Row, read_table
+from ..training.checkpoint import NAME as CHECKPOINT
+from ..training.claim import check_claim, record_claim
 from ..training.config import TrainingConfig
 from ..training.export import PairsFacts
 from ..training.loop import TrainingRun
@@ -18,6 +21,7 @@ from ..training.measured import MeasuredPool
 logger = logging.getLogger(__name__)
 
 _TRAIN, _VALIDATION = "train", "validation"
+_RECORD = "pairs.json"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ def training_pairs(config: TrainingConfig) -> TrainingPairs:
     """Read the table of a configuration, divide it by subject and prepare its pairs below the run's data.
 
     Raises:
-        InputError: the table has errors, a pair cannot be used, or a part is left without subjects.
+        InputError: the table has errors, a pair cannot be used, a part is left without subjects, or the run's
+            checkpoint was trained on other pairs.
     """
     # a training on phantoms alone runs without the libraries that read files
     from .prepared import prepare_pairs
@@ -51,8 +56,28 @@ def training_pairs(config: TrainingConfig) -> TrainingPairs:
     logger.info("Pairs: %d to train on, %d to validate on", *(pool.available() for pool in pools))
     used = [row for row in prepared.rows if row.subject in parts[_TRAIN]]
     checksums = tuple({checksum for row in used for checksum in row.checksums})
+    _claim(config, parts, checksums)
     facts = PairsFacts(pools[0], tuple(row.dose for row in used), len(parts[_TRAIN]), checksums)
     return TrainingPairs((pools[0], pools[1]), facts)
+
+
+def _claim(config: TrainingConfig, parts: Mapping[str, Sequence[str]], checksums: Sequence[str]) -> None:
+    """Record what a run trains on, or hold one that goes on from a checkpoint to what is recorded.
+
+    Raises:
+        InputError: other subjects are: one that was trained on could be validated on, and the model would name others.
+    """
+    record = config.output / _RECORD
+    facts = {
+        "subjects to train on": sorted(parts[_TRAIN]),
+        "subjects to validate on": sorted(parts[_VALIDATION]),
+        "scans of SHA-256": hashlib.sha256("".join(sorted(checksums)).encode()).hexdigest()[:16],
+    }
+    if record.is_file() and (config.output / CHECKPOINT).is_file():
+        whose = f"The checkpoint in '{config.output}' was trained with"
+        check_claim(record, facts, whose, "set the table and 'subjects' back, or name another folder 'output'")
+    else:
+        record_claim(record, facts)
 
 
 def run_on(config: TrainingConfig, device: str, pairs: Optional[TrainingPairs]) -> TrainingRun:
@@ -84,7 +109,8 @@ def divide(rows: Sequence[Row], shares: Sequence[float], seed: int, validates: b
         parts = {part: tuple(name for name in subjects if stated[name] == part) for part in (_TRAIN, _VALIDATION)}
     else:
         order = [subjects[index] for index in np.random.default_rng(seed).permutation(len(subjects))]
-        held_out = max(round(shares[1] / (shares[0] + shares[1]) * len(order)), 1) if validates else 0
+        share = shares[1] / ((shares[0] + shares[1]) or 1)
+        held_out = max(round(share * len(order)), 1) if validates else 0
         parts = {_TRAIN: tuple(order[held_out:]), _VALIDATION: tuple(order[:held_out])}
     empty = next((part for part in (_TRAIN, _VALIDATION)[: 1 + validates] if not parts[part]), None)
     if empty is not None:
