@@ -44,7 +44,9 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "pair.dose_estimated": "The table states no dose; by the noise of low and full dose it is about {dose:.2g}.",
     "pair.no_head": "No head stands out in the {which}.",
     "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
-    "halves of it.",
+    "halves of it; export all three as activity per volume, in one unit, or leave the halves out.",
+    "pair.halves_apart": "One of the two halves has {ratio:.2f} times the brain mean of the other; each must be of "
+    "half of the counts, as activity per volume, corrected for the time of the scan and for decay.",
     "pair.lesion_outside": "Lesion {label} lies outside the head; it is not measured.",
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",

@@ -104,6 +104,20 @@ def test_halves_of_another_activity_are_refused(truth, factor):
         learn_scan(image_of(truth + noise_of(truth, rng, 0.0)), halves=halves)
 
 
+def test_what_halves_differ_by_as_a_whole_is_no_noise(truth):
+    rng = np.random.default_rng(1)
+    parts = [noise_of(truth, rng, 0.8) for _ in range(2)]
+    full = image_of(truth + (parts[0] + parts[1]) / 2**0.5)
+
+    def learned(*factors: float) -> ScanNoise:
+        halves = [image_of(factor * (truth + 2**0.5 * part)) for factor, part in zip(factors, parts)]
+        return learn_scan(full, halves=halves)
+
+    np.testing.assert_allclose(learned(1.1, 0.9).powers, learned(1.0, 1.0).powers, rtol=0.01)
+    with pytest.raises(InputError, match=r"1\.29 and 0\.70"):
+        learned(1.3, 0.7)
+
+
 @pytest.mark.parametrize("wrong", ["elsewhere", "of one value", "not a number", "the PET"])
 def test_an_mr_that_shows_nothing_of_the_head_is_refused(tmp_path, wrong):
     """Its resolution would be reported, and the table of pairs refused."""

@@ -18,7 +18,8 @@ from study_folder import SCALE
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.subjects.judge import judge_row, judge_together
+from CSRDDenoiseLib.findings import errors_of
+from CSRDDenoiseLib.subjects.judge import judge_doses, judge_row, judge_together
 from CSRDDenoiseLib.subjects.pair import dose_of, load_pair, share_by_noise
 from CSRDDenoiseLib.subjects.table import Row, read_table
 
@@ -84,6 +85,24 @@ def test_the_mean_of_two_halves_is_the_full_dose_of_each(root, tmp_path):
         ours, mean, theirs = (sitk.GetArrayFromImage(each) for each in (pair.low, pair.full, other.low))
         np.testing.assert_allclose(2 * mean - ours, theirs, atol=1e-3 * SCALE)
         assert dose_of(pair)[0] == 0.5 and not codes(pair.row) - {"alignment.doubtful", "head.small"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "second", "code"), [(0.5, 0.5, "pair.halves"), (1.2, 0.8, "pair.halves_apart"), (1.05, 0.95, None)]
+)
+def test_halves_of_another_activity_cannot_be_used(root, tmp_path, first, second, code):
+    image = sitk.ReadImage(str(root / "A" / "low_dose_1_4.nii.gz"))
+    for number, factor in ((1, first), (2, second)):
+        write(tmp_path / f"half{number}.nii.gz", factor * sitk.GetArrayFromImage(image), image)
+    halves = {f"half_{number}": str(tmp_path / f"half{number}.nii.gz") for number in (1, 2)}
+    files = {name: str(root / row_of("A")[name]) for name in ("low", "full")}
+    (row,) = rows_of(tmp_path, {"subject": "A", "dose": "1/4", **files, **halves})
+    found = errors_of(judge_row(row).findings)
+    assert [each.code for each in found] == ([code] if code else [])
+    if code == "pair.halves_apart":
+        (alone, _) = rows_of(tmp_path, {"subject": "A", **halves})
+        assert code in {each.code for each in errors_of(judge_doses(load_pair(alone)))}
 
 
 @pytest.mark.slow

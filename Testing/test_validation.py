@@ -18,7 +18,7 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.model.bundle import load_model
-from CSRDDenoiseLib.research.evaluation.measure import CEILING, measure
+from CSRDDenoiseLib.research.evaluation.measure import CEILING, ceiling, measure
 from CSRDDenoiseLib.research.evaluation.methods import INPUT, ours, unchanged
 from CSRDDenoiseLib.research.evaluation.study import load_study
 from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, ORACLE, choose, measurements
@@ -268,15 +268,19 @@ def test_progress_goes_to_the_end_and_cancels(root, model_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_repeated_scans_give_the_ceiling_and_split_the_error(root, model_folder, tmp_path):
-    """White noise of known variance: low doses with a quarter of the counts, each with a full dose of its own."""
+@pytest.mark.parametrize("factors", [(1.0, 1.0, 1.0), (1.0, 0.8, 1.5)])
+def test_repeated_scans_give_the_ceiling_and_split_the_error(root, model_folder, tmp_path, factors):
+    """White noise of known variance: low doses with a quarter of the counts, each with a full dose of its own.
+
+    Injections of another activity each are repeated scans too.
+    """
     clean = sitk.ReadImage(str(root / "A" / "noise_free.nii.gz"))
     activity, rng, rows = sitk.GetArrayFromImage(clean), np.random.default_rng(1), []
     scale = NOISE * SCALE * np.sqrt(activity / SCALE)
     for number in range(3):
         common, extra = rng.standard_normal((2, *activity.shape)) * scale
-        write(tmp_path / f"full{number}.nii.gz", activity + common, clean)
-        write(tmp_path / f"low{number}.nii.gz", activity + common + 3**0.5 * extra, clean)
+        for name, image in (("full", activity + common), ("low", activity + common + 3**0.5 * extra)):
+            write(tmp_path / f"{name}{number}.nii.gz", factors[number] * image, clean)
         files = {"low": f"low{number}.nii.gz", "full": f"full{number}.nii.gz"}
         rows.append({"subject": "A", **files, "dose": "1/4", "replicate": str(number)})
     found = run_validation(config_of(tmp_path, tmp_path / "repeated", model_folder, rows))
@@ -306,20 +310,23 @@ def test_dose_that_is_not_stated_is_estimated_and_said(root, model_folder, tmp_p
 
 
 @pytest.mark.slow
-def test_two_halves_give_the_ceiling(root, model_folder, tmp_path):
+@pytest.mark.parametrize("factors", [(1.0, 1.0), (0.85, 0.85), (1.08, 0.92)])
+def test_two_halves_give_the_ceiling(root, tmp_path, factors):
+    """Also where they differ from the full dose, or from each other, by a factor."""
     clean = sitk.ReadImage(str(root / "A" / "noise_free.nii.gz"))
     activity, rng = sitk.GetArrayFromImage(clean), np.random.default_rng(2)
     scale = NOISE * SCALE * np.sqrt(activity / SCALE)
     halves = activity + 2**0.5 * rng.standard_normal((2, *activity.shape)) * scale
     for number, half in enumerate(halves, 1):
-        write(tmp_path / f"half{number}.nii.gz", half, clean)
+        write(tmp_path / f"half{number}.nii.gz", factors[number - 1] * half, clean)
     write(tmp_path / "full.nii.gz", halves.mean(0), clean)
     write(tmp_path / "low.nii.gz", halves.mean(0) + 3**0.5 * rng.standard_normal(activity.shape) * scale, clean)
     row = {"subject": "A", "low": "low.nii.gz", "full": "full.nii.gz", "dose": "1/4"}
     row |= {"half_1": "half1.nii.gz", "half_2": "half2.nii.gz"}
-    found = run_validation(config_of(tmp_path, tmp_path / "halves", model_folder, [row]))
+    pair = load_pair(read_table(write_rows(tmp_path / "pairs.tsv", [row])).checked().rows[0])
+    found = ceiling(scan_of_pair(pair).study, Fraction(1, 4))
     study = load_study(root / "A")
     variance = float(np.mean(scale[study.box][study.masks.head] ** 2))
     peak = halves.mean(0)[study.box][study.masks.head].max()
     limit = 10 * np.log10(peak**2 / (0.75 * variance))
-    assert found.results[0].scans[0].ceiling == pytest.approx(limit, abs=0.1)
+    assert found is not None and found.scores["psnr"] == pytest.approx(limit, abs=0.1)

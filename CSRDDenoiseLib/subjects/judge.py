@@ -106,11 +106,16 @@ def judge_pair(pair: Pair) -> PairFacts:
 
 
 def judge_doses(pair: Pair) -> tuple[Finding, ...]:
-    """Compare low and full dose by their brain means and their noise alone, which is quick; errors cannot be used."""
+    """Compare low and full dose by their brain means and their noise alone, which is quick; errors cannot be used.
+
+    For training: the factor between the brain means, which :func:`judge_pair` warns of, would be learned.
+    """
     low, full = (_scan(image) for image in (pair.low, pair.full))
     if low is None or full is None:
         return (error("pair.no_head", which="low dose" if low is None else "full dose"),)
-    return (*_judge_scale(low, full), *_judge_noise(pair.row, share_by_noise(pair), low, full))
+    halves = _judge_halves(pair) if pair.row.full is None else ()
+    scale = _judge_scale(low, full, SCALE_FACTOR)
+    return (*scale, *halves, *_judge_noise(pair.row, share_by_noise(pair), low, full))
 
 
 def judge_together(rows: Iterable[tuple[Row, Mapping[str, str]]]) -> Iterator[Finding]:
@@ -150,11 +155,11 @@ def _facts(pair: Pair, shift: Optional[float], share: Optional[float], mr: str) 
     }
 
 
-def _judge_scale(low: Scan, full: Scan) -> Iterator[Finding]:
+def _judge_scale(low: Scan, full: Scan, impossible: float = IMPOSSIBLE_SCALE) -> Iterator[Finding]:
     ratio = low.brain_mean / full.brain_mean
     beyond = max(ratio, 1 / ratio)
     if beyond > SCALE_FACTOR:
-        make = error if beyond > IMPOSSIBLE_SCALE else warning
+        make = error if beyond > impossible else warning
         yield make("pair.scale", ratio=ratio)
 
 
@@ -183,10 +188,12 @@ def _judge_shift(shift: Optional[float]) -> Iterator[Finding]:
 def _judge_halves(pair: Pair) -> Iterator[Finding]:
     if not pair.halves:
         return
-    means = [scan.brain_mean if scan else 0.0 for scan in map(_scan, (*pair.halves, pair.full))]
-    ratio = (means[0] + means[1]) / 2 / means[2]
+    one, other, full = (scan.brain_mean if scan else 0.0 for scan in map(_scan, (*pair.halves, pair.full)))
+    ratio = (one + other) / 2 / full
     if not 1 / SCALE_FACTOR < ratio < SCALE_FACTOR:
-        yield warning("pair.halves", ratio=ratio)
+        yield error("pair.halves", ratio=ratio)
+    elif max(one, other) > SCALE_FACTOR * min(one, other):
+        yield error("pair.halves_apart", ratio=min(one, other) / max(one, other))
 
 
 def _judge_lesions(pair: Pair) -> Iterator[Finding]:

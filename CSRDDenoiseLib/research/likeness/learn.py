@@ -188,14 +188,21 @@ class _Parts:
 
 
 def _by_halves(scan: Scan, halves: Sequence[sitk.Image]) -> _Parts:
-    first, second = (sitk.GetArrayFromImage(half).astype(np.float32) for half in halves)
-    ratio = float(((first + second) / 2)[scan.core].mean() / scan.pet[scan.core].mean())
+    values = [sitk.GetArrayFromImage(half).astype(np.float32) for half in halves]
+    one, other = (float(half[scan.core].mean() / scan.pet[scan.core].mean()) for half in values)
+    ratio = (one + other) / 2
     if not 1 / SCALE_FACTOR < ratio < SCALE_FACTOR:
         raise InputError(
             f"The mean of the two halves is {ratio:.3g} times the full dose in the brain, and their noise would be "
             "wrong by as much; export all three as activity, in one unit."
         )
-    noise = (first - second) / 2
+    if max(one, other) > SCALE_FACTOR * min(one, other):
+        raise InputError(
+            f"The two halves are {one:.3g} and {other:.3g} times the full dose in the brain, and what they differ by is "
+            "not noise alone; each must be of half of the counts, corrected for the time of the scan and for decay."
+        )
+    # what they differ by as a whole is no noise
+    noise = (values[0] / one - values[1] / other) / 2
     cells = np.log(np.maximum(noise_by_cell(scan, noise), _TINY))
     errors = np.full(BANDS, _ERROR_BY_HALVES)
     return _Parts(band_powers(scan, noise), errors, cells, activity_exponent(scan, noise))

@@ -32,9 +32,12 @@ class Overlap:
     mask: np.ndarray
 
     def distance(self, one: np.ndarray, two: np.ndarray) -> float:
-        """Mean squared difference in the heads of arrays in the first's box and in the second's, over brain mean^2."""
-        difference = one[self.own][self.mask].astype(np.float64) - two[self.other][self.mask]
-        return float(np.mean(difference**2)) / (self.first.study.scale * self.second.study.scale)
+        """Mean squared difference in the heads of arrays in the first's box and in the second's.
+
+        Each is relative to the brain mean of its full dose: two injections are hardly of one activity.
+        """
+        first = one[self.own][self.mask].astype(np.float64) / self.first.study.scale
+        return float(np.mean((first - two[self.other][self.mask] / self.second.study.scale) ** 2))
 
     @property
     def has_two_full_doses(self) -> bool:

@@ -99,7 +99,7 @@ def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = 
         noise_free=None,
         masks=_masks(scan, labels, lesions, names, _even_cube(full, head.box)),
         facts={"tracer": "unknown"},
-        full_noise=_noise_of_halves(pair, head.box, head.mask),
+        full_noise=_noise_of_halves(pair, scan),
     )
     row = pair.row
     return OwnScan(row.subject, row.name, row.session, study, dose, share, mr, names, (*findings, how))
@@ -179,12 +179,16 @@ def _even_cube(full: sitk.Image, box: tuple[slice, ...]) -> np.ndarray:
     return mask[box]
 
 
-def _noise_of_halves(pair: Pair, box: tuple[slice, ...], mask: np.ndarray) -> Optional[float]:
-    """Mean squared noise of the full dose in the head: of the mean of two halves, a quarter of their difference's."""
+def _noise_of_halves(pair: Pair, full: Scan) -> Optional[float]:
+    """Mean squared noise of the full dose in the head: of the mean of two halves, a quarter of their difference's.
+
+    Both are brought to its brain mean first: what they differ by as a whole is no noise.
+    """
     if not pair.halves:
         return None
-    one, other = (sitk.GetArrayFromImage(sitk.DICOMOrient(half, ORIENTATION))[box] for half in pair.halves)
-    return float(np.mean((one - other)[mask[box]].astype(np.float64) ** 2)) / 4
+    halves = [sitk.GetArrayFromImage(sitk.DICOMOrient(half, ORIENTATION)) for half in pair.halves]
+    one, other = (half * (full.pet[full.brain].mean() / half[full.brain].mean()) for half in halves)
+    return float(np.mean((one - other)[full.head.mask].astype(np.float64) ** 2)) / 4
 
 
 def _names_of(labels: Optional[Path]) -> dict[int, str]:

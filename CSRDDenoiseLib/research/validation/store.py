@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...io.write import all_or_nothing
 from .result import SubjectResult
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Store:
