@@ -33,6 +33,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "pair.unusable": "{name} cannot be used: {reason}.",
     "pair.resampled": "Low and full dose have different grids (voxels of {low_sides:sides} and {full_sides:sides} mm): "
     "the full dose was interpolated to the low dose's grid, which smooths its noise.",
+    "pair.uncovered": "The full dose covers only {covered:.0%} of the head's activity in the low dose; reconstruct "
+    "both with one field of view.",
     "pair.shifted": "The head lies {shift_mm:.1f} mm apart in low and full dose (up to {limit_mm:g} mm is usual); "
     "reconstruct both from the same list-mode data, or align them.",
     "pair.scale": "The brain mean of the low dose is {ratio:.2f} times that of the full dose; both must be activity "

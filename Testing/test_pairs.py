@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -103,6 +104,17 @@ def test_halves_of_another_activity_cannot_be_used(root, tmp_path, first, second
     if code == "pair.halves_apart":
         (alone, _) = rows_of(tmp_path, {"subject": "A", **halves})
         assert code in {each.code for each in errors_of(judge_doses(load_pair(alone)))}
+
+
+@pytest.mark.slow
+def test_a_full_dose_that_ends_within_the_head_cannot_be_used(root, tmp_path):
+    """There are zeros in its place beyond its field of view, which a network would learn."""
+    full = sitk.ReadImage(str(root / "A" / "full_dose.nii.gz"))
+    row = replace(rows_of(root, row_of("A", mr=None))[0], full=tmp_path / "full.nii.gz")
+    for slices, refused in ((4, False), (12, True)):
+        sitk.WriteImage(full[:, :, slices:], str(row.full))
+        for found in (judge_row(row).findings, judge_doses(load_pair(row))):
+            assert ("pair.uncovered" in {each.code for each in errors_of(found)}) is refused
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) 
     if mr is None:
         return Aligned(grid, pet_array, None, None, broken)
     mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
-    return Aligned(grid, pet_array, mr_array.astype(np.float32), _coverage(mr, grid), broken)
+    return Aligned(grid, pet_array, mr_array.astype(np.float32), coverage(mr, grid), broken)
 
 
 def near_broken_on(pet: sitk.Image, grid: Grid) -> Optional[np.ndarray]:
@@ -130,7 +130,8 @@ def _is_near(spacing: np.ndarray, wanted: Union[float, np.ndarray]) -> np.ndarra
     return np.abs(spacing / wanted - 1) <= SPACING_TOLERANCE
 
 
-def _coverage(mr: sitk.Image, grid: Grid) -> np.ndarray:
-    inside = sitk.Image(mr.GetSize(), sitk.sitkUInt8) + 1
-    inside.CopyInformation(mr)
+def coverage(image: sitk.Image, grid: Grid) -> np.ndarray:
+    """Return where an image reaches on a grid, boolean (D, H, W)."""
+    inside = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
+    inside.CopyInformation(image)
     return sitk.GetArrayFromImage(resample(inside, grid, sitk.sitkNearestNeighbor)).astype(bool)

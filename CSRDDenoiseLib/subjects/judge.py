@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..findings import Finding, error, find, info, warning, warnings_of
 from ..io.grid import Grid
 from ..io.volume import units_of
-from ..prepare.align import MODEL_SPACING_MM, head_mask_of, to_model_grid
+from ..prepare.align import MODEL_SPACING_MM, coverage, head_mask_of, to_model_grid
 from ..scan import Scan
 from ..sentences import CLI, sentence
 from .pair import Pair, load_pair, share_by_noise, shift_mm
@@ -25,6 +25,8 @@ DOSE_FACTOR = 1.5
 """How far the dose by the noise may be from the stated one; experiment ``counts``: it was nearer in 98 % of scans."""
 SCALE_FACTOR, IMPOSSIBLE_SCALE = 1.25, 2.0
 SWAPPED = 1.25
+LEAST_COVERED = 0.98
+"""Share of the head's activity in the low dose; beyond the full dose's field of view there are zeros in its place."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def judge_pair(pair: Pair) -> PairFacts:
     findings = (
         *pair.findings,
         *warnings_of(check_appearance(Judged(pair.low, low), texture(low))),
+        *_judge_cover(pair, low),
         *_judge_scale(low, full),
         *_judge_noise(pair.row, share, low, full),
         *_judge_shift(shift),
@@ -114,7 +117,7 @@ def judge_doses(pair: Pair) -> tuple[Finding, ...]:
     if low is None or full is None:
         return (error("pair.no_head", which="low dose" if low is None else "full dose"),)
     halves = _judge_halves(pair) if pair.row.full is None else ()
-    scale = _judge_scale(low, full, SCALE_FACTOR)
+    scale = (*_judge_cover(pair, low), *_judge_scale(low, full, SCALE_FACTOR))
     return (*scale, *halves, *_judge_noise(pair.row, share_by_noise(pair), low, full))
 
 
@@ -153,6 +156,13 @@ def _facts(pair: Pair, shift: Optional[float], share: Optional[float], mr: str) 
         "counts_by_noise": None if share is None else round(share, 4),
         **counted,
     }
+
+
+def _judge_cover(pair: Pair, low: Scan) -> Iterator[Finding]:
+    activity = low.smoothed * low.head.mask
+    covered = float(activity[coverage(pair.full_as_read, low.grid)].sum() / activity.sum())
+    if covered < LEAST_COVERED:
+        yield error("pair.uncovered", covered=covered)
 
 
 def _judge_scale(low: Scan, full: Scan, impossible: float = IMPOSSIBLE_SCALE) -> Iterator[Finding]:

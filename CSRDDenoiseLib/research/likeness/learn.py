@@ -198,8 +198,8 @@ def _by_halves(scan: Scan, halves: Sequence[sitk.Image]) -> _Parts:
         )
     if max(one, other) > SCALE_FACTOR * min(one, other):
         raise InputError(
-            f"The two halves are {one:.3g} and {other:.3g} times the full dose in the brain, and what they differ by is "
-            "not noise alone; each must be of half of the counts, corrected for the time of the scan and for decay."
+            f"The two halves are {one:.3g} and {other:.3g} times the full dose in the brain, and what they differ by "
+            "is not noise alone; each must be of half of the counts, corrected for the time of the scan and for decay."
         )
     # what they differ by as a whole is no noise
     noise = (values[0] / one - values[1] / other) / 2
