@@ -20,6 +20,7 @@ from study_folder import SCALE
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import errors_of
+from CSRDDenoiseLib.research.likeness.scans import simulate_like
 from CSRDDenoiseLib.subjects.judge import judge_doses, judge_row, judge_together
 from CSRDDenoiseLib.subjects.pair import dose_of, load_pair, share_by_noise
 from CSRDDenoiseLib.subjects.table import Row, read_table
@@ -104,6 +105,24 @@ def test_halves_of_another_activity_cannot_be_used(root, tmp_path, first, second
     if code == "pair.halves_apart":
         (alone, _) = rows_of(tmp_path, {"subject": "A", **halves})
         assert code in {each.code for each in errors_of(judge_doses(load_pair(alone)))}
+
+
+def test_halves_of_another_grid_cannot_be_used(root, tmp_path):
+    """Interpolated, they would have less noise than they have; flipped axes need no interpolation."""
+    half = sitk.ReadImage(str(root / "A" / "low_dose_1_4.nii.gz"))
+    halves = (tmp_path / "half1.nii.gz", tmp_path / "half2.nii.gz")
+    whole = replace(rows_of(root, row_of("A", mr=None))[0], halves=halves)
+    alone = replace(whole, low=halves[0], full=None)
+    sitk.WriteImage(half * 1.01, str(halves[0]))
+    sitk.WriteImage(sitk.Flip(half, (True, False, False)), str(halves[1]))
+    assert load_pair(whole).halves and load_pair(alone).halves
+    half.SetOrigin([place + 2.0 for place in half.GetOrigin()])
+    sitk.WriteImage(half, str(halves[1]))
+    for row in (whole, alone):
+        with pytest.raises(InputError, match="another grid"):
+            load_pair(row)
+    with pytest.raises(InputError, match="another grid"):
+        simulate_like([whole], tmp_path / "low", [Fraction(1, 4)])
 
 
 @pytest.mark.slow

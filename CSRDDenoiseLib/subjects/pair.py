@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,7 +18,7 @@ from ..io.read import read
 from ..io.record import describe_file
 from ..io.suv_sidecar import same_unit
 from ..io.volume import UNKNOWN, ReadVolume
-from ..prepare.align import MODEL_SPACING_MM, to_grid_of, to_model_grid
+from ..prepare.align import MODEL_SPACING_MM, ORIENTATION, to_grid_of, to_model_grid
 from ..prepare.motion import frame_motion
 from ..report.regions import check_labels, labels_on
 from ..scan import Scan
@@ -75,13 +75,14 @@ def load_pair(row: Row) -> Pair:
 
     Raises:
         InputError: a file cannot be read or holds no such image; low and full differ in their units, do not overlap,
-            or are the same image.
+            or are the same image; or halves are not on one grid with each other and the full dose.
     """
     if row.lacks:
         raise InputError(f"The row {row.name} is not a pair: it has no {INPUT_WORDS[row.lacks[0]]}.")
     volumes = {name: read(path, _READ_AS.get(name, INPUT_WORDS[name])) for name, path in row.files.items()}
     pets, findings = _checked_pets(volumes)
     low = pets["low"]
+    check_halves([pets[name] for name in HALVES if name in pets], pets.get("full"))
     halves = tuple(on_grid(pets[name], low) for name in HALVES if name in pets)
     full_as_read = pets["full"] if "full" in pets else _mean(*halves)
     full = on_grid(full_as_read, low)
@@ -104,6 +105,23 @@ def load_pair(row: Row) -> Pair:
         findings=(*(finding for volume in volumes.values() for finding in volume.findings), *findings),
         checksums={name: describe_file(row.files[name], volumes[name].header.files).sha256 for name in volumes},
     )
+
+
+def check_halves(halves: Sequence[sitk.Image], full: Optional[sitk.Image]) -> None:
+    """Refuse halves that would be interpolated to the full dose's grid, or to each other's: their noise is smoothed.
+
+    Raises:
+        InputError: the grids differ.
+    """
+    # a flipped axis moves no voxel
+    grids = [Grid.of(sitk.DICOMOrient(image, ORIENTATION)) for image in (full, *halves) if image is not None]
+    other = next((grid for grid in grids[1:] if halves and not same_place(grids[0], grid)), None)
+    if other is not None:
+        sides = " and ".join(" x ".join(f"{side:.2f}" for side in grid.spacing) for grid in (grids[0], other))
+        raise InputError(
+            f"The halves have another grid than the full dose, or than each other (voxels of {sides} mm), and "
+            "interpolation would smooth their noise; reconstruct them on one grid."
+        )
 
 
 def on_grid(image: sitk.Image, like: sitk.Image) -> sitk.Image:

@@ -20,7 +20,7 @@ from ...io.volume import UNKNOWN as UNKNOWN_UNIT
 from ...io.volume import ReadVolume
 from ...io.write import all_or_nothing, sidecar_path, write_image
 from ...prepare.align import ORIENTATION
-from ...subjects.pair import on_grid
+from ...subjects.pair import check_halves, on_grid
 from ...subjects.table import Row, Table, write_table
 from ..simulation.subject import dose_name
 from .learn import ScanNoise, at_level_of, combine, learn_scan
@@ -132,9 +132,12 @@ def _check_once(rows: Sequence[Row]) -> None:
 
 
 def _learn(row: Row) -> ScanNoise:
-    pet = sitk.DICOMOrient(_full(row).image, ORIENTATION)
-    halves = [on_grid(check_pet(read(path, "PET").image, False)[0], pet) for path in row.halves]
-    return learn_scan(pet, None if row.mr is None else _mr(row.mr, pet), halves)
+    full = _full(row).image
+    halves = [check_pet(read(path, "PET").image, False)[0] for path in row.halves]
+    check_halves(halves, full)
+    pet = sitk.DICOMOrient(full, ORIENTATION)
+    mr = None if row.mr is None else _mr(row.mr, pet)
+    return learn_scan(pet, mr, [on_grid(half, pet) for half in halves])
 
 
 def _mr(path: Path, pet: sitk.Image) -> sitk.Image:
