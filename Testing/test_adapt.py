@@ -343,6 +343,14 @@ def test_the_folder_of_work_is_not_that_of_the_model(scans, start, tmp_path, cap
     assert "neither hold" in capsys.readouterr().err and not (tmp_path / Path(output).parts[0]).exists()
 
 
+@pytest.mark.parametrize("work", ["notes", "notes/work"])
+def test_a_folder_of_work_that_cannot_be_made_is_refused(scans, start, tmp_path, work):
+    (tmp_path / "notes").write_text("mine")
+    words = ["adapt", str(scans), "--start", str(start), "--output", str(tmp_path / "mine")]
+    assert main([*words, "--work", str(tmp_path / work)]) == 2
+    assert (tmp_path / "notes").read_text() == "mine" and not (tmp_path / "mine").exists()
+
+
 def test_a_start_that_needs_an_mr_is_not_adapted_to_pairs_without_one(scans, tmp_path):
     """The uncertainty could not be fitted after the training, and then no model was written."""
     job = job_of(scans, save_tiny_model(tmp_path / "start", **BANDED, mr_optional=False), tmp_path)

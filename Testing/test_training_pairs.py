@@ -99,6 +99,16 @@ def test_a_run_goes_on_with_the_subjects_that_it_was_trained_on(training_config,
     assert training_pairs(replace(first, steps=first.steps + 1)).facts.subjects == 2
 
 
+@pytest.mark.parametrize("wrong", [{"data": "notes"}, {"architecture": {"type": "ResidualUNet3d", "in_channels": 9}}])
+def test_what_cannot_be_trained_is_refused_before_pairs_are_read(table, tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr("CSRDDenoiseLib.research.adaptation.prepared.load_pair", lambda _: pytest.fail("read"))
+    (tmp_path / "notes").touch()
+    config = {"name": "own", "output": "run", "pairs": str(table), **wrong}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert main(["train", str(tmp_path / "train.yaml")]) == 2
+    assert not (tmp_path / "run").exists()
+
+
 def test_subjects_are_divided_by_the_table_or_drawn():
     rows = [
         Row(name, split=split) for name, split in (("A", "train"), ("A", "train"), ("B", "validation"), ("C", "test"))

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         _check_scipy()
     work = check_output(args.output, args.work)
     check_folder(args.output)
+    check_folder(work)
     table = table_of(args).checked()
     device = str(choose_device(args.device))
     job = Job(table.rows, load_model(args.start, device), args.output, work, settings, device)

@@ -98,13 +98,13 @@ def check_folder(folder: Path) -> None:
     """
     place = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
     if not place.is_dir():
-        raise InputError(f"The output folder '{folder}' cannot be made: '{place}' is not a folder.")
+        raise InputError(f"The folder '{folder}' cannot be made: '{place}' is not a folder.")
     try:
         # asking for permission bits is not enough: read-only file systems, ACLs and root differ
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        raise InputError(f"The output folder '{folder}' cannot be written to: {error.strerror}.") from error
+        raise InputError(f"The folder '{folder}' cannot be written to: {error.strerror}.") from error
 
 
 def check_file(path: Path) -> None:

@@ -68,13 +68,16 @@ def run(args: argparse.Namespace) -> int:
     from ..research.training.config import load_config
     from ..research.training.export import export_model
     from ..research.training.loop import device_of_process
-    from ..research.training.readiness import check_values
+    from ..research.training.readiness import check_network, check_values
 
     config = load_config(args.config)
     check_values(config)
     check_folder(config.output)
     if args.score:
         return _score(config, args)
+    if not args.export_only:
+        # before the pairs are prepared
+        check_network(config)
     pairs = training_pairs(config) if config.pairs is not None else None
     if not args.export_only:
         with cancellable(lambda: _what_is_left(config.output)):

@@ -66,7 +66,7 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float, register: boo
         register: move each MR to its low dose first.
 
     Raises:
-        InputError: a pair cannot be used; or ``work`` holds pairs of another table.
+        InputError: a pair cannot be used; or ``work`` holds pairs of another table, or cannot be written to.
     """
     record, mark = work / _RECORD, _mark_of(rows, spacing, register)
     if record.is_file():
@@ -74,6 +74,10 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float, register: boo
         if saved["mark"] != mark:
             raise InputError(f"'{work}' holds what was made of other scans; remove it, or choose another folder.")
         return PreparedPairs(work / _FOLDER, tuple(_row_of(values) for values in saved["rows"]))
+    try:
+        (work / _FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder '{work}' cannot be made: {error.strerror}.") from error
     prepared = tuple(_prepare(rows, work / _FOLDER, spacing, register))
     write_json(record, {"mark": mark, "rows": [asdict(row) for row in prepared]})
     return PreparedPairs(work / _FOLDER, prepared)
