@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 import yaml
 from pair_folder import row_of, write_rows, write_subject
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.model.bundle import load_model
+from CSRDDenoiseLib.research.adaptation.prepared import prepare_pairs
 from CSRDDenoiseLib.research.adaptation.training_pairs import divide, run_on, training_pairs
 from CSRDDenoiseLib.research.training.config import TrainingConfig
-from CSRDDenoiseLib.subjects.table import Row
+from CSRDDenoiseLib.subjects.table import Row, read_table
 
 NAMES = ("Anna", "Berta", "Carla")
 
@@ -97,6 +99,20 @@ def test_a_run_goes_on_with_the_subjects_that_it_was_trained_on(training_config,
     with pytest.raises(InputError, match=r"'Anna', 'Berta'.*'Berta', 'Carla'"):
         training_pairs(other)
     assert training_pairs(replace(first, steps=first.steps + 1)).facts.subjects == 2
+
+
+@pytest.mark.slow
+def test_a_full_dose_on_another_grid_is_warned_of_in_training_too(table, tmp_path, caplog):
+    full = sitk.ReadImage(str(table.parent / "Anna" / "full_dose.nii.gz"))
+    row = read_table(table).checked().rows[0]
+    row = replace(row, full=tmp_path / "full.nii.gz", mr=None)
+    sitk.WriteImage(sitk.Flip(full, (True, True, False)), str(row.full))
+    prepare_pairs([row], tmp_path / "flipped", 5.0)
+    assert "different grids" not in caplog.text
+    full.SetOrigin([place + 2.0 for place in full.GetOrigin()])
+    sitk.WriteImage(full, str(row.full))
+    prepare_pairs([row], tmp_path / "aside", 5.0)
+    assert "different grids" in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [{"data": "notes"}, {"architecture": {"type": "ResidualUNet3d", "in_channels": 9}}])

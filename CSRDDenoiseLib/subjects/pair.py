@@ -36,6 +36,7 @@ INPUT_WORDS: Mapping[str, str] = {
 """Column of the table -> what messages call its image."""
 _READ_AS = {"low": "PET", "full": "PET", "half_1": "PET", "half_2": "PET", "mr": "MR"}
 DOSE_ESTIMATED = "pair.dose_estimated"
+RESAMPLED = "pair.resampled"
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,7 @@ def check_halves(halves: Sequence[sitk.Image], full: Optional[sitk.Image]) -> No
     Raises:
         InputError: the grids differ.
     """
-    # a flipped axis moves no voxel
-    grids = [Grid.of(sitk.DICOMOrient(image, ORIENTATION)) for image in (full, *halves) if image is not None]
+    grids = [_oriented(image) for image in (full, *halves) if image is not None]
     other = next((grid for grid in grids[1:] if halves and not same_place(grids[0], grid)), None)
     if other is not None:
         sides = " and ".join(" x ".join(f"{side:.2f}" for side in grid.spacing) for grid in (grids[0], other))
@@ -122,6 +122,11 @@ def check_halves(halves: Sequence[sitk.Image], full: Optional[sitk.Image]) -> No
             f"The halves have another grid than the full dose, or than each other (voxels of {sides} mm), and "
             "interpolation would smooth their noise; reconstruct them on one grid."
         )
+
+
+def _oriented(image: sitk.Image) -> Grid:
+    """The grid in anatomical order: a flipped axis moves no voxel."""
+    return Grid.of(sitk.DICOMOrient(image, ORIENTATION))
 
 
 def on_grid(image: sitk.Image, like: sitk.Image) -> sitk.Image:
@@ -180,10 +185,10 @@ def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Ima
             _check_units(volumes["low"], volumes[name], name)
             pets[name], found = check_pet(volumes[name].image, False)
             findings += found
-    own, other = Grid.of(pets["low"]), Grid.of(pets.get("full", pets["low"]))
+    own, other = (_oriented(pets[name]) for name in ("low", "full" if "full" in pets else "low"))
     if not same_place(own, other):
         sides = {"low_sides": list(own.spacing), "full_sides": list(other.spacing)}
-        findings += (warning("pair.resampled", **sides),)
+        findings += (warning(RESAMPLED, **sides),)
     return pets, findings
 
 

@@ -18,7 +18,7 @@ from ...prepare.register import register_mr
 from ...sentences import CLI, sentence
 from ...subjects.checksum import files_of
 from ...subjects.judge import judge_doses, judge_together
-from ...subjects.pair import DOSE_ESTIMATED, Pair, dose_of, load_pair
+from ...subjects.pair import DOSE_ESTIMATED, RESAMPLED, Pair, dose_of, load_pair
 from ...subjects.table import Row
 from ..training.measured import MeasuredPair, MeasuredPool
 
@@ -113,9 +113,10 @@ def pair_of(row: Row, register: bool) -> Pair:
 def _check(pair: Pair, registered: bool) -> None:
     """Refuse a pair that ``csrd-denoise pairs`` refuses: swapped, or of two scales; warn of a dose that is unlike.
 
-    Warn of an MR that lies elsewhere, too: the network would learn to make nothing of it.
+    Warn of an MR that lies elsewhere, too: the network would learn to make nothing of it; and of a full dose that was
+    interpolated: what is left of it then holds some of the low dose's noise, with the other sign.
     """
-    found = judge_doses(pair)
+    found = (*judge_doses(pair), *(each for each in pair.findings if each.code == RESAMPLED))
     if registered:
         found += tuple(each for each in pair.findings if each.check == "registration")
     elif pair.mr is not None:
