@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,26 @@ def test_bradley_terry_stays_finite_where_one_always_wins():
     scores, added = bradley_terry(rows, ("a", "b"))
     assert added
     assert 2 < scores[0].value - scores[1].value < 6
+
+
+@pytest.mark.parametrize(
+    ("methods", "values", "se"),
+    [
+        # two readers who disagree on every case: of 8 answers, the log odds have the variance 4 / 8, a score a quarter
+        (("a", "b"), [1, 2, 1, 2, 2, 1, 2, 1], [0.125**0.5] * 2),
+        # rounding makes the variance of b between two cases negative
+        (("a", "b", "c"), [2, 1, 2, 2, 2, 3, 3, 2, 3, 3, 2, 2], [0.5108, 0.5055, 0.5108]),
+    ],
+)
+def test_bradley_terry_of_cases_without_variance_has_the_error_of_independent_answers(methods, values, se):
+    pairs, places = list(itertools.combinations(methods, 2)), iter(values)
+    shown = [(f"R{r}", str(c), pair) for r in range(2) for c in range(len(values) // 2 // len(pairs)) for pair in pairs]
+    rows = [(*each, "preference", next(places), False) for each in shown]
+    scores, _ = bradley_terry(
+        pd.DataFrame(rows, columns=["reader", "case", "methods", "scale", "value", "repeat"]), methods
+    )
+    np.testing.assert_allclose([score.se for score in scores], se, atol=1e-4)
+    assert all(score.low < score.value < score.high for score in scores)
 
 
 def test_odds_ratio_recovers_a_shift():

@@ -1,7 +1,8 @@
 """Scores of methods from pairwise preferences: the model of Bradley and Terry (Biometrika 1952, 39:324).
 
 The log odds that i is preferred to j are ``score_i - score_j``: a binomial regression without intercept. A tie is half
-a win each. Standard errors count the answers about one case as one cluster.
+a win each. Standard errors count the answers about one case as one cluster (Liang and Zeger, Biometrika 1986, 73:13);
+of few cases whose answers leave no variance between them, they are those of independent answers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from .crossed import LEVEL
+from .crossed import LEVEL, ROUNDING
 from .join import preference_scores
 
 
@@ -46,7 +47,12 @@ def bradley_terry(rows: pd.DataFrame, methods: Sequence[str]) -> tuple[list[Scor
     # from "first method is 0" to "the mean is 0"
     centred = (np.eye(len(methods)) - 1 / len(methods))[:, 1:]
     values = centred @ fit.params
-    errors = np.sqrt(np.diag(centred @ fit.cov_params() @ centred.T))
+    clustered, independent = (
+        np.einsum("ij,jk,ik->i", centred, covariance, centred)
+        for covariance in (fit.cov_params(), fit.normalized_cov_params)
+    )
+    # what rounding leaves of none may be negative
+    errors = np.sqrt(np.where(clustered > ROUNDING * independent, clustered, independent))
     half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * errors
     scores = [
         Score(method, float(value), float(error), float(value - width), float(value + width))
