@@ -117,6 +117,15 @@ def test_the_budget_of_minutes_is_kept_and_the_log_describes_the_run(config):
 
 
 @pytest.mark.slow
+def test_doses_that_are_no_whole_fractions_are_validated_apart(config):
+    run = TrainingRun(replace(config, steps=1, doses=(2 / 3, 1 / 2), unseen_doses=()))
+    run.run()
+    logged = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
+    assert set(logged[-1]["psnr"]) == {"input 2/3", "input 1/2", "mean 2/3", "mean 1/2"}
+    assert "dose 2/3, 1/2 " in export_model(run.config, config.output / "model").description
+
+
+@pytest.mark.slow
 def test_training_learns_the_residual(config):
     config = replace(config, doses=(1 / 200,), steps=250, warmup=10, regression_share=0.0, learning_rate=5e-3)
     run = TrainingRun(config)

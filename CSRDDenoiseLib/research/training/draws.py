@@ -17,6 +17,7 @@ from ...infer.samplers import sample_dpmpp_2m
 from ...model.bundle import Model
 from ...model.deviation import Unit, deviation_unit, known_of
 from ...model.edm import Preconditioned, Schedule
+from ...sentences import as_fraction
 from .deviation import posterior_mean_of
 from .pool import Example, Pool
 from .validation import padded_condition
@@ -129,7 +130,7 @@ def validate_draws(mean: Model, draws: Draws, pool: Pool, phantoms: int) -> dict
     for phantom, dose, example in pool.examples(phantoms):
         for agreement in agreements(mean, draws, example, VALIDATED, phantom).values():
             for name, value in vars(agreement).items():
-                scores.setdefault(name, {}).setdefault(f"1/{round(1 / dose)}", []).append(value)
+                scores.setdefault(name, {}).setdefault(as_fraction(dose), []).append(value)
     return {
         score: {name: round(float(np.mean(values)), 4) for name, values in sorted(table.items())}
         for score, table in scores.items()

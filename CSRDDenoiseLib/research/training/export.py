@@ -13,6 +13,7 @@ from torch import nn
 from ...model.bundle import build_network, load_model, save_model
 from ...model.contents import NOISE_RANGE
 from ...model.metadata import CHANNELS, DeviationMetadata, ModelMetadata
+from ...sentences import as_fraction
 from .checkpoint import TrainingState, check_finite, check_held, load_checkpoint
 from .config import TrainingConfig
 from .noise_range import noise_range
@@ -106,9 +107,9 @@ def _averaged_network(config: TrainingConfig, average: Mapping[str, torch.Tensor
 
 def _data_words(config: TrainingConfig, pairs: Optional[PairsFacts]) -> str:
     if config.dose_range:
-        doses = " to ".join(f"1/{round(1 / dose)}" for dose in reversed(config.dose_range))
+        doses = " to ".join(as_fraction(dose) for dose in reversed(config.dose_range))
     else:
-        doses = ", ".join(f"1/{round(1 / dose)}" for dose in config.doses)
+        doses = ", ".join(as_fraction(dose) for dose in config.doses)
     parts = [f"simulated PET of dose {doses} (several tracers and scanners)"] if config.simulates else []
     parts += [f"{pairs.pool.available()} pairs of a low and a full dose of {pairs.subjects} subjects"] if pairs else []
     return " and ".join(parts)

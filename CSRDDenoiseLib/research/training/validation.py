@@ -14,6 +14,7 @@ from ...measures import psnr
 from ...model.edm import Preconditioned
 from ...prepare.scheme import assemble, constant
 from ...scan import spread_positions
+from ...sentences import as_fraction
 from ..simulation.anatomy import CSF, GREY, WHITE
 from .curves import low_dose_share
 from .phantom import CLASSES, HOT
@@ -45,7 +46,7 @@ def validate(
         residual = estimate_residual(denoiser, example, start, sigma_max)
         for name, image in (("input", example.low_dose), ("mean", example.low_dose + residual)):
             for score, value in _scores(image, example, dose if name == "mean" else 0.0):
-                scores.setdefault(score, {}).setdefault(f"{name} 1/{round(1 / dose)}", []).append(value)
+                scores.setdefault(score, {}).setdefault(f"{name} {as_fraction(dose)}", []).append(value)
     return {
         score: {name: round(float(np.mean(values)), 4) for name, values in sorted(table.items())}
         for score, table in scores.items()
