@@ -60,7 +60,7 @@ class DenoiseSettings:
         estimate: what the denoised PET is: ``mean``, the posterior mean from one evaluation at the largest noise level
             (which is every draw's first step too, and made once), the uncertainty being the draws' spread about it; or
             ``samples``, the draws' own mean, as in the paper. The spread of K draws is the error of the posterior mean;
-            that of the draws' own mean is larger by the root of 1 + 1/K.
+            that of the draws' own mean, and its uncertainty, are larger by the root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
         keep_above_mm: what is coarser than this (FWHM of a Gaussian, mm) stays as it was measured, and the narrower it
             is, the more of the measured strength finer details have; 0 returns the input, infinity the bare estimate,

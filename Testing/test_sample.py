@@ -144,7 +144,18 @@ def test_mean_and_deviation_are_those_of_the_single_samples(condition, everywher
     )
     draws = np.stack([noise_source(SHAPE, 7, index)()[0, 0].numpy() for index in range(5)]) * metadata.sigma_max
     np.testing.assert_allclose(result.mean, draws.mean(0), atol=1e-4)
-    np.testing.assert_allclose(result.std, draws.std(0, ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(result.std, draws.std(0, ddof=1) * 1.2**0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_the_error_of_the_mean_of_draws_is_that_to_another_draw(condition, everywhere, samples):
+    metadata = tiny_metadata(bytes_per_voxel=100.0)
+    settings = replace(SETTINGS, samples=samples)
+    result = sample_residual(Model(metadata, Identity(), None), condition, everywhere, settings, SILENT)
+    # of a calibrated model the truth is one more draw of the posterior
+    truth = noise_source(SHAPE, 7, samples)()[0, 0].numpy() * metadata.sigma_max
+    error = np.sqrt(np.mean((truth - result.mean) ** 2))
+    assert np.sqrt(np.mean(result.std**2)) == pytest.approx(error, rel=4 / np.sqrt(truth.size))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ class ResidualSamples:
 
     Attributes:
         mean: float32 (D, H, W), the posterior mean, or the mean over the draws.
-        std: float32 (D, H, W), the draws' spread about it; None without draws.
+        std: float32 (D, H, W), root mean square error of the mean that the draws show: their spread about the posterior
+            mean; of K draws about their own mean, that times the root of 1 + 1/K. None without draws.
         evaluations: evaluations of the network over the whole volume.
         seconds: wall time.
         device: where it ran.
@@ -164,7 +165,7 @@ def _check_finite(residual: Optional[Tensor], name: str) -> None:
 
 
 def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings) -> tuple[Tensor, Optional[Tensor]]:
-    """The estimate and, if there are draws, their spread about it: (D, H, W) each, on the CPU."""
+    """The estimate and, if there are draws, the error that they show of it: (D, H, W) each, on the CPU."""
     centre = sampled.centre
     if settings.sampler == "mean":
         return centre, None
@@ -172,7 +173,10 @@ def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings) -> tuple[Tens
         statistics = RunningStatistics()
         for draw in sampled.draws:
             statistics.add(draw)
-        return centre + statistics.mean, statistics.std()
+        spread = statistics.std()
+        # the truth deviates from the mean of K draws by their spread, and that mean from its expectation by 1 / K of it
+        error = None if spread is None else spread * (1 + 1 / settings.samples) ** 0.5
+        return centre + statistics.mean, error
     squares = torch.zeros_like(centre)
     for draw in sampled.draws:
         squares += draw.square()
