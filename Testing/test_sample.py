@@ -172,6 +172,13 @@ def test_evaluations_are_counted_and_one_sample_has_no_deviation(condition, ever
     assert (result.device, result.precision) == ("cpu", "float32")
 
 
+def test_churn_that_raises_a_later_noise_level_to_the_first_leaves_no_evaluation_out(condition, everywhere):
+    network = Pointwise()
+    settings = replace(SETTINGS, sampler="heun", steps=30, churn=40.0, samples=1, estimate="mean")
+    result = sample_residual(model_of(network, mean_from="zero"), condition, everywhere, settings, SILENT)
+    assert result.evaluations == len(network.voxels_seen) == 1 + 2 * 29
+
+
 @pytest.mark.parametrize("sampler, evaluations", [("dpmpp", 1 + 2 * 2), ("heun", 1 + 2 * 4)])
 def test_the_posterior_mean_is_the_estimate_and_the_draws_give_its_uncertainty(
     condition, everywhere, sampler, evaluations

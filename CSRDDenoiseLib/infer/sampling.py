@@ -187,13 +187,12 @@ def _centre_and_draws(run: _Run) -> _Sampled:
     model, settings, volume = run.model, run.settings, run.volume()
     known = model.metadata.schedule
     if settings.sampler != "mean" and settings.estimate == "samples" and model.deviation is None:
-        nothing, draws = torch.zeros(run.head.shape), _draws(run, volume, volume, known)
+        nothing, draws = torch.zeros(run.head.shape), _draws(run, volume, known)
         return _Sampled(nothing, draws, volume)
     estimate = _posterior_mean(volume, run.head.shape, model.metadata, settings.seed)
     mean = volume.crop(estimate)[0].cpu()
     if model.deviation is None:
-        around = _with_first(volume, estimate, known.sigma_max)
-        draws = (draw - mean for draw in _draws(run, around, volume, known))
+        draws = (draw - mean for draw in _draws(run, volume, known, estimate))
     else:
         volume.forget()
         unit = _deviation_unit(model, run.condition, mean)
@@ -205,7 +204,7 @@ def _deviations(run: _Run) -> Iterator[Tensor]:
     """Draws of the deviation (D, H, W) in its unit, whose mean is zero."""
     volume, schedule = run.volume(), run.model.metadata.schedule
     nothing = volume.pad(torch.zeros(1, 1, *run.head.shape))
-    yield from _draws(run, _with_first(volume, nothing, schedule.sigma_max), volume, schedule)
+    yield from _draws(run, volume, schedule, nothing)
 
 
 def _deviation_unit(model: Model, condition: Sequence[np.ndarray], mean: Tensor) -> Tensor:
@@ -219,8 +218,8 @@ def _deviation_unit(model: Model, condition: Sequence[np.ndarray], mean: Tensor)
     return deviation_unit(known, mean, Unit(own.unit, own.removed))
 
 
-def _draws(run: _Run, denoiser: Denoiser, volume: VolumeDenoiser, schedule: Schedule) -> Iterator[Tensor]:
-    """Draws (D, H, W) of the run, on the CPU."""
+def _draws(run: _Run, volume: VolumeDenoiser, schedule: Schedule, mean: Optional[Tensor] = None) -> Iterator[Tensor]:
+    """Draws (D, H, W) of the run, on the CPU; ``mean`` is the first evaluation of each, where it is known."""
     settings, at_once = run.settings, volume.draws_at_once(run.settings.samples)
     for first in range(0, settings.samples, at_once):
         indices = range(first, min(first + at_once, settings.samples))
@@ -229,6 +228,7 @@ def _draws(run: _Run, denoiser: Denoiser, volume: VolumeDenoiser, schedule: Sche
         def noise(sources: Sequence[Callable[[], Tensor]] = sources) -> Tensor:
             return volume.pad(torch.cat([source() for source in sources]))
 
+        denoiser = volume if mean is None else _with_first(volume, mean)
         yield from volume.crop(_run_sampler(denoiser, noise() * schedule.sigma_max, schedule, settings, noise)).cpu()
 
 
@@ -239,9 +239,18 @@ def _posterior_mean(volume: VolumeDenoiser, shape: Shape, metadata: ModelMetadat
     return posterior_mean(volume, start, metadata.sigma_max)
 
 
-def _with_first(denoiser: Denoiser, first: Tensor, sigma_max: float) -> Denoiser:
-    """At sigma_max the state is noise only, so the first evaluation of every draw is the posterior mean."""
-    return lambda x, sigma: first.expand_as(x) if sigma >= sigma_max * (1 - 1e-6) else denoiser(x, sigma)
+def _with_first(denoiser: Denoiser, first: Tensor) -> Denoiser:
+    """A draw begins with noise only, so its first evaluation is the posterior mean.
+
+    Later ones are not, though churn may raise their noise level to that of the first.
+    """
+    known = iter((first,))
+
+    def evaluate(x: Tensor, sigma: float) -> Tensor:
+        mean = next(known, None)
+        return denoiser(x, sigma) if mean is None else mean.expand_as(x)
+
+    return evaluate
 
 
 def noise_source(shape: Shape, seed: int, index: int) -> Callable[[], Tensor]:
