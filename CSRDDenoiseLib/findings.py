@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Iterable, Mapping, Optional
 
+OF_WIDTH = frozenset(
+    {"keep", "lost_structure", "leftover_noise", "unsupported", "output", "mean", "fine_band", "uncertainty"}
+)
+"""Checks whose findings are those of a result for one ``keep_above_mm``; another width has its own."""
+
 
 class Severity(str, Enum):
     """How much a finding matters."""

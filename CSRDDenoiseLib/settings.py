@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral, Real
 from typing import Annotated, Any, Optional, Union
 
 from .configuration import INFINITE, structure
@@ -98,11 +99,7 @@ class DenoiseSettings:
 
     def __post_init__(self) -> None:
         check_limits(self, _WHERE)
-        keep = self.keep_above_mm
-        if keep is not None and MAX_KEEP_MM < keep < math.inf:
-            raise InputError(
-                f"{_WHERE}: 'keep_above_mm' is {keep:g}; use 0 to {MAX_KEEP_MM:g} mm, or inf for the bare estimate."
-            )
+        check_keep(self.keep_above_mm, _WHERE)
 
     @property
     def patch_sides(self) -> Optional[tuple[int, int, int]]:
@@ -113,7 +110,7 @@ class DenoiseSettings:
     @property
     def recipe(self) -> Recipe:
         """What the spread of the draws depends on."""
-        keep = _plain_number(self.keep_above_mm)
+        keep = plain(self.keep_above_mm)
         return Recipe(self.sampler, self.steps, self.samples, self.estimate, float(self.churn), keep)
 
     @property
@@ -132,11 +129,34 @@ class DenoiseSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types, which have no infinity: it is the text ``inf``."""
-        return {**asdict(self), "keep_above_mm": _plain_number(self.keep_above_mm)}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
-def _plain_number(value: Optional[float]) -> Optional[Union[float, str]]:
-    return INFINITE if value == math.inf else value
+def check_keep(width: Optional[float], where: str) -> None:
+    """Refuse a ``keep_above_mm`` between the largest width and infinity.
+
+    Args:
+        width: in mm, or None.
+        where: begins the sentence of the error.
+
+    Raises:
+        InputError: so it is.
+    """
+    if width is not None and MAX_KEEP_MM < width < math.inf:
+        raise InputError(
+            f"{where}: 'keep_above_mm' is {width:g}; use 0 to {MAX_KEEP_MM:g} mm, or inf for the bare estimate."
+        )
+
+
+def plain(value: Any) -> Any:
+    """Return numbers, such as those of NumPy, as JSON has them, infinity as a text; other values as they are."""
+    if isinstance(value, tuple):
+        return tuple(plain(each) for each in value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return INFINITE if value == math.inf else float(value)
 
 
 PRESETS = {

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,16 @@ def test_a_run_begins_with_every_value_of_its_type():
 
 
 BARE = DenoiseSettings(keep_above_mm=math.inf, patch_size=(8, 9, 10))
+OTHER_NUMBERS = DenoiseSettings(
+    seed=np.int64(3),
+    steps=np.int32(4),
+    keep_above_mm=np.float32(12),
+    dose=Fraction(1, 4),
+    patch_size=(np.int64(8),) * 3,
+)
 
 
-@pytest.mark.parametrize("settings", [*PRESETS.values(), BARE])
+@pytest.mark.parametrize("settings", [*PRESETS.values(), BARE, OTHER_NUMBERS])
 def test_json_and_back(settings):
     text = json.dumps(settings.as_dict(), allow_nan=False)
     assert settings_from_fields(json.loads(text)) == settings

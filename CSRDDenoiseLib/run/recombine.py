@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ..checks.output import assess
+from ..findings import OF_WIDTH
 from ..io.grid import Grid
 from ..io.record import Record
 from ..model.metadata import ModelMetadata
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _TRUNCATE = 3.0
 _SIGMAS_A_BLOCK = 1.5
 """A block is at most a sigma over this number; at the edge of the head that costs up to 2 % of its activity."""
-_OF_RESULT = frozenset({"lost_structure", "leftover_noise", "unsupported", "output"})
 Box = tuple[slice, ...]
 
 
@@ -211,7 +211,7 @@ class Afterwards:
         assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata.voxel_spacing_mm)
         check()
         made = (keeping.finding, *about_error, *assessed.findings)
-        names = {finding.check for finding in made} | _OF_RESULT
+        names = {finding.check for finding in made} | OF_WIDTH
         others = tuple(finding for finding in record.findings if finding.check not in names)
         findings = (*others, *made)
         record = replace(record, settings=settings, findings=findings, mean_change=assessed.mean_change)

@@ -13,6 +13,7 @@ from ..progress import ProgressCallback, Reporter
 from ..report.summary import summarise_change
 from ..restore.keeping import Keeping
 from ..run.recombine import Afterwards, Quick
+from ..settings import plain
 from .messages import KeepMessage
 
 CONTRAST = "contrast_kept_percent"
@@ -60,20 +61,21 @@ class FinishedRun:
         return {
             "exact": False,
             "box": [[side.start, side.stop] for side in part.box],
-            "keep_above_mm": request.keep_above_mm,
+            "keep_above_mm": plain(request.keep_above_mm),
             "finding": _finding(request.keep_above_mm),
             "summary": {CONTRAST: None, **part.numbers},
         }
 
     def exact(self, request: KeepMessage, report: ProgressCallback) -> dict[str, Any]:
         """Write what a run with this width gives, as far as it is known; answer with findings and summary."""
-        answer = {"exact": True, "keep_above_mm": request.keep_above_mm, "finding": _finding(request.keep_above_mm)}
+        width = request.keep_above_mm
+        answer = {"exact": True, "keep_above_mm": plain(width), "finding": _finding(width)}
         if self._afterwards is None:
-            denoised, difference = self.prepare().images(request.keep_above_mm)
+            denoised, difference = self.prepare().images(width)
             volumes: dict[str, Optional[sitk.Image]] = {"output": denoised, "difference": difference}
         else:
             step = Reporter(report, {"restore": 1.0})
-            result = self._afterwards.at(request.keep_above_mm, lambda: step("restore", 0, 1))
+            result = self._afterwards.at(width, lambda: step("restore", 0, 1))
             denoised, difference = result.denoised, result.difference
             maps = {"uncertainty": result.uncertainty, "support": result.support}
             volumes = {"output": denoised, "difference": difference, **maps}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Mapping, Optional
 from ..cluster.places import Place
 from ..limits import Between, check_limits
 from ..run.request import FileRequest
-from ..settings import DenoiseSettings
+from ..settings import DenoiseSettings, check_keep
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class KeepMessage:
 
     def __post_init__(self) -> None:
         check_limits(self, "The request")
+        check_keep(self.keep_above_mm, "The request")
 
 
 @dataclass(frozen=True)
