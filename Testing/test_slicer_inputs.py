@@ -321,6 +321,13 @@ def test_region_elsewhere_is_refused_with_one_sentence_and_the_scene_stays(ui, l
     assert ui.regionSelector.nodeCount() == 1
 
 
+def test_roi_without_a_box_is_refused_by_its_name(logic, scene, small_model):
+    # no corner is drawn yet
+    roi = SLICER.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
+    with raises_named("InputError", "'Box' has sides of 0 x 0 x 0 mm"):
+        logic.start(add_head("PET"), None, model=small_model, regionNode=roi)
+
+
 def test_region_that_is_deleted_leaves_the_whole_head(ui, logic_of, scene, pair):
     ui.petSelector.setCurrentNode(pair[0])
     regions = [add_roi([0, 0, 0], [9, 9, 9]) for _ in range(2)]

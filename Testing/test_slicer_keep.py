@@ -8,7 +8,18 @@ import signal
 
 import numpy as np
 import pytest
-from slicer_helpers import SLICER, add_example, add_head, choose, raises_named, run_to_end, wait_until
+from slicer_helpers import (
+    SLICER,
+    add_example,
+    add_head,
+    add_transform,
+    choose,
+    ijk_to_ras,
+    raises_named,
+    run_to_end,
+    wait_until,
+)
+from tiny_model import save_tiny_model
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -330,5 +341,57 @@ def test_pet_of_another_voxel_size_is_not_combined_with_the_estimate(logic, scen
     with raises_named("InputError", "4 x 4 x 4 mm"):
         logic.startKeep(denoised, 12.0)
     pet.SetSpacing(2.0, 2.0, 2.0)
+    # a transform may scale too, and a hidden estimate does not follow it
+    scaling = add_transform(ijk_to_ras(None, (1.5, 1.5, 1.5), (0.0, 0.0, 0.0)))
+    pet.SetAndObserveTransformNodeID(scaling.GetID())
+    with raises_named("InputError", "3 x 3 x 3 mm"):
+        logic.startKeep(denoised, 12.0)
+    pet.SetAndObserveTransformNodeID(None)
     logic.startKeep(denoised, 12.0).wait()
     assert width_of(denoised) == 12.0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("exact", [True, False])
+def test_width_without_end_gives_the_bare_estimate(logic, scene, small_model, known, exact):
+    pet, quick = add_head("PET"), {"preset": "fast", "device": "cpu", "precision": "float32"}
+    result = logic.denoise(pet, None, model=small_model, **quick)
+    if not known:
+        logic.close()
+    logic.startKeep(result.denoisedVolume, np.float64("inf"), result.differenceVolume, exact=exact).wait()
+    bare = logic.denoise(pet, None, model=small_model, keep_above_mm=np.inf, **quick).denoisedVolume
+    after, expected = (SLICER.util.arrayFromVolume(node) for node in (result.denoisedVolume, bare))
+    np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-2)
+    assert stored(result.denoisedVolume, "Provenance")["settings"]["keep_above_mm"] == "inf"
+    with raises_named("InputError", "600"):
+        logic.startKeep(result.denoisedVolume, 600.0).wait()
+
+
+def test_slider_shows_the_width_of_the_chosen_result(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    quick = {"preset": "fast", "device": "cpu", "precision": "float32"}
+    widths = {0.0: 0.0, 9.0: 9.0, np.inf: ui.keepSlider.maximum}
+    made = [logic_of.denoise(*pair, model=small_model, keep_above_mm=width, **quick) for width in widths]
+    for result, shown in [*zip(made, widths.values()), (made[0], 0.0)]:
+        ui.denoisedSelector.setCurrentNode(result.denoisedVolume)
+        assert ui.keepSlider.value == shown
+
+
+def test_slider_of_a_chosen_result_takes_its_maps_along(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    result = logic_of.denoise(*pair, model=small_model, device="cpu", steps=2, samples=2)
+    ui.denoisedSelector.setCurrentNode(result.denoisedVolume)
+    before = SLICER.util.arrayFromVolume(result.uncertaintyVolume).copy()
+    move(ui, logic_of, 30.0)
+    assert wait_until(lambda: np.abs(SLICER.util.arrayFromVolume(result.uncertaintyVolume) - before).max() > 0)
+    assert part_of(result.uncertaintyVolume, result.denoisedVolume) is result.uncertaintyVolume
+
+
+def test_dose_of_the_estimate_stays_in_the_record_of_another_width(logic, scene, tmp_path):
+    folder = str(save_tiny_model(tmp_path / "free", target="noise-free"))
+    result = logic.denoise(add_head("PET"), None, model=folder, preset="fast", device="cpu", dose=0.25)
+    assert stored(result.denoisedVolume, "Provenance")["quality"]["keep"]["dose"] == 0.25
+    logic.close()
+    logic.startKeep(result.denoisedVolume, 20.0, result.differenceVolume).wait()
+    kept = stored(result.denoisedVolume, "Provenance")["quality"]["keep"]
+    assert (kept["above_mm"], kept["dose"]) == (20.0, 0.25)

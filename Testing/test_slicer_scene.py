@@ -13,10 +13,12 @@ from slicer_helpers import (
     ROOT,
     SLICER,
     add_head,
+    add_transform,
     add_volume,
     background,
     choose,
     click,
+    ijk_to_ras,
     pick,
     run_to_end,
     wait_until,
@@ -105,6 +107,33 @@ def test_same_pet_fills_its_results_again(ui, logic_of, scene, pair, small_model
     first = ui.denoisedSelector.currentNode()
     run_to_end(ui)
     assert ui.denoisedSelector.currentNode() is first
+
+
+def test_maps_of_a_result_are_chosen_with_it(ui, logic_of, scene, pair, small_model):
+    selectors = [getattr(ui, f"{name}Selector") for name in ("denoised", "difference", "uncertainty", "support")]
+    choose(ui, logic_of, pair, small_model)
+    logic_of.getParameterNode().makeSupport = True
+    run_to_end(ui)
+    first = [selector.currentNode() for selector in selectors]
+    values = [SLICER.util.arrayFromVolume(node).copy() for node in first]
+    # a new volume for the result: its maps are new too, and those of before stay with theirs
+    ui.denoisedSelector.setCurrentNode(None)
+    assert [selector.currentNode() for selector in selectors] == [None] * 4
+    logic_of.getParameterNode().settings.seed = 9
+    run_to_end(ui)
+    second = [selector.currentNode() for selector in selectors]
+    assert not set(first) & set(second)
+    for node, before in zip(first, values):
+        np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), before)
+        assert node is first[0] or volumes.part_of(node, first[0]) is node
+    for chosen in (first, second):
+        ui.denoisedSelector.setCurrentNode(chosen[0])
+        assert [selector.currentNode() for selector in selectors] == chosen
+    # a volume of the user's own stays chosen
+    own = add_volume("own", np.zeros((4, 4, 4), np.float32))
+    ui.differenceSelector.setCurrentNode(own)
+    ui.denoisedSelector.setCurrentNode(None)
+    assert ui.differenceSelector.currentNode() is own and ui.uncertaintySelector.currentNode() is None
 
 
 @pytest.mark.parametrize("role", ["pet", "mr", "fullDoseReference", "difference"])
@@ -217,6 +246,19 @@ def test_record_in_the_scene_names_files_that_exist(logic, scene, small_model, t
     SLICER.util.arrayFromVolume(loaded)[:] *= 2
     SLICER.util.arrayFromVolumeModified(loaded)
     assert logic.denoise(loaded, None, model=small_model, **QUICK).provenance["inputs"]["pet"]["path"] is None
+
+
+def test_unit_of_a_bids_sidecar_is_read_though_a_transform_moves_the_volume(logic, scene, small_model, tmp_path):
+    path = tmp_path / "sub-01_pet.nrrd"
+    volumes.write_volume(add_head("PET"), path)
+    path.with_suffix(".json").write_text(json.dumps({"Units": "kBq/mL"}))
+    loaded = SLICER.util.loadVolume(str(path), {"name": "loaded"})
+    for transform in (None, add_transform(ijk_to_ras(None, (1.0, 1.0, 1.0), (5.0, 0.0, 0.0)))):
+        loaded.SetAndObserveTransformNodeID(None if transform is None else transform.GetID())
+        about = logic.denoise(loaded, None, model=small_model, **QUICK).provenance["inputs"]["pet"]
+        assert about["units"] == "kBq/mL"
+        # the file does not hold the volume where it was denoised
+        assert about["path"] == (str(path.resolve()) if transform is None else None)
 
 
 def test_loaded_volume_whose_file_cannot_be_read_any_more_is_denoised(logic, scene, small_model, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from slicer_helpers import (
     matrix_of,
     oblique,
     raises_named,
+    run_to_end,
     wait_until,
 )
 
@@ -176,6 +177,25 @@ def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dy
     denoised, difference = made["Dynamic PET denoised"], made["Dynamic PET difference"]
     np.testing.assert_allclose(arrays(denoised), arrays(sequence) + arrays(difference), rtol=1e-4, atol=0.5)
     assert np.abs(arrays(difference)).max() > 0 and browser.IsSynchronizedSequenceNode(denoised)
+
+
+def test_another_frame_gets_results_of_its_own(area, ui, logic_of, scene, pair, dynamic, small_model):
+    browser, proxy = dynamic[1:]
+    browser.SetSelectedItemNumber(0)
+    choose(ui, logic_of, (proxy, None), small_model, sampler="mean", precision="float32")
+    run_to_end(ui)
+    first = ui.denoisedSelector.currentNode(), ui.differenceSelector.currentNode()
+    values = [SLICER.util.arrayFromVolume(node).copy() for node in first]
+    run_to_end(ui)
+    assert ui.denoisedSelector.currentNode() is first[0]
+    browser.SetSelectedItemNumber(2)
+    run_to_end(ui)
+    second = ui.denoisedSelector.currentNode(), ui.differenceSelector.currentNode()
+    assert not set(first) & set(second)
+    pet, denoised, difference = (SLICER.util.arrayFromVolume(node) for node in (proxy, *second))
+    np.testing.assert_allclose(denoised, pet + difference, rtol=1e-4, atol=0.5)
+    for node, before in zip(first, values):
+        np.testing.assert_array_equal(SLICER.util.arrayFromVolume(node), before)
 
 
 def test_what_is_no_sequence_and_what_is_cancelled_leave_nothing(logic_of, scene, pair, dynamic, model_folder):

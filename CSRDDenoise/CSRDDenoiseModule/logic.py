@@ -1,13 +1,11 @@
 """The work of the module without its panel: volumes in, volumes out, from the Python console in one call."""
 
 import logging
-import re
 import weakref
 from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
 
-import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from CSRDDenoiseLib.errors import InputError
@@ -15,18 +13,18 @@ from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
 from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing, model_there
 from .nodes import (
-    CONTENT,
     Outputs,
     check_content,
-    check_estimate,
     check_outputs,
-    content_of,
     estimate_of,
     header_files,
     image_time,
+    marks_of,
+    report_path,
 )
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
 from .readiness import require_packages, settings_for
+from .region import writing_region
 from .sequences import start_sequence
 from .views.display import show_results
 from .volumes import (
@@ -35,6 +33,7 @@ from .volumes import (
     PROVENANCE,
     DenoisedVolumes,
     Volume,
+    check_estimate,
     collect,
     collect_kept,
     has_finding,
@@ -42,11 +41,10 @@ from .volumes import (
     part_of,
     stored,
     writing,
-    writing_region,
 )
 from .worker_process import WorkerProcess
 
-DENOISE, LONGEST_NAME = "denoise", 100
+DENOISE = "denoise"
 Inputs = dict[str, Optional[Volume]]
 
 
@@ -173,7 +171,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume, REGION: regionNode}
         check_outputs(outputs, inputs.values())
         kinds = outputs.kinds(settings_for(model, settings).has_uncertainty)
-        voxels, seen, files = content_of(petVolume), image_time(petVolume), RunFiles()
+        marks, seen, files = marks_of(petVolume), image_time(petVolume), RunFiles()
         sources: dict[str, Any] = {}
         # a machine elsewhere does not have the files that the PET was loaded from
         there = on_place(place) if place else {"headers": [str(path) for path in header_files(petVolume)]}
@@ -181,7 +179,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
         def collected(message: "dict[str, Any]") -> DenoisedVolumes:
             result = collect(message, files.path, outputs, inputs, sources, show_results)
-            result.denoisedVolume.SetAttribute(CONTENT, voxels)
+            for name, mark in marks.items():
+                result.denoisedVolume.SetAttribute(name, mark)
             estimate = estimate_of(result.denoisedVolume)
             if estimate is not None and not place:
                 made_of = (result.denoisedVolume.GetID(), seen, image_time(estimate))
@@ -236,11 +235,11 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         onError: Optional[Callable[[Exception], None]] = None,
     ) -> Job:
         """Start writing the report of :meth:`writeReport` and return at once."""
-        name = denoisedVolume.GetName()
         if not has_record(denoisedVolume):
+            name = denoisedVolume.GetName()
             raise InputError(f"The volume '{name}' has no record of a run, or its PET is gone; denoise the PET again.")
         # the process has a working directory of its own
-        place = _report_path(name) if path is None else Path(path).absolute()
+        place = report_path(denoisedVolume) if path is None else Path(path).absolute()
         request = {"command": "report", "output": str(place), "provenance": stored(denoisedVolume, PROVENANCE)}
         volumes = {
             "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
@@ -279,7 +278,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         files, results = RunFiles(), {"output": denoisedVolume, "difference": differenceVolume}
         maps = {"uncertainty": uncertaintyVolume, "support": supportVolume} if exact else {}
         results.update({kind: node for kind, node in maps.items() if node is not None})
-        request: dict[str, Any] = {"command": "keep", "keep_above_mm": keepAboveMm, "exact": exact}
+        request: dict[str, Any] = {"command": "keep", "keep_above_mm": float(keepAboveMm), "exact": exact}
         request.update(run=known or files.folder.name, limited=has_finding(denoisedVolume, "region.used"))
         request.update({kind: str(files.path(kind)) for kind in results})
 
@@ -394,7 +393,3 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             self._release()
         elif self.onWorkerMessage is not None:
             self.onWorkerMessage({"event": "error", "id": None, "message": sentence, "details": details})
-
-
-def _report_path(name: str) -> Path:
-    return Path(str(slicer.app.temporaryPath)) / f"{re.sub(r'[^0-9A-Za-z._-]+', '_', name)[:LONGEST_NAME]}.html"

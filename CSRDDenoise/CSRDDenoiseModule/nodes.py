@@ -22,12 +22,15 @@ ESTIMATE_REFERENCE = "CSRDDenoise.Estimate"
 """From a result to the model's bare estimate for its PET, a hidden volume."""
 CONTENT = "CSRDDenoise.Content"
 """Attribute of a result: the voxels of its PET, see :func:`content_of`."""
+FRAME = "CSRDDenoise.Frame"
+"""Attribute of a result: the index value of the frame that its PET showed, see :func:`frame_of`."""
 _DICOM_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "{propcounts}/s": "PROPCPS"}
 _SUV = re.compile(r"\{SUV(\w*)\}(g|cm2)/ml", re.IGNORECASE)
 SERIES = ("", "output", *MAPS)
 """Kinds of results; the place is the end of the DICOM series number."""
 LONGEST_NAME = 30
 """Of the PET in a series description, which has 64 characters (VR LO)."""
+LONGEST_FILE_NAME = 100
 STUDY_UID = "StudyInstanceUID"
 COPIED_TAGS = {
     STUDY_UID: "0020,000D",
@@ -138,6 +141,11 @@ def content_of(node: Volume) -> str:
     return hashlib.sha256(np.ascontiguousarray(slicer.util.arrayFromVolume(read)).data).hexdigest()
 
 
+def marks_of(pet: Volume) -> "dict[str, Optional[str]]":
+    """Return the attributes of a result that say what its PET was: its voxels, and the frame that it shows."""
+    return {CONTENT: content_of(pet), FRAME: frame_of(pet)}
+
+
 def has_image(node: Volume) -> bool:
     """Return whether a volume has voxels; one whose file was not found when its scene was loaded has none."""
     return node.GetImageData() is not None and node.GetImageData().GetNumberOfPoints() > 0
@@ -172,18 +180,24 @@ def check_content(pet: Volume, denoised: Volume) -> None:
 
 def source_file(node: Volume) -> Optional[Path]:
     """Return the one file that holds a volume as it is now, or None: never stored, changed since, gone, or several."""
-    files = _stored_files(node)
+    files = _stored_files(node) if node.GetParentTransformNode() is None else []
     return files[0] if len(files) == 1 else None
 
 
 def _stored_files(node: Volume) -> "list[Path]":
-    """Return the files that hold a volume as it is now, such as the slices of a stack."""
+    """Return the files that hold a volume, its parent transform aside, as it is now, such as the slices of a stack."""
     storage = node.GetStorageNode()
-    if storage is None or node.GetModifiedSinceRead() or node.GetParentTransformNode() is not None:
+    if storage is None or node.GetModifiedSinceRead():
         return []
     listed = (storage.GetNthFileName(index) for index in range(storage.GetNumberOfFileNames()))
     names = dict.fromkeys(name for name in (storage.GetFileName(), *listed) if name)
     return [path for path in map(Path, names) if path.is_file()]
+
+
+def report_path(denoised: Volume) -> Path:
+    """Return a path in Slicer's temporary folder for the report of a result; the ID tells those of one name apart."""
+    name = re.sub(r"[^0-9A-Za-z._-]+", "_", denoised.GetName())[:LONGEST_FILE_NAME]
+    return Path(str(slicer.app.temporaryPath)) / f"{name}_{denoised.GetID()}.html"
 
 
 def browser_of(volume: Optional[Volume]) -> Any:
@@ -198,6 +212,13 @@ def frame_count(volume: Volume) -> int:
     """Return how many frames the sequence has that a volume shows a frame of; 0 for another volume."""
     browser = browser_of(volume)
     return 0 if browser is None else browser.GetSequenceNode(volume).GetNumberOfDataNodes()
+
+
+def frame_of(volume: Volume) -> Optional[str]:
+    """Return the index value of the frame of a sequence that a volume shows, None for another volume."""
+    browser = browser_of(volume)
+    master = None if browser is None else browser.GetMasterSequenceNode()
+    return None if master is None else master.GetNthIndexValue(browser.GetSelectedItemNumber())
 
 
 def region_sides(node: slicer.vtkMRMLDisplayableNode) -> "list[float]":
@@ -277,22 +298,6 @@ def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedE
     copy = slicer.vtkCodedEntry()
     copy.Copy(entry)
     return copy
-
-
-def check_estimate(denoised: Volume, estimate: Optional[Volume], pet: Optional[Volume]) -> None:
-    """Refuse to combine a PET with the model's estimate where one is gone or the PET has another voxel size by now.
-
-    Raises:
-        InputError: so it is; the width in mm of what stays as measured would be another one.
-    """
-    if estimate is None or pet is None:
-        raise InputError(f"The model's estimate for '{denoised.GetName()}' is gone; denoise the PET again.")
-    sizes = [" x ".join(f"{side:.4g}" for side in node.GetSpacing()) for node in (pet, estimate)]
-    if sizes[0] != sizes[1] and not is_warped(pet):
-        raise InputError(
-            f"The PET '{pet.GetName()}' has voxels of {sizes[0]} mm by now and was denoised with {sizes[1]} mm. "
-            "Denoise it again."
-        )
 
 
 def remove_volume(node: Volume) -> None:

@@ -13,6 +13,7 @@ from . import readiness, wording
 from .batch import Batch, BatchTable
 from .job import UNDER_WAY
 from .nodes import Outputs, remove_estimates_with_results
+from .outputs import outputs_of, settle
 from .parameters import (
     INPUTS,
     REGION,
@@ -21,13 +22,12 @@ from .parameters import (
     Lists,
     LogicProtocol,
     apply_defaults,
-    outputs_of,
     save_defaults,
     settings_of,
 )
 from .views.messages import Messages
 from .views.results import Results
-from .volumes import DenoisedVolumes, Volume, has_record, is_free_for
+from .volumes import DenoisedVolumes, Volume, has_record
 
 SETTINGS_WIDGETS = {
     "settings.registerMr": "registerCheckBox",
@@ -58,6 +58,7 @@ class Panel:
         self._parameters: Optional[CSRDDenoiseParameterNode] = None
         self._guiTag: Optional[int] = None
         self._observerTag: Optional[int] = None
+        self._denoised: Optional[Volume] = None
         self._job = None
         self._messages = Messages(ui)
         self._results = Results(ui, logic, self._messages.say, self._endIdleWorker)
@@ -86,6 +87,7 @@ class Panel:
     def close(self) -> None:
         """The scene closes: everything under way ends. The choices stay connected and go back to their defaults."""
         self._results.stop()
+        self._denoised = None
         self.logic.close()
         self._results.leave()
         if self._batch.running:
@@ -170,13 +172,11 @@ class Panel:
         self._refreshResults()
 
     def onParametersModified(self, _caller: Any = None, _event: Any = None) -> None:
-        """A choice changed, by a widget or by a script; results of another PET are no outputs of this one."""
-        parameters = self._parameters
-        strange = [name for name in RESULTS if not is_free_for(getattr(parameters, name), parameters.pet)]
-        if strange and parameters.pet is not None and not self.logic.busy:
-            with slicer.util.NodeModify(parameters.parameterNode):
-                for name in strange:
-                    setattr(parameters, name, None)
+        """A choice changed, by a widget or by a script: the outputs are those of one result, and of this PET."""
+        if not self.logic.busy:
+            # first: what is set here comes back to this method
+            before, self._denoised = self._denoised, self._parameters.denoised
+            settle(self._parameters, before)
         self.refresh()
 
     def _refreshApply(self) -> None:
@@ -188,7 +188,7 @@ class Panel:
 
     def _refreshResults(self) -> None:
         denoised = None if self._parameters is None else self._parameters.denoised
-        self._results.refresh(denoised, None if denoised is None else self._parameters.difference)
+        self._results.refresh(denoised, *(() if denoised is None else self._maps()))
         self.ui.reportButton.enabled = has_record(denoised) and not self.logic.busy
         self._table.refresh(self.logic.busy)
 
@@ -309,10 +309,10 @@ class Panel:
         """Show the results side by side, with the PET that they were made from."""
         denoised = None if self._parameters is None else self._parameters.denoised
         if denoised is not None:
-            self._show(denoised)
+            self._results.compare(denoised, *self._maps())
 
-    def _show(self, denoised: Volume) -> None:
-        self._results.compare(denoised, *(getattr(self._parameters, name) for name in RESULTS[1:]))
+    def _maps(self) -> "list[Optional[Volume]]":
+        return [getattr(self._parameters, name) for name in RESULTS[1:]]
 
     def onReport(self, *_arguments: Any) -> None:
         """Draw the report of the result and open it."""
@@ -354,7 +354,7 @@ class Panel:
             for name in RESULTS:
                 setattr(parameters, name, getattr(result, f"{name}Volume"))
         self._end(wording.result_text(result))
-        self._show(result.denoisedVolume)
+        self._results.compare(*(getattr(result, f"{name}Volume") for name in RESULTS))
         self._endIdleWorker()
 
     def onReportFinished(self, path: Path) -> None:

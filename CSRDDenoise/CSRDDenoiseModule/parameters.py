@@ -22,7 +22,6 @@ from CSRDDenoiseLib.settings import (
     settings_from_preset,
 )
 
-from .nodes import Outputs
 from .wording import device_title, precision_title, preset_title, sampler_title
 
 CUSTOM_PRESET = "custom"
@@ -88,12 +87,6 @@ def choices_in(node: Any) -> CSRDDenoiseParameterNode:
     # a function in C: the garbage collector takes it from no observer
     node.AddObserver("ModifiedEvent", operator.is_)
     return CSRDDenoiseParameterNode(node)
-
-
-def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:
-    """Return the volumes that the panel chose to fill."""
-    chosen = (parameters.denoised, parameters.difference, parameters.uncertainty, parameters.makeUncertainty)
-    return Outputs(*chosen, parameters.support, parameters.makeSupport)
 
 
 def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:

@@ -19,6 +19,7 @@ from .job import Callbacks, Job, RunFiles, describing, model_there
 from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
 from .parameters import on_place
 from .readiness import settings_for
+from .region import writing_region
 from .views.display import show_results
 from .volumes import (
     FINDINGS,
@@ -30,7 +31,6 @@ from .volumes import (
     hardened_copy,
     ijk_to_ras,
     scene_record,
-    writing_region,
 )
 
 KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}

@@ -1,7 +1,7 @@
 """Between volume nodes and the worker's files: inputs written in steps, results made all or none."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional
 
@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
 from CSRDDenoiseLib.errors import CSRDError, InputError
-from CSRDDenoiseLib.findings import Finding, find
-from CSRDDenoiseLib.io.nrrd import box_of, nrrd_header, write_steps
+from CSRDDenoiseLib.findings import OF_WIDTH, Finding, find
+from CSRDDenoiseLib.io.nrrd import nrrd_header, write_steps
 from CSRDDenoiseLib.sentences import SLICER, sentences
 from CSRDDenoiseLib.settings import MAPS
 
@@ -30,9 +30,10 @@ from .nodes import (
 )
 
 PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.MR", "CSRDDenoise.Denoised"
+KIND = "CSRDDenoise.Kind"
+"""Attribute of a map: which one of its result it is, such as ``difference``."""
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
 VOLUMES = ("output", *MAPS)
-OF_RESULT = ("keep", "lost_structure", "leftover_noise", "unsupported", "output", "mean", "fine_band", "uncertainty")
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 PET_REMOVED = "The PET was removed from the scene during the run, so its result was dropped."
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -60,43 +61,6 @@ def write_volume(node: Volume, path: Path) -> None:
     """Write a volume as :func:`writing` does, at once."""
     for _step in writing(node, path):
         pass
-
-
-def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
-    """Return the step that writes a region to an NRRD file, a mask above zero inside: a box, or visible segments.
-
-    Args:
-        node: a vtkMRMLMarkupsROINode, or a vtkMRMLSegmentationNode.
-        pet: whose grid the segments are written on.
-
-    Raises:
-        InputError: the node is neither, the segmentation has no visible segment, or the PET is warped by its transform.
-    """
-    if not (node.IsA("vtkMRMLMarkupsROINode") or node.IsA("vtkMRMLSegmentationNode")):
-        raise InputError(f"The region '{node.GetName()}' is neither an ROI nor a segmentation. Make one of it.")
-    if node.IsA("vtkMRMLMarkupsROINode"):
-        to_world = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
-        values, matrix = box_of(LPS_FROM_RAS @ to_world, node.GetSize())
-    else:
-        copy = hardened_copy(pet)
-        values, matrix = _segments(node, pet), LPS_FROM_RAS @ ijk_to_ras(copy)
-        if values.shape != slicer.util.arrayFromVolume(copy).shape:
-            raise InputError(
-                "A segmentation limits no PET that a transform warps. Harden the transform, or use an ROI."
-            )
-    return write_steps(path, nrrd_header(values, matrix), values, lambda: None)
-
-
-def _segments(node: Any, pet: Volume) -> np.ndarray:
-    display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
-    every = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
-    seen = [name for name in every if display is None or display.GetSegmentVisibility(name)]
-    if not seen:
-        raise InputError(
-            f"The segmentation '{node.GetName()}' has no visible segment. Show the one that is the region."
-        )
-    masks = [slicer.util.arrayFromSegmentBinaryLabelmap(node, name, pet) for name in seen]
-    return np.any([mask > 0 for mask in masks], axis=0).astype(np.uint8)
 
 
 def _steps(node: Volume, copy: Volume, path: Path, values: np.ndarray, keys: "dict[str, str]") -> "Iterator[None]":
@@ -138,17 +102,25 @@ class DenoisedVolumes:
     findings: tuple[Finding, ...] = ()
 
 
-def is_free_for(node: Optional[Volume], pet: Optional[Volume]) -> bool:
-    """Return whether a volume may be filled with results of this PET: it is none, or no result of another.
+def check_estimate(denoised: Volume, estimate: Optional[Volume], pet: Optional[Volume]) -> None:
+    """Refuse to combine a PET with the model's estimate where one is gone or the PET has another voxel size by now.
 
-    A result of a PET that the scene no longer has, and its maps, are those of another; so is a map of an earlier run.
+    Raises:
+        InputError: so it is; the width in mm of what stays as measured would be another one.
     """
-    # while a scene is read a reference comes before its node
-    if node is None or slicer.mrmlScene.IsImporting():
-        return True
-    result = node.GetNodeReference(RESULT_REFERENCE) or node
-    owner, is_result = result.GetNodeReference(PET_REFERENCE), bool(result.GetAttribute(PROVENANCE))
-    return owner is pet if is_result and owner is not None else owner is None and not is_result
+    if estimate is None or pet is None:
+        raise InputError(f"The model's estimate for '{denoised.GetName()}' is gone; denoise the PET again.")
+    if is_warped(pet):
+        # another warp makes other voxels
+        return
+    made_of = stored(denoised, PROVENANCE)["inputs"]["pet"]["spacing_mm"]
+    # in the world, as a run measures it: a transform may scale
+    sizes = [" x ".join(f"{side:.4g}" for side in each) for each in (hardened_copy(pet).GetSpacing(), made_of)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"The PET '{pet.GetName()}' has voxels of {sizes[0]} mm by now and was denoised with {sizes[1]} mm. "
+            "Denoise it again."
+        )
 
 
 def part_of(node: Optional[Volume], denoised: Volume) -> Optional[Volume]:
@@ -288,6 +260,7 @@ def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volum
     for kind in ("difference", "uncertainty", "support"):
         if nodes[kind] is not None:
             nodes[kind].SetNodeReferenceID(RESULT_REFERENCE, nodes["output"].GetID())
+            nodes[kind].SetAttribute(KIND, kind)
 
 
 def release_maps(denoised: Volume, *kept: Optional[Volume]) -> None:
@@ -360,14 +333,23 @@ def collect_kept(
             slicer.util.arrayFromVolumeModified(node)
     if message["exact"]:
         release_maps(denoised, *(node for kind, node in nodes.items() if path_of(kind).exists()))
-    others = [each for each in stored(denoised, FINDINGS) or [] if each["code"].split(".")[0] not in OF_RESULT]
-    findings, record = message.get("findings") or [*others, message["finding"]], stored(denoised, PROVENANCE)
+    findings, record = message.get("findings") or _findings_of_width(denoised, message), stored(denoised, PROVENANCE)
     record.update(entries_of([Finding.from_dict(each) for each in findings]))
     record["settings"]["keep_above_mm"] = message["keep_above_mm"]
     summary = {**(stored(denoised, SUMMARY) or {}), **message["summary"]}
     for name, content in {SUMMARY: summary, FINDINGS: findings, PROVENANCE: record}.items():
         denoised.SetAttribute(name, json.dumps(content))
     return denoised
+
+
+def _findings_of_width(denoised: Volume, message: "dict[str, Any]") -> "list[dict[str, Any]]":
+    """Return the findings of a result as far as they are known of another width."""
+    before = [Finding.from_dict(each) for each in stored(denoised, FINDINGS) or []]
+    former, kept = find(before, "keep"), Finding.from_dict(message["finding"])
+    # the dose, which the estimate holds, does not depend on the width
+    dose = None if former is None else former.values.get("dose")
+    others = (each for each in before if each.check not in OF_WIDTH)
+    return [each.as_dict() for each in (*others, replace(kept, values={**kept.values, "dose": dose}))]
 
 
 def _transform(

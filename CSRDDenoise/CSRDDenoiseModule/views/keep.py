@@ -36,7 +36,7 @@ class Keep:
     Args:
         logic: recomputes a result for another width.
         say: shows one sentence.
-        onKept: receives a denoised volume and its difference after each recomputation, also one that failed.
+        onKept: receives a denoised volume after each recomputation of it, also one that failed.
         onRest: hears that nothing more is to be recomputed.
     """
 
@@ -44,7 +44,7 @@ class Keep:
         self,
         logic: Any,
         say: "Callable[[str], None]",
-        onKept: "Callable[[Volume, Optional[Volume]], None]",
+        onKept: Callable[[Volume], None],
         onRest: "Callable[[], None]",
     ):
         self._logic, self._say, self._onKept, self._onRest = logic, say, onKept, onRest
@@ -107,7 +107,7 @@ class Keep:
                 denoised,
                 moved.width,
                 difference,
-                onFinished=lambda _result: self._kept(denoised, difference, exact),
+                onFinished=lambda _result: self._kept(denoised, exact),
                 onError=lambda error: self._notKept(error, denoised, difference, exact),
                 uncertaintyVolume=maps[0],
                 supportVolume=maps[1],
@@ -116,10 +116,10 @@ class Keep:
         except CSRDError as error:
             self._notKept(error, denoised, difference, exact)
 
-    def _kept(self, denoised: Volume, difference: Optional[Volume], exact: bool) -> None:
+    def _kept(self, denoised: Volume, exact: bool) -> None:
         if not exact:
             self._refining.start()
-        self._onKept(denoised, difference)
+        self._onKept(denoised)
         self._rest()
 
     def _notKept(self, error: Exception, denoised: Volume, difference: Optional[Volume], exact: bool) -> None:
@@ -131,7 +131,7 @@ class Keep:
             # result and difference have the new width already
             release_maps(denoised, difference)
         self._say(str(error))
-        self._onKept(denoised, difference)
+        self._onKept(denoised)
         self._rest()
 
     def _rest(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Callable, Optional
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import InputError
-from CSRDDenoiseLib.findings import Finding
+from CSRDDenoiseLib.findings import Finding, find
 
 from ..nodes import check_content, estimate_of, unit_of
 from ..volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, stored
@@ -30,16 +30,15 @@ class Results:
     def __init__(self, ui: Any, logic: Any, say: "Callable[[str], None]", onRest: "Callable[[], None]"):
         self._ui, self._logic, self._say = ui, logic, say
         self._denoised: Optional[Volume] = None
-        self._difference: Optional[Volume] = None
-        self._maps: tuple[Optional[Volume], ...] = (None, None, None)
+        self._maps: tuple[Optional[Volume], ...] = ()
         self._look = Look(ui, say)
         self._fullDose = FullDose(ui, logic, say, self.onCompared)
         self._keep = Keep(logic, say, self._kept, onRest)
         ui.keepSlider.valueChanged.connect(self.onKeepMoved)
 
-    def refresh(self, denoised: Optional[Volume], difference: Optional[Volume]) -> None:
-        """Show the numbers and the findings kept with a result."""
-        self._denoised, self._difference = denoised, difference
+    def refresh(self, denoised: Optional[Volume], *maps: Optional[Volume]) -> None:
+        """Show the numbers and the findings kept with a result; its maps follow the slider."""
+        self._denoised, self._maps = denoised, maps
         there = denoised is not None and denoised.GetNodeReference(PET_REFERENCE) is not None
         self._ui.compareButton.setEnabled(there)
         self._look.setEnabled(there)
@@ -62,23 +61,24 @@ class Results:
     def onKeepMoved(self, width: float) -> None:
         """The width above which the measurement is kept was changed."""
         if self._denoised is not None and estimate_of(self._denoised) is not None:
-            self._keep.move(self._denoised, self._difference, self._maps[1:], width)
+            self._keep.move(self._denoised, self._maps[0], self._maps[1:], width)
 
-    def _kept(self, denoised: Volume, difference: Optional[Volume]) -> None:
+    def _kept(self, denoised: Volume) -> None:
         if denoised is self._denoised:
-            self.refresh(denoised, difference)
+            self.refresh(denoised, *self._maps)
 
     def _showKept(self, there: bool, findings: "list[dict[str, Any]]") -> None:
         self._ui.keepSlider.setEnabled(there and estimate_of(self._denoised) is not None)
-        widths = [each["values"].get("above_mm") for each in findings if each["code"] == "keep.coarse"]
-        if widths and widths[0] is not None and not self._keep.waiting:
-            self._ui.keepSlider.blockSignals(True)
-            self._ui.keepSlider.value = widths[0]
-            self._ui.keepSlider.blockSignals(False)
+        kept = find(map(Finding.from_dict, findings), "keep")
+        if kept is not None and not self._keep.waiting:
+            slider, width = self._ui.keepSlider, kept.values.get("above_mm")
+            slider.blockSignals(True)
+            # the bare estimate keeps nothing, which is a width without end
+            slider.value = slider.maximum if width is None else width
+            slider.blockSignals(False)
 
     def compare(self, denoised: Volume, *maps: Optional[Volume]) -> None:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
-        self._maps = maps
         self._look.show(denoised, *maps)
         pet = denoised.GetNodeReference(PET_REFERENCE)
         try:
@@ -106,6 +106,5 @@ class Results:
 
     def leave(self) -> None:
         """Go back to the layout of before the comparison, and hold no volume any more."""
-        self._denoised = self._difference = None
-        self._maps = (None, None, None)
+        self._denoised, self._maps = None, ()
         self._look.leave()
