@@ -125,6 +125,24 @@ class Listener:
         self.ended.append(sentence)
 
 
+def test_process_that_cannot_even_be_made_is_reported_once_its_request_is_sent(scene):
+    """Qt says so before the start returns, on Windows of every process that cannot start, here without a pipe."""
+    import resource
+
+    listener, limits = Listener(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    process = worker_process.WorkerProcess(listener.take, listener.end)
+    open_files = {int(name) for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd")}
+    free = next(number for number in range(limits[0]) if number not in open_files)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        process.send({"command": "info"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    # who asks anew when it hears of it would ask without end
+    assert not listener.ended and not process.running
+    assert wait_until(lambda: listener.ended, 10) and "could not be started" in listener.ended[0]
+
+
 def test_fault_of_who_hears_of_a_message_loses_no_other(scene, tmp_path, monkeypatch):
     (tmp_path / "two_lines.py").write_text("""print('{"event": "progress"}\\n{"event": "result"}', flush=True)""")
     monkeypatch.setattr(worker_process, "MODULE", "two_lines")

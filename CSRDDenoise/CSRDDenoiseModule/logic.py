@@ -11,7 +11,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing, model_there
+from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing, model_there, writing_region
 from .nodes import (
     Outputs,
     check_content,
@@ -24,7 +24,6 @@ from .nodes import (
 )
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
 from .readiness import require_packages, settings_for
-from .region import writing_region
 from .sequences import start_sequence
 from .views.display import show_results
 from .volumes import (

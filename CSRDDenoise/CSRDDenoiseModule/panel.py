@@ -13,7 +13,6 @@ from . import readiness, wording
 from .batch import Batch, BatchTable
 from .job import UNDER_WAY
 from .nodes import Outputs, remove_estimates_with_results
-from .outputs import outputs_of, settle
 from .parameters import (
     INPUTS,
     REGION,
@@ -22,11 +21,12 @@ from .parameters import (
     Lists,
     LogicProtocol,
     apply_defaults,
+    outputs_of,
     save_defaults,
     settings_of,
 )
 from .views.messages import Messages
-from .views.results import Results
+from .views.results import Results, settle
 from .volumes import DenoisedVolumes, Volume, has_record
 
 SETTINGS_WIDGETS = {

@@ -22,6 +22,8 @@ from CSRDDenoiseLib.settings import (
     settings_from_preset,
 )
 
+from .nodes import Outputs
+from .volumes import of_frame
 from .wording import device_title, precision_title, preset_title, sampler_title
 
 CUSTOM_PRESET = "custom"
@@ -87,6 +89,13 @@ def choices_in(node: Any) -> CSRDDenoiseParameterNode:
     # a function in C: the garbage collector takes it from no observer
     node.AddObserver("ModifiedEvent", operator.is_)
     return CSRDDenoiseParameterNode(node)
+
+
+def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:
+    """Return the volumes that the panel chose to fill; results of another frame of the PET are left as they are."""
+    chosen = (of_frame(getattr(parameters, name), parameters.pet) for name in RESULTS)
+    denoised, difference, uncertainty, support = chosen
+    return Outputs(denoised, difference, uncertainty, parameters.makeUncertainty, support, parameters.makeSupport)
 
 
 def settings_of(parameters: CSRDDenoiseParameterNode) -> DenoiseSettings:

@@ -15,11 +15,10 @@ from CSRDDenoiseLib.io.nrrd import UNITS_KEY
 from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import Callbacks, Job, RunFiles, describing, model_there
+from .job import Callbacks, Job, RunFiles, describing, model_there, writing_region
 from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
 from .parameters import on_place
 from .readiness import settings_for
-from .region import writing_region
 from .views.display import show_results
 from .volumes import (
     FINDINGS,

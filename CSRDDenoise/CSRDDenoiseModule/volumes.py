@@ -19,8 +19,10 @@ from CSRDDenoiseLib.settings import MAPS
 
 from .nodes import (
     ESTIMATE_REFERENCE,
+    FRAME,
     Outputs,
     Volume,
+    frame_of,
     hardened_copy,
     is_warped,
     place_beside,
@@ -100,6 +102,25 @@ class DenoisedVolumes:
     warnings: tuple[str, ...] = ()
     supportVolume: Optional[slicer.vtkMRMLLabelMapVolumeNode] = None
     findings: tuple[Finding, ...] = ()
+
+
+def is_free_for(node: Optional[Volume], pet: Optional[Volume]) -> bool:
+    """Return whether a volume may be filled with results of this PET: it is none, or no result of another.
+
+    A result of a PET that the scene no longer has, and its maps, are those of another; so is a map of an earlier run.
+    """
+    if node is None:
+        return True
+    result = node.GetNodeReference(RESULT_REFERENCE) or node
+    owner, is_result = result.GetNodeReference(PET_REFERENCE), bool(result.GetAttribute(PROVENANCE))
+    return owner is pet if is_result and owner is not None else owner is None and not is_result
+
+
+def of_frame(node: Optional[Volume], pet: Volume) -> Optional[Volume]:
+    """Return a volume to fill, or None where it holds the result of another frame of the sequence of a PET."""
+    result = None if node is None else node.GetNodeReference(RESULT_REFERENCE) or node
+    is_result = result is not None and bool(result.GetAttribute(PROVENANCE))
+    return None if is_result and result.GetAttribute(FRAME) != frame_of(pet) else node
 
 
 def check_estimate(denoised: Volume, estimate: Optional[Volume], pet: Optional[Volume]) -> None:

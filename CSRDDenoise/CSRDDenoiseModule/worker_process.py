@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -72,14 +73,15 @@ class WorkerProcess:
         return int(self._process.processId()) if self._process is not None else None
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one request, starting the process if there is none.
+        """Send one request, starting the process if there is none; one that cannot start has ended, ``on_end`` hears.
 
         Raises:
             CSRDError: there is no Python to start.
         """
         if self._process is None:
             self._start()
-        self._process.write(json.dumps(message).encode() + b"\n")
+        if self._process is not None:
+            self._process.write(json.dumps(message).encode() + b"\n")
 
     def end(self) -> None:
         """Close the worker's input, which ends it; kill it if it takes more than a second."""
@@ -156,7 +158,9 @@ class WorkerProcess:
         if self._process is not None and error == qt.QProcess.FailedToStart:
             reason = self._process.errorString()
             self._ended, self._process = self._process, None
-            self._on_end(f"The denoising process could not be started: {reason}.", reason)
+            sentence = f"The denoising process could not be started: {reason}."
+            # not now: on Windows Qt says so before the start returns, and whoever asks has not noted the question yet
+            qt.QTimer.singleShot(0, partial(self._on_end, sentence, reason))
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:

@@ -2,19 +2,58 @@
 
 from typing import Any, Callable, Optional
 
+import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import Finding, find
 
 from ..nodes import check_content, estimate_of, unit_of
-from ..volumes import FINDINGS, PET_REFERENCE, SUMMARY, Volume, stored
+from ..parameters import RESULTS, CSRDDenoiseParameterNode
+from ..volumes import FINDINGS, KIND, PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, is_free_for, part_of, stored
 from ..wording import finding_rows, summary_rows
 from .display import fill
 from .full_dose import FullDose
 from .keep import Keep
 from .look import Look
 from .plots import AGREEMENT
+
+
+def settle(parameters: CSRDDenoiseParameterNode, before: Optional[Volume]) -> None:
+    """Choose the maps of a denoised volume with it, in place of those of another, and no result of another PET.
+
+    Args:
+        before: the denoised volume that was chosen before.
+    """
+    # while a scene is read a reference comes before its node
+    if slicer.mrmlScene.IsImporting():
+        return
+    with slicer.util.NodeModify(parameters.parameterNode):
+        if parameters.denoised is not before:
+            _choose_maps(parameters)
+        strange = [name for name in RESULTS if not is_free_for(getattr(parameters, name), parameters.pet)]
+        for name in strange if parameters.pet is not None else ():
+            setattr(parameters, name, None)
+
+
+def _choose_maps(parameters: CSRDDenoiseParameterNode) -> None:
+    denoised = parameters.denoised
+    theirs = _maps_of(denoised)
+    for name in RESULTS[1:]:
+        chosen = getattr(parameters, name)
+        owner = None if chosen is None else chosen.GetNodeReference(RESULT_REFERENCE)
+        if chosen is None or owner not in (None, denoised):
+            wanted = theirs.get(name)
+            if wanted is not chosen:
+                setattr(parameters, name, wanted)
+
+
+def _maps_of(denoised: Optional[Volume]) -> "dict[str, Volume]":
+    """Return the maps of a result by their kind."""
+    if denoised is None:
+        return {}
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return {node.GetAttribute(KIND): node for node in nodes if part_of(node, denoised) is not None}
 
 
 class Results:
