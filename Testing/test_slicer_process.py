@@ -82,6 +82,7 @@ def test_place_without_an_interpreter_is_reported_each_time(ui, logic_of, scene,
     for _ in range(2):
         panel_of().refresh()
         assert "PythonSlicer" in ui.estimateLabel.text and "PythonSlicer" in ui.placeLabel.text
+        assert "Looking" not in ui.petInfoLabel.text
 
 
 def test_estimate_that_a_killed_process_took_along_is_asked_for_again(ui, logic_of, scene, slow_model, monkeypatch):

@@ -115,12 +115,12 @@ class Inspections:
         if key in self._lines:
             return self._lines[key]
         if mayAsk and key not in self._asked:
-            self._asked.add(key)
             try:
                 self._start(volume, what, onFinished=partial(self._answered, key), onError=partial(self._failed, key))
             except CSRDError:
                 # why it cannot be used is said where the run is asked for
                 return []
+            self._asked.add(key)
         return [_("Looking at the volume...")] if key in self._asked else []
 
     def forget(self) -> None:
