@@ -221,8 +221,8 @@ SENTENCES: Mapping[str, str] = {
     "motion.between_frames": "The head moves by up to {largest_mm:.1f} mm between the frames (frame {frame} against "
     "the late frames; more than {limit_mm:g} mm in {frames}). The MR fits the late frames only; correct the motion of "
     "the PET first.",
-    "fine_band.left": "Much of the detail finer than the model's voxels of {model_mm:g} mm is left: the PET's voxels are "
-    "{sides:sides} mm, and {left:.0%} of the noise of single voxels is left.",
+    "fine_band.left": "Much of the detail finer than the model's voxels of {model_mm:g} mm is left: the PET's voxels "
+    "are {sides:sides} mm, and {left:.0%} of the noise of single voxels is left.",
 }
 """Code -> template. A code without one (a plain measurement) has no sentence."""
 
