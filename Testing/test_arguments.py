@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from argparse import Namespace
+from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 import pytest
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
-from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.commands.main import COMMANDS, _parser, main
 from CSRDDenoiseLib.commands.simulate import _subjects
 
 
@@ -33,6 +33,20 @@ def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys)
     with pytest.raises(SystemExit) as ended:
         main(["train", str(tmp_path / "run.yaml"), "--score", "test", f"--phantoms={text}"])
     assert ended.value.code == 2 and f"'{text}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "readers design", "readers page", "readers analyse", "readers power"])
+def test_help_describes_the_command_and_every_option_without_python(command, capsys):
+    arguments = [*command.split(), "--help"]
+    parser = _parser(arguments)
+    for word in command.split():
+        parser = next(each for each in parser._actions if isinstance(each, _SubParsersAction)).choices[word]
+    assert parser.description
+    options = [each for each in parser._actions if not isinstance(each, _SubParsersAction)]
+    assert not [each.dest for each in options if not each.help]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert not re.search(r"default: (None|\(|\[|')", " ".join(capsys.readouterr().out.split()))
 
 
 def test_an_anatomy_that_is_named_twice_is_simulated_once(anatomy_folder):

@@ -24,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="FOLDER", help="the model; its metadata.json is changed")
     parser.add_argument("--subjects", nargs="+", type=Path, required=True, metavar="FOLDER", help="simulated subjects")
     parser.add_argument("--doses", nargs="+", type=dose, metavar="1/N", help="default: all that each subject has")
-    parser.add_argument("--preset", choices=[name for name, each in PRESETS.items() if each.has_uncertainty])
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    presets = [name for name, each in PRESETS.items() if each.has_uncertainty]
+    parser.add_argument("--preset", choices=presets, help="whose uncertainty is calibrated (default: %(default)s)")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--dry-run", action="store_true", help="print the numbers without changing the model")
     parser.set_defaults(run=run, preset=DEFAULT_PRESET)
 

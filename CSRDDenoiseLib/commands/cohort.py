@@ -40,7 +40,8 @@ FILES: Group = (
             nargs="*",
             choices=MAPS,
             default=("difference", "uncertainty"),
-            help="maps beside the denoised PET; uncertainty only if samples are drawn (default: %(default)s)",
+            help="maps beside the denoised PET, without a name none; uncertainty only where the settings give one; "
+            "default: difference uncertainty",
         ),
         option("--report", action="store_true", help="write a quality report for each scan"),
         option("--output-unit", choices=OUTPUT_UNITS, default=SAME, help="default: %(default)s"),

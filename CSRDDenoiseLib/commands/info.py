@@ -13,6 +13,7 @@ from .arguments import GIB
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its options."""
+    parser.description = "Print versions, devices, models with the paths of their cards, and presets."
     parser.set_defaults(run=run)
 
 

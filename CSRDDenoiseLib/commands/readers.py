@@ -58,14 +58,19 @@ def _add_page(actions: argparse._SubParsersAction) -> None:
         description="Writes reader.html into the study folder: one file that works offline. It holds the images if "
         "they take at most 150 MiB; else readers choose the study folder when they open it.",
     )
+    images = "where images come from; auto: the page if they fit, else the folder (default: %(default)s)"
     parser.add_argument("study", type=Path, metavar="STUDY", help="a study folder")
     parser.add_argument("--viewer", type=Path, metavar="TGZ", help="NiiVue as npm packs it (default: installed one)")
-    parser.add_argument("--images", choices=("auto", "inside", "folder"), default="auto", help="where images come from")
+    parser.add_argument("--images", choices=("auto", "inside", "folder"), default="auto", help=images)
     parser.set_defaults(run=run_page)
 
 
 def _add_analyse(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser("analyse", help="analyse the answers of a study")
+    parser = actions.add_parser(
+        "analyse",
+        help="analyse the answers of a study",
+        description="Compares the methods by the answers of all readers; writes report.html, tables and figures.",
+    )
     parser.add_argument("study", type=Path, metavar="STUDY", help="the study folder")
     parser.add_argument("answers", type=Path, nargs="+", metavar="ANSWERS", help="answers files, one a reader")
     parser.add_argument("--key", type=Path, metavar="FILE", help="the key (default: STUDY-key.json)")
@@ -78,10 +83,23 @@ def _add_analyse(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_power(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser("power", help="power of a planned study, by simulation")
-    parser.add_argument("--endpoint", choices=("preference", "roc", "noninferiority"), default="preference")
-    parser.add_argument("--cases", type=int, nargs="+", default=(20, 40, 80), metavar="N", help="numbers of cases")
-    parser.add_argument("--readers", type=int, nargs="+", default=(3, 5), metavar="N", help="numbers of readers")
+    parser = actions.add_parser(
+        "power",
+        help="power of a planned study, by simulation",
+        description="Simulates studies and prints the share that finds the effect, and the cases that are needed.",
+    )
+    parser.add_argument(
+        "--endpoint",
+        choices=("preference", "roc", "noninferiority"),
+        default="preference",
+        help="what the study is to show (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cases", type=int, nargs="+", default=(20, 40, 80), metavar="N", help="numbers of cases (default: 20 40 80)"
+    )
+    parser.add_argument(
+        "--readers", type=int, nargs="+", default=(3, 5), metavar="N", help="numbers of readers (default: 3 5)"
+    )
     parser.add_argument("--preference", type=float, default=0.65, help="share that prefers one (default: %(default)s)")
     parser.add_argument("--area", type=float, default=0.85, help="ROC area of the reference (default: %(default)s)")
     parser.add_argument("--difference", type=float, default=0.0, help="in ROC area (default: %(default)s)")
@@ -94,7 +112,7 @@ def _add_power(actions: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--simulations", type=int, default=400, metavar="N", help="studies (default: %(default)s)")
     parser.add_argument("--target", type=float, default=0.8, help="power wanted (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: %(default)s)")
     parser.set_defaults(run=run_power)
 
 
