@@ -209,10 +209,11 @@ SENTENCES: Mapping[str, str] = {
     "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
     "device.fallback": "The device {device} cannot compute this network ({reason}), so the run was made on the CPU.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
-    "{fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.",
+    "{fitted:recipe}, and this run used {used:recipe}. It is the uncorrected estimate from samples and "
+    "posterior mean.",
     "uncertainty.earlier": "The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, "
-    "which defined the spread differently. It is the spread of the samples; csrd-denoise calibrate fits a new "
-    "calibration.",
+    "which defined the spread differently. It is the uncorrected estimate from samples and posterior mean; "
+    "csrd-denoise calibrate fits a new calibration.",
     "masked.zeros": "{share:.0%} of the PET is exactly zero in large pieces, as after masking; the result is zero "
     "there too.",
     # time frames

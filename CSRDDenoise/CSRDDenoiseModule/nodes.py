@@ -341,7 +341,7 @@ def _own_estimate(denoised: Any) -> Optional[Volume]:
 class Outputs:
     """Volumes to fill with the results; where there is None a new one is made.
 
-    ``makeUncertainty`` False leaves the uncertainty out; it also is where fewer than two samples are drawn.
+    ``makeUncertainty`` False leaves the uncertainty out, as do settings that give none (the posterior mean alone).
     ``makeSupport`` True asks for the label map of what the PET's counts do not support.
     """
 

@@ -87,9 +87,10 @@ def _steps(node: Volume, copy: Volume, path: Path, values: np.ndarray, keys: "di
 class DenoisedVolumes:
     """What a run made: nodes in the scene, and the record of how.
 
-    ``uncertaintyVolume`` is None when only one sample was drawn or none was asked for. ``registrationTransform``, put
-    above the MR, brings it to where it was used; it is None unless the MR was registered. ``supportVolume`` is 1 where
-    structure was added and 2 where it was removed that the PET's counts do not support; None unless asked for.
+    ``uncertaintyVolume`` is None where the settings give no uncertainty, or none was asked for.
+    ``registrationTransform``, put above the MR, brings it to where it was used; it is None unless the MR was
+    registered. ``supportVolume`` is 1 where structure was added and 2 where it was removed that the PET's counts do not
+    support; None unless asked for.
     ``findings`` holds what the checks noticed, ``warnings`` the sentences of the warnings among them.
     """
 

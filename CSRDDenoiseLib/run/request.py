@@ -47,7 +47,7 @@ class FileRequest:
         output: where the denoised PET goes; its JSON record goes beside it.
         mr: MR of the same head, or None.
         difference: where denoised - PET goes, or None.
-        uncertainty: where the standard deviation over the samples goes, or None.
+        uncertainty: where the error to expect (one standard deviation, in the unit of the outputs) goes, or None.
         support: where the map of what the counts do not support goes, or None.
         overwrite: replace outputs that exist.
         report: folder of the quality report, made if need be, or None; needs matplotlib.
@@ -155,7 +155,7 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
 
 
 def check_uncertainty(settings: DenoiseSettings) -> None:
-    """Refuse to give an uncertainty where there is one sample or none."""
+    """Refuse to give an uncertainty where the settings make no draws to take a spread over."""
     if settings.sampler == "mean":
         raise InputError("The sampler 'mean' draws no samples, so there is no uncertainty; choose 'dpmpp' or 'heun'.")
     if not settings.has_uncertainty:

@@ -20,8 +20,9 @@ class DenoiseResult:
     Attributes:
         denoised: the denoised PET.
         difference: denoised - PET.
-        uncertainty: standard deviation to expect, from the spread of the samples and, where the model has one for these
-            settings, its calibration; None with one sample or the posterior mean.
+        uncertainty: expected error (one standard deviation), from the spread of the samples, the distance of the
+            result from the posterior mean and, where the model has one for these settings, a calibration. None for the
+            sampler ``mean``, for one step, and for one sample that is the estimate itself (``estimate="samples"``).
         support: label map, 1 where structure was added and 2 where it was removed that the PET's counts do not support.
         record: inputs, model, settings, findings, versions and times.
         make_bare: makes :attr:`bare`, which few runs need.

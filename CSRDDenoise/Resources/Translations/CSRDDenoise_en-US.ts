@@ -928,12 +928,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, which defined the spread differently. It is the spread of the samples; csrd-denoise calibrate fits a new calibration.</source>
+   <source>The uncertainty is not calibrated: the model's calibration is of version 0.2 or earlier, which defined the spread differently. It is the uncorrected estimate from samples and posterior mean; csrd-denoise calibrate fits a new calibration.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is the spread of the samples.</source>
+   <source>The uncertainty is not calibrated: the model's calibration was fitted for {fitted:recipe}, and this run used {used:recipe}. It is the uncorrected estimate from samples and posterior mean.</source>
    <translation type="unfinished" />
   </message>
   <message>

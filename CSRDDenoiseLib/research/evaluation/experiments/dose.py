@@ -73,5 +73,5 @@ def _example(bench: Bench) -> Figure:
     buffer = io.BytesIO()
     shown = {name: volume for name, volume in volumes.items() if volume is not None}
     write_comparison(shown, buffer, study.spacing, "activity (any unit)")
-    caption = f"{study.name} at dose {dose}; difference is denoised - PET, uncertainty the spread of the samples."
+    caption = f"{study.name} at dose {dose}; difference is denoised - PET, uncertainty one standard deviation."
     return Figure("example", caption, buffer.getvalue())
