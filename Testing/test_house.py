@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -59,6 +60,21 @@ def test_readme_and_guide_list_the_presets_as_they_are():
     for each in (rows, of_panel):
         listed = {name.lower(): (int(steps), int(samples), drawn == "yes") for name, steps, samples, drawn in each}
         assert listed == {name: (s.steps, s.samples, s.has_uncertainty) for name, s in PRESETS.items()}
+
+
+def test_the_card_gives_the_calibration_that_the_model_has():
+    model = "CSRDDenoise/Resources/Models/brain"
+    recipes = {each["samples"]: each["calibration"] for each in json.loads(read(f"{model}/metadata.json"))["recipes"]}
+    card = " ".join(read(f"{model}/MODEL_CARD.md").split())
+    number = r"([\d.]+)"
+    errors = re.search(f"error from {number} to {number} % [(]`quality`: {number} to {number} %[)]", card).groups()
+    coverage = re.search(f"with {number} % [(]{number} %[)] of the errors within one standard deviation", card).groups()
+    scores = [recipes[PRESETS[name].samples] for name in ("balanced", "quality")]
+    measured = [100 * each[when]["calibration_error"] for each in scores for when in ("before", "after")]
+    inside = [100 * each["after"]["coverage"] for each in scores]
+    for text, value in zip((*errors, *coverage), (*measured, *inside)):
+        digits = len(text.partition(".")[2])
+        assert float(text) == round(value, digits)
 
 
 PAGES = sorted(
