@@ -97,14 +97,14 @@ SENTENCES: Mapping[str, str] = {
     "and its corners are off by {distance_mm:.1f} mm.",
     "units.length": "The header of the {what} gives lengths in the unit {unit}; they were converted to mm.",
     "units.length_ignored": "The header of the {what} gives lengths in the unit {unit}, which makes voxels of "
-    "{sides:sides} impossible; they were taken for mm.",
+    "{sides:sides} impossible; they were read as mm.",
     "unit.sidecar": "The unit of the {what} is {unit} by its BIDS sidecar.",
-    "frames.no_durations": "The frames of the {what} have start times and no durations; a frame is taken to last until "
-    "the next one begins, and the last as long as the one before.",
+    "frames.no_durations": "The frames of the {what} have start times but no durations. Each frame is assumed to last "
+    "until the next one begins, and the last frame as long as the one before.",
     "frames.other_number": "The BIDS sidecar of the {what} gives times of {stated} frame(s), but the {what} has "
     "{count}; they were not used. Correct FrameTimesStart and FrameDuration.",
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
-    "frame to frame, so their times are unknown; the second half of the frames is taken for the late ones. Check "
+    "frame to frame, so their times are unknown; the second half of the frames is used as the late frames. Check "
     "Acquisition Date and Acquisition Time.",
     "sidecar.unreadable": "The file '{file}' beside the {what} is damaged, or a link whose content is missing: its "
     "unit and times were not read.",
@@ -125,41 +125,42 @@ SENTENCES: Mapping[str, str] = {
     "result is less certain.",
     "overlap.partial": "The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.",
     # place of PET and MR
-    "registration.not_converged": "The registration of the MR to the PET did not converge, so the MR stays where it "
-    "was; register them by hand, or leave the MR out.",
-    "registration.no_gain": "The registration found no better place for the MR (normalised mutual information "
-    "{nmi_before:.3f} as it was, {nmi_after:.3f} at best), so the MR stays where it was.",
+    "registration.not_converged": "The registration of the MR to the PET did not converge, so the MR keeps its "
+    "position; register the two by hand, or leave the MR out.",
+    "registration.no_gain": "The registration found no better position for the MR (normalised mutual information "
+    "{nmi_before:.3f} as given, {nmi_after:.3f} at best), so the MR keeps its position.",
     "registration.applied": "The MR was moved by {offset_mm:.1f} mm and {angle_degrees:.1f} degrees to fit the PET.",
-    "alignment.doubtful": "The alignment of PET and MR is doubtful: {reason:phrase}. Look at both, and register the MR "
-    "to the PET ({hint:register}) or leave the MR out.",
-    "alignment.misaligned": "PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET "
-    "({hint:register}) or leave the MR out.",
-    "mirror.found": "Left and right of the MR may be exchanged: mirrored, it fits the PET better (normalised mutual "
-    "information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as it is). Check the orientation of both files.",
+    "alignment.doubtful": "The alignment of PET and MR is doubtful: {reason:phrase}. Inspect both images, and register "
+    "the MR to the PET ({hint:register}) or leave the MR out.",
+    "alignment.misaligned": "PET and MR are misaligned: {reason:phrase}. Inspect both images, and register the MR to "
+    "the PET ({hint:register}) or leave the MR out.",
+    "mirror.found": "Left and right of the MR may be exchanged: the mirrored MR fits the PET better (normalised "
+    "mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as given). Check the orientation of both files.",
     # what the PET looks like
     "unit.changed": "The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, "
     "and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of "
     "the result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.",
-    "unit.unclear": "The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is like neither SUV "
-    "nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.",
+    "unit.unclear": "The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is in the range of "
+    "neither SUV nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.",
     "voxels.anisotropic": "The PET's voxels of {sides:sides} mm are {anisotropy:.1f} times longer than wide; the model "
     "was trained on cubes, so detail along the long side is less certain.",
-    "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the "
-    "first of them is number {first}: data are missing there. Export the PET again.",
+    "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold a single value, "
+    "beginning with number {first}: data are missing there. Export the PET again.",
     "slices.out_of_scale": "{count} of the PET's {slices} slices along axis {axis} of the file are out of scale with "
     "their neighbours, number {worst} by a factor of {factor:.3g}, as by a wrong rescale slope; the result cannot be "
     "trusted. Export the PET again.",
     "cut.edges": "The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
-    "cut the result is less certain, and the brain mean is taken from what is left.",
-    "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, are "
-    "denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.",
+    "cut the result is less certain, and the brain mean is that of the remaining brain.",
+    "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, assumed to be the "
+    "head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it "
+    "{hint:whole_field}.",
     "head.small": "Only {head_ml:.0f} mL of the PET stand out from the background, less than any head in the training "
     "data ({limit_ml:.0f} mL or more): part of the head may be missing.",
-    "head.large": "{head_ml:.0f} mL of the PET were taken for the head, more than any head has ({limit_ml:.0f} mL): "
-    "the air around it has much activity, so brain mean, noise and result may be wrong. Crop the PET to the head.",
-    "filtering.found": "The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and up to "
-    "{limit_mm:g} mm is usual. Use the PET before filtering, if there is one.",
-    "attenuation.doubtful": "The PET may lack attenuation correction: the brain grows cold towards its centre "
+    "head.large": "The detected head has {head_ml:.0f} mL, more than any real head ({limit_ml:.0f} mL): the air around "
+    "it shows high activity, so brain mean, noise and result may be wrong. Crop the PET to the head.",
+    "filtering.found": "The PET seems to be filtered already: its finest detail is about {detail_mm:.1f} mm wide, and "
+    "up to {limit_mm:g} mm is usual. Use the unfiltered PET, if there is one.",
+    "attenuation.doubtful": "The PET may lack attenuation correction: activity in the brain falls towards the centre, "
     "as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has "
     "{rim_share:.0%} of the activity at the centre). Check the reconstruction.",
     "mr.not_t1": "The MR may not be T1-weighted: deep brain minus cortex is {depth_contrast:+.0%} of the tissue around "
@@ -175,11 +176,11 @@ SENTENCES: Mapping[str, str] = {
     "noise.outside": "The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, "
     "trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation beyond what was tested.",
     "noise.texture_outside": "The texture of the PET's noise is like that of {kind:phrase} scans than this model was "
-    "trained on, though its level is not (noise level {level:.3g}, trained {low:.3g} to "
-    "{high:.3g}{relative_to:phrase}). Look at the result with care.",
+    "trained on, though its level is in the trained range (noise level {level:.3g}, trained {low:.3g} to "
+    "{high:.3g}{relative_to:phrase}). Inspect the result carefully.",
     "noise.level_outside": "The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise "
     "level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its "
-    "reconstruction, filter or voxels differ from the training's; look at the result with care.",
+    "reconstruction, filter or voxels differ from the training's; inspect the result carefully.",
     "dose.reference": "The PET has about {estimate:.2g} of the counts of the full-dose reference.",
     # against a full dose
     "full_dose.resampled": "The full dose lies on another grid ({full}) and was resampled linearly to that of the PET "
@@ -192,7 +193,7 @@ SENTENCES: Mapping[str, str] = {
     # what the result looks like
     "region.used": "Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside it the "
     "result is the PET as it was measured.",
-    "keep.everything": "The result is the PET as it was measured: everything of it was kept.",
+    "keep.everything": "The result equals the measured PET: all of it was kept.",
     "keep.coarse": "Nothing coarser than {above_mm:.1f} mm was added or removed. Finer details were adjusted to the "
     "strength that the PET shows.",
     "mean.changed": "The model alone changes mean brain activity by {change:+.1%}, more than {limit:.0%}; the result "
@@ -202,11 +203,11 @@ SENTENCES: Mapping[str, str] = {
     "lost_structure.found": "The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the "
     "PET's counts show is missing (up to {limit:.0%} is usual). Small lesions may have lost contrast; compare with the "
     "PET.",
-    "leftover_noise.found": "Noise is left over: about {share:.0%} of the fine noise of the PET is still in the "
-    "result, {level:.1%} of the brain mean.",
+    "leftover_noise.found": "Noise remains: the result still has about {share:.0%} of the PET's fine noise, "
+    "{level:.1%} of the brain mean.",
     "unsupported.found": "The PET's counts do not support the result in {regions} place(s): structure of "
     "{added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, "
-    "most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.",
+    "most around ({centre_mm:point}) mm (L, P, S). Inspect the PET there.",
     "device.fallback": "The device {device} cannot compute this network ({reason}), so the run was made on the CPU.",
     "uncertainty.not_calibrated": "The uncertainty is not calibrated: the model's calibration was fitted for "
     "{fitted:recipe}, and this run used {used:recipe}. It is the uncorrected estimate from samples and "
@@ -222,20 +223,20 @@ SENTENCES: Mapping[str, str] = {
     "motion.between_frames": "The head moves by up to {largest_mm:.1f} mm between the frames (frame {frame} against "
     "the late frames; more than {limit_mm:g} mm in {frames}). The MR fits the late frames only; correct the motion of "
     "the PET first.",
-    "fine_band.left": "Much of the detail finer than the model's voxels of {model_mm:g} mm is left: the PET's voxels "
-    "are {sides:sides} mm, and {left:.0%} of the noise of single voxels is left.",
+    "fine_band.left": "Much of the detail finer than the model's voxels of {model_mm:g} mm remains: the PET's voxels "
+    "are {sides:sides} mm, and {left:.0%} of the noise of single voxels remains.",
 }
 """Code -> template. A code without one (a plain measurement) has no sentence."""
 
 PHRASES: Mapping[str, str] = {
     "offset": "the MR seems to be off by about {offset_mm:.1f} mm and {angle_degrees:.1f} degrees",
     "outlines": "the outlines of the heads overlap by {outline_overlap:.0%}",
-    "nothing_in_common": "PET and MR have too little in common to measure how far they are apart, and the outlines of "
-    "the heads overlap by {outline_overlap:.0%}",
+    "nothing_in_common": "PET and MR share too little information to measure their offset, and the outlines of the "
+    "heads overlap by {outline_overlap:.0%}",
     "more": "noisier",
     "less": "less noisy",
-    "too_few_counts": "they show too few counts for a head",
-    "noise_outside": "their noise lies outside of what this model was trained on",
+    "too_few_counts": "they show too few counts to detect a head",
+    "noise_outside": "their noise is outside of the range that this model was trained on",
     "unusable": "{detail}",
     "did_you_mean": "; '{nearest}' may be meant",
     "known_are": "; known are {known}",

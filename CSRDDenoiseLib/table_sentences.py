@@ -15,13 +15,13 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "table.unknown_column": "The column '{column}' is not known{near:phrase}.",
     "table.row_length": "The table's {where} has {cells} cells, and the header has {columns}.",
     "table.comment": "The table's {where} begins with '#', and a table has no comments; remove the line.",
-    "table.empty_cell": "The table's {where} has nothing in column '{column}'; it is needed.",
+    "table.empty_cell": "The table's {where} has no value in column '{column}', which is required.",
     "table.missing_file": "The table's {where}: the {column} image '{path}' does not exist.",
     "table.bad_dose": "The table's {where}: '{text}' is not a dose fraction; write 1/4 or 0.25, above 0 and up to 1.",
     "table.bad_split": "The table's {where}: '{text}' is not a split; write one of {splits}.",
     "table.doubled_row": "The table's {where} has the subject, session, dose and replicate of line {first}; number "
     "repeated scans in the column 'replicate'.",
-    "table.same_file": "The table's {where}: the {column} image '{path}' is that of {other} in line {first} as well; "
+    "table.same_file": "The table's {where}: the {column} image '{path}' is also that of {other} in line {first}; "
     "give every subject its own.",
     "table.low_is_full": "The table's {where}: low and full are the same file, '{path}', so there is nothing to "
     "compare.",
@@ -43,8 +43,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "two are swapped, or the low dose was filtered.",
     "pair.dose_unlike": "The table states dose {stated:fraction}, and the noise of low and full shows about "
     "{share:.2g} of the counts: the two differ by a factor of {factor:.1f}. Check the dose in the table.",
-    "pair.dose_estimated": "The table states no dose; by the noise of low and full dose it is about {dose:.2g}.",
-    "pair.no_head": "No head stands out in the {which}.",
+    "pair.dose_estimated": "The table states no dose; the noise of low and full dose suggests about {dose:.2g}.",
+    "pair.no_head": "No head was detected in the {which}.",
     "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
     "halves of it; export all three as activity per volume, in one unit, or leave the halves out.",
     "pair.halves_apart": "One of the two halves has {ratio:.2f} times the brain mean of the other; each must be of "
@@ -52,7 +52,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "pair.lesion_outside": "Lesion {label} lies outside the head; it is not measured.",
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",
-    "bids.doubled": "Subject, session, dose and run of '{low}' are those of '{other}' too; filter by more entities.",
+    "bids.doubled": "Subject, session, dose and run of '{low}' are also those of '{other}'; filter by more entities.",
     "bids.no_full": "No full dose with {filter} belongs to '{low}': {count} match in its session; filter by more "
     "entities.",
 }

@@ -41,7 +41,7 @@ def run_like(args: argparse.Namespace) -> int:
     noise, scanner = found.noise, found.facts["scanner"]
     fine = f"{noise.resolution_mm:.1f} mm by the MR (rough)" if noise.resolution_mm else "not known without an MR"
     errors = ", ".join(f"{100 * error:.0f}" for error in noise.errors)
-    source = "two halves of the counts" if noise.from_halves else "simulated scans that show the same"
+    source = "two halves of the counts" if noise.from_halves else "similar simulated scans"
     print(f"{len(rows) * len(set(doses))} low doses and the table of pairs: {found.table}")
     print(f"Noise: from {source}, variance as activity^{noise.exponent:.2f}")
     print(f"Expected error of its amplitude, by band, coarse to fine: {errors} %")

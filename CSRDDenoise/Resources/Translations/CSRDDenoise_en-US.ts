@@ -688,17 +688,17 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Left and right of the MR may be exchanged: mirrored, it fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as it is). Check the orientation of both files.</source>
+   <source>Left and right of the MR may be exchanged: the mirrored MR fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as given). Check the orientation of both files.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Much of the detail finer than the model's voxels of {model_mm:g} mm is left: the PET's voxels are {sides:sides} mm, and {left:.0%} of the noise of single voxels is left.</source>
+   <source>Much of the detail finer than the model's voxels of {model_mm:g} mm remains: the PET's voxels are {sides:sides} mm, and {left:.0%} of the noise of single voxels remains.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>Noise is left over: about {share:.0%} of the fine noise of the PET is still in the result, {level:.1%} of the brain mean.</source>
+   <source>Noise remains: the result still has about {share:.0%} of the PET's fine noise, {level:.1%} of the brain mean.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -718,12 +718,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>PET and MR are misaligned: {reason:phrase}. Look at both, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
+   <source>PET and MR are misaligned: {reason:phrase}. Inspect both images, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>PET and MR have too little in common to measure how far they are apart, and the outlines of the heads overlap by {outline_overlap:.0%}</source>
+   <source>PET and MR share too little information to measure their offset, and the outlines of the heads overlap by {outline_overlap:.0%}</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -763,27 +763,27 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its reconstruction, filter or voxels differ from the training's; look at the result with care.</source>
+   <source>The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its reconstruction, filter or voxels differ from the training's; inspect the result carefully.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET looks filtered already: its finest detail is about {detail_mm:.1f} mm wide, and up to {limit_mm:g} mm is usual. Use the PET before filtering, if there is one.</source>
+   <source>The PET may lack attenuation correction: activity in the brain falls towards the centre, as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has {rim_share:.0%} of the activity at the centre). Check the reconstruction.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET may lack attenuation correction: the brain grows cold towards its centre as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has {rim_share:.0%} of the activity at the centre). Check the reconstruction.</source>
+   <source>The PET seems to be filtered already: its finest detail is about {detail_mm:.1f} mm wide, and up to {limit_mm:g} mm is usual. Use the unfiltered PET, if there is one.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, taken for the head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
+   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, assumed to be the head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET's counts do not support the result in {regions} place(s): structure of {added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, most around ({centre_mm:point}) mm (L, P, S). Look at the PET there.</source>
+   <source>The PET's counts do not support the result in {regions} place(s): structure of {added_ml:.1f} mL was added and of {removed_ml:.1f} mL removed, by up to {largest_change:+.0%} of the brain mean, most around ({centre_mm:point}) mm (L, P, S). Inspect the PET there.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -798,12 +798,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from frame to frame, so their times are unknown; the second half of the frames is taken for the late ones. Check Acquisition Date and Acquisition Time.</source>
+   <source>The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from frame to frame, so their times are unknown; the second half of the frames is used as the late frames. Check Acquisition Date and Acquisition Time.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The alignment of PET and MR is doubtful: {reason:phrase}. Look at both, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
+   <source>The alignment of PET and MR is doubtful: {reason:phrase}. Inspect both images, and register the MR to the PET ({hint:register}) or leave the MR out.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -813,12 +813,17 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the cut the result is less certain, and the brain mean is taken from what is left.</source>
+   <source>The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the cut the result is less certain, and the brain mean is that of the remaining brain.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
    <source>The brain mean of the PET is {ratio:.2f} times that of the full dose: check that both have the same unit and decay correction.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The detected head has {head_ml:.0f} mL, more than any real head ({limit_ml:.0f} mL): the air around it shows high activity, so brain mean, noise and result may be wrong. Crop the PET to the head.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -833,7 +838,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is like neither SUV nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.</source>
+   <source>The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is in the range of neither SUV nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -848,7 +853,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The frames of the {what} have start times and no durations; a frame is taken to last until the next one begins, and the last as long as the one before.</source>
+   <source>The frames of the {what} have start times but no durations. Each frame is assumed to last until the next one begins, and the last frame as long as the one before.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -873,7 +878,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The header of the {what} gives lengths in the unit {unit}, which makes voxels of {sides:sides} impossible; they were taken for mm.</source>
+   <source>The header of the {what} gives lengths in the unit {unit}, which makes voxels of {sides:sides} impossible; they were read as mm.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -898,12 +903,17 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The registration found no better place for the MR (normalised mutual information {nmi_before:.3f} as it was, {nmi_after:.3f} at best), so the MR stays where it was.</source>
+   <source>The registration found no better position for the MR (normalised mutual information {nmi_before:.3f} as given, {nmi_after:.3f} at best), so the MR keeps its position.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The registration of the MR to the PET did not converge, so the MR stays where it was; register them by hand, or leave the MR out.</source>
+   <source>The registration of the MR to the PET did not converge, so the MR keeps its position; register the two by hand, or leave the MR out.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The result equals the measured PET: all of it was kept.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -913,17 +923,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The result is the PET as it was measured: everything of it was kept.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="sentences.py" />
    <source>The sform and the qform of the {what} place it up to {distance_mm:.1f} mm apart; the sform (code {sform_code}) was used, not the qform (code {qform_code}). Check the position.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The texture of the PET's noise is like that of {kind:phrase} scans than this model was trained on, though its level is not (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). Look at the result with care.</source>
+   <source>The texture of the PET's noise is like that of {kind:phrase} scans than this model was trained on, though its level is in the trained range (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). Inspect the result carefully.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1068,12 +1073,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>their noise lies outside of what this model was trained on</source>
+   <source>their noise is outside of the range that this model was trained on</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>they show too few counts for a head</source>
+   <source>they show too few counts to detect a head</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1098,7 +1103,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>{count} of the PET's {slices} slices along axis {axis} of the file hold one value only, the first of them is number {first}: data are missing there. Export the PET again.</source>
+   <source>{count} of the PET's {slices} slices along axis {axis} of the file hold a single value, beginning with number {first}: data are missing there. Export the PET again.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1114,11 +1119,6 @@
   <message>
    <location filename="sentences.py" />
    <source>{detail}</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="sentences.py" />
-   <source>{head_ml:.0f} mL of the PET were taken for the head, more than any head has ({limit_ml:.0f} mL): the air around it has much activity, so brain mean, noise and result may be wrong. Crop the PET to the head.</source>
    <translation type="unfinished" />
   </message>
   <message>

@@ -34,8 +34,8 @@ TABLE, FACTS = "pairs.tsv", "scanner.json"
 LARGEST_ERROR = 0.15
 """Expected error of the amplitude in a band that is not warned of."""
 UNKNOWN = (
-    "noise where structure hides it: without halves it is what simulated scans that show the same had, which is wrong "
-    "for a scanner or an anatomy unlike all of them",
+    "noise where structure hides it: without halves it is estimated from similar simulated scans, so it is wrong for a "
+    "scanner or an anatomy unlike all of them",
     "how noise differs from place to place beyond its dependence on activity (attenuation, edges of the field)",
     "the bias of a reconstruction at few counts, above all in cold regions, and noise that is not normal there",
     "counts lost to dead time, scatter and randoms that do not go with the dose",
