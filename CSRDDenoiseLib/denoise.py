@@ -62,6 +62,9 @@ def denoise(
             depends on it.
         region: mask (:mod:`.prepare.region`) of what is denoised; outside of it the result is the PET. None for all.
 
+    Returns:
+        Images on the PET's own grid and in its unit, and the record.
+
     Raises:
         InputError: the input, the settings or the model cannot be used; the message says why.
         Cancelled: ``progress`` returned False.
@@ -84,9 +87,19 @@ def denoise_files(
 ) -> DenoiseResult:
     """Denoise files: invalid requests are rejected before the work, and outputs appear only when complete.
 
-    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``. The
-    report is worded for ``edge``, see :mod:`CSRDDenoiseLib.sentences`. ``afterwards`` is filled. With ``entries`` each
-    output has a BIDS sidecar that holds them as well.
+    The record (provenance) goes beside the denoised volume, ``denoised.nii.gz`` -> ``denoised_provenance.json``.
+
+    Args:
+        request: the files; its PET has one time frame (:func:`CSRDDenoiseLib.denoise_dynamic` takes several).
+        settings: as for :func:`denoise`.
+        model: as for :func:`denoise`.
+        progress: receives the reports; returning False cancels.
+        edge: that the report is worded for, see :mod:`CSRDDenoiseLib.sentences`.
+        afterwards: filled with what recombines the result for another ``keep_above_mm``.
+        entries: of a BIDS sidecar that each output then has.
+
+    Returns:
+        The images that were written, in the PET's unit also where the files are SUV, and the record.
 
     Raises:
         InputError: as :func:`denoise`; also paths that cannot be read or written. Nothing is written then.

@@ -13,7 +13,16 @@ from .errors import NOTHING_WRITTEN, Cancelled
 
 @dataclass(frozen=True)
 class Progress:
-    """One report. ``fraction`` is of the whole job, 0 to 1; ``eta_seconds`` is None until it can be estimated."""
+    """One report.
+
+    Attributes:
+        stage: what is being done, such as ``read``, ``align``, ``sample`` or ``write``.
+        step: steps of the stage that are done.
+        of: steps that the stage has.
+        fraction: done of the whole job, 0 to 1.
+        eta_seconds: remaining time, or None until it can be estimated.
+        message: details for a person; may be empty.
+    """
 
     stage: str
     step: int

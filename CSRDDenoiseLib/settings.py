@@ -168,7 +168,11 @@ DEFAULT_PRESET = "balanced"
 
 
 def settings_from_preset(preset: str = DEFAULT_PRESET, **changes: Any) -> DenoiseSettings:
-    """Return a preset with the given fields changed; a change of None keeps the preset's value.
+    """Return a preset with the given fields changed.
+
+    Args:
+        preset: ``fast``, ``balanced`` or ``quality``; a key of :data:`PRESETS`.
+        changes: fields of :class:`DenoiseSettings`; None keeps the preset's value.
 
     Raises:
         InputError: the preset is not known, or a value is out of range.

@@ -42,7 +42,18 @@ _SEQUENCE = re.compile(r"axis \d+ index type$")
 
 
 def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
-    """Read a NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series; the image of :func:`read`."""
+    """Read a NIfTI, NRRD or MetaImage file, or a folder that holds one DICOM series, of one time frame.
+
+    Args:
+        path: the file or folder.
+        what: how messages call it, as for :func:`read`.
+
+    Returns:
+        A floating-point image in the file's unit: values with slope and intercept applied, geometry in mm, L-P-S.
+
+    Raises:
+        InputError: as :func:`read`.
+    """
     return read(path, what).image
 
 

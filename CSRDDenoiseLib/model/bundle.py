@@ -145,7 +145,11 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
 
 
 def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
-    """Load a bundled model by name, or any model folder by path, to a device (``auto``, ``cpu``, ``cuda``, ...).
+    """Load a model to a device.
+
+    Args:
+        name_or_folder: name of a bundled model, or path of a model folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
         InputError: the device is not there.
