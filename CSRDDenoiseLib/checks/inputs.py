@@ -1,7 +1,7 @@
 """The checks of an input, put together: what the PET and the MR look like, and how noisy the PET is.
 
-The limits lie between simulated heads that have a fault and such that have none; how often each is found and how
-often it is found in vain is measured by the experiment ``signatures`` (docs/evaluation.md).
+The limits lie between simulated heads that have a fault and heads that have none. The experiment ``heads`` counts
+detections and false alarms of each check (docs/faults.md, part C).
 """
 
 from __future__ import annotations
