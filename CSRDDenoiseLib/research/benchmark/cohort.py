@@ -84,8 +84,8 @@ def run_overhead(config: CohortConfig) -> dict[str, Any]:
 def cohort_table(results: Mapping[str, Any]) -> Table:
     """Return the results as a table of text."""
     header = (
-        *("scans", "single commands (s)", "cohort (s)", "times faster", "first scan after (s)"),
-        *("ms a scan from then on", "processor (s)", "processor's ms a scan more than the row above"),
+        *("scans", "single commands (s)", "cohort (s)", "times faster", "until the first result (s)"),
+        *("ms a scan after that", "processor (s)", "processor ms per further scan, against the row above"),
         *("peak memory of client and scheduler (MiB)", "load before"),
     )
     rows = []
