@@ -150,7 +150,12 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Copy the log to the clipboard, for a report.</source>
+   <source>Copy the log to the clipboard, for a bug report.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
+   <source>Coronal maximum intensity projections of PET and denoised through the whole volume; slices again when off.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -215,11 +220,6 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Draw the quality report of the result, one page to keep or to print, and open it in the web browser (Alt+R).</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
    <source>Draws from the posterior, 1 to 200; the uncertainty is taken from their spread. The posterior mean has none.</source>
    <translation type="unfinished" />
   </message>
@@ -230,17 +230,22 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Everything that happened, newest last.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
    <source>Fade between PET (0) and denoised (1) in the first view of the comparison.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Fast: the mean estimate, one evaluation. Balanced: 2 samples for the uncertainty. Quality: 16 samples.</source>
+   <source>Fast: the posterior mean alone, one evaluation. Balanced: 2 samples for the uncertainty. Quality: 16 samples.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
+   <source>Findings of the checks of this run, warnings first.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
+   <source>Findings of the comparison, such as another grid.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -310,7 +315,7 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Maximum intensity projections of PET and denoised, coronal, through the whole volume; their slices again when off.</source>
+   <source>Make the quality report of the result, one HTML page, and open it in the web browser (Alt+R).</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -320,12 +325,17 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>Messages of all runs, newest last.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>Model and quality</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Move the MR rigidly to where it fits the PET best before it is used. The volume itself stays where it is; the movement comes as a transform to look at.</source>
+   <source>Move the MR rigidly to where it fits the PET best before it is used. The volume itself stays where it is; the motion becomes a transform node.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -340,7 +350,7 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>One crosshair in all views: hold Shift and move the mouse. Off brings back what was before.</source>
+   <source>One crosshair in all views: hold Shift and move the mouse. Off restores the former mode.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -490,6 +500,11 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>State of the run, or its error.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>Steps:</source>
    <translation type="unfinished" />
   </message>
@@ -550,6 +565,11 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
+   <source>The workers at the address, or why there is none; it has 5 s to answer.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
    <source>Time and memory for the chosen volume, device and quality, from a measurement on this computer.</source>
    <translation type="unfinished" />
   </message>
@@ -580,22 +600,17 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>What is coarser than this width (FWHM of a Gaussian, 0 to 40 mm) stays as it was measured; finer details come closer to their measured strength the smaller it is. 0 gives the PET back; large values leave more to the model, with less noise. Live: the model does not run again.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
-   <source>What is going on, or what went wrong.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
-   <source>What the checks of this run noticed, warnings first.</source>
+   <source>What is coarser than this width (FWHM of a Gaussian, 0 to 40 mm) stays as it was measured; finer details come closer to their measured strength the smaller it is. 0 gives the PET itself; large values leave more to the model, with less noise. Live: the model does not run again.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
    <source>What the model was trained for.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="CSRDDenoise.ui" />
+   <source>What the module read from the chosen volume, and problems with it.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -615,27 +630,12 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>What was noticed while comparing, such as another grid.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
-   <source>What was understood of the chosen volume, and what looks wrong with it.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
    <source>Where the network runs. Automatic takes a GPU if there is one.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Where the run is made: this computer, or the address of a Dask scheduler such as tls://host:8786 (type it and press Enter). The PET and the MR go there, and the results come back.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="CSRDDenoise.ui" />
-   <source>Who works at the address, or why nobody can; it has 5 s to answer.</source>
+   <source>Where the run takes place: this computer, or the address of a Dask scheduler such as tls://host:8786 (type it and press Enter). The PET and the MR go there, and the results come back.</source>
    <translation type="unfinished" />
   </message>
   <message>
