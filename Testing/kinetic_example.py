@@ -18,8 +18,8 @@ import nibabel
 import numpy as np
 from kinetic_phantom import BQ_ML, DURATIONS, STARTS, add_noise, blurred, two_tissue
 
-from CSRDDenoiseLib.dynamic.denoise import denoise as dynamic
-from CSRDDenoiseLib.dynamic.denoise import outputs as dynamic_outputs
+from CSRDDenoiseLib.dynamic import denoise as dynamic
+from CSRDDenoiseLib.dynamic import outputs as dynamic_outputs
 from CSRDDenoiseLib.prepare.windows import COARSE_MM, activity_scale, shares_of
 from CSRDDenoiseLib.resources import SAMPLE_DATA, resource_folder
 from CSRDDenoiseLib.scan import smooth

@@ -118,6 +118,18 @@ def test_commands_of_pages_are_accepted(page):
             pytest.fail(f"{page}: {line}")
 
 
+def test_scripts_that_pages_name_can_be_started():
+    """Up to the work: everything that they import is there. No linter looks at names that are imported from modules."""
+    scripts = {name for page in PAGES for name in re.findall(r"python ((?:Testing|\.ci)/\w+\.py)", read(page))}
+    assert {"Testing/kinetic_example.py", ".ci/slicer_pictures.py"} <= scripts
+    for script in sorted(scripts):
+        code = f"import runpy; runpy.run_path({str(ROOT / script)!r}, run_name='imported')"
+        paths = os.pathsep.join((str(ROOT), str(ROOT / "Testing")))
+        environment = {**os.environ, "PYTHONPATH": paths}
+        started = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert started.returncode == 0, f"{script}: {started.stderr}"
+
+
 def test_no_file_names_a_place_on_one_machine():
     place = re.compile(r"(?<![\w.])/(home|root|work|Users|mnt)/\w")
     for path in tracked_files():
