@@ -44,6 +44,7 @@ WEIGHTS = np.array(DURATIONS)
 
 def main(folder: Path) -> None:
     """Make, denoise, measure, print."""
+    folder.mkdir(parents=True, exist_ok=True)
     sample = resource_folder() / SAMPLE_DATA
     source = nibabel.load(sample / "labels.nii.gz")
     labels = np.asanyarray(source.dataobj)
