@@ -24,6 +24,7 @@ from .io.suv import describe_suv, suv_of_unit, volume_suv
 from .io.volume import UNKNOWN, Header, ReadVolume, Suv
 from .model.bundle import list_models, read_metadata
 from .prepare.align import MODEL_SPACING_MM, to_model_grid
+from .prepare.frames import frame_weights
 from .restore.canvas import Canvas
 from .scan import Scan, find_head, noise_level
 from .sentences import CLI, sentence
@@ -59,7 +60,7 @@ class Inspection:
         maximum: largest finite value of all frames; minus infinity where there is none.
         suv_maximum: the same in SUV, or None where unknown.
         not_finite: voxels that are NaN or infinite.
-        head: what was found in the mean of the frames, or None.
+        head: what was found in the mean of the frames, weighted by their durations where these are known, or None.
         models: bundled models and whether the voxel size suits them.
         findings: of all frames, each once, and of the PET's field of view and mask.
     """
@@ -307,7 +308,8 @@ class _Totals:
             self.maximum = max(self.maximum, float(values.max(where=finite, initial=-math.inf)))
         self._add_suv(volume, values, finite)
         self.findings += [finding for finding in volume.findings if finding not in self.findings]
-        part = np.where(finite, values, 0) / len(volume.header.frames)
+        frames = volume.header.frames
+        part = np.where(finite, values, 0) * frame_weights(range(len(frames)), frames)[volume.header.frame]
         if self.first is None or self.mean is None:
             self.grid, self.mean = Grid.of(volume.image), part.astype(np.float32)
             self.first = ReadVolume(sitk.Image(), volume.unit, volume.findings, volume.header)

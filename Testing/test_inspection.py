@@ -75,6 +75,15 @@ def test_nifti_with_sidecar(tmp_path, capsys):
     assert [finding["code"] for finding in facts["findings"]] == ["unit.sidecar", "masked.zeros"]
 
 
+def test_head_is_measured_in_the_mean_of_what_was_counted(tmp_path):
+    frames = np.stack([head_array().T * factor for factor in (3.0, 1.0)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(frames, np.diag([-2, -2, 2, 1.0])), tmp_path / "pet.nii")
+    times = {"FrameTimesStart": [0, 10], "FrameDuration": [10, 90]}
+    (tmp_path / "pet.json").write_text(json.dumps(times))
+    of_one = inspect_path(head_file(tmp_path / "one.nii")).head.brain_mean
+    assert inspect_path(tmp_path / "pet.nii").head.brain_mean == pytest.approx(1.2 * of_one, rel=1e-4)
+
+
 def test_what_is_unknown_is_null(tmp_path, capsys):
     array = head_array().T
     array[0, 0, 0] = np.nan
