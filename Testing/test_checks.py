@@ -114,6 +114,13 @@ def test_mr_that_covers_none_of_the_head_is_refused(zero_model_folder):
         denoise(as_image(array), mr, FAST, zero_model_folder)
 
 
+@pytest.mark.parametrize("factor", [1e36, 1e-38])
+def test_values_beyond_what_is_computed_with_are_refused(pet, factor):
+    image = sitk.Cast(pet, sitk.sitkFloat64) * factor
+    with pytest.raises(InputError, match="beyond what is computed with"):
+        check_pet(image, nan_to_zero=True)
+
+
 def test_unusual_voxels_warn_with_the_range(pet):
     assert check_spacing(pet.GetSpacing(), (1.0, 4.0)) == ()
     (finding,) = check_spacing(pet.GetSpacing(), (2.5, 4.0))

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..findings import Finding, warning
 from ..io.grid import image_like
+from ..io.volume import check_range
 from ..prepare.region import check_region
 
 MIN_EXTENT_MM = 24.0
@@ -125,6 +126,7 @@ def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
         # a cast by SimpleITK drops the metadata, the unit among them
         image = image_like(image, sitk.GetArrayFromImage(image).astype(np.float32))
     image, findings = _check_finite(image, what, nan_to_zero)
+    check_range(image, what)
     values = sitk.GetArrayViewFromImage(image)
     low, high = float(values.min()), float(values.max())
     if low == high:

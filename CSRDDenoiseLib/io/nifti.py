@@ -19,7 +19,7 @@ from ..findings import Finding, info, warning
 from .grid import image_from_xyz
 from .nifti_place import place_of, units_of_header
 from .sidecar import sidecar_frames
-from .volume import UNKNOWN, Frame, Header, ReadVolume, times
+from .volume import LARGEST_VALUE, UNKNOWN, Frame, Header, ReadVolume, times
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh")
 SINGLE_FILE_NIFTI = (".nii", ".nii.gz")
@@ -200,8 +200,11 @@ def _check_header(image: Any, path: Path, what: str) -> None:
             f"The header of the {what} '{path}' says that its voxels begin at byte {first} (vox_offset), which lies "
             "inside of the header. Export it again."
         )
-    if np.isinf(stated["scl_slope"]):
-        raise InputError(f"The header of the {what} '{path}' has an infinite scl_slope, so its values are unknown.")
+    if abs(stated["scl_slope"]) > LARGEST_VALUE:
+        raise InputError(
+            f"The header of the {what} '{path}' has the scl_slope {float(stated['scl_slope']):.3g}, beyond what is "
+            f"computed with (up to {LARGEST_VALUE:g}). Export it again, or correct its header."
+        )
 
 
 def _check_length(image: Any, path: Path, what: str) -> tuple[Finding, ...]:

@@ -29,12 +29,10 @@ from .sidecar import lacks_durations, modality_of, other_frames, read_sidecar, s
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
 from .text_header import data_files, has_patient_space, read_text_header
-from .volume import UNKNOWN, Frame, Header, ReadVolume, times, units_of, with_unit
+from .volume import UNKNOWN, Frame, Header, ReadVolume, check_range, times, units_of, with_unit
 
 __all__ = ["ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
 
-LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
-"""What float32 arithmetic carries with room for squares of sums."""
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
 _SEQUENCE = re.compile(r"axis \d+ index type$")
@@ -82,7 +80,7 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
     size = volume.image.GetSize()
     if min(size) < 2:
         raise InputError(f"The {what} '{path}' is a single slice ({times(size)}); a 3D volume is needed.")
-    _check_range(volume.image, path, what)
+    check_range(volume.image, f"{what} '{path}'")
     return volume
 
 
@@ -237,18 +235,6 @@ def _check_axes(image: sitk.Image, path: Path, what: str) -> None:
         raise InputError(
             f"The axes of the {what} '{path}' are not perpendicular (off by {np.degrees(np.arcsin(min(shear, 1))):.1f} "
             "degrees: a shear, or a damaged header); resample it to a rectangular grid first."
-        )
-
-
-def _check_range(image: sitk.Image, path: Path, what: str) -> None:
-    """Refuse values that the float32 arithmetic of a run cannot carry."""
-    values = sitk.GetArrayViewFromImage(image)
-    finite = np.isfinite(values)
-    largest = max(abs(float(end(values, initial=0.0, where=finite))) for end in (np.max, np.min))
-    if largest > LARGEST_VALUE or 0 < largest < SMALLEST_RANGE:
-        raise InputError(
-            f"The {what} '{path}' has values of up to {largest:.3g}, beyond what is computed with "
-            f"({SMALLEST_RANGE:g} to {LARGEST_VALUE:g}); scale it to its unit first."
         )
 
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+import numpy as np
 import SimpleITK as sitk
 
+from ..errors import InputError
 from ..findings import Finding
 from .nrrd import UNITS_KEY
 
+LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
+"""What float32 arithmetic carries with room for squares of sums."""
 UNKNOWN = "unknown"
 UNIT_WORDS: Mapping[str, str] = {
     "BQML": "Bq/mL",
@@ -124,3 +128,23 @@ def with_unit(image: sitk.Image, unit: str) -> sitk.Image:
 def times(size: tuple[int, ...]) -> str:
     """Return a size as messages show it: ``8 x 8 x 3``."""
     return " x ".join(str(n) for n in size)
+
+
+def check_range(image: sitk.Image, name: str) -> None:
+    """Refuse values that the float32 arithmetic of a run cannot carry.
+
+    Args:
+        image: scalar, any unit; NaN and infinite voxels are passed over.
+        name: how the message calls it, for instance "PET".
+
+    Raises:
+        InputError: the largest value is above :data:`LARGEST_VALUE`, or below :data:`SMALLEST_RANGE` and not 0.
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    finite = np.isfinite(values)
+    largest = max(abs(float(end(values, initial=0.0, where=finite))) for end in (np.max, np.min))
+    if largest > LARGEST_VALUE or 0 < largest < SMALLEST_RANGE:
+        raise InputError(
+            f"The {name} has values of up to {largest:.3g}, beyond what is computed with "
+            f"({SMALLEST_RANGE:g} to {LARGEST_VALUE:g}); scale it to its unit first."
+        )
