@@ -294,11 +294,12 @@ def test_one_frame_in_four_dimensions(tmp_path):
     [
         (72, "h", 16, "16 bits a voxel"),
         (108, "f", 0.0, "begin at byte 0"),
-        (112, "f", float("inf"), "infinite scl_slope"),
+        (112, "f", float("inf"), "scl_slope inf"),
+        (112, "f", 1e38, "scl_slope 1e"),
         (112, "f", 1e35, "beyond what is computed with"),
         (112, "f", 1e-38, "beyond what is computed with"),
     ],
-    ids=["bitpix", "vox_offset", "infinite slope", "huge slope", "tiny slope"],
+    ids=["bitpix", "vox_offset", "infinite slope", "overflowing slope", "huge slope", "tiny slope"],
 )
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_entries_that_contradict_the_values_are_refused(tmp_path, offset, form, value, words, suffix):
@@ -375,3 +376,15 @@ def test_scale_of_an_analyze_header_is_reported(tmp_path):
         volume = read(tmp_path / "pet.img", "PET")
         assert sitk.GetArrayFromImage(volume.image).max() == VALUES.max() * (slope or 1)
         assert bool(find(volume.findings, "values.analyze_scale")) == bool(slope)
+
+
+@pytest.mark.parametrize(("at", "value"), [(76, 0.0), (80, -2.0)], ids=["pixdim[0]", "pixdim[1]"])
+def test_forms_that_agree_whatever_the_sign_of_the_voxels(tmp_path, at, value):
+    affine, path = np.diag([2.0, 3.0, 2.5, 1.0]), tmp_path / "pet.nii"
+    image = nibabel.Nifti1Image(VALUES, affine)
+    image.set_qform(affine, 1)
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, at, value)
+    path.write_bytes(content)
+    assert read(path, "PET").findings == ()

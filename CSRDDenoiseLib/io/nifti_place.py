@@ -132,7 +132,7 @@ def _nifti_place(image: Any, raw: Any, size: tuple[int, ...], path: Path, what: 
     sides = np.linalg.norm(sform[:3, :3], axis=0)
     findings = (*findings, *_voxel_findings(sides, pixdim, size, path, what))
     if qform_code > 0 and not unset:
-        findings = (*findings, *_form_findings(sform, raw, size, (sform_code, qform_code), what))
+        findings = (*findings, *_form_findings(sform, image.header, size, (sform_code, qform_code), what))
     return Place(scale @ sform, "sform", findings)
 
 
@@ -161,9 +161,9 @@ def _voxel_findings(
 
 
 def _form_findings(
-    sform: np.ndarray, raw: Any, size: tuple[int, ...], codes: tuple[int, int], what: str
+    sform: np.ndarray, header: Any, size: tuple[int, ...], codes: tuple[int, int], what: str
 ) -> tuple[Finding, ...]:
-    distance = disagreement_mm(size, sform, _qform(raw))
+    distance = disagreement_mm(size, sform, _qform(header))
     if not np.isfinite(distance):
         return (warning("orientation.qform_broken", what=what),)
     if distance <= SAME_PLACE_MM:
