@@ -47,6 +47,20 @@ def test_an_image_goes_to_another_grid_alike_whatever_the_order_of_its_axes():
     np.testing.assert_array_equal(sitk.GetArrayViewFromImage(same), sitk.GetArrayViewFromImage(like))
 
 
+def test_an_image_goes_to_a_grid_that_is_oblique_by_45_degrees_alike_on_both_sides_of_them():
+    """At 45 degrees the axes exchange their names, and the two sides of a voxel here differ by a factor of 3."""
+
+    def found(degrees: float) -> np.ndarray:
+        fine = as_image(values, (1.0, 1.0, 1.0), direction=rotation(45.2, upwards))
+        like = as_image(coarse, (2.0, 6.0, 2.0), direction=rotation(degrees, upwards))
+        return sitk.GetArrayFromImage(to_grid_of(fine, like))
+
+    upwards = (0.0, 0.0, 1.0)
+    values = np.random.default_rng(0).normal(1, 0.1, (24, 24, 24)).astype(np.float32)
+    coarse = np.zeros((10, 3, 10), np.float32)
+    np.testing.assert_allclose(found(44.99), found(45.01), atol=0.005)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 2.6, 4.1), (2.05, 1.2, 2.0), (0.7, 5.0, 2.0)])
 @pytest.mark.parametrize("degrees", [0, 25])
 def test_values_stay_at_their_place_in_space(spacing, degrees):

@@ -201,6 +201,18 @@ def test_mr_like_t2_and_mr_with_bright_vessels_are_doubted():
     assert code(vessels) == "mr.enhanced"
 
 
+def test_a_broken_voxel_of_the_mr_does_not_change_its_contrast():
+    def contrast(mr: np.ndarray) -> float:
+        inputs = judged(head(), mr)
+        (found,) = check_contrast(inputs.scan, inputs.mr)
+        assert found.code == "mr.plausible"
+        return found.values["depth_contrast"]
+
+    broken = t1()
+    broken[tuple(n // 2 for n in broken.shape)] = 1e9
+    assert contrast(broken) == pytest.approx(contrast(t1()), abs=0.01)
+
+
 def test_depth_is_the_distance_to_what_is_not_in_a_mask():
     mask = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((20, 24, 22)), 2) > 0.02
     wanted = ndimage.distance_transform_edt(mask, sampling=(2.0, 1.5, 3.0))

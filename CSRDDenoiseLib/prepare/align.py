@@ -50,9 +50,16 @@ def to_grid_of(image: sitk.Image, like: sitk.Image) -> sitk.Image:
         image = sitk.Image(image)
         image.CopyInformation(like)
         return image
-    # the axes of the two correspond for the low-pass, whichever order the files have
-    order = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(like.GetDirection())
-    return resample(_antialias(sitk.DICOMOrient(image, order), grid.spacing), grid, sitk.sitkLinear)
+    return resample(_antialias(image, _sides_along(own, grid)), grid, sitk.sitkLinear)
+
+
+def _sides_along(own: Grid, other: Grid) -> tuple[float, ...]:
+    """Return how far the voxels of another grid reach along the axes of this one, in mm.
+
+    The box of a voxel has the variance spacing^2 / 12 along each of its axes, and their sum in any direction.
+    """
+    axes, others = (np.reshape(grid.direction, (3, 3)) for grid in (own, other))
+    return tuple(np.sqrt((axes.T @ others) ** 2 @ np.square(other.spacing)).tolist())
 
 
 def head_mask_of(pet: sitk.Image) -> np.ndarray:
@@ -70,8 +77,8 @@ def head_mask_of(pet: sitk.Image) -> np.ndarray:
 def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) -> Aligned:
     """Bring PET and MR to the model's voxel spacing, low-pass filtered wherever the voxels get larger.
 
-    Broken voxels of the PET are limited first (:func:`CSRDDenoiseLib.scan.largest_activity`): the interpolation and the
-    network would spread them over their neighbours.
+    Broken voxels of both are limited first (:func:`CSRDDenoiseLib.scan.largest_activity`): the interpolation, the
+    network and the checks would spread them over their neighbours.
     """
     limited = _without_broken(pet)
     oriented, broken = sitk.DICOMOrient(limited, ORIENTATION), limited is not pet
@@ -79,7 +86,8 @@ def to_model_grid(pet: sitk.Image, mr: Optional[sitk.Image], spacing_mm: float) 
     pet_array = sitk.GetArrayFromImage(resample(_antialias(oriented, grid.spacing), grid, sitk.sitkBSpline))
     if mr is None:
         return Aligned(grid, pet_array, None, None, broken)
-    mr_array = sitk.GetArrayFromImage(resample(_antialias(mr, (spacing_mm,) * 3), grid, sitk.sitkLinear))
+    filtered = _antialias(_without_broken(mr), (spacing_mm,) * 3)
+    mr_array = sitk.GetArrayFromImage(resample(filtered, grid, sitk.sitkLinear))
     return Aligned(grid, pet_array, mr_array.astype(np.float32), coverage(mr, grid), broken)
 
 
@@ -93,12 +101,12 @@ def near_broken_on(pet: sitk.Image, grid: Grid) -> Optional[np.ndarray]:
     return sitk.GetArrayFromImage(resample(mask, grid, sitk.sitkNearestNeighbor)).astype(bool)
 
 
-def _without_broken(pet: sitk.Image) -> sitk.Image:
-    values = sitk.GetArrayViewFromImage(pet)
+def _without_broken(image: sitk.Image) -> sitk.Image:
+    values = sitk.GetArrayViewFromImage(image)
     limit = largest_activity(values)
     if float(values.max()) <= limit and float(values.min()) >= -limit:
-        return pet
-    return sitk.Clamp(pet, pet.GetPixelID(), -limit, limit)
+        return image
+    return sitk.Clamp(image, image.GetPixelID(), -limit, limit)
 
 
 def model_grid(grid: Grid, spacing_mm: float) -> Grid:
