@@ -192,6 +192,18 @@ def test_axes_that_rounding_has_made_oblique_are_kept(tmp_path):
     np.testing.assert_allclose(nibabel.load(tmp_path / "out.nii.gz").affine, Grid.of(image).affine, atol=1e-5)
 
 
+@pytest.mark.parametrize(("element", "stated"), [(0x09, "ADMIN"), (0x00, "NONE")], ids=["activity", "SUV"])
+def test_decay_of_counts_is_stated_to_be_corrected_where_their_suv_corrects_it(tmp_path, element, stated):
+    def uncorrected(data, _index):
+        data.Units, data.DecayCorrection = "CNTS", "NONE"
+        data.private_block(0x7053, "Philips PET Private Group", create=True).add_new(element, "DS", "0.5")
+
+    source = write_series(tmp_path / "pet", uncorrected)
+    volume = read(source, "PET")
+    write_output(volume.image, tmp_path / "out", "denoised", Target(source, volume, "suv"), True)
+    assert read(tmp_path / "out", "PET").header.decay_correction == stated
+
+
 @pytest.mark.parametrize("is_enhanced", [False, True])
 def test_suv_of_uncorrected_activity_is_corrected_to_the_injection(tmp_path, is_enhanced):
     if is_enhanced:

@@ -27,7 +27,7 @@ from .dicom_frames import Slice
 from .dicom_tags import in_little_endian, quiet, read_header
 from .grid import Grid
 from .nrrd import UNITS_KEY
-from .suv import SUV_UNIT, decay_factor
+from .suv import SUV_UNIT, corrects_decay, decay_factor
 from .volume import ReadVolume
 
 MANUFACTURER, MODEL_NAME = "CSRDDenoise", "csrd-denoise"
@@ -111,7 +111,7 @@ def write_dicom(
             _fill(data, one, len(stack), code)
         if unit == SUV_UNIT:
             data.Units, data.SUVType = "GML", "BW"
-            if code == "BQML" and data.get("DecayCorrection") == "NONE":
+            if data.get("DecayCorrection") == "NONE" and corrects_decay(one.tags, code):
                 _state_correction(data, one)
         steps.append(_add_pixels(data, plane, has_negative))
         _save(data, folder / f"IM{derived.before + index + 1:04d}.dcm")

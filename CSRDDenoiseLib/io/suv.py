@@ -320,6 +320,16 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     return delay.total_seconds()
 
 
+def corrects_decay(tags: Tags, code: str) -> bool:
+    """Whether the SUV of a slice whose decay was not corrected is corrected by its factor; Philips' own has none.
+
+    Args:
+        tags: of the slice.
+        code: the unit's code (BQML, CNTS, ...).
+    """
+    return code == "BQML" or (code == "CNTS" and (finite(PHILIPS_SUV.of(tags)) or 0) <= 0)
+
+
 def decay_factor(tags: Tags) -> float:
     """Return what corrects the activity of a slice, not corrected before, to the injection, as its SUV is.
 
