@@ -246,3 +246,16 @@ def test_bands_are_the_same_whichever_axis_is_which():
         return np.array([dataclasses.astuple(band) for band in Spectra(study, turned[0]).bands(turned[2])])
 
     np.testing.assert_allclose(found(0, 1, 2), found(2, 1, 0), rtol=1e-4)
+
+
+def test_a_repeated_scan_without_an_mr_leaves_the_split_of_the_others(tmp_path):
+    rows = []
+    for number, name in enumerate("ABC"):
+        write_subject(tmp_path, name, number)
+        without = {} if number < 2 else {"mr": None}
+        rows.append(row_of(name, **without) | {"subject": "A", "replicate": str(number)})
+    table = read_table(write_rows(tmp_path / "pairs.tsv", rows)).checked()
+    scans = [scan_of_pair(load_pair(row)) for row in table.rows]
+    plan = Plan({}, settings_from_preset("fast"), ("MR-guided filter",))
+    splits = measure_subject("A", scans, plan, lambda *_: None).splits
+    assert {(each.method, each.pairs) for each in splits} == {(INPUT, 3), ("MR-guided filter", 1)}

@@ -105,7 +105,8 @@ def measure_subject(
                 measured[id(scan)].append(benches[id(scan)].measure(variant, outcome))
                 if on_image is not None and variant.method in plan.models:
                     on_image(scan, variant.method, outcome)
-            found = split(pairs, images) if len(images) == len(group) else None
+            shown = [pair for pair in pairs if {id(pair.first), id(pair.second)} <= images.keys()]
+            found = split(shown, images)
             if found is not None:
                 splits.append(Split(str(group[0].dose), variant.method, variant.setting, *found))
             done += 1
