@@ -388,3 +388,12 @@ def test_forms_that_agree_whatever_the_sign_of_the_voxels(tmp_path, at, value):
     struct.pack_into("<f", content, at, value)
     path.write_bytes(content)
     assert read(path, "PET").findings == ()
+
+
+def test_analyze_file_without_a_voxel_size_is_refused(tmp_path):
+    nibabel.save(nibabel.AnalyzeImage(VALUES, np.diag([2.0, 3.0, 2.5, 1.0])), tmp_path / "pet.img")
+    content = bytearray((tmp_path / "pet.hdr").read_bytes())
+    struct.pack_into("<f", content, 80, 0.0)
+    (tmp_path / "pet.hdr").write_bytes(content)
+    with pytest.raises(InputError, match="no voxel size: its header holds 0, 3"):
+        read(tmp_path / "pet.img", "PET")

@@ -74,6 +74,8 @@ def _place(image: Any, path: Path, what: str) -> Place:
         oriented = bool(getattr(image, "file_map", {}).get("mat") and _has_mat(image))
     if oriented:
         return Place(affine, "header", ())
+    if not isinstance(image, nibabel.MGHImage):
+        _check_voxel_size(np.array(_raw_header(image)["pixdim"][1:4], dtype=float), path, what)
     return Place(affine, "none", (warning("orientation.none", what=what, kind=_kind(image)),))
 
 
@@ -115,13 +117,8 @@ def _nifti_place(image: Any, raw: Any, size: tuple[int, ...], path: Path, what: 
     sform_code, qform_code = int(raw["sform_code"]), int(raw["qform_code"])
     pixdim = np.array(raw["pixdim"][1:4], dtype=float)
     scale, findings = _scale_to_mm(raw, pixdim, what)
-    unset = is_unset(pixdim)
-    if sform_code <= 0 and unset:
-        raise InputError(
-            f"The {what} '{path}' has no voxel size: its header holds {_listed(pixdim)} mm. Export it again, or set "
-            "the voxel size."
-        )
     if sform_code <= 0:
+        _check_voxel_size(pixdim, path, what)
         affine = _qform(image.header) if qform_code > 0 else np.array(image.header.get_base_affine(), dtype=float)
         _check_affine(affine, "qform", path, what)
         if qform_code > 0:
@@ -131,9 +128,17 @@ def _nifti_place(image: Any, raw: Any, size: tuple[int, ...], path: Path, what: 
     _check_affine(sform, "sform", path, what)
     sides = np.linalg.norm(sform[:3, :3], axis=0)
     findings = (*findings, *_voxel_findings(sides, pixdim, size, path, what))
-    if qform_code > 0 and not unset:
+    if qform_code > 0 and not is_unset(pixdim):
         findings = (*findings, *_form_findings(sform, image.header, size, (sform_code, qform_code), what))
     return Place(scale @ sform, "sform", findings)
+
+
+def _check_voxel_size(pixdim: np.ndarray, path: Path, what: str) -> None:
+    if is_unset(pixdim):
+        raise InputError(
+            f"The {what} '{path}' has no voxel size: its header holds {_listed(pixdim)} mm. Export it again, or set "
+            "the voxel size."
+        )
 
 
 def is_unset(pixdim: np.ndarray) -> bool:
