@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from typing import Optional
 
 SOME_FAILED = 4
 """Exit code of a command that did some of many and names the others."""
@@ -98,6 +99,17 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an exception means that there was no room for a file; libraries have many words for it."""
     numbered = isinstance(error, OSError) and error.errno in _DISK_NUMBERS
     return numbered or bool(_WORDS_OF_DISK.search(str(error)))
+
+
+def known_error(error: BaseException) -> Optional[CSRDError]:
+    """Return the error for the user that an exception stands for: itself, no memory, a full disk; None for others."""
+    if isinstance(error, CSRDError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemoryError(MEMORY_IS_USED_UP)
+    if is_disk_full(error):
+        return InputError(DISK_IS_FULL.format(reason=reason_of(error)))
+    return None
 
 
 NOTHING_WRITTEN = "Cancelled. Nothing was written."

@@ -33,7 +33,7 @@ def test_only_what_was_denoised_is_judged():
     denoised = np.where(inside, 5000 * (1 + 0.2 * noise), 5000 * (1 + noise)).astype(np.float32)
     box = (slice(5, 15),) * 3
     for canvas in (Canvas(pet, scan.grid, Grid.of(pet).image(inside)), Canvas(pet, scan.grid.crop(box))):
-        restored = Restored(Grid.of(pet).image(denoised), pet, np.zeros(scan.pet.shape, np.float32))
+        restored = Restored(Grid.of(pet).image(denoised), pet, *[np.zeros(scan.pet.shape, np.float32)] * 2)
         found = find(assess(canvas, scan, np.zeros_like(scan.pet), restored, 2.0).findings, "fine_band")
         assert found.code == "fine_band.treated" and found.values["left"] < 0.3
 

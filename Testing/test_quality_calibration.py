@@ -164,10 +164,10 @@ def test_the_spread_of_a_result_is_the_error_of_what_it_keeps_as_well():
         keeping = Keeping(width, share, (2.0,) * 3, pet)
         # with a share of the PET in what is predicted, that share is in the truth as well
         error = (1 - share) * (truth - pet) - keeping(residual)
-        expected = keeping.modelled * spread_of_result(spread / 5, residual, keeping, 5.0) * 5
+        expected = keeping.modelled * spread_of_result(spread, residual - keeping.fine(residual))
         assert np.sqrt(np.mean(expected**2)) == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.02), width
     bare = Keeping(np.inf, 0.25, (2.0,) * 3)
-    np.testing.assert_allclose(spread_of_result(spread, residual, bare, 1.0), spread, rtol=1e-5)
+    np.testing.assert_allclose(spread_of_result(spread, residual - bare.fine(residual)), spread, rtol=1e-5)
 
 
 def test_a_table_of_an_earlier_version_is_not_applied():

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Optional, Sequence, Union
 
 from distributed import Client, Future, KilledWorker, get_worker
 
-from ..errors import MEMORY_IS_USED_UP, CSRDError, OutOfMemoryError, PlaceError, is_out_of_memory
+from ..errors import CSRDError, PlaceError, known_error
 from ..spread import Spread
 from .models import store_of
 from .places import Place, connect, quiet
@@ -41,12 +41,11 @@ def run_task(function: Callable[[Any], Any], job: Any) -> Union[Any, CSRDError]:
     store_of(get_worker()).use_threads()
     try:
         return function(job)
-    except CSRDError as error:
-        return error
     except Exception as error:
-        if is_out_of_memory(error):
-            return OutOfMemoryError(MEMORY_IS_USED_UP)
-        raise
+        known = known_error(error)
+        if known is None:
+            raise
+        return known
 
 
 def _spread(

@@ -18,17 +18,7 @@ from ..bids import BidsPet, denoise_request, entries_of
 from ..denoise import denoise_files
 from ..dynamic.denoise import denoise_dynamic, is_dynamic
 from ..dynamic.result import DynamicResult
-from ..errors import (
-    DISK_IS_FULL,
-    MEMORY_IS_USED_UP,
-    Cancelled,
-    CSRDError,
-    InputError,
-    OutOfMemoryError,
-    is_disk_full,
-    is_out_of_memory,
-    reason_of,
-)
+from ..errors import Cancelled, CSRDError, known_error
 from ..io.record import Record
 from ..progress import Progress
 from ..report.summary import summarise_change
@@ -123,14 +113,11 @@ def doing(message: dict[str, Any], topic: str, run: Callable[[Job, Model, Watch]
         return run(job, store.load(job.model, job.denoise_settings.device), watch)
     except Cancelled:
         raise
-    except CSRDError as error:
-        return Done(error=error)
     except Exception as error:
-        if is_out_of_memory(error):
-            return Done(error=OutOfMemoryError(MEMORY_IS_USED_UP))
-        if is_disk_full(error):
-            return Done(error=InputError(DISK_IS_FULL.format(reason=reason_of(error))))
-        raise
+        known = known_error(error)
+        if known is None:
+            raise
+        return Done(error=known)
     finally:
         watch.event(ENDED)
 

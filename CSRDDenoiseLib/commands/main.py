@@ -11,18 +11,7 @@ import traceback
 from typing import Optional, Sequence
 
 from .. import __version__
-from ..errors import (
-    DISK_IS_FULL,
-    MEMORY_IS_USED_UP,
-    NOTHING_WRITTEN,
-    Cancelled,
-    CSRDError,
-    InputError,
-    OutOfMemoryError,
-    is_disk_full,
-    is_out_of_memory,
-    reason_of,
-)
+from ..errors import NOTHING_WRITTEN, Cancelled, CSRDError, InputError, known_error
 from ..extras import missing_package
 from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
@@ -84,14 +73,9 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
         return _fail(Cancelled(NOTHING_WRITTEN), args)
     except ModuleNotFoundError as error:
         return _fail(missing_package(error.name or str(error)), args)
-    except CSRDError as error:
-        return _fail(error, args)
     except Exception as error:
-        if is_out_of_memory(error):
-            return _fail(OutOfMemoryError(MEMORY_IS_USED_UP), args)
-        if is_disk_full(error):
-            return _fail(InputError(DISK_IS_FULL.format(reason=reason_of(error))), args)
-        return _fail_internally(error, args, debug)
+        known = known_error(error)
+        return _fail_internally(error, args, debug) if known is None else _fail(known, args)
 
 
 def _check_words(words: Sequence[str]) -> None:

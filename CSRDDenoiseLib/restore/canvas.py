@@ -47,11 +47,13 @@ class Restored:
         denoised: the denoised PET.
         difference: denoised - PET.
         residual: (D, H, W) on the model's grid, in the PET's unit: the part of the estimate that the result contains.
+        left_out: the same, the part that it would leave out if no dose were known.
     """
 
     denoised: sitk.Image
     difference: sitk.Image
     residual: np.ndarray
+    left_out: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Canvas:
         Returns:
             The result. A PET without negative values stays so, and what a mask set to zero stays zero.
         """
-        residual = keeping(estimate)
+        fine = keeping.fine(estimate)
+        residual = np.float32(keeping.modelled) * fine
         values = sitk.GetArrayFromImage(self.pet)
         denoised = values.copy()
         box, part = self._from_model(residual, sitk.sitkBSpline)
@@ -114,7 +117,7 @@ class Canvas:
         denoised = self.possible(denoised)
         if self.outside is not None:
             denoised[self.outside] = values[self.outside]
-        return Restored(_like(self.pet, denoised), _like(self.pet, denoised - values), residual)
+        return Restored(_like(self.pet, denoised), _like(self.pet, denoised - values), residual, estimate - fine)
 
     def _left_out(self, fine: np.ndarray, keeping: Keeping) -> np.ndarray:
         """What of the noise finer than the model's grid a result is without; a width of a few voxels keeps some."""

@@ -98,7 +98,11 @@ class Keeping:
         return 1.0 - self.share
 
     def __call__(self, residual: np.ndarray) -> np.ndarray:
-        """Return what is left of a residual (D, H, W), estimate - PET, in the PET's unit."""
+        """Return what a result contains of a residual (D, H, W), estimate - PET, in the PET's unit."""
+        return np.float32(self.modelled) * self.fine(residual)
+
+    def fine(self, residual: np.ndarray) -> np.ndarray:
+        """Return the same of a result that no share of the PET goes into."""
         usual = residual
         if self.near is not None:
             limit = BROKEN_RESIDUAL * robust_std(residual[self.mask])
@@ -106,7 +110,7 @@ class Keeping:
         fine = keep_coarse(usual + self._missing(residual), self.spacing, self.fwhm_mm)
         if self.fwhm_mm > 0 and usual is not residual:
             fine = fine + (residual - usual)
-        return np.float32(self.modelled) * fine if self.share else fine
+        return fine
 
     def _missing(self, residual: np.ndarray) -> np.ndarray:
         """What the estimate lacks of its details, in the PET's unit; a broken voxel shows nothing of them."""
@@ -180,6 +184,12 @@ def keep_measured(residual: np.ndarray, details: Details, spacing: Sequence[floa
     if np.isinf(fwhm_mm) or fwhm_mm <= 0:
         return keep_coarse(residual, spacing, fwhm_mm)
     return keep_coarse(residual + details.missing(fwhm_mm), spacing, fwhm_mm)
+
+
+def kept_image(estimate: np.ndarray, pet: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
+    """Return the result of an estimate and a PET (D, H, W), both relative to the brain mean: :func:`keep_measured`."""
+    residual = estimate - pet
+    return pet + keep_measured(residual, find_details(estimate, residual, spacing), spacing, fwhm_mm)
 
 
 def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:

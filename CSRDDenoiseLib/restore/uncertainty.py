@@ -11,7 +11,7 @@ with; other settings give another spread, so the table is not applied to them.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
@@ -20,7 +20,6 @@ from ..findings import Finding, info, warning
 from ..model.contents import CALIBRATION, OF_RESULT
 from ..scan import smooth
 from ..settings import Recipe
-from .keeping import Keeping
 
 KEY = CALIBRATION
 SMOOTHING_MM = 6.0
@@ -62,24 +61,18 @@ def fit_calibration_of_squares(
     return {**rounded, "smoothing_mm": smoothing_mm, OF_RESULT: True}
 
 
-def spread_of_result(spread: np.ndarray, residual: np.ndarray, keeping: Keeping, scale: float) -> np.ndarray:
+def spread_of_result(spread: np.ndarray, left_out: np.ndarray) -> np.ndarray:
     """Return the root mean square error of a noise-free result, from that of the posterior mean.
 
     E (truth - result)^2 = E (truth - mean)^2 + (mean - result)^2, of which the second is known: the part of the
     residual that the result leaves out. With a known dose the error of the result is the share of it that is modelled
-    (:attr:`.keeping.Keeping.modelled`), since the rest of the full dose is measured.
+    (``Keeping.modelled``), since the rest of the full dose is measured.
 
     Args:
-        spread: of draws about the posterior mean, (D, H, W), in the model's unit.
-        residual: posterior mean of the residual, in the PET's unit.
-        keeping: what the result keeps of the measurement.
-        scale: the PET's unit over the model's.
-
-    Returns:
-        The error in the model's unit.
+        spread: of draws about the posterior mean, (D, H, W).
+        left_out: of the residual by the result (:attr:`.canvas.Restored.left_out`), in the same unit.
     """
-    left_out = residual - replace(keeping, share=0.0)(residual)
-    return np.hypot(spread, left_out / np.float32(scale))
+    return np.hypot(spread, left_out)
 
 
 def pooled_spread(spread: np.ndarray, spacing: Sequence[float], width_mm: float = SMOOTHING_MM) -> np.ndarray:

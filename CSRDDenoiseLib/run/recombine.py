@@ -204,7 +204,8 @@ class Afterwards:
         restored = run.canvas.result(estimate, keeping)
         check()
         drawn = run.samples.std
-        spread = None if drawn is None else spread_of_result(drawn, estimate, keeping, run.scale)
+        left_out = restored.left_out / np.float32(run.scale)
+        spread = None if drawn is None else spread_of_result(drawn, left_out)
         error, about_error = calibrate(spread, run.scan.spacing, run.metadata.recipes, settings.recipe)
         uncertainty = None if error is None else run.canvas.spread(error * (keeping.modelled * run.scale))
         check()

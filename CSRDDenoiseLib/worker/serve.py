@@ -39,13 +39,11 @@ from typing import Annotated, Any, BinaryIO, Callable, Optional, Union
 
 from ..configuration import structure
 from ..errors import (
-    MEMORY_IS_USED_UP,
     NOTHING_WRITTEN,
     Cancelled,
     CSRDError,
     InputError,
-    OutOfMemoryError,
-    is_out_of_memory,
+    known_error,
 )
 from ..limits import OneOf, check_limits
 from ..progress import Progress
@@ -166,10 +164,9 @@ def _opened(line: bytes) -> tuple[Address, Fields]:
 def error_message(identity: Any, error: Exception) -> dict[str, Any]:
     """Return the ``error`` event for an exception; errors not raised on purpose become an ``InternalError``."""
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    if is_out_of_memory(error) and not isinstance(error, CSRDError):
-        error = OutOfMemoryError(MEMORY_IS_USED_UP)
-    elif isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError):
         error = InputError(f"The Python package '{error.name}' is missing. Install it and try again.")
+    error = known_error(error) or error
     kind = type(error).__name__ if isinstance(error, CSRDError) else "InternalError"
     failed = f"The run failed with {type(error).__name__}: {error}"
     message = failed if kind == "InternalError" else error_sentence(error, SLICER)

@@ -18,7 +18,7 @@ import torch
 from ...atomic import write_json
 from ...measures import psnr
 from ...model.bundle import Model, load_model
-from ...restore.keeping import default_keep_mm, find_details, keep_measured
+from ...restore.keeping import default_keep_mm, kept_image
 from ..training.claim import check_facts
 from ..training.loop import autocast
 from ..training.pool import Example, Pool
@@ -166,11 +166,10 @@ def _score(model: Model, example: Example) -> dict[str, float]:
     spacing = (model.metadata.voxel_spacing_mm,) * 3
     estimate, dose = low + residual, np.float32(example.dose)
     width = default_keep_mm(model.metadata.keep, example.terms.constants)
-    kept = keep_measured(residual, find_details(estimate, residual, spacing), spacing, width)
     error = float(np.sqrt(np.mean((estimate - clean)[mask] ** 2, dtype=np.float64)))
     return {
         "estimate_db": psnr(estimate, clean, mask),
-        "result_db": psnr(low + kept, clean, mask),
+        "result_db": psnr(kept_image(estimate, low, spacing, width), clean, mask),
         "full_db": psnr(dose * low + (1 - dose) * estimate, full, mask),
         "error_percent": 100 * error,
     }

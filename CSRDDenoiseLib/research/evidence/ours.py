@@ -12,7 +12,7 @@ from ...denoise import denoise
 from ...io.grid import cubic_image
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
-from ...restore.keeping import default_keep_mm, find_details, keep_measured
+from ...restore.keeping import default_keep_mm, kept_image
 from ...restore.uncertainty import calibration_error
 from ...scan import Scan, smooth
 from ...settings import settings_from_preset
@@ -114,6 +114,4 @@ def _default(model: Model, scene: Scene, estimate: np.ndarray) -> tuple[float, n
     scan = Scan.of_array(scene.low_dose, scene.cube)
     bands = noise_bands(scan.relative, scan.head.mask, scan.spacing, scan.smoothed).constants
     width = default_keep_mm(model.metadata.keep, bands)
-    residual = estimate - scene.low_dose
-    details = find_details(estimate, residual, scene.cube)
-    return width, scene.low_dose + keep_measured(residual, details, scene.cube, width)
+    return width, kept_image(estimate, scene.low_dose, scene.cube, width)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterable, Iterator, Mapping, Sequence
+from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -136,17 +136,22 @@ def our_curve(
     scene: Scene, estimate: np.ndarray, target: str, kept_mm: Iterable[float] = KEPT_MM
 ) -> dict[float, Point]:
     """Scores of an estimate of the target along what is kept of the measurement, FWHM in mm -> point."""
-    residual, known = estimate - scene.low_dose, low_dose_share(target, scene.dose)
+    residual = estimate - scene.low_dose
     details = find_details(estimate, residual, scene.cube)
-    kept = ((fwhm, keep_measured(residual, details, scene.cube, fwhm)) for fwhm in kept_mm)
-    return {fwhm: score(scene.low_dose + each, scene, known) for fwhm, each in kept}
+    return _along(scene, target, kept_mm, lambda fwhm: keep_measured(residual, details, scene.cube, fwhm))
 
 
 def network_curve(scene: Scene, estimate: np.ndarray, target: str) -> dict[float, Point]:
     """:func:`our_curve` of a network by itself: coarse parts are kept, its details stay as it gives them."""
-    residual, known = estimate - scene.low_dose, low_dose_share(target, scene.dose)
-    kept = ((fwhm, keep_coarse(residual, scene.cube, fwhm)) for fwhm in KEPT_MM)
-    return {fwhm: score(scene.low_dose + each, scene, known) for fwhm, each in kept}
+    residual = estimate - scene.low_dose
+    return _along(scene, target, KEPT_MM, lambda fwhm: keep_coarse(residual, scene.cube, fwhm))
+
+
+def _along(
+    scene: Scene, target: str, kept_mm: Iterable[float], kept: Callable[[float], np.ndarray]
+) -> dict[float, Point]:
+    known = low_dose_share(target, scene.dose)
+    return {fwhm: score(scene.low_dose + kept(fwhm), scene, known) for fwhm in kept_mm}
 
 
 def filter_curves(scene: Scene) -> dict[str, dict[float, Point]]:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from .... import measures
-from ....restore.keeping import find_details, keep_measured
+from ....restore.keeping import kept_image
 from ....scan import robust_std, smooth
 from ...training import curves
 from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, CONTRASTS, KEPT_MM, Point, error_at
@@ -139,10 +139,7 @@ def _follow(
 
 def kept_above(estimate: np.ndarray, pet: np.ndarray, study: Study, fwhm_mm: float) -> np.ndarray:
     """The result that keeps of a PET (D, H, W) what is coarser than a width, in the unit of the study."""
-    estimate, measured = estimate / study.scale, pet / study.scale
-    residual = estimate - measured
-    details = find_details(estimate, residual, study.spacing)
-    return pet + study.scale * keep_measured(residual, details, study.spacing, fwhm_mm)
+    return study.scale * kept_image(estimate / study.scale, pet / study.scale, study.spacing, fwhm_mm)
 
 
 def _filtered(name: str, pet: np.ndarray, study: Study, calm: np.ndarray) -> Curve:
