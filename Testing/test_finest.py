@@ -89,6 +89,14 @@ def test_a_broken_voxel_stays():
     assert found[40, 40, 40] == pytest.approx(1e9, rel=1e-6)
 
 
+def test_outside_of_the_head_the_pet_stays_bit_for_bit():
+    pet = head(0.1) + np.float32(0.02 * LEVEL) * np.random.default_rng(4).random((SIDE,) * 3, np.float32)
+    corner = np.s_[:8, :8, :8]
+    found = without_change(pet)
+    np.testing.assert_array_equal(found[corner], pet[corner])
+    assert fine(found) < 0.5 * fine(pet)
+
+
 def test_what_the_model_sees_is_none_of_it():
     pet = head(0.3)[::2, ::2, ::2].copy()
     image = cubic_image(pet, MODEL_MM)
