@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="adapt: what an adaptation to five pairs of a site gains; like: low doses made from full doses alone, "
         "against known ones; like-regression: learns the noise that those are made with; evidence: a model against its "
         "goals, on scanner families on which no choice was made; projector: the simulator against the projector of "
-        "pytomography; scanners: trainings with a scanner family left out; head-to-head: networks trained for equal "
-        "minutes; scaling: a training's quality against the voxels that it has seen",
+        "pytomography; other-simulator: a model on scans of a simulator that it was not trained with; scanners: "
+        "trainings with a scanner family left out; head-to-head: networks trained for equal minutes; scaling: a "
+        "training's quality against the voxels that it has seen",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument(
@@ -73,6 +74,14 @@ def _projector(args: argparse.Namespace) -> Outcome:
 
     config = read_placed(args.config, ProjectorCheck)
     return [projector_page(run_projector_check(config))], config.output / RESULTS
+
+
+def _other_simulator(args: argparse.Namespace) -> Outcome:
+    from ..research.evidence.carried_over import RESULTS, CarriedOver, carried_over_page, run_carried_over
+
+    config = read_placed(args.config, CarriedOver)
+    with resumable(config.output):
+        return [carried_over_page(run_carried_over(config))], config.output / RESULTS
 
 
 def _scanners(args: argparse.Namespace) -> Outcome:
@@ -166,6 +175,7 @@ _EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     "like-regression": _like_regression,
     "evidence": _evidence,
     "projector": _projector,
+    "other-simulator": _other_simulator,
     "scanners": _scanners,
     "head-to-head": _head_to_head,
     "scaling": _scaling,
