@@ -160,6 +160,9 @@ SENTENCES: Mapping[str, str] = {
     "it shows high activity, so brain mean, noise and result may be wrong. Crop the PET to the head.",
     "filtering.found": "The PET seems to be filtered already: its finest detail is about {detail_mm:.1f} mm wide, and "
     "up to {limit_mm:g} mm is usual. Use the unfiltered PET, if there is one.",
+    "back_projection.found": "The PET seems to be reconstructed by filtered back projection: {negative:.0%} of "
+    "the voxels around the head are negative, with {noise_share:.0%} of the brain's noise. The bundled models were "
+    "trained on OSEM images. Compare the result with that of the model 'tissue'.",
     "attenuation.doubtful": "The PET may lack attenuation correction: activity in the brain falls towards the centre, "
     "as it does without the correction (score {score:.2f}, up to {limit:g} is usual; the rim of the head has "
     "{rim_share:.0%} of the activity at the centre). Check the reconstruction.",

@@ -14,8 +14,10 @@ import SimpleITK as sitk
 
 from ..findings import Finding
 from ..io.volume import units_of
+from ..model.contents import NOISE_RANGE
 from ..scan import Scan
 from .attenuation import check_attenuation
+from .back_projection import check_back_projection
 from .blank_slices import check_blank_slices
 from .contrast import check_contrast
 from .counts import compare_counts
@@ -57,14 +59,14 @@ def judge_input(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
         sides = inputs.pet.GetSpacing()
         counts, share = compare_counts(inputs.scan, sides, inputs.reference, metadata.voxel_spacing_mm)
     noise = judge_noise(inputs.scan.noise_level, features, metadata.extra, share)
-    return (*check_appearance(inputs, features), *counts, *noise)
+    return (*check_appearance(inputs, features), *_reconstruction(inputs.scan, metadata), *counts, *noise)
 
 
 def judge_frame(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
     """Run the checks of an input that each time frame of a study needs: its noise, broken voxels, blank slices."""
     noise = judge_noise(inputs.scan.noise_level, texture(inputs.scan), metadata.extra)
     values = sitk.GetArrayViewFromImage(inputs.pet)
-    return (*check_broken(values), check_blank_slices(values), *noise)
+    return (*check_broken(values), check_blank_slices(values), *_reconstruction(inputs.scan, metadata), *noise)
 
 
 def judge_study(inputs: Judged) -> tuple[Finding, ...]:
@@ -88,3 +90,8 @@ def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Fi
         return (*of_all, size)
     about_mr = () if inputs.mr is None else check_contrast(scan, inputs.mr)
     return (*of_all, size, check_cut(scan), *check_filtering(features), *check_attenuation(scan), *about_mr)
+
+
+def _reconstruction(scan: Scan, metadata: ModelMetadata) -> tuple[Finding, ...]:
+    """Of what a trained model needs to be warned of; a regression without weights knows no reconstruction."""
+    return check_back_projection(scan) if metadata.extra.get(NOISE_RANGE) else ()

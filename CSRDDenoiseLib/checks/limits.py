@@ -19,5 +19,11 @@ T1_DEPTH_CONTRAST = 0.07
 ENHANCED_TAIL = 1.42
 """MR: brightest spots over bright tissue; a T1 without contrast agent has less."""
 
+NEGATIVE_AROUND = 0.3
+"""Back projection: share of negative voxels in the air around the head; it leaves half of them, OSEM none."""
+
+NOISE_AROUND = 0.05
+"""Back projection: noise in that air over the noise level; it leaves 0.1 and more, and a resampled OSEM image less."""
+
 FILTERED_MM = 8.4
 """Filtering: width of the finest detail; scans as they are reconstructed have up to 8.3. It saturates near 9.4."""

@@ -27,7 +27,7 @@ from .volume import Suv, units_of
 RECORD_FORMAT = 1
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors")
 _BLOCK = 1 << 20
-_OF_INPUT = ("unit", "voxels", "blank_slices", "slices", "cut", "filtering", "attenuation", "mr")
+_OF_INPUT = ("unit", "voxels", "blank_slices", "slices", "cut", "filtering", "back_projection", "attenuation", "mr")
 
 
 class Stages:

@@ -778,6 +778,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The PET seems to be reconstructed by filtered back projection: {negative:.0%} of the voxels around the head are negative, with {noise_share:.0%} of the brain's noise. The bundled models were trained on OSEM images. Compare the result with that of the model 'tissue'.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, assumed to be the head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
    <translation type="unfinished" />
   </message>
