@@ -39,7 +39,7 @@ Written by `csrd-denoise experiment other-simulator configs/other-simulator.yaml
 test part through a simulator that no model was trained with and no choice was made on (`other_simulator.py`): another
 activity, another projector, other reconstructions. Hot lesions (up to 16 a head, radius 4 to 6 mm, +60 to +120 %) are
 in the activity. Each filter has the setting that is best for the image. PSNR is in the head; that to the full dose
-takes the dose as known.
+takes the dose as known. A run warns of filtered back projection.
 
 {table}
 {draws}"""
