@@ -176,6 +176,11 @@ def test_output_or_its_record_that_exists(files, tmp_path):
     check_request(FileRequest(**files, overwrite=True), FAST)
 
 
+def test_a_page_is_no_folder_for_a_report(files, tmp_path):
+    assert "'out.html'" in refused(files, report=tmp_path / "Report.HTML")
+    check_request(FileRequest(**files, report=tmp_path / "reports"), FAST)
+
+
 def test_two_outputs_of_one_path(files):
     assert "would both go to" in refused(files, difference=files["output"])
 

@@ -24,6 +24,8 @@ from ..settings import MAPS, MOTIONS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME, WARN, 
 if TYPE_CHECKING:
     from ..model.metadata import ModelMetadata
 
+PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -147,8 +149,9 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
         require("highdicom")
     if request.uncertainty:
         check_uncertainty(settings)
-    if request.report:
+    if request.page:
         require("matplotlib")
+        _check_report(request.page)
     elif request.labels:
         raise InputError("The label map is for the report; ask for one, or leave the labels out.", hint="report")
     _check_outputs(request)
@@ -182,6 +185,15 @@ def check_model(metadata: ModelMetadata, with_mr: bool) -> None:
     """Refuse to run without MR a model that was never trained so."""
     if not with_mr and not metadata.mr_optional:
         raise InputError(f"The model '{metadata.name}' needs an MR; give one, or choose another model.")
+
+
+def _check_report(page: Path) -> None:
+    """Refuse the name of a page where the folder of the page is asked for."""
+    if page.parent.suffix.lower() in PAGE_SUFFIXES:
+        raise InputError(
+            f"The report goes to a folder, and '{page.parent}' is the name of a page; give a folder. The page in it is "
+            f"named after the denoised PET: '{page.name}'."
+        )
 
 
 def _check_outputs(request: FileRequest) -> None:
