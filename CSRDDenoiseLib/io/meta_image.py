@@ -1,17 +1,19 @@
 """MetaImage files whose voxels are not as many as their header says.
 
-Of a file that is cut short, SimpleITK up to 2.3 fills the rest with what lies in memory, and says nothing.
+Of a file that is cut short, SimpleITK up to 2.3 fills the rest with what lies in memory, and says nothing; later ones
+still do so where a list or a pattern names fewer files than slices, and where compressed values do not fill the image.
 
 Format: MetaIO's documentation (https://github.com/Kitware/MetaIO), tags DimSize, ElementType, ElementNumberOfChannels,
-HeaderSize, BinaryData, CompressedData, ElementDataFile.
+HeaderSize, BinaryData, CompressedData, CompressedDataSize, ElementDataFile; its reader: metaImage.cxx.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Optional, Sequence
 
 import numpy as np
 
@@ -49,8 +51,10 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
         return ()
     tags, named = meta_image_header(start[: found.start()]), found.group(1)
     needed = _values_needed(tags)
-    _check_names(path, what, named, start[found.end() :], tags)
-    if needed is None or named.upper().startswith(b"LIST") or b"%" in named:
+    if named.upper().startswith(b"LIST") or b"%" in named:
+        _check_names(path, what, named, start[found.end() :], tags)
+        return ()
+    if needed is None:
         return ()
     local = named.upper() == b"LOCAL"
     data = path if local else path.parent / named.decode("utf-8", "surrogateescape")
@@ -61,6 +65,11 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
     with data.open("rb") as stream:
         stream.seek(_data_begin(tags, start, found.end(), local))
         there = _values_there(stream, tags)
+    if not there and _is(tags, "CompressedData", True) and not _compressed_size(tags):
+        raise InputError(
+            f"The {what} '{path}' does not say how many bytes its compressed values are (CompressedDataSize), so that "
+            "its reader does not find them. Write it again."
+        )
     if there < needed:
         raise InputError(
             f"The {what} '{path}' is cut short or damaged: its header says {needed} values, and {there} are in "
@@ -71,19 +80,39 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
 
 
 def _check_names(path: Path, what: str, named: bytes, rest: bytes, tags: TextHeader) -> None:
-    """Refuse a list of fewer files than slices, and a pattern that MetaIO would fill with more than one number."""
-    if b"%" in named and not _PATTERN.fullmatch(named):
+    """Refuse a list or a pattern that names fewer files than slices, and one that MetaIO fills with other values."""
+    is_list, words = b"%" not in named, named.decode("latin-1").split()
+    if not is_list and not _PATTERN.fullmatch(named):
         raise InputError(
             f"The {what} '{path}' names its files by '{named.decode('latin-1')}', which is not a pattern; a pattern "
             "has one %d. Export it again."
         )
-    if named.upper() == b"LIST" and len(rest) < LARGEST_HEADER // 2:
-        listed, slices = len(rest.split()), (tags.get("DimSize") or "0").split()[-1:]
-        if slices and slices[0].isdigit() and listed < int(slices[0]):
-            raise InputError(
-                f"The {what} '{path}' is cut short or damaged: it lists {listed} files, and its header says "
-                f"{slices[0]} slices. Export it again."
-            )
+    sides = (tags.get("DimSize") or "").split()
+    if not sides or not sides[-1].isdigit() or (is_list and len(rest) >= LARGEST_HEADER // 2):
+        return
+    slices = int(sides[-1])
+    if is_list and words[1:] not in ([], [str(len(sides) - 1)]):
+        raise InputError(
+            f"The {what} '{path}' names its files by '{' '.join(words)}', which is not read; give LIST and a file for "
+            f"each of its {slices} slices."
+        )
+    # MetaIO passes over a last line that has no end
+    listed = sum(bool(line.strip()) for line in rest.split(b"\n")[:-1]) if is_list else _numbered(words[1:4], slices)
+    if listed < slices or (listed > slices and not is_list):
+        way = "End the line of each file" if is_list else "Give the first number, the last and the step"
+        raise InputError(
+            f"The {what} '{path}' is cut short or damaged: it lists {listed} files, and its header says {slices} "
+            f"slices. {way}, or export it again."
+        )
+
+
+def _numbered(numbers: Sequence[str], slices: int) -> int:
+    """How many files MetaIO takes for a pattern by its first number, last number and step, as many as there are."""
+    given = [int(text) if re.fullmatch(r"-?\d+", text) else 0 for text in numbers]
+    first = given[0] if given else 1
+    last = given[1] if len(given) > 1 else first + slices - 1
+    step = given[2] if len(given) > 2 else (last - first) // slices if len(given) > 1 else 1
+    return len(range(first, last + 1, step)) if step > 0 else 0
 
 
 def _values_needed(tags: TextHeader) -> Optional[int]:
@@ -97,6 +126,9 @@ def _values_needed(tags: TextHeader) -> Optional[int]:
 
 
 def _data_begin(tags: TextHeader, start: bytes, line_end: int, local: bool) -> int:
+    if _is(tags, "CompressedData", True) and not _compressed_size(tags):
+        # MetaIO takes all of a file for compressed values whose size is not given
+        return 0
     if local:
         return start.find(b"\n", line_end) + 1 or line_end
     try:
@@ -113,21 +145,28 @@ def _values_there(stream: BinaryIO, tags: TextHeader) -> int:
     if not _is(tags, "CompressedData", True):
         here = stream.tell()
         return (stream.seek(0, 2) - here) // size
-    return _decompressed(stream) // size
+    return _decompressed(stream, _compressed_size(tags)) // size
+
+
+def _compressed_size(tags: TextHeader) -> int:
+    """How many bytes the compressed values are; 0 where the header does not say it."""
+    text = tags.get("CompressedDataSize") or ""
+    return int(text) if text.isdigit() else 0
 
 
 def _is(tags: TextHeader, name: str, value: bool) -> bool:
     return (tags.get(name) or "").lower()[:1] in (("t", "1") if value else ("f", "0"))
 
 
-def _decompressed(stream: BinaryIO) -> int:
-    """How many bytes a zlib stream holds, up to its end or the first that is damaged."""
-    unpacker, total = zlib.decompressobj(zlib.MAX_WBITS | 32), 0
+def _decompressed(stream: BinaryIO, most: int) -> int:
+    """How many bytes a zlib stream of ``most`` bytes, 0 for all, holds up to its end or the first that is damaged."""
+    unpacker, total, left = zlib.decompressobj(zlib.MAX_WBITS | 32), 0, most or sys.maxsize
     try:
-        while not unpacker.eof:
-            chunk = stream.read(_CHUNK)
+        while left and not unpacker.eof:
+            chunk = stream.read(min(_CHUNK, left))
             if not chunk:
                 break
+            left -= len(chunk)
             total += len(unpacker.decompress(chunk))
     except zlib.error:
         return total
