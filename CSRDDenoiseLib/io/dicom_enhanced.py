@@ -13,8 +13,8 @@ from pydicom.valuerep import format_number_as_ds
 
 from .dicom import decay_correction
 from .dicom_frames import Slice, acquisition_time, duration_s
-from .dicom_tags import date_time, full_date_time, zone_of
-from .suv import mean_time
+from .dicom_tags import Tags, date_time, full_date_time, zone_of
+from .suv import UnknownFactorError, half_life, mean_time
 
 _CORRECTIONS: Mapping[str, str] = {
     "DecayCorrected": "DECY",
@@ -117,5 +117,7 @@ def _stated_reference(one: Slice) -> Optional[datetime]:
 
 def _half_life(one: Slice) -> Optional[float]:
     drug = one.tags.item("RadiopharmaceuticalInformationSequence")
-    value = None if drug is None else drug.get("RadionuclideHalfLife")
-    return float(value) if value and float(value) > 0 else None
+    try:
+        return None if drug is None else half_life(Tags(one.tags.path, 0, 1, drug))[0]
+    except UnknownFactorError:
+        return None

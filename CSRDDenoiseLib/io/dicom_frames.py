@@ -57,7 +57,8 @@ def acquisition_time(tags: Tags) -> Optional[datetime]:
         found = full_date_time(tags.text(keyword), zone_of(tags))
         if found:
             return found
-    return date_time(tags.text("AcquisitionDate") or tags.text("SeriesDate"), tags.text("AcquisitionTime"))
+    dates = (tags.text(f"{name}Date") for name in ("Acquisition", "Series", "Study"))
+    return date_time(next(filter(None, dates), ""), tags.text("AcquisitionTime"))
 
 
 def duration_s(tags: Tags) -> Optional[float]:

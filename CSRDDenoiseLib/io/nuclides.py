@@ -54,6 +54,9 @@ NUCLIDES: tuple[Nuclide, ...] = (
     Nuclide("I124", 360806.4, "iodine", ("40937006", "C-114A5")),
 )
 _BY_CODE: Mapping[str, Nuclide] = {code: each for each in NUCLIDES for code in each.codes}
+_SAME_NUCLIDE = 0.015
+"""Half-lives of one nuclide differ by less than this from source to source."""
+_SHORTEST_S = 60.0
 _MARKS = str.maketrans("", "", "-[]^() ")
 
 
@@ -66,6 +69,16 @@ def nuclide_of_text(text: str) -> Optional[Nuclide]:
     """Return the nuclide that a text names (``F18``, ``18F``, ``[18F]``, ``F-18``, ``^18^Fluorine``), or None."""
     plain = text.translate(_MARKS).upper()
     return next((each for each in NUCLIDES if plain in _names(each)), None)
+
+
+def is_in_seconds(half_life: float) -> bool:
+    """Whether a half-life whose nuclide is not named may be in seconds, not that of a nuclide in minutes or hours."""
+    is_known, in_minutes, in_hours = (_is_half_life(half_life * factor) for factor in (1, 60, 3600))
+    return half_life >= _SHORTEST_S and (is_known or not (in_minutes or in_hours))
+
+
+def _is_half_life(seconds: float) -> bool:
+    return any(abs(seconds / each.half_life_s - 1) <= _SAME_NUCLIDE for each in NUCLIDES)
 
 
 def _names(nuclide: Nuclide) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from .dicom_frames import acquisition_time, duration_s
 from .dicom_tags import Private, Tags, date_time, finite, full_date_time, zone_of
 from .grid import Grid
 from .nrrd import SUV_TYPE_KEY
-from .nuclides import Nuclide, nuclide_of_code
+from .nuclides import Nuclide, is_in_seconds, nuclide_of_code
 from .volume import ReadVolume, Suv, with_unit
 
 SUV_UNIT = "g/mL (SUV)"
@@ -38,6 +38,8 @@ PHILIPS_ACTIVITY = Private("Philips PET Private Group", 0x7053, 0x09)
 GE_DECAY_TIME = Private("GEMS_PETD_01", 0x0009, 0x0D)
 LARGEST_MBQ = 1e4
 """A total dose (Bq) below this number was given in MBq."""
+SMALLEST_MBQ = 40.0
+"""Below it, a dose that is not in Bq may be in MBq as well as in mCi."""
 LARGEST_WEIGHT_KG, LARGEST_HEIGHT_M = 500.0, 2.8
 SAME_HALF_LIFE = 0.05
 LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=1), 10
@@ -48,6 +50,8 @@ LONGEST_BEFORE_FRAME = timedelta(hours=2)
 """Between the begin of a series and its first slice, where Frame Reference Time does not show more."""
 LONG_LIVED_S = 6 * 3600.0
 """Half-life from which people are scanned days after the injection, so that a time of day does not say when it was."""
+_DRUGS = "RadiopharmaceuticalInformationSequence"
+_OF_A_DOSE = ("RadionuclideTotalDose", "RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime")
 _HALF_A_DAY = timedelta(hours=12)
 
 
@@ -203,20 +207,37 @@ def _of_all(stack: Sequence[Tags], value: Callable[[Tags], Any], name: str) -> A
 
 
 def _injection(tags: Tags) -> Injection:
-    item = tags.item("RadiopharmaceuticalInformationSequence")
+    item = tags.item(_DRUGS)
     if item is None:
-        raise UnknownFactorError("RadiopharmaceuticalInformationSequence (0054,0016) is missing")
+        raise UnknownFactorError(f"{_DRUGS} (0054,0016) is missing")
+    doses = {tuple(str(each.get(name, "")) for name in _OF_A_DOSE) for each in tags.get(_DRUGS)}
+    if len(doses) > 1:
+        raise UnknownFactorError(f"{_DRUGS} (0054,0016) has {len(doses)} injections")
     drug, notes = Tags(tags.path, 0, 1, item), []
     dose = _needed(drug, "RadionuclideTotalDose")
+    if dose < SMALLEST_MBQ:
+        raise UnknownFactorError(
+            f"RadionuclideTotalDose (0018,1074) is {dose:g}, which may be MBq or mCi and is not Bq"
+        )
     if dose < LARGEST_MBQ:
         dose *= 1e6
         notes.append("RadionuclideTotalDose taken as MBq")
-    half_life, remarks = _half_life(drug)
-    return Injection(dose, _weight(tags), half_life, (*notes, *remarks))
+    seconds, remarks = half_life(drug)
+    return Injection(dose, _weight(tags), seconds, (*notes, *remarks))
 
 
-def _half_life(drug: Tags) -> tuple[float, list[str]]:
+def half_life(drug: Tags) -> tuple[float, list[str]]:
+    """Return the half-life in seconds of an item of an injection, and what was corrected.
+
+    Raises:
+        UnknownFactorError: neither a half-life in seconds nor a nuclide is there.
+    """
     nuclide, stated = _nuclide(drug), drug.number("RadionuclideHalfLife")
+    if nuclide is None and stated and not is_in_seconds(stated):
+        raise UnknownFactorError(
+            f"RadionuclideHalfLife (0018,1075) is {stated:g} s, too short or in minutes or hours, and no code names "
+            "the nuclide"
+        )
     if stated and stated > 0 and (nuclide is None or abs(stated / nuclide.half_life_s - 1) <= SAME_HALF_LIFE):
         return stated, []
     if nuclide is None:
@@ -263,7 +284,8 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: Injection) -> dat
         return private
     if acquisition_time(tags) is not None and reference is None:
         raise UnknownFactorError(
-            "FrameReferenceTime (0054,1300) is missing, and SeriesTime is later than the acquisition"
+            "FrameReferenceTime (0054,1300) is missing, and SeriesTime is "
+            f"{'later than the acquisition' if begin else 'missing'}"
         )
     return _middle(tags, injection) - timedelta(milliseconds=reference or 0.0)
 
@@ -277,7 +299,7 @@ def _middle(tags: Tags, injection: Injection) -> datetime:
     """Return the time of a frame's mean activity: begin + ln(d T / (1 - exp(-d T))) / d, d the decay constant."""
     begin, length = acquisition_time(tags), duration_s(tags)
     if begin is None:
-        raise UnknownFactorError("AcquisitionTime (0008,0032) is missing")
+        raise UnknownFactorError("AcquisitionDate (0008,0022) or AcquisitionTime (0008,0032) is missing")
     if length is None:
         raise UnknownFactorError("ActualFrameDuration (0018,1242) is missing")
     return begin + timedelta(seconds=mean_time(length, injection.half_life_s))
@@ -296,7 +318,7 @@ def longest_delay(half_life_s: float) -> timedelta:
 
 def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     """Return the seconds from the injection to a time; a time of day without a date may be of the day before."""
-    item = tags.item("RadiopharmaceuticalInformationSequence")
+    item = tags.item(_DRUGS)
     drug = Tags(tags.path, 0, 1, item) if item is not None else tags
     full = full_date_time(drug.text("RadiopharmaceuticalStartDateTime"), zone_of(tags))
     longest = longest_delay(half_life_s)

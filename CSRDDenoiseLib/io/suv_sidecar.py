@@ -6,7 +6,7 @@ import re
 from typing import Any, Mapping, Optional
 
 from .dicom_tags import finite
-from .nuclides import nuclide_of_text
+from .nuclides import is_in_seconds, nuclide_of_text
 from .sidecar import sidecar_unit
 from .suv import (
     EARLIEST_DELAY,
@@ -114,6 +114,8 @@ def _sidecar_injection(entries: Mapping[str, Any]) -> Injection:
     half_life = nuclide.half_life_s if nuclide else finite(entries.get("RadionuclideHalfLife"))
     if not half_life or half_life <= 0:
         raise UnknownFactorError(f"TracerRadionuclide is {text or 'missing'}")
+    if nuclide is None and not is_in_seconds(half_life):
+        raise UnknownFactorError(f"RadionuclideHalfLife is {half_life:g} s, too short or in minutes or hours")
     dose *= scale
     if dose < SMALLEST_BQ or not 0 < weight <= LARGEST_WEIGHT_KG:
         raise UnknownFactorError(f"InjectedRadioactivity is {dose:g} Bq and BodyWeight {weight:g} kg")
