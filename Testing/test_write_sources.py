@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dicom_series as series
@@ -135,6 +136,49 @@ def test_series_number_that_is_no_number(tmp_path):
         path.write_bytes(path.read_bytes().replace(b"77717771", b"head one"))
     written(source, tmp_path / "out")
     assert pydicom.dcmread(next((tmp_path / "out").iterdir())).SeriesNumber == 1000
+
+
+@pytest.mark.parametrize(("number", "expected"), [(2**31 - 1001, 2**31 - 1), (2**31 - 1000, 1000), (2**31 - 1, 1000)])
+def test_series_number_that_leaves_no_room(tmp_path, number, expected):
+    source = write_series(tmp_path / "pet", lambda data, _index: setattr(data, "SeriesNumber", number))
+    written(source, tmp_path / "out")
+    assert pydicom.dcmread(next((tmp_path / "out").iterdir())).SeriesNumber == expected
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID"])
+def test_dicom_like_a_series_whose_slices_have_no_identity(tmp_path, keyword):
+    """As some programs that remove identifying tags leave them."""
+    for path in write_series(tmp_path / "pet", complete).iterdir():
+        data = pydicom.dcmread(path)
+        delattr(data, keyword)
+        data.save_as(path)
+    _, again = written(tmp_path / "pet", tmp_path / "out")
+    np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), values(), atol=STEP * values().max())
+    assert "SourceImageSequence" not in pydicom.dcmread(next((tmp_path / "out").iterdir()))
+
+
+@pytest.mark.parametrize("kind", ["", "STATIC", ["STATIC", "IMAGE"], ["DYNAMIC", "IMAGE"]])
+def test_frames_of_a_series_of_any_type_are_dynamic(tmp_path, kind):
+    source = write_series(tmp_path / "pet", lambda data, _index: setattr(data, "SeriesType", kind), frames=2)
+    volume = read(source, "PET", 1)
+    (tmp_path / "out").mkdir()
+    write_dicom(volume.image, tmp_path / "out", source, volume, replace(DERIVED, frames=2))
+    assert pydicom.dcmread(next((tmp_path / "out").iterdir())).SeriesType == ["DYNAMIC", "IMAGE"]
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_an_overlay_in_the_bits_of_the_source_is_not_one_in_those_of_the_output(tmp_path, embedded):
+    def change(data, index):
+        data.BitsStored, data.HighBit = 12, 11
+        data.PixelData = (stored_values()[index] % 4096 | 4096).tobytes()
+        for element, kind, value in ((0x10, "US", 8), (0x11, "US", 10), (0x100, "US", 16), (0x102, "US", 12)):
+            data.add_new((0x6002, element), kind, value)
+        if not embedded:
+            data.add_new((0x6002, 0x3000), "OW", bytes(10))
+
+    written(write_series(tmp_path / "pet", change), tmp_path / "out")
+    header = pydicom.dcmread(next((tmp_path / "out").iterdir()))
+    assert ((0x6002, 0x0102) in header) is not embedded
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ..extras import missing_package
 from .dicom import DicomStudy, open_dicom
 from .dicom_frames import Slice
 from .dicom_tags import in_little_endian, quiet
-from .dicom_write import LABELS_NAME, LONGEST_LO, MANUFACTURER, MODEL_NAME, SERIES_STEP, Derived
+from .dicom_write import LABELS_NAME, LONGEST_LO, MANUFACTURER, MODEL_NAME, Derived, series_number
 from .grid import Grid
 from .volume import ReadVolume
 
@@ -72,8 +72,8 @@ def write_labels(
         raise InputError(f"The map has {labels.GetSize()} voxels and the series {grid.size}.")
     values = sitk.GetArrayFromImage(labels).astype(np.uint8)
     try:
-        number = int(stack[0].tags.number("SeriesNumber") or 0) + SERIES_STEP + derived.number
-        segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived, max(1, number))
+        number = max(1, series_number(stack[0].tags, derived))
+        segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived, number)
     # highdicom refuses headers that break the standard, each in its own way
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(

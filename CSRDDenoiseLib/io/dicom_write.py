@@ -24,7 +24,7 @@ from ..errors import InputError
 from .dicom import DicomStudy, open_dicom, read_dicom, unit_code
 from .dicom_enhanced import fill_from_groups
 from .dicom_frames import Slice
-from .dicom_tags import in_little_endian, quiet, read_header
+from .dicom_tags import Tags, in_little_endian, quiet, read_header
 from .grid import Grid
 from .nrrd import UNITS_KEY
 from .suv import SUV_UNIT, corrects_decay, decay_factor
@@ -36,8 +36,9 @@ MODIFYING_EQUIPMENT = ("109103", "DCM", "Modifying Equipment")
 LABELS_NAME = "SEG.dcm"
 _OWN_NAME = re.compile(rf"IM\d{{4,}}\.dcm|{re.escape(LABELS_NAME)}")
 LONGEST_LO, LONGEST_ST = 64, 1024
-SERIES_STEP = 1000
-"""Added to the number of the source series."""
+SERIES_STEP, _LARGEST_IS = 1000, 2**31 - 1
+"""Added to the number of the source series; the largest number of a tag of type IS (PS3.5 6.2)."""
+_OVERLAYS, _OVERLAY_DATA = range(0x6000, 0x6020), 0x3000
 _DROPPED = (
     *("SmallestImagePixelValue", "LargestImagePixelValue", "WindowCenter", "WindowWidth", "PixelPaddingValue"),
     *("WindowCenterWidthExplanation", "VOILUTSequence", "VOILUTFunction", "PixelPaddingRangeLimit", "NumberOfFrames"),
@@ -51,6 +52,7 @@ _DROPPED = (
     ),
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "OriginalAttributesSequence", "RescaleType"),
     *("SourceImageSequence", "ReferencedImageSequence", "DerivationImageSequence", "DigitalSignaturesSequence"),
+    *("PresentationLUTShape", "FrameIncrementPointer"),
 )
 _MAY_BE_EMPTY = (
     *("AccessionNumber", "StudyDate", "StudyTime", "StudyID", "ReferringPhysicianName", "PatientBirthDate"),
@@ -142,10 +144,11 @@ def _has_unit(image: sitk.Image) -> bool:
 def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime) -> Dataset:
     with quiet():
         data = in_little_endian(pydicom.dcmread(one.tags.path, stop_before_pixels=True, force=True))
-    source = (str(data.SOPClassUID), str(data.SOPInstanceUID))
+    source = (one.tags.text("SOPClassUID"), one.tags.text("SOPInstanceUID"))
     for keyword in _DROPPED:
         if keyword in data:
             delattr(data, keyword)
+    _drop_embedded_overlays(data)
     data.SOPClassUID, data.SOPInstanceUID = PositronEmissionTomographyImageStorage, generate_uid()
     data.SeriesInstanceUID, data.InstanceNumber = series, derived.before + index + 1
     data.ImageIndex = data.InstanceNumber
@@ -153,19 +156,34 @@ def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime
     data.ImagePositionPatient = [format_number_as_ds(float(value)) for value in one.position]
     data.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in one.axes.ravel()]
     data.PixelSpacing = [format_number_as_ds(float(value)) for value in one.spacing]
-    if derived.frames > 1 and str(data.get("SeriesType", ["STATIC"])[0]) == "STATIC":
+    if derived.frames > 1 and one.tags.text("SeriesType").partition("\\")[0] in ("", "STATIC"):
         # an enhanced file has no such tags
         data.SeriesType, data.NumberOfTimeSlices = ["DYNAMIC", "IMAGE"], derived.frames
     data.SeriesDescription = _shortened(
         str(data.get("SeriesDescription", "")), f" {derived.suffix}", LONGEST_LO
     ).strip()
-    data.SeriesNumber = int(one.tags.number("SeriesNumber") or 0) + SERIES_STEP + derived.number
+    data.SeriesNumber = series_number(one.tags, derived)
     data.DerivationDescription = derived.description[:LONGEST_ST]
     data.ContentDate, data.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     data.InstanceCreationDate, data.InstanceCreationTime = data.ContentDate, data.ContentTime
-    data.SourceImageSequence = [_reference(*source, frame=None if one.tags.count == 1 else one.tags.index + 1)]
+    if all(source):
+        data.SourceImageSequence = [_reference(*source, frame=None if one.tags.count == 1 else one.tags.index + 1)]
     data.ContributingEquipmentSequence = [*(data.get("ContributingEquipmentSequence") or []), _equipment(now)]
     return data
+
+
+def series_number(tags: Tags, derived: Derived) -> int:
+    """Return the number of a derived series: that of its source and a step, or the step where there is no room."""
+    step = SERIES_STEP + derived.number
+    number = int(tags.number("SeriesNumber") or 0) + step
+    return number if number <= _LARGEST_IS else step
+
+
+def _drop_embedded_overlays(data: Dataset) -> None:
+    """Remove, in place, overlays that lie in unused bits of the source's pixels, which a new image has not."""
+    for tag in tuple(data.keys()):
+        if tag.group in _OVERLAYS and (tag.group, _OVERLAY_DATA) not in data:
+            del data[tag]
 
 
 def _fill(data: Dataset, one: Slice, count: int, code: str) -> None:
