@@ -130,6 +130,20 @@ def test_dicom_like_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
     assert float(header.FrameReferenceTime) == pytest.approx(29984, abs=1)
 
 
+def test_dicom_like_slices_that_were_converted_to_one_file(tmp_path):
+    """Legacy converted enhanced PET has the injection among what the conversion put aside."""
+    legacy = pytest.importorskip("highdicom.legacy")
+    slices = [pydicom.dcmread(path) for path in sorted(write_series(tmp_path / "pet", complete).iterdir())]
+    converted = legacy.LegacyConvertedEnhancedPETImage(slices, generate_uid(), 5, generate_uid(), 1)
+    converted.save_as(tmp_path / "one.dcm")
+    volume, again = written(tmp_path / "one.dcm", tmp_path / "out")
+    np.testing.assert_allclose(sitk.GetArrayFromImage(again.image), values(), atol=STEP * values().max())
+    assert again.header.suv == volume.header.suv and volume.header.suv.factors is not None
+    header = pydicom.dcmread(next((tmp_path / "out").iterdir()))
+    kept = ("CorrectedImage", "CollimatorType", "DecayFactor", "FrameReferenceTime", "Units", "SeriesType")
+    assert [header[keyword].value for keyword in kept] == [slices[0][keyword].value for keyword in kept]
+
+
 def test_series_number_that_is_no_number(tmp_path):
     source = write_series(tmp_path / "pet", lambda data, _index: setattr(data, "SeriesNumber", 77717771))
     for path in source.iterdir():

@@ -30,6 +30,7 @@ _CORRECTIONS: Mapping[str, str] = {
     "DetectorNormalizationCorrection": "NORM",
 }
 """Tag of enhanced PET (YES or NO) -> term of the classic tag Corrected Image (0028,0051)."""
+_CONVERTED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
 _MAY_BE_EMPTY = ("CollimatorType", "PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
 _ENHANCED_ONLY = (
     *(name for name in _CORRECTIONS if name != "DecayCorrected"),
@@ -37,6 +38,21 @@ _ENHANCED_ONLY = (
     *("ViewCodeSequence", "SliceProgressionDirection", "TimeOfFlightInformationUsed", "PresentationLUTShape"),
 )
 """No part of the classic object; Decay Corrected and its DateTime stay, because SUV needs them."""
+
+
+def add_converted(data: Dataset, index: int) -> None:
+    """Add to the header of a file, in place, what a conversion from classic slices put aside (PS3.3, legacy converted).
+
+    Args:
+        data: header of the file, with its functional groups.
+        index: of the frame in the file.
+    """
+    shared, per_frame = (data.get(f"{name}FunctionalGroupsSequence") or [] for name in ("Shared", "PerFrame"))
+    for groups in (*shared[:1], *per_frame[index : index + 1]):
+        for kept in (groups.get(name) for name in _CONVERTED):
+            for element in kept[0] if kept else ():
+                if element.tag not in data:
+                    data.add(element)
 
 
 def fill_from_groups(data: Dataset, one: Slice, count: int, unit_code: str) -> None:

@@ -22,7 +22,7 @@ from pydicom.valuerep import format_number_as_ds
 from .. import __version__
 from ..errors import InputError
 from .dicom import DicomStudy, open_dicom, read_dicom, unit_code
-from .dicom_enhanced import fill_from_groups
+from .dicom_enhanced import add_converted, fill_from_groups
 from .dicom_frames import Slice
 from .dicom_tags import Tags, in_little_endian, quiet, read_header
 from .grid import Grid
@@ -145,6 +145,7 @@ def _header(one: Slice, index: int, derived: Derived, series: str, now: datetime
     with quiet():
         data = in_little_endian(pydicom.dcmread(one.tags.path, stop_before_pixels=True, force=True))
     source = (one.tags.text("SOPClassUID"), one.tags.text("SOPInstanceUID"))
+    add_converted(data, one.tags.index)
     for keyword in _DROPPED:
         if keyword in data:
             delattr(data, keyword)
