@@ -130,6 +130,30 @@ def test_dicom_like_an_enhanced_pet_of_a_file_for_each_frame(tmp_path):
     assert float(header.FrameReferenceTime) == pytest.approx(29984, abs=1)
 
 
+@pytest.mark.parametrize("offset", ["", "+0100"])
+def test_dicom_like_an_enhanced_study_that_gives_its_begin_once(tmp_path, offset):
+    """Frames keep their own times, and those of a file without a time zone the offset that their times have."""
+    data = enhanced(3)
+    data.DecayCorrection = "NONE"
+    if offset:
+        data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = "20250101090000+0000"
+    else:
+        data.AcquisitionDateTime = "20250101110000"
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        groups.FrameContentSequence[0].FrameAcquisitionDateTime += offset
+    source = save(data, tmp_path / "pet.dcm")
+    (tmp_path / "out").mkdir()
+    for frame in range(3):
+        volume, folder = read(source, "PET", frame), tmp_path / f"{frame}"
+        folder.mkdir()
+        write_dicom(volume.image, folder, source, volume, replace(DERIVED, series="1.2.3", before=6 * frame, frames=3))
+        assert read(folder, "PET").header.suv == volume.header.suv and volume.header.suv.factors is not None
+        for path in folder.iterdir():
+            path.rename(tmp_path / "out" / path.name)
+    assert read(tmp_path / "out", "PET", 0).header.frames == volume.header.frames
+    assert volume.header.frames[2].start_s == 120
+
+
 def test_dicom_like_slices_that_were_converted_to_one_file(tmp_path):
     """Legacy converted enhanced PET has the injection among what the conversion put aside."""
     legacy = pytest.importorskip("highdicom.legacy")

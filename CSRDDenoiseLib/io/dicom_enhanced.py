@@ -96,6 +96,10 @@ def fill_from_groups(data: Dataset, one: Slice, count: int, unit_code: str) -> N
 def _fill_times(data: Dataset, one: Slice) -> None:
     tags = one.tags
     begin, length = acquisition_time(tags), duration_s(tags)
+    own = tags.text("FrameAcquisitionDateTime")
+    if own:
+        # the file's is that of its first frame; this one has the frame's offset from UTC too
+        data.AcquisitionDateTime = own
     if begin:
         data.AcquisitionDate, data.AcquisitionTime = begin.strftime("%Y%m%d"), begin.strftime("%H%M%S.%f")
     if length is not None:
