@@ -35,6 +35,8 @@ __all__ = ["ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "u
 
 _AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
+_NOT_READ: Mapping[bytes, str] = {b"!INTERFILE": "Interfile", b"MATRIX7": "ECAT 7"}
+"""How files of PET scanners begin whose suffixes (.hdr, .v) stand for other formats or for none."""
 _SEQUENCE = re.compile(r"axis \d+ index type$")
 """Key that 3D Slicer writes into the header of a sequence (.seq.nrrd)."""
 
@@ -107,7 +109,12 @@ def check_readable(path: Path, what: str) -> None:
 
 
 def _check_content(path: Path, what: str) -> None:
-    """Reject a file that only names where its content is kept."""
+    """Reject a file that only names where its content is kept, and one of a format of scanners that is not read."""
+    with path.open("rb") as stream:
+        start = stream.read(64).lstrip().upper()
+    name = next((name for begin, name in _NOT_READ.items() if start.startswith(begin)), "")
+    if name:
+        raise InputError(f"The {what} '{path}' is of the format {name}, which is not read. Convert it to NIfTI.")
     command = command_for(path)
     if command:
         raise InputError(f"The {what} '{path}' is a pointer to its content, which is elsewhere; {command} gets it.")
