@@ -51,7 +51,7 @@ def test_a_half_life_in_minutes_or_hours_is_none_in_seconds(nuclide, per_second)
     assert is_in_seconds(nuclide.half_life_s) and not is_in_seconds(nuclide.half_life_s / per_second)
 
 
-@pytest.mark.parametrize("stated", [HALF_LIFE / 60, HALF_LIFE / 3600])
+@pytest.mark.parametrize("stated", [HALF_LIFE / 60, HALF_LIFE / 3600, 1e40])
 def test_a_half_life_in_another_unit_gives_no_factor(tmp_path, stated):
     assert "RadionuclideHalfLife" in factor(tmp_path, tags(RadionuclideHalfLife=stated))
     suv = of_sidecar(tmp_path, TracerRadionuclide=None, RadionuclideHalfLife=stated)

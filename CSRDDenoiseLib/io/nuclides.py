@@ -56,7 +56,7 @@ NUCLIDES: tuple[Nuclide, ...] = (
 _BY_CODE: Mapping[str, Nuclide] = {code: each for each in NUCLIDES for code in each.codes}
 _SAME_NUCLIDE = 0.015
 """Half-lives of one nuclide differ by less than this from source to source."""
-_SHORTEST_S = 60.0
+_SHORTEST_S, _LONGEST_S = 60.0, 1e10
 _MARKS = str.maketrans("", "", "-[]^() ")
 
 
@@ -74,7 +74,7 @@ def nuclide_of_text(text: str) -> Optional[Nuclide]:
 def is_in_seconds(half_life: float) -> bool:
     """Whether a half-life whose nuclide is not named may be in seconds, not that of a nuclide in minutes or hours."""
     is_known, in_minutes, in_hours = (_is_half_life(half_life * factor) for factor in (1, 60, 3600))
-    return half_life >= _SHORTEST_S and (is_known or not (in_minutes or in_hours))
+    return _SHORTEST_S <= half_life <= _LONGEST_S and (is_known or not (in_minutes or in_hours))
 
 
 def _is_half_life(seconds: float) -> bool:

@@ -235,8 +235,8 @@ def half_life(drug: Tags) -> tuple[float, list[str]]:
     nuclide, stated = _nuclide(drug), drug.number("RadionuclideHalfLife")
     if nuclide is None and stated and not is_in_seconds(stated):
         raise UnknownFactorError(
-            f"RadionuclideHalfLife (0018,1075) is {stated:g} s, too short or in minutes or hours, and no code names "
-            "the nuclide"
+            f"RadionuclideHalfLife (0018,1075) is {stated:g} s, not of a nuclide or in minutes or hours, and no code "
+            "names the nuclide"
         )
     if stated and stated > 0 and (nuclide is None or abs(stated / nuclide.half_life_s - 1) <= SAME_HALF_LIFE):
         return stated, []

@@ -115,7 +115,7 @@ def _sidecar_injection(entries: Mapping[str, Any]) -> Injection:
     if not half_life or half_life <= 0:
         raise UnknownFactorError(f"TracerRadionuclide is {text or 'missing'}")
     if nuclide is None and not is_in_seconds(half_life):
-        raise UnknownFactorError(f"RadionuclideHalfLife is {half_life:g} s, too short or in minutes or hours")
+        raise UnknownFactorError(f"RadionuclideHalfLife is {half_life:g} s, not of a nuclide or in minutes or hours")
     dose *= scale
     if dose < SMALLEST_BQ or not 0 < weight <= LARGEST_WEIGHT_KG:
         raise UnknownFactorError(f"InjectedRadioactivity is {dose:g} Bq and BodyWeight {weight:g} kg")
