@@ -167,6 +167,23 @@ def test_a_real_world_mapping_of_other_values_gives_no_unit(tmp_path):
     assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == "unknown"
 
 
+@pytest.mark.parametrize("scaled_by", ["rescale slope", "mapping", "both"])
+def test_slices_whose_scale_is_in_their_mapping_alone_are_refused(tmp_path, scaled_by):
+    data = enhanced()
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        transform, mapping = groups.PixelValueTransformationSequence[0], Dataset()
+        slope = float(transform.RescaleSlope)
+        mapping.RealWorldValueSlope = 0.5 if scaled_by == "rescale slope" else 2 * slope
+        mapping.RealWorldValueIntercept, groups.RealWorldValueMappingSequence = 0.0, [mapping]
+        transform.RescaleSlope = 1.0 if scaled_by == "mapping" else slope
+    path = save(data, tmp_path / "enhanced.dcm")
+    if scaled_by != "mapping":
+        np.testing.assert_allclose(array(path), values(), rtol=FLOAT32)
+        return
+    with pytest.raises(InputError, match="no common scale"):
+        read(path, "PET")
+
+
 def tomogram(slice_vector: list[int]) -> Dataset:
     """Multi-frame NM whose frames show these slices, from 1, 3 mm apart."""
     data = enhanced()

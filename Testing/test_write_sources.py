@@ -235,10 +235,10 @@ def test_segmentation_of_an_anonymised_series(tmp_path, keyword, value):
 def test_unit_of_some_frames_alone_is_no_unit_of_the_output(tmp_path):
     data = enhanced()
     del data.Units
-    for groups, factor in zip(data.PerFrameFunctionalGroupsSequence, (1, 2, 2, 2, 2, 2)):
+    for groups in data.PerFrameFunctionalGroupsSequence[:2]:
         mapping, unit = Dataset(), Dataset()
         unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Becquerels/milliliter"
-        mapping.RealWorldValueSlope = factor * float(groups.PixelValueTransformationSequence[0].RescaleSlope)
+        mapping.RealWorldValueSlope = float(groups.PixelValueTransformationSequence[0].RescaleSlope)
         mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 0.0, [unit]
         groups.RealWorldValueMappingSequence = [mapping]
     _volume, again = written(save(data, tmp_path / "enhanced.dcm"), tmp_path / "out")

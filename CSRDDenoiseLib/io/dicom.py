@@ -38,6 +38,7 @@ _NO_IMAGES = {
 """Modalities whose objects hold no measured image, whatever they are read as."""
 _AXIS_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-3
+_SAME_SCALE = 1e-3
 
 _ONE_PER_SERIES = (
     *("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "Modality", "Units", "PatientID"),
@@ -181,7 +182,30 @@ def _slices(tags: Sequence[Tags], place: str) -> list[Slice]:
         raise InputError(f"{place} lacks valid tags that place its slices ({listed}); export the series again.")
     if any(min(each.spacing) <= 0 for each in slices):
         raise InputError(f"{place} has a PixelSpacing of {min(min(each.spacing) for each in slices):g} mm.")
+    _check_mappings(slices, place)
     return slices
+
+
+def _check_mappings(slices: Sequence[Slice], place: str) -> None:
+    """Refuse a PET whose real-world values scale its slices in other proportions than the rescale slopes do."""
+    mapped = [slope for each in slices if (slope := _mapped_slope(each))]
+    if slices[0].tags.text("Modality") != "PT" or len(mapped) < len(slices):
+        return
+    factors = np.array(mapped) / [each.slope for each in slices]
+    low, high = int(factors.argmin()), int(factors.argmax())
+    # one mapping for all slices may be meant for the rescaled values
+    if not np.isclose(factors[low], factors[high], rtol=_SAME_SCALE) and np.ptp(mapped) > 0:
+        raise InputError(
+            f"{place} has real-world values that are {factors[low]:.6g} times the rescaled ones in "
+            f"'{slices[low].name}' and {factors[high]:.6g} times in '{slices[high].name}', so that its slices have no "
+            "common scale. Export the series again."
+        )
+
+
+def _mapped_slope(one: Slice) -> Optional[float]:
+    """Return the slope of the first real-world mapping of a slice, where it has one."""
+    item = one.tags.item("RealWorldValueMappingSequence")
+    return None if item is None else Tags(one.tags.path, 0, 1, item).number("RealWorldValueSlope")
 
 
 def _position(tags: Tags) -> Optional[np.ndarray]:
