@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,15 @@ def test_series_number_that_is_no_number(tmp_path):
         path.write_bytes(path.read_bytes().replace(b"77717771", b"head one"))
     written(source, tmp_path / "out")
     assert pydicom.dcmread(next((tmp_path / "out").iterdir())).SeriesNumber == 1000
+
+
+def test_pydicom_says_nothing_on_its_own(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = write_series(tmp_path / "pet", lambda data, _: setattr(data, "FrameOfReferenceUID", "1.2.none"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        written(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("number", "expected"), [(2**31 - 1001, 2**31 - 1), (2**31 - 1000, 1000), (2**31 - 1, 1000)])

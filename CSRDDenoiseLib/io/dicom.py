@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..findings import Finding, warning
 from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file, unusual_modality
 from .dicom_frames import Slice, check_stack, split_frames
-from .dicom_tags import Tags, frames_of, read_header
+from .dicom_tags import Tags, frames_of, quiet, read_header
 from .dicom_values import scaling_of, values_of
 from .grid import Grid
 from .nifti import describe_frames
@@ -68,6 +68,7 @@ class DicomStudy:
     findings: tuple[Finding, ...]
 
 
+@quiet()
 def open_dicom(path: Path, what: str) -> DicomStudy:
     """Read the headers of the one DICOM series of a folder, or of a multi-frame file.
 
@@ -109,6 +110,7 @@ def read_dicom(path: Path, what: str, frame: Optional[int] = None) -> ReadVolume
     return dicom_frame(study, frame or 0)
 
 
+@quiet()
 def dicom_frame(study: DicomStudy, index: int) -> ReadVolume:
     """Read the pixels of one time frame.
 
@@ -291,6 +293,7 @@ def _mapped_unit(one: Slice) -> str:
     return ""
 
 
+@quiet()
 def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
     """Return the unit in words and the SUV factor of a static PET by the headers of its DICOM files, in any order.
 
@@ -306,6 +309,7 @@ def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
     return unit_words(code), suv_from_dicom([each.tags for each in stack], tags, code)
 
 
+@quiet()
 def planes_of(path: Path) -> np.ndarray:
     """Return the values of the frames of a DICOM file, (frames, H, W), float32, in the order of the file.
 
