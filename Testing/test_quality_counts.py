@@ -62,6 +62,23 @@ def test_a_leak_on_the_skin_is_no_larger_head():
     assert findings == () and share == pytest.approx(compare(scan(0.1), scan(1.0, seed=1))[1], rel=0.3)
 
 
+def test_of_a_whole_field_the_reference_has_its_whole_field():
+    """A head on a long trunk: the trunk of both is counted, or of neither."""
+
+    def body(dose: float, seed: int) -> sitk.Image:
+        head = sitk.GetArrayFromImage(scan(dose, seed=seed))[8:]
+        trunk = np.random.default_rng(seed).poisson(540 * dose, (150, SIDE, SIDE)) * 5.6 / dose
+        y, x = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
+        return as_image(np.concatenate([trunk * (np.hypot(y, x) < 18), head]).astype(np.float32), (STEP,) * 3)
+
+    pet, reference = on_grid(body(0.1, 0)), body(1.0, 1)
+    assert pet.head.body_mm
+    of_head, of_all = (
+        compare_counts(replace(pet, whole_field=whole), (STEP,) * 3, reference, STEP)[1] for whole in (False, True)
+    )
+    assert of_all == pytest.approx(of_head, rel=0.2) == pytest.approx(0.1, rel=0.2)
+
+
 def test_noise_grows_as_the_counts_of_each_millilitre_shrink():
     large, small = (count_noise(on_grid(scan(0.1, radius_mm)), STEP) for radius_mm in (70.0, 60.0))
     assert large.power / small.power == pytest.approx((70 / 60) ** 3, rel=0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Optional
 
 import numpy as np
 import pytest
@@ -14,12 +15,17 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
-from CSRDDenoiseLib.prepare.region import box_region
+from CSRDDenoiseLib.io.grid import cubic_image
+from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.prepare.region import box_region, limited_scan
 from CSRDDenoiseLib.report.facts import facts_of
 from CSRDDenoiseLib.report.parts import median_uncertainty
 from CSRDDenoiseLib.report.regions import measure_regions
 from CSRDDenoiseLib.report.run import Run, RunImages
 from CSRDDenoiseLib.report.summary import reference_region
+from CSRDDenoiseLib.restore.canvas import Canvas
+from CSRDDenoiseLib.restore.keeping import Keeping
+from CSRDDenoiseLib.scan import Scan, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 MEAN = DenoiseSettings(sampler="mean", device="cpu", precision="float32")
@@ -97,6 +103,26 @@ def test_inside_is_as_without_a_region(pet, tmp_path):
     within = values(region) == 1
     whole, part = (values(denoise(pet, None, MEAN, model, region=each).difference)[within] for each in (None, region))
     assert np.sqrt(np.mean((part - whole) ** 2)) < 0.1 * np.sqrt(np.mean(whole**2))
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_detail_finer_than_the_grid_loses_as_much_as_without_a_region(cold):
+    """At the region's edge too, and where nothing in the region is as bright as where noise is measured."""
+    places = np.meshgrid(*(np.linspace(-1, 1, 96),) * 3, indexing="ij")
+    truth = (np.square(places).sum(axis=0) < 0.6).astype(np.float32)
+    truth[(places[2] > 0) & (truth > 0)] = 0.4
+    noise = 0.3 * np.random.default_rng(1).standard_normal(truth.shape)
+    image = cubic_image(5000 * smooth(truth, (1.0,) * 3, 3.0) * (1 + noise), 1.0)
+    aligned = to_model_grid(image, None, 2.0)
+    box = (slice(36, 60), slice(36, 60), slice(58, 74) if cold else slice(24, 40))
+    region, head = mask_like(image, box), Scan(aligned.pet, aligned.grid).cropped()
+
+    def without_change(scan: Scan, limits: Optional[sitk.Image]) -> np.ndarray:
+        keeping = Keeping(8.0, 0.0, scan.spacing, scan.pet, scan.brain_mean)
+        return values(Canvas.of_scan(image, scan, limits).result(np.zeros_like(scan.pet), keeping).difference)[box]
+
+    whole, part = without_change(head, None), without_change(limited_scan(head, region)[0], region)
+    assert np.sqrt(np.mean((part - whole) ** 2)) < 0.03 * np.sqrt(np.mean(whole**2))
 
 
 @pytest.mark.slow

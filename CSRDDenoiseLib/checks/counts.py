@@ -60,7 +60,7 @@ def compare_counts(
     Args:
         scan: the PET on the model's grid.
         sides: of the PET's own voxels, mm.
-        reference: the full dose, of any head, checked to be a volume.
+        reference: the full dose, of any head, checked to be a volume; of its field as much counts as of the scan's.
         spacing_mm: voxel side of the model's grid.
 
     Returns:
@@ -71,7 +71,8 @@ def compare_counts(
         voxels = {"pet_sides": sorted(sides), "reference_sides": sorted(reference_sides)}
         return (warning("counts.other_protocol", **voxels),), None
     aligned = to_model_grid(reference, None, spacing_mm)
-    full = count_noise(Scan(aligned.pet, aligned.grid), min(reference_sides))
+    whole = Scan(aligned.pet, aligned.grid, whole_field=scan.whole_field)
+    full = count_noise(whole, min(reference_sides))
     low = count_noise(scan, min(sides))
     if not full or not low:
         return (warning("counts.too_little", which="PET" if full else "full-dose reference"),), None

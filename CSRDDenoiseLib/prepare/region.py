@@ -90,6 +90,8 @@ def limited_scan(scan: Scan, region: sitk.Image) -> tuple[Scan, Box, Finding]:
     for name in ("relative", "smoothed"):
         if name in scan.__dict__:
             part.__dict__[name] = scan.__dict__[name][box].copy()
+    # noise is measured in the margin too: a cold region has no bright part of its own
+    part.__dict__["core"] = scan.core[box].copy()
     part.__dict__["noise_level"] = scan.noise_level
     share = round(part_ml / head_ml, 4)
     return part, box, info("region.used", head_ml=round(part_ml, 1), share=share, margin_mm=REGION_MARGIN_MM)

@@ -81,6 +81,9 @@ class Canvas:
         inside = canvas._from_model(scan.head.mask.astype(np.float32), sitk.sitkLinear)[1]
         core = canvas._from_model(scan.core.astype(np.uint8), sitk.sitkNearestNeighbor)[1] > 0
         activity = np.asarray(sitk.GetArrayViewFromImage(pet)[box] / scan.brain_mean, np.float32)
+        if region is not None:
+            # its edge is that of the region, which is sharp
+            inside = inside > 0
         noise = noise_of(activity - seen.astype(np.float32), activity, core, canvas._spacing)
         if not noise.any():
             return canvas
