@@ -92,6 +92,16 @@ def test_the_mean_of_the_samples_is_the_estimate_and_their_mean_deviation(model:
     assert result.evaluations == 1 + 2 * 2
 
 
+def test_the_draws_network_may_need_larger_multiples_than_that_of_the_mean(tmp_path: Path, condition):
+    deeper = {**OF_DRAWS, "widths": [8, 8, 8], "blocks": [1, 1, 1]}
+    deviation = DeviationMetadata(deeper, UNIT, 0.2, 0.02, 2.0)
+    save_model(tmp_path, tiny_network(1), tiny_metadata(mean_from="zero", deviation=deviation), tiny_network(2, deeper))
+    model, part = load_model(tmp_path), condition[:, :20, :12, :20]
+    assert (model.denoiser.model.multiple, model.deviation.model.multiple) == (4, 8)
+    found = sample_residual(model, part, np.ones(part.shape[1:], bool), SETTINGS, Reporter(None, {"sample": 1}))
+    assert found.patch == (20, 12, 20) and found.std.shape == (20, 12, 20) and (found.std > 0).all()
+
+
 @pytest.mark.slow
 def test_patches_give_about_what_the_whole_gives(model: Model, condition):
     whole = sampled(model, condition)

@@ -111,9 +111,12 @@ class _Run:
 
     def of_deviation(self, mean: Tensor, patch: Shape) -> _Run:
         """The run that draws what the residual deviates from its posterior mean (D, H, W)."""
-        settings = replace(self.settings, patch_size=patch)
-        condition = [*self.condition, mean.numpy()]
-        return replace(self, model=self.model.of_deviation(), condition=condition, settings=settings)
+        model = self.model.of_deviation()
+        # its network may need other multiples than that of the mean
+        multiple = model.denoiser.model.multiple
+        depth, height, width = (-(-side // multiple) * multiple for side in patch)
+        settings = replace(self.settings, patch_size=(depth, height, width))
+        return replace(self, model=model, condition=[*self.condition, mean.numpy()], settings=settings)
 
 
 @dataclass(frozen=True)
