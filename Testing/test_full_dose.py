@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +15,7 @@ from CSRDDenoiseLib import measures
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.full_dose import compare_with_full_dose, reference_for
+from CSRDDenoiseLib.io.read import read_volume
 from CSRDDenoiseLib.io.volume import UNKNOWN, Header, ReadVolume
 from CSRDDenoiseLib.research.evaluation.measure import score
 from CSRDDenoiseLib.research.evaluation.methods import Outcome
@@ -112,6 +114,16 @@ def test_regions_and_their_agreement(full, low, blocks):
     assert agreement.bias == pytest.approx(0.1 * truth.mean(), rel=1e-4)
     assert agreement.high - agreement.bias == pytest.approx(1.96 * (0.1 * truth).std(ddof=1), rel=1e-4)
     assert agreement.means == pytest.approx(1.05 * truth, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["labels.nii.gz", "labels.nrrd"])
+def test_labels_of_nine_digits_are_regions_of_their_own(full, low, blocks, tmp_path, name):
+    """As those of the Allen atlases, which float32 does not tell apart."""
+    sitk.WriteImage(as_image((blocks.astype(np.int32) + 182_305_680)), str(tmp_path / name))
+    images, reference = {"pet": read_as(as_image(low))}, read_as(as_image(full))
+    found = compare_with_full_dose(images, reference, read_volume(tmp_path / name, "label map")).regions
+    plain = compare_with_full_dose(images, reference, as_image(blocks)).regions
+    assert [replace(region, label=region.label - 182_305_680) for region in found] == list(plain)
 
 
 def test_labels_on_another_grid_in_another_orientation_are_the_same_regions(full, low, blocks):

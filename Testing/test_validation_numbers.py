@@ -177,6 +177,24 @@ def test_noise_is_measured_in_enough_voxels(tmp_path, name, thick):
     assert mask.sum() > 0.9 * (20 / 4) ** 3 and np.ptp(np.nonzero(mask), axis=1).max() < 6, "a cube of 20 mm"
 
 
+def test_labels_may_be_any_whole_numbers(tmp_path):
+    """Numbers of nine digits, and below zero, of regions around lesions."""
+    write_subject(tmp_path, "A")
+    path = tmp_path / "A" / "regions.nii.gz"
+    row = read_table(write_rows(tmp_path / "pairs.tsv", [row_of("A")])).checked().rows[0]
+    plain = scan_of_pair(load_pair(row)).study.masks
+    labels = sitk.ReadImage(str(path))
+    values = sitk.GetArrayFromImage(labels).astype(np.int64)
+    numbers = {number: odd for number, odd in zip(plain.numbers, (4_000_000_001, -7))}
+    image = sitk.GetImageFromArray(np.where(values > 0, np.vectorize(lambda each: numbers.get(each, each))(values), 0))
+    image.CopyInformation(labels)
+    sitk.WriteImage(image, str(path))
+    found = scan_of_pair(load_pair(row)).study.masks
+    assert sorted(found.numbers) == [-7, 4_000_000_001] and found.hot
+    for pair, other in zip(found.hot + found.cold, plain.hot + plain.cold):
+        np.testing.assert_array_equal(pair[1], other[1])
+
+
 def test_the_spread_is_held_against_the_error_to_the_noise_free_image(tmp_path):
     """The noise of a quarter of the counts as the uncertainty of the low dose: the ratio is 1, coverage too small."""
     write_subject(tmp_path, "A", 3)

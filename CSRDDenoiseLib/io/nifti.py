@@ -19,7 +19,7 @@ from ..findings import Finding, info, warning
 from .grid import image_from_xyz
 from .nifti_place import place_of, units_of_header
 from .sidecar import sidecar_frames
-from .volume import LARGEST_VALUE, UNKNOWN, Frame, Header, ReadVolume, times
+from .volume import LARGEST_VALUE, UNKNOWN, Frame, Header, ReadVolume, are_wide, times
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh")
 SINGLE_FILE_NIFTI = (".nii", ".nii.gz")
@@ -303,7 +303,7 @@ def describe_frames(frames: tuple[Frame, ...]) -> str:
 
 
 def _values(image: Any, index: int, path: Path, what: str) -> np.ndarray:
-    """Return one volume (x, y, z), scaled as the header says, float64 if it was stored so and float32 otherwise."""
+    """Return one volume (x, y, z), scaled as the header says, of the type of :attr:`.volume.ReadVolume.image`."""
     rest = (slice(None),) * 3 + ((index,) if len(image.shape) > 3 else ()) + (0,) * (len(image.shape) - 4)
     try:
         values = np.asanyarray(image.dataobj[rest] if len(image.shape) > 3 else image.dataobj)
@@ -316,7 +316,7 @@ def _values(image: Any, index: int, path: Path, what: str) -> np.ndarray:
     if np.iscomplexobj(values):
         raise InputError(f"The {what} '{path}' holds complex numbers; a magnitude image is needed.")
     is_double = image.get_data_dtype().kind == "f" and image.get_data_dtype().itemsize >= 8
-    return values.astype(np.float64 if is_double else np.float32)
+    return values.astype(np.float64 if is_double or are_wide(values) else np.float32)
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -29,7 +29,7 @@ from .sidecar import lacks_durations, modality_of, other_frames, read_sidecar, s
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
 from .text_header import data_files, has_patient_space, read_text_header
-from .volume import UNKNOWN, Frame, Header, ReadVolume, check_range, times, units_of, with_unit
+from .volume import UNKNOWN, Frame, Header, ReadVolume, are_wide, check_range, times, units_of, with_unit
 
 __all__ = ["ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
 
@@ -252,7 +252,7 @@ def _floating(image: sitk.Image, path: Path, what: str) -> sitk.Image:
         image = sitk.VectorIndexSelectionCast(image, 0)
     if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
         return image
-    return sitk.Cast(image, sitk.sitkFloat32)
+    return sitk.Cast(image, sitk.sitkFloat64 if are_wide(sitk.GetArrayViewFromImage(image)) else sitk.sitkFloat32)
 
 
 def _reason(error: Exception) -> str:

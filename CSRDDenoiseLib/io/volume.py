@@ -15,6 +15,8 @@ from .nrrd import UNITS_KEY
 
 LARGEST_VALUE, SMALLEST_RANGE = 1e30, 1e-30
 """What float32 arithmetic carries with room for squares of sums."""
+LARGEST_EXACT = 1 << 24
+"""Up to this, float32 holds every integer; labels of some atlases have nine digits."""
 UNKNOWN = "unknown"
 UNIT_WORDS: Mapping[str, str] = {
     "BQML": "Bq/mL",
@@ -95,7 +97,8 @@ class ReadVolume:
     """A volume as it was read.
 
     Attributes:
-        image: scalar 3D, float64 if it was stored so and float32 otherwise; mm, L-P-S; NaN as they were stored.
+        image: scalar 3D, float64 if it was stored so, or as integers beyond float32, and float32 otherwise; mm, L-P-S;
+            NaN as they were stored.
         unit: of the voxel values, in words ("Bq/mL"), or "unknown".
         findings: what was noticed about the file.
         header: what the header says.
@@ -123,6 +126,13 @@ def with_unit(image: sitk.Image, unit: str) -> sitk.Image:
     if unit != UNKNOWN:
         image.SetMetaData(UNITS_KEY, unit)
     return image
+
+
+def are_wide(values: np.ndarray) -> bool:
+    """Whether values are integers beyond those that float32 tells apart (:data:`LARGEST_EXACT`)."""
+    if values.dtype.kind not in "iu" or values.size == 0:
+        return False
+    return max(int(values.max()), -int(values.min())) > LARGEST_EXACT
 
 
 def times(size: tuple[int, ...]) -> str:

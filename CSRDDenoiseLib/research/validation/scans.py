@@ -108,7 +108,7 @@ def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = 
 def _oriented(values: Optional[np.ndarray], like: sitk.Image, box: tuple[slice, ...]) -> Optional[np.ndarray]:
     if values is None:
         return None
-    image = Grid.of(like).image(values.astype(np.int32))
+    image = Grid.of(like).image(values)
     return sitk.GetArrayFromImage(sitk.DICOMOrient(image, ORIENTATION))[box]
 
 
@@ -165,7 +165,8 @@ def _lesions(
         around = shell(part, spacing, allowed)
         if labels is not None and around.any():
             # the tissue is that of the region which most of the surroundings belong to
-            around &= labels == np.bincount(labels[around]).argmax()
+            found, counts = np.unique(labels[around], return_counts=True)
+            around &= labels == found[counts.argmax()]
         if around.any():
             (hot if contrast(full, part, around) > 0 else cold).append((part, around))
     return tuple(hot), tuple(cold)
