@@ -119,7 +119,7 @@ def test_regions_and_their_agreement(full, low, blocks):
 @pytest.mark.parametrize("name", ["labels.nii.gz", "labels.nrrd"])
 def test_labels_of_nine_digits_are_regions_of_their_own(full, low, blocks, tmp_path, name):
     """As those of the Allen atlases, which float32 does not tell apart."""
-    sitk.WriteImage(as_image((blocks.astype(np.int32) + 182_305_680)), str(tmp_path / name))
+    sitk.WriteImage(as_image(blocks.astype(np.int32) + 182_305_680), str(tmp_path / name))
     images, reference = {"pet": read_as(as_image(low))}, read_as(as_image(full))
     found = compare_with_full_dose(images, reference, read_volume(tmp_path / name, "label map")).regions
     plain = compare_with_full_dose(images, reference, as_image(blocks)).regions
