@@ -7,11 +7,13 @@ import pytest
 import SimpleITK as sitk
 from tiny_model import save_tiny_model
 
-from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.denoise import denoise, denoise_files
 from CSRDDenoiseLib.io.grid import Grid, cubic_image, resample
 from CSRDDenoiseLib.restore.canvas import Canvas
 from CSRDDenoiseLib.restore.finest import noise_of
 from CSRDDenoiseLib.restore.keeping import Keeping
+from CSRDDenoiseLib.run.recombine import Afterwards
+from CSRDDenoiseLib.run.request import FileRequest
 from CSRDDenoiseLib.scan import Scan, smooth
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -80,6 +82,34 @@ def test_of_a_known_dose_its_share_stays():
     pet = head(0.3)
     whole, part = (without_change(pet, share=share) - pet for share in (0.0, 0.25))
     np.testing.assert_allclose(part, 0.75 * whole, rtol=1e-3, atol=1.0)
+
+
+@pytest.mark.parametrize("width", [0.0, 1.0, 2.0, 8.0])
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_noise_that_a_narrow_width_keeps_is_in_the_uncertainty(width, share):
+    """Of a perfect estimate, whose own error is none."""
+    truth, pet = head(0.0), head(0.3)
+    (canvas, scan), (_, clean) = canvas_of(pet), canvas_of(truth)
+    keeping = Keeping(width, share, scan.spacing, scan.pet, scan.brain_mean)
+    restored = canvas.result(clean.pet - scan.pet, keeping)
+    spread = canvas.spread(keeping.modelled * np.abs(restored.left_out), keeping)
+    # the full dose to expect has the share of the PET's noise
+    error = sitk.GetArrayFromImage(restored.denoised) - (share * pet + (1 - share) * truth)
+    rms = [float(np.sqrt(np.mean(each[BRAIN] ** 2))) for each in (error, sitk.GetArrayFromImage(spread))]
+    assert rms[1] == pytest.approx(rms[0], rel=0.1, abs=1e-3 * LEVEL)
+
+
+@pytest.mark.parametrize("width", [0.0, 8.0])
+def test_a_run_and_its_other_widths_have_it_in_the_uncertainty(tmp_path, width):
+    model = str(save_tiny_model(tmp_path / "tiny"))
+    settings = DenoiseSettings(steps=2, samples=1, device="cpu", precision="float32", keep_above_mm=width)
+    afterwards, pet = Afterwards(), cubic_image(head(0.3), 1.0)
+    sitk.WriteImage(pet, str(tmp_path / "pet.nrrd"))
+    request = FileRequest(tmp_path / "pet.nrrd", tmp_path / "out.nrrd")
+    made = denoise_files(request, settings, model, afterwards=afterwards).uncertainty
+    again = afterwards.at(8.0 - width).uncertainty
+    fine_of = [fine(sitk.GetArrayFromImage(each)) for each in (made, again)]
+    assert max(fine_of) > 3 * min(fine_of) and (fine_of[0] > fine_of[1]) == (width == 0)
 
 
 def test_a_broken_voxel_stays():

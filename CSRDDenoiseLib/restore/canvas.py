@@ -136,10 +136,19 @@ class Canvas:
         """Return the PET with the whole estimate, as :meth:`result` but with nothing kept of the measurement."""
         return self.result(estimate, replace(keeping, fwhm_mm=math.inf)).denoised
 
-    def spread(self, std: np.ndarray) -> sitk.Image:
-        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside it and in a mask."""
+    def spread(self, std: np.ndarray, keeping: Optional[Keeping] = None) -> sitk.Image:
+        """Bring a standard deviation (D, H, W), in the PET's unit, to the PET's grid; 0 outside it and in a mask.
+
+        With ``keeping``, that of the result of :meth:`result`, noise finer than ``grid`` that it keeps is part of it.
+        """
         # linear, because a spline may undershoot and a standard deviation is never negative
-        return _like(self.pet, self._on_zeros(std, sitk.sitkLinear, sitk.GetArrayViewFromImage(self.pet).dtype))
+        values = self._on_zeros(std, sitk.sitkLinear, sitk.GetArrayViewFromImage(self.pet).dtype)
+        if self.finest is not None and keeping is not None:
+            kept = np.float32(keeping.modelled) * self.finest - self._left_out(self.finest, keeping)
+            inside = values[Grid.of(self.pet).box_around(self.grid)]
+            np.hypot(inside, kept, out=inside, casting="same_kind")
+            self._mask(values)
+        return _like(self.pet, values)
 
     def labels(self, labels: np.ndarray) -> sitk.Image:
         """Bring a label map (D, H, W) to the PET's grid as unsigned bytes; 0 outside ``grid`` and where masked."""
@@ -156,10 +165,14 @@ class Canvas:
         values = np.zeros(sitk.GetArrayViewFromImage(self.pet).shape, kind)
         box, part = self._from_model(array, interpolator)
         values[box] = part
+        self._mask(values)
+        return values
+
+    def _mask(self, values: np.ndarray) -> None:
+        """Set a map to zero, in place, where a mask set the PET to zero and where nothing was denoised."""
         values[self.zeros] = 0
         if self.outside is not None:
             values[self.outside] = 0
-        return values
 
     def _from_model(self, array: np.ndarray, interpolator: int) -> tuple[tuple[slice, ...], np.ndarray]:
         """The part of an array on ``grid`` that reaches into the PET, and the box of the PET's voxels there."""

@@ -207,7 +207,7 @@ class Afterwards:
         left_out = restored.left_out / np.float32(run.scale)
         spread = None if drawn is None else spread_of_result(drawn, left_out)
         error, about_error = calibrate(spread, run.scan.spacing, run.metadata.recipes, settings.recipe)
-        uncertainty = None if error is None else run.canvas.spread(error * (keeping.modelled * run.scale))
+        uncertainty = None if error is None else run.canvas.spread(error * (keeping.modelled * run.scale), keeping)
         check()
         assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata.voxel_spacing_mm)
         check()
