@@ -221,6 +221,16 @@ def test_an_anatomy_whose_voxels_are_no_cubes_is_refused(label_maps):
         anatomies.load_anatomy(label_maps, "synthseg/ball")
 
 
+def test_parcels_of_the_cortex_are_no_lesions(label_maps):
+    """Of aparc+aseg of FreeSurfer, or SynthSeg with --parc."""
+    nibabel = pytest.importorskip("nibabel")
+    path = label_maps / "synthseg" / "ball.nii.gz"
+    labels = np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]
+    write_nifti(np.where(labels == 3, 1028, labels), 5.0, path)
+    with pytest.raises(InputError, match=rf"{np.isin(labels, (3, HOT_LABEL, MR_ONLY_LABEL + 1)).sum()} voxels"):
+        anatomies.load_anatomy(label_maps, "synthseg/ball")
+
+
 @pytest.mark.parametrize(("t1", "words"), [((26, 30, 20), "20 x 30 x 26 voxels of 5 mm"), ((26, 30, 24), "of 4 mm")])
 def test_a_t1_of_another_grid_than_its_labels_is_refused(label_maps, t1, words):
     (label_maps / "ixi").mkdir()

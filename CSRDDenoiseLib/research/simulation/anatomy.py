@@ -23,6 +23,7 @@ _FREESURFER = {
     BRAINSTEM: (16, 28, 60),
 }
 _MUSE_TISSUE = {"gm": GREY, "wm": WHITE, "csf": CSF, "brainstem": BRAINSTEM, "tissue": GREY}
+_CORTEX = (3, 42)
 _FIRST_OUTSIDE_LABEL = 500
 _SAME = 1e-3
 """Relative difference of voxel sides that are the same."""
@@ -59,7 +60,7 @@ def load_anatomy(folder: Path, name: str) -> Anatomy:
 
     Raises:
         FileNotFoundError: there is no such subject in ``folder``.
-        InputError: its voxels are no cubes, or its T1 has another grid than its labels.
+        InputError: its voxels are no cubes, its T1 has another grid than its labels, or parcels stand for its cortex.
     """
     if name.startswith("ixi/"):
         labels, spacing = _read(folder / f"{name}_labels.nii.gz")
@@ -72,7 +73,7 @@ def load_anatomy(folder: Path, name: str) -> Anatomy:
         tissue = _tissue_with_t1(labels.astype(np.int16), t1, _muse_classes(folder / "ixi_labels.csv"), spacing)
         return Anatomy(name, labels.astype(np.int16), tissue, spacing, t1.astype(np.float32))
     labels, spacing = _read(folder / f"{name}.nii.gz")
-    labels = _without_lesions(labels.astype(np.int16))
+    labels = _without_lesions(labels.astype(np.int16), name)
     return Anatomy(name, labels, _tissue_of_freesurfer(labels), spacing)
 
 
@@ -186,11 +187,17 @@ def _tissue_of_freesurfer(labels: np.ndarray) -> np.ndarray:
     return tissue
 
 
-def _without_lesions(labels: np.ndarray) -> np.ndarray:
+def _without_lesions(labels: np.ndarray, name: str) -> np.ndarray:
     """Give the lesions of an earlier simulation to the nearest region: its label map is an anatomy like any other."""
     lesions = labels >= HOT_LABEL
     if not lesions.any():
         return labels
+    if not np.isin(labels, _CORTEX).any():
+        raise InputError(
+            f"The anatomy '{name}' has no cortex (labels 3 and 42), and {int(lesions.sum())} voxels of labels from "
+            f"{HOT_LABEL} on, as in a cortical parcellation; here these are lesions. Give the parcels the labels 3 "
+            "(left) and 42 (right)."
+        )
     nearest = ndimage.distance_transform_edt(lesions, return_distances=False, return_indices=True)
     return labels[tuple(nearest)]
 
