@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.commands.evaluate import _config
 from CSRDDenoiseLib.commands.main import COMMANDS, _parser, main
 from CSRDDenoiseLib.commands.simulate import _subjects
+from CSRDDenoiseLib.research.benchmark.need import GPUS
 
 
 def test_a_model_without_draws_is_not_calibrated(tmp_path, capsys):
@@ -28,11 +31,54 @@ def test_participants_of_a_bids_dataset_are_named_alike_in_every_command(command
     assert "--participant-label" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["few", "1,,2", "-1", "1.5"])
+@pytest.mark.parametrize("text", ["few", "1,,2", "-1", "1.5", "0", "3,0,3"])
 def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", str(tmp_path / "run.yaml"), "--score", "test", f"--phantoms={text}"])
     assert ended.value.code == 2 and f"'{text}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        *((f"train run.yaml {each}", each.split()[0]) for each in ("--phantoms 3", "--model brain", "--draws 5:1")),
+        *((f"train run.yaml --score test {each}", each.split()[0]) for each in ("--minutes 5", "--export-only")),
+        *(
+            (f"simulate --like scans.tsv --output low {each}", each.split()[0])
+            for each in ("--anatomy a", "--subject ixi/a", "--draws 2", "--noise-free", "--part train", "--tls t")
+        ),
+        *((f"experiment {each} c.yaml --minutes 5", "--minutes") for each in ("adapt", "like", "scanners")),
+        ("experiment evidence c.yaml --device cuda", "--device"),
+        *((f"benchmark --frames 2 {each}", each.split()[0]) for each in ("--keep 16", "--quality")),
+    ],
+)
+def test_an_option_that_a_call_would_pass_over_is_refused(words, option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2 and option in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_trainings_of_no_minutes_are_refused(capsys):
+    config = Path(__file__).parent.parent / "configs" / "head-to-head.yaml"
+    assert main(["experiment", "head-to-head", str(config), "--minutes", "0"]) == 2
+    assert "--minutes is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "device"), [((), "cuda:3"), (("--device", "cpu"), "cpu")])
+def test_device_of_an_evaluation_is_that_of_the_option_before_that_of_the_file(options, device, tmp_path):
+    write_study(tmp_path / "A", 0)
+    config = tmp_path / "config.yaml"
+    config.write_text("{subjects: [A], model: brain, output: out, device: 'cuda:3', experiments: {}}", encoding="utf-8")
+    assert _config(_parser(["evaluate"]).parse_args(["evaluate", str(config), *options])).device == device
+
+
+@pytest.mark.slow
+def test_numbers_of_every_measurement_are_written(model_folder, tmp_path):
+    path = tmp_path / "need.json"
+    words = ["benchmark", "--gpus-for", "100", "--preset", "fast", "--model", str(model_folder), "--output", str(path)]
+    assert main(words) == 0
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert len(written["rows"]) == len(GPUS) and written["cost"]["operations_per_voxel"] > 0
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "readers design", "readers page", "readers analyse", "readers power"])

@@ -14,6 +14,7 @@ from pair_folder import row_of, write_rows
 
 from CSRDDenoiseLib.commands import validate
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.findings import info
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.research.evaluation.measure import CEILING
 from CSRDDenoiseLib.research.evaluation.methods import INPUT
@@ -87,6 +88,19 @@ def test_a_scan_without_an_mr_is_measured_where_the_others_are_registered(model_
     plan = Plan({MODEL: load_model(model_folder, "cpu")}, settings, ())
     (ours,) = [each for each in variants(plan) if each.method == MODEL]
     assert ours.apply(SimpleNamespace(mr=None, study=study, dose=1)).image.shape == head_array().shape
+
+
+def test_an_mr_that_was_registered_for_the_filters_is_not_registered_again_in_every_run(model_folder, monkeypatch):
+    registered = []
+    monkeypatch.setattr(
+        "CSRDDenoiseLib.research.validation.subject.ours",
+        lambda _model, settings, _mr: lambda *_: registered.append(settings.register),
+    )
+    plan = Plan({MODEL: load_model(model_folder, "cpu")}, settings_from_preset("fast", register=True), ())
+    (net,) = [each for each in variants(plan) if each.method == MODEL]
+    for findings in ((info("registration.applied"),), ()):
+        net.apply(SimpleNamespace(mr=as_image(head_array()), findings=findings, study=None, dose=1))
+    assert registered == [False, True], "of a pair of a table, of a simulated subject"
 
 
 def test_a_filter_that_is_named_twice_is_measured_once(tmp_path, model_folder):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
 
+from ..errors import InputError
 from ..extras import require
 from ..io.write import all_or_nothing
 from ..model.bundle import DEFAULT_MODEL, load_model
@@ -40,9 +42,18 @@ def _size(text: str) -> Size:
 RUNS: Group = (
     "runs",
     (
-        option("--size", nargs="+", type=_size, default=SIZES, metavar="N|XxYxZ", help="default: 96 160 256x256x208"),
-        option("--preset", nargs="+", choices=PRESETS, default=["fast", "balanced"], help="default: fast balanced"),
-        option("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s"),
+        option(
+            "--size",
+            nargs="+",
+            type=_size,
+            default=SIZES,
+            metavar="N|XxYxZ",
+            help="voxels; default: 96 160 256x256x208",
+        ),
+        option(
+            "--preset", nargs="+", choices=PRESETS, default=["fast", "balanced"], help="runs; default: fast balanced"
+        ),
+        option("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="model to measure; default: %(default)s"),
         option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)"),
         option(
             "--quality",
@@ -53,34 +64,34 @@ RUNS: Group = (
     ),
 )
 INSTEAD: Group = (
-    "instead of these runs",
+    "instead of these runs (one of)",
     (
         option(
             "--frames",
             type=count(2, 1000),
             metavar="N",
-            help="a dynamic study of N frames against one of its frames, from files to files, as ratios",
+            help="time and memory of a dynamic study of N frames, as ratios to one of its frames, from files to files",
         ),
         option(
             "--cohort",
             nargs="+",
             type=count(1, 10_000),
             metavar="N",
-            help="N small scans as a cohort of two workers against N single commands of one core",
+            help="time of N small scans as a cohort of two workers, and as N single commands of one core",
         ),
         option(
             "--overhead",
             nargs="+",
             type=count(1, 100_000),
             metavar="N",
-            help="cost of a scan in cohorts of N scans, with a network of least size",
+            help="cost of each scan in cohorts of N scans, with the smallest network",
         ),
         option(
             "--keep",
             nargs="+",
             type=_size,
             metavar="N|XxYxZ",
-            help="cost of another width of 'keep measured above' after a run, beside the plain filter",
+            help="time of another width of 'keep measured above' after a run, and of the plain filter",
         ),
         option(
             "--gpus-for",
@@ -101,6 +112,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, write the numbers; 1 where a measurement failed."""
+    given = [names[0] for names, _ in INSTEAD[1] if getattr(args, names[0][2:].replace("-", "_"))]
+    given += ["--quality"] if args.quality else []
+    if len(given) > 1:
+        raise InputError(f"Give one of {' and '.join(given)}; each is measured by a call of its own.")
     if args.output:
         check_file(args.output)
     if args.frames:
@@ -113,8 +128,10 @@ def run(args: argparse.Namespace) -> int:
         return _finish(results, args.output)
     if args.gpus_for:
         model = load_model(args.model, "cpu")
-        print(to_markdown(need_table(model, measure_cost(model), args.gpus_for, args.preset)))
-        return 0
+        cost = measure_cost(model)
+        table = need_table(model, cost, args.gpus_for, args.preset)
+        print(to_markdown(table))
+        return _finish({"cost": asdict(cost), "header": table.header, "rows": table.rows}, args.output)
     if args.cohort or args.overhead:
         require("distributed", "rich")
         config = CohortConfig(args.cohort or args.overhead, model=args.model)

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 WHERE: Group = (
     "where (docs/cluster.md; default: one process a GPU, else as many as cores and memory allow)",
     (
-        option("--workers", type=count(1), help="processes on this machine"),
-        option("--memory", type=number(0.5, 1e5), metavar="GIB", help="memory for all processes together"),
+        option("--workers", type=count(1), metavar="N", help="processes on this machine"),
+        option(
+            "--memory", type=number(0.5, 1e5), metavar="GIB", help="for all processes together; default: what is free"
+        ),
         option("--scheduler", metavar="tls://HOST:PORT", help="address of a running Dask scheduler"),
         option("--cluster", type=Path, metavar="QUEUE.yaml", help="start jobs of a queueing system with dask-jobqueue"),
         option("--send", action="store_true", help="send the files, if the workers cannot read them at their paths"),
@@ -44,10 +46,10 @@ FILES: Group = (
             "default: difference uncertainty",
         ),
         option("--report", action="store_true", help="write a quality report for each scan"),
-        option("--output-unit", choices=OUTPUT_UNITS, default=SAME, help="default: %(default)s"),
+        option("--output-unit", choices=OUTPUT_UNITS, default=SAME, help="suv: by body weight; default: %(default)s"),
         option("--format", choices=OUTPUT_FORMATS, help="write DICOM series to folders"),
         option("--overwrite", action="store_true", help="replace outputs of other inputs, settings or models"),
-        option("--frames", metavar="5-", help="time frames of dynamic PETs that are denoised; default: all"),
+        option("--frames", metavar="5-", help="time frames of dynamic PETs to denoise; default: all"),
     ),
 )
 
@@ -67,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that hold for their row (preset, steps, seed, register, ...)",
     )
     parser.add_argument("--bids", type=Path, metavar="ROOT", help="every PET of a raw BIDS dataset, with its T1w")
-    parser.add_argument("--participant-label", nargs="+", default=(), metavar="LABEL", help="with --bids; default: all")
+    parser.add_argument("--participant-label", nargs="+", default=(), metavar="LABEL", help="of --bids; default: all")
     add_groups(parser, FILES, PREPARATION, WHERE, *HOW)
     parser.set_defaults(run=run)
 

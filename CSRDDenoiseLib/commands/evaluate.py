@@ -13,7 +13,7 @@ from ..research.evaluation.experiments import EXPERIMENTS
 from ..research.evaluation.kept import RESULTS
 from ..research.evaluation.markdown import to_markdown
 from ..research.evaluation.run import EvaluationConfig, read_config, run_evaluation
-from .arguments import add_device, check_folder
+from .arguments import check_folder
 from .interrupts import cancellable
 from .options import SCHEDULER, add_groups
 from .spreading import spread_of
@@ -28,16 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its options."""
     parser.description = DESCRIPTION
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="YAML file of the evaluation")
-    parser.add_argument("--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects")
+    parser.add_argument(
+        "--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects, in place of CONFIG"
+    )
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
     parser.add_argument(
         "--experiment",
         action="append",
         choices=EXPERIMENTS,
-        help="run this one alone, beside the others that --output has (repeat for more; default: all)",
+        help="run this one alone; results of others in the output folder are kept (repeat for more; default: all)",
     )
-    add_device(parser)
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: that of CONFIG, else auto)")
     add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 
@@ -70,7 +72,10 @@ def _what_is_left(output: Path, began: float) -> str:
 def _config(args: argparse.Namespace) -> EvaluationConfig:
     by_hand = (args.subjects, args.model, args.output)
     if args.config and not any(by_hand):
-        return read_config(args.config)
+        config = read_config(args.config)
+        return config if args.device is None else replace(config, device=args.device)
     if args.config or not all(by_hand):
         raise InputError("Give either a configuration file, or --subjects, --model and --output together.")
-    return EvaluationConfig(subjects=tuple(args.subjects), model=args.model, output=args.output, device=args.device)
+    return EvaluationConfig(
+        subjects=tuple(args.subjects), model=args.model, output=args.output, device=args.device or "auto"
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
 from ..configuration import read_placed
+from ..errors import InputError
 from .arguments import number
 from .interrupts import resumable, what_is_kept
 
@@ -35,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=number(0, 1e7),
-        help="evidence, scaling: start nothing new after this time; head-to-head: of each training (default: 120)",
+        help="evidence, scaling: start nothing new after this time (default: no limit); head-to-head: time of each "
+        "training (default: 120)",
     )
     parser.add_argument(
         "--device",
-        default="cpu",
         help="scanners, head-to-head, scaling: where to simulate, train and score (default: cpu)",
     )
     parser.set_defaults(run=run)
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run an experiment and print its table."""
+    for option, names in _TAKEN_BY.items():
+        if getattr(args, option) is not None and args.name not in names:
+            raise InputError(f"The option --{option} is for {', '.join(names)}; leave it out with {args.name}.")
     lines, output = _EXPERIMENTS[args.name](args)
     print("\n".join(lines))
     print(f"Results: {output}")
@@ -95,7 +99,10 @@ def _scanners(args: argparse.Namespace) -> Outcome:
 def _head_to_head(args: argparse.Namespace) -> Outcome:
     from ..research.evidence.head_to_head import RESULTS, HeadToHead, head_to_head_page, run_head_to_head
 
-    config, minutes = read_placed(args.config, HeadToHead), args.minutes or MINUTES_EACH
+    config, minutes = read_placed(args.config, HeadToHead), args.minutes
+    minutes = MINUTES_EACH if minutes is None else minutes
+    if not minutes:
+        raise InputError("The option --minutes is 0; give each training some, such as 120.")
     with resumable(config.output):
         results = run_head_to_head(config, minutes, _device(args))
         return [head_to_head_page(config, results, minutes)], config.output / RESULTS
@@ -132,7 +139,7 @@ def _device(args: argparse.Namespace) -> str:
     """The device of that name; only an experiment that trains loads torch for it."""
     from ..devices import choose_device
 
-    return str(choose_device(args.device))
+    return str(choose_device(args.device or "cpu"))
 
 
 def _like_regression(args: argparse.Namespace) -> Outcome:
@@ -168,6 +175,12 @@ def _adapt_table(results: Mapping[str, Any]) -> Iterator[str]:
             scores = " | ".join(f"{means[score]:.2f}" for score in ("estimate_db", "result_db", "error_percent"))
             yield f"| {site} | {name} | {scores} | {share} |"
 
+
+_TAKEN_BY = {
+    "minutes": ("evidence", "head-to-head", "scaling"),
+    "device": ("scanners", "head-to-head", "scaling"),
+}
+"""Option -> experiments that it is for; the others would pass over it."""
 
 _EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     "adapt": _adapt,

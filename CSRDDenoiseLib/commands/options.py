@@ -50,11 +50,11 @@ INPUTS: Group = (
             "full-dose PET of the same scanner and protocol, of any head: the dose is estimated relative to it",
         ),
         _path("--labels", "label map whose regions the report measures"),
-        _path("--region", "mask, on any grid, of what is denoised (above zero); the rest stays as it was measured"),
+        _path("--region", "mask, on any grid: denoise where it is above zero; elsewhere the result is the PET"),
         option(
             "--frames",
             metavar="5-",
-            help="time frames of a dynamic PET that are denoised, from 1 (5-, 3-8, 2,4); the others pass through; "
+            help="time frames of a dynamic PET to denoise, counted from 1 (5-, 3-8, 2,4); the others stay unchanged; "
             "default: all",
         ),
         option(
@@ -63,14 +63,16 @@ INPUTS: Group = (
             choices=MOTIONS,
             const=WARN,
             default=WARN,
-            help="motion between frames of a dynamic PET: warn above 3 mm (default), or off; it is never corrected",
+            help="motion between the frames of a dynamic PET, never corrected: warn above 3 mm (default), or off",
         ),
         _path(
             "--bids",
             "denoise every PET of a raw BIDS dataset, its T1w registered to it, into ROOT/derivatives/csrd-denoise",
             "ROOT",
         ),
-        option("--participant-label", nargs="+", default=[], metavar="LABEL", help="with --bids; default: all"),
+        option(
+            "--participant-label", nargs="+", default=[], metavar="LABEL", help="participants of --bids; default: all"
+        ),
         _path(
             "--replay",
             "run a record (NAME_provenance.json) again, with its inputs, model and settings; options for these are "
@@ -82,9 +84,9 @@ INPUTS: Group = (
 OUTPUTS: Group = (
     "outputs",
     (
-        _path("--output", "denoised PET; needed without --bids"),
+        _path("--output", "denoised PET: a file, or a folder for DICOM; needed without --bids"),
         _path("--difference", "denoised - PET"),
-        _path("--uncertainty", "standard deviation to expect; needs samples"),
+        _path("--uncertainty", "expected standard deviation of the error; needs samples"),
         option(
             "--unsupported",
             "--support",
@@ -118,39 +120,55 @@ PREPARATION: Group = (
     ),
 )
 QUALITY: Group = (
-    "quality (the preset, or single values on top of it)",
+    "quality (a value that is not given is the preset's)",
     (
-        option("--preset", choices=tuple(PRESETS), default=DEFAULT_PRESET, help="default: %(default)s"),
-        option("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s"),
-        option("--sampler", choices=SAMPLERS, help="mean: posterior mean, one evaluation, no uncertainty"),
-        option("--steps", type=int, metavar="N", help="noise levels of the sampler"),
+        option(
+            "--preset",
+            choices=tuple(PRESETS),
+            default=DEFAULT_PRESET,
+            help="fast: without uncertainty; quality: a finer uncertainty map; default: %(default)s",
+        ),
+        option(
+            "--model",
+            default=DEFAULT_MODEL,
+            metavar="NAME|FOLDER",
+            help="a bundled model or a model folder; default: %(default)s",
+        ),
+        option("--sampler", choices=SAMPLERS, help="of the samples; mean: no samples, no uncertainty"),
+        option("--steps", type=int, metavar="N", help="noise levels of a sample"),
         option("--samples", type=int, metavar="K", help="samples drawn for the uncertainty"),
         option(
-            "--estimate", choices=ESTIMATES, help="the denoised PET: the posterior mean (default), or the samples' mean"
+            "--estimate",
+            choices=ESTIMATES,
+            help="the denoised PET: the posterior mean (default), or the mean of the samples",
         ),
         option(
             "--keep-above",
             dest="keep_above_mm",
             type=float,
             metavar="MM",
-            help="keep the PET as measured where it is coarser than this, and details the closer to their measured "
-            "strength the smaller it is; 0: the input, inf: the bare estimate; "
-            "default: by the noise, as the model was selected",
+            help="width (FWHM) above which the measured PET is kept; the smaller it is, the closer finer details come "
+            "to their measured strength; 0: the input, inf: the bare estimate; default: the model's rule, by noise",
         ),
         option(
             "--dose",
             type=fraction,
             metavar="1/10",
-            help="dose fraction of the PET, where it is known: predict the full dose, not the noise-free image",
+            help="dose fraction of the PET: predict the full dose; default: predict the noise-free image",
         ),
-        option("--overlap", type=float, metavar="F", help="overlap of patches, 0 to 0.9"),
+        option(
+            "--overlap",
+            type=float,
+            metavar="F",
+            help="share of a patch's side that the next one overlaps, 0 to 0.9; default: 0.25",
+        ),
         option(
             "--patch-size",
             type=sides,
             metavar="P|DxHxW",
             help="sides of a patch in voxels; default: the largest that fit into memory",
         ),
-        option("--seed", type=int, metavar="S", help="for the samples; the same seed gives the same result"),
+        option("--seed", type=int, metavar="S", help="of the samples; the same seed gives the same result; default: 0"),
         option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto"),
         option(
             "--precision",
@@ -161,7 +179,14 @@ QUALITY: Group = (
 )
 PROGRESS: Group = (
     "progress",
-    (option("--progress", choices=PROGRESS_KINDS, default="bar", help="default: %(default)s"),),
+    (
+        option(
+            "--progress",
+            choices=PROGRESS_KINDS,
+            default="bar",
+            help="json: lines on standard output; default: %(default)s",
+        ),
+    ),
 )
 SECRETS: Sequence[Option] = (
     _path(
@@ -182,7 +207,7 @@ SCHEDULER: Group = (
         option(
             "--scheduler",
             metavar="tls://HOST:PORT",
-            help="subjects are tasks of this Dask scheduler, whose workers see the same files",
+            help="work on the workers of this Dask scheduler, which must see the same files; default: here",
         ),
         *SECRETS,
     ),

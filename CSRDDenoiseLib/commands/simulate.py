@@ -29,14 +29,28 @@ _KINDS: dict[type, str] = {bool: "true or false", int: "whole number", float: "n
 HEADS: Group = (
     "subjects",
     (
-        option("--anatomy", type=Path, help="folder with ixi/ and synthseg/ anatomies; not with --like"),
-        option("--output", type=Path, required=True, help="folder to write into, one folder a subject"),
-        option("--subject", action="append", help="name such as ixi/IXI012-HH-1211 (repeat for more; default: all)"),
-        option("--draws", type=count(1), default=1, help="subjects to draw from every anatomy (default: 1)"),
-        option("--split", type=Path, help="split.json of a training run: take the subjects of --part from it"),
+        option(
+            "--anatomy", type=Path, metavar="FOLDER", help="folder with ixi/ and synthseg/ anatomies; not with --like"
+        ),
+        option("--output", type=Path, required=True, metavar="FOLDER", help="results, one subfolder per subject"),
+        option(
+            "--subject",
+            action="append",
+            metavar="NAME",
+            help="such as ixi/IXI012-HH-1211 (repeat for more; default: all)",
+        ),
+        option("--draws", type=count(1), default=1, metavar="N", help="subjects per anatomy (default: 1)"),
+        option(
+            "--split",
+            type=Path,
+            metavar="FILE",
+            help="split.json of a training run: take the subjects of --part from it",
+        ),
         option("--part", default="test", choices=("train", "validation", "test"), help="of --split (default: test)"),
         option("--tracer", choices=("fdg", "amyloid", "random", "tau", "dopamine"), help="default: drawn"),
-        option("--seed", type=count(0), default=0, help="of the first subject; each further one takes the next number"),
+        option(
+            "--seed", type=count(0), default=0, help="of the first subject; the next has the next number (default: 0)"
+        ),
         option("--resume", action="store_true", help="leave out subjects that are complete in --output"),
     ),
 )
@@ -44,20 +58,20 @@ SCANS: Group = (
     "scans",
     (
         option("--doses", default="1/4,1/6,1/8,1/10", help="dose fractions (default: %(default)s)"),
-        option("--spacing", type=number(0.5, 10), help="voxel side in mm (default: drawn)"),
+        option("--spacing", type=number(0.5, 10), metavar="MM", help="voxel side in mm (default: drawn)"),
         option(
             "--scanner",
             action="append",
             default=[],
             metavar="FACT=VALUE",
             help="fix a property of the scanner instead of drawing it, inside or outside the drawn range: "
-            "resolution_mm, counts, background, iterations, post_filter_mm ... (repeat for more)",
+            "resolution_mm, counts, background, iterations, post_filter_mm, ... (repeat for more)",
         ),
         option(
             "--families",
             choices=("training", "validation", "report"),
             help="draw scanners from the families of this part (research/simulation/families.json), not the usual "
-            "ones; --spacing and --scanner replace facts of what is drawn",
+            "ones; --spacing and --scanner replace properties of the drawn scanner",
         ),
         option("--noise-free", action="store_true", help="also reconstruct the expected counts"),
         option("--device", default="cpu", help="cpu or cuda (default: cpu)"),
@@ -80,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate every chosen subject; an interrupt keeps those that are complete."""
     if args.like:
+        _check_like(args)
         return run_like(args)
     from ..errors import SOME_FAILED, CSRDError, InputError
     from ..research.simulation.make import make_subject
@@ -99,6 +114,16 @@ def run(args: argparse.Namespace) -> int:
             done += 1
             print(line)
     return SOME_FAILED if failed else 0
+
+
+def _check_like(args: argparse.Namespace) -> None:
+    """Refuse options of simulated heads beside ``--like``, which would pass over them."""
+    from ..errors import InputError
+
+    for names, how in (*HEADS[1], *SCANS[1], *SCHEDULER[1]):
+        unused = names[0] not in ("--output", "--doses", "--seed")
+        if unused and (getattr(args, names[0][2:].replace("-", "_")) or None) != (how.get("default") or None):
+            raise InputError(f"The option {names[0]} is for simulated heads; leave it out with --like.")
 
 
 def _jobs(

@@ -1,4 +1,4 @@
-"""``csrd-denoise simulate --like``: low doses of your own full-dose scans, and what they say of the scanner."""
+"""``csrd-denoise simulate --like``: low doses of your own full-dose scans, with the noise measured in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_like(parser: argparse.ArgumentParser) -> None:
         "--like",
         type=Path,
         metavar="SCANS.tsv",
-        help="table with the columns subject, full and optionally mr, half_1, half_2; writes --doses of each scan, "
+        help="table with the columns subject, full and optionally mr, half_1, half_2; writes the --doses of each scan, "
         "pairs.tsv and scanner.json into --output",
     )
     # no network separates noise from structure any more; scripts that name one still work
@@ -24,14 +24,11 @@ def add_like(parser: argparse.ArgumentParser) -> None:
 
 
 def run_like(args: argparse.Namespace) -> int:
-    """Learn, write, and print what was learned and what cannot be known."""
-    from ..errors import InputError
+    """Measure the noise, write the low doses, and print the noise and what full doses do not show."""
     from ..research.likeness.scans import FACTS, simulate_like
     from ..research.simulation.subject import check_dose_names
     from ..subjects.table import read_table
 
-    if args.anatomy:
-        raise InputError("Give either --anatomy or --like.")
     doses = doses_of(args.doses)
     check_dose_names(doses)
     check_folder(args.output)

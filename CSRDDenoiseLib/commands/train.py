@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..research.training.pool import Pool
     from ..research.training.scoring import Row
 
+PHANTOMS = 8
+"""Phantoms that ``--score`` takes where none are named."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its options."""
@@ -28,34 +31,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=number(0, 1e7),
-        help="train no longer than this, the wait for the first phantoms included; the last validation and the model "
-        "come after it; the next call continues",
+        help="longest time of the call, the wait for the first phantoms included; the last validation and the model "
+        "come after it; default: no limit",
     )
-    parser.add_argument(
-        "--device", default="cpu", help="cpu, or cuda: under torchrun each process has its GPU (default: cpu)"
-    )
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda: under torchrun one GPU a process (default: cpu)")
     parser.add_argument("--export-only", action="store_true", help="only write the model of the last checkpoint")
     parser.add_argument(
         "--score",
         choices=("validation", "test"),
-        help="train nothing: score OUTPUT/model (or --model) on phantoms of the scanner families for validation, which "
-        "also gives the rule for --keep-above, which OUTPUT/model takes, or on those for the report; writes "
-        "OUTPUT/scores-PART.json",
+        help="do not train: score a model on phantoms of the scanner families of this part (test: those for the "
+        "report) and write OUTPUT/scores-PART.json; validation also writes the rule for --keep-above to OUTPUT/model",
     )
-    parser.add_argument("--model", metavar="NAME|FOLDER", help="model to score; default: OUTPUT/model")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="with --score: the model; default: OUTPUT/model")
     parser.add_argument(
         "--phantoms",
         type=_phantoms,
-        default="8",
         metavar="N|I,J,K",
-        help="phantoms to score: how many, or their numbers (default: %(default)s)",
+        help="with --score: how many phantoms, or their numbers (default: 8)",
     )
     parser.add_argument(
         "--draws",
         type=_plan,
         metavar="STEPS:DRAWS[,...]",
-        help="with --score: compare the spread of the draws, for these numbers of steps, with the error, instead of "
-        "contrast curves; writes OUTPUT/draws-PART.json",
+        help="with --score: instead compare the spread of so many draws of so many steps with the error, on the "
+        "processor; writes OUTPUT/draws-PART.json",
     )
     parser.set_defaults(run=run)
 
@@ -70,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from ..research.training.loop import device_of_process
     from ..research.training.readiness import check_network, check_values
 
+    _check_together(args)
     config = load_config(args.config)
     check_values(config)
     check_folder(config.output)
@@ -93,6 +93,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_together(args: argparse.Namespace) -> None:
+    """Refuse options that a call would pass over: those of scoring without ``--score``, those of training with it."""
+    from ..errors import InputError
+
+    training, scoring = ("minutes", "export_only"), ("model", "phantoms", "draws")
+    for name in training if args.score else scoring:
+        if getattr(args, name):
+            option = name.replace("_", "-")
+            why = "is for a training; leave it out with" if args.score else "is for scoring; give it with"
+            raise InputError(f"The option --{option} {why} --score.")
+
+
 def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     """Score a model and write the scores; on validation the run's own model takes the rule for what to keep."""
     from ..devices import choose_device
@@ -111,10 +123,11 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     model = load_model(folder, "cpu" if args.draws else args.device)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
     claim_scored(pool)
+    phantoms = args.phantoms or range(PHANTOMS)
     if args.draws:
-        return _score_draws(config, args, model, [(pool, phantom) for phantom in args.phantoms])
+        return _score_draws(config, args, model, [(pool, phantom) for phantom in phantoms])
     rows: list[Row] = []
-    for phantom in args.phantoms:
+    for phantom in phantoms:
         pool.simulate(phantom, str(choose_device(args.device)))
         rows += score_pool(model, pool, [phantom])
         print(json.dumps(summarise(rows[-len(pool.doses_of(phantom)) :], model.metadata.keep)), flush=True)
@@ -152,10 +165,13 @@ def _score_draws(
 
 
 def _phantoms(text: str) -> Sequence[int]:
-    """Parse ``N`` or ``I,J,K``."""
+    """Parse ``N`` or ``I,J,K``; one that is named twice would count twice in the rule."""
     if not all(part.isascii() and part.isdigit() for part in text.split(",")):
         raise argparse.ArgumentTypeError(f"'{text}' is neither a number of phantoms nor numbers such as 0,3,5")
-    return [int(part) for part in text.split(",")] if "," in text else range(int(text))
+    found = [int(part) for part in text.split(",")] if "," in text else range(int(text))
+    if not found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"'{text}' names no phantom, or one twice")
+    return found
 
 
 def _plan(text: str) -> dict[int, int]:

@@ -22,17 +22,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-scheduler", action="store_true", help="start the scheduler too; the address is where it listens"
     )
     parser.add_argument(
-        "--workers", type=count(1), default=0, help="number of processes; default: one per GPU, else one"
+        "--workers", type=count(1), default=0, metavar="N", help="number of processes; default: one per GPU, else one"
     )
-    parser.add_argument("--threads", type=count(1), default=0, help="per process; default: an equal share of the cores")
+    parser.add_argument(
+        "--threads",
+        type=count(1),
+        default=0,
+        metavar="N",
+        help="threads per process; default: an equal share of the cores",
+    )
     parser.add_argument(
         "--memory",
         type=number(0.5, 1e5),
         default=0.0,
         metavar="GIB",
-        help="limit per process; Dask ends a process above it",
+        help="memory per process, above which Dask ends it; default: an equal share of most of the free memory",
     )
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="default: %(default)s")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, metavar="NAME|FOLDER", help="model to load (default: %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add_groups(parser, ("encryption", SECRETS))
     parser.set_defaults(run=run)

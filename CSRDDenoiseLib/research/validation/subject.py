@@ -10,6 +10,7 @@ import numpy as np
 
 from ... import measures
 from ...errors import InputError
+from ...findings import find
 from ...sentences import CLI, sentence
 from ...settings import DenoiseSettings
 from ...subjects.pair import DOSE_ESTIMATED
@@ -224,7 +225,9 @@ def _without(study: Study, labels: Sequence[int]) -> Study:
 
 def _denoised(model: Model, settings: DenoiseSettings) -> Callable[[OwnScan], Outcome]:
     def run(scan: OwnScan) -> Outcome:
-        of_scan = replace(settings, register=settings.register and scan.mr is not None)
+        # the MR of a pair was registered when it was read, for the filters too
+        register = settings.register and scan.mr is not None and find(scan.findings, "registration") is None
+        of_scan = replace(settings, register=register)
         return ours(model, of_scan, lambda _study: scan.mr)(scan.study, scan.dose)
 
     return run
