@@ -9,7 +9,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
 	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test quick evaluate lint docs house reader-page clean
+.PHONY: demo test quick evaluate lint docs code-size reader-page clean
 
 demo: $(READY)  ## denoise the bundled example into demo-output
 	$(RUN) -m CSRDDenoiseLib demo --output demo-output --overwrite
@@ -47,8 +47,8 @@ reader-page: CSRDDenoiseLib/readers/page/niivue-niivue-0.69.0.tgz  ## fetch the 
 CSRDDenoiseLib/readers/page/niivue-niivue-%.tgz:
 	npm pack --silent --pack-destination $(@D) @niivue/niivue@$*
 
-house: $(READY)  ## count files, lines, smoothing runs and ways out; time "make quick"
-	$(RUN) .ci/house.py --quick
+code-size: $(READY)  ## count files, lines, smoothing runs and functions of a volume; time "make quick"
+	$(RUN) .ci/code_size.py --quick
 
 $(READY): pyproject.toml constraints.txt .ci/install.py
 	$(PYTHON) .ci/install.py $(VENV)

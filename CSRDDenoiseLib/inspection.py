@@ -166,7 +166,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         raise InputError(f"'{path}' has no frames.")
     grid = total.grid
     is_pet = total.first.header.modality not in NOT_PET and total.suits_head
-    head, seen = look_at(grid.image(total.mean)) if is_pet else (None, ())
+    head, seen = head_facts(grid.image(total.mean)) if is_pet else (None, ())
     return Inspection(
         path=path,
         first=total.first,
@@ -182,8 +182,8 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
     )
 
 
-def look_at(pet: sitk.Image) -> tuple[Optional[HeadFacts], tuple[Finding, ...]]:
-    """Find the head in a PET; None where none stands out. The findings say what was masked, and what is no head."""
+def head_facts(pet: sitk.Image) -> tuple[Optional[HeadFacts], tuple[Finding, ...]]:
+    """Find the head in a PET; None where none stands out. Findings report a mask and a long field of view."""
     masked = check_masked(Canvas(pet, Grid.of(pet)).zeros)
     aligned = to_model_grid(pet, None, MODEL_SPACING_MM)
     spacing = aligned.grid.array_spacing

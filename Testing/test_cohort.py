@@ -17,7 +17,7 @@ from conftest import as_image, head_array
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
-from CSRDDenoiseLib.cluster.cohort.deaths import Deaths
+from CSRDDenoiseLib.cluster.cohort.lost_workers import LostWorkers
 from CSRDDenoiseLib.cluster.cohort.rows import DONE, FAILED, RUNNING, Row, digest_of_file, is_done, read_row, write_row
 from CSRDDenoiseLib.cluster.cohort.scans import Choices, scans_of_bids, scans_of_table, value_of
 from CSRDDenoiseLib.cluster.cohort.show import shown
@@ -227,29 +227,29 @@ def test_only_what_was_asked_for_is_delivered(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.nii.gz"]
 
 
-# -- whose fault a death is
+# -- which scan a lost worker counts for
 
 
-def test_scan_that_only_waited_is_not_guilty():
-    deaths = Deaths({})
+def test_a_lost_worker_does_not_count_for_a_scan_that_only_waited():
+    lost = LostWorkers({})
 
     def begins(name):
-        deaths.on_event({"scan": name, "event": "started", "host": "here"})
+        lost.on_event({"scan": name, "event": "started", "host": "here"})
 
     begins("bad")
-    assert not deaths.is_guilty("bad") and not deaths.is_guilty("waited")
+    assert not lost.is_over_limit("bad") and not lost.is_over_limit("waited")
     begins("bad")
-    assert deaths.is_guilty("bad") and not deaths.is_guilty("waited") and not deaths.again("bad")
+    assert lost.is_over_limit("bad") and not lost.is_over_limit("waited") and not lost.began_over_limit("bad")
     begins("bad")
-    assert deaths.again("bad")
-    assert "2 times" in deaths.row("bad").error
+    assert lost.began_over_limit("bad")
+    assert "2 times" in lost.row("bad").error
 
 
 def test_scan_that_ended_is_not_counted():
-    deaths, active = Deaths(found := {}), found
+    lost, active = LostWorkers(found := {}), found
     for event in ("started", "ended", "started", "ended", "started"):
-        deaths.on_event({"scan": "a", "event": event, "host": "here"})
-    assert not deaths.is_guilty("a") and active == {"a": (None, "here")}
+        lost.on_event({"scan": "a", "event": event, "host": "here"})
+    assert not lost.is_over_limit("a") and active == {"a": (None, "here")}
 
 
 # -- what to look at first

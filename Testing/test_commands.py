@@ -151,7 +151,7 @@ def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
     command = [sys.executable, "-m", "CSRDDenoiseLib", *words, "--samples", "100000", "--progress", "json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # a shell's background jobs ignore Ctrl-C, and hand that down
-    with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=_heed_interrupts, **pipes) as run:
+    with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=_handle_interrupts, **pipes) as run:
         while '"sample"' not in run.stdout.readline():
             pass
         run.send_signal(number)
@@ -162,7 +162,7 @@ def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def _heed_interrupts() -> None:
+def _handle_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from CSRDDenoiseLib.commands.interrupts import heed_interrupts
+from CSRDDenoiseLib.commands.interrupts import handle_interrupts
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="descriptors and signals are POSIX")
 SWALLOWS = """
@@ -32,7 +32,7 @@ def test_an_interrupt_while_a_library_is_loaded_is_heeded_afterwards(tmp_path, m
     # a background job of a shell ignores the signal
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with heed_interrupts(), pytest.raises(KeyboardInterrupt):
+        with handle_interrupts(), pytest.raises(KeyboardInterrupt):
             importlib.import_module("module_that_swallows")
             assert "module_that_swallows" in sys.modules
             for _ in range(500):
@@ -68,7 +68,7 @@ def test_an_interrupt_in_a_finalizer_is_heeded_afterwards(kind):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = []
     try:
-        with heed_interrupts(), pytest.raises(KeyboardInterrupt):
+        with handle_interrupts(), pytest.raises(KeyboardInterrupt):
             kind()
             ended.append(True)
             for _ in range(500):

@@ -21,7 +21,7 @@ _WEAK_REFERENCES = weakref.__file__
 
 
 @contextmanager
-def heed_interrupts() -> Iterator[None]:
+def handle_interrupts() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt.
 
     A library that is just being loaded may swallow an exception, or end the process in its C code, and Python drops the

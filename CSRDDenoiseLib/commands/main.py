@@ -15,7 +15,7 @@ from ..errors import NOTHING_WRITTEN, Cancelled, CSRDError, InputError, known_er
 from ..extras import missing_package
 from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
-from .interrupts import heed_interrupts
+from .interrupts import handle_interrupts
 from .log import show_log
 from .streams import lost_output, steady_streams
 
@@ -53,7 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     # a backend for windows or notebooks may not be installed here, and matplotlib then refuses to be imported
     os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
-    with steady_streams() as (output, errors), heed_interrupts(), show_log():
+    with steady_streams() as (output, errors), handle_interrupts(), show_log():
         code = _run([word for word in words if word != DEBUG], DEBUG in words)
         output.flush()
         lost = lost_output(output)

@@ -24,7 +24,7 @@ from ..queues import submit_again
 from ..reach import facts_of
 from ..remote import receive, warm, without_size_warning
 from ..resources import MEMORY, SCAN, workers_of
-from .deaths import Deaths
+from .lost_workers import LostWorkers
 from .rows import (
     Row,
     digest_of_file,
@@ -96,7 +96,7 @@ class _Session:
     def __init__(self, client: Client, cohort: Cohort, where: Where, state: State, show: Show):
         self._client, self._cohort, self._where, self._state, self._show = client, cohort, where, state, show
         self._topic = f"csrd-denoise-cohort-{uuid.uuid4().hex[:12]}"
-        self._deaths = Deaths(state.active)
+        self._lost = LostWorkers(state.active)
         self._at_scheduler: dict[Future, int] = {}
         self._over: queue.Queue[Future] = queue.Queue()
         self._memory: list[float] = []
@@ -113,7 +113,7 @@ class _Session:
         address = self._where.scheduler or "the workers"
         self._await_workers(address)
         self._state.dashboard = dashboard_of(client)
-        client.subscribe_topic(self._topic, lambda event: self._deaths.on_event(event[1]))
+        client.subscribe_topic(self._topic, lambda event: self._lost.on_event(event[1]))
         warm(client, cohort.model, cohort.scans[0].settings.device)
         small, large = (deque(each) for each in self._by_size(todo))
         while small or large or self._at_scheduler:
@@ -200,7 +200,9 @@ class _Session:
 
     def _collect(self, small: deque[int], large: deque[int]) -> Iterator[int]:
         """Take in the scans that are over, or wait a moment."""
-        ended = {future for future, index in self._at_scheduler.items() if self._deaths.again(self._name(index))}
+        ended = {
+            future for future, index in self._at_scheduler.items() if self._lost.began_over_limit(self._name(index))
+        }
         try:
             ended.add(self._over.get(timeout=0 if ended else LOOK_SECONDS))
             while True:
@@ -228,10 +230,11 @@ class _Session:
                 return None, False
             return self._received(answer, scan), answer.done_before
         error = future.exception() if future.status == "error" else None
-        if self._deaths.again(scan.name) or (isinstance(error, KilledWorker) and self._deaths.is_guilty(scan.name)):
+        killed = isinstance(error, KilledWorker)
+        if self._lost.began_over_limit(scan.name) or (killed and self._lost.is_over_limit(scan.name)):
             future.cancel()
-            return self._deaths.row(scan.name), False
-        if error is None or isinstance(error, KilledWorker):
+            return self._lost.row(scan.name), False
+        if error is None or killed:
             # it waited beside a scan that ended the worker, or the connection was lost
             return None, False
         return failed_row(scan.name, PlaceError(f"It failed with {type(error).__name__}: {error}.")), False

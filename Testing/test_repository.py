@@ -1,4 +1,4 @@
-"""The house is in order: versions agree, documented commands exist, names are documented, nothing points outside."""
+"""The repository is consistent: versions agree, documented commands and links exist, names are documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure the house: ``python .ci/house.py [--root CHECKOUT] [--quick]``.
+"""Measure the size of the code and of a run: ``python .ci/code_size.py [--root CHECKOUT] [--quick]``.
 
 Prints files and lines of pipeline, module, tests and research; for one run of the bundled example, how often which
 Gaussian ran on how many images, and how many functions a volume of the PET's size went into and came out of; with
