@@ -1,4 +1,4 @@
-"""Files that whoever reads them finds complete: as they were before, or as they are after; JSON of whatever origin."""
+"""Files that are written completely or not at all, and JSON from any source, read with limits."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def process_mark() -> str:
 
 
 def is_left_over(path: Path, mark: str) -> bool:
-    """Whether a temporary file with this :func:`process_mark` in its name was left by a process that is gone.
+    """Whether a temporary file with this :func:`process_mark` in its name was left by a process that has ended.
 
     A process that has just begun to write has none of its own mark, so such a file is of an earlier one of the same
     number. Windows has no harmless way to ask, so there a process is taken to run. The processes of other machines, and
-    of other containers, cannot be asked for at all: their files are left over when nobody wrote to them for a day.
+    of other containers, cannot be checked: their files are left over if they were not written to for a day.
     """
     number, _, machine = mark.partition("-")
     if not (number.isascii() and number.isdigit()):

@@ -52,7 +52,7 @@ def read_yaml(path: Path, extra: str = "") -> dict[str, Any]:
 
     Args:
         path: of the file.
-        extra: of this program that whoever reads the file needs; named where the package for YAML is missing.
+        extra: the extra to name in the error if the package for YAML is missing.
 
     Raises:
         InputError: without the package; missing, unreadable, not YAML or UTF-8, a key twice, or no mapping.

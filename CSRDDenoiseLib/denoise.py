@@ -66,7 +66,7 @@ def denoise(
         Images on the PET's own grid and in its unit, and the record.
 
     Raises:
-        InputError: the input, the settings or the model cannot be used; the message says why.
+        InputError: the input, the settings or the model cannot be used; the message states why.
         Cancelled: ``progress`` returned False.
     """
     settings = checked(settings)

@@ -111,7 +111,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def _has(question: str) -> bool:
-    """What ``torch.cpu`` answers about the processor; no where this version of torch cannot say."""
+    """Result of a query of ``torch.cpu``; False if this version of torch does not have it."""
     answer = getattr(torch.cpu, question, None)
     return bool(answer and answer())
 

@@ -78,7 +78,7 @@ _ORIGIN_OF_ERROR = re.compile(r"^(sitk::ERROR|ITK ERROR|itk::ERROR): |\w+\(0x[0-
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what a library says went wrong: its last line, without a full stop and without where ITK raised it."""
+    """Return the reason in a library's error: its last line, without a full stop and without ITK's source line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return _ORIGIN_OF_ERROR.sub("", lines[-1]).rstrip(".") if lines else type(error).__name__
 
@@ -102,7 +102,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def known_error(error: BaseException) -> Optional[CSRDError]:
-    """Return the error for the user that an exception stands for: itself, no memory, a full disk; None for others."""
+    """Return the error for the user that an exception means: itself, no memory, a full disk; None for others."""
     if isinstance(error, CSRDError):
         return error
     if is_out_of_memory(error):

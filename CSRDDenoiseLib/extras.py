@@ -21,7 +21,7 @@ EXTRAS = {
     "cryptography": ("cryptography", "cluster"),
     "highdicom": ("highdicom", "dicom"),
 }
-"""Module -> the package that it comes in, and the extra of this program that asks for it."""
+"""Module -> the package that it comes in, and the extra of this program that installs it."""
 
 
 def missing_package(module: str, extra: str = "") -> InputError:

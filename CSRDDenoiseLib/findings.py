@@ -46,7 +46,7 @@ class Finding:
 
     @property
     def statement(self) -> str:
-        """The part of the code that says what was found."""
+        """The part of the code that names the finding."""
         return self.code.partition(".")[2]
 
     @property

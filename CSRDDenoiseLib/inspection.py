@@ -143,7 +143,7 @@ def inspect_image(
         unit: of the values, in words ("Bq/mL").
         modality: the DICOM modality ("PT", "MR").
         suv: how it becomes SUV, for instance by :func:`CSRDDenoiseLib.io.dicom.unit_and_suv`; by the unit without.
-        name: how the user knows it.
+        name: shown to the user.
     """
     header = Header("in memory", (), modality, suv=suv or suv_of_unit(unit))
     return _inspection(iter((ReadVolume(image, unit, (), header),)), Path(name), ())

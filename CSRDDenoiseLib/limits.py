@@ -89,7 +89,7 @@ class OneOf:
 
 
 def check_limits(instance: Any, where: str, error: type[CSRDError] = InputError) -> None:
-    """Hold every field of a dataclass to the limits that its annotation gives; None passes where it is optional.
+    """Check every field of a dataclass against the limits of its annotation; None passes where it is optional.
 
     Raises:
         CSRDError: of class ``error``; its sentence names the field, its value, and what is allowed.

@@ -1,7 +1,7 @@
 """Scan: one PET frame on a grid, and what is known of it: head, brain mean, smoothed volume, noise; each found once.
 
 Arrays are in anatomical order (z to superior, y to posterior, x to left), shape (D, H, W). Training and inference
-both come through here, so that a model meets at run time exactly what it met in training. Every threshold is relative,
+both use this module, so that a model has the same input at run time as in training. Every threshold is relative,
 so units do not matter.
 """
 

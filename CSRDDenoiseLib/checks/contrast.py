@@ -103,5 +103,5 @@ def _grown(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> np.n
 
 
 def _depth(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Depth in a mask that goes on below the lowest plane and ends at the other edges."""
+    """Depth in a mask that continues below the lowest plane and ends at the other edges."""
     return depth_mm(np.pad(mask, ((0, 1), (1, 1), (1, 1))), spacing)[:-1, 1:-1, 1:-1]

@@ -40,7 +40,7 @@ LEAST_ACTIVITY = 0.3
 
 @dataclass(frozen=True)
 class CountNoise:
-    """What the noise of a PET says about its counts.
+    """Noise of a PET, from which its counts follow.
 
     Attributes:
         power: of the noise over the activity, relative to the brain's mean; goes as one over the counts of a mL.
@@ -129,7 +129,7 @@ def _finest_detail(scan: Scan, box: tuple[slice, ...], voxel_mm: float) -> np.nd
 
 
 def _with_margins(volume: np.ndarray, box: tuple[slice, ...], margins: list[int]) -> np.ndarray:
-    """The box of a volume with what lies around it; beyond the volume its edge goes on."""
+    """The box of a volume with what lies around it; beyond the volume its edge is repeated."""
     wide = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(box, margins))
     missing = [
         (max(n - part.start, 0), max(part.stop + n - size, 0)) for part, n, size in zip(box, margins, volume.shape)

@@ -204,7 +204,7 @@ def _was_trained(dose: Optional[float], levels: Mapping[str, Any]) -> bool:
 
 
 def _dose_values(doses: Sequence[Finding]) -> dict[str, Any]:
-    """What the sentence about the noise says of the dose."""
+    """Values about the dose for the sentence about the noise."""
     if not doses:
         return {"relative_to": "nothing"}
     dose = doses[0].values

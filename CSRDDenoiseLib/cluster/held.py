@@ -1,4 +1,4 @@
-"""How long a scheduler holds results that nobody fetches: a limit of age and of number, kept by the scheduler itself.
+"""Limits of age and number for results that a scheduler keeps and no client fetches, applied by the scheduler itself.
 
 The client of a run brings :class:`HeldResults` to the scheduler, which looks now and then at the published results of
 runs that are over and that no client waits for.
@@ -40,7 +40,7 @@ def overdue(since: Mapping[str, float], now: float, seconds: float = HELD_SECOND
 
 
 class HeldResults(SchedulerPlugin):
-    """Drops results that were not fetched in time, and what the scheduler remembers of progress nobody follows.
+    """Drops results that were not fetched in time, and events of progress that no client follows.
 
     Args:
         seconds: how long a result is held.

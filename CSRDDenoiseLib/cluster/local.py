@@ -1,4 +1,4 @@
-"""A scheduler and workers on this machine, from Dask's parts: a process a GPU, else what cores and memory bear."""
+"""A scheduler and workers on this machine, from Dask's parts: one process per GPU, else by cores and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPICAL_SHARE = 0.9
 """Share of the scans that every worker has memory for; the others go to the first worker."""
 LEAST_MEMORY = 1 << 30
 ALLOWED_FAILURES = 1
-"""A scan that was there when its worker died may be tried once more (Dask's ``allowed-failures``)."""
+"""A scan whose worker ended is tried again once (Dask's ``allowed-failures``)."""
 DASK = {
     "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
     # a scan may hold Python's lock for minutes, in registration for instance

@@ -51,7 +51,7 @@ class Where:
         return not self.scheduler and not self.queue
 
     def read(self) -> Optional[Queue]:
-        """Return what the file of the queueing system says, checked; None without one."""
+        """Return the checked contents of the file of the queueing system; None without one."""
         return read_queue(self.queue) if self.queue else None
 
 

@@ -187,7 +187,7 @@ def _last(reasons: list[str]) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Dask's own log, which repeats with tracebacks what the errors say, to what is critical."""
+    """Limit Dask's own log, which repeats errors with tracebacks, to critical messages."""
     loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
     before = [each.level for each in loggers]
     for each in loggers:

@@ -1,4 +1,4 @@
-"""Workers as jobs of a queueing system, by dask-jobqueue: a YAML file says which system, how many jobs, what of each.
+"""Workers as jobs of a queueing system, by dask-jobqueue: a YAML file names the system, the jobs and their options.
 
 ``kind: SLURMCluster`` and ``jobs: 8``; everything else goes to that class of dask-jobqueue as it is.
 """
@@ -110,9 +110,9 @@ def queue_cluster(queue: Queue, tls: Optional[Path] = None, insecure: bool = Fal
 
 
 def submit_again(cluster: JobQueueCluster) -> None:
-    """Submit the jobs once more whose workers are gone, as at the end of their time; other jobs stay as they are.
+    """Submit again the jobs whose workers have ended, as at their walltime; leave other jobs unchanged.
 
-    Dask forgets a worker that is gone after ``distributed.deploy.lost-worker-timeout``, and starts it with the next
+    Dask removes a worker that has ended after ``distributed.deploy.lost-worker-timeout``, and starts it with the next
     call of ``scale``. A job that never began to work is left to the queue.
     """
     cluster.scale(jobs=len(cluster.worker_spec))

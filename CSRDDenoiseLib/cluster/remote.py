@@ -179,7 +179,7 @@ class _Run:
         return future
 
     def _limit(self) -> None:
-        """Have the scheduler drop results that nobody fetches."""
+        """Make the scheduler drop results that no client fetches."""
         from .held import HeldResults
 
         try:
@@ -198,7 +198,7 @@ class _Run:
         self._client.cancel([future], force=True)
 
     def _show(self) -> None:
-        """Take in what came, or wait a moment."""
+        """Report what has arrived, or wait a moment."""
         with suppress(queue.Empty):
             event = self._events.get(timeout=LOOK_SECONDS)
             if "progress" in event:

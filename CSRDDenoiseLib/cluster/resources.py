@@ -16,7 +16,7 @@ CORES = "CORES"
 
 
 def workers_of(client: Client) -> dict[str, Any]:
-    """Return address -> what the scheduler knows of each worker, ``resources`` and ``nthreads`` among it."""
+    """Return address -> the scheduler's facts about each worker, ``resources`` and ``nthreads`` among them."""
     try:
         return dict(client.scheduler_info(n_workers=-1)["workers"])
     except TypeError:

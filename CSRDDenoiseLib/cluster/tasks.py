@@ -1,6 +1,6 @@
 """Jobs of the research commands as tasks: subjects to simulate, to measure, to evaluate, on workers that see the files.
 
-Unlike scans, these send functions with what they hold (a model, say), which Dask pickles: as any of its clients may.
+Unlike scans, these are functions with their data (a model, for instance), which Dask pickles.
 """
 
 from __future__ import annotations

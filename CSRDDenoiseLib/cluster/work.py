@@ -133,7 +133,7 @@ def run_job(job: Job, model: Model, watch: Watch, parcel: Optional[Parcel] = Non
 def run_parcel(
     job: Job, model: Model, watch: Watch, parcel: Parcel, add: Callable[[Images, Path], None] = lambda *_: None
 ) -> tuple[Done, Images, Parcel]:
-    """Run a job on the files of a parcel, in a folder of its own that is gone afterwards.
+    """Run a job on the files of a parcel, in a temporary folder of its own.
 
     Args:
         job: whose paths are those of the asking machine.

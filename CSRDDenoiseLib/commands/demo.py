@@ -1,4 +1,4 @@
-"""``csrd-denoise demo``: the bundled low dose, denoised and held against the full dose of the same counts."""
+"""``csrd-denoise demo``: denoise the bundled low dose and compare it with the full dose."""
 
 from __future__ import annotations
 

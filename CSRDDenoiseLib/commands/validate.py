@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Validate, and say where the report is; 4 where some subjects failed."""
+    """Validate and print the path of the report; return 4 if some subjects failed."""
     require("skimage", "matplotlib")
     from ..research.evaluation.markdown import to_markdown
     from ..research.validation.report import REPORT

@@ -38,7 +38,7 @@ class DynamicOutputs:
     Args:
         study: the PET.
         place: the mean of the late frames.
-        writer: knows the unit that is asked for.
+        writer: converts to the requested unit.
         stores: of the outputs, by name.
         residuals: those of the frames, and the same smoothed, in the PET's unit.
     """

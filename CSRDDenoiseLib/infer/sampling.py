@@ -44,7 +44,7 @@ class ResidualSamples:
         precision: of the network's arithmetic.
         patch_size: (D, H, W) of the patches, None when the volume was evaluated in one piece.
         patch: (D, H, W) that the network saw at once: of the patches, or of the whole padded volume.
-        findings: what the run met.
+        findings: of sampling, such as a change of the device.
     """
 
     mean: np.ndarray

@@ -109,7 +109,7 @@ class VolumeDenoiser:
             return None
 
     def _prepare(self, condition: Sequence[np.ndarray]) -> Tensor:
-        """Prepare the condition for the padded volume, in blocks where memory asks for it."""
+        """Prepare the condition for the padded volume, in blocks if memory requires it."""
         whole = tuple(slice(0, size) for size in self.shape)
         if not hasattr(self._denoiser.model, "reach"):
             return self._denoiser.prepare(self._part(condition, whole))

@@ -1,4 +1,4 @@
-"""DICOM series: pydicom reads the headers, and what they say decides the values, the places and the time frames.
+"""DICOM series: pydicom reads the headers, which decide the values, the places and the time frames.
 
 Values are stored value x rescale slope + intercept, slice by slice (PS3.3 C.7.6.16.2.9, C.8.9.4.1.5); the photometric
 interpretation is for display and changes none. A stack that is no rectangular grid is refused.
@@ -323,7 +323,7 @@ def planes_of(path: Path) -> np.ndarray:
 
 
 def decay_correction(tags: Tags) -> Optional[str]:
-    """Return how decay was corrected: START, ADMIN or NONE, or None where no tag says so."""
+    """Return how decay was corrected: START, ADMIN or NONE, or None if no tag states it."""
     correction = tags.text("DecayCorrection")
     if correction:
         return correction

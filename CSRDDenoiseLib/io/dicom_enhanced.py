@@ -1,6 +1,6 @@
 """What a classic PET slice needs and an enhanced file keeps elsewhere (PS3.3 C.8.9.1, C.8.9.4 against C.8.22).
 
-Copied or computed where the enhanced header says it; left empty where the standard allows it and nothing says it.
+Copied or computed if the enhanced header states it; else left empty, if the standard allows it.
 """
 
 from __future__ import annotations

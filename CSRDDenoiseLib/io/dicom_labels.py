@@ -41,7 +41,7 @@ _EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
     *("StudyTime", "ReferringPhysicianName"),
 )
-"""Tags of type 2 that highdicom asks of a source, and that may be empty."""
+"""Tags of type 2 that highdicom requires of a source, and that may be empty."""
 _SEXES = ("M", "F", "O", "")
 _TIMES: Mapping[str, Callable[[str], Any]] = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 """Tags that highdicom takes for a date or a time, and what makes one of them; anonymised series have other words."""
@@ -89,7 +89,7 @@ def write_labels(
 
 
 def _sources(stack: list[Slice], step: float) -> list[Dataset]:
-    """Return the headers of the files of a stack, in its order, with what highdicom asks for."""
+    """Return the headers of the files of a stack, in its order, with the tags that highdicom requires."""
     found: list[Dataset] = []
     files = {one.tags.path: one for one in stack}
     for path, one in files.items():
@@ -98,7 +98,7 @@ def _sources(stack: list[Slice], step: float) -> list[Dataset]:
             data.decode()
         if one.tags.groups and len(files) > 1:
             _make_classic(data, one)
-        # highdicom knows some character sets, and this one holds them all
+        # highdicom supports some character sets, and this one contains them all
         data.SpecificCharacterSet = _CHARACTERS
         for keyword in _EMPTY:
             if keyword not in data:

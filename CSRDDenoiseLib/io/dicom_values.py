@@ -1,4 +1,4 @@
-"""The values of a DICOM stack: what the stored bits stand for, decoded, scaled slice by slice, padding set to zero.
+"""The values of a DICOM stack: stored bits decoded, scaled slice by slice, padding set to zero.
 
 A value is stored value x rescale slope + intercept (PS3.3 C.7.6.16.2.9, C.8.9.4.1.5). A stored value is made of the
 lowest bits of a word, as many as Bits Stored; the others mean nothing (PS3.5 8.1.1). Pixels of the padding value are no
@@ -46,7 +46,7 @@ _NOT_READ: Mapping[str, Callable[[Tags], bool]] = {
     "values that a table translates (ModalityLUTSequence)": lambda tags: tags.item("ModalityLUTSequence") is not None,
     "values that do not begin at the lowest bit (HighBit is not BitsStored - 1)": _begins_above,
 }
-"""What stored values may stand for without being in proportion to what was measured, as far as the header says so."""
+"""Kinds of stored values that are not proportional to a measurement, as far as the header states them."""
 
 
 def scaling_of(tags: Sequence[Tags], place: str) -> list[tuple[float, float]]:

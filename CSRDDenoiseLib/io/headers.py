@@ -1,4 +1,4 @@
-"""What the files that a volume was loaded from say of it, where the volume itself is a copy without a header.
+"""Unit, modality and SUV factor of a volume without a header, from the files that it was loaded from.
 
 A viewer holds voxels and a place; the injected dose, the weight and the times stay in the DICOM files, or in the BIDS
 sidecar of a NIfTI file. They hold for the copy as long as its values are still those of the files.
@@ -41,7 +41,7 @@ def with_headers(volume: ReadVolume, files: Sequence[Path], what: str = "PET") -
     try:
         unit, suv = unit_and_suv(files)
         if volume.unit not in (unit, UNKNOWN):
-            # converted since, for instance to SUV, which the unit then says
+            # converted since, for instance to SUV, which the unit then states
             return volume
         changed = not _holds_one_of(volume.image, files)
     except InputError as error:

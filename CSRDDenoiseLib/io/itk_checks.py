@@ -1,4 +1,4 @@
-"""NRRD and MetaImage as ITK reads them, compared with what their headers say.
+"""NRRD and MetaImage as ITK reads them, compared with their headers.
 
 ITK passes over fields that change values or lengths, and takes what it cannot parse for zero or one.
 """
@@ -77,7 +77,7 @@ def check_fields(header: TextHeader, path: Path, what: str) -> None:
 
 
 def check_place(image: sitk.Image, header: TextHeader, path: Path, what: str) -> None:
-    """Refuse a volume that ITK placed elsewhere than its header says, as where it cannot parse a number."""
+    """Refuse a volume that ITK placed elsewhere than its header states, as where it cannot parse a number."""
     stated, grid = stated_place(header), Grid.of(image)
     steps = np.reshape(grid.direction, (3, 3)) * grid.spacing
     pairs = {
@@ -98,7 +98,7 @@ def _listed(numbers: np.ndarray) -> str:
 
 
 def findings_of(header: TextHeader, size: tuple[int, ...], path: Path, what: str) -> tuple[Finding, ...]:
-    """Return warnings of a header that does not say where the volume lies, or of more voxels than it says.
+    """Return warnings of a header that does not state the place, and of more voxels than it states.
 
     Args:
         header: of the file.

@@ -1,7 +1,8 @@
-"""MetaImage files whose voxels are not as many as their header says.
+"""MetaImage files with another number of voxels than their header states.
 
-Of a file that is cut short, SimpleITK up to 2.3 fills the rest with what lies in memory, and says nothing; later ones
-still do so where a list or a pattern names fewer files than slices, and where compressed values do not fill the image.
+SimpleITK up to 2.3 fills the missing part of a truncated file with the contents of memory, without a warning. Later
+versions still do so where a list or a pattern names fewer files than slices, and where compressed values do not fill
+the image.
 
 Format: MetaIO's documentation (https://github.com/Kitware/MetaIO), tags DimSize, ElementType, ElementNumberOfChannels,
 HeaderSize, BinaryData, CompressedData, CompressedDataSize, ElementDataFile; its reader: metaImage.cxx.
@@ -40,7 +41,7 @@ def check_length(path: Path, what: str) -> tuple[Finding, ...]:
         A warning where there are more by a slice, as where the header names another type or size than was written.
 
     Raises:
-        InputError: there are fewer than the header says, or they cannot be decompressed.
+        InputError: there are fewer than the header states, or they cannot be decompressed.
     """
     if path.suffix.lower() not in SUFFIXES:
         return ()
@@ -116,7 +117,7 @@ def _numbered(numbers: Sequence[str], slices: int) -> int:
 
 
 def _values_needed(tags: TextHeader) -> Optional[int]:
-    """How many numbers the voxels are; None where the header does not say it, or in a type that is not known."""
+    """How many numbers the voxels are; None if the header does not state it, or the type is unknown."""
     try:
         count = int(np.prod([int(n) for n in (tags.get("DimSize") or "").split()], dtype=object))
         channels = int(tags.get("ElementNumberOfChannels") or "1")

@@ -49,7 +49,7 @@ class NiftiStudy:
 
 
 def open_nifti(path: Path, what: str, sidecar: Mapping[str, Any]) -> NiftiStudy:
-    """Read the header of a file that nibabel knows.
+    """Read the header of a file that nibabel supports.
 
     Raises:
         InputError: damaged, cut short, or more than one value a voxel.
@@ -153,7 +153,7 @@ def _swapped_gz(name: str) -> str:
 
 
 def _is_misnamed(path: Path) -> bool:
-    """Whether a single file is compressed and not named so, or the other way round; nibabel goes by the name.
+    """Whether a single file is compressed and not named so, or the other way round; nibabel decides by the name.
 
     A suffix that is partly in upper case is one that nibabel looks for under another name.
     """
@@ -178,7 +178,7 @@ def _from_bytes(path: Path) -> Any:
 
 
 def _check_header(image: Any, path: Path, what: str) -> None:
-    """Refuse a header whose entries about the values contradict each other; nibabel follows one of them in silence.
+    """Refuse a header whose entries about the values contradict each other; nibabel follows one without a warning.
 
     Fields: https://nifti.nimh.nih.gov/nifti-1/documentation/nifti1fields (bitpix, vox_offset, scl_slope).
     """
@@ -211,7 +211,7 @@ def _check_length(image: Any, path: Path, what: str) -> tuple[Finding, ...]:
     """Refuse a file that is too short for its header, or whose compression is damaged, before anything is allocated.
 
     Returns:
-        A warning where the file holds a slice more than the header says.
+        A warning if the file has at least one slice more than the header states.
     """
     wanted = int(np.prod(image.shape, dtype=object)) * image.get_data_dtype().itemsize
     file = image.file_map["image"].filename
@@ -269,7 +269,7 @@ def _frames(image: Any, path: Path, what: str, sidecar: Mapping[str, Any]) -> tu
 
 
 def _time_step(image: Any) -> tuple[Optional[float], float]:
-    """Return seconds between frames and the first one's begin, where a NIfTI header says so."""
+    """Return seconds between frames and the first one's begin, if a NIfTI header states them."""
     if not isinstance(image.header, nibabel.Nifti1Header):
         return None, 0.0
     factor = _SECONDS_PER_UNIT.get(units_of_header(image.header)[1])
@@ -303,7 +303,7 @@ def describe_frames(frames: tuple[Frame, ...]) -> str:
 
 
 def _values(image: Any, index: int, path: Path, what: str) -> np.ndarray:
-    """Return one volume (x, y, z), scaled as the header says, of the type of :attr:`.volume.ReadVolume.image`."""
+    """Return one volume (x, y, z), scaled by the header, of the type of :attr:`.volume.ReadVolume.image`."""
     rest = (slice(None),) * 3 + ((index,) if len(image.shape) > 3 else ()) + (0,) * (len(image.shape) - 4)
     try:
         values = np.asanyarray(image.dataobj[rest] if len(image.shape) > 3 else image.dataobj)

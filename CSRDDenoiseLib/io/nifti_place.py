@@ -20,7 +20,7 @@ from ..findings import Finding, info, warning
 from .grid import Grid, disagreement_mm, shear_mm
 
 SAME_PLACE_MM = 0.1
-"""Forms that agree to this distance at every corner say the same."""
+"""Forms that agree to this distance at every corner count as equal."""
 LARGEST_SHEAR = 0.5
 """Shear, as a part of the smallest voxel side, up to which the nearest rectangular grid is taken."""
 SAME_VOXEL = 0.01
@@ -80,7 +80,7 @@ def _place(image: Any, path: Path, what: str) -> Place:
 
 
 def _is_good_ras(image: Any) -> bool:
-    """Whether an MGH file says how it lies; nibabel replaces the whole place where it does not, without a word."""
+    """Whether an MGH file states its orientation; without one nibabel replaces the whole place without a warning."""
     with image.file_map["image"].get_prepare_fileobj("rb") as stream:
         return int.from_bytes(stream.read(_GOOD_RAS.stop)[_GOOD_RAS], "big") > 0
 
@@ -105,7 +105,7 @@ def _has_mat(image: Any) -> bool:
 
 
 def _raw_header(image: Any) -> Any:
-    """Return the header as it is stored: nibabel repairs voxel sizes of 0 on reading, without a word."""
+    """Return the header as it is stored: nibabel repairs voxel sizes of 0 on reading, without a warning."""
     entry = image.file_map.get("header") or image.file_map["image"]
     if not entry.filename:
         return image.header

@@ -22,7 +22,7 @@ _KEPT = (
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 )
 _CODE_OF = {"sform": "sform_code", "qform": "qform_code"}
-"""What decided where the input lies -> the field that says so."""
+"""What decided where the input lies -> the field that states it."""
 _ALIGNED = 2
 _KEPT_WITH_MEANING = ("descrip", "aux_file", "intent_code", "intent_name", "intent_p1", "intent_p2", "intent_p3")
 

@@ -1,4 +1,4 @@
-"""Small files that stand for large ones: what Git LFS and git-annex leave where the content was not fetched."""
+"""Pointer files: what Git LFS and git-annex leave in place of content that was not fetched."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Read: a file or a DICOM series folder becomes a three-dimensional floating-point SimpleITK image.
 
-nibabel reads NIfTI, Analyze and MGH, pydicom DICOM, SimpleITK everything else. What the header says is compared with
+nibabel reads NIfTI, Analyze and MGH, pydicom DICOM, SimpleITK everything else. The header is compared with
 what arrived; a difference is refused or becomes a finding.
 """
 
@@ -58,7 +58,7 @@ def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
 
 
 def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = None) -> ReadVolume:
-    """Read a volume with all that its header says.
+    """Read a volume with its header as typed values.
 
     Args:
         path: the file or folder.
@@ -161,7 +161,7 @@ def read_frames(path: Path, what: str = "volume") -> Iterator[ReadVolume]:
 def with_sidecar(
     volume: ReadVolume, sidecar: Mapping[str, Any], findings: tuple[Finding, ...], what: str
 ) -> ReadVolume:
-    """Return a volume with what its BIDS sidecar says of it, and what was noticed about that file."""
+    """Return a volume with the entries of its BIDS sidecar, and the findings about that file."""
     header, unit = volume.header, sidecar_unit(sidecar)
     frames = sidecar_frames(sidecar, len(header.frames)) or header.frames
     modality = modality_of(header.files[0], sidecar)

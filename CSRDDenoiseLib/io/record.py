@@ -196,7 +196,7 @@ class Record:
 
 
 def entries_of(findings: Sequence[Finding]) -> dict[str, Any]:
-    """Return what a record says of findings, as plain JSON types: themselves, the warnings as sentences, the values."""
+    """Return a record's entries about findings, as plain JSON types: findings, warnings as sentences, values."""
     entries = {"findings": [finding.as_dict() for finding in findings], "warnings": sentences(findings)}
     return _plain({**entries, "quality": quality_of(findings)})
 

@@ -93,7 +93,7 @@ def modality_of(path: Path, entries: Mapping[str, Any]) -> str:
 def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Frame, ...]]:
     """Return the time frames (BIDS ``FrameTimesStart``, ``FrameDuration``; s), or None if they are not ``count``.
 
-    Where there are no durations at all, a frame lasts until the next begins; :func:`lacks_durations` says so.
+    Where there are no durations at all, a frame lasts until the next begins (:func:`lacks_durations`).
     """
     starts, durations = (_numbers(entries.get(name)) for name in ("FrameTimesStart", "FrameDuration"))
     if lacks_durations(entries, count):

@@ -49,7 +49,7 @@ EARLIEST_DELAY = -timedelta(minutes=10)
 LONGEST_BEFORE_FRAME = timedelta(hours=2)
 """Between the begin of a series and its first slice, where Frame Reference Time does not show more."""
 LONG_LIVED_S = 6 * 3600.0
-"""Half-life from which people are scanned days after the injection, so that a time of day does not say when it was."""
+"""Half-life from which people are scanned days after the injection, so that a time of day has no date."""
 _DRUGS = "RadiopharmaceuticalInformationSequence"
 _OF_A_DOSE = ("RadionuclideTotalDose", "RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime")
 _HALF_A_DAY = timedelta(hours=12)
@@ -103,14 +103,14 @@ def describe_suv(suv: Suv, maximum: Optional[float] = None) -> str:
 
 
 def suv_of_unit(unit: str) -> Suv:
-    """Return what a unit alone says."""
+    """Return the SUV factor that the unit alone gives."""
     if unit.lower() in SUV_UNITS:
         return Suv((1.0,), f"the unit is {unit}")
     return Suv(None, "the file has no injected dose, weight and times")
 
 
 def suv_of_image(volume: ReadVolume) -> Suv:
-    """Return what the unit of a volume says, and the kind of SUV (DICOM tag 0054,1006) where the image has it."""
+    """Return the SUV factor by the unit of a volume, and by the kind of SUV (DICOM tag 0054,1006) if there is one."""
     kind = volume.image.GetMetaData(SUV_TYPE_KEY).strip().upper() if volume.image.HasMetaDataKey(SUV_TYPE_KEY) else ""
     if kind in ("", "BW"):
         return suv_of_unit(volume.unit)
@@ -199,7 +199,7 @@ def _from_philips(stack: Sequence[Tags], series: Sequence[Tags]) -> Suv:
 
 
 def _of_all(stack: Sequence[Tags], value: Callable[[Tags], Any], name: str) -> Any:
-    """Return what every slice says alike."""
+    """Return the value that all slices have in common."""
     found = {value(tags) for tags in stack}
     if len(found) > 1:
         raise UnknownFactorError(f"{name} differs from slice to slice")

@@ -21,7 +21,7 @@ from .suv import (
 from .volume import Frame, Suv
 
 _PREFIXES: Mapping[str, float] = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-"""In lower case; nobody injects or measures millibecquerels."""
+"""In lower case; millibecquerels do not occur."""
 _MILLILITRES = ("ml", "cc", "cm3", "cm^3")
 BQ_PER_ML: Mapping[str, float] = {
     **{f"{prefix}bq/{volume}": scale for prefix, scale in _PREFIXES.items() for volume in _MILLILITRES},
@@ -32,7 +32,7 @@ BQ_PER_UNIT: Mapping[str, float] = {
     **{"ci": 3.7e10, "mci": 3.7e7, "uci": 3.7e4, "\u00b5ci": 3.7e4, "\u03bcci": 3.7e4},
 }
 SMALLEST_BQ = 1e4
-"""A smaller dose was given in another unit than the sidecar says."""
+"""A smaller dose was given in another unit than the sidecar states."""
 _DAY_S = 86400.0
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
 

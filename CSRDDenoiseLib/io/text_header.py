@@ -27,7 +27,7 @@ _META = {
     "axes": ("TransformMatrix", "Rotation", "Orientation"),
     "origin": ("Offset", "Position", "Origin"),
 }
-"""What a MetaImage file says of its place -> the tags that may say so, in MetaIO's order."""
+"""Part of a MetaImage file's place -> the tags that may state it, in MetaIO's order."""
 _DATA_FILE: Mapping[str, re.Pattern[bytes]] = {
     NRRD: re.compile(rb"^data ?file: *(\S.*)$", re.MULTILINE | re.IGNORECASE),
     META_IMAGE: re.compile(rb"^[ \t]*ElementDataFile\s*[=:][ \t]*(\S.*)$", re.MULTILINE),
@@ -63,7 +63,7 @@ class TextHeader:
 
 @dataclass(frozen=True)
 class StatedPlace:
-    """Where a header says that a volume lies, in L-P-S, mm; None where it does not say so.
+    """Where a header places a volume, in L-P-S, mm; None for what it does not state.
 
     Attributes:
         steps: (3, 3), columns are the steps along x, y and z.
@@ -120,7 +120,7 @@ def meta_image_header(start: bytes) -> TextHeader:
 
 
 def stated_place(header: TextHeader) -> StatedPlace:
-    """Return where a header says that the volume lies; NaN where its numbers are none."""
+    """Return where a header places the volume; NaN where its text is no number."""
     return _PLACES[header.kind](header) if header.kind else StatedPlace()
 
 

@@ -34,7 +34,7 @@ UNIT_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """When a time frame began and how long it took, in seconds, as far as the file says so.
+    """When a time frame began and how long it took, in seconds, as far as the file states it.
 
     Attributes:
         start_s: from the zero of the study (BIDS TimeZero; in DICOM the begin of the first frame).
@@ -67,7 +67,7 @@ class Suv:
 
 @dataclass(frozen=True)
 class Header:
-    """What the header says, for writing an output like the input and for ``inspect``.
+    """The header as typed values, to write an output like the input and for ``inspect``.
 
     Attributes:
         format: for instance "NIfTI-1", "DICOM", "NrrdImageIO".
@@ -76,7 +76,7 @@ class Header:
         orientation: what decided where the volume lies: "sform", "qform", "header", "none", ...
         frames: every time frame of the study; one for a static volume.
         frame: index of the frame that was read.
-        decay_correction: "START", "ADMIN" or "NONE", where the header says so.
+        decay_correction: "START", "ADMIN" or "NONE", if the header states it.
         suv: how the values become body-weight SUV, or why they cannot.
         nifti: nibabel's header with all that is carried over to a NIfTI output, or None.
     """
@@ -101,7 +101,7 @@ class ReadVolume:
             NaN as they were stored.
         unit: of the voxel values, in words ("Bq/mL"), or "unknown".
         findings: what was noticed about the file.
-        header: what the header says.
+        header: as typed values.
     """
 
     image: sitk.Image

@@ -189,7 +189,7 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def check_weights(weights: Mapping[str, Tensor], needed: Mapping[str, Tensor], path: Path) -> None:
-    """Hold the tensors of a file to those of a model, which may be on the meta device.
+    """Compare the tensors of a file with those of a model, which may be on the meta device.
 
     Raises:
         ModelError: one is missing, one too many, or one of another shape.
@@ -218,7 +218,7 @@ def check_channels(network: nn.Module, channels: int, name: str) -> None:
 
 
 def check_arguments(kind: str, arguments: Mapping[str, Any]) -> None:
-    """Hold the arguments of a network to limits, before any of it is built.
+    """Check the arguments of a network against limits, before any of it is built.
 
     Raises:
         ModelError: an argument is not known, of the wrong type, or beyond its limits.
@@ -247,7 +247,7 @@ def check_arguments(kind: str, arguments: Mapping[str, Any]) -> None:
 
 
 def check_keep(rule: Mapping[str, Any], where: str) -> None:
-    """Hold the rule of what a result keeps of the measurement to its schema; an empty one is none.
+    """Check the rule of what a result keeps of the measurement against its schema; an empty one is no rule.
 
     Raises:
         ModelError: a part is missing, of the wrong type, or beyond its limits.
@@ -257,7 +257,7 @@ def check_keep(rule: Mapping[str, Any], where: str) -> None:
 
 
 def check_extra(extra: Mapping[str, Any], where: str) -> None:
-    """Hold those parts of a model's ``extra`` that a run computes with to their schema; others are for the record.
+    """Check the parts of a model's ``extra`` that a run uses against their schema; others are for the record.
 
     Raises:
         ModelError: a calibration or a noise range is not what it must be.
@@ -272,7 +272,7 @@ def check_extra(extra: Mapping[str, Any], where: str) -> None:
 
 
 def check_recipes(recipes: Sequence[Any], where: str) -> None:
-    """Hold a model's recipes to their schema: settings, and the ``calibration`` that was fitted with them.
+    """Check a model's recipes against their schema: settings, and the ``calibration`` that was fitted with them.
 
     Raises:
         ModelError: one is not what it must be.

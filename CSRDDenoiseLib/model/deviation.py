@@ -1,7 +1,7 @@
-"""The unit of the deviation: how far a residual lies from its posterior mean, as it goes with activity and noise.
+"""The unit of the deviation: the expected distance of a residual from its posterior mean, by activity and noise.
 
 The noise of an iterative reconstruction grows with the activity (Barrett, Wilson and Tsui 1994), and so does what is
-left to the posterior mean. It also goes with what the mean removes nearby, which measures the noise of this very scan:
+left to the posterior mean. It also depends on what the mean removes nearby, which measures the noise of this scan:
 the scheme's constants take fine anatomy for noise in a sharp scan, and miss the smooth noise of a filtered one. In this
 unit the standard deviation is about 1 everywhere, in air as in the cortex, so that the network of the draws only has to
 learn what differs from that.

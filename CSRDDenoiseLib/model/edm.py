@@ -52,7 +52,7 @@ class Preconditioned(nn.Module):
         Args:
             noisy: residual plus noise of standard deviation sigma, (N, 1, D, H, W).
             sigma: (N,), positive.
-            condition: (N, C, D, H, W): MR, low-dose PET, position x, y, z, and what else the model asks for.
+            condition: (N, C, D, H, W): MR, low-dose PET, position x, y, z, and the other channels of the model.
 
         Returns:
             D(noisy; sigma), (N, 1, D, H, W), in float32.

@@ -30,7 +30,7 @@ class ResidualUNet3d(nn.Module):
 
     Args:
         in_channels: channels of the input, the noisy residual included.
-        widths: channels of each level, finest first; each level halves the resolution once more.
+        widths: channels of each level, finest first; each level halves the resolution.
         blocks: residual blocks of each level, on the way down and again on the way up.
         embedding: channels of the noise-level embedding.
         detail_sizes: sides in voxels (odd) of the local means that details are differences from.
@@ -80,7 +80,7 @@ class ResidualUNet3d(nn.Module):
     def prepare(self, condition: Tensor) -> Tensor:
         """Return what the condition (N, C - 1, D, H, W) adds behind the entry: (N, widths[0], D/2, H/2, W/2).
 
-        It is the same at every noise level, so a sampler asks for it once.
+        It is the same at every noise level, so a sampler computes it once.
         """
         return self.prepare_detailed(self.with_details(condition))
 
@@ -118,7 +118,7 @@ class ResidualUNet3d(nn.Module):
         return ResidualBlock(width, embedding)
 
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
-        """The entry of ``part`` of the input channels; its bias goes with the condition.
+        """The entry of ``part`` of the input channels; its bias is added with the condition.
 
         A convolution after space-to-depth is one of the voxels themselves, with taps twice as dense and a stride of 2;
         that form needs no rearrangement and is several times faster where there are few channels.
@@ -136,7 +136,7 @@ class ResidualBlock(nn.Module):
     Args:
         width: channels.
         embedding: channels of the noise embedding.
-        convolution: ``nn.Conv3d``, or what stands for it where x is not a volume.
+        convolution: ``nn.Conv3d``, or a replacement where x is not a volume.
     """
 
     def __init__(self, width: int, embedding: int, convolution: Callable[..., nn.Module] = nn.Conv3d):

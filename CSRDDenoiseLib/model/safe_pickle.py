@@ -2,7 +2,7 @@
 
 A pickle is a program whose instructions may call anything importable. Here every name that it asks for is looked up in
 a closed list: tensors become records of where their numbers lie, containers become dicts, classes of torch, numpy and
-the published training code become inert stand-ins that only remember what they were given. Any other name is refused.
+the published training code become inert stand-ins that only store their arguments. Any other name is refused.
 Before the pickle is run at all, its instructions are counted and their sizes checked, so that a small file cannot ask
 for much memory. Three layouts are read: plain pickles, and the zip and legacy files of ``torch.save``.
 """

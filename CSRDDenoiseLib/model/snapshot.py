@@ -35,7 +35,7 @@ _KNOWN = {
     "label_dim": (0,),
 }
 """Stored arguments -> the values that can be imported."""
-# the preconditioning that our denoiser computes; a snapshot of another one would give other numbers in silence
+# the preconditioning that our denoiser computes; a snapshot of another one would give other numbers without a warning
 _PRECONDITIONERS = ("Patch_EDMPrecond_3D", "Patch_EDMPrecond", "EDMPrecond")
 _NETWORKS = ("SongUNet3D", "SongUNet", "DDPMpp3d")
 # training-time augmentation labels; at inference they are absent and add nothing

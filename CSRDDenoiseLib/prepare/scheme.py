@@ -107,7 +107,7 @@ def scheme_of(name: str) -> Scheme:
 
 
 def make_condition(scheme: str, scan: Scan, mr: Optional[np.ndarray]) -> Condition:
-    """Normalise a PET on the model's grid, and the MR (D, H, W) on it, as the scheme named in a model's metadata says.
+    """Normalise a PET on the model's grid, and the MR (D, H, W) on it, by the scheme named in a model's metadata.
 
     Raises:
         InputError: the PET shows no head.

@@ -104,7 +104,7 @@ def best_tissue_maps(
 
 
 def _left_over(pet: np.ndarray, maps: np.ndarray, mask: np.ndarray) -> float:
-    # torch takes long to load, and not every run that asks for maps comes here
+    # torch takes long to load, and not every run that needs maps comes here
     import torch
 
     from ..model.details import tissue_regression
@@ -115,7 +115,7 @@ def _left_over(pet: np.ndarray, maps: np.ndarray, mask: np.ndarray) -> float:
 
 
 def no_tissue(shape: Sequence[int], classes: int = CLASSES) -> np.ndarray:
-    """Maps that say nothing, a view (classes, D, H, W): the first is 1 and the others 0 everywhere."""
+    """Maps without information, a view (classes, D, H, W): the first is 1 and the others 0 everywhere."""
     first = np.zeros((classes, 1, 1, 1), np.float32)
     first[0] = 1
     return np.broadcast_to(first, (classes, *shape))

@@ -66,7 +66,7 @@ def parse_time(text: str) -> datetime:
 
 
 def write_answers(answers: Answers, path: Path) -> None:
-    """Write a reader's answers; whoever reads the file finds the old or the new ones, never a part.
+    """Write a reader's answers; the file is replaced as a whole.
 
     Raises:
         InputError: it cannot be written there; what was there before stays.

@@ -1,4 +1,4 @@
-"""The key of a study: what each random name stands for. It stays with whoever runs the study."""
+"""The key of a study: case and method of each random name. It stays with the organiser of the study."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Key:
         methods: in the order of the table.
         trials: trial id -> what it shows.
         images: file name -> [case, method].
-        truth: case -> whether there is a lesion; empty where the table does not say.
+        truth: case -> whether there is a lesion; empty if the table does not state it.
         origin: table, its checksum and the versions of the programs, to be read by people.
     """
 

@@ -22,7 +22,7 @@ class Case:
         name: of the case; it goes to the key alone.
         images: method -> path.
         mr: the MR of the same head, shown beside.
-        lesion: whether there is one (the truth), None where the table does not say.
+        lesion: whether there is one (the truth), None if the table does not state it.
         training: whether it is to be used for training.
         point: where the planes meet at first, x, y, z in mm (L-P-S); None: the centre of the activity.
     """

@@ -41,7 +41,7 @@ class Drawing:
 
     Attributes:
         svg: one ``<svg>`` element, made by this package; it is not escaped.
-        caption: says what it shows.
+        caption: of the drawing.
     """
 
     kind: ClassVar[str] = "drawing"
@@ -156,7 +156,7 @@ class Page:
         heading: of the page.
         sections: in their order.
         subtitle: a line below the heading.
-        notice: a line that nobody should miss.
+        notice: a highlighted line.
         facts: at a glance.
         warnings: sentences.
         style: class of the page in the template's style sheet.

@@ -73,7 +73,7 @@ class RunFacts:
     """What is known about a run besides its images.
 
     Attributes:
-        pet_name: how the user knows the PET.
+        pet_name: name of the PET for the user.
         unit: of the PET's voxels.
         created: when, as the page shows it.
         model, weights_sha256: name and checksum of the model.

@@ -25,7 +25,7 @@ LEAST_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class ChangeSummary:
-    """Numbers about one denoising run; everything is in the PET's unit unless its name says otherwise.
+    """Numbers about one denoising run; everything is in the PET's unit unless its name states another.
 
     Attributes:
         mean_change: mean of denoised - PET inside the head (:func:`head_in`).

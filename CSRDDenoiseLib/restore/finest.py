@@ -13,14 +13,14 @@ STANDS_OUT = 2.0
 """Times the power of noise that detail must have to be more than noise."""
 _LEAST = 1e-3
 _ACTIVITY = (0.3, 10.0)
-"""Limits of the activity that noise goes with: air has noise too, and a broken voxel is no activity."""
+"""Limits of the activity that scales the noise: air has noise too, and a broken voxel is no activity."""
 
 
 def noise_of(finest: np.ndarray, activity: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Return the part of the finest detail of a PET that is noise, by a Wiener filter in windows of 9 mm.
 
-    The power of noise is that in the bright core of the brain, and goes with the square of the activity. Detail of up
-    to twice that power is taken for noise; of stronger detail as much is removed as that.
+    The power of noise is measured in the bright core of the brain, and is proportional to the square of the activity.
+    Detail of up to twice that power counts as noise and is removed; of stronger detail the same amount is removed.
 
     Args:
         finest: (D, H, W), what the model's grid does not show of a PET, relative to the brain mean.

@@ -195,7 +195,7 @@ def kept_image(estimate: np.ndarray, pet: np.ndarray, spacing: Sequence[float], 
 def keep_coarse(residual: np.ndarray, spacing: Sequence[float], fwhm_mm: float) -> np.ndarray:
     """Take back from a residual what is coarse, so that the result keeps the measurement there.
 
-    PET + what is returned = estimate + G (PET - estimate), G a Gaussian: below the frequency that its width stands for
+    PET + what is returned = estimate + G (PET - estimate), G a Gaussian: below the frequency of its width
     the result is the measured PET, above it the estimate. It is linear and keeps the means of regions that are large
     beside the width.
 

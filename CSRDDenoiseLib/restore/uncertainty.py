@@ -46,7 +46,7 @@ def fit_calibration_of_squares(
     spread: np.ndarray, squares: np.ndarray, smoothing_mm: float = SMOOTHING_MM
 ) -> dict[str, Any]:
     """Fit the table as :func:`fit_calibration`, to estimates of the squared error, some of which may be negative."""
-    # SciPy 1.12, which the extra "evaluate" asks for; a run does without
+    # SciPy 1.12, which the extra "evaluate" installs; a run does not need it
     from scipy.optimize import isotonic_regression
 
     groups = [group for group in _equal_groups(spread, BINS) if group.size >= _SMALLEST_BIN]

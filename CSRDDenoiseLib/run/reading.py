@@ -1,4 +1,4 @@
-"""The files of a request as images, with what their headers say."""
+"""The files of a request as images with their headers."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Afterwards:
         self._run: Optional[NetworkRun] = None
 
     def remember(self, run: NetworkRun) -> None:
-        """Remember a run."""
+        """Keep a run."""
         self._run = run
 
     def record(self, record: Record) -> None:
@@ -248,7 +248,7 @@ def _block(sigma: float) -> int:
 
 
 def _block_means(volume: np.ndarray, axis: int, block: int) -> np.ndarray:
-    """Means over blocks along an axis; the last one goes on with the edge."""
+    """Means over blocks along an axis; the last one is filled up with the edge."""
     if block == 1:
         return volume
     missing = [(0, -volume.shape[each] % block if each == axis else 0) for each in range(3)]

@@ -21,7 +21,7 @@ _DYNAMIC = "dynamic"
 
 @dataclass(frozen=True)
 class Replay:
-    """What a record says how to repeat its run.
+    """The parts of a record that repeat its run.
 
     Attributes:
         inputs: name -> path.

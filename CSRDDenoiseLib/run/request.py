@@ -59,7 +59,7 @@ class FileRequest:
             relative to, or None.
         motion: of the head between the frames of a dynamic PET: "warn" beyond 3 mm, or "off" to not measure it.
         region: mask, on any grid in physical space, of what is denoised; the rest stays as it was measured; or None.
-        headers: files that the PET was loaded from, whose headers say how it becomes SUV; see :mod:`..io.headers`.
+        headers: files that the PET was loaded from, whose headers state how it becomes SUV; see :mod:`..io.headers`.
         frames: time frames of a dynamic PET that are denoised, from 1 ("5-", "3-8", "2,4"), or None for all.
         output_unit: "same" as the PET's, or "suv" (body weight).
         format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and

@@ -49,7 +49,7 @@ def remove_stale_sidecars(request: FileRequest) -> None:
 
 
 def own_entries(request: FileRequest, model: str) -> dict[str, Any]:
-    """Return what each sidecar says of the run that wrote its output, for :meth:`.FrameWriter.sidecar`."""
+    """Return each sidecar's entries about the run that wrote its output, for :meth:`.FrameWriter.sidecar`."""
     return {"Version": __version__, "Model": model, "Provenance": record_path(request.output).name}
 
 

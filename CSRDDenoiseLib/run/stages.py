@@ -99,7 +99,7 @@ class Prepared:
         channels: the network's condition there, float32 (D, H, W) each.
         scale: a residual of the network times this is a residual in the PET's unit.
         findings: about the input.
-        bands: the noise of the whole head, see :class:`..prepare.bands.NoiseBands`; empty where no rule asks for it.
+        bands: the noise of the whole head, see :class:`..prepare.bands.NoiseBands`; empty if no rule needs it.
         broken: voxels of the PET were limited for the network.
     """
 

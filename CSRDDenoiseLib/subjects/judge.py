@@ -81,7 +81,7 @@ def judge_row(row: Row) -> PairFacts:
 
 
 def judge_pair(pair: Pair) -> PairFacts:
-    """Measure a pair and compare it with what its row says."""
+    """Measure a pair and compare it with its row."""
     low, full = (_scan(image) for image in (pair.low, pair.full))
     for which, scan in (("low dose", low), ("full dose", full)):
         if scan is None:

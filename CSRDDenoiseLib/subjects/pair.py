@@ -69,10 +69,10 @@ class Pair:
 
 
 def load_pair(row: Row) -> Pair:
-    """Read the images of a row, and hold them to each other.
+    """Read the images of a row, and compare them with each other.
 
     A full dose on another grid is resampled to that of the low dose (linear), after a low-pass where voxels get larger.
-    The mean of two halves stands for a full dose that the row does not name.
+    The mean of two halves replaces a full dose that the row does not name.
 
     Raises:
         InputError: a file cannot be read or holds no such image; low and full differ in their units, do not overlap,

@@ -33,7 +33,7 @@ COLUMNS = ("subject", *FILES, "dose", "session", "replicate", "split")
 OWN = ("low", "full", *HALVES)
 """Columns whose file belongs to one subject alone."""
 _EMPTY = ("", "n/a")
-"""What stands for nothing in a cell; BIDS writes n/a."""
+"""Texts of an empty cell; BIDS writes n/a."""
 _COMMENT = "#"
 
 Value = TypeVar("Value")
@@ -48,7 +48,7 @@ class Row:
         low: the PET to be denoised; None only in a table that does not need it.
         full: the full dose of the same scan, or None.
         mr: MR of the same head, or None.
-        dose: counts of ``low`` over those of ``full``; None where the table does not say.
+        dose: counts of ``low`` over those of ``full``; None if the table does not state it.
         labels: label map of regions, or None.
         lesions: label map of lesions, or None.
         halves: two images, each of half of the full dose's counts, or empty.
@@ -88,7 +88,7 @@ class Row:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """Which of :data:`PAIR` the row does not name; the mean of two halves stands for a full dose."""
+        """Which of :data:`PAIR` the row does not name; the mean of two halves replaces a full dose."""
         named = {"low": self.low, "full": self.full or self.halves}
         return tuple(name for name in PAIR if not named[name])
 
@@ -136,7 +136,7 @@ def read_table(path: Path, needs: Sequence[str] = PAIR, extra: Collection[str] =
     Args:
         path: of the file; UTF-8 with or without a byte order mark.
         needs: columns that every row must fill, beside ``subject``; pairs need ``low`` and ``full``, or two halves:
-            their mean stands for a full dose that is not there, and a row without a low dose becomes two
+            their mean replaces a missing full dose, and a row without a low dose becomes two
             (:func:`each_half`).
         extra: further columns that are allowed; they go to :attr:`Row.settings` as text.
 
@@ -282,7 +282,7 @@ class _Line:
     needs: Sequence[str]
 
     def row(self, extra: Iterable[str]) -> tuple[Row, list[Finding]]:
-        """Return what the line says, and what is wrong in it."""
+        """Return the values of the line, and the findings about it."""
         files = {name: self.folder / self.cells[name] for name in FILES if self._cell(name)}
         halves = tuple(files.pop(name) for name in HALVES if name in files)
         row = Row(

@@ -1,4 +1,4 @@
-"""A run that the worker holds to answer a moving slider "keep measured above" at once."""
+"""A finished run that the worker keeps in memory, to answer the slider "keep measured above" at once."""
 
 from __future__ import annotations
 

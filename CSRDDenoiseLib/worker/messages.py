@@ -37,7 +37,7 @@ class InspectMessage:
         path: the volume, or a copy of it.
         what: "PET" or "MR".
         headers: as in :class:`FileRequest`.
-        name: how the user knows the volume.
+        name: of the volume for the user.
     """
 
     path: Path

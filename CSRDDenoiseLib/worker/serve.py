@@ -14,7 +14,7 @@ A request has a ``command``, an ``id`` that the caller chooses and every answer 
 ``compare``    :class:`~CSRDDenoiseLib.worker.messages.CompareMessage`: measure a result against the full dose
 ``estimate``   :class:`~CSRDDenoiseLib.worker.messages.EstimateMessage`: time one evaluation of the network
 ``info``       :class:`~CSRDDenoiseLib.worker.messages.InfoMessage`: devices and versions
-``reach``      :class:`~CSRDDenoiseLib.worker.messages.ReachMessage`: who works at a place, or why nobody does
+``reach``      :class:`~CSRDDenoiseLib.worker.messages.ReachMessage`: the workers of a place, or why there are none
 ``cancel``     stop the request of that ``id``
 =============  =======================================================================================
 
@@ -113,7 +113,7 @@ class Worker:
             self._answer(*request)
             self._cancelled.discard(request[0].id)
             if self._waiting.empty():
-                # who asks for what could not be prepared, as for want of memory, gets the error as the answer
+                # a request for what could not be prepared, as for lack of memory, gets the error as the answer
                 with suppress(Exception):
                     self._engine.idle()
 

@@ -1,4 +1,4 @@
-"""One row a scan: what the table and the page of a cohort say of it, and the file by which a cohort resumes.
+"""One row per scan, for the table and the page of a cohort, and the file by which a cohort resumes.
 
 A row lies in ``cohort/rows/NAME.json`` of the output folder. It is written before the scan begins, with the checksum of
 all that the result follows from, and again when the outputs and the record are there, with the checksum of the record.
@@ -108,7 +108,7 @@ def _within(path: str, folder: Path) -> str:
 
 @contextmanager
 def row_of_running(name: str, key: str, folder: Path) -> Iterator[None]:
-    """Have the row say that a scan runs; where the body fails, it is that of the former run again.
+    """Mark the row of a scan as running; if the body fails, restore that of the former run.
 
     The row names the outputs of the former run, which still lie there. One that another cohort has written since stays.
     """
@@ -140,7 +140,7 @@ def is_done(row: Optional[Row], key: str) -> bool:
 
 
 def was_begun(row: Optional[Row], key: str) -> bool:
-    """Whether what lies at the outputs is of this very scan, from a run that was interrupted."""
+    """Whether the outputs that exist are of the same scan, from a run that was interrupted."""
     return row is not None and row.key == key
 
 

@@ -65,7 +65,7 @@ def run_cohort(cohort: Cohort, where: Where, plan: Plan, state: State, show: Sho
         show: receives it.
 
     Raises:
-        PlaceError: nobody can work, or the scheduler went away and did not come back.
+        PlaceError: there is no worker, or the connection to the scheduler was lost for too long.
     """
     left = list(range(len(cohort.scans)))
     session: Optional[_Session] = None
@@ -199,7 +199,7 @@ class _Session:
             return client.submit(cohort_parcel, job.as_message(), self._topic, pack_inputs(scan.request.inputs), **how)
 
     def _collect(self, small: deque[int], large: deque[int]) -> Iterator[int]:
-        """Take in the scans that are over, or wait a moment."""
+        """Yield the scans that have ended, or wait a moment."""
         ended = {
             future for future, index in self._at_scheduler.items() if self._lost.began_over_limit(self._name(index))
         }

@@ -54,7 +54,7 @@ class Choices:
 
     Attributes:
         output: folder of the cohort.
-        settings: where a row does not say otherwise.
+        settings: defaults, which a row may override.
         maps: of :data:`~CSRDDenoiseLib.settings.MAPS`; the uncertainty only where settings and model give one.
         report: also a quality report of each scan.
         output_unit, format, overwrite, frames: as in :class:`~CSRDDenoiseLib.run.request.FileRequest`.
@@ -107,7 +107,7 @@ def scans_of_bids(root: Path, participants: Sequence[str], choices: Choices) -> 
 
 
 def check_free(request: FileRequest, begun: bool) -> None:
-    """Refuse to replace outputs, unless that is asked for or they are of this very scan, from an interrupted run.
+    """Refuse to replace outputs, unless ``overwrite`` is set or they are of the same scan, from an interrupted run.
 
     Raises:
         InputError: one exists.
@@ -121,7 +121,7 @@ def check_free(request: FileRequest, begun: bool) -> None:
 
 
 def value_of(text: str) -> Any:
-    """Return the setting that a cell of a table says: true, 3, 0.5, 1/8, 64x64x48, inf, or a word."""
+    """Return the setting in a cell of a table: true, 3, 0.5, 1/8, 64x64x48, inf, or a word."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if _SIDES.fullmatch(text):
@@ -150,7 +150,7 @@ def settings_of(row: Row, settings: DenoiseSettings) -> DenoiseSettings:
 
 
 def name_of(row: Row) -> str:
-    """Return the name of a row's files: subject, session, dose and replicate, in letters that every system knows."""
+    """Return the name of a row's files: subject, session, dose and replicate, in letters of every file system."""
     dose = f"dose-{row.dose.numerator}_{row.dose.denominator}" if row.dose is not None else ""
     session = f"ses-{row.session}" if row.session else ""
     replicate = f"rep-{row.replicate}" if row.replicate else ""

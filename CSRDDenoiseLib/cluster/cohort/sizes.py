@@ -22,7 +22,7 @@ RESIDENT_BYTES = 700 << 20
 HEAD_MM = (200.0, 240.0, 280.0)
 """Box of a large head with its margin; no more of a longer field of view is sampled."""
 UNKNOWN_MM = (260.0, 260.0, 200.0)
-"""Field of view of a scan whose header does not say it."""
+"""Field of view of a scan whose header does not state it."""
 
 Extent = tuple[float, ...]
 

@@ -38,7 +38,7 @@ class State:
 
     Attributes:
         total: number of scans.
-        rows: name -> row of every scan that is over, in the order they ended.
+        rows: name -> row of every scan that has ended, in that order.
         done_before: names of those that were done before.
         active: name -> what a worker reports of it, and the worker's machine.
         workers: number.

@@ -100,7 +100,7 @@ def write_summary(rows: Sequence[Row], folder: Path, about: Mapping[str, str]) -
     Args:
         rows: of all scans.
         folder: of the cohort.
-        about: name -> value of what the page says of the cohort as a whole.
+        about: name -> value, shown on the page about the whole cohort.
     """
     lines, paths = lines_of(rows), (folder / TABLE, folder / PAGE)
     with all_or_nothing(paths) as temporary:
@@ -119,7 +119,7 @@ def _scores(values: Sequence[Optional[float]]) -> list[Optional[float]]:
         return [None] * len(values)
     middle = float(np.median(known))
     spread = float(np.median(np.abs(known - middle)))
-    # values that are all but the same have no outliers worth the name
+    # values that are nearly equal have no meaningful outliers
     spread = max(spread, 1e-3 * abs(middle), 1e-9)
     return [None if value is None else _TO_SIGMA * abs(value - middle) / spread for value in values]
 

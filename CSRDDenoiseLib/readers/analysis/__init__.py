@@ -1,1 +1,1 @@
-"""The statistics of a reader study, one file a question; :mod:`.analyse` asks them all."""
+"""The statistics of a reader study, one file per question; :mod:`.analyse` runs them all."""

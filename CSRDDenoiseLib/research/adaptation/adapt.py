@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 _START, _JOB = "start", "job.json"
 _OF_TIME = ("minutes", "validations", "calibrate")
-"""Settings that an interrupted adaptation may go on with other values of."""
+"""Settings that may differ when an interrupted adaptation continues."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Job:
 def adapt(job: Job, keep: bool = False) -> Adaptation:
     """Adapt a model to pairs and write it, where it is better than the start on held-out subjects.
 
-    An adaptation that was interrupted goes on from ``job.work``, which is removed when the model is written.
+    An adaptation that was interrupted continues from ``job.work``, which is removed when the model is written.
 
     Args:
         job: what to adapt to what.
@@ -126,7 +126,7 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
 
 
 def _claim(job: Job) -> None:
-    """Record in the work folder what is adapted and how, time aside, or hold the job to what is recorded there.
+    """Record in the work folder what is adapted and how, time aside, or compare the job with what is recorded there.
 
     Raises:
         InputError: another start or other settings are: subjects that were trained on could be taken for held-out ones.

@@ -1,6 +1,6 @@
 """The uncertainty of an adapted model, fitted anew to subjects that were held out.
 
-The error that the spread of the draws is fitted to is that to the noise-free image, which nobody knows: its square is
+The error that the spread of the draws is fitted to is that to the noise-free image, which is unknown: its square is
 estimated voxel by voxel without bias (:func:`.held_out.clean_squares`), and averaged over the many voxels of a bin.
 """
 

@@ -1,4 +1,4 @@
-"""What the metadata of an adapted model says of its training and of its scans; no names and no paths of people."""
+"""Metadata of an adapted model about its training and its scans, without names and paths of people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Changes:
 
     Attributes:
         held_out: of the scans that were held out of a fold, by the model of that fold.
-        check: of the scans that no fold knows, by the model as it is written.
+        check: of the scans that no fold used, by the model that is written.
     """
 
     held_out: float
@@ -44,7 +44,7 @@ def training_facts(
     changes: Changes,
     device: str,
 ) -> dict[str, Any]:
-    """What the metadata says of the training: data by checksum only."""
+    """The metadata about the training; data by checksum only."""
     adapted = {
         "start": {"name": start.name, "weights_sha256": start.weights_sha256},
         "subjects": len({row.subject for row in prepared.rows}),
@@ -64,7 +64,7 @@ def training_facts(
 
 
 def about_data(start: ModelMetadata, settings: AdaptSettings, prepared: PreparedPairs, name: str) -> dict[str, Any]:
-    """What the metadata says of the scans: a name, a sentence, the doses and the noise range."""
+    """The metadata about the scans: a name, a sentence, the doses and the noise range."""
     doses = [row.dose for row in prepared.rows]
     pool = MeasuredPool(
         prepared.folder, range(len(prepared.rows)), start.voxel_spacing_mm, start.normalisation, start.target

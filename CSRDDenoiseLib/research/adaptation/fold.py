@@ -139,7 +139,7 @@ def run_fold(
     device: str = "cpu",
     limit: Optional[FoldTime] = None,
 ) -> FoldResult:
-    """Train a fold for its steps or within its time, or go on with it, and return what it gave.
+    """Train a fold for its steps or within its time, or continue it, and return the result.
 
     Args:
         config: of :func:`fold_config`; its steps are planned here, by the speed of the first ones or as asked for.

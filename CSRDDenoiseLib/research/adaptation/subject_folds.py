@@ -27,7 +27,7 @@ class Division:
 
     Attributes:
         folds: each with its own model.
-        check: names of subjects that no fold knows, neither to train on nor to stop by: what is written is judged
+        check: names of subjects that no fold uses, neither to train on nor to stop by: what is written is judged
             on them.
     """
 

@@ -26,7 +26,7 @@ _RECORD = "pairs.json"
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """Pools to train on and to validate on, and what the model says of them."""
+    """Pools to train on and to validate on, and the model's metadata about them."""
 
     pools: tuple[MeasuredPool, MeasuredPool]
     facts: PairsFacts
@@ -62,7 +62,7 @@ def training_pairs(config: TrainingConfig) -> TrainingPairs:
 
 
 def _claim(config: TrainingConfig, parts: Mapping[str, Sequence[str]], checksums: Sequence[str]) -> None:
-    """Record what a run trains on, or hold one that goes on from a checkpoint to what is recorded.
+    """Record what a run trains on, or compare a run that continues from a checkpoint with the record.
 
     Raises:
         InputError: other subjects are: one that was trained on could be validated on, and the model would name others.
@@ -92,7 +92,7 @@ def run_on(config: TrainingConfig, device: str, pairs: Optional[TrainingPairs]) 
 
 
 def divide(rows: Sequence[Row], shares: Sequence[float], seed: int, validates: bool) -> dict[str, tuple[str, ...]]:
-    """Return the subjects of each part: as the table's column ``split`` says, or else drawn.
+    """Return the subjects of each part: by the table's column ``split``, or else drawn.
 
     Drawn are at least one subject for validation, where it is asked for, and the shares of the others; none is drawn
     for the test, which is ``validate``'s on a table of its own.

@@ -132,7 +132,7 @@ def write_scans(folder: Path, count: int, size: Sequence[int], with_mr: bool = T
 
 
 def untrained_model(folder: Path) -> Path:
-    """Write a model of least size that changes nothing worth the name."""
+    """Write the smallest model, whose result is nearly the input."""
     metadata = ModelMetadata(
         name="untrained",
         description="For timing.",
@@ -195,7 +195,7 @@ class Command:
     def __init__(self, *words: Any):
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
         command = [sys.executable, "-m", "CSRDDenoiseLib", *map(str, words)]
-        # a file, because nobody reads a pipe of errors while the lines are read
+        # a file, because a pipe of errors would not be read while the lines are read
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=self._errors, text=True

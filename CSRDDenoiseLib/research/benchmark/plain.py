@@ -18,7 +18,7 @@ from ...model.network import BLOCK, ResidualUNet3d, space_to_depth
 
 
 class PlainResidualUNet3d(ResidualUNet3d):
-    """:class:`ResidualUNet3d` whose entry applies space-to-depth first, as its definition says."""
+    """:class:`ResidualUNet3d` whose entry applies space-to-depth first, as it is defined."""
 
     def _enter(self, channels: Tensor, part: slice) -> Tensor:
         weight = self.entry.weight.unflatten(1, (BLOCK**3, -1))[:, :, part].flatten(1, 2)

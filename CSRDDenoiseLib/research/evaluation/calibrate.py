@@ -1,4 +1,4 @@
-"""Fit a model's calibration to simulated subjects, whose truth is known, and say how good it is on others.
+"""Fit a model's calibration to simulated subjects, whose truth is known, and score it on others.
 
 The error is that to the model's target: the full dose, or the noise-free image.
 """

@@ -65,7 +65,7 @@ def ceiling(study: Study, dose: Fraction, nested: bool = True) -> Optional[Measu
     """The PSNR that no method can pass on average, where the noise of the full dose is known, or else None.
 
     Args:
-        study: with its noise-free image, or with what repeated scans say of the full dose's noise.
+        study: with its noise-free image, or with the full dose's noise by repeated scans.
         dose: of the scan.
         nested: whether the low dose's counts are a part of the full dose's.
     """

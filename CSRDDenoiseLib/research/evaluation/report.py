@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[-+<>~]?\d|[-\u2013]?$|n/a")
 
 
 def to_html(title: str, about: Mapping[str, object], sections: Sequence[Section]) -> str:
-    """Return a self-contained page; a line at its head says what data it is.
+    """Return a self-contained page; a line at its head states the kind of data.
 
     Args:
         title: of the page.

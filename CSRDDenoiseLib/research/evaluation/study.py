@@ -68,7 +68,7 @@ class Study:
         full_dose: the reference.
         noise_free: reconstruction of the expected counts, or None.
         masks: where to measure.
-        facts: what ``subject.json`` says.
+        facts: contents of ``subject.json``.
         full_noise: mean squared noise of the full dose in the head, where repeated scans or halves show it.
     """
 

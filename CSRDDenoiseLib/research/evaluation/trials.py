@@ -119,7 +119,7 @@ def trials(
 
     Args:
         head: to try them on.
-        metadata: of the model, which says what noise was trained.
+        metadata: of the model, with the trained noise range.
         rng: of what is drawn.
         groups: names in :data:`GROUPS` to try alone; None for all.
     """

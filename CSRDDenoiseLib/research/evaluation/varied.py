@@ -173,7 +173,7 @@ def _images(acquisitions: list[Acquisition], scanner: Scanner, shape: tuple[int,
 
 
 def _with_air(volume: np.ndarray, spacing: float) -> np.ndarray:
-    """Air above and around, as in a field of view wider than a head; the neck goes on."""
+    """Air above and around, as in a field of view wider than a head; the neck continues."""
     margin = int(AIR_MM / spacing)
     return np.pad(volume, ((0, margin), (margin, margin), (margin, margin)), constant_values=AIR)
 

@@ -19,13 +19,13 @@ class EvidenceConfig:
     """The keys of a configuration file; paths are relative to it.
 
     Attributes:
-        training: configuration of a training run, which says where split and phantoms lie, and simulates those missing.
+        training: configuration of a training run, with the place of split and phantoms; missing ones are simulated.
         output: folder for ``results.json`` and files from which a run continues.
         page: Markdown page that the tables go into, or None.
         model: name of a bundled model, or a model folder.
         phantoms: their numbers in the pool of the report families.
         filters: of :data:`~CSRDDenoiseLib.research.evaluation.baselines.BASELINES`, beside Gaussian, MR-guided filter
-            and tissue regression, which are always there. One whose package is missing is left out, and the page says
+            and tissue regression, which are always there. One whose package is missing is left out, and the page states
             so.
         uncertainty: phantoms on which the draws of the preset ``balanced`` are measured, at each dose of
             ``uncertainty_doses``.

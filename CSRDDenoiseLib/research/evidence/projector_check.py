@@ -55,7 +55,7 @@ class ProjectorCheck:
         anatomy: folder of anatomies, the first of which is taken.
         output: folder for ``results.json``.
         page: Markdown page that the table goes into, or None.
-        scanner: what measures; its resolution is not modelled in the reconstruction, unless it says so.
+        scanner: what measures; its resolution is not modelled in the reconstruction, unless it states so.
         slab_mm: height of the part of the head.
         draws: of the noise, with each projector.
         dose: of the draws.

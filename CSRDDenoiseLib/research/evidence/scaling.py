@@ -43,7 +43,7 @@ class Scaling:
     """The keys of a configuration file; paths are relative to it.
 
     Attributes:
-        training: configuration of the training, which says where its pool for the report lies.
+        training: configuration of the training, with the place of its pool for the report.
         output: folder for ``results.json``.
         page: Markdown page that the table goes into, or None.
         milestones: folder of ``average-STEP.safetensors``; None takes the training's output.

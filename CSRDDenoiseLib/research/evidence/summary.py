@@ -1,4 +1,4 @@
-"""From the scans to what the page says of them: one row a scan, and the goals."""
+"""From the scans to the page: one row per scan, and the goals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def interpolation_errors(scans: Sequence[Scan]) -> dict[str, float]:
     """By contrast the mean size in % of the error that interpolation between doses makes in a filter's error.
 
     For every scan with a smaller and a larger dose of the same phantom, the best filter's error is interpolated between
-    these two as for the dose gain, and held against what was measured.
+    these two as for the dose gain, and compared with the measured error.
     """
     found = {}
     for contrast in CONTRASTS:

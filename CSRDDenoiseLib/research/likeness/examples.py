@@ -1,7 +1,7 @@
 """Simulated full doses whose noise is known, for :mod:`.regression` to learn from.
 
 A scan is simulated once without a filter, with and without noise. Filtered by several widths and with more or less
-noise, it stands for several scanners: a filter is linear, and noise goes as one over the root of the counts.
+noise, it represents several scanners: a filter is linear, and noise is proportional to one over the root of the counts.
 """
 
 from __future__ import annotations

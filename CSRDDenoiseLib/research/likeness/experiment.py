@@ -1,4 +1,4 @@
-"""The experiment: low doses made of full doses alone, against the low doses that the simulator knows."""
+"""The experiment: low doses made of full doses alone, against the known low doses of the simulator."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _ERROR_BY_HALVES = 0.03
 
 @dataclass(frozen=True)
 class ScanNoise:
-    """What one full-dose scan says of its scanner.
+    """Noise and resolution of a scanner, by one full-dose scan.
 
     Attributes:
         powers: of the noise in each band, relative to the squared brain mean, (8,).

@@ -52,5 +52,5 @@ def _noise_field(scan: Scan, noise: ScanNoise, rng: np.random.Generator) -> np.n
 
 
 def _interpolated(at: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """Logarithm of the power at each frequency; below the first band and in the corners it goes on level."""
+    """Logarithm of the power at each frequency; below the first band and in the corners it is constant."""
     return np.interp(at, MIDDLES, logs)

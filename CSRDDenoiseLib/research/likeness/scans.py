@@ -41,7 +41,7 @@ UNKNOWN = (
     "counts lost to dead time, scatter and randoms that do not go with the dose",
     "resolution where there is no MR, and whether it differs from place to place",
 )
-"""What full-dose scans do not say of low doses."""
+"""What full-dose scans do not show of low doses."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _low_dose(full: sitk.Image, noise: ScanNoise, dose: float, seed: tuple[int, 
     """A low dose on the grid of the full dose; the noise was learned along the axes of the head."""
     oriented = sitk.DICOMOrient(full, ORIENTATION)
     made = make_low_dose(sitk.GetArrayFromImage(oriented), noise, dose, seed)
-    # back in physical space: the name of an orientation does not tell axes apart that are oblique by 45 degrees
+    # back in physical space: the name of an orientation does not distinguish axes that are oblique by 45 degrees
     image = resample(Grid.of(oriented).image(made), Grid.of(full), sitk.sitkNearestNeighbor)
     image.CopyInformation(full)
     return image

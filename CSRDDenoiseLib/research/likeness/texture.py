@@ -1,9 +1,9 @@
 """What a full dose shows of its noise, by its frequency along the axis and in the plane.
 
 Two things separate noise from structure. Structure is large at edges and small between them, noise is everywhere: so
-the power around each voxel has quantiles that say how much of it is noise. And a reconstruction suppresses coarse noise
+the quantiles of the power around each voxel show how much of it is noise. And a reconstruction suppresses coarse noise
 in the plane, where projections are, but not along the axis: what is coarse in the plane and fine along the axis has
-less structure, and shows how the noise goes on towards coarse detail.
+less structure, and shows how the noise continues towards coarse detail.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def local_powers(scan: Scan) -> np.ndarray:
 
 
 def activity_exponent(scan: Scan, noise: np.ndarray) -> float:
-    """How the variance of known noise goes with the activity: slope of its logarithm over that of the activity.
+    """How the variance of known noise depends on the activity: slope of its logarithm over that of the activity.
 
     Args:
         scan: the PET.

@@ -34,7 +34,7 @@ class SubjectJob:
 
 
 def make_subject(job: SubjectJob) -> str:
-    """Simulate a subject and write its folder, complete or not at all; return a line that says what it is.
+    """Simulate a subject and write its folder, complete or not at all; return a line that describes it.
 
     Raises:
         InputError: the anatomy cannot be loaded.

@@ -92,8 +92,8 @@ class Acquisition:
     Attributes:
         counts: prompt coincidences.
         mean: expectation of the counts.
-        factors: attenuation times calibration, as the reconstruction knows them: trues = factors * A H activity.
-        background: randoms and scatter, as the reconstruction knows them.
+        factors: attenuation times calibration, as the reconstruction has them: trues = factors * A H activity.
+        background: randoms and scatter, as the reconstruction has them.
         fraction: share of the full dose these counts are.
     """
 
@@ -182,7 +182,7 @@ def expected(full: Acquisition) -> Acquisition:
 def without_attenuation(
     full: Acquisition, mu: Tensor, scanner: Scanner, projectors: Sequence[Projection]
 ) -> Acquisition:
-    """Return an acquisition as a reconstruction knows it that does not correct for attenuation.
+    """Return an acquisition for a reconstruction without correction for attenuation.
 
     Args:
         full: as acquired.

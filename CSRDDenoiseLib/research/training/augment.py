@@ -22,7 +22,7 @@ def draw_lesions(side: int, most: int, spacing: float, rng: np.random.Generator)
 
     Args:
         side: of the cube in voxels.
-        most: lesions; the rows of others say nothing.
+        most: lesions; the rows of others are unused.
         spacing: voxel side in mm.
         rng: source of the draw.
 

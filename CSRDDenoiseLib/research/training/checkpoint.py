@@ -61,7 +61,7 @@ def held_facts(config: TrainingConfig) -> dict[str, Any]:
 
 
 def check_held(config: TrainingConfig, saved: Mapping[str, Any]) -> None:
-    """Hold a configuration to the checkpoint of its run; one of an earlier version has no facts and is taken as it is.
+    """Compare a configuration with the checkpoint of its run; one of an earlier version has no facts and passes.
 
     Raises:
         InputError: a fact of :func:`held_facts` is another.

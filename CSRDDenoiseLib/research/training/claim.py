@@ -16,7 +16,7 @@ def record_claim(record: Path, facts: Mapping[str, Any]) -> None:
 
 
 def check_claim(record: Path, facts: Mapping[str, Any], whose: str, advice: str) -> None:
-    """Hold a run to the record of a folder; what only the record has is not compared.
+    """Compare a run with the record of a folder; entries that only the record has are not compared.
 
     Args:
         record: the file.
@@ -35,7 +35,7 @@ def check_claim(record: Path, facts: Mapping[str, Any], whose: str, advice: str)
 
 
 def check_facts(had: Mapping[str, Any], facts: Mapping[str, Any], whose: str, advice: str) -> None:
-    """Hold facts to those that were recorded; arguments as of :func:`check_claim`.
+    """Compare facts with those that were recorded; arguments as of :func:`check_claim`.
 
     Raises:
         InputError: one of the facts is another.

@@ -27,7 +27,7 @@ _PLACES = ("anatomy", "pairs", "output", "data", "split")
 
 @dataclass(frozen=True)
 class PairsFacts:
-    """What a model says of the pairs that it was trained on: no names, no paths.
+    """Metadata about the pairs that a model was trained on: no names, no paths.
 
     Attributes:
         pool: the pairs of the training.

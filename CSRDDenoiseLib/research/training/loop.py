@@ -309,7 +309,7 @@ def device_of_process(name: str, environment: Mapping[str, str]) -> str:
 
     Args:
         name: of a torch device, such as ``cpu``, ``cuda`` or ``cuda:1``.
-        environment: where torchrun says ``LOCAL_RANK``, the number of a process on its machine.
+        environment: with torchrun's ``LOCAL_RANK``, the number of a process on its machine.
     """
     local = environment.get("LOCAL_RANK")
     return name if local is None or name != "cuda" else f"cuda:{local}"

@@ -56,7 +56,7 @@ class MeasuredPair:
 def phantom_of_pair(pair: MeasuredPair) -> Phantom:
     """Bring a pair to the form of a simulated phantom.
 
-    In place of the noise-free image it holds the full dose, its classes are all zero, and its facts say ``measured``.
+    In place of the noise-free image it holds the full dose, its classes are all zero, and its facts have ``measured``.
 
     Raises:
         InputError: no head is found in one of the two, or the dose is too near the full dose.

@@ -259,7 +259,7 @@ class Volumes:
         self._indices: dict[tuple[int, ...], Tensor] = {}
 
     def of(self, patch: Patch) -> Tensor:
-        """Volumes (C, D, H, W) of a patch's phantom, float16; on a GPU the oldest give way where memory is short."""
+        """Volumes (C, D, H, W) of a patch's phantom, float16; on a GPU the oldest are dropped if memory is short."""
         if self._device.type == "cpu":
             return torch.from_numpy(patch.example.phantom.volumes)
         if patch.key not in self._kept:
@@ -283,7 +283,7 @@ def _memory_for(device: torch.device) -> float:
 
 
 def _line(line: np.ndarray, first: int, side: int) -> np.ndarray:
-    """Positions of ``side`` voxels from ``first``; they go on beyond the volume as straight as inside."""
+    """Positions of ``side`` voxels from ``first``; beyond the volume they continue linearly."""
     slope = (line[-1] - line[0]) / max(line.size - 1, 1)
     return (line[0] + slope * np.arange(first, first + side)).astype(np.float32)
 

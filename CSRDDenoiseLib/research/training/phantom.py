@@ -33,7 +33,7 @@ class Phantom:
             ``simulation.anatomy``, and :data:`HOT`, :data:`COLD` and :data:`MR_ONLY`), three tissue maps, and each low
             dose.
         doses: fractions, in the order of the low doses.
-        facts: ``subject``, ``scanner`` and what else the simulation says; ``scales``, brain mean of each low dose
+        facts: ``subject``, ``scanner`` and other facts of the simulation; ``scales``, brain mean of each low dose
             relative to the full dose's; ``noise``, root mean square in the head of each low dose minus noise-free,
             and ``bands``, a row of level, fine, mid for each low dose with its noise times :data:`NOISE_SCALES`, both
             relative to the low dose's brain mean; ``measured`` where it is a pair (:mod:`.measured`), whose noise-free
@@ -119,7 +119,7 @@ def to_spacing(volume: np.ndarray, old: float, new: float, order: Literal[0, 1, 
 
 
 def _map(path: Path) -> np.ndarray:
-    """Map the array of a .npy file; pages are copied where they are written to, which nobody does.
+    """Map the array of a .npy file; pages would be copied if they were written to.
 
     NumPy's map keeps a file descriptor for as long as it lives, and a system allows a process 256 to 1024 of them,
     fewer than a training has examples; torch closes its own.

@@ -62,7 +62,7 @@ LIMITS = {
 
 
 def check_values(config: TrainingConfig) -> None:
-    """Hold a configuration's numbers to their limits.
+    """Check a configuration's numbers against their limits.
 
     Raises:
         InputError: one is outside, or there is no dose.
@@ -134,7 +134,7 @@ def check_network(config: TrainingConfig) -> None:
 
 
 def _check_model(config: TrainingConfig, model: str, metadata: ModelMetadata) -> None:
-    """Hold what a run shares with a model that it begins with to that model."""
+    """Compare a run with the model that it begins with."""
     had = {
         "normalisation": metadata.normalisation,
         "target": metadata.target,
@@ -145,7 +145,7 @@ def _check_model(config: TrainingConfig, model: str, metadata: ModelMetadata) ->
 
 
 def _check_start(network: nn.Module, model: str) -> None:
-    """Hold the parameters of a network to those of the model whose weights it takes."""
+    """Compare the parameters of a network with those of the model whose weights it takes."""
     with torch.device("meta"):
         start = build_network(read_metadata(find_model(model)).architecture)
     had, wanted = ({name: tuple(value.shape) for name, value in each.state_dict().items()} for each in (start, network))

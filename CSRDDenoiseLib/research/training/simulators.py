@@ -22,7 +22,7 @@ class Simulators:
         jobs: the phantoms; those that are there already take no time.
         count: processes.
         device: of projection and reconstruction.
-        niceness: how far they give way to other processes, to a training beside them above all.
+        niceness: of their processes, so that a training on the same machine has priority.
     """
 
     def __init__(self, jobs: Sequence[Job], count: int, device: str = "cpu", niceness: int = 15):

@@ -58,7 +58,7 @@ class NoiseAndBias:
     Attributes:
         dose, method: which.
         noise: standard deviation from scan to scan.
-        bias: what is wrong in every scan, None with one full dose only.
+        bias: error that all scans share, None with one full dose only.
         total: both together, likewise.
         count: subjects.
     """

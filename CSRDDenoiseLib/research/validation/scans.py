@@ -71,7 +71,7 @@ def scan_of_pair(pair: Pair, findings: Sequence[Finding] = (), register: bool = 
     Where it is measured: head and brain from the full dose alone (smoothed; the labels are the brain where there are
     some); noise in the white matter where the label map names it and 1 mL is inside of it, and else in the most even
     cube of 20 mm; regions of 1 mL or more; lesions against the brain around them, of the region that surrounds them
-    where labels say.
+    where there are labels.
 
     Raises:
         InputError: no head stands out, or the dose is not known.

@@ -1,4 +1,4 @@
-"""Results of subjects on disk, each under a name that follows from all it depends on: so a run goes on where it was."""
+"""Results of subjects on disk, each under a checksum of all its inputs, so that a run can continue."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def run(
     """Count false alarms and detections of every check on varied heads.
 
     Args:
-        bench: its model says what was trained; it needs no subjects.
+        bench: its model states the trained range; it needs no subjects.
         anatomy: folder of anatomies, as for ``simulate``.
         part: set of heads (``heads.json``).
         heads: how many.

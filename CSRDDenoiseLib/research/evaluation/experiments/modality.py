@@ -1,4 +1,4 @@
-"""Modality ablation: the right MR, none, one of somebody else, and one that is out of place."""
+"""Modality ablation: the right MR, none, that of another subject, and a misplaced one."""
 
 from __future__ import annotations
 

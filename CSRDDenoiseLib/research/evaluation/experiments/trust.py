@@ -1,4 +1,4 @@
-"""Trust: lesions stay, structures of the MR stay out, and the uncertainty says how far off the result is."""
+"""Trust: lesion contrast, structures that only the MR shows, and coverage of the uncertainty."""
 
 from __future__ import annotations
 
