@@ -34,7 +34,7 @@ _WHERE = "The settings"
 class Recipe:
     """Settings on which the spread of the draws depends; see :class:`DenoiseSettings` for the fields.
 
-    A calibration of the uncertainty is good for the recipe that it was fitted with, and for no other.
+    A calibration of the uncertainty is valid only for the recipe that it was fitted with.
     """
 
     sampler: str
@@ -63,9 +63,9 @@ class DenoiseSettings:
             ``samples``, the draws' own mean, as in the paper. The spread of K draws is the error of the posterior mean;
             that of the draws' own mean, and its uncertainty, are larger by the root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
-        keep_above_mm: what is coarser than this (FWHM of a Gaussian, mm) stays as it was measured, and the narrower it
+        keep_above_mm: width (FWHM of a Gaussian, mm) above which the measured PET is kept; the narrower it
             is, the more of the measured strength finer details have; 0 returns the input, infinity the bare estimate,
-            None what the model was selected with, by the noise of the PET.
+            None the width by the model's rule and the noise of the PET.
         dose: fraction of the full dose that the PET was taken at, where it is known: the result of a model of the
             noise-free image then is the full dose to expect, with the share of its noise that the PET has; None gives
             the noise-free image.
@@ -140,7 +140,7 @@ def check_keep(width: Optional[float], where: str) -> None:
         where: begins the sentence of the error.
 
     Raises:
-        InputError: so it is.
+        InputError: the width is in that gap.
     """
     if width is not None and MAX_KEEP_MM < width < math.inf:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Many jobs that do not depend on one another: one after another here, or wherever the caller lets them run.
+"""Many jobs that do not depend on one another: one after another here, or on the workers that the caller gives.
 
 A *spread* takes a function and its jobs and yields each job with its result, or with the error that it ended with, in
-the order they end. Functions and jobs must be fit to travel to another process.
+the order they end. Functions and jobs must be picklable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What counts as head and as brain in a PET, relative to its bright part; a light module, so that the panel may ask."""
+"""What counts as head and as brain in a PET, relative to its bright part; light, for the panel too."""
 
 from __future__ import annotations
 

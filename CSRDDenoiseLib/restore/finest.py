@@ -20,7 +20,7 @@ def noise_of(finest: np.ndarray, activity: np.ndarray, core: np.ndarray, spacing
     """Return the part of the finest detail of a PET that is noise, by a Wiener filter in windows of 9 mm.
 
     The power of noise is measured in the bright core of the brain, and is proportional to the square of the activity.
-    Detail of up to twice that power counts as noise and is removed; of stronger detail the same amount is removed.
+    Where the local power is up to twice that, all detail is removed; where it is P times that, the share 2 / P.
 
     Args:
         finest: (D, H, W), what the model's grid does not show of a PET, relative to the brain mean.

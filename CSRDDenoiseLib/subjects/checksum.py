@@ -1,4 +1,4 @@
-"""Checksums of what a row of a table is read from, so that finished work is known again."""
+"""Checksums of the files of a table's row, by which finished work is recognised."""
 
 from __future__ import annotations
 

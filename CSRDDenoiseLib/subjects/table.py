@@ -227,7 +227,7 @@ def _text(row: Row, name: str, folder: Path) -> str:
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Finding]]:
-    """Return the header, each line that is not blank with its number, and what stood in the way."""
+    """Return the header, each line that is not blank with its number, and the findings."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as problem:

@@ -1,1 +1,1 @@
-"""The process that works for Slicer: JSON lines in, JSON lines out."""
+"""The process that denoises for Slicer: JSON lines in, JSON lines out."""

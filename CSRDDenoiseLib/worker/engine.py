@@ -17,7 +17,7 @@ Fields = dict[str, Any]
 
 
 class Engine:
-    """Does the work of each command; keeps the last model loaded, which is what makes the second run start at once."""
+    """Does the work of each command; keeps the last model loaded, so that the next run starts at once."""
 
     def __init__(self) -> None:
         self._key: Any = None

@@ -1,7 +1,7 @@
-"""A process that denoises on request and stays warm: JSON lines in, JSON lines out.
+"""A process that denoises on request and keeps its model loaded: JSON lines in, JSON lines out.
 
 ``python -m CSRDDenoiseLib.worker`` reads one JSON object a line from standard input and writes one a line to standard
-output; the Slicer module talks to it so that Slicer never waits and no crash of the heavy work reaches it.
+output. The Slicer module sends it requests, so that Slicer does not wait and a crash of the work does not end it.
 
 A request has a ``command``, an ``id`` that the caller chooses and every answer repeats, and the fields of a class in
 :mod:`CSRDDenoiseLib.worker.messages`, by which cattrs checks it:

@@ -1,1 +1,1 @@
-"""Validation on your own scans: what a physicist puts in a paper, of pairs of a low and a full dose."""
+"""Validation on a user's pairs of a low and a full dose: scores, statistics, tables and figures for a paper."""
