@@ -100,6 +100,11 @@ class DenoiseSettings:
     def __post_init__(self) -> None:
         check_limits(self, _WHERE)
         check_keep(self.keep_above_mm, _WHERE)
+        if self.sampler == "mean" and self.estimate == "samples":
+            raise InputError(
+                f"{_WHERE}: the sampler 'mean' (preset 'fast') draws no samples, so the estimate cannot be their mean; "
+                "choose the sampler 'dpmpp' or 'heun', or the estimate 'mean'."
+            )
 
     @property
     def patch_sides(self) -> Optional[tuple[int, int, int]]:

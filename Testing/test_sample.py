@@ -88,7 +88,7 @@ def test_patches_of_a_network_with_surroundings_agree_with_the_whole(condition, 
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.77, 0.9])
 def test_windows_start_at_multiples_of_what_the_network_needs(condition, everywhere, overlap):
     network = Pointwise()
-    settings = replace(SETTINGS, samples=1, sampler="mean", patch_size=24, overlap=overlap)
+    settings = replace(SETTINGS, samples=1, sampler="mean", estimate="mean", patch_size=24, overlap=overlap)
     ramp = np.arange(40, dtype=np.float32)
     condition = np.tile(ramp[:, None, None], (6, 1, 40, 40))
     starts = set()
@@ -101,7 +101,7 @@ def test_windows_without_head_are_not_evaluated_and_do_not_dilute_the_others(con
     head = np.zeros(SHAPE, bool)
     head[:14, :12, :14] = True
     network = Pointwise()
-    settings = replace(SETTINGS, samples=1, sampler="mean", patch_size=16, overlap=0.5)
+    settings = replace(SETTINGS, samples=1, sampler="mean", estimate="mean", patch_size=16, overlap=0.5)
     parts = sample_residual(model_of(network), condition, head, settings, SILENT).mean
     assert network.voxels_seen == [16**3] * 8
     whole = sample_residual(model_of(Pointwise()), condition, head, replace(settings, patch_size=None), SILENT).mean
@@ -163,7 +163,8 @@ def test_the_error_of_the_mean_of_draws_is_that_to_another_draw(condition, every
 )
 def test_evaluations_are_counted_and_one_sample_has_no_deviation(condition, everywhere, sampler, samples, evaluations):
     network = Pointwise()
-    settings = replace(SETTINGS, sampler=sampler, samples=samples)
+    estimate = "mean" if sampler == "mean" else "samples"
+    settings = replace(SETTINGS, sampler=sampler, samples=samples, estimate=estimate)
     result = sample_residual(model_of(network), condition, everywhere, settings, SILENT)
     assert result.evaluations == len(network.voxels_seen) == evaluations
     assert (result.std is None) == (sampler == "mean" or samples == 1)
@@ -188,7 +189,11 @@ def test_the_posterior_mean_is_the_estimate_and_the_draws_give_its_uncertainty(
     result = sample_residual(model_of(network, mean_from="zero"), condition, everywhere, settings, SILENT)
     assert result.evaluations == len(network.voxels_seen) == evaluations
     alone = sample_residual(
-        model_of(Pointwise(), mean_from="zero"), condition, everywhere, replace(settings, sampler="mean"), SILENT
+        model_of(Pointwise(), mean_from="zero"),
+        condition,
+        everywhere,
+        replace(settings, sampler="mean", estimate="mean"),
+        SILENT,
     )
     np.testing.assert_array_equal(result.mean, alone.mean)
     draws = [_draw_from(condition, alone.mean, sampler, index) for index in range(2)]
@@ -213,7 +218,7 @@ def _draw_from(condition: np.ndarray, mean: np.ndarray, sampler: str, index: int
 
 @pytest.mark.parametrize("source, depends", [("zero", False), ("noise", True)])
 def test_the_posterior_mean_depends_on_the_seed_only_where_it_starts_from_noise(condition, everywhere, source, depends):
-    settings = replace(SETTINGS, sampler="mean")
+    settings = replace(SETTINGS, sampler="mean", estimate="mean")
     means = [
         sample_residual(
             model_of(Pointwise(), mean_from=source), condition, everywhere, replace(settings, seed=seed), SILENT
@@ -265,7 +270,7 @@ def test_only_a_gpu_carries_several_draws_at_once(condition, everywhere):
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_a_condition_prepared_in_blocks_is_the_one_prepared_at_once(condition, everywhere, monkeypatch, share):
     network = {**TINY, "guide_sizes": [3, 5]}
-    settings = replace(SETTINGS, sampler="mean", patch_size=24)
+    settings = replace(SETTINGS, sampler="mean", estimate="mean", patch_size=24)
     expected = sample_residual(model_of(tiny_network(0, network)), condition, everywhere, settings, SILENT)
     prepared = []
     monkeypatch.setattr(volume, "memory_budget", lambda *_: 100.0 * share * 40 * 44 * 40)

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from conftest import as_image, head_array
+from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.run.request import check_uncertainty
-from CSRDDenoiseLib.settings import PRESETS, DenoiseSettings, checked, settings_from_fields
+from CSRDDenoiseLib.settings import PRESETS, DenoiseSettings, checked, settings_from_fields, settings_from_preset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,6 +91,30 @@ def test_presets_need_no_other_package():
         "assert settings_from_preset('quality', seed=3).seed == 3 and DenoiseSettings(steps=5).steps == 5\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_mean_of_samples_needs_samples(tmp_path, capsys):
+    for settings in (
+        {"sampler": "mean", "estimate": "samples"},
+        {"sampler": "mean", "steps": 4, "estimate": "samples"},
+    ):
+        with pytest.raises(InputError, match="draws no samples"):
+            DenoiseSettings(**settings)
+    assert settings_from_preset("fast", estimate="samples", sampler="dpmpp", steps=4).estimate == "samples"
+    sitk.WriteImage(as_image(head_array()), tmp_path / "pet.nii.gz")
+    words = [
+        "denoise",
+        "--pet",
+        str(tmp_path / "pet.nii.gz"),
+        "--output",
+        str(tmp_path / "out.nii.gz"),
+        "--estimate",
+        "samples",
+    ]
+    without = save_tiny_model(tmp_path / "tiny", draws=False)
+    for more in (["--preset", "fast"], ["--model", str(without), "--device", "cpu"]):
+        assert main([*words, *more]) == 2 and "draws no samples" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pet.nii.gz", "tiny"]
 
 
 def test_draws_of_one_step_are_the_posterior_mean():

@@ -140,7 +140,7 @@ QUALITY: Group = (
         option(
             "--estimate",
             choices=ESTIMATES,
-            help="the denoised PET: the posterior mean (default), or the mean of the samples",
+            help="the denoised PET: the posterior mean (default), or the samples' mean (not with fast)",
         ),
         option(
             "--keep-above",

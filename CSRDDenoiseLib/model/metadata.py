@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
 
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..limits import Between, Length, OneOf, check_limits
 from .contents import check_extra, check_keep, check_recipes
 
@@ -144,7 +144,16 @@ class ModelMetadata:
         return low if low == high else f"{high} to {low}"
 
     def settings_of(self, settings: DenoiseSettings) -> DenoiseSettings:
-        """Return settings as a run of this model has them: without draws where all its draws would be the same."""
+        """Return settings as a run of this model has them: without draws where all its draws would be the same.
+
+        Raises:
+            InputError: the estimate is the mean of draws, and the model has none.
+        """
+        if not self.draws and settings.estimate == "samples":
+            raise InputError(
+                f"The model '{self.name}' draws no samples, so the estimate cannot be their mean; leave the estimate "
+                "at 'mean', or choose another model."
+            )
         return settings if self.draws else replace(settings, sampler="mean", steps=1, samples=1)
 
     @property

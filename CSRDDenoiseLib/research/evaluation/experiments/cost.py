@@ -40,6 +40,8 @@ def run(
         "dpmpp, one draw": [draw(sampler="dpmpp", steps=n, samples=1) for n in steps],
         averaged: [draw(sampler="dpmpp", steps=averaged_steps, samples=k) for k in samples],
     }
+    if not bench.model.metadata.draws:
+        curves = {"preset fast": [settings_from_preset("fast", device=bench.device)]}
     methods = {_name(point): ours(bench.model, point) for points in curves.values() for point in points}
     measurements = bench.measure([dose], methods)
     psnr = {

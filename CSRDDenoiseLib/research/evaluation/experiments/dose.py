@@ -47,9 +47,9 @@ def run(
 
 
 def our_methods(bench: Bench, samples: int) -> dict[str, Method]:
-    """The ways to run the model in the model card: posterior mean, one draw, and the mean of draws."""
+    """The ways to run the model in the model card: posterior mean and, if it draws, one draw and the mean of draws."""
     methods = {MINE: ours(bench.model, bench.settings(sampler="mean", steps=1, samples=1))}
-    for count in sorted({1, samples}) if samples else ():
+    for count in sorted({1, samples}) if samples and bench.model.metadata.draws else ():
         name = "Ours, one draw" if count == 1 else f"Ours, mean of {count} draws"
         settings = bench.settings(sampler="dpmpp", steps=8, samples=count, estimate="samples")
         methods[name] = ours(bench.model, settings)
