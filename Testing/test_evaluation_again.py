@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 
 import pytest
 from study_folder import write_study
@@ -12,7 +13,9 @@ from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.research.evaluation.experiments.dose import our_methods
 from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, run_evaluation
+from CSRDDenoiseLib.settings import DenoiseSettings
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +98,10 @@ def test_a_dose_that_is_named_twice_is_refused(folder, model, tmp_path, doses):
         run_evaluation(config)
     assert main(["calibrate", str(model), "--subjects", str(folder), "--doses", *map(str, doses)]) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_model_that_draws_no_samples_has_no_rows_of_draws(draws):
+    model = SimpleNamespace(metadata=SimpleNamespace(draws=draws, target="noise-free"))
+    bench = SimpleNamespace(model=model, settings=lambda **chosen: DenoiseSettings(**chosen))
+    assert len(our_methods(bench, 8)) == (3 if draws else 1)

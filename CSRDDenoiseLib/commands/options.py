@@ -19,6 +19,7 @@ from ..settings import (
     SAME,
     SAMPLERS,
     WARN,
+    DenoiseSettings,
 )
 from .arguments import fraction, sides
 from .progress import PROGRESS_KINDS
@@ -154,13 +155,13 @@ QUALITY: Group = (
             "--dose",
             type=fraction,
             metavar="1/10",
-            help="dose fraction of the PET: predict the full dose; default: predict the noise-free image",
+            help="dose fraction of the PET: predict the full dose with a model of the noise-free image",
         ),
         option(
             "--overlap",
             type=float,
             metavar="F",
-            help="share of a patch's side that the next one overlaps, 0 to 0.9; default: 0.25",
+            help=f"share of a patch's side that the next one overlaps, 0 to 0.9; default: {DenoiseSettings.overlap:g}",
         ),
         option(
             "--patch-size",
