@@ -14,6 +14,10 @@ from tiny_model import save_tiny_model
 from CSRDDenoiseLib.commands.evaluate import _config
 from CSRDDenoiseLib.commands.main import COMMANDS, _parser, main
 from CSRDDenoiseLib.commands.simulate import _subjects
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.readers.design import DesignOptions
+from CSRDDenoiseLib.readers.plan import PlanOptions
+from CSRDDenoiseLib.readers.power import Plan
 from CSRDDenoiseLib.research.benchmark.need import GPUS
 
 
@@ -56,6 +60,23 @@ def test_an_option_that_a_call_would_pass_over_is_refused(words, option, tmp_pat
     monkeypatch.chdir(tmp_path)
     assert main(words.split()) == 2 and option in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words", ["power --seed -1", "power --target 5", "power --target nan", "design t.tsv --output s --seed -1"]
+)
+def test_a_seed_or_a_power_of_a_reader_study_that_cannot_be_is_bad_usage(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["readers", *words.split()])
+    assert ended.value.code == 2 and words.split()[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e12])
+def test_a_margin_or_a_washout_of_a_reader_study_is_a_number_within_limits(number):
+    with pytest.raises(InputError):
+        Plan("noninferiority", margin=number)
+    with pytest.raises(InputError):
+        DesignOptions(PlanOptions("rating", 3), (), washout_days=number)
 
 
 def test_trainings_of_no_minutes_are_refused(capsys):

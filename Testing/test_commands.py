@@ -220,6 +220,7 @@ def test_demo_compares_with_the_full_dose(tmp_path, monkeypatch, capsys, model_f
     }
     assert main(arguments) == 2
     assert main([*arguments, "--overwrite", "--preset", "fast"]) == 0
+    assert not (output / "uncertainty.nii.gz").exists(), "that of the former run"
 
 
 def test_bar_in_a_file_is_one_line_a_stage(tmp_path):

@@ -19,7 +19,7 @@ from .progress import progress_callback
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-FIGURE = "comparison.png"
+FIGURE, UNCERTAINTY = "comparison.png", "uncertainty.nii.gz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from ..denoise import FileRequest, denoise_files
     from ..io.read import read_volume
     from ..model.bundle import find_model, read_metadata
+    from ..run.sidecars import remove_former
 
     settings = read_metadata(find_model(args.model)).settings_of(settings_from_args(args))
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         mr=data / MR,
         output=args.output / "denoised.nii.gz",
         difference=args.output / "difference.nii.gz",
-        uncertainty=args.output / "uncertainty.nii.gz" if settings.has_uncertainty else None,
+        uncertainty=args.output / UNCERTAINTY if settings.has_uncertainty else None,
         overwrite=args.overwrite,
     )
     try:
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"The output folder '{args.output}' cannot be made: {error.strerror}.") from error
     result = denoise_files(request, settings, args.model, progress_callback(args.progress), CLI)
+    remove_former((args.output / UNCERTAINTY,), request)
     images = {
         "low dose 1/10": read_volume(data / LOW_DOSE),
         "denoised": result.denoised,

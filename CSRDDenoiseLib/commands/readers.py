@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..readers.scales import RATINGS
 from ..readers.study import KINDS, RATING
+from .arguments import count, number
 
 DESCRIPTION = "Make a blinded reader study, analyse what readers answered, and compute the power of a planned study."
 
@@ -47,7 +48,7 @@ def _add_design(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--washout-days", type=float, default=14, metavar="DAYS", help="pause between blocks (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, help="of the order, sides and names (default: drawn, kept in the key)")
+    parser.add_argument("--seed", type=count(0), help="of the order, sides and names (default: drawn, kept in the key)")
     parser.set_defaults(run=run_design)
 
 
@@ -111,8 +112,8 @@ def _add_power(actions: argparse._SubParsersAction) -> None:
         help="of ratings; 0.0055 is low, 0.03 high in Roe and Metz 1997 (default: %(default)s)",
     )
     parser.add_argument("--simulations", type=int, default=400, metavar="N", help="studies (default: %(default)s)")
-    parser.add_argument("--target", type=float, default=0.8, help="power wanted (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: %(default)s)")
+    parser.add_argument("--target", type=number(0, 1), default=0.8, help="power to reach (default: %(default)s)")
+    parser.add_argument("--seed", type=count(0), default=0, help="of the simulation (default: %(default)s)")
     parser.set_defaults(run=run_power)
 
 

@@ -22,6 +22,8 @@ from .study import IMAGES, STUDY_FILE, Reading, Scale, Study, Trial, sha256, wri
 from .table import Case
 
 SUFFIX = ".nii"
+LONGEST_WASHOUT = 3650
+"""Days; a study of more is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class DesignOptions:
     washout_days: float = 14.0
 
     def __post_init__(self) -> None:
-        if self.training < 0 or self.washout_days < 0:
+        if self.training < 0 or not 0 <= self.washout_days <= LONGEST_WASHOUT:
             raise InputError(
-                f"The training cases ({self.training}) and the washout days ({self.washout_days}) must be 0 or more."
+                f"The training cases ({self.training}) must be 0 or more, the washout days ({self.washout_days}) 0 to "
+                f"{LONGEST_WASHOUT}."
             )
 
 

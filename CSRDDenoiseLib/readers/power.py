@@ -79,8 +79,10 @@ class Plan:
                 f"A share ({self.share}) lies between 0 and 1, ROC areas ({self.area} and "
                 f"{self.area + self.difference}) between 0.5 and 1."
             )
-        if self.margin <= 0 or self.simulations < 1:
-            raise InputError(f"The margin ({self.margin}) must be above 0, simulations ({self.simulations}) 1 or more.")
+        if not 0 < self.margin < 0.5 or self.simulations < 1:
+            raise InputError(
+                f"The margin ({self.margin}) must lie between 0 and 0.5, simulations ({self.simulations}) be 1 or more."
+            )
 
 
 @dataclass(frozen=True)
