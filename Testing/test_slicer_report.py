@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pytest
 from PySide6 import QtCore, QtTest
 from slicer_helpers import ENTRY, SLICER, add_head, add_transform, add_volume, ijk_to_ras, oblique, wait_until
+from slicer_standin import application
 
 pytestmark = pytest.mark.slow
 
@@ -92,10 +92,12 @@ def test_button_draws_the_report_and_opens_it(scene, small_model):
         assert not ui.reportButton.enabled
         assert wait_until(lambda: ui.applyButton.text == "Apply")
         assert ui.reportButton.enabled, ui.statusLabel.text
-        SLICER.app.opened.clear()
+        opened = application.DesktopServices.opened
+        opened.clear()
         QtTest.QTest.mouseClick(ui.reportButton._qt, QtCore.Qt.LeftButton)
-        assert wait_until(lambda: ui.applyButton.text == "Apply" and SLICER.app.opened)
-        path = Path(unquote(urlparse(SLICER.app.opened[0]).path))
+        assert wait_until(lambda: ui.applyButton.text == "Apply")
+        assert [url.isLocalFile() for url in opened] == [True] and not SLICER.app.urlReceived
+        path = Path(opened[0].toLocalFile())
         assert path.is_relative_to(SLICER.app.temporaryPath) and path.name.startswith("PET_low_dose_denoised")
         assert "PET denoising report" in path.read_text(encoding="utf-8")
         assert str(path) in ui.statusLabel.text

@@ -360,7 +360,7 @@ class Panel:
     def onReportFinished(self, path: Path) -> None:
         """A report is there: open it in the web browser."""
         self._end(_("The report is in {path}.").format(path=path))
-        slicer.app.openUrl(path.as_uri())
+        qt.QDesktopServices.openUrl(qt.QUrl(path.as_uri()))
         self._endIdleWorker()
 
     def onError(self, error: Exception) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import numpy as np
@@ -156,7 +157,7 @@ class Application(Proxy):
         object.__setattr__(self, "_qt", qt_application)
         object.__setattr__(self, "_slots", [])
         object.__setattr__(self, "_started", [])
-        object.__setattr__(self, "opened", [])
+        object.__setattr__(self, "urlReceived", [])
         object.__setattr__(self, "_layout_manager", LayoutManager(scene))
         object.__setattr__(self, "temporaryPath", tempfile.mkdtemp(prefix="standin-"))
 
@@ -176,9 +177,8 @@ class Application(Proxy):
         return dict(os.environ)
 
     def openUrl(self, url):
-        # a real one starts the web browser
-        self.opened.append(url)
-        return True
+        # no web browser: modules hear of the address, such as DICOM of a study to load
+        self.urlReceived.append(url)
 
     def processEvents(self, flags=None):
         self._qt.processEvents() if flags is None else self._qt.processEvents(flags)
@@ -200,6 +200,17 @@ class Application(Proxy):
         """Do what the end of Slicer's start does."""
         for receiver in self._started:
             receiver()
+
+
+class DesktopServices:
+    """``qt.QDesktopServices``, which Slicer's own modules open files and pages with; no browser starts."""
+
+    opened: ClassVar[list] = []
+
+    @classmethod
+    def openUrl(cls, url):
+        cls.opened.append(url)
+        return True
 
 
 class Modules:
