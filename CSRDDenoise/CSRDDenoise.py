@@ -2,8 +2,12 @@
 
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+import ctk
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -85,6 +89,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget = slicer.util.loadUI(self.resourcePath("UI/CSRDDenoise.ui"))
         self.layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
+        reach_by_keyboard(self.ui)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = CSRDDenoiseLogic()
         self.panel = Panel(self.ui, self.logic)
@@ -185,6 +190,21 @@ class CSRDDenoiseTest(ScriptedLoadableModuleTest):
         finally:
             logic.close()
         self.delayDisplay("Test passed")
+
+
+def reach_by_keyboard(ui: Any) -> None:
+    """Let Tab reach the node selectors, and the letter of a label its selector or slider.
+
+    The list of Slicer's selectors hands its focus on to the selector, which takes none, so that Tab passes both by; nor
+    does a slider of CTK take any.
+    """
+    parts = ((slicer.qMRMLNodeComboBox, "QComboBox"), (ctk.ctkSliderWidget, "QAbstractSpinBox"))
+    for (made_of, kind), widget in product(parts, list(vars(ui).values())):
+        if type(widget) is made_of:
+            part = next(each for each in slicer.util.findChildren(widget) if each.inherits(kind))
+            part.setFocusProxy(None)
+            widget.focusPolicy = qt.Qt.StrongFocus
+            widget.setFocusProxy(part)
 
 
 def register_sample_data() -> None:

@@ -121,4 +121,35 @@ def test_keyboard_alone_denoises(request):
     assert ui.statusLabel.text.startswith("Done in"), ui.statusLabel.text
 
 
+@pytest.mark.slow
+def test_tab_and_the_letters_of_labels_reach_selectors_and_sliders(request):
+    """In Slicer the list in a node selector hands its focus on to the selector, which takes none."""
+    pytest.importorskip("slicer_core")
+    pytest.importorskip("PySide6")
+    from PySide6 import QtCore, QtTest, QtWidgets
+
+    request.getfixturevalue("without_worker")
+    area, ui = request.getfixturevalue("area"), request.getfixturevalue("ui")
+    QtWidgets.QApplication.setActiveWindow(area._qt)
+    selectors = ("petSelector", "mrSelector", "fullDoseReferenceSelector", "regionSelector", "denoisedSelector")
+
+    def owner() -> str:
+        widget = QtWidgets.QApplication.focusWidget()
+        while not hasattr(ui, widget.objectName() or "-"):
+            widget = widget.parentWidget()
+        return widget.objectName()
+
+    ui.registerCheckBox._qt.setFocus()
+    met = []
+    for _ in range(10):
+        QtTest.QTest.keyClick(QtWidgets.QApplication.focusWidget(), QtCore.Qt.Key_Backtab)
+        met.append(owner())
+    assert set(selectors[:2]) <= set(met)
+    ui.keepSlider.setEnabled(True)
+    for letter, name in zip("PMFGDK", (*selectors, "keepSlider")):
+        ui.seedSpinBox._qt.setFocus()
+        QtTest.QTest.keyClick(area._qt, getattr(QtCore.Qt, f"Key_{letter}"), QtCore.Qt.AltModifier)
+        assert owner() == name
+
+
 pytest_plugins = ["slicer_fixtures"]

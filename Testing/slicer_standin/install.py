@@ -62,9 +62,9 @@ def install():
     slicer.selfTests = {}
     slicer.util = _util()
     slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = widgets.qMRMLWidget, widgets.qMRMLNodeComboBox
-    # of an event loop only the flags are used
     about_addresses = {"QUrl": QtCore.QUrl, "QDesktopServices": application.DesktopServices}
-    _module("qt", **QT_CLASSES, **about_addresses, QEventLoop=QtCore.QEventLoop)
+    # of an event loop only the flags are used
+    _module("qt", **QT_CLASSES, **about_addresses, QEventLoop=QtCore.QEventLoop, Qt=QtCore.Qt)
     _module("ctk", ctkCollapsibleButton=widgets.ctkCollapsibleButton, ctkSliderWidget=widgets.ctkSliderWidget)
     _module("slicer.i18n", tr=_same, translate=_second)
     _module("SampleData", SampleDataLogic=SampleDataLogic, SampleDataSource=SampleDataSource)

@@ -97,6 +97,8 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         self._types, self._children, self._none, self._none_text = [], True, False, "None"
         self._add, self._remove, self._rename, self._select_new, self._base = True, True, False, True, ""
         self._box = QtWidgets.QComboBox(self)
+        # as in Slicer, the list hands its focus on to this frame, which takes none
+        self._box.setFocusProxy(self)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._box)
