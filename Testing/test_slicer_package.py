@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from test_house import tracked_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "CSRDDenoise"
@@ -140,6 +141,12 @@ def test_descriptions_agree():
     known = {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
     assert set(entry) <= known | {"scm_type", "enabled"}
     assert b"\r" not in (ROOT / "CSRDDenoise.json").read_bytes()
+
+
+def test_a_clone_without_history_is_as_small_as_the_extensions_index_asks():
+    """Its check adds up all files of a clone, those of .git too, and takes 100 MB at most."""
+    # git keeps each once more, and the large ones, models and images, cannot be compressed
+    assert 2 * sum(path.stat().st_size for path in tracked_files()) < 100 * 2**20
 
 
 def test_addresses_of_pictures_are_files_of_the_repository():
