@@ -91,6 +91,8 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(widget)
         reach_by_keyboard(self.ui)
         widget.setMRMLScene(slicer.mrmlScene)
+        # the scene enables every selector
+        self.ui.supportSelector.setEnabled(self.ui.supportCheckBox.checked)
         self.logic = CSRDDenoiseLogic()
         self.panel = Panel(self.ui, self.logic)
         scene = slicer.mrmlScene

@@ -126,6 +126,8 @@ class QMRMLNodeComboBox(QtWidgets.QWidget):
         # a widget in C++ takes its observers with it
         self.destroyed.connect(partial(_remove_observers, scene, self._observers))
         self._fill()
+        # as in Slicer, whatever the .ui file says
+        self.setEnabled(True)
 
     def currentNode(self):
         return self._scene.GetNodeByID(self._box.currentData()) if self._scene and self._box.currentData() else None
