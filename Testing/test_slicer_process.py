@@ -25,10 +25,13 @@ from slicer_helpers import (
     run_to_end,
     wait_until,
 )
+from tiny_model import save_tiny_model
 
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import job, readiness, worker_process  # noqa: E402 (needs the stand-in)
+
+from CSRDDenoiseLib.infer.cost import DeviceSpeed  # noqa: E402
 
 pytestmark = pytest.mark.slow
 QUICK = {"device": "cpu", "steps": 1, "samples": 1}
@@ -266,3 +269,23 @@ def test_names_are_no_markup(ui, scene):
 
 def test_a_run_ends_within_two_seconds_of_cancel():
     assert job.GRACE_MILLISECONDS + worker_process.MILLISECONDS_TO_END < 2000
+
+
+def test_speed_is_that_of_the_weights_and_of_the_pytorch_that_were_timed(ui, logic_of, pair, tmp_path, monkeypatch):
+    """A model folder is written anew, and an update of the extension brings another model of the same name."""
+    folder, asked = str(save_tiny_model(tmp_path / "tiny")), []
+    monkeypatch.setattr(logic_of.worker, "send", asked.append)
+    measured = DeviceSpeed(**dict.fromkeys(DeviceSpeed.__dataclass_fields__, 1e6))
+    readiness.save_speed("cpu", folder, measured)
+    choose(ui, logic_of, pair, folder)
+    assert readiness.saved_speed("cpu", folder) == measured and "About" in ui.estimateLabel.text
+    asked.clear()
+    for seed in (1, 2):
+        save_tiny_model(tmp_path / "tiny", seed)
+        panel_of().refresh()
+        assert readiness.saved_speed("cpu", folder) is None and "About" not in ui.estimateLabel.text
+        assert [message["command"] for message in asked] == ["estimate"] * seed
+    save_tiny_model(tmp_path / "tiny")
+    assert readiness.saved_speed("cpu", folder) == measured
+    monkeypatch.setattr(readiness.installed, "version_of", lambda name: "2.99.0+cu999")
+    assert readiness.saved_speed("cpu", folder) is None

@@ -210,10 +210,9 @@ def model_choices() -> "dict[str, str]":
 
 def imported_folders() -> "list[str]":
     """Return the folders that were imported before."""
-    text = qt.QSettings().value(IMPORTED_KEY)
     try:
-        return [str(folder) for folder in json.loads(text)] if text else []
-    except ValueError:
+        return [str(folder) for folder in json.loads(qt.QSettings().value(IMPORTED_KEY) or "[]")]
+    except (TypeError, ValueError):
         return []
 
 
@@ -276,11 +275,8 @@ def save_speed(device: str, model: str, speed: DeviceSpeed, place: str = "") -> 
 
 def saved_speed(device: str, model: str, place: str = "") -> Optional[DeviceSpeed]:
     """Return the saved speed of a device of a place and a model, or None."""
-    text = qt.QSettings().value(_key(device, model, place))
-    if not text:
-        return None
     try:
-        return DeviceSpeed(**json.loads(text))
+        return DeviceSpeed(**json.loads(qt.QSettings().value(_key(device, model, place)) or "null"))
     except (TypeError, ValueError):
         return None
 
@@ -381,20 +377,24 @@ class Questions:
         if mayAsk:
             self._ask({"command": INFO})
             if speed is None:
-                self._ask({"command": ESTIMATE, "device": device, "model": model, **on_place(place)}, place)
+                request = {"command": ESTIMATE, "device": device, "model": model, **on_place(place)}
+                self._ask(request, place, _key(device, model, place))
         if speed is None:
             return self._problem or _("Measuring the speed of {place}...").format(place=place or _("this computer"))
         settings = settings_for(model, settings_of(parameters))
         return estimate_sentence(speed, parameters.pet, settings, parameters.region)
 
-    def _ask(self, request: "dict[str, Any]", place: str = "") -> None:
-        """Send the worker a question, once."""
-        question = json.dumps(request)
+    def _ask(self, request: "dict[str, Any]", place: str = "", about: str = "") -> None:
+        """Send the worker a question, once about the same."""
+        question = json.dumps([request, about])
         if question not in self._asked:
             self._send({**request, "id": f"{request['command']}@{place}" if place else request["command"]})
             self._asked.add(question)
 
 
 def _key(device: str, model: str, place: str) -> str:
+    """Return the name of a speed in the settings: with other weights, or another PyTorch, there is another speed."""
+    weights = getattr(_readable(model), "weights_sha256", "")
+    timed = f"{device}{'@' * bool(place)}{place}", f"{model} {weights} {installed.version_of('torch')}"
     # a slash in a folder's path would open a further group
-    return f"{SPEED_GROUP}/{device}{'@' * bool(place)}{place.replace('/', '|')}/{model.replace('/', '|')}"
+    return "/".join([SPEED_GROUP, *(part.replace("/", "|") for part in timed)])
