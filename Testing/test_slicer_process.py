@@ -177,6 +177,22 @@ def test_volumes_that_are_removed_leave_the_memory(ui, logic_of, scene, small_mo
 
 
 @pytest.mark.usefixtures("without_estimate")
+def test_volumes_of_a_row_that_is_done_leave_the_memory(ui, logic_of, scene, small_model):
+    choose(ui, logic_of, (add_head("PET"), add_head("MR", seed=1)), small_model, steps=2, samples=2)
+    ui.batchCollapsibleButton.collapsed = False
+    click(ui.addPairButton)
+    click(ui.runPairsButton)
+    assert wait_until(lambda: ui.pairsTable.item(0, 2).text() == "done" and ui.applyButton.text == "Apply")
+    left = watched()
+    assert len(left) == 6
+    remove_each(scene, left)
+    SLICER.app.processEvents()
+    gc.collect()
+    assert not left
+    assert [ui.pairsTable.item(0, column).text() for column in (0, 1, 2)] == ["PET", "MR", "done"]
+
+
+@pytest.mark.usefixtures("without_estimate")
 def test_hidden_estimate_goes_with_its_result(ui, logic_of, scene, small_model):
     choose(ui, logic_of, (add_head("PET"), None), small_model, steps=1, samples=1)
     run_to_end(ui)

@@ -23,20 +23,34 @@ class Entry:
     """One pair of the queue.
 
     Attributes:
-        pet, mr: what is denoised, and with which MR, or None.
+        pet, mr: what is denoised, and with which MR, or None; neither once it has ended.
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
-        result: the :class:`~.logic.DenoisedVolumes`, or of a sequence the
-            :class:`~.sequences.DenoisedSequences`, once finished.
         frames: how many the sequence has that the PET shows a frame of; 0 for the volume alone.
+        ended: names of PET and MR once it has ended.
     """
 
-    pet: Volume
+    pet: Optional[Volume]
     mr: Optional[Volume]
     frames: int = 0
     state: str = WAITING
     about: str = ""
-    result: Any = None
+    ended: "tuple[str, str]" = ("", "")
+
+    @property
+    def names(self) -> "tuple[str, str]":
+        """How the table calls PET and MR."""
+        if self.pet is None:
+            return self.ended
+        pet = self.pet.GetName()
+        if self.frames:
+            pet = _("{pet} ({count} frames)").format(pet=pet, count=self.frames)
+        return pet, self.mr.GetName() if self.mr is not None else _("none")
+
+    def end(self, state: str, about: str) -> None:
+        """Keep the names alone: volumes that the user removes leave the memory."""
+        self.state, self.about, self.ended = state, about, self.names
+        self.pet = self.mr = None
 
 
 class Batch:
@@ -94,7 +108,7 @@ class Batch:
         """Stop the entry under way, and let the others be."""
         for entry in self.entries:
             if entry.state == WAITING:
-                entry.state = CANCELLED
+                entry.end(CANCELLED, "")
         if self._job is not None:
             self._job.cancel()
         self._onChanged()
@@ -128,7 +142,6 @@ class Batch:
         self._onChanged()
 
     def _finished(self, result: Any) -> None:
-        self._current.result = result
         warnings = len(result.warnings)
         self._end(FINISHED, _("{count} warning(s)").format(count=warnings) if warnings else "")
 
@@ -136,7 +149,7 @@ class Batch:
         self._end(CANCELLED if isinstance(error, Cancelled) else FAILED, str(error))
 
     def _end(self, state: str, about: str) -> None:
-        self._current.state, self._current.about = state, about
+        self._current.end(state, about)
         self._onChanged()
         # the job ends after its handlers: the next one begins when Slicer comes back to its events
         qt.QTimer.singleShot(0, self._go_on)
@@ -242,11 +255,7 @@ class BatchTable:
         table = self._ui.pairsTable
         table.setRowCount(len(self._batch.entries))
         for row, entry in enumerate(self._batch.entries):
-            mr = entry.mr.GetName() if entry.mr is not None else _("none")
-            pet = entry.pet.GetName()
-            if entry.frames:
-                pet = _("{pet} ({count} frames)").format(pet=pet, count=entry.frames)
-            for column, text in enumerate((pet, mr, titles[entry.state], entry.about)):
+            for column, text in enumerate((*entry.names, titles[entry.state], entry.about)):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
         waiting = any(entry.state == WAITING for entry in self._batch.entries)

@@ -11,7 +11,7 @@ from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
 from . import readiness, wording
 from .batch import Batch, BatchTable
-from .job import UNDER_WAY
+from .job import FINISHED, UNDER_WAY
 from .nodes import Outputs, remove_estimates_with_results
 from .parameters import (
     INPUTS,
@@ -284,7 +284,7 @@ class Panel:
 
     def onBatchFinished(self) -> None:
         """The table is done."""
-        done = sum(entry.result is not None for entry in self._batch.entries)
+        done = sum(entry.state == FINISHED for entry in self._batch.entries)
         self._end(_("{done} of {count} pairs are denoised.").format(done=done, count=len(self._batch.entries)))
         self._endIdleWorker()
 
