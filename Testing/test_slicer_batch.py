@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from slicer_helpers import SLICER, add_head, add_volume, choose, click, wait_until
@@ -130,6 +132,12 @@ def test_files_of_one_name_are_told_apart_by_their_folders(scene, pair, tmp_path
     (tmp_path / "t.tsv").write_text("pet\tmr\nP1/pet.nrrd\tmr.nrrd\nP2/pet.nrrd\t\n", encoding="utf-8")
     loaded = batch.load_table(tmp_path / "t.tsv")
     assert [pet.GetName() for pet, _mr in loaded] == ["P1_pet", "P2_pet"] and loaded[0][1].GetName() == "mr"
+
+
+def test_files_whose_names_have_dots_keep_all_of_them():
+    names = ("1.2.840.113619.1.nii.gz", "1.2.840.113619.2.nii.gz", "P1.pet.nrrd", "P1.mr.nrrd", "mr.nii")
+    called = batch.names_of([Path("scans") / name for name in names])
+    assert list(called.values()) == ["1.2.840.113619.1", "1.2.840.113619.2", "P1.pet", "P1.mr", "mr"]
 
 
 def test_a_file_that_is_no_volume_leaves_none_of_the_table(scene, pair, tmp_path):

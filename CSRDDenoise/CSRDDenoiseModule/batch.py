@@ -179,7 +179,10 @@ def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
 
 def names_of(files: "list[Path]") -> "dict[Path, str]":
     """Return a name for each file: its own, after the folders that tell it from others of the same name."""
-    own = {file: file.name.split(".")[0] for file in files}
+    # SimpleITK, which it brings, is slow to import
+    from CSRDDenoiseLib.io.sidecar import stem_of
+
+    own = {file: stem_of(file) for file in files}
     names = {}
     for file, name in own.items():
         folders = [other.parent.parts for other in files if own[other] == name]
