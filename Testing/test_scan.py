@@ -124,6 +124,15 @@ def test_the_extent_of_a_head_in_a_wide_field_of_view_leaves_its_air_out(share):
     assert there == pytest.approx(alone, rel=0.35)
 
 
+@pytest.mark.parametrize("stored", [np.int16, np.uint16, np.uint8])
+def test_the_extent_of_a_head_is_the_same_in_any_type_of_voxels(stored):
+    """Two neighbours together exceed what the type holds."""
+    array = np.pad(head_array((40, 44, 42)), 12)
+    values = np.where(array > array.mean(), 0.7 * np.iinfo(stored).max, 0).astype(stored)
+    sides = (4.0, 4.0, 4.0)
+    assert head_voxels(values, sides, 2.0) == head_voxels(values.astype(np.float32), sides, 2.0)
+
+
 def test_a_small_brain_in_a_wide_empty_field_of_view_is_found():
     side, inner = 5.0, head_array()
     inner = np.pad(np.where(ndimage.binary_closing(inner > 0, iterations=2), inner, 0), 4)

@@ -21,7 +21,8 @@ def head_voxels(values: np.ndarray, spacing: Sequence[float], voxel_spacing_mm: 
         voxel_spacing_mm: edge of the model's voxels.
     """
     strides = [max(1, size // COARSE_VOXELS) for size in values.shape]
-    coarse = values[:: strides[0], :: strides[1], :: strides[2]]
+    # sums of integers of few bytes would overflow
+    coarse = values[:: strides[0], :: strides[1], :: strides[2]].astype(np.float32)
     level = HEAD_THRESHOLD * float(np.quantile(coarse, bright_quantile(values.shape, spacing)))
     # noise of the air exceeds the level here and there, its mean over neighbours does not
     bright = (coarse > level) & (_mean_around(coarse) > level)
