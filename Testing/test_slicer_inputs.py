@@ -9,6 +9,7 @@ import dicom_series
 import numpy as np
 import pydicom
 import pytest
+import vtk
 from slicer_helpers import (
     SLICER,
     add_head,
@@ -215,6 +216,11 @@ def test_results_stay_in_the_study_with_the_attributes_of_dicom_export(
         assert node.GetAttribute("DICOM.instanceUIDs") is None
         numbers.append(tags["SeriesNumber"])
     assert sorted(numbers) == ["601", "602", "603", "604"]
+    # an export of the study takes all that lies in it, also what no list shows
+    inside = vtk.vtkIdList()
+    hierarchy.GetItemChildren(study, inside)
+    nodes = [hierarchy.GetItemDataNode(inside.GetId(index)) for index in range(inside.GetNumberOfIds())]
+    assert {*results.values(), pet} == set(nodes)
     exported = export_tags(hierarchy, hierarchy.GetItemByDataNode(results["denoised"]))
     assert exported["StudyInstanceUID"] == str(dicom_series.STUDY) and exported["FrameOfReferenceUID"] == "1.2.3.4"
     assert exported["PatientName"] == "A^B" and exported["Modality"] == "PT" and exported["SeriesInstanceUID"] == ""

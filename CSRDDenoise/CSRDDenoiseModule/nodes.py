@@ -236,13 +236,18 @@ def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalar
     of the study, which Slicer's import keeps there without the prefix; without it the results would begin a new study.
 
     Args:
-        kind: ``output``, ``difference``, ``uncertainty``, ``bare``, or ``support``, labels that have no unit.
+        kind: ``output``, ``difference``, ``uncertainty``, ``support``, labels that have no unit, or ``bare``, which no
+            list shows and which lies nowhere, because an export of the study to DICOM takes all that lies in it.
     """
     if kind != "support":
         copy_unit(pet, node)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy is None:
         logging.warning("CSRDDenoise: the scene has no subject hierarchy.")
+        return
+    if kind == "bare":
+        if item := hierarchy.GetItemByDataNode(node):
+            hierarchy.RemoveItem(item, False)
         return
     pet_item = hierarchy.GetItemByDataNode(pet)
     parent = hierarchy.GetItemParent(pet_item) if pet_item else hierarchy.GetSceneItemID()
@@ -265,7 +270,7 @@ def _series_attributes(
     modality = hierarchy.GetItemAttribute(pet_item, "DICOM.Modality") if pet_item else ""
     if not instances and not modality:
         return {}
-    names = {"output": "denoised", "support": "unsupported structure", "bare": "bare estimate"}
+    names = {"output": "denoised", "support": "unsupported structure"}
     description = f"{(pet.GetName() or '')[:LONGEST_NAME]} {names.get(kind, kind)} (research)"
     number = hierarchy.GetItemAttribute(pet_item, "DICOM.SeriesNumber") if pet_item else ""
     place = list(SERIES).index(kind)

@@ -45,7 +45,8 @@ class _Parameter:
         return {name: _Parameter(f"{self.name}.{name}", *about) for name, about in self.type.allParameters.items()}
 
     def is_in(self, node):
-        return all(each.is_in(node) for each in self.members.values()) if self.is_pack else node.HasParameter(self.name)
+        # as in Slicer, the first member stands for all of a pack
+        return next(iter(self.members.values())).is_in(node) if self.is_pack else node.HasParameter(self.name)
 
     def read(self, node):
         if self.is_pack:
