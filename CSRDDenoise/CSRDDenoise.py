@@ -202,8 +202,9 @@ def reach_by_keyboard(ui: Any) -> None:
     """
     parts = ((slicer.qMRMLNodeComboBox, "QComboBox"), (ctk.ctkSliderWidget, "QAbstractSpinBox"))
     for (made_of, kind), widget in product(parts, list(vars(ui).values())):
-        if type(widget) is made_of:
-            part = next(each for each in slicer.util.findChildren(widget) if each.inherits(kind))
+        found = slicer.util.findChildren(widget) if type(widget) is made_of else []
+        part = next((each for each in found if each.inherits(kind)), None)
+        if part is not None:
             part.setFocusProxy(None)
             widget.focusPolicy = qt.Qt.StrongFocus
             widget.setFocusProxy(part)
