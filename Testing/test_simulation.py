@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,6 +251,36 @@ def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_
         assert (record["scanner"]["resolution_mm"], record["scanner"]["background"]) == (9.0, 0.8)
         assert record["scanner"]["iterations"] == 1 and isinstance(record["scanner"]["iterations"], int)
     assert facts[0]["scanner"]["counts"] != facts[1]["scanner"]["counts"], "the other facts are drawn"
+
+
+def test_nothing_of_another_subject_stays_in_the_folder_of_a_new_one(label_maps, tmp_path):
+    arguments = ["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--spacing", "6"]
+    assert main([*arguments, "--scanner", "iterations=1", "--doses", "1/4,1/10", "--noise-free"]) == 0
+    folder = tmp_path / "out" / "synthseg_ball"
+    (folder / "low_dose_of_my_own.nii.gz").write_bytes(b"")
+    assert main([*arguments, "--scanner", "iterations=1", "--doses", "1/4", "--seed", "7"]) == 0
+    always = {f"{name}.nii.gz" for name in ("t1", "activity", "full_dose", "labels", "tissue", "low_dose_1_4")}
+    assert {path.name for path in folder.iterdir()} == {*always, "subject.json", "low_dose_of_my_own.nii.gz"}
+    assert json.loads((folder / "subject.json").read_text())["seed"] == 7
+
+
+def test_a_folder_whose_subject_is_replaced_is_complete_with_the_last_file_alone(label_maps, tmp_path, monkeypatch):
+    arguments = ["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--spacing", "6"]
+    arguments += ["--scanner", "iterations=1", "--doses", "1/4"]
+    assert main(arguments) == 0
+    folder, replace = tmp_path / "out" / "synthseg_ball", Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if target.name == "tissue.nii.gz":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        assert main([*arguments, "--seed", "7"]) == 3
+    assert not (folder / "subject.json").exists(), "files of two subjects"
+    assert main([*arguments, "--seed", "7", "--resume"]) == 0
+    assert json.loads((folder / "subject.json").read_text())["seed"] == 7
 
 
 def test_facts_that_are_fixed_replace_those_of_a_scanner_of_a_family(label_maps, tmp_path, monkeypatch):

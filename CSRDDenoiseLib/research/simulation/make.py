@@ -36,6 +36,8 @@ class SubjectJob:
 def make_subject(job: SubjectJob) -> str:
     """Simulate a subject and write its folder, complete or not at all; return a line that describes it.
 
+    A subject that is there already is replaced. A folder without :data:`~.subject.FACTS` is not complete.
+
     Raises:
         InputError: the anatomy cannot be loaded.
     """
@@ -50,10 +52,20 @@ def make_subject(job: SubjectJob) -> str:
         made = Path(staging) / folder.name
         subjects.save_subject(subject, made)
         if folder.is_dir():
-            # files of the user's own stay
-            for path in made.iterdir():
-                path.replace(folder / path.name)
+            _put_in_place_of_another(made, folder)
         else:
             made.replace(folder)
     size = "x".join(map(str, subject.activity.shape[::-1]))
     return f"{job.name}: {subject.facts['tracer']}, {size} -> {folder}"
+
+
+def _put_in_place_of_another(made: Path, folder: Path) -> None:
+    """Move the files of a subject into the folder of another; files of the user's own stay."""
+    # without the facts first and with them last, so that no mixture of both is ever taken for a subject
+    (folder / subjects.FACTS).unlink(missing_ok=True)
+    # the subject before may have other doses, and the noise-free image that this one lacks
+    for pattern in subjects.OF_SOME_SUBJECTS:
+        for path in folder.glob(pattern):
+            path.unlink()
+    for path in sorted(made.iterdir(), key=lambda each: each.name == subjects.FACTS):
+        path.replace(folder / path.name)

@@ -22,6 +22,9 @@ from .projector import make_projectors
 from .scanner import Scanner, acquire, attenuation_map, draw_scanner, expected, thin
 from .tracer import SHARES, TRACERS, draw_uptake
 
+FACTS = "subject.json"
+OF_SOME_SUBJECTS = ("low_dose_[0-9]*_[0-9]*.nii.gz", "noise_free.nii.gz")
+"""Files of a subject's folder that another subject may lack; the others are there for all."""
 PAPER_DOSES = (1 / 4, 1 / 6, 1 / 8, 1 / 10)
 _LARGEST_DENOMINATOR = 200
 _NECK_MM = 25.0
@@ -167,7 +170,7 @@ def save_subject(subject: Subject, folder: Path) -> None:
         write_nifti(volume.astype(np.float32), subject.spacing, folder / f"{name}.nii.gz")
     write_nifti(subject.labels.astype(np.int16), subject.spacing, folder / "labels.nii.gz")
     write_nifti(subject.tissue.astype(np.uint8), subject.spacing, folder / "tissue.nii.gz")
-    (folder / "subject.json").write_text(json.dumps(subject.facts, indent=2) + "\n")
+    (folder / FACTS).write_text(json.dumps(subject.facts, indent=2) + "\n")
 
 
 def write_nifti(volume: np.ndarray, spacing: float, path: Path) -> None:
