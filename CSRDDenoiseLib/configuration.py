@@ -325,6 +325,9 @@ def _path(steps: Steps) -> str:
 
 
 def _words(kind: Any) -> str:
+    if hasattr(kind, "__metadata__"):
+        # Annotated with its limits
+        kind = kind.__origin__
     origin, items = get_origin(kind), get_args(kind)
     if origin is Union:
         known = [_words(item) for item in items if item is not type(None)]

@@ -76,13 +76,13 @@ class Rising:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A text is one of these."""
+    """A text, or every text of a list, is one of these."""
 
     choices: tuple[str, ...]
 
     def holds(self, value: Any) -> bool:
-        """Whether it is."""
-        return value in self.choices
+        """Whether it is, or all of them are."""
+        return all(map(self.holds, value)) if isinstance(value, (tuple, list)) else value in self.choices
 
     def __str__(self) -> str:
         return f"must be one of {', '.join(self.choices)}"

@@ -1,8 +1,10 @@
-"""An evaluation that meets what is there already: experiments of before, subjects of one name, draws of one head."""
+"""An evaluation that meets what is there already, or what is missing: experiments, subjects, doses."""
 
 from __future__ import annotations
 
 import json
+import re
+from functools import wraps
 from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.research.evaluation.experiments.dose import our_methods
 from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, run_evaluation
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -88,6 +91,83 @@ def test_experiments_of_another_model_are_never_joined(one_alone, tmp_path, caps
         capsys.readouterr()
         assert one_alone("protocol", **other) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_experiments_of_other_subjects_of_the_same_names_are_never_joined(one_alone, folder, tmp_path, capsys):
+    again = copytree(folder, tmp_path / "again" / folder.name)
+    assert one_alone("trust", subjects=[str(again)]) == 0
+    facts = json.loads((again / "subject.json").read_text(encoding="utf-8"))
+    (again / "subject.json").write_text(json.dumps({**facts, "seed": 7}), encoding="utf-8")
+    capsys.readouterr()
+    assert one_alone("protocol", subjects=[str(again)]) == 2
+    assert f"subjects_sha256.{folder.name}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_experiment_that_another_run_writes_in_the_meantime_stays(one_alone, tmp_path, monkeypatch):
+    protocol = EXPERIMENTS["protocol"]
+
+    @wraps(protocol)
+    def beside_another(*arguments, **options):
+        assert one_alone("trust") == 0
+        return protocol(*arguments, **options)
+
+    monkeypatch.setitem(EXPERIMENTS, "protocol", beside_another)
+    assert one_alone("protocol") == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert list(results["measurements"]) == list(results["about"]["experiments"]) == ["trust", "protocol"]
+
+
+# -- options and doses
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "word"),
+    [
+        ("contrast", {"filters": []}, "'filters'"),
+        ("contrast", {"filters": ["Gaussian", "Gaussain"]}, "'Gaussain'"),
+        ("cost", {"presets": ["fastest"]}, "'fastest'"),
+        ("cost", {"steps": [0, 4]}, "'steps'"),
+        ("noise", {"steps": 1}, "'steps' is 1"),
+        ("counts", {"doses": []}, "'doses'"),
+        ("alignment", {"doses": []}, "'doses'"),
+        ("alignment", {"offsets": [[2]]}, "'offsets[0]' is [2]"),
+        ("signatures", {"subjects": 0}, "'subjects' is 0"),
+        ("dose", {"samples": "many"}, "a whole number"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_the_experiments_in_front_of_it(folder, model, tmp_path, name, options, word):
+    experiments = {"protocol": {"dose": "1/4"}, name: options}
+    with pytest.raises(InputError, match=re.escape(word)):
+        run_evaluation(EvaluationConfig((folder,), str(model), tmp_path / "out", experiments=experiments))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def of_two_doses(folder, tmp_path_factory) -> tuple[Path, Path]:
+    """A subject, and one that lacks the dose 1/4."""
+    other = write_study(tmp_path_factory.mktemp("without") / "without", seed=1)
+    (other / "low_dose_1_4.nii.gz").unlink()
+    return folder, other
+
+
+@pytest.mark.slow
+def test_a_subject_that_lacks_the_dose_is_not_counted(of_two_doses, model, tmp_path):
+    experiments = {
+        "alignment": {"doses": ["1/10", "1/4"], "offsets": [[0, 0]], "registrations": 0},
+        "signatures": {"doses": ["1/4"]},
+        "protocol": {"dose": "1/4", "facts": ["tracer", "tracer.of", "scanner.spacing"]},
+    }
+    config = EvaluationConfig(of_two_doses, str(model), tmp_path / "out", experiments=experiments)
+    alignment, signatures, protocol = run_evaluation(config)
+    assert [row[-2] for row in alignment.tables[0].rows] == ["3"], "n"
+    found = {row[0]: row[1] for row in signatures.tables[0].rows}
+    assert found["zero-filled slices"].startswith("1 of 1"), "of the one subject that has it"
+    assert [(row[0], row[1], row[-1]) for row in protocol.tables[0].rows] == [
+        ("tracer", "fdg", "1"),
+        ("scanner.spacing", "4", "1"),
+    ]
 
 
 @pytest.mark.parametrize("doses", [["1/4", "1/4"], ["1/4", 0.25]])

@@ -19,6 +19,7 @@ from scipy import ndimage
 from ...configuration import unknown_key
 from ...errors import InputError
 from ...extras import require
+from ...limits import OneOf
 from ...measures import psnr
 from ...scan import find_head, normalise_mr, smooth
 
@@ -148,6 +149,10 @@ BASELINES = (
     Baseline("Tissue regression", "kept below mm", (2, 4, 6, 8, 12, float("inf")), tissue_fit, True),
     Baseline("BM4D", "std / brain mean", (0.03, 0.06, 0.1, 0.2, 0.3), block_matching),
 )
+
+
+FILTERS = OneOf(tuple(entry.name for entry in BASELINES))
+"""Limit of names of filters."""
 
 
 def baseline(name: str) -> Baseline:

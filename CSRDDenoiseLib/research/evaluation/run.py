@@ -14,6 +14,7 @@ from ...configuration import read_yaml, structure, unknown_key
 from ...errors import InputError
 from ...io.record import versions
 from ...io.write import all_or_nothing
+from ...limits import check_limits
 from ...model.bundle import Model, load_model
 from ...settings import DenoiseSettings, settings_from_preset
 from ...spread import Spread, in_turn
@@ -22,7 +23,7 @@ from .experiments.bench import as_fraction
 from .kept import RESULTS, read_kept, section_facts
 from .markdown import to_markdown
 from .report import DATA_LINE, to_html
-from .study import check_doses
+from .study import check_doses, checksum_of
 from .table import to_csv
 
 logger = logging.getLogger(__name__)
@@ -144,22 +145,26 @@ def run_evaluation(config: EvaluationConfig, spread: Spread = in_turn) -> tuple[
     others = {name: _comparison(name, given, config.device) for name, given in config.comparison_models.items()}
     bench = Bench(config.subjects, load_model(config.model, config.device), config.device, others, spread)
     about = _about(config, bench)
-    kept = read_kept(config.output, about, config.experiments)
-    sections, used = dict(kept.sections), dict(kept.options)
+    read_kept(config.output, about, config.experiments)
     config.output.mkdir(parents=True, exist_ok=True)
+    done: dict[str, Section] = {}
     for name, given in config.experiments.items():
         logger.info("Experiment: %s", name)
-        sections[name], used[name] = EXPERIMENTS[name](bench, **options[name]), given
-        _write(config.output, {**about, "experiments": used}, sections)
-    return tuple(sections[name] for name in config.experiments)
+        done[name] = EXPERIMENTS[name](bench, **options[name])
+        # read again: another run may have written in the meantime
+        kept = read_kept(config.output, about, config.experiments)
+        used = {**about, "experiments": {**kept.options, name: given}}
+        _write(config.output, used, {**kept.sections, name: done[name]})
+    return tuple(done.values())
 
 
 def _checked(name: str, options: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
-    """Return the options of an experiment in the types that its function declares, and check its doses."""
-    hints = get_type_hints(EXPERIMENTS[name])
+    """Return the options of an experiment in the types that its function declares, within its limits; check doses."""
+    hints, where = get_type_hints(EXPERIMENTS[name], include_extras=True), f"The experiment '{name}'"
     parameters = list(inspect.signature(EXPERIMENTS[name]).parameters.values())[1:]
     kind = make_dataclass(name, [(each.name, hints[each.name], _default(each)) for each in parameters])
-    checked: Any = structure(options, kind, f"The experiment '{name}'", text=True)
+    checked: Any = structure(options, kind, where, text=True)
+    check_limits(checked, where)
     asked = [*(getattr(checked, "doses", None) or ()), *filter(None, [getattr(checked, "dose", None)])]
     fractions = [as_fraction(dose) for dose in asked]
     check_doses(folders, [] if name in EMULATED else fractions)
@@ -208,6 +213,7 @@ def _about(config: EvaluationConfig, bench: Bench) -> dict[str, Any]:
     return {
         "data": DATA_LINE,
         "subjects": [folder.name for folder in config.subjects],
+        "subjects_sha256": {folder.name: checksum_of(folder) for folder in config.subjects},
         "model": _facts_of(bench.model),
         "comparison_models": {
             name: {**_facts_of(other.model), "settings": other.settings.as_dict()}

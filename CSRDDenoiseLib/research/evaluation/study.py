@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +20,7 @@ from ...io.read import read_volume
 from ...measures import contrast, shell
 from ...scan import Head, find_head
 from ..simulation.anatomy import BRAIN, COLD_LABEL, HOT_LABEL, MR_ONLY_LABEL, WHITE
+from ..simulation.subject import FACTS
 
 LABELS_PER_KIND = 1000
 VISIBLE_CONTRAST = 0.2
@@ -126,7 +129,7 @@ def load_study(folder: Path) -> Study:
         full_dose=cut(full),
         noise_free=noise_free,
         masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity")), spacing),
-        facts=_read_facts(folder / "subject.json"),
+        facts=_read_facts(folder / FACTS),
     )
 
 
@@ -143,6 +146,16 @@ def doses_of(folder: Path) -> tuple[Fraction, ...]:
     if not doses:
         raise InputError(f"The subject folder '{folder}' holds no low dose (low_dose_1_10.nii.gz or the like).")
     return tuple(sorted(doses, reverse=True))
+
+
+def checksum_of(folder: Path) -> str:
+    """First digits of the SHA-256 of a subject's facts, which tell it from others of its name.
+
+    Raises:
+        InputError: there are none.
+    """
+    facts = _read_facts(folder / FACTS)
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_doses(folders: Sequence[Path], doses: Sequence[Fraction]) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Annotated, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
 
 from ....checks.alignment import ALIGNED, DOUBTFUL, MISALIGNED, measure_alignment
+from ....limits import Between
 from ....prepare.comparable import COARSE, Size, head_points, make_pair, matrix, size_of
 from ....prepare.register import moved, register
 from ..markdown import Table
 from ..study import Study
-from .bench import Bench, Dose, Section, as_fraction
+from .bench import Bench, Dose, Doses, Section, Seed, as_fraction
 
 logger = logging.getLogger(__name__)
 
@@ -67,16 +68,16 @@ class Found:
 
 def run(
     bench: Bench,
-    doses: Sequence[Dose] = ("1/4", "1/10"),
-    offsets: Sequence[Sequence[float]] = OFFSETS,
-    registrations: int = 3,
-    seed: int = 0,
+    doses: Doses = ("1/4", "1/10"),
+    offsets: Sequence[tuple[float, float]] = OFFSETS,
+    registrations: Annotated[int, Between(0, 10_000)] = 3,
+    seed: Seed = 0,
 ) -> Section:
     """Check and register MRs that were moved.
 
     Args:
         bench: subjects; its model is not used.
-        doses: the doses to look at; the last one is registered.
+        doses: the doses to look at, those that a subject has; the last one is registered.
         offsets: (mm, degrees) to check, once a subject and dose.
         registrations: random offsets up to 20 mm and 15 degrees a subject; 0 leaves the registration out.
         seed: of the directions.
@@ -85,13 +86,14 @@ def run(
     checks: dict[str, list[Found]] = {_title(offset): [] for offset in offsets}
     restored: list[tuple[Size, bool, float]] = []
     for study in bench.studies():
-        for dose in doses:
+        there = [dose for dose in doses if as_fraction(dose) in study.low_doses]
+        for dose in there:
             for offset in offsets:
                 checks[_title(offset)].append(_check(_case(study, dose, offset, rng)))
-        for _ in range(registrations):
+        for _ in range(registrations if doses[-1] in there else 0):
             drawn = rng.uniform(0, (MOST_MM, MOST_DEGREES)).tolist()
             restored.append(_register(_case(study, doses[-1], drawn, rng)))
-        logger.info(f"{study.name}: {len(doses) * len(offsets)} checks, {registrations} registrations")
+        logger.info(f"{study.name}: {len(there) * len(offsets)} checks")
     tables = [_check_table(checks, doses)]
     if restored:
         tables.append(_registration_table(restored, doses[-1]))

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+from typing import Annotated, Any, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
 from ....errors import CSRDError, InputError
+from ....limits import Between, Length
 from ....model.bundle import Model
-from ....settings import DenoiseSettings, settings_from_preset
+from ....settings import MAX_SAMPLES, MAX_STEPS, DenoiseSettings, settings_from_preset
 from ....spread import Spread, in_turn
 from ..markdown import Table
 from ..measure import Measurement, measure
@@ -24,6 +25,11 @@ from ..study import Study, load_study
 logger = logging.getLogger(__name__)
 
 Dose = Union[str, float]
+Doses = Annotated[Sequence[Dose], Length(1, 100)]
+Samples = Annotated[int, Between(1, MAX_SAMPLES)]
+StepsOfDraws = Annotated[int, Between(2, MAX_STEPS)]
+"""Draws of one step are the posterior mean, and have no spread."""
+Seed = Annotated[int, Between(0, 2**63 - 1)]
 MEAN_STD = "mean ± standard deviation over subjects"
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 

@@ -10,22 +10,24 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Iterator, Mapping, Sequence
+from typing import Annotated, Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from .... import measures
+from ....limits import Between, Length
 from ....restore.keeping import kept_image
 from ....scan import robust_std, smooth
 from ...training import curves
 from ...training.curves import BLOB_DEVIATIONS, BLOB_MM, CONTRASTS, KEPT_MM, Point, error_at
+from ..baselines import FILTERS as KNOWN
 from ..baselines import Case, baseline
 from ..baselines import apply as apply_filter
 from ..markdown import Table
 from ..methods import ours
 from ..study import Study
-from .bench import Bench, Dose, Figure, Section, as_fraction, line_plot
+from .bench import Bench, Doses, Figure, Section, as_fraction, line_plot
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +59,10 @@ class Curves:
 
 def run(
     bench: Bench,
-    doses: Sequence[Dose] = ("1/4", "1/10"),
-    filters: Sequence[str] = FILTERS,
-    kept_mm: Sequence[float] = KEPT_MM,
-    contrasts: Sequence[float] = CONTRASTS,
+    doses: Doses = ("1/4", "1/10"),
+    filters: Annotated[Sequence[str], Length(1, len(KNOWN.choices)), KNOWN] = FILTERS,
+    kept_mm: Annotated[Sequence[float], Between(0, float("inf"))] = KEPT_MM,
+    contrasts: Annotated[Sequence[float], Length(1, 100)] = CONTRASTS,
 ) -> Section:
     """Follow every method along its parameter, on subjects with a noise-free image and hot lesions.
 

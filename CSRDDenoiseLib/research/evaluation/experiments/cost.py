@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Sequence
+from typing import Annotated, Sequence
 
-from ....settings import PRESETS, DenoiseSettings, settings_from_preset
+from ....limits import Between, OneOf
+from ....settings import MAX_SAMPLES, MAX_STEPS, PRESETS, DenoiseSettings, settings_from_preset
 from ..methods import ours
 from ..table import score_table
 from .bench import MEAN_STD, Bench, Dose, Figure, Section, line_plot, mean_score, over_subjects
@@ -17,10 +18,10 @@ TEXT = "Network evaluations are what a run costs. The presets are chosen from th
 def run(
     bench: Bench,
     dose: Dose = "1/10",
-    presets: Sequence[str] = tuple(PRESETS),
-    steps: Sequence[int] = (2, 4, 8, 16),
-    samples: Sequence[int] = (1, 2, 4, 8, 16),
-    averaged_steps: int = 8,
+    presets: Annotated[Sequence[str], OneOf(tuple(PRESETS))] = tuple(PRESETS),
+    steps: Annotated[Sequence[int], Between(1, MAX_STEPS)] = (2, 4, 8, 16),
+    samples: Annotated[Sequence[int], Between(1, MAX_SAMPLES)] = (1, 2, 4, 8, 16),
+    averaged_steps: Annotated[int, Between(1, MAX_STEPS)] = 8,
 ) -> Section:
     """Measure the presets, each sampler over its steps, and averages of draws.
 

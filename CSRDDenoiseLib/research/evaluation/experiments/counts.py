@@ -18,7 +18,7 @@ from ....scan import Scan
 from ...simulation.subject import emulate_dose
 from ..markdown import Table
 from ..study import Study
-from .bench import Bench, Dose, Section, as_fraction
+from .bench import Bench, Doses, Section, as_fraction
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Scans:
     estimated: Mapping[float, Optional[Finding]]
 
 
-def run(bench: Bench, doses: Sequence[Dose] = DOSES) -> Section:
+def run(bench: Bench, doses: Doses = DOSES) -> Section:
     """Estimate the dose of every subject at every dose, in each of the ways there are.
 
     Args:

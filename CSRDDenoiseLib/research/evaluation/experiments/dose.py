@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Optional, Sequence
+from typing import Annotated, Optional, Sequence
 
+from ....limits import Between
 from ....report.planes import write_comparison
+from ....settings import MAX_SAMPLES
+from ..baselines import FILTERS
 from ..measure import CEILING
 from ..methods import INPUT, Method, ours, tuned, unchanged
 from ..table import MODEL_CARD, paired_table, score_table
-from .bench import MEAN_STD, Bench, Dose, Figure, Section, over_subjects, plot_by_dose
+from .bench import MEAN_STD, Bench, Doses, Figure, Section, over_subjects, plot_by_dose
 
 BASELINES = ("Gaussian", "Non-local means")
 MINE = "Ours, posterior mean"
@@ -21,7 +24,10 @@ TEXT = (
 
 
 def run(
-    bench: Bench, doses: Optional[Sequence[Dose]] = None, baselines: Sequence[str] = BASELINES, samples: int = 8
+    bench: Bench,
+    doses: Optional[Doses] = None,
+    baselines: Annotated[Sequence[str], FILTERS] = BASELINES,
+    samples: Annotated[int, Between(0, MAX_SAMPLES)] = 8,
 ) -> Section:
     """Compare our posterior mean, one draw in 8 steps and the mean of such draws with filters and other models.
 

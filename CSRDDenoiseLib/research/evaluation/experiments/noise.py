@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Optional
 
 from ....sentences import as_fraction
 from ..measure import CEILING
 from ..methods import INPUT, ours, tuned, unchanged
 from ..table import score_table
-from .bench import MEAN_STD, Bench, Dose, Figure, Section, over_subjects, plot_by_dose
+from .bench import MEAN_STD, Bench, Doses, Figure, Samples, Section, StepsOfDraws, over_subjects, plot_by_dose
 
 SCORES = ("psnr", "ssim", "nrmse", "hot_contrast", "cold_contrast", "bias", "coverage_1", "coverage_2")
 
 
-def run(bench: Bench, doses: Optional[Sequence[Dose]] = None, samples: int = 4, steps: int = 8) -> Section:
+def run(bench: Bench, doses: Optional[Doses] = None, samples: Samples = 4, steps: StepsOfDraws = 8) -> Section:
     """Follow quality and coverage over dose; simulate subjects with doses from 1/2 to 1/100 to see where it breaks.
 
     Args:

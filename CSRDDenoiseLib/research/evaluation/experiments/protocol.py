@@ -32,13 +32,14 @@ def run(bench: Bench, dose: Dose = "1/10", facts: Sequence[str] = FACTS) -> Sect
 
     Args:
         bench: subjects and model.
-        dose: the dose to look at.
+        dose: the dose to look at; subjects that lack it are in no group.
         facts: entries of ``subject.json``, a dot leading inside.
     """
     settings = bench.settings(sampler="mean", steps=1, samples=1)
     methods = {INPUT: unchanged, FILTER: tuned("Gaussian"), MINE: ours(bench.model, settings)}
     measurements = bench.measure([dose], methods)
-    known = {study.name: study.facts for study in bench.studies()}
+    measured = {m.subject for m in measurements}
+    known = {study.name: study.facts for study in bench.studies() if study.name in measured}
     rows = []
     for fact in facts:
         values = {name: _look_up(record, fact) for name, record in known.items()}
@@ -55,10 +56,10 @@ def run(bench: Bench, dose: Dose = "1/10", facts: Sequence[str] = FACTS) -> Sect
     return Section("Scanners and protocols", TEXT, tables, (), measurements)
 
 
-def _look_up(record: Mapping[str, Any], fact: str) -> Any:
+def _look_up(record: Any, fact: str) -> Any:
     for key in fact.split("."):
-        record = record.get(key, {})
-    return record if record != {} else None
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
 
 
 def _groups(values: Mapping[str, Any]) -> dict[str, list[str]]:

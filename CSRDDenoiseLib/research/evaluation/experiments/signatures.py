@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Annotated, Callable, Iterator, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,6 +26,7 @@ from ....checks.voxels import check_voxels
 from ....findings import Finding, find, warnings_of
 from ....io.grid import Grid, resample
 from ....io.read import read_volume
+from ....limits import Between
 from ....model.contents import NOISE_RANGE
 from ....prepare.align import to_model_grid
 from ....scan import Head, Scan, smooth
@@ -34,7 +35,7 @@ from ...simulation.subject import emulate_dose
 from .. import faults
 from ..markdown import Table
 from ..study import Pair, Study
-from .bench import Bench, Dose, Section, as_fraction
+from .bench import Bench, Dose, Doses, Section, Seed, as_fraction
 
 logger = logging.getLogger(__name__)
 
@@ -106,16 +107,16 @@ class Tally:
 
 def run(
     bench: Bench,
-    doses: Sequence[Dose] = ("1/4", "1/10"),
-    subjects: Optional[int] = None,
+    doses: Doses = ("1/4", "1/10"),
+    subjects: Optional[Annotated[int, Between(1, 1_000_000)]] = None,
     cache: Optional[str] = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Section:
     """Count detections and false alarms; for the support by counts on a few structures of each scan.
 
     Args:
         bench: subjects, and the model whose range of noise is asked for; the network is not run.
-        doses: of the scans; every subject is used at each of them.
+        doses: of the scans; every subject is used at each of them that it has.
         subjects: use the first ones only.
         cache: folder that keeps the scans without attenuation correction, the only ones that are simulated anew.
         seed: of what is drawn.
@@ -143,7 +144,7 @@ def _subjects(bench: Bench, doses: Sequence[Dose], most: Optional[int], rng: np.
     for folder, study in zip(folders, bench.studies()):
         tissue = sitk.DICOMOrient(read_volume(folder / "tissue.nii.gz"), "LPS")
         classes = np.rint(sitk.GetArrayFromImage(tissue)).astype(int)
-        for dose in map(as_fraction, doses):
+        for dose in (dose for dose in map(as_fraction, doses) if dose in study.low_doses):
             spacing = bench.model.metadata.voxel_spacing_mm
             yield Subject(study, folder, float(dose), study.low_doses[dose], classes, spacing, rng)
 

@@ -7,7 +7,7 @@ from math import erf, sqrt
 from ..measure import COVERAGE_SIGMAS
 from ..methods import INPUT, ours, tuned, unchanged
 from ..table import score_table
-from .bench import MEAN_STD, Bench, Dose, Figure, Section, line_plot, mean_score, over_subjects
+from .bench import MEAN_STD, Bench, Dose, Figure, Samples, Section, StepsOfDraws, line_plot, mean_score, over_subjects
 
 SCORES = (
     "hot_contrast",
@@ -33,7 +33,7 @@ TEXT = (
 )
 
 
-def run(bench: Bench, dose: Dose = "1/10", samples: int = 16, steps: int = 8) -> Section:
+def run(bench: Bench, dose: Dose = "1/10", samples: Samples = 16, steps: StepsOfDraws = 8) -> Section:
     """Measure what a reader must be able to rely on: the estimate, and the spread of ``samples`` draws about it."""
     mine = f"Ours, K = {samples}"
     methods = {
