@@ -132,8 +132,15 @@ def test_every_preset_gives_the_same_denoised_pet(pet, mr, tmp_path):
 ONE_SAMPLE = DenoiseSettings(steps=2, samples=1, estimate="samples")
 
 
-@pytest.mark.parametrize("chosen", [MEAN, ONE_SAMPLE], ids=["mean", "one sample"])
-def test_one_sample_has_no_uncertainty(pet, model, chosen):
+ONE_STEP = DenoiseSettings(steps=1, samples=2, precision="float32")
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [MEAN, ONE_SAMPLE, ONE_STEP, replace(ONE_STEP, estimate="samples")],
+    ids=["mean", "one sample", "one step", "mean of samples of one step"],
+)
+def test_one_sample_or_one_step_has_no_uncertainty(pet, model, chosen):
     assert denoise(pet, None, chosen, model).uncertainty is None
 
 

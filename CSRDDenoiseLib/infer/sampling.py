@@ -179,7 +179,9 @@ def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings) -> tuple[Tens
         spread = statistics.std()
         # the truth deviates from the mean of K draws by their spread, and that mean from its expectation by 1 / K of it
         error = None if spread is None else spread * (1 + 1 / settings.samples) ** 0.5
-        return centre + statistics.mean, error
+        return centre + statistics.mean, error if settings.has_uncertainty else None
+    if not settings.has_uncertainty:
+        return centre, None
     squares = torch.zeros_like(centre)
     for draw in sampled.draws:
         squares += draw.square()
