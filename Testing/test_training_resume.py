@@ -60,3 +60,16 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(config):
     torch.save(saved, config.output / NAME)
     assert TrainingRun(replace(config, steps=2)).run().step == 2
     assert load_checkpoint(config.output)["facts"] == held_facts(config)
+
+
+def test_a_run_sees_as_many_phantoms_as_it_asks_for_of_a_pool_that_has_more(config, tmp_path):
+    shared = tmp_path / "data"
+    larger = TrainingRun(replace(config, data=shared, pool_size=2, pool_start=2, output=tmp_path / "larger"))
+    assert larger.run().phantoms == 2
+    own, sharing = (
+        TrainingRun(replace(config, data=data, output=tmp_path / name, steps=3))
+        for name, data in (("own", tmp_path / "own-data"), ("sharing", shared))
+    )
+    assert own.run().phantoms == sharing.run().phantoms == 1
+    for one, other in zip(own.denoiser.parameters(), sharing.denoiser.parameters()):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

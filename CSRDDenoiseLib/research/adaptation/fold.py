@@ -155,6 +155,7 @@ def run_fold(
     if device == "cpu":
         # as fast as bfloat16 or faster with processors that have it, and far faster with the others
         config = replace(config, precision="float32")
+    config = replace(config, pool_size=pools[0].available())
     plan = _plan(config, pools, settings, device, limit)
     minutes = plan["minutes"]
     config = replace(

@@ -67,7 +67,7 @@ class TrainingConfig:
             over the range on a logarithmic scale.
         unseen_doses: dose fractions that validation reports besides them.
         subjects: share of the subjects for training, validation and test.
-        pool_size: phantoms to simulate for training; later ones replace none.
+        pool_size: phantoms to simulate and to train on, also where ``data`` has more of them; later ones replace none.
         pool_start: phantoms that must be there before the first step.
         validation_phantoms: phantoms of validation subjects.
         simulators: processes that simulate while training runs.

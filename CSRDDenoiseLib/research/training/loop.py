@@ -188,7 +188,8 @@ class TrainingRun:
         phantoms = self.state.phantoms
         if self.rank == 0 and self.state.step % _STEPS_PER_POOL_CHECK == 0:
             self._check_simulators()
-            phantoms = self.pool.available()
+            # a pool that runs share may have more
+            phantoms = min(self.pool.available(), self.config.pool_size)
         decision = torch.tensor([phantoms, deadline is None or time.monotonic() < deadline])
         if self.world > 1:
             torch.distributed.broadcast(decision, 0)
