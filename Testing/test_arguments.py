@@ -35,7 +35,7 @@ def test_participants_of_a_bids_dataset_are_named_alike_in_every_command(command
     assert "--participant-label" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["few", "1,,2", "-1", "1.5", "0", "3,0,3"])
+@pytest.mark.parametrize("text", ["few", "1,,2", "-1", "1.5", "0", "00", "3,0,3"])
 def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", str(tmp_path / "run.yaml"), "--score", "test", f"--phantoms={text}"])

@@ -232,6 +232,20 @@ def test_parcels_of_the_cortex_are_no_lesions(label_maps):
         anatomies.load_anatomy(label_maps, "synthseg/ball")
 
 
+@pytest.mark.parametrize("labels", [0, 511])
+def test_an_anatomy_without_a_brain_does_not_stop_the_others(label_maps, tmp_path, capsys, labels):
+    write_nifti(np.full((26, 30, 24), labels, np.int16), 5.0, label_maps / "synthseg" / "atlas.nii.gz")
+    words = ["simulate", "--anatomy", str(label_maps), "--output", str(tmp_path / "out"), "--doses", "1/4"]
+    assert main([*words, "--spacing", "6", "--scanner", "iterations=1"]) == 4
+    assert f"has no brain: its labels are {labels}" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["synthseg_ball"]
+
+
+def test_an_anatomy_that_is_gone_is_one_sentence(label_maps):
+    with pytest.raises(InputError, match="'synthseg/gone' in .* cannot be loaded"):
+        anatomies.load_anatomy(label_maps, "synthseg/gone")
+
+
 @pytest.mark.parametrize(("t1", "words"), [((26, 30, 20), "20 x 30 x 26 voxels of 5 mm"), ((26, 30, 24), "of 4 mm")])
 def test_a_t1_of_another_grid_than_its_labels_is_refused(label_maps, t1, words):
     (label_maps / "ixi").mkdir()

@@ -62,6 +62,17 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(config):
     assert load_checkpoint(config.output)["facts"] == held_facts(config)
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_a_checkpoint_whose_copy_is_not_complete_is_refused(config, kept):
+    TrainingRun(config).run()
+    path = config.output / NAME
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    for act in (TrainingRun(config).run, lambda: export_model(config, config.output / "model")):
+        with pytest.raises(InputError, match="checkpoint.pt' cannot be read"):
+            act()
+
+
 def test_a_run_sees_as_many_phantoms_as_it_asks_for_of_a_pool_that_has_more(config, tmp_path):
     shared = tmp_path / "data"
     larger = TrainingRun(replace(config, data=shared, pool_size=2, pool_start=2, output=tmp_path / "larger"))

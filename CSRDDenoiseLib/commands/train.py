@@ -177,7 +177,7 @@ def _phantoms(text: str) -> Sequence[int]:
 def _plan(text: str) -> dict[int, int]:
     """Parse ``STEPS:DRAWS[,...]``."""
     pairs = [part.split(":") for part in text.split(",")]
-    if not all(len(pair) == 2 and all(each.isdigit() and int(each) > 0 for each in pair) for pair in pairs):
+    if not all(len(pair) == 2 and all(_is_number(each) and int(each) > 0 for each in pair) for pair in pairs):
         raise argparse.ArgumentTypeError(f"'{text}' is not STEPS:DRAWS[,...], as in 3:2,8:2")
     return {int(steps): int(draws) for steps, draws in pairs}
 

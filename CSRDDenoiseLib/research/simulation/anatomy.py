@@ -59,9 +59,22 @@ def load_anatomy(folder: Path, name: str) -> Anatomy:
     """Load one of :func:`list_anatomies`; a label map may also be the ``labels.nii.gz`` of a simulated subject.
 
     Raises:
-        FileNotFoundError: there is no such subject in ``folder``.
-        InputError: its voxels are no cubes, its T1 has another grid than its labels, or parcels stand for its cortex.
+        InputError: it is not in ``folder`` or cannot be read, its voxels are no cubes, its T1 has another grid than its
+            labels, parcels stand for its cortex, or no label is brain.
     """
+    try:
+        anatomy = _load(folder, name)
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise InputError(f"The anatomy '{name}' in '{folder}' cannot be loaded: {error}.") from error
+    if not np.isin(anatomy.tissue, BRAIN).any():
+        raise InputError(
+            f"The anatomy '{name}' in '{folder}' has no brain: its labels are {_some(np.unique(anatomy.labels))}; "
+            "give labels of FreeSurfer (synthseg/) or those of ixi_labels.csv (ixi/)."
+        )
+    return anatomy
+
+
+def _load(folder: Path, name: str) -> Anatomy:
     if name.startswith("ixi/"):
         labels, spacing = _read(folder / f"{name}_labels.nii.gz")
         t1, of_t1 = _read(folder / f"{name}_T1.nii.gz")
@@ -146,6 +159,10 @@ def _read(path: Path) -> tuple[np.ndarray, float]:
         )
     array = np.asarray(image.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]
     return np.ascontiguousarray(array), float(sides[0])
+
+
+def _some(labels: np.ndarray) -> str:
+    return ", ".join(map(str, labels[:10])) + (", ..." if labels.size > 10 else "")
 
 
 def _grid(array: np.ndarray, spacing: float) -> str:

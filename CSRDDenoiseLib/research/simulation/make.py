@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import InputError
 from . import subject as subjects
 from .anatomy import load_anatomy
 from .subject import SimulationSettings
@@ -41,10 +40,7 @@ def make_subject(job: SubjectJob) -> str:
     Raises:
         InputError: the anatomy cannot be loaded.
     """
-    try:
-        anatomy = load_anatomy(job.anatomies, job.name)
-    except (OSError, EOFError, KeyError, ValueError) as error:
-        raise InputError(f"The anatomy '{job.name}' in '{job.anatomies}' cannot be loaded: {error}.") from error
+    anatomy = load_anatomy(job.anatomies, job.name)
     subject = subjects.simulate_subject(anatomy, job.settings, job.seed, job.device)
     folder = job.folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional, Union
@@ -131,6 +132,19 @@ def check_finite(weights: Mapping[str, torch.Tensor], what: str) -> None:
 
 
 def load_checkpoint(folder: Path) -> Optional[dict[str, Any]]:
-    """Read the checkpoint of a run, or None if there is none yet."""
+    """Read the checkpoint of a run, or None if there is none yet.
+
+    Raises:
+        InputError: it is damaged, as one whose copy was not completed.
+    """
     path = folder / NAME
-    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The checkpoint '{path}' cannot be read ({type(error).__name__}); copy it here again, or remove it to "
+            "begin anew."
+        ) from error
+    return saved
