@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tiny_model import save_tiny_model
 
@@ -14,6 +16,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.adaptation import experiment, sites
 from CSRDDenoiseLib.research.adaptation.experiment import Experiment, run_experiment, summarise
 from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
+from CSRDDenoiseLib.research.likeness import examples
 from CSRDDenoiseLib.research.likeness import experiment as likeness
 from CSRDDenoiseLib.research.simulation.scanner import Scanner
 
@@ -72,6 +75,82 @@ def test_results_of_other_settings_are_not_taken_for_those_of_this_run(config):
     ):
         with pytest.raises(InputError, match="choose another output folder"):
             run_experiment(changed)
+
+
+@pytest.mark.slow
+def test_subjects_of_a_site_of_other_settings_are_not_taken_for_those_of_this_run(config, monkeypatch):
+    """Those of a run that was stopped while it simulated, so that there are no results yet."""
+    run, made = read_placed(config, Experiment), []
+
+    def stopped(*arguments):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(arguments)
+        return simulate(*arguments)
+
+    simulate = sites.simulate_subject
+    with monkeypatch.context() as patched:
+        patched.setattr(sites, "simulate_subject", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(run)
+    known = run.sites["coarse"]
+    other_scanner = replace(known, scanner=replace(known.scanner, counts=5e7))
+    for changed in (replace(run, sites={"coarse": other_scanner}), replace(run, seed=5)):
+        with pytest.raises(InputError, match=r"were simulated with (scanner|seed).*choose another output folder"):
+            run_experiment(changed)
+    (run.output / "sites" / "coarse" / "site.json").unlink()
+    with pytest.raises(InputError, match=r"no site\.json"):
+        run_experiment(run)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("tracer: fdg", "tracer: fgd", "'tracer' is 'fgd'; it must be one of fdg"),
+        ("dose: 1/5", "dose: 2", "'dose' is 2"),
+        ("dose: 1/5", "dose: 1", "'dose' is 1"),
+        ("dose: 1/5", "dose: 0.001", "dose 1/1000 cannot be named"),
+        ("held_out: 1", "held_out: 0", "'held_out' is 0"),
+        ("pairs: 3", "pairs: 2", "'pairs' is 2"),
+    ],
+)
+def test_a_site_that_cannot_be_simulated_is_refused_before_the_work(config, capsys, right, wrong, words):
+    config.write_text(config.read_text().replace(right, wrong))
+    assert main(["experiment", "adapt", str(config)]) == 2
+    assert words in capsys.readouterr().err and not (config.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"scans": 0}, "'scans' is 0"), ({"dose": 2.0}, "'dose' is 2"), ({"tracer": "fgd"}, "fgd")]
+)
+def test_low_doses_that_cannot_be_made_are_refused_before_the_work(tmp_path, changes, words):
+    site = {"tracer": "fdg", "dose": 0.2, "scanner": {}}
+    values = {"anatomy": "a", "output": "out", "sites": {"sharp": {**site, **changes}}}
+    if "scans" in changes:
+        values = {**values, "sites": {"sharp": site}, **changes}
+    (tmp_path / "like.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=words):
+        read_placed(tmp_path / "like.json", likeness.LikeExperiment)
+
+
+def test_a_regression_learns_from_simulations_of_its_own_settings_alone(tmp_path, anatomy_folder, monkeypatch):
+    drawn, learned = [], []
+
+    def of_number(config, number, family):
+        drawn.append(number)
+        yield np.full((3, 2), config.seed, np.float32), np.zeros((3, 2), np.float32)
+
+    monkeypatch.setattr(examples, "_examples", of_number)
+    monkeypatch.setattr(examples, "fit_regression", lambda found: learned.append(found) or SimpleNamespace(save=str))
+    families = [examples.Drawn(10, {"name": "sharp"})]
+    config = examples.LikeRegression(anatomy_folder, tmp_path / "out", families)
+    for run in (config, config, replace(config, seed=16), replace(config, families=[examples.Drawn(12, {})])):
+        examples.run_like_regression(run)
+    assert len(drawn) == 10 + 0 + 10 + 12, "simulations of the same settings are kept"
+    assert [set(np.unique(found.shown)) for found in learned] == [{15}, {15}, {16}, {15}]
+    assert [len(set(found.heads)) for found in learned] == [10, 10, 10, 12]
+    with pytest.raises(InputError, match="9 simulations"):
+        examples.run_like_regression(replace(config, families=[examples.Drawn(9, {})]))
 
 
 def test_low_doses_of_another_setting_are_not_taken_for_those_of_this_run(tmp_path, monkeypatch):

@@ -242,7 +242,7 @@ def test_an_anatomy_without_a_brain_does_not_stop_the_others(label_maps, tmp_pat
 
 
 def test_an_anatomy_that_is_gone_is_one_sentence(label_maps):
-    with pytest.raises(InputError, match="'synthseg/gone' in .* cannot be loaded"):
+    with pytest.raises(InputError, match=r"'synthseg/gone' in .* cannot be loaded"):
         anatomies.load_anatomy(label_maps, "synthseg/gone")
 
 

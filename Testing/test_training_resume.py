@@ -69,7 +69,7 @@ def test_a_checkpoint_whose_copy_is_not_complete_is_refused(config, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     for act in (TrainingRun(config).run, lambda: export_model(config, config.output / "model")):
-        with pytest.raises(InputError, match="checkpoint.pt' cannot be read"):
+        with pytest.raises(InputError, match=r"checkpoint\.pt' cannot be read"):
             act()
 
 

@@ -7,22 +7,36 @@ is held to: the same start, trained for the same time on the site's simulator. N
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Annotated, Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
 from ...errors import InputError
+from ...limits import Between, OneOf, check_limits
 from ...subjects.table import Row, Table, read_table, write_table
 from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
 from ..simulation.scanner import Scanner
-from ..simulation.subject import SimulationSettings, Subject, dose_name, save_subject, simulate_subject
+from ..simulation.subject import (
+    FACTS,
+    SimulationSettings,
+    Subject,
+    check_dose_names,
+    dose_name,
+    save_subject,
+    simulate_subject,
+)
+from ..simulation.tracer import TRACERS
+from ..training.claim import check_claim, record_claim
 from ..training.measured import MeasuredPool
 from ..training.phantom import make_phantom, save_phantom
+from .subject_folds import FEWEST
 
-TABLE = "pairs.tsv"
+TABLE, RECORD = "pairs.tsv", "site.json"
 GROUPS = ("pairs", "held_out", "training", "stopping")
 
 
@@ -30,10 +44,13 @@ GROUPS = ("pairs", "held_out", "training", "stopping")
 class Counts:
     """How many subjects a site has in each group: pairs to adapt to, held-out ones, and those of its own model."""
 
-    pairs: int = 5
-    held_out: int = 6
-    training: int = 16
-    stopping: int = 2
+    pairs: Annotated[int, Between(FEWEST, 10_000)] = 5
+    held_out: Annotated[int, Between(1, 10_000)] = 6
+    training: Annotated[int, Between(1, 10_000)] = 16
+    stopping: Annotated[int, Between(1, 10_000)] = 2
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The counts of a site")
 
 
 @dataclass(frozen=True)
@@ -47,10 +64,14 @@ class Site:
         slab_mm: height of the part of each head that is simulated; 0 for all of it.
     """
 
-    tracer: str
-    dose: float
+    tracer: Annotated[str, OneOf(TRACERS)]
+    dose: Annotated[float, Between(0, 1, above=True, below=True)]
     scanner: Scanner = field(default_factory=Scanner)
-    slab_mm: float = 0.0
+    slab_mm: Annotated[float, Between(0, 1000)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_limits(self, "A site")
+        check_dose_names((Fraction(self.dose).limit_denominator(1000),))
 
 
 @dataclass(frozen=True)
@@ -81,12 +102,15 @@ def make_site(site: Site, counts: Counts, folder: Path, anatomy: Path, seed: int
     """Simulate what is not there yet of a site.
 
     Raises:
-        InputError: there are too few anatomies.
+        InputError: there are too few anatomies, or the folder has subjects of other settings.
     """
     names = list_anatomies(anatomy)
     wanted = [(group, number) for group in GROUPS for number in range(getattr(counts, group))]
     if len(names) < len(wanted):
         raise InputError(f"A site needs {len(wanted)} anatomies; '{anatomy}' has {len(names)}.")
+    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]
+    facts = {"anatomies": f"{len(names)} ({digest})", "counts": vars(counts), "seed": seed, "spacing": spacing}
+    _claim(folder, {**site_facts(site), **facts})
     chosen = np.random.default_rng(seed).permutation(len(names))
     members: dict[str, list[int]] = {group: [] for group in GROUPS}
     rows: list[Row] = []
@@ -100,6 +124,20 @@ def make_site(site: Site, counts: Counts, folder: Path, anatomy: Path, seed: int
     return SiteData(folder, {group: tuple(numbers) for group, numbers in members.items()}, spacing)
 
 
+def _claim(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Record what the subjects of a folder are simulated with, or check that it is this."""
+    record, advice = folder / RECORD, "choose another output folder"
+    if record.is_file():
+        check_claim(record, facts, f"The subjects in '{folder}' were simulated with", advice)
+    elif (folder / "subjects").is_dir() or (folder / "phantoms").is_dir():
+        raise InputError(
+            f"'{folder}' has subjects and no {RECORD}, so it is not known with which settings they were simulated; "
+            f"{advice}, or remove it."
+        )
+    else:
+        record_claim(record, facts)
+
+
 def _simulated(site: Site, anatomy: Path, name: str, seed: int) -> Subject:
     settings = SimulationSettings(
         doses=(site.dose,), tracer=site.tracer, scanner=site.scanner, noise_free=True, varied=True
@@ -111,7 +149,7 @@ def _made(site: Site, folder: Path, group: str, number: int) -> Any:
     """What there is of a subject: its row, ``True`` for a phantom, None where it is not complete."""
     if group == "pairs":
         subject = folder / "subjects" / f"{number:02d}"
-        return _row(site, subject, number) if (subject / "subject.json").is_file() else None
+        return _row(site, subject, number) if (subject / FACTS).is_file() else None
     return (folder / "phantoms" / f"{number:05d}.npy").is_file() or None
 
 

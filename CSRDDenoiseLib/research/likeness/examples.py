@@ -6,16 +6,19 @@ noise, it represents several scanners: a filter is linear, and noise is proporti
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from ...atomic import complete_file
 from ...errors import InputError
+from ...limits import Between, check_limits
 from ...scan import Scan
 from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
 from ..simulation.families import draw_scanner_of
@@ -62,11 +65,14 @@ class LikeRegression:
     anatomy: Path
     output: Path
     families: Sequence[Drawn]
-    variants: int = 2
-    filters_mm: tuple[float, float] = (0.8, 6.5)
-    noise: tuple[float, float] = (0.5, 1.7)
-    slab_mm: float = 80.0
-    seed: int = 15
+    variants: Annotated[int, Between(1, 1000)] = 2
+    filters_mm: Annotated[tuple[float, float], Between(0, 100)] = (0.8, 6.5)
+    noise: Annotated[tuple[float, float], Between(0, 100, above=True)] = (0.5, 1.7)
+    slab_mm: Annotated[float, Between(0, 1000)] = 80.0
+    seed: Annotated[int, Between(0, 2**31)] = 15
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The regression")
 
 
 def learning_heads(folder: Path) -> list[str]:
@@ -80,32 +86,36 @@ def other_heads(folder: Path) -> list[str]:
 
 
 def run_like_regression(config: LikeRegression) -> Path:
-    """Simulate what is not there yet, learn from all of it, and write ``noise_regression.npz``; return its path."""
-    folder = config.output / "examples"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Simulate what is not there yet, learn from all of it, and write ``noise_regression.npz``; return its path.
+
+    Raises:
+        InputError: there are fewer than ten simulations.
+    """
     families = [each.scanner for each in config.families for _ in range(each.simulations)]
-    for number, family in enumerate(families):
-        path = folder / f"{number:04d}.npz"
+    if len(families) < _FEWEST:
+        raise InputError(f"There are {len(families)} simulations; a regression needs {_FEWEST} or more.")
+    paths = [_place(config, number, family) for number, family in enumerate(families)]
+    for number, (path, family) in enumerate(zip(paths, families)):
         if path.is_file():
             continue
         rows = list(_examples(config, number, family))
         with complete_file(path) as partial, partial.open("wb") as file:
             np.savez(file, shown=[row[0] for row in rows], noise=[row[1] for row in rows])
         logger.info("Simulation %d of %d", number + 1, len(families))
-    regression = fit_regression(load_examples(folder))
+    regression = fit_regression(_load(paths))
     regression.save(config.output / REGRESSION)
     return config.output / REGRESSION
 
 
-def load_examples(folder: Path) -> Examples:
-    """Read the examples of :func:`run_like_regression`.
+def _place(config: LikeRegression, number: int, family: Mapping[str, Any]) -> Path:
+    """Where a simulation lies, so that one of other settings is never taken for it."""
+    drawn = config.variants, config.filters_mm, config.noise, config.slab_mm, config.seed
+    facts = json.dumps([learning_heads(config.anatomy), family, drawn], sort_keys=True)
+    return config.output / "examples" / f"{number:04d}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}.npz"
 
-    Raises:
-        InputError: there are fewer than ten simulations.
-    """
-    paths = sorted(folder.glob("*.npz"))
-    if len(paths) < _FEWEST:
-        raise InputError(f"'{folder}' has {len(paths)} simulations; a regression needs {_FEWEST} or more.")
+
+def _load(paths: Sequence[Path]) -> Examples:
+    """Read the examples of :func:`run_like_regression`."""
     shown, noise, heads = [], [], []
     for number, path in enumerate(paths):
         with np.load(path) as values:

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional
+from typing import Annotated, Any, Iterator, Mapping, Optional
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from ...atomic import write_json
 from ...checks.counts import count_noise, share_of_counts
 from ...errors import InputError
 from ...io.grid import cubic_image
+from ...limits import Between, OneOf, check_limits
 from ...scan import Scan
 from ..simulation.anatomy import load_anatomy, slab_of
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
+from ..simulation.tracer import TRACERS
 from ..training.claim import check_facts
 from .examples import other_heads
 from .learn import ScanNoise, at_level_of, combine, learn_scan
@@ -33,9 +35,12 @@ RESULTS = "results.json"
 class LikeSite:
     """A scanner, its tracer, and the low dose that is made and known."""
 
-    tracer: str
-    dose: float
+    tracer: Annotated[str, OneOf(TRACERS)]
+    dose: Annotated[float, Between(0, 1, above=True, below=True)]
     scanner: Scanner
+
+    def __post_init__(self) -> None:
+        check_limits(self, "A site")
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,13 @@ class LikeExperiment:
     anatomy: Path
     output: Path
     sites: Mapping[str, LikeSite]
-    scans: int = 3
-    slab_mm: float = 0.0
+    scans: Annotated[int, Between(1, 10_000)] = 3
+    slab_mm: Annotated[float, Between(0, 1000)] = 0.0
     halves: bool = True
-    seed: int = 0
+    seed: Annotated[int, Between(0, 2**31)] = 0
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The experiment")
 
 
 def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
