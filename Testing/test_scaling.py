@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from phantom_pool import training_file, write_phantom
 from safetensors.torch import save_file
 from tiny_model import TINY, save_tiny_model, tiny_network
 
+from CSRDDenoiseLib.atomic import write_json
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.configuration import read_placed
 from CSRDDenoiseLib.errors import InputError
@@ -17,6 +19,7 @@ from CSRDDenoiseLib.research.evidence import scaling
 from CSRDDenoiseLib.research.evidence.scaling import Scaling, run_scaling, scaling_page
 from CSRDDenoiseLib.research.training.config import load_config
 from CSRDDenoiseLib.research.training.pool import pool_of
+from CSRDDenoiseLib.research.training.readiness import claim_pool
 
 SCHEME = "noise-bands"
 NETWORK = {**TINY, "in_channels": 1 + len(CHANNELS[SCHEME])}
@@ -82,3 +85,20 @@ def test_what_is_missing_or_of_another_network_is_named(config):
         path.unlink()
     with pytest.raises(InputError, match="milestones"):
         run_scaling(read_placed(config, Scaling))
+
+
+def test_no_experiment_scores_phantoms_of_other_settings(config, tmp_path, capsys):
+    write_json(tmp_path / "data" / "split.json", {"train": ["synthseg/a"], "validation": [], "test": ["synthseg/c"]})
+    training = load_config(tmp_path / "train.yaml")
+    pool = pool_of(replace(training, seed=5), "test", ["synthseg/c"])
+    for path in pool.folder.glob("*"):
+        path.rename(tmp_path / path.name)
+    claim_pool(pool)
+    networks = {"networks": {"ours": {"architecture": NETWORK}}}
+    for name, more in (("evidence", {}), ("scaling", {}), ("head-to-head", networks)):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"training": "train.yaml", "output": "out", "phantoms": [0], **more}))
+        capsys.readouterr()
+        assert main(["experiment", name, str(path)]) == 2
+        assert "was simulated with first_seed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -124,6 +124,10 @@ def test_results_of_families_left_out_with_other_settings_are_refused(training, 
     ):
         with pytest.raises(InputError, match=words):
             run_left_out(replace(config, **change))
+    with training.open("a", encoding="utf-8") as file:
+        file.write("lesions: 3\n")
+    with pytest.raises(InputError, match="recipe_sha256"):
+        run_left_out(config)
     (tmp_path / "out" / "made-with.json").unlink()
     with pytest.raises(InputError, match=r"no made-with\.json.*remove this file"):
         run_left_out(config)
@@ -219,6 +223,22 @@ def untrained(training, tmp_path, monkeypatch):
 def test_results_of_a_network_of_other_settings_are_refused(untrained, change, minutes, words):
     with pytest.raises(InputError, match=words):
         run_head_to_head(replace(untrained, **change), minutes)
+
+
+def test_results_of_a_changed_training_file_are_refused(untrained):
+    with untrained.training.open("a", encoding="utf-8") as file:
+        file.write("lesions: 3\n")
+    with pytest.raises(InputError, match="'ours' with recipe_sha256"):
+        run_head_to_head(untrained, 120)
+
+
+def test_minutes_are_120_where_none_are_given(training, tmp_path, monkeypatch):
+    path, given = tmp_path / "compared.json", []
+    path.write_text(json.dumps({"training": training.name, "output": "out"}), encoding="utf-8")
+    monkeypatch.setattr(head_to_head, "run_head_to_head", lambda config, minutes, device: given.append(minutes) or {})
+    for words in (["--minutes", "5"], []):
+        assert main(["experiment", "head-to-head", str(path), *words]) == 0
+    assert given == [5, 120]
 
 
 @pytest.mark.parametrize("steps", [{"theirs": 5}, {"ours": 0}])

@@ -19,13 +19,22 @@ from ..evaluation.markdown import Table, to_markdown
 from ..training.claim import check_facts
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
-from ..training.pool import pool_of
 from ..training.readiness import check_network
 from ..training.simulators import simulate_phantoms
-from ..training.split import load_split
 from .blocks import replace_block
 from .rows import at_dose, dose_text, doses_of
-from .short_runs import ERRORS_ALONG, SCORES, Estimator, changed_config, folder_name, hardware, mean_scores, score_scans
+from .short_runs import (
+    ERRORS_ALONG,
+    SCORES,
+    Estimator,
+    changed_config,
+    folder_name,
+    hardware,
+    mean_scores,
+    recipe_checksum,
+    report_pool,
+    score_scans,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +96,7 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
     Returns:
         Name -> ``steps``, ``minutes`` of them, ``hardware``, ``parameters``, ``voxels`` seen, ``rows`` (one a scan),
         ``heun_rows`` of a draw, and what it was made with: ``recipe``, the changed fields of the training
-        configuration, ``budget_minutes``, ``test_phantoms``, ``heun_steps``.
+        configuration, ``recipe_sha256`` of all of them, ``budget_minutes``, ``test_phantoms``, ``heun_steps``.
 
     Raises:
         InputError: a training cannot be run, or was done or begun with another recipe, other minutes or phantoms.
@@ -98,16 +107,17 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
     results = _read(path) if path.is_file() else {}
     for name, own in runs.items():
         check_network(own)
-        begun = own.output / BUDGET
+        report_pool(own)
+        begun, made_with = own.output / BUDGET, _made_with(config, name, own, minutes)
         if name in results:
-            _check_made_with(path, name, results[name], _made_with(config, name, minutes))
+            _check_made_with(path, name, results[name], made_with)
         elif begun.is_file():
-            _check_made_with(begun, name, _read(begun), _made_with(config, name, minutes))
+            _check_made_with(begun, name, _read(begun), made_with)
     for name, own in runs.items():
         if name in results:
             continue
         logger.info("Network: %s", name)
-        made_with = _made_with(config, name, minutes)
+        made_with = _made_with(config, name, own, minutes)
         found = _train(config, own, _budget(config, own, made_with, device), device, config.heun_steps.get(name, 0))
         results[name] = {**found, **made_with}
         write_json(path, results, indent=1)
@@ -148,10 +158,11 @@ def _recipe(config: HeadToHead, name: str) -> dict[str, Any]:
     return {**config.common, **config.networks[name]}
 
 
-def _made_with(config: HeadToHead, name: str, minutes: float) -> dict[str, Any]:
+def _made_with(config: HeadToHead, name: str, own: TrainingConfig, minutes: float) -> dict[str, Any]:
     """What another run of a network must have in common with this one, so that its result is that of this one."""
     return {
         "recipe": _recipe(config, name),
+        "recipe_sha256": recipe_checksum(own),
         "budget_minutes": minutes,
         "test_phantoms": list(config.phantoms),
         "heun_steps": config.heun_steps.get(name, 0),
@@ -237,7 +248,7 @@ def _budget(config: HeadToHead, own: TrainingConfig, made_with: Mapping[str, Any
 def _train(config: HeadToHead, own: TrainingConfig, budget: _Budget, device: str, heun_steps: int) -> dict[str, Any]:
     run = TrainingRun(replace(own, steps=budget.steps), device)
     run.run()
-    pool = pool_of(own, "test", load_split(own.split_file)["test"])
+    pool = report_pool(own)
     simulate_phantoms([(pool, phantom) for phantom in config.phantoms], device, own.simulators)
     return {
         "steps": run.state.step,

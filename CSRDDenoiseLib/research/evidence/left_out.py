@@ -20,7 +20,7 @@ from ..training.readiness import anatomies, claim_pool
 from ..training.simulators import simulate_phantoms
 from ..training.split import load_or_make_split
 from .blocks import replace_block
-from .short_runs import Estimator, Joined, changed_config, mean_scores, score_scans
+from .short_runs import Estimator, Joined, changed_config, mean_scores, recipe_checksum, score_scans
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
     base = changed_config(config.training, config.changes)
     pools = {family: _pools(config, base, number) for number, family in enumerate(config.families)}
     path = config.output / RESULTS
-    _claim(config)
+    _claim(config, base)
     for pool in (each for pair in pools.values() for each in pair):
         claim_pool(pool)
     counts = config.phantoms, config.test_phantoms
@@ -108,7 +108,7 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
     return results
 
 
-def _claim(config: LeftOut) -> None:
+def _claim(config: LeftOut, base: TrainingConfig) -> None:
     """Record what phantoms, models and results of the output folder are made with, or check that it is this."""
     path, results = config.output / FACTS, config.output / RESULTS
     facts = {
@@ -117,6 +117,7 @@ def _claim(config: LeftOut) -> None:
         "test_phantoms": config.test_phantoms,
         "steps": config.steps,
         "changes": dict(config.changes),
+        "recipe_sha256": recipe_checksum(base),
     }
     if path.is_file():
         check_claim(path, facts, f"'{config.output}' was begun with", "choose another output folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..training.curves import JUDGED, error_at, make_scene, network_curve
 from ..training.loop import TrainingRun, autocast
 from ..training.phantom import CLEAN, FIRST_LOW, FULL
 from ..training.pool import Example, Pool, pool_of
+from ..training.readiness import claim_scored
 from ..training.split import load_split
 from ..training.validation import draw_residual, estimate_residual
 
@@ -78,10 +80,24 @@ def folder_name(name: str) -> str:
     return f"{plain[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
+def recipe_checksum(config: TrainingConfig) -> str:
+    """First digits of the SHA-256 of the settings that differ from the usual ones, folders and name aside."""
+    usual = TrainingConfig(name=config.name, output=config.output, anatomy=config.output).settings
+    own = {name: value for name, value in config.settings.items() if value != usual[name]}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def report_pool(config: TrainingConfig) -> Pool:
-    """The pool of the report families, of the test subjects; where no split is there it can only be read."""
-    subjects = load_split(config.split_file)["test"] if config.split_file.is_file() else ()
-    return pool_of(config, "test", subjects)
+    """The pool of the report families, of the test subjects; where no split is there it can only be read.
+
+    Raises:
+        InputError: its phantoms were simulated with other settings.
+    """
+    if not config.split_file.is_file():
+        return pool_of(config, "test")
+    pool = pool_of(config, "test", load_split(config.split_file)["test"])
+    claim_scored(pool)
+    return pool
 
 
 def score_scans(estimator: Estimator, pool: Pool, phantoms: Iterable[int]) -> list[dict[str, Any]]:

@@ -17,6 +17,9 @@ WITH_CONSTANTS = ("noise-bands", "noise-level")
 SUB_REGIONS = (4, 8, 16)
 """Sides in voxels of the cubes whose means and maxima ``quantities`` compares."""
 
+_PLACES = ("anatomy", "pairs", "output", "data", "split")
+"""Fields that name folders and files."""
+
 FORMER_SHARE = "prior_share"
 """Name of ``regression_share`` in configurations of version 0.1."""
 
@@ -206,9 +209,10 @@ class TrainingConfig:
         """The network's input for the posterior mean, as in a model's metadata."""
         return "zero" if self.regression_share > 0 or self.mean_model else "noise"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON types."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration without its folders and files, whose places mean nothing elsewhere; plain JSON types."""
+        return {name: value for name, value in asdict(self).items() if name not in _PLACES}
 
 
 def load_config(path: Path) -> TrainingConfig:

@@ -21,8 +21,6 @@ from .pool import Pool, pool_of
 from .split import load_split
 
 _SPACING_RANGE_MM = (1.0, 3.0)
-_PLACES = ("anatomy", "pairs", "output", "data", "split")
-"""Fields of a configuration that name folders and files, which mean nothing elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def _export_deviation(config: TrainingConfig, folder: Path, network: nn.Module, 
 
 
 def _facts(config: TrainingConfig, state: TrainingState, hardware: str) -> dict[str, Any]:
-    settings = {key: value for key, value in config.as_dict().items() if key not in _PLACES}
+    settings = config.settings
     # other models by the names of their folders, whose places mean nothing elsewhere
     others = {key: Path(str(settings[key])).name for key in ("start_from", "mean_model") if settings.get(key)}
     settings.update(others)
