@@ -271,3 +271,56 @@ def test_damaged_answers_are_refused(tmp_path, table, change):
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError):
         read_answers(path, study)
+
+
+def test_a_full_disk_leaves_neither_a_study_nor_a_key(tmp_path, capsys):
+    """The library that writes the images does not notice it; what is small would still fit."""
+    resource = pytest.importorskip("resource")
+    rng = np.random.default_rng(0)
+    for name in ("a_full", "a_low", "b_full", "b_low"):
+        write_image(rng.random((32, 32, 32)), tmp_path / f"{name}.nii.gz")
+    rows = ["case\tfull\tlow", *(f"{case}\t{case}_full.nii.gz\t{case}_low.nii.gz" for case in "ab")]
+    (tmp_path / "table.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    command = ["readers", "design", str(tmp_path / "table.tsv"), "--output", str(tmp_path / "study"), "--training", "0"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        assert main(command) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "Nothing was written" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*study*")) and not list(tmp_path.glob(".*"))
+    assert main(command) == 0
+
+
+def test_a_key_that_cannot_be_written_whole_is_not_left(tmp_path, table, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match="No space"):
+            make_study(tmp_path, table)
+    assert not list(tmp_path.glob("*study*"))
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "1e9", "-1"])
+def test_a_washout_that_no_calendar_has_is_refused(tmp_path, table, capsys, days):
+    """The page cannot read NaN from JSON, and a session ends with an error at its second block."""
+    assert main(["readers", "design", str(table), "--output", str(tmp_path / "s"), f"--washout-days={days}"]) == 2
+    assert "0 to 3650" in capsys.readouterr().err and not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["design", "table.tsv", "--output", "s", "--seed=-1"],
+        ["power", "--seed=-1"],
+        ["power", "--endpoint", "roc", "--reader-variance", "nan"],
+        ["power", "--endpoint", "noninferiority", "--margin", "nan"],
+    ],
+)
+def test_numbers_that_are_none_are_refused(tmp_path, table, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["readers", *words]) == 2
+    assert "Internal error" not in capsys.readouterr().err and not (tmp_path / "s").exists()

@@ -69,9 +69,15 @@ def write_blind(image: sitk.Image, path: Path) -> None:
     """Write geometry and values alone, float32.
 
     The file is not compressed and its time is a constant: a noisy image compresses worse, so a size would name it.
+
+    Raises:
+        OSError: it was not written whole.
     """
-    plain = Grid.of(image).image(sitk.GetArrayFromImage(image).astype(np.float32))
-    sitk.WriteImage(plain, str(path), False)
+    values = sitk.GetArrayFromImage(image).astype(np.float32)
+    sitk.WriteImage(Grid.of(image).image(values), str(path), False)
+    if path.stat().st_size < values.nbytes:
+        # the library does not notice a full disk
+        raise OSError(f"only {path.stat().st_size} of more than {values.nbytes} bytes of an image, as on a full disk")
     os.utime(path, _SAME_TIME)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping
 
+from ..atomic import write_json
 from ..errors import InputError
 from .study import FORMAT, read_json
 
@@ -52,8 +52,8 @@ def key_path_of(study: Path) -> Path:
 
 
 def write_key(key: Key, path: Path) -> None:
-    """Write a key."""
-    path.write_text(json.dumps({"format": FORMAT, **asdict(key)}, indent=1) + "\n", encoding="utf-8")
+    """Write a key, complete or not at all."""
+    write_json(path, {"format": FORMAT, **asdict(key)}, indent=1)
 
 
 def read_key(path: Path) -> Key:

@@ -55,6 +55,8 @@ class PlanOptions:
             raise InputError(f"A study has 1 to 100 readers, not {self.readers}.")
         if not 0 <= self.repeats <= 1:
             raise InputError(f"The share of repeats is {self.repeats}; it must lie between 0 and 1.")
+        if self.seed < 0:
+            raise InputError(f"The seed is {self.seed}; it must be 0 or more.")
         if self.blocks < 0:
             raise InputError(f"The number of blocks is {self.blocks}; it must be at least 1.")
 

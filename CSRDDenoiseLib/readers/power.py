@@ -43,7 +43,8 @@ class Components:
     def __post_init__(self) -> None:
         parts = (self.preference_reader, self.preference_case, self.reader, self.case, self.method_case)
         sums = self.preference_reader + self.preference_case, self.case + self.method_case + self.reader_case
-        if min(*parts, self.reader_case) < 0 or max(sums) >= 1:
+        # NaN is refused by comparisons that it does not pass
+        if not all(0 <= part < np.inf for part in (*parts, self.reader_case)) or not max(sums) < 1:
             raise InputError("Variances must be 0 or more, and those of cases and readers must sum to less than 1.")
 
 
@@ -79,9 +80,10 @@ class Plan:
                 f"A share ({self.share}) lies between 0 and 1, ROC areas ({self.area} and "
                 f"{self.area + self.difference}) between 0.5 and 1."
             )
-        if not 0 < self.margin < 0.5 or self.simulations < 1:
+        if not 0 < self.margin < 0.5 or self.simulations < 1 or self.seed < 0:
             raise InputError(
-                f"The margin ({self.margin}) must lie between 0 and 0.5, simulations ({self.simulations}) be 1 or more."
+                f"The margin ({self.margin}) must lie between 0 and 0.5, simulations ({self.simulations}) be 1 or more, "
+                f"and the seed ({self.seed}) 0 or more."
             )
 
 
