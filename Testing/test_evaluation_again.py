@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
@@ -18,6 +21,7 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.research.evaluation.experiments.dose import our_methods
 from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, run_evaluation
+from CSRDDenoiseLib.research.evaluation.study import load_study
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 
@@ -150,6 +154,40 @@ def of_two_doses(folder, tmp_path_factory) -> tuple[Path, Path]:
     other = write_study(tmp_path_factory.mktemp("without") / "without", seed=1)
     (other / "low_dose_1_4.nii.gz").unlink()
     return folder, other
+
+
+@pytest.mark.parametrize("name", ["low_dose_1_4", "t1", "noise_free", "labels", "tissue", "activity"])
+@pytest.mark.parametrize("change", [lambda image: image[:-5, :, :], lambda image: shifted(image, 8.0)])
+def test_an_image_of_a_subject_on_another_grid_is_refused(folder, tmp_path, name, change):
+    subject = copytree(folder, tmp_path / "subject")
+    path = str(subject / f"{name}.nii.gz")
+    sitk.WriteImage(change(sitk.ReadImage(path)), path)
+    with pytest.raises(InputError, match=rf"{name}\.nii\.gz' lies on another grid"):
+        load_study(subject)
+
+
+def shifted(image: sitk.Image, mm: float) -> sitk.Image:
+    image.SetOrigin([each + mm for each in image.GetOrigin()])
+    return image
+
+
+@pytest.mark.parametrize("value", [-3, float("nan")])
+def test_labels_that_are_none_are_refused(folder, tmp_path, value):
+    subject = copytree(folder, tmp_path / "subject")
+    labels = sitk.ReadImage(str(subject / "labels.nii.gz"))
+    labels[18, 18, 18] = value
+    sitk.WriteImage(labels, str(subject / "labels.nii.gz"))
+    with pytest.raises(InputError, match="labels below 0"):
+        load_study(subject)
+
+
+def test_axes_that_point_elsewhere_are_no_other_grid(folder, tmp_path):
+    subject = copytree(folder, tmp_path / "subject")
+    path = str(subject / "low_dose_1_4.nii.gz")
+    sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(path), "RAS"), path)
+    one, other = load_study(folder), load_study(subject)
+    dose = Fraction(1, 4)
+    np.testing.assert_array_equal(one.array(one.low_doses[dose]), other.array(other.low_doses[dose]))
 
 
 @pytest.mark.slow

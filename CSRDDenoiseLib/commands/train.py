@@ -166,12 +166,16 @@ def _score_draws(
 
 def _phantoms(text: str) -> Sequence[int]:
     """Parse ``N`` or ``I,J,K``; one that is named twice would count twice in the rule."""
-    if not all(part.isascii() and part.isdigit() for part in text.split(",")):
+    if not all(map(_is_number, text.split(","))):
         raise argparse.ArgumentTypeError(f"'{text}' is neither a number of phantoms nor numbers such as 0,3,5")
     found = [int(part) for part in text.split(",")] if "," in text else range(int(text))
     if not found or len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"'{text}' names no phantom, or one twice")
     return found
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _plan(text: str) -> dict[int, int]:

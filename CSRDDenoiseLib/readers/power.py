@@ -82,8 +82,8 @@ class Plan:
             )
         if not 0 < self.margin < 0.5 or self.simulations < 1 or self.seed < 0:
             raise InputError(
-                f"The margin ({self.margin}) must lie between 0 and 0.5, simulations ({self.simulations}) be 1 or more, "
-                f"and the seed ({self.seed}) 0 or more."
+                f"The margin ({self.margin}) must lie between 0 and 0.5, simulations ({self.simulations}) be 1 or "
+                f"more, and the seed ({self.seed}) 0 or more."
             )
 
 

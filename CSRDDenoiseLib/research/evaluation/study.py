@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from ...atomic import read_json
 from ...errors import InputError
+from ...io.grid import Grid, same_place
 from ...io.read import read_volume
 from ...measures import contrast, shell
 from ...scan import Head, find_head
@@ -107,28 +108,30 @@ def load_study(folder: Path) -> Study:
     """Load a folder written by ``csrd-denoise simulate``.
 
     Raises:
-        InputError: a file is missing or unreadable, or there is no low dose.
+        InputError: a file is missing or unreadable or lies on another grid than the full dose, there is no low dose, or
+            labels are negative.
     """
-    doses_of(folder)
+    doses = doses_of(folder)
     full = _read(folder, "full_dose")
+    grid = Grid.of(full)
     spacing = full.GetSpacing()[::-1]
     head = _head(full, folder)
 
     def cut(image: sitk.Image) -> np.ndarray:
         return sitk.GetArrayFromImage(image)[head.box]
 
-    labels, tissue = (np.rint(cut(_read(folder, name))).astype(int) for name in ("labels", "tissue"))
-    noise_free = cut(_read(folder, "noise_free")) if (folder / NOISE_FREE).exists() else None
+    labels, tissue = (_as_labels(cut(_read(folder, name, grid)), folder, name) for name in ("labels", "tissue"))
+    noise_free = cut(_read(folder, "noise_free", grid)) if (folder / NOISE_FREE).exists() else None
     return Study(
         name=folder.name,
-        low_doses=_read_low_doses(folder),
-        mr=_read(folder, "t1"),
+        low_doses={dose: _read(folder, f"low_dose_{dose.numerator}_{dose.denominator}", grid) for dose in doses},
+        mr=_read(folder, "t1", grid),
         box=head.box,
         spacing=spacing,
         scale=head.brain_mean,
         full_dose=cut(full),
         noise_free=noise_free,
-        masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity")), spacing),
+        masks=_masks(head.mask[head.box], labels, tissue, cut(_read(folder, "activity", grid)), spacing),
         facts=_read_facts(folder / FACTS),
     )
 
@@ -177,12 +180,26 @@ def check_doses(folders: Sequence[Path], doses: Sequence[Fraction]) -> None:
         )
 
 
-def _read(folder: Path, name: str) -> sitk.Image:
-    return sitk.DICOMOrient(read_volume(folder / f"{name}.nii.gz", name.replace("_", " ")), "LPS")
+def _read(folder: Path, name: str, grid: Optional[Grid] = None) -> sitk.Image:
+    """An image of a subject in anatomical orientation, which must lie on a grid."""
+    image = sitk.DICOMOrient(read_volume(folder / f"{name}.nii.gz", name.replace("_", " ")), "LPS")
+    if grid is not None and not same_place(Grid.of(image), grid):
+        raise InputError(
+            f"'{folder / name}.nii.gz' lies on another grid than the full dose beside it: {_words(Grid.of(image))}, "
+            f"and not {_words(grid)}; resample it, or simulate the subject again."
+        )
+    return image
 
 
-def _read_low_doses(folder: Path) -> dict[Fraction, sitk.Image]:
-    return {dose: _read(folder, f"low_dose_{dose.numerator}_{dose.denominator}") for dose in doses_of(folder)}
+def _words(grid: Grid) -> str:
+    size, origin = ("x".join(map(str, grid.size)), ", ".join(f"{value:.4g}" for value in grid.origin))
+    return f"{size} voxels from {origin} mm"
+
+
+def _as_labels(values: np.ndarray, folder: Path, name: str) -> np.ndarray:
+    if not (values >= 0).all():
+        raise InputError(f"'{folder / name}.nii.gz' has labels below 0 or that are no numbers; simulate it again.")
+    return np.rint(values).astype(int)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
