@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from .... import measures
-from ....limits import Between, Length
+from ....limits import Length
 from ....restore.keeping import kept_image
 from ....scan import robust_std, smooth
 from ...training import curves
@@ -61,7 +61,7 @@ def run(
     bench: Bench,
     doses: Doses = ("1/4", "1/10"),
     filters: Annotated[Sequence[str], Length(1, len(KNOWN.choices)), KNOWN] = FILTERS,
-    kept_mm: Annotated[Sequence[float], Between(0, float("inf"))] = KEPT_MM,
+    kept_mm: Sequence[float] = KEPT_MM,
     contrasts: Annotated[Sequence[float], Length(1, 100)] = CONTRASTS,
 ) -> Section:
     """Follow every method along its parameter, on subjects with a noise-free image and hot lesions.
