@@ -18,6 +18,7 @@ from CSRDDenoiseLib.research.adaptation.experiment import Experiment, run_experi
 from CSRDDenoiseLib.research.adaptation.settings import AdaptSettings
 from CSRDDenoiseLib.research.likeness import examples
 from CSRDDenoiseLib.research.likeness import experiment as likeness
+from CSRDDenoiseLib.research.simulation.families import draw_scanner_of
 from CSRDDenoiseLib.research.simulation.scanner import Scanner
 
 pytest.importorskip("nibabel")
@@ -142,7 +143,7 @@ def test_a_regression_learns_from_simulations_of_its_own_settings_alone(tmp_path
 
     monkeypatch.setattr(examples, "_examples", of_number)
     monkeypatch.setattr(examples, "fit_regression", lambda found: learned.append(found) or SimpleNamespace(save=str))
-    families = [examples.Drawn(10, {"name": "sharp"})]
+    families = [examples.Drawn(10, {"spacing": 3.0})]
     config = examples.LikeRegression(anatomy_folder, tmp_path / "out", families)
     for run in (config, config, replace(config, seed=16), replace(config, families=[examples.Drawn(12, {})])):
         examples.run_like_regression(run)
@@ -151,6 +152,36 @@ def test_a_regression_learns_from_simulations_of_its_own_settings_alone(tmp_path
     assert [len(set(found.heads)) for found in learned] == [10, 10, 10, 12]
     with pytest.raises(InputError, match="9 simulations"):
         examples.run_like_regression(replace(config, families=[examples.Drawn(9, {})]))
+
+
+@pytest.mark.parametrize(
+    ("scanner", "words"),
+    [
+        ({"colour": 3}, "colour"),
+        ({"counts": {"log_normal": [1e7, 1e8]}}, "log_normal"),
+        ({"counts": {"log_uniform": ["few", 1e8]}}, "few"),
+        ({"updates": 30}, "subsets"),
+    ],
+)
+def test_a_family_that_cannot_be_drawn_from_is_refused_before_the_work(tmp_path, scanner, words):
+    values = {"anatomy": "a", "output": "out", "families": [{"simulations": 10, "scanner": scanner}]}
+    (tmp_path / "regression.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=words):
+        read_placed(tmp_path / "regression.json", examples.LikeRegression)
+
+
+def test_numbers_of_a_family_may_be_text():
+    counts = {"counts": {"log_uniform": ["2e7", "4e8"]}}, {"counts": {"log_uniform": [2e7, 4e8]}}
+    text, number = (draw_scanner_of(each, np.random.default_rng(5)) for each in counts)
+    assert text == number
+
+
+@pytest.mark.parametrize("name", ["projector", "like-regression"])
+def test_a_folder_without_anatomies_is_refused(tmp_path, capsys, name):
+    families = {"families": [{"simulations": 10, "scanner": {}}]} if name == "like-regression" else {}
+    (tmp_path / "experiment.json").write_text(json.dumps({"anatomy": ".", "output": "out", **families}))
+    assert main(["experiment", name, str(tmp_path / "experiment.json")]) == 2
+    assert "has no anatomies" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_low_doses_of_another_setting_are_not_taken_for_those_of_this_run(tmp_path, monkeypatch):

@@ -15,12 +15,13 @@ from ...atomic import write_json
 from ...scan import Scan
 from ..evaluation.markdown import Table, to_markdown
 from ..likeness.spectrum import EDGES, band_powers
-from ..simulation.anatomy import CSF, GREY, WHITE, deform, list_anatomies, load_anatomy, slab_of
+from ..simulation.anatomy import CSF, GREY, WHITE, deform, load_anatomy, slab_of
 from ..simulation.osem import reconstruct
 from ..simulation.planes import SquarePlanes
 from ..simulation.projector import Projection, make_projectors
 from ..simulation.scanner import Scanner, acquire, attenuation_map, expected, thin, to_columns
 from ..simulation.tracer import draw_uptake
+from ..training.readiness import anatomies
 from .blocks import replace_block
 from .rotate_and_sum import mean_of_views, rotate_and_sum
 
@@ -79,7 +80,7 @@ def run_projector_check(config: ProjectorCheck) -> dict[str, Any]:
         InputError: pytomography is not installed, or there is no anatomy.
     """
     rng = np.random.default_rng(config.seed)
-    anatomy = slab_of(load_anatomy(config.anatomy, list_anatomies(config.anatomy)[0]), config.slab_mm)
+    anatomy = slab_of(load_anatomy(config.anatomy, anatomies(config.anatomy)[0]), config.slab_mm)
     anatomy = deform(anatomy, config.scanner.spacing, rng, 0.0)
     activity = draw_uptake(anatomy, "fdg", rng)
     results = compare(activity, anatomy.tissue, config)

@@ -24,6 +24,7 @@ from ..simulation.anatomy import list_anatomies, load_anatomy, slab_of
 from ..simulation.families import draw_scanner_of
 from ..simulation.scanner import gaussian_blur
 from ..simulation.subject import SimulationSettings, simulate_subject
+from ..training.readiness import anatomies
 from .regression import Examples, features_of, fit_regression, noise_of
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,15 @@ class Drawn:
         scanner: the family, as in ``families.json``, without a filter.
     """
 
-    simulations: int
+    simulations: Annotated[int, Between(0, 1_000_000)]
     scanner: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        check_limits(self, "A family of scanners")
+        try:
+            draw_scanner_of(self.scanner, np.random.default_rng(0))
+        except (TypeError, ValueError, LookupError) as error:
+            raise InputError(f"A family of scanners cannot be drawn from: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class LikeRegression:
 
 def learning_heads(folder: Path) -> list[str]:
     """Heads to learn from."""
-    return list_anatomies(folder)[::2]
+    return anatomies(folder)[::2]
 
 
 def other_heads(folder: Path) -> list[str]:

@@ -51,9 +51,10 @@ def _draw(distribution: Any, rng: np.random.Generator) -> Any:
     (kind, values), *_ = distribution.items()
     if kind == "choice":
         return _draw(values[int(rng.integers(len(values)))], rng)
-    low, high = values
+    # YAML reads 2e7 as text, because it has no point
+    low, high = map(float, values)
     if kind == "integer":
-        return int(rng.integers(low, high + 1))
+        return int(rng.integers(int(low), int(high) + 1))
     if kind == "uniform":
         return float(rng.uniform(low, high))
     if kind == "log_uniform":
