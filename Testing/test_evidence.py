@@ -22,9 +22,9 @@ from CSRDDenoiseLib.research.evidence.quantities import blobs, image_scores, imp
 from CSRDDenoiseLib.research.evidence.regions import bias_of
 from CSRDDenoiseLib.research.evidence.run import _Scans
 from CSRDDenoiseLib.research.evidence.scenes import brain_of, lesion_scene, plain_scene, with_spheres
-from CSRDDenoiseLib.research.evidence.summary import _gain_of, gain_text, interpolation_errors, summarise
+from CSRDDenoiseLib.research.evidence.summary import interpolation_errors, summarise
 from CSRDDenoiseLib.research.training.config import load_config
-from CSRDDenoiseLib.research.training.curves import make_scene, score
+from CSRDDenoiseLib.research.training.curves import dose_gain, gain_text, make_scene, score
 from CSRDDenoiseLib.research.training.pool import pool_of
 
 
@@ -174,9 +174,9 @@ def test_interpolation_between_doses_is_held_against_the_dose_in_between():
 
 def test_a_dose_gain_outside_of_the_doses_is_a_bound():
     errors = [(1 / 20, 20**0.5), (1 / 10, 10**0.5), (1.0, 1.0)]
-    assert _gain_of(2.0, 1 / 10, errors) == (pytest.approx(2.5), "")
-    assert _gain_of(0.5, 1 / 10, errors) == (10, ">")
-    assert _gain_of(5.0, 1 / 20, errors) == (1, "<")
+    assert dose_gain(2.0, 1 / 10, errors) == (pytest.approx(2.5), "")
+    assert dose_gain(0.5, 1 / 10, errors) == (10, ">")
+    assert dose_gain(5.0, 1 / 20, errors) == (1, "<")
     assert gain_text(1.0, "<") == "< 1.00" and gain_text(1.0, "") == "1.00"
 
 

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from ..training.curves import CONTRASTS, JUDGED, Point, dose_gain, error_at
+from ..training.curves import CONTRASTS, JUDGED, Point, dose_gain, error_at, gain_text
 from .filters import FULL_DOSE, kind_of
 from .ours import COVERED, FULL, OURS
 from .regions import bias_of, region_errors
@@ -82,7 +82,7 @@ def _row(scan: Scan, same: Sequence[Scan]) -> Row:
     for contrast in CONTRASTS:
         mine = error_at(contrast, curve_of(ours["curve"]))
         error, name = best_error(scan["filters"], contrast)
-        gain, bound = _gain_of(mine, scan["dose"], _errors_by_dose(same, contrast))
+        gain, bound = dose_gain(mine, scan["dose"], _errors_by_dose(same, contrast))
         ratio = round(mine / error, 4)
         row["error"][str(contrast)] = {"ours": round(mine, 4), "best": round(error, 4), "filter": name, "ratio": ratio}
         row["gain"][str(contrast)] = {"factor": round(gain, 4), "bound": bound}
@@ -91,12 +91,6 @@ def _row(scan: Scan, same: Sequence[Scan]) -> Row:
     row["psnr"] |= {"ours": ours["scores"]["psnr_full"], "bare": ours["bare"]["psnr_full"]}
     row |= {"width_mm": ours["width_mm"], "contrast": ours["point"]["contrast"]}
     return row
-
-
-def _gain_of(mine: float, dose: float, errors: Sequence[tuple[float, float]]) -> tuple[float, str]:
-    """A dose gain, and ``>`` or ``<`` where it is only a bound, as nothing is extrapolated."""
-    factor, at_least = dose_gain(mine, dose, errors)
-    return factor, ">" if at_least else "<" if mine > errors[0][1] else ""
 
 
 def _errors_by_dose(same: Sequence[Scan], contrast: float) -> list[tuple[float, float]]:
@@ -141,11 +135,6 @@ def median_gain(rows: Sequence[Row], dose: float, contrast: float) -> tuple[floa
     """The (lower) median of :func:`gains_of`."""
     gains = gains_of(rows, dose, contrast)
     return gains[(len(gains) - 1) // 2]
-
-
-def gain_text(factor: float, bound: str) -> str:
-    """A dose gain, with ``>`` or ``<`` where it is a bound."""
-    return f"{bound} {factor:.2f}".strip()
 
 
 def _psnr(rows: Sequence[Row], scans: Sequence[Scan]) -> list[Goal]:

@@ -189,7 +189,7 @@ def error_at(contrast: float, curve: Mapping[float, Point]) -> float:
     return best
 
 
-def dose_gain(wanted: float, dose: float, errors: Sequence[tuple[float, float]]) -> tuple[float, bool]:
+def dose_gain(wanted: float, dose: float, errors: Sequence[tuple[float, float]]) -> tuple[float, str]:
     """The factor of dose that a filter needs for an error: its error is a power of the dose between two doses.
 
     Args:
@@ -198,16 +198,21 @@ def dose_gain(wanted: float, dose: float, errors: Sequence[tuple[float, float]])
         errors: dose fraction and error of the filter, at the same contrast, by rising dose.
 
     Returns:
-        The factor, and whether it is a lower bound, as where the largest dose has more error. Below the smallest dose
-        nothing is extrapolated.
+        The factor, and ``>`` or ``<`` where it is a bound: where the largest dose has more error, or the smallest one
+        less. Nothing is extrapolated.
     """
     for (low, high_error), (high, low_error) in zip(errors, errors[1:]):
         if low_error <= wanted < high_error and np.isfinite(high_error) and low_error > 0:
             share = np.log(wanted / high_error) / np.log(low_error / high_error)
-            return float(low * (high / low) ** share / dose), False
+            return float(low * (high / low) ** share / dose), ""
     if errors[0][1] <= wanted:
-        return errors[0][0] / dose, False
-    return errors[-1][0] / dose, True
+        return errors[0][0] / dose, "<" if errors[0][1] < wanted else ""
+    return errors[-1][0] / dose, ">"
+
+
+def gain_text(factor: float, bound: str) -> str:
+    """A dose gain, with ``>`` or ``<`` where it is a bound."""
+    return f"{bound} {factor:.2f}".strip()
 
 
 def blobs_per_litre(difference: np.ndarray, calm: np.ndarray, spacing: Sequence[float], limit: float) -> float:

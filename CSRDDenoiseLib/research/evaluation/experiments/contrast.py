@@ -40,8 +40,9 @@ TEXT = (
     "mean there, where that much of the contrast of the hot lesions in the PET is kept. Every filter is oracle-tuned: "
     "for each scan and contrast its parameter is the best one. The ratio is our error over that of the best filter. "
     "The dose gain is the dose at which the best filter has our error at the same contrast, over the dose of the scan; "
-    "'>' where no dose up to the full one suffices. Blobs: places per litre of calm brain where the image, smoothed by "
-    "6 mm, lies above the noise-free one by more than 3 standard deviations of the full dose's difference from it."
+    "'>' where no dose up to the full one suffices, '<' where that filter has less error at the smallest dose of the "
+    "subject. Blobs: places per litre of calm brain where the image, smoothed by 6 mm, lies above the noise-free one "
+    "by more than 3 standard deviations of the full dose's difference from it."
 )
 
 Curve = dict[float, Point]
@@ -194,8 +195,8 @@ def _gain_table(
     return Table("Dose gain over the best filter (median over subjects)", header, tuple(rows))
 
 
-def _dose_gain(scan: Curves, scans: Sequence[Curves], filters: Sequence[str], contrast: float) -> tuple[float, bool]:
-    """The gain, and whether it is only a lower bound."""
+def _dose_gain(scan: Curves, scans: Sequence[Curves], filters: Sequence[str], contrast: float) -> tuple[float, str]:
+    """The gain, and ``>`` or ``<`` where it is a bound."""
     same = sorted((each for each in scans if each.subject == scan.subject), key=lambda each: each.dose)
     errors = [(float(each.dose), _best(each, filters, contrast)) for each in same]
     return curves.dose_gain(error_at(contrast, scan.of[MINE]), float(scan.dose), errors)
@@ -227,8 +228,5 @@ def _mean(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f}" if len(values) and np.isfinite(values).all() else "n/a"
 
 
-def _median(gains: Sequence[tuple[float, bool]]) -> str:
-    if not gains:
-        return "n/a"
-    gain, is_bound = sorted(gains)[(len(gains) - 1) // 2]
-    return f"{'> ' if is_bound else ''}{gain:.2f}"
+def _median(gains: Sequence[tuple[float, str]]) -> str:
+    return curves.gain_text(*sorted(gains)[(len(gains) - 1) // 2]) if gains else "n/a"
