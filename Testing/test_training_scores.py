@@ -107,13 +107,6 @@ def test_phantoms_without_a_record_are_scored_only_where_none_can_be_simulated(s
     assert "no pool.json" in capsys.readouterr().err
 
 
-def test_a_phantom_that_is_named_twice_is_scored_once(scored, tmp_path):
-    save_tiny_model(tmp_path / "run" / "model")
-    assert main(["train", str(scored), "--score", "test", "--phantoms", "0,0"]) == 0
-    scores = json.loads((tmp_path / "run" / "scores-test.json").read_text(encoding="utf-8"))
-    assert len(scores["rows"]) == len(scores["summary"]) == 1
-
-
 def test_a_phantom_that_can_be_simulated_of_no_anatomy_is_refused(scored, tmp_path, capsys):
     save_tiny_model(tmp_path / "run" / "model")
     assert main(["train", str(scored), "--score", "test", "--phantoms", "0,1"]) == 2
