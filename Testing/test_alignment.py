@@ -316,7 +316,10 @@ def test_command_line_registers_and_reports_it(example, landmarks, coarse_model,
 @pytest.mark.slow
 def test_experiment_counts_verdicts_and_measures_the_registration(example, coarse_model, tmp_path, caplog):
     folder = write_study(tmp_path / "subject")
-    for name, image in zip(("low_dose_1_10", "t1"), example):
+    pet, mr = example
+    for path in folder.glob("*.nii.gz"):
+        sitk.WriteImage(sitk.Resample(sitk.ReadImage(str(path)), pet, sitk.Transform(), sitk.sitkNearestNeighbor), path)
+    for name, image in (("full_dose", pet), ("low_dose_1_10", pet), ("t1", sitk.Resample(mr, pet))):
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
     caplog.set_level("INFO")
     bench = Bench((folder,), load_model(coarse_model), "cpu")
@@ -327,4 +330,4 @@ def test_experiment_counts_verdicts_and_measures_the_registration(example, coars
     assert [row[2:5] for row in checks.rows] == [("100%", "0%", "0%"), ("0%", "0%", "100%")]
     assert [float(row[1]) for row in checks.rows] == pytest.approx([0, 11], abs=1.5)
     assert ("within 1.5 mm and 1.5 degrees", "100%") in registration.rows
-    assert "subject: 2 checks, 1 registrations" in caplog.messages
+    assert "subject: 2 checks" in caplog.messages

@@ -314,8 +314,6 @@ def test_a_washout_that_no_calendar_has_is_refused(tmp_path, table, capsys, days
 @pytest.mark.parametrize(
     "words",
     [
-        ["design", "table.tsv", "--output", "s", "--seed=-1"],
-        ["power", "--seed=-1"],
         ["power", "--endpoint", "roc", "--reader-variance", "nan"],
         ["power", "--endpoint", "noninferiority", "--margin", "nan"],
     ],

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from test_house import tracked_files
+from test_repository import tracked_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "CSRDDenoise"

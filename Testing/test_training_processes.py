@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +90,10 @@ def test_two_processes_of_torchrun_train_one_model(training_config, tmp_path):
         for phantom in range(count):
             pool.simulate(phantom)
     path = tmp_path / "train.yaml"
-    values = first.config.as_dict()
-    path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}), encoding="utf-8")
+    values = asdict(first.config)
+    path.write_text(
+        json.dumps({name: value for name, value in values.items() if value is not None}, default=str), encoding="utf-8"
+    )
     words = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "CSRDDenoiseLib", "train")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-m", *words, str(path)], env=environment, capture_output=True, text=True)
