@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,8 +57,10 @@ def test_every_view_holds_the_integral_of_the_image():
     np.testing.assert_allclose(views.sum(1) * 2.2, image.sum() * 4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("columns", [40, 39])
 @pytest.mark.parametrize("scanner", [OSEM, BACK_PROJECTION], ids=["osem", "fbp"])
-def test_a_noise_free_scan_shows_the_activity_where_it_is(head, scanner):
+def test_a_noise_free_scan_shows_the_activity_where_it_is(head, scanner, columns):
+    head = Anatomy(head.name, head.labels, head.tissue[..., :columns], SPACING)
     activity = np.where(head.tissue == AIR, 0, 1).astype(np.float32)
     activity[10:20, 14:24, 8:16] += 1
     fine = ndimage.gaussian_filter(_fine(activity, 4), 2.0)
@@ -105,10 +108,13 @@ def test_the_seed_decides(head):
 
 
 def test_what_cannot_be_scanned_is_refused(head):
-    with pytest.raises(InputError, match="'fbb'"):
+    for changes in ({"doses": (2.0,)}, {"heads": ()}, {"seed": -1}, {"scanners": ()}):
+        with pytest.raises(InputError, match=next(iter(changes))):
+            CarriedOver(Path(), Path(), **{"heads": ("round",), **changes})
+    with pytest.raises(InputError, match="fbb"):
         OtherScanner("wrong", "fbb")
-    with pytest.raises(InputError, match="10 updates"):
-        OtherScanner("wrong", updates=10)
+    with pytest.raises(InputError, match="updates"):
+        OtherScanner("wrong", updates=30)
     with pytest.raises(InputError, match="no T1"):
         scan_head(Anatomy("bare", head.labels, head.tissue, SPACING), OSEM, (0.1,), 0)
     with pytest.raises(InputError, match=r"1\.5 mm"):
@@ -132,9 +138,7 @@ def test_a_run_measures_only_what_is_missing(head, monkeypatch, tmp_path):
 
     monkeypatch.setattr(carried_over, "load_anatomy", lambda folder, name: head)
     monkeypatch.setattr(carried_over, "scan_head", scan)
-    config = CarriedOver(
-        tmp_path, tmp_path / "out", tmp_path / "page.md", "tissue", ("round",), (OSEM,), (0.1,), uncertainty_doses=()
-    )
+    config = CarriedOver(tmp_path, tmp_path / "out", tmp_path / "page.md", "tissue", ("round",), (OSEM,), (0.1,))
     rows = run_carried_over(config)
     assert run_carried_over(config) == rows and len(scanned) == 1
     assert json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8")) == rows
@@ -155,8 +159,7 @@ def test_the_page_gives_the_mean_and_the_range_of_the_heads():
             "ratio": {"0.8": ratio, "0.9": 1.0},
             "psnr_clean": psnr,
             "psnr_full": psnr,
-            "uncertainty": 0.9 + number / 10,
-            "within": 0.68,
+            "uncertainty": {"ratio": 0.9 + number / 10, "coverage": {"1": 0.68}},
         }
         for number, (error, ratio) in enumerate([(5.0, 0.8), (7.0, 1.0)])
     ]

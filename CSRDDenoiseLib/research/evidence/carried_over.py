@@ -7,16 +7,14 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Annotated, Any, Iterator, Mapping, Optional, Sequence
 
-import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
-from ... import measures
 from ...atomic import write_json
-from ...denoise import DenoiseResult, denoise
+from ...denoise import denoise
 from ...io.grid import cubic_image
+from ...limits import Between, Length, check_limits
 from ...model.bundle import Model, load_model
 from ...prepare.scheme import scheme_of
 from ...scan import Scan
@@ -26,13 +24,15 @@ from ..simulation.anatomy import Anatomy, load_anatomy
 from ..training.curves import JUDGED, Scene, error_at, filter_curves, low_dose_share, our_curve, score
 from .blocks import replace_block
 from .other_simulator import OtherScan, OtherScanner, scan_head
+from .ours import uncertainty_scores
 from .rows import Row, at_dose, average, dose_text, doses_of
 from .run import model_key
+from .scenes import calm_part
 
 logger = logging.getLogger(__name__)
 
 RESULTS, BLOCK = "results.json", "other-simulator"
-_EDGE_MM, _GAP_MM = 4.0, 12.0
+_DOSE = Between(0, 1, above=True, below=True)
 WORDS = """## Another simulator
 
 Written by `csrd-denoise experiment other-simulator configs/other-simulator.yaml`. The scans are of {heads} heads of the
@@ -65,11 +65,14 @@ class CarriedOver:
     output: Path
     page: Optional[Path] = None
     model: str = "brain"
-    heads: tuple[str, ...] = ()
-    scanners: tuple[OtherScanner, ...] = (OtherScanner("OSEM"),)
-    doses: tuple[float, ...] = (1 / 4, 1 / 10, 1 / 20)
-    uncertainty_doses: tuple[float, ...] = (1 / 10,)
-    seed: int = 0
+    heads: Annotated[tuple[str, ...], Length(1, 1000)] = ()
+    scanners: Annotated[tuple[OtherScanner, ...], Length(1, 100)] = (OtherScanner("OSEM"),)
+    doses: Annotated[tuple[float, ...], Length(1, 100), _DOSE] = (1 / 4, 1 / 10, 1 / 20)
+    uncertainty_doses: Annotated[tuple[float, ...], _DOSE] = (1 / 10,)
+    seed: Annotated[int, Between(0, 2**31)] = 0
+
+    def __post_init__(self) -> None:
+        check_limits(self, "The experiment")
 
 
 def run_carried_over(config: CarriedOver) -> list[Row]:
@@ -106,8 +109,7 @@ def measure(scan: OtherScan, dose: float, model: Model, draws: bool = False) -> 
         ``noise`` and ``error``, root mean square in calm brain in % of its mean, of the low dose and of the default
         result; ``contrast`` that the result keeps of that of the hot lesions in the PET; ``ratio``, share of the
         contrast kept -> our error over the least of the filters; ``psnr_clean`` and ``psnr_full``, of the default, the
-        ``bare`` estimate and the best filter, in dB; ``uncertainty``, root mean square over that of the error in the
-        brain, and ``within``, share of the brain within one standard deviation of noise-free.
+        ``bare`` estimate and the best filter, in dB; with draws ``uncertainty`` (:func:`~.ours.uncertainty_scores`).
     """
     pet, mr = (cubic_image(each, scan.spacing) for each in (scan.low_doses[dose], scan.mr))
     run = denoise(pet, mr, settings_from_preset("balanced" if draws else "fast"), model)
@@ -131,7 +133,7 @@ def measure(scan: OtherScan, dose: float, model: Model, draws: bool = False) -> 
             }
             for name in ("psnr_clean", "psnr_full")
         },
-        **(_uncertainty(run, scan) if draws else {}),
+        **({"uncertainty": uncertainty_scores(run, scan.noise_free, scan.brain)} if draws else {}),
     }
 
 
@@ -164,7 +166,7 @@ def _rows(config: CarriedOver, model: Model, anatomy: Anatomy, scanner: OtherSca
     folder = config.output / "scans" / hashlib.sha256(facts.encode()).hexdigest()[:8]
     scan: Optional[OtherScan] = None
     for dose in config.doses:
-        draws = dose in config.uncertainty_doses
+        draws = model.metadata.draws and dose in config.uncertainty_doses
         path = folder / f"{anatomy.name.replace('/', '-')}-{dose:.4g}{'-draws' if draws else ''}.json"
         if not path.is_file():
             logger.info("%s, %s, %s", anatomy.name, scanner.name, dose_text(dose))
@@ -176,24 +178,12 @@ def _rows(config: CarriedOver, model: Model, anatomy: Anatomy, scanner: OtherSca
 
 def _scene(scan: OtherScan, dose: float, model: Model) -> tuple[Scene, float]:
     """The scan relative to the mean of its calm brain, and this mean."""
-    deep = ndimage.distance_transform_edt(scan.brain) * scan.spacing > _EDGE_MM
-    calm = deep & (ndimage.distance_transform_edt(scan.lesions == 0) * scan.spacing > _GAP_MM)
+    calm = calm_part(scan.brain, scan.lesions > 0, scan.spacing)
     level = float(scan.noise_free[calm].mean())
     seen = Scan.of_array(scan.low_doses[dose], (scan.spacing,) * 3)
     mr = scheme_of(model.metadata.normalisation).measure(seen, scan.mr).network_mr(scan.mr)
     pets = (scan.low_doses[dose] / level, scan.noise_free / level, scan.full_dose / level)
     return Scene(*pets, scan.lesions, calm, seen.head.mask, mr, scan.spacing, dose), level
-
-
-def _uncertainty(run: DenoiseResult, scan: OtherScan) -> dict[str, float]:
-    assert run.uncertainty is not None  # the preset draws
-    image, std = (sitk.GetArrayFromImage(each) for each in (run.denoised, run.uncertainty))
-    error = (image - scan.noise_free)[scan.brain]
-    ratio = float(np.sqrt(np.mean(std[scan.brain] ** 2) / np.mean(error**2)))
-    return {
-        "uncertainty": round(ratio, 4),
-        "within": round(float(measures.coverage(image, std, scan.noise_free, scan.brain, 1)), 4),
-    }
 
 
 def _cells(rows: Sequence[Row], scanner: str, dose: float) -> tuple[str, ...]:
@@ -218,13 +208,12 @@ def _of_draws(rows: Sequence[Row]) -> str:
     drawn: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if "uncertainty" in row:
-            drawn.setdefault(row["scanner"], []).append(row)
+            drawn.setdefault(row["scanner"], []).append(row["uncertainty"])
     if not drawn:
         return ""
-    found = [
-        f"{name} {min(values):.2f} to {max(values):.2f} ({100 * average(row['within'] for row in of):.0f} % within 1)"
-        for name, of in drawn.items()
-        for values in [[row["uncertainty"] for row in of]]
-    ]
+    found = []
+    for name, scores in drawn.items():
+        ratios, within = [each["ratio"] for each in scores], average(each["coverage"]["1"] for each in scores)
+        found.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} ({100 * within:.0f} % within 1)")
     about = "Uncertainty over error in the brain, preset `balanced`"
     return f"{about}: {'; '.join(found)}; normal errors have 68 % within 1.\n"

@@ -8,12 +8,13 @@ back projection, whose noise is as large in cold parts as in hot ones and has bo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+from typing import Annotated, Mapping, Sequence
 
 import numpy as np
 from scipy import fft, ndimage, sparse
 
 from ...errors import InputError
+from ...limits import Between, OneOf, check_limits
 from ...scan import FWHM_PER_SIGMA
 from ..simulation.anatomy import AIR, BRAIN, BRAINSTEM, CSF, GREY, WHITE, Anatomy
 
@@ -40,15 +41,14 @@ class OtherScanner:
     """
 
     name: str
-    method: str = OSEM
-    updates: int = 72
-    filter_mm: float = 2.0
-    counts: float = 2.5e8
+    method: Annotated[str, OneOf((OSEM, FBP))] = OSEM
+    updates: Annotated[int, Between(_SUBSETS, 1200)] = 72
+    filter_mm: Annotated[float, Between(0, 100)] = 2.0
+    counts: Annotated[float, Between(1e3, 1e12)] = 2.5e8
 
     def __post_init__(self) -> None:
-        if self.method not in (OSEM, FBP):
-            raise InputError(f"The method '{self.method}' of '{self.name}' is not known; use '{OSEM}' or '{FBP}'.")
-        if self.updates < _SUBSETS or self.updates % _SUBSETS:
+        check_limits(self, f"The scanner '{self.name}'")
+        if self.updates % _SUBSETS:
             raise InputError(f"'{self.name}' has {self.updates} updates; use a multiple of {_SUBSETS}.")
 
 
@@ -188,7 +188,7 @@ class _Measured:
         shape, side = anatomy.tissue.shape, max(anatomy.tissue.shape[1:])
         bins = 2 * int(0.55 * side * anatomy.spacing / _BINS_MM) + 1
         planes = activity.reshape(shape[0], step, *activity.shape[1:]).mean(1)
-        integrals = _lines(side * step, _TRUTH_MM, bins) @ _columns(planes, side * step)
+        integrals = _lines(side * step, _TRUTH_MM, bins) @ _columns(planes, side, step)
         lines = _lines(side, anatomy.spacing, bins)
         head = ndimage.binary_fill_holes(anatomy.tissue != AIR).astype(np.float32)
         attenuation = np.exp(-_WATER_PER_MM * (lines @ _columns(head, side)))
@@ -265,13 +265,14 @@ def _lines(side: int, pixel_mm: float, bins: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.concatenate(values), places), shape=(_ANGLES * bins, side**2))
 
 
-def _columns(planes: np.ndarray, side: int) -> np.ndarray:
-    """Planes (D, H, W) as columns of a square image, float32 (side ** 2, D)."""
-    square = np.zeros((planes.shape[0], side, side), np.float32)
-    square[(slice(None), *(_middle(side, n) for n in planes.shape[1:]))] = planes
+def _columns(planes: np.ndarray, side: int, step: int = 1) -> np.ndarray:
+    """Planes (D, H, W) as columns of a square image of ``side`` voxels of ``step`` pixels, float32 (pixels, D)."""
+    square = np.zeros((planes.shape[0], side * step, side * step), np.float32)
+    square[(slice(None), *(_middle(side, n // step, step) for n in planes.shape[1:]))] = planes
     return square.reshape(planes.shape[0], -1).T
 
 
-def _middle(side: int, length: int) -> slice:
+def _middle(side: int, length: int, step: int = 1) -> slice:
+    # in whole voxels, so that an odd and an even side lie at the same place on both grids
     start = (side - length) // 2
-    return slice(start, start + length)
+    return slice(start * step, (start + length) * step)

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ... import measures
-from ...denoise import denoise
+from ...denoise import DenoiseResult, denoise
 from ...io.grid import cubic_image
 from ...model.bundle import Model
 from ...prepare.bands import noise_bands
@@ -62,24 +62,34 @@ def measure_ours(model: Model, example: Example, dose: float, spacing: float, se
 
 
 def measure_uncertainty(model: Model, example: Example, dose: float, spacing: float) -> dict[str, Any]:
-    """Run the preset ``balanced`` on a scan and hold its uncertainty against the error in the brain.
+    """Run the preset ``balanced`` on a scan and return :func:`uncertainty_scores`."""
+    brain = brain_of(example, spacing)
+    scene = plain_scene(example, dose, brain)
+    pet, mr = (cubic_image(volume, spacing) for volume in (scene.low_dose, scene.mr))
+    run = denoise(pet, mr, settings_from_preset("balanced"), model)
+    return uncertainty_scores(run, scene.noise_free, brain.whole)
+
+
+def uncertainty_scores(run: DenoiseResult, noise_free: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+    """Compare the uncertainty of a run that made draws with the error in the brain.
+
+    Args:
+        run: of a low dose.
+        noise_free: (D, H, W), on its grid.
+        brain: boolean (D, H, W).
 
     Returns:
         ``coverage``, shares within 1 and 2 standard deviations of noise-free; ``calibration_error``, as a share of the
         error; ``ratio``, root mean square of the uncertainty over that of the error.
     """
-    brain = brain_of(example, spacing)
-    scene = plain_scene(example, dose, brain)
-    pet, mr = (cubic_image(volume, spacing) for volume in (scene.low_dose, scene.mr))
-    run = denoise(pet, mr, settings_from_preset("balanced"), model)
     assert run.uncertainty is not None  # the preset draws
     image, std = (sitk.GetArrayFromImage(each) for each in (run.denoised, run.uncertainty))
-    error = (image - scene.noise_free)[brain.whole]
-    shares = {n: measures.coverage(image, std, scene.noise_free, brain.whole, n) for n in COVERED}
+    error = (image - noise_free)[brain]
+    shares = {n: measures.coverage(image, std, noise_free, brain, n) for n in COVERED}
     return {
         "coverage": {str(n): round(share, 4) for n, share in shares.items()},
-        "calibration_error": round(calibration_error(std[brain.whole], error), 4),
-        "ratio": round(float(np.sqrt(np.mean(std[brain.whole] ** 2) / np.mean(error**2))), 4),
+        "calibration_error": round(calibration_error(std[brain], error), 4),
+        "ratio": round(float(np.sqrt(np.mean(std[brain] ** 2) / np.mean(error**2))), 4),
     }
 
 

@@ -46,10 +46,7 @@ class Brain:
     @cached_property
     def calm(self) -> np.ndarray:
         """The brain 4 mm from its surface and 12 mm from every lesion."""
-        inside = ndimage.distance_transform_edt(self.whole) * self.spacing > _EDGE_MM
-        if not self.lesions.any():
-            return inside
-        return inside & (ndimage.distance_transform_edt(~self.lesions) * self.spacing > _GAP_MM)
+        return calm_part(self.whole, self.lesions, self.spacing)
 
     @cached_property
     def regions(self) -> dict[str, np.ndarray]:
@@ -76,6 +73,14 @@ class Lesion:
     label: int
     radius_mm: float
     hot: bool
+
+
+def calm_part(brain: np.ndarray, lesions: np.ndarray, spacing: float) -> np.ndarray:
+    """The part of a brain 4 mm from its surface and 12 mm from lesions; all boolean (D, H, W), ``spacing`` in mm."""
+    inside = ndimage.distance_transform_edt(brain) * spacing > _EDGE_MM
+    if not lesions.any():
+        return inside
+    return inside & (ndimage.distance_transform_edt(~lesions) * spacing > _GAP_MM)
 
 
 def brain_of(example: Example, spacing: float) -> Brain:
