@@ -128,6 +128,15 @@ def test_what_cannot_be_scanned_is_refused(head):
         scan_head(Anatomy("fine", head.labels, head.tissue, 1.5, head.t1), OSEM, (0.1,), 0)
 
 
+def test_calm_brain_is_away_from_its_surface_and_from_lesions():
+    brain, lesions = np.zeros((21, 21, 61), bool), np.zeros((21, 21, 61), bool)
+    brain[2:19, 2:19, 2:59] = lesions[10, 10, 20] = True
+    line = calm_part(brain, lesions, 2.0)[10, 10]
+    # 4 mm are two voxels, 12 mm six; a voxel at just that distance is not away
+    assert np.flatnonzero(line).tolist() == [*range(4, 14), *range(27, 57)]
+    assert np.flatnonzero(calm_part(brain, lesions & False, 2.0)[10, 10]).tolist() == list(range(4, 57))
+
+
 def test_scores_are_those_of_the_result(scans):
     scan, model = scans["osem"], load_model("tissue", "cpu")
     found = measure(scan, 0.1, model)
