@@ -117,7 +117,7 @@ def denoise_files(
         check_draws(request, loaded.metadata)
         given = read_inputs(request)
         target = Target(request.pet, given.volumes["pet"], request.output_unit, loaded.metadata.name)
-        target.check()
+        target.check(request.dicom)
     job = job_of(loaded, settings, stages)
     result = denoise_prepared(prepare(given.images, job), job, afterwards)
     record = record_of_files(result.record, request, given.volumes, given.files)

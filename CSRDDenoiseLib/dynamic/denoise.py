@@ -141,7 +141,7 @@ def denoise_dynamic(
         writer = FrameWriter(
             study, Target(request.pet, first, request.output_unit, loaded.metadata.name), entries or {}
         )
-        writer.target.check()
+        writer.target.check(request.dicom)
         given = _read(request, study, first, settings)
     placed = place_study(given.to_place, Job(loaded, settings, stages))
     seen_late = see_late(given.mean) if request.motion == WARN else None

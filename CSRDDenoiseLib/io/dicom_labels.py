@@ -66,26 +66,44 @@ def write_labels(
         InputError: highdicom is not installed or refuses the header, or the labels are not on the slices of the input.
         OSError: what was written reads back differently.
     """
-    study = source if isinstance(source, DicomStudy) else open_dicom(source, "PET")
-    stack, grid = study.volumes[like.header.frame], Grid.of(like.image)
+    grid = Grid.of(like.image)
     if labels.GetSize() != grid.size:
         raise InputError(f"The map has {labels.GetSize()} voxels and the series {grid.size}.")
     values = sitk.GetArrayFromImage(labels).astype(np.uint8)
+    segmentation, source_class = _in_study(values, source, like, derived)
+    # not taken from the source by highdicom for Python 3.9
+    segmentation.SpecificCharacterSet = _CHARACTERS
+    _refer_to(segmentation, source_class)
+    with quiet():
+        segmentation.save_as(folder / LABELS_NAME)
+    _check(values, grid, folder / LABELS_NAME)
+
+
+def check_labels(source: Union[Path, DicomStudy], like: ReadVolume, derived: Derived) -> None:
+    """Refuse a PET whose header does not allow a Segmentation, before there is a map; arguments as above.
+
+    Raises:
+        InputError: as :func:`write_labels`.
+    """
+    _in_study(np.zeros(Grid.of(like.image).size[::-1], np.uint8), source, like, derived)
+
+
+def _in_study(
+    values: np.ndarray, source: Union[Path, DicomStudy], like: ReadVolume, derived: Derived
+) -> tuple[Segmentation, str]:
+    """Return the Segmentation of a map (D, H, W), and the class of the files it refers to."""
+    study, grid = source if isinstance(source, DicomStudy) else open_dicom(source, "PET"), Grid.of(like.image)
+    stack = study.volumes[like.header.frame]
     try:
         number = max(1, series_number(stack[0].tags, derived))
-        segmentation = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived, number)
+        made = _segmentation(values, grid, _sources(stack, grid.spacing[2]), derived, number)
     # highdicom refuses headers that break the standard, each in its own way
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"The map cannot be written as DICOM, because of the header of the PET: {error}. Give a name that ends in "
             ".nii.gz or .nrrd."
         ) from error
-    # not taken from the source by highdicom for Python 3.9
-    segmentation.SpecificCharacterSet = _CHARACTERS
-    _refer_to(segmentation, stack[0].tags.text("SOPClassUID"))
-    with quiet():
-        segmentation.save_as(folder / LABELS_NAME)
-    _check(values, grid, folder / LABELS_NAME)
+    return made, stack[0].tags.text("SOPClassUID")
 
 
 def _sources(stack: list[Slice], step: float) -> list[Dataset]:

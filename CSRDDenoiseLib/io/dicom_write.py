@@ -120,6 +120,20 @@ def write_dicom(
     _check(image, folder, steps)
 
 
+def check_study(source: Union[Path, DicomStudy], like: ReadVolume) -> None:
+    """Refuse a PET whose header names no study that a derived series could belong to; arguments as above.
+
+    Raises:
+        InputError: it names none, or the input is no DICOM series.
+    """
+    study = source if isinstance(source, DicomStudy) else open_dicom(source, "PET")
+    if not all(one.tags.text("StudyInstanceUID") for one in study.volumes[like.header.frame]):
+        raise InputError(
+            "The header of the PET has no Study Instance UID (0020,000D), so a DICOM output would belong to no study. "
+            "Give a name that ends in .nii.gz or .nrrd."
+        )
+
+
 def is_own_series(folder: Path) -> bool:
     """Whether every file of a folder is one that this package wrote, by its name and its equipment; an empty one is."""
     return all(_is_own(path) for path in folder.iterdir())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Mapping
+from typing import Collection, Mapping
 
 import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import InputError
 from ..settings import SAME, SUV
-from .dicom_labels import write_labels
-from .dicom_write import Derived, is_own_series, write_dicom
+from .dicom_labels import check_labels, write_labels
+from .dicom_write import Derived, check_study, is_own_series, write_dicom
 from .suv import SUV_UNIT, in_suv, volume_suv
 from .volume import ReadVolume
 from .write import output_suffix, write_image
@@ -44,12 +44,19 @@ class Target:
     unit: str = SAME
     model: str = ""
 
-    def check(self) -> None:
-        """Refuse SUV where the factor is unknown.
+    def check(self, dicom: Collection[str] = ()) -> None:
+        """Refuse SUV where the factor is unknown, and DICOM that the PET's header does not allow.
+
+        Args:
+            dicom: names of the outputs that are written as DICOM.
 
         Raises:
             InputError: naming what is missing.
         """
+        if dicom:
+            check_study(self.source, self.like)
+        if LABELS in dicom:
+            check_labels(self.source, self.like, derived_series(LABELS, self.model))
         suv = volume_suv(self.like)
         if self.unit == SUV and suv.factors is None:
             raise InputError(f"The output cannot be in SUV: {suv.source}. Leave the unit as it is.")

@@ -40,6 +40,8 @@ LARGEST_MBQ = 1e4
 """A total dose (Bq) below this number was given in MBq."""
 SMALLEST_MBQ = 40.0
 """Below it, a dose that is not in Bq may be in MBq as well as in mCi."""
+SMALLEST_BQ = 1e6
+"""Below it, a dose that is not in MBq may be in kBq as well as in Bq."""
 LARGEST_WEIGHT_KG, LARGEST_HEIGHT_M = 500.0, 2.8
 SAME_HALF_LIFE = 0.05
 LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=1), 10
@@ -222,6 +224,8 @@ def _injection(tags: Tags) -> Injection:
     if dose < LARGEST_MBQ:
         dose *= 1e6
         notes.append("RadionuclideTotalDose taken as MBq")
+    if dose < SMALLEST_BQ:
+        raise UnknownFactorError(f"RadionuclideTotalDose (0018,1074) is {dose:g}, which may be Bq or kBq")
     seconds, remarks = half_life(drug)
     return Injection(dose, _weight(tags), seconds, (*notes, *remarks))
 
@@ -270,8 +274,10 @@ def _scan_start(tags: Tags, series: Sequence[Tags], injection: Injection) -> dat
     if begin and begins and not _has_date(series) and abs(begin - min(begins)) > _HALF_A_DAY:
         raise UnknownFactorError("AcquisitionDate (0008,0022) is missing, and the scan may have passed midnight")
     reference = tags.number("FrameReferenceTime")
-    if begin and (not begins or begin <= min(begins)):
-        early = min(begins, default=begin) - begin
+    if begin and not begins:
+        raise UnknownFactorError("AcquisitionTime (0008,0032) is missing, and SeriesTime may be that of a later export")
+    if begin and begin <= min(begins):
+        early = min(begins) - begin
         if early > LONGEST_BEFORE_FRAME and (reference or 0.0) / 1000 < early.total_seconds() / 2:
             # a series that was made the next morning, its date the only one there is
             raise UnknownFactorError(
