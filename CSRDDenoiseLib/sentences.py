@@ -124,6 +124,7 @@ SENTENCES: Mapping[str, str] = {
     "spacing.outside": "The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the "
     "result is less certain.",
     "overlap.partial": "The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.",
+    "overlap.brain": "The MR covers only {covered:.0%} of the brain in the PET; the rest was denoised without MR.",
     # place of PET and MR
     "registration.not_converged": "The registration of the MR to the PET did not converge, so the MR keeps its "
     "position; register the two by hand, or leave the MR out.",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import as_image, head_array
+from conftest import SPACING, as_image, head_array
 
 from CSRDDenoiseLib.checks.overlap import check_gap
 from CSRDDenoiseLib.checks.volumes import check_mr, check_pet, check_reference
@@ -105,6 +105,14 @@ def test_mr_that_covers_a_part_of_the_head_warns(pet, zero_model_folder):
     shifted = as_image(head_array(seed=3), origin=(-20.0, 10.0, 5.0 + 28.0))
     finding = find(denoise(pet, shifted, FAST, zero_model_folder).findings, "overlap.partial")
     assert finding.is_warning and 0 < finding.values["covered"] < 0.5
+
+
+@pytest.mark.parametrize(("slices", "warned"), [(16, True), (20, False)])
+def test_mr_that_covers_a_part_of_the_brain_warns(pet, zero_model_folder, slices, warned):
+    mr = as_image(head_array(seed=3)[-slices:], origin=(-20.0, 10.0, 5.0 + SPACING[2] * (24 - slices)))
+    found = [each for each in denoise(pet, mr, FAST, zero_model_folder).findings if each.code == "overlap.brain"]
+    assert [each.is_warning for each in found] == [True] * warned
+    assert all(0.5 < each.values["covered"] < 0.9 for each in found)
 
 
 def test_mr_that_covers_none_of_the_head_is_refused(zero_model_folder):

@@ -9,8 +9,9 @@ from ..errors import InputError
 from ..findings import Finding, warning
 from ..infer.extent import gap_mm
 from ..io.grid import Grid
+from ..scan import Scan
 
-MIN_HEAD_COVERED = 0.5
+MIN_HEAD_COVERED, MIN_BRAIN_COVERED = 0.5, 0.9
 
 
 def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
@@ -20,12 +21,25 @@ def check_gap(pet: sitk.Image, mr: sitk.Image) -> None:
         raise _apart(pet, mr, f"there are {gap:.0f} mm between them")
 
 
-def check_overlap(covered: np.ndarray, head: np.ndarray, pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
-    """Warn when the MR covers less than half of the head, refuse when it covers none of it; both boolean (D, H, W)."""
-    share = float(covered[head].mean())
+def check_overlap(covered: np.ndarray, scan: Scan, pet: sitk.Image, mr: sitk.Image) -> tuple[Finding, ...]:
+    """Warn when the MR covers little of the head or of the brain, refuse when it covers none of the head.
+
+    Args:
+        covered: where the MR has values, boolean (D, H, W).
+        scan: of the PET, on the same grid.
+        pet: as it was read.
+        mr: likewise.
+
+    Raises:
+        InputError: the MR covers nothing of the head.
+    """
+    share = float(covered[scan.head.mask].mean())
     if share == 0:
         raise _apart(pet, mr, "the MR covers nothing of the head")
-    return (warning("overlap.partial", covered=share),) if share < MIN_HEAD_COVERED else ()
+    if share < MIN_HEAD_COVERED:
+        return (warning("overlap.partial", covered=share),)
+    of_brain = float(covered[scan.brain].mean()) if scan.brain.any() else 1.0
+    return (warning("overlap.brain", covered=of_brain),) if of_brain < MIN_BRAIN_COVERED else ()
 
 
 def _gap_mm(one: Grid, other: Grid) -> float:

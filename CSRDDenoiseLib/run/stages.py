@@ -216,7 +216,7 @@ def _normalised(inputs: Inputs, aligned: Aligned, scan: Scan, job: Job, judge: J
         condition = make_condition(metadata.normalisation, scan, aligned.mr)
         covered: tuple[Finding, ...] = ()
         if inputs.placed_mr is not None and aligned.covered is not None:
-            covered = check_overlap(aligned.covered, scan.head.mask, inputs.pet, inputs.placed_mr)
+            covered = check_overlap(aligned.covered, scan, inputs.pet, inputs.placed_mr)
         judged = judge(Judged(inputs.pet, scan, aligned.mr, inputs.reference), metadata)
         # later stages need the head's part of the PET alone, so the rest can be freed
         channels = condition.cropped().channels

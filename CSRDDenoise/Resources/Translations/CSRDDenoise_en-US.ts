@@ -733,6 +733,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The MR covers only {covered:.0%} of the brain in the PET; the rest was denoised without MR.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.</source>
    <translation type="unfinished" />
   </message>
