@@ -280,6 +280,11 @@ def sentences(findings: Iterable[Finding], edge: str = PYTHON) -> tuple[str, ...
     return tuple(sentence(finding, edge) for finding in findings if finding.is_warning)
 
 
+def notes(findings: Iterable[Finding], edge: str = PYTHON) -> tuple[str, ...]:
+    """Return the sentences of the findings that are no warnings, in their order."""
+    return tuple(text for finding in findings if not finding.is_warning and (text := sentence(finding, edge)))
+
+
 def error_sentence(error: BaseException, edge: str = PYTHON) -> str:
     """Return an error's message, with what its hint is called at an edge."""
     hint = error.hint if isinstance(error, CSRDError) else ""

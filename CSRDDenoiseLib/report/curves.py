@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROFILE_INCHES, HISTOGRAM_INCHES = (8.7, 2.1), (8.7, 2.0)
+# more labels of large numbers run into each other
+MOST_TICKS = 5
 BINS = 100
 SHOWN_QUANTILE = 0.9995
 _AXES = ("inferior to superior (mm)", "anterior to posterior (mm)", "right to left (mm)")
@@ -86,6 +88,7 @@ def _steps(axes: Axes, values: np.ndarray, limits: tuple[float, float], **style:
     counts, edges = np.histogram(values, bins=BINS, range=limits)
     axes.stairs(100 * counts / max(values.size, 1), edges, **style)
     axes.set_xlim(*limits)
+    axes.locator_params("x", nbins=MOST_TICKS)
 
 
 def _legend(axes: Axes) -> None:

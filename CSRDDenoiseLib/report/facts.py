@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..findings import Finding, find
 from ..io import record as runs
 from ..io.volume import Suv
-from ..sentences import PYTHON, SLICER, sentences
+from ..sentences import PYTHON, SLICER, notes, sentences
 from .run import InputFacts, RunFacts
 
 
@@ -34,6 +34,7 @@ def facts_of(record: runs.Record, edge: str = PYTHON) -> RunFacts:
         inputs=inputs,
         findings=record.findings,
         warnings=sentences(record.findings, edge),
+        notes=notes(record.findings, edge),
         motion=_motion(record.findings),
         record=json.dumps(record.as_dict(), indent=2),
     )
@@ -61,6 +62,7 @@ def facts_of_message(message: Mapping[str, Any]) -> RunFacts:
             inputs=inputs,
             findings=findings,
             warnings=sentences(findings, SLICER),
+            notes=notes(findings, SLICER),
             motion=_motion(findings),
             record=json.dumps(message, indent=2),
         )

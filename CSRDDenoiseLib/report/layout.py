@@ -34,7 +34,7 @@ GLANCE: tuple[Callable[[Run], Optional[Fact]], ...] = (
 )
 
 SECTIONS: tuple[SectionLayout, ...] = (
-    SectionLayout("Before and after", (parts.comparison,), "comparison"),
+    SectionLayout("Before and after", (parts.comparison, parts.notes), "comparison"),
     SectionLayout("Alignment of PET and MR", (parts.alignment,), "alignment"),
     SectionLayout("Inputs and provenance", (parts.origin, parts.record), "origin"),
     SectionLayout("Profiles and histograms", (parts.profiles, parts.histograms), "curves"),

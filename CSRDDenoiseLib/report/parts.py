@@ -13,6 +13,7 @@ import numpy as np
 from ..checks.dose import REFERENCE
 from ..findings import find
 from ..sentences import as_fraction
+from .checked import checked_rows
 from .curves import Curves, histogram_figure, profile_figure
 from .drawing import to_svg
 from .names import NOISE_DEFINITION, NOISE_NAME
@@ -20,7 +21,7 @@ from .page import Columns, Drawing, Fact, Folded, Part, Table, Text, plain_rows
 from .planes import alignment_figure, centre_of, comparison_figure
 from .regions import Region, measure_regions
 from .run import Run
-from .wording import SHOWN_DIGEST, fact_rows, geometry_rows, number, percent, words
+from .wording import SHOWN_DIGEST, geometry_rows, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,6 +114,11 @@ def comparison(run: Run) -> Part:
         shown["uncertainty"] = run.uncertainty
         caption += "; the uncertainty is one standard deviation"
     return _drawing(comparison_figure(shown, run.spacing, run.unit), f"{caption}.")
+
+
+def notes(run: Run) -> Optional[Part]:
+    """What was done to the PET, in sentences."""
+    return Text(" ".join(run.facts.notes)) if run.facts.notes else None
 
 
 def alignment(run: Run) -> Part:
@@ -213,10 +219,10 @@ def measurements(run: Run) -> Table:
 
 def checks(run: Run) -> Optional[Table]:
     """What the checks measured."""
-    rows = [row for finding in run.facts.findings for row in fact_rows(finding.values, f"{words(finding.check)}: ")]
+    rows = tuple(checked_rows(run.facts.findings))
     if not rows:
         return None
-    return Table(("Check", "Found"), plain_rows(rows, PRINTED_CHECKS), "What the checks of this run found.")
+    return Table(("Check", "Found"), plain_rows(rows, PRINTED_CHECKS), "What the checks of this run measured.")
 
 
 def regions(run: Run) -> Optional[Part]:

@@ -84,6 +84,7 @@ class RunFacts:
         inputs: in the order in which the page shows them.
         findings: of the checks.
         warnings: their sentences, for the edge at which the report is made.
+        notes: those of the findings that are no warnings.
         motion: from points of the PET to points of the MR, where the run moved the MR.
         record: the whole record as text.
     """
@@ -100,6 +101,7 @@ class RunFacts:
     inputs: tuple[InputFacts, ...] = ()
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     motion: Optional[sitk.Transform] = None
     record: str = "{}"
 

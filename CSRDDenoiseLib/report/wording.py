@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import Callable, Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,9 +11,7 @@ from ..io.suv import describe_suv
 from .run import InputFacts
 
 SHOWN_DIGEST = 12
-LONGEST_LIST = 4
 _LARGEST_PLAIN = 1e7
-_UNIT_ENDINGS = {" mm": " (mm)", " degrees": " (degrees)", " percent": " (%)"}
 
 Row = tuple[str, ...]
 
@@ -36,47 +34,12 @@ def percent(value: Optional[float], form: str = ".1f") -> str:
     return f"{text if float(text) else f'{0.0:{form}}'} %"
 
 
-def words(name: str) -> str:
-    """Return the name of a fact as a title: ``offset_mm`` -> ``Offset (mm)``."""
-    title = name.replace("_", " ").strip()
-    for ending, unit in _UNIT_ENDINGS.items():
-        if title.endswith(ending):
-            title = title[: -len(ending)] + unit
-    return title[:1].upper() + title[1:]
-
-
-def fact_rows(values: Mapping[str, Any], before: str = "") -> Iterable[Row]:
-    """Yield a row for every value of nested mappings; long lists and what is not known are left out."""
-    for name, value in values.items():
-        title = f"{before}{words(name)}"
-        if isinstance(value, Mapping):
-            yield from fact_rows(value, f"{title}: ")
-        elif value is not None and not _is_long(value):
-            yield title, _text(value)
-
-
 def geometry_rows(inputs: Sequence[InputFacts]) -> Iterable[Row]:
     """Yield rows that describe inputs side by side; rows that none of them has anything for are left out."""
     for title, describe in _GEOMETRY.items():
         row = [describe(each) for each in inputs]
         if any(row):
             yield (title, *row)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return number(value, 3)
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(each) for each in value)
-    return str(value)
-
-
-def _is_long(value: Any) -> bool:
-    if not isinstance(value, (list, tuple)):
-        return False
-    return len(value) > LONGEST_LIST or any(isinstance(each, (Mapping, list, tuple)) for each in value)
 
 
 def _times(values: Iterable[float], form: str) -> str:
