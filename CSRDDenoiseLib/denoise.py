@@ -170,7 +170,7 @@ def denoise_prepared(prepared: Prepared, job: Job, afterwards: Optional[Afterwar
         spread = None if samples.std is None else spread_of_result(samples.std, left_out)
         error, about_error = calibrate(spread, scan.spacing, metadata.recipes, job.settings.recipe)
         uncertainty = None if error is None else canvas.spread(error * (keeping.modelled * prepared.scale), keeping)
-        assessed = assess(canvas, scan, estimate, restored, metadata.voxel_spacing_mm)
+        assessed = assess(canvas, scan, estimate, restored, metadata)
     findings = (*prepared.findings, *samples.findings, keeping.finding, *about_error, *assessed.findings)
     record = make_record(job, prepared, samples, assessed.mean_change, findings)
     make_bare = partial(canvas.bare, estimate, keeping)

@@ -202,6 +202,8 @@ SENTENCES: Mapping[str, str] = {
     "strength that the PET shows.",
     "mean.changed": "The model alone changes mean brain activity by {change:+.1%}, more than {limit:.0%}; the result "
     "changes it by {left:+.2%}. The input may be unlike what the model was trained on.",
+    "mean.moved": "The result changes mean brain activity by {left:+.1%}, more than {limit:.0%}. Compare it with the "
+    "PET.",
     "output.not_judged": "The map of unsupported structure is empty because the PET, or its region, shows less than "
     "{limit_ml:g} mL of brain, too little to judge the result by its counts.",
     "lost_structure.found": "The result is over-smoothed: about {share:.0%} of the structure of 5 to 12 mm that the "

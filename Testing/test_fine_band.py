@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny_model import tiny_metadata
 
 from CSRDDenoiseLib.checks.fine_band import check_fine_band
 from CSRDDenoiseLib.checks.masked import check_masked
@@ -34,7 +35,7 @@ def test_only_what_was_denoised_is_judged():
     box = (slice(5, 15),) * 3
     for canvas in (Canvas(pet, scan.grid, Grid.of(pet).image(inside)), Canvas(pet, scan.grid.crop(box))):
         restored = Restored(Grid.of(pet).image(denoised), pet, *[np.zeros(scan.pet.shape, np.float32)] * 2)
-        found = find(assess(canvas, scan, np.zeros_like(scan.pet), restored, 2.0).findings, "fine_band")
+        found = find(assess(canvas, scan, np.zeros_like(scan.pet), restored, tiny_metadata()).findings, "fine_band")
         assert found.code == "fine_band.treated" and found.values["left"] < 0.3
 
 

@@ -173,3 +173,12 @@ def test_the_noise_of_a_small_region_is_no_change_of_its_mean(extra, most, least
         change = ((1 + extra) * full - low)[box]
         found.append(check_mean(part, change, change)[1].is_warning)
     assert least <= sum(found) <= most
+
+
+@pytest.mark.parametrize(("trained", "code"), [(True, "mean.changed"), (False, "mean.kept")])
+def test_a_model_without_training_is_judged_by_its_result_alone(trained, code):
+    """The regression on tissue classes changes the mean of the brain by more than 1 %, and the result does not."""
+    scan = Scan.of_array(sitk.GetArrayFromImage(sitk.ReadImage(str(SAMPLE / "low_dose_1_10.nii.gz"))), (2.0,) * 3)
+    estimate = np.float32(0.015) * scan.pet
+    assert check_mean(scan, estimate, estimate / 15, trained)[1].code == code
+    assert check_mean(scan, estimate, estimate, False)[1].code == "mean.moved"

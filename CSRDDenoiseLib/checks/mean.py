@@ -13,13 +13,15 @@ ENOUGH_ML = 400.0
 """Of brain, for the limit: the mean of less, as of a region, is itself off by the noise of the PET."""
 
 
-def check_mean(scan: Scan, estimate: np.ndarray, residual: np.ndarray) -> tuple[float, Finding]:
+def check_mean(scan: Scan, estimate: np.ndarray, residual: np.ndarray, trained: bool = True) -> tuple[float, Finding]:
     """Judge the relative change of the brain mean by the model's estimate against what is usual.
 
     Args:
         scan: the PET.
         estimate: estimate - PET, (D, H, W) in the PET's unit.
         residual: what of it is in the result.
+        trained: whether the model was trained, so that its change shows an input unlike that of the training; without
+            a training only what is in the result is judged.
 
     Returns:
         The change, and the finding: with the change, and what is left of it in the result.
@@ -27,8 +29,9 @@ def check_mean(scan: Scan, estimate: np.ndarray, residual: np.ndarray) -> tuple[
     change, left = mean_change(estimate, scan), mean_change(residual, scan)
     limit = mean_limit(float(scan.brain.sum()) * scan.voxel_ml)
     values = {"change": change, "left": left, "limit": limit}
-    kept = abs(change) <= limit
-    return change, info("mean.kept", **values) if kept else warning("mean.changed", **values)
+    if abs(change if trained else left) <= limit:
+        return change, info("mean.kept", **values)
+    return change, warning("mean.changed" if trained else "mean.moved", **values)
 
 
 def mean_limit(brain_ml: float) -> float:

@@ -13,6 +13,7 @@ The full dose in place of the output passes all three: thinning adds noise that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -31,6 +32,9 @@ from .noise import SMALLEST_BRAIN_ML
 from .pair import Output
 from .unsupported import check_unsupported
 
+if TYPE_CHECKING:
+    from ..model.metadata import ModelMetadata
+
 
 @dataclass(frozen=True)
 class Assessed:
@@ -47,7 +51,7 @@ class Assessed:
     mean_change: float
 
 
-def assess(canvas: Canvas, scan: Scan, estimate: np.ndarray, restored: Restored, model_mm: float) -> Assessed:
+def assess(canvas: Canvas, scan: Scan, estimate: np.ndarray, restored: Restored, metadata: ModelMetadata) -> Assessed:
     """Judge a result by the counts of the PET.
 
     Args:
@@ -55,11 +59,11 @@ def assess(canvas: Canvas, scan: Scan, estimate: np.ndarray, restored: Restored,
         scan: the PET on the model's grid, in the head's box.
         estimate: of the model, estimate - PET, (D, H, W) in the PET's unit.
         restored: the result.
-        model_mm: side of the model's voxels.
+        metadata: of the model.
     """
-    change, about_mean = check_mean(scan, estimate, restored.residual)
+    change, about_mean = check_mean(scan, estimate, restored.residual, bool(metadata.training))
     about_counts, labels = judge_output(Output(scan, (scan.pet + restored.residual) / scan.brain_mean))
-    fine = _fine_band(canvas, restored.denoised, scan.brain_mean, model_mm)
+    fine = _fine_band(canvas, restored.denoised, scan.brain_mean, metadata.voxel_spacing_mm)
     findings = (about_mean, *about_counts, *fine, *check_masked(canvas.zeros))
     return Assessed(findings, canvas.labels(labels), change)
 

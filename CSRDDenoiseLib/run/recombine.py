@@ -209,7 +209,7 @@ class Afterwards:
         error, about_error = calibrate(spread, run.scan.spacing, run.metadata.recipes, settings.recipe)
         uncertainty = None if error is None else run.canvas.spread(error * (keeping.modelled * run.scale), keeping)
         check()
-        assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata.voxel_spacing_mm)
+        assessed = assess(run.canvas, run.scan, estimate, restored, run.metadata)
         check()
         made = (keeping.finding, *about_error, *assessed.findings)
         names = {finding.check for finding in made} | OF_WIDTH

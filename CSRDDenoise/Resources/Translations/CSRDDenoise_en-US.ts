@@ -923,6 +923,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The result changes mean brain activity by {left:+.1%}, more than {limit:.0%}. Compare it with the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The result equals the measured PET: all of it was kept.</source>
    <translation type="unfinished" />
   </message>
