@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from conftest import SPACING, as_image, head_array
 
 from CSRDDenoiseLib.checks.overlap import check_gap
-from CSRDDenoiseLib.checks.volumes import check_mr, check_pet, check_reference
+from CSRDDenoiseLib.checks.volumes import check_mr, check_pet, check_reference, check_volumes
 from CSRDDenoiseLib.checks.voxels import check_spacing
 from CSRDDenoiseLib.denoise import denoise
 from CSRDDenoiseLib.errors import InputError
@@ -50,6 +50,24 @@ def test_pet_that_cannot_be_used(pet, words):
         check_pet(pet, nan_to_zero=False)
     message = error_sentence(error.value, CLI)
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        head_array(),
+        "pet.nii.gz",
+        sitk.Cast(as_image(head_array()), sitk.sitkComplexFloat32),
+        sitk.Cast(as_image(head_array()) > 2500, sitk.sitkLabelUInt8),
+        as_image(head_array(), direction=(2, 0, 0, 0, 1, 0, 0, 0, 1)),
+        as_image(head_array(), direction=(1, 0.3, 0, 0, 0.954, 0, 0, 0, 1)),
+    ],
+    ids=["array", "path", "complex", "label map", "scaled", "sheared"],
+)
+@pytest.mark.parametrize("what", ["pet", "mr", "full_dose_reference", "region"])
+def test_an_image_made_by_hand_is_checked_as_a_file_is(image, what):
+    with pytest.raises(InputError):
+        check_volumes({"pet": as_image(head_array(seed=1)), what: image}, False)
 
 
 def with_air_noise(share: float) -> sitk.Image:
@@ -154,6 +172,11 @@ def refused(files: dict, settings: DenoiseSettings = FAST, **changes) -> str:
 
 def test_request_that_is_fine_passes(files):
     check_request(FileRequest(**files), FAST)
+
+
+def test_a_request_takes_text_for_every_path_and_a_number_for_a_frame():
+    request = FileRequest("pet.nii.gz", "out.nii.gz", headers=["a.dcm"], frames=3)
+    assert request.headers == (Path("a.dcm"),) and request.frames == "3"
 
 
 def test_input_that_is_not_there(files, tmp_path):

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..findings import Finding, warning
 from ..io.grid import image_like
+from ..io.itk_checks import check_axes
 from ..io.volume import check_range
 from ..prepare.region import check_region
 
@@ -65,6 +66,7 @@ def check_volumes(images: Mapping[str, Optional[sitk.Image]], nan_to_zero: bool)
         findings = (*findings, *found)
     region = images.get("region")
     if region is not None:
+        _check_kind(region, INPUT_NAMES["region"])
         check_region(region, pet)
     return Inputs(pet, mr, reference, region=region, findings=findings)
 
@@ -116,12 +118,7 @@ def check_reference(
 
 
 def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
-        size = " x ".join(map(str, image.GetSize()))
-        raise InputError(
-            f"The {what} has {image.GetDimension()} dimensions ({size}) with {image.GetNumberOfComponentsPerPixel()} "
-            "value(s) per voxel; a 3D volume with one value is needed."
-        )
+    _check_kind(image, what)
     if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
         # a cast by SimpleITK drops the metadata, the unit among them
         image = image_like(image, sitk.GetArrayFromImage(image).astype(np.float32))
@@ -132,6 +129,24 @@ def _check_volume(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
     if low == high:
         raise InputError(f"The {what} is {low:g} everywhere; it holds no image.")
     return image, findings
+
+
+def _check_kind(image: sitk.Image, what: str) -> None:
+    """Refuse what the reader of files refuses too: no volume of one real value a voxel on perpendicular axes."""
+    if not isinstance(image, sitk.Image):
+        raise InputError(
+            f"The {what} is of the type {type(image).__name__}; give a SimpleITK image, or its path to denoise_files."
+        )
+    kind = image.GetPixelIDTypeAsString()
+    if kind.startswith(("complex", "label")):
+        raise InputError(f"The {what} holds values of the kind '{kind}'; a volume of real numbers is needed.")
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
+        size = " x ".join(map(str, image.GetSize()))
+        raise InputError(
+            f"The {what} has {image.GetDimension()} dimensions ({size}) with {image.GetNumberOfComponentsPerPixel()} "
+            "value(s) per voxel; a 3D volume with one value is needed."
+        )
+    check_axes(image, what)
 
 
 def _check_differs(image: sitk.Image, pet: sitk.Image, what: str) -> None:

@@ -40,6 +40,7 @@ _BYTES: Mapping[str, int] = {
 """Type of a NRRD file -> bytes a voxel."""
 _SAME_PLACE = 1e-4
 """Part of a voxel."""
+_AXIS_TOLERANCE = 1e-3
 
 
 def check_kind(place: str, path: Path, what: str) -> None:
@@ -74,6 +75,23 @@ def check_fields(header: TextHeader, path: Path, what: str) -> None:
     others = {unit for unit in named if unit.lower() not in (*_MILLIMETRES, *_NO_LENGTHS)}
     if others:
         raise InputError(f"The {what} '{path}' gives lengths in {', '.join(sorted(others))}; write it in mm.")
+
+
+def check_axes(image: sitk.Image, what: str) -> None:
+    """Refuse directions of a 3D image that are no three perpendicular unit vectors."""
+    directions = np.reshape(image.GetDirection(), (3, 3))
+    lengths = np.linalg.norm(directions, axis=0)
+    if np.abs(lengths - 1).max() > _AXIS_TOLERANCE:
+        raise InputError(
+            f"The direction vectors of the {what} have the lengths {', '.join(f'{each:g}' for each in lengths)}, and 1 "
+            "is needed; give the sides of the voxels as the spacing."
+        )
+    shear = float(np.abs(directions.T @ directions - np.eye(3)).max())
+    if shear > _AXIS_TOLERANCE:
+        raise InputError(
+            f"The axes of the {what} are not perpendicular (off by {np.degrees(np.arcsin(min(shear, 1))):.1f} "
+            "degrees: a shear, or a damaged header); resample it to a rectangular grid first."
+        )
 
 
 def check_place(image: sitk.Image, header: TextHeader, path: Path, what: str) -> None:

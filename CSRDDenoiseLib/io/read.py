@@ -20,7 +20,7 @@ from ..errors import InputError, reason_of
 from ..findings import Finding, info, warning
 from .dicom import dicom_files, dicom_frame, is_dicom_file, open_dicom, read_dicom
 from .dicom_files import INDEX, unusual_modality
-from .itk_checks import check_fields, check_kind, check_place, findings_of, unit_in
+from .itk_checks import check_axes, check_fields, check_kind, check_place, findings_of, unit_in
 from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
@@ -33,7 +33,6 @@ from .volume import UNKNOWN, Frame, Header, ReadVolume, are_wide, check_range, t
 
 __all__ = ["ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
 
-_AXIS_TOLERANCE = 1e-3
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
 _NOT_READ: Mapping[bytes, str] = {b"!INTERFILE": "Interfile", b"MATRIX7": "ECAT 7"}
 """How files of PET scanners begin whose suffixes (.hdr, .v) stand for other formats or for none."""
@@ -194,7 +193,7 @@ def _read_place_by_itk(place: str, path: Path, what: str, frame: Optional[int]) 
     count, index = _choose_frame(reader, path, what, frame)
     check_fields(header, path, what)
     image = _floating(reader.Execute(), path, what)
-    _check_axes(image, path, what)
+    check_axes(image, f"{what} '{path}'")
     check_place(image, header, path, what)
     unit = unit_in(header, image)
     described = Header(
@@ -232,17 +231,6 @@ def _choose_frame(reader: sitk.ImageFileReader, path: Path, what: str, frame: Op
         reader.SetExtractSize([*size[:3], 0])
         reader.SetExtractIndex([0, 0, 0, index])
     return count, index
-
-
-def _check_axes(image: sitk.Image, path: Path, what: str) -> None:
-    """Refuse axes that are not perpendicular."""
-    directions = np.reshape(image.GetDirection(), (3, 3))
-    shear = float(np.abs(directions.T @ directions - np.eye(3)).max())
-    if shear > _AXIS_TOLERANCE:
-        raise InputError(
-            f"The axes of the {what} '{path}' are not perpendicular (off by {np.degrees(np.arcsin(min(shear, 1))):.1f} "
-            "degrees: a shear, or a damaged header); resample it to a rectangular grid first."
-        )
 
 
 def _floating(image: sitk.Image, path: Path, what: str) -> sitk.Image:

@@ -90,6 +90,8 @@ class FileRequest:
         for name in (*INPUT_NAMES, "output", *MAPS, "report"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
+        object.__setattr__(self, "headers", tuple(map(Path, self.headers)))
+        object.__setattr__(self, "frames", None if self.frames is None else str(self.frames))
         check_limits(self, "The request")
 
     @property
