@@ -153,3 +153,16 @@ def test_a_run_writes_which_outputs_keep_the_means(tmp_path, model_folder):
     np.testing.assert_allclose(
         values(tmp_path / "out.nii") - values(path), values(places["difference"]), rtol=1e-4, atol=0.05
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("frame", "times"), [(0, 1e-3), (7, 1e4)])
+def test_a_frame_of_far_less_or_far_more_activity_than_the_others_changes_no_mean(
+    tmp_path, model_folder, frame, times
+):
+    frames = np.array([head_array(seed=index) for index in range(8)])
+    frames[frame] *= times
+    path = write_study(tmp_path / "pet.nii", frames)
+    denoise_dynamic(FileRequest(path, tmp_path / "out.nii"), MEAN, load_model(model_folder))
+    before, after = (values(each).mean((1, 2, 3), dtype=float) for each in (path, tmp_path / "out.nii"))
+    np.testing.assert_allclose(after, before, rtol=4e-3)

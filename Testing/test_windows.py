@@ -80,5 +80,5 @@ def test_too_few_frames_keep_their_residuals():
 
 def test_scale_is_positive_where_a_frame_is_not():
     values, brain = np.array([-4.0, -2.0, np.nan, 8.0]), np.array([True, True, True, False])
-    assert activity_scale(values, brain, 50.0) == pytest.approx(0.5)
+    assert activity_scale(values, brain, 50.0) == pytest.approx(0.005)
     assert activity_scale(np.abs(values), brain, 50.0) == pytest.approx(3)

@@ -19,7 +19,7 @@ WINDOW = 5
 COARSE_MM = 3.0
 """FWHM of the Gaussian that shows what is coarse."""
 _NOISE_COST = 0.5
-_SMALLEST_SCALE = 0.01
+_SMALLEST_SCALE = 1e-4
 
 
 @dataclass(frozen=True)
