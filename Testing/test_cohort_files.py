@@ -18,9 +18,10 @@ from dicom_series import write_head
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
+from CSRDDenoiseLib.alone import alone
 from CSRDDenoiseLib.cluster import work
 from CSRDDenoiseLib.cluster.cohort import task
-from CSRDDenoiseLib.cluster.cohort.rows import DONE, FAILED, Row
+from CSRDDenoiseLib.cluster.cohort.rows import DONE, FAILED, LOCK, Row
 from CSRDDenoiseLib.cluster.cohort.scans import LONGEST_NAME, Choices, scans_of_table
 from CSRDDenoiseLib.cluster.cohort.state import State
 from CSRDDenoiseLib.cluster.cohort.summary import check_summary, write_summary
@@ -43,6 +44,13 @@ from CSRDDenoiseLib.settings import DenoiseSettings
 
 SETTINGS = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")
 MODEL = ModelKey("tiny", "/nowhere", "0" * 64)
+
+
+def test_a_cohort_in_the_folder_of_another_that_is_at_work_is_refused(tmp_path, model_folder):
+    table, output = write_cohort(tmp_path, 1), tmp_path / "out"
+    with alone(output / LOCK, "A cohort", output):
+        assert main(["cohort", str(table), "--output", str(output), "--model", str(model_folder)]) == 2
+    assert [path.name for path in output.rglob("*") if path.is_file()] == [".lock"]
 
 
 # -- names, and files of the user's

@@ -157,9 +157,7 @@ def test_a_run_writes_which_outputs_keep_the_means(tmp_path, model_folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("frame", "times"), [(0, 1e-3), (7, 1e4)])
-def test_a_frame_of_far_less_or_far_more_activity_than_the_others_changes_no_mean(
-    tmp_path, model_folder, frame, times
-):
+def test_a_frame_of_far_less_or_far_more_activity_than_the_others_changes_no_mean(tmp_path, model_folder, frame, times):
     frames = np.array([head_array(seed=index) for index in range(8)])
     frames[frame] *= times
     path = write_study(tmp_path / "pet.nii", frames)

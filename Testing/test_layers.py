@@ -82,8 +82,8 @@ def test_every_optional_package_is_asked_of_the_extra_that_brings_it():
     needed = {name for path in (ROOT / "CSRDDenoiseLib").rglob("*.py") for name in imported(path)}
     names = {"yaml": "pyyaml"}
     plain = {name for name in needed if re.search(rf'"{names.get(name, name)}\b', usual, re.I)}
-    # asked for where it is; brought by distributed
-    others = {"CSRDDenoiseLib", "psutil", "dask", "tornado"}
+    # asked for where it is; brought by distributed, by torch
+    others = {"CSRDDenoiseLib", "psutil", "dask", "tornado", "filelock"}
     assert needed - plain - set(sys.stdlib_module_names) - others <= set(EXTRAS)
     for module, (package, extra) in EXTRAS.items():
         assert f'"{package}>' in extras[extra], module

@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.alone import alone
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.training.checkpoint import NAME, held_facts, load_checkpoint
 from CSRDDenoiseLib.research.training.export import export_model
-from CSRDDenoiseLib.research.training.loop import TrainingRun
+from CSRDDenoiseLib.research.training.loop import LOCK, TrainingRun
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,16 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(config):
     torch.save(saved, config.output / NAME)
     assert TrainingRun(replace(config, steps=2)).run().step == 2
     assert load_checkpoint(config.output)["facts"] == held_facts(config)
+
+
+def test_a_training_in_the_folder_of_another_that_is_at_work_is_refused(config):
+    TrainingRun(config).run()
+    before = {path.name: path.read_bytes() for path in config.output.iterdir() if path.is_file()}
+    more = replace(config, steps=2)
+    with alone(config.output / LOCK, "A training", config.output), pytest.raises(InputError):
+        TrainingRun(more).run()
+    assert {path.name: path.read_bytes() for path in config.output.iterdir() if path.is_file()} == before
+    assert TrainingRun(more).run().step == 2
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+from ..alone import alone
 from ..errors import SOME_FAILED, InputError, NotComplete, reason_of
 from ..extras import require
 from ..settings import MAPS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME
@@ -77,9 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Denoise the cohort; return 4 where scans failed."""
     require("distributed", "rich")
-    from ..cluster.cohort.run import run_cohort
-    from ..cluster.cohort.show import shown
-    from ..cluster.cohort.state import State
+    from ..cluster.cohort.rows import LOCK
     from ..cluster.open import Where
 
     where = Where(args.scheduler, args.cluster, args.tls, args.insecure)
@@ -89,6 +88,15 @@ def run(args: argparse.Namespace) -> int:
         from ..bids import describe_derivatives
 
         describe_derivatives(args.bids.resolve(), args.output.absolute())
+    with alone(args.output / LOCK, "Another cohort", args.output):
+        return _run(args, cohort, where)
+
+
+def _run(args: argparse.Namespace, cohort: Cohort, where: Where) -> int:
+    from ..cluster.cohort.run import run_cohort
+    from ..cluster.cohort.show import shown
+    from ..cluster.cohort.state import State
+
     state = State(len(cohort.scans))
     try:
         with cancellable(lambda: _what_is_left(state, args.output)), shown(args.progress, sys.stderr) as show:

@@ -18,7 +18,7 @@ from ...configuration import structure
 from ...errors import InputError
 from ...io.names import located
 
-ROWS, THUMBNAILS = "cohort/rows", "cohort/thumbnails"
+ROWS, THUMBNAILS, LOCK = "cohort/rows", "cohort/thumbnails", "cohort/.lock"
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Mapping, Optional, Union
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ...alone import alone
 from ...devices import arithmetic, choose_precision
 from ...errors import InputError
 from ...model.bundle import Model, build_network, load_model
@@ -33,6 +34,7 @@ from .validation import validate
 
 logger = logging.getLogger(__name__)
 
+LOCK = ".lock"
 _STEPS_PER_POOL_CHECK = 100
 _MOST_SKIPPED = 10
 
@@ -76,8 +78,9 @@ class TrainingRun:
             minutes: from now to the last step, the wait for phantoms included; the last validation comes after them.
 
         Raises:
-            InputError: the network, the pool or the checkpoint cannot be used, a simulator failed, the minutes are over
-                before the first phantoms are there, or the gradients are not finite.
+            InputError: the network, the pool or the checkpoint cannot be used, another training runs in the folder, a
+                simulator failed, the minutes are over before the first phantoms are there, or the gradients are not
+                finite.
         """
         config, deadline = self.config, None if minutes is None else time.monotonic() + 60 * minutes
         check_network(config)
@@ -86,6 +89,13 @@ class TrainingRun:
             check_held(config, saved)
         for pool in (self.pool, self.validation_pool) if self._simulated else ():
             claim_pool(pool, self.rank)
+        # of several processes the first one writes
+        with nullcontext() if self.rank else alone(config.output / LOCK, "Another training", config.output):
+            self._run(deadline)
+        return self.state
+
+    def _run(self, deadline: Optional[float]) -> None:
+        config = self.config
         if self.rank == 0 and self._simulated:
             jobs = [(self.pool, phantom) for phantom in range(config.pool_size)]
             self._simulators = Simulators(jobs, config.simulators, self.device)
@@ -97,7 +107,6 @@ class TrainingRun:
         finally:
             if self._simulators:
                 self._simulators.stop()
-        return self.state
 
     def _build(self) -> None:
         config = self.config
