@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from fractions import Fraction
@@ -17,7 +18,7 @@ from study_folder import write_study
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.errors import InputError, NotComplete
 from CSRDDenoiseLib.research.evaluation.experiments import EXPERIMENTS
 from CSRDDenoiseLib.research.evaluation.experiments.dose import our_methods
 from CSRDDenoiseLib.research.evaluation.run import EvaluationConfig, run_evaluation
@@ -216,6 +217,29 @@ def test_a_dose_that_is_named_twice_is_refused(folder, model, tmp_path, doses):
         run_evaluation(config)
     assert main(["calibrate", str(model), "--subjects", str(folder), "--doses", *map(str, doses)]) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_disk_that_becomes_full_leaves_and_names_the_experiments_before(folder, model, tmp_path, monkeypatch):
+    protocol, output = EXPERIMENTS["protocol"], tmp_path / "out"
+
+    def full(_path, _content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    @wraps(protocol)
+    def fills_the_disk(*given, **options):
+        monkeypatch.setattr(Path, "write_bytes", full)
+        return protocol(*given, **options)
+
+    monkeypatch.setitem(EXPERIMENTS, "protocol", fills_the_disk)
+    experiments = {"trust": {"samples": 2, "steps": 2, "dose": "1/4"}, "protocol": {"facts": ["tracer"], "dose": "1/4"}}
+    with pytest.raises(NotComplete, match=r"'protocol' .*No space left.* Those of trust are kept"):
+        run_evaluation(EvaluationConfig((folder,), str(model), output, experiments=experiments))
+    assert list(json.loads((output / "results.json").read_text())["sections"]) == ["trust"]
+    with pytest.raises(InputError, match="Nothing was written"):
+        run_evaluation(
+            EvaluationConfig((folder,), str(model), tmp_path / "b", experiments={"protocol": experiments["protocol"]})
+        )
 
 
 @pytest.mark.parametrize("draws", [False, True])

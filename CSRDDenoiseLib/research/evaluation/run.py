@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, get_type_hints
 
 from ...configuration import read_yaml, structure, unknown_key
-from ...errors import InputError
+from ...errors import InputError, NotComplete, reason_of
 from ...io.record import versions
 from ...io.write import all_or_nothing
 from ...limits import check_limits
@@ -140,6 +140,7 @@ def run_evaluation(config: EvaluationConfig, spread: Spread = in_turn) -> tuple[
         InputError: before anything is measured, where a subject or a model cannot be loaded, an option is not one of
             its experiment, or no subject has a dose that is asked for; or the output folder has experiments of another
             model, or of others, that are not repeated.
+        NotComplete: the results of an experiment cannot be written; those of the experiments before it are kept.
     """
     options = {name: _checked(name, given or {}, config.subjects) for name, given in config.experiments.items()}
     others = {name: _comparison(name, given, config.device) for name, given in config.comparison_models.items()}
@@ -154,7 +155,17 @@ def run_evaluation(config: EvaluationConfig, spread: Spread = in_turn) -> tuple[
         # read again: another run may have written in the meantime
         kept = read_kept(config.output, about, config.experiments)
         used = {**about, "experiments": {**kept.options, name: given}}
-        _write(config.output, used, {**kept.sections, name: done[name]})
+        try:
+            _write(config.output, used, {**kept.sections, name: done[name]})
+        except InputError as error:
+            before = ", ".join(list(done)[:-1])
+            if not before:
+                raise
+            raise NotComplete(
+                f"The results of the experiment '{name}' cannot be written to '{config.output}': "
+                f"{reason_of(error.__cause__ or error)}. Those of {before} are kept there; free some space or allow "
+                "writing there, and run the others with --experiment."
+            ) from error
     return tuple(done.values())
 
 
