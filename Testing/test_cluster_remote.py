@@ -9,9 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,15 +23,18 @@ from tiny_model import save_tiny_model
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
+from CSRDDenoiseLib.cluster import remote
 from CSRDDenoiseLib.cluster.held import HeldResults
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster
 from CSRDDenoiseLib.cluster.model_key import key_of_model, pack_model
 from CSRDDenoiseLib.cluster.models import ModelStore, WarmModel, has_model
+from CSRDDenoiseLib.cluster.parcels import Parcel
 from CSRDDenoiseLib.cluster.places import Place, connect
 from CSRDDenoiseLib.cluster.remote import check_place, denoise_on, estimate_on
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
+from CSRDDenoiseLib.progress import Progress
 from CSRDDenoiseLib.settings import DenoiseSettings
 from CSRDDenoiseLib.worker.serve import Engine
 
@@ -96,6 +100,48 @@ def test_dynamic_pet(place, model_folder, tmp_path):
     done = denoise_on(place, FileRequest(tmp_path / "pet.nii.gz", tmp_path / "den.nii.gz"), SETTINGS, model_folder)
     assert sitk.ReadImage(str(tmp_path / "den.nii.gz")).GetSize()[3] == 2 and (tmp_path / "den.json").exists()
     assert done.result.place.startswith(place.address)
+
+
+def test_a_result_that_cannot_be_written_here_is_kept_there_for_the_same_request_alone(
+    place, request_of, model_folder, monkeypatch
+):
+    first, other = request_of("first"), request_of("other")
+
+    def full(*_):
+        raise InputError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remote, "deliver", full)
+        with pytest.raises(InputError, match="No space left"):
+            denoise_on(place, first, SETTINGS, model_folder)
+    for request, runs in ((other, True), (first, False)):
+        seen: list[Progress] = []
+        done = denoise_on(place, request, SETTINGS, model_folder, seen.append)
+        assert any(each.stage == "sample" for each in seen) == runs
+        assert done.result.outputs["denoised"] == str(request.output)
+    assert content(first.output.parent) == content(other.output.parent)
+
+
+def test_a_run_that_another_program_cancelled_is_one_sentence():
+    job = SimpleNamespace(key="key", place="tcp://there")
+    future = SimpleNamespace(done=lambda: True, status="cancelled")
+    client = SimpleNamespace(
+        status="running",
+        subscribe_topic=lambda _topic, _handler: None,
+        list_datasets=lambda: ["key"],
+        get_dataset=lambda _key: future,
+    )
+    with pytest.raises(PlaceError, match="tcp://there was cancelled"):
+        remote._Run(client, job, lambda _progress: None).finish(None)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_run_wrote_in_the_meantime_is_not_replaced_by_what_comes_back(request_of, overwrite):
+    request = request_of("taken", overwrite=overwrite)
+    request.output.write_bytes(b"of another run")
+    with nullcontext() if overwrite else pytest.raises(InputError):
+        remote.receive(Parcel({"output/den.nii.gz": b"came back"}), request)
+    assert request.output.read_bytes() == (b"came back" if overwrite else b"of another run")
 
 
 def test_cancelling_writes_nothing_and_frees_the_worker(place, request_of, model_folder, pet):

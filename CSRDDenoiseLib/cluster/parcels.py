@@ -128,19 +128,21 @@ def unpack(parcel: Parcel, folder: Path) -> dict[str, Path]:
     return {name: folder / _inside(path) for name, path in parcel.paths.items()}
 
 
-def deliver(parcel: Parcel, targets: Mapping[str, Path]) -> None:
+def deliver(parcel: Parcel, targets: Mapping[str, Path], overwrite: bool = True) -> None:
     """Write what came back, all of it or nothing.
 
     Args:
         parcel: files whose first two folders or names are a key of ``targets``.
         targets: ``name/file`` -> where that file or folder goes; what the parcel has beside them is not written.
+        overwrite: replace what is there by then.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or is not to be replaced.
     """
     present = {"/".join(PurePosixPath(name).parts[:2]) for name in parcel.files}
     wanted = {path: name for name, path in targets.items() if name in present}
-    with tempfile.TemporaryDirectory(prefix="csrd-denoise-") as folder, all_or_nothing(wanted) as temporary:
+    # in this order a full folder of temporary files is named too
+    with all_or_nothing(wanted, overwrite) as temporary, tempfile.TemporaryDirectory(prefix="csrd-denoise-") as folder:
         unpack(parcel, Path(folder))
         for path, name in wanted.items():
             found = Path(folder, name)

@@ -6,6 +6,7 @@ request again finds it, running or done; for how long, see :mod:`.held`.
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from ..model.bundle import DEFAULT_MODEL
 from ..progress import Progress, ProgressCallback
 from ..run.request import FileRequest, check_request
 from ..run.sidecars import output_sidecars, remove_stale_sidecars
-from ..sentences import PYTHON
+from ..sentences import PYTHON, SLICER
 from ..settings import DenoiseSettings
 from .jobs import Job, key_of
 from .model_key import ModelKey, key_of_model, pack_model
@@ -86,13 +87,19 @@ def denoise_on(
     with connect(place) as client, _lost(place):
         facts_of(client, place.address)
         job = Job.of(request.output.name, request, settings, key_of_model(model), edge=edge, place=place.address)
-        job = replace(job, key=key_of(digests_of(request.inputs, request.headers), job))
-        done = _Run(client, job, say).finish(request)
+        # the record names the paths, so who asks with others needs another result; Slicer puts its own names there
+        named = {} if edge == SLICER else {"paths": json.dumps(job.paths, sort_keys=True)}
+        key = key_of({**digests_of(request.inputs, request.headers), **named}, job)
+        run = _Run(client, replace(job, key=key), say)
+        done = run.finish(request)
+        if done.outputs is not None and done.result is not None:
+            # before it is forgotten there: the disk may be full here
+            receive(done.outputs, request)
+        run.forget()
     if done.error is not None:
         raise done.error
     if done.outputs is None or done.result is None:
         raise PlaceError(f"The result from {place.address} has no files; try again.")
-    receive(done.outputs, request)
     return Fetched(done.result, done.summary)
 
 
@@ -138,29 +145,33 @@ class _Run:
         self._client, self._job, self._say = client, job, say
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._last = Progress("send", 0, 1, 0.0, message="sending the files")
+        self._future: Optional[Future] = None
 
     def finish(self, request: FileRequest) -> Done:
-        """Start the job, or find it where it was started before; wait for it, and forget it there."""
+        """Start the job, or find it where it was started before; wait for it."""
         client, key = self._client, self._job.key
         client.subscribe_topic(key, lambda event: self._events.put(event[1]))
-        future = self._future(request)
+        future = self._future = self._begin(request)
         while not future.done():
             self._show()
             if self._say(self._last) is False:
-                self._forget(future)
+                self.forget()
                 raise Cancelled(NOTHING_WRITTEN)
             _check_connected(client)
         _check_connected(client)
+        if future.status == "cancelled":
+            raise PlaceError(
+                f"The run at {self._job.place} was cancelled there: another program that asked for the same outputs "
+                "stopped it, or has fetched the result. Look whether they are there, or try again."
+            )
         if future.status == "error":
             # a failed task is not kept: the same request may succeed on another day
             error = future.exception()
-            self._forget(future)
+            self.forget()
             raise _as_error(error, self._job.place)
-        done = future.result()
-        self._forget(future)
-        return done
+        return future.result()
 
-    def _future(self, request: FileRequest) -> Future:
+    def _begin(self, request: FileRequest) -> Future:
         from .work import work
 
         client, job = self._client, self._job
@@ -192,10 +203,12 @@ class _Run:
                 error.name,
             )
 
-    def _forget(self, future: Future) -> None:
+    def forget(self) -> None:
+        """Have the place forget the job and its result; a lost connection leaves it to the limits of :mod:`.held`."""
         with suppress(OSError, KeyError, ValueError):
             self._client.unpublish_dataset(self._job.key)
-        self._client.cancel([future], force=True)
+        with suppress(OSError):
+            self._client.cancel([self._future], force=True)
 
     def _show(self) -> None:
         """Report what has arrived, or wait a moment."""
@@ -267,7 +280,7 @@ def receive(parcel: Parcel, request: FileRequest, further: Optional[Mapping[str,
         InputError: as :func:`~CSRDDenoiseLib.cluster.parcels.deliver`.
     """
     targets = {**targets_of(request), **(further or {})}
-    deliver(parcel, targets)
+    deliver(parcel, targets, request.overwrite)
     came = {targets.get(name) for name in parcel.files}
     if request.overwrite and came.isdisjoint(output_sidecars(request).values()):
         remove_stale_sidecars(request)

@@ -250,7 +250,8 @@ class _Session:
             with row_of_running(scan.name, answer.row.key, folder):
                 for place in {thumbnail.parent, *(path.parent for path in request.outputs.values())}:
                     place.mkdir(parents=True, exist_ok=True)
-                receive(answer.parcel, request, {"thumbnail/thumbnail.png": thumbnail})
+                # what may not be replaced was refused before the scan was sent
+                receive(answer.parcel, replace(request, overwrite=True), {"thumbnail/thumbnail.png": thumbnail})
         except (CSRDError, OSError) as error:
             return failed_row(scan.name, error if isinstance(error, CSRDError) else PlaceError(f"{error}."))
         row = replace(answer.row, record=str(record), record_sha256=digest_of_file(record))
