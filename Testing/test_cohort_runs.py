@@ -20,6 +20,9 @@ from conftest import as_image, head_array
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
+from CSRDDenoiseLib.alone import alone
+from CSRDDenoiseLib.cluster.cohort.rows import LOCK
+from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -252,3 +255,13 @@ def test_bids_dataset_on_workers_that_see_it_and_that_do_not(tmp_path, model_fol
     assert all(
         path.with_name(path.name.replace(".nii.gz", ".json")).exists() for path in (tmp_path / "out").rglob("*.nii.gz")
     )
+
+
+def test_jobs_of_an_array_with_other_participants_share_a_folder(tmp_path, model_folder, mr):
+    root, output = write_dataset(tmp_path / "raw", mr), tmp_path / "out"
+    words = ["cohort", "--bids", root, "--output", output, "--model", model_folder, "--workers", 1, *QUICK]
+    with alone(output / f"{LOCK}-01", "Another job", output):
+        assert main([*map(str, words), "--participant-label", "01", "02"]) == 2
+        assert not outputs_of(output)
+        assert main([*map(str, words), "--participant-label", "02"]) == 0
+    assert outputs_of(output) and all("sub-02" in name for name in outputs_of(output))

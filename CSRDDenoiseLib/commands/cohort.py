@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
@@ -88,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
         from ..bids import describe_derivatives
 
         describe_derivatives(args.bids.resolve(), args.output.absolute())
-    with alone(args.output / LOCK, "Another cohort", args.output):
+    # the jobs of an array, each with its participants, share a folder
+    labels = {f"{LOCK}-{label.removeprefix('sub-')}" for label in args.participant_label} or {LOCK}
+    with ExitStack() as locks:
+        for name in sorted(labels):
+            locks.enter_context(alone(args.output / name, "Another cohort", args.output))
         return _run(args, cohort, where)
 
 
