@@ -10,7 +10,7 @@ from slicer_helpers import SLICER, add_head, add_volume, choose, click, wait_unt
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import batch, volumes  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule import batch, nodes, volumes  # noqa: E402 (needs the stand-in)
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
 
 
 def states(ui) -> list[str]:
-    return [ui.pairsTable.item(row, 2).text() for row in range(ui.pairsTable.rowCount)]
+    return [ui.pairsTable.item(row, 3).text() for row in range(ui.pairsTable.rowCount)]
 
 
 def add(ui, pet, mr) -> None:
@@ -47,7 +47,7 @@ def test_table_runs_every_pair_and_one_failure_stops_no_other(table, logic_of, s
     assert table.runPairsButton.text == "Cancel all" and table.applyButton.text == "Cancel"
     assert wait_until(lambda: table.runPairsButton.text == "Denoise all" and table.applyButton.text == "Apply")
     assert states(table) == ["done", "failed", "done"]
-    assert table.pairsTable.item(1, 3).text()
+    assert table.pairsTable.item(1, 4).text()
     assert table.statusLabel.text.startswith("2 of 3 pairs")
     for pet, mr in (pair, (other, None)):
         (result,) = [
@@ -66,7 +66,7 @@ def test_cancel_stops_what_runs_and_what_waits(table, logic_of, scene, pair, slo
     click(table.runPairsButton)
     assert wait_until(lambda: "Sampling" in table.statusLabel.text)
     click(table.runPairsButton)
-    assert wait_until(lambda: table.applyButton.text == "Apply" and table.pairsTable.item(0, 2).text() != "running")
+    assert wait_until(lambda: table.applyButton.text == "Apply" and table.pairsTable.item(0, 3).text() != "running")
     assert states(table) == ["cancelled", "cancelled"]
     click(table.clearPairsButton)
     assert table.pairsTable.rowCount == 0
@@ -77,7 +77,35 @@ def test_pair_whose_mr_was_removed_is_not_run(table, scene, pair):
     scene.RemoveNode(pair[1])
     click(table.runPairsButton)
     assert wait_until(lambda: table.runPairsButton.text == "Denoise all")
-    assert states(table) == ["failed"] and "MR" in table.pairsTable.item(0, 3).text()
+    assert states(table) == ["failed"] and "MR" in table.pairsTable.item(0, 4).text()
+
+
+def test_each_row_has_its_own_region_or_none(table, logic_of, scene, pair):
+    others = [add_head(f"PET other {number}", seed=number) for number in (3, 4)]
+    regions = [scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", f"Box {number}") for number in (0, 1)]
+    centre = np.mean(nodes.world_bounds(pair[0]), axis=0)
+    for region, side in zip(regions, (24.0, 40.0)):
+        region.SetCenter(centre)
+        region.SetSize([side] * 3)
+    for pet, region in zip((pair[0], *others), (*regions, None)):
+        table.regionSelector.setCurrentNode(region)
+        add(table, pet, None)
+    # the third row again: with a region it is another one, which waits till its region is gone
+    table.regionSelector.setCurrentNode(regions[1])
+    add(table, others[1], None)
+    scene.RemoveNode(regions[1])
+    named = [table.pairsTable.item(row, 2).text() for row in range(4)]
+    assert named == ["Box 0", "Box 1", "whole head", "Box 1"]
+    click(table.runPairsButton)
+    assert wait_until(lambda: table.runPairsButton.text == "Denoise all" and table.applyButton.text == "Apply")
+    assert states(table) == ["done", "failed", "done", "failed"]
+    assert [table.pairsTable.item(row, 2).text() for row in range(4)] == named
+    changed = {}
+    for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetName().endswith("difference"):
+            share = np.mean(SLICER.util.arrayFromVolume(node) != 0)
+            changed[node.GetNodeReference("CSRDDenoise.PET")] = share
+    assert set(changed) == {pair[0], others[1]} and changed[pair[0]] < 0.6 * changed[others[1]]
 
 
 def test_closing_the_scene_forgets_the_table(table, logic_of, scene, pair, slow_model):

@@ -267,7 +267,7 @@ def test_another_pet_or_the_table_during_a_comparison(ui, scene, result, small_m
     click(ui.addPairButton)
     click(ui.fullDoseButton)
     click(ui.runPairsButton)
-    assert ui.pairsTable.item(0, 2).text() == "waiting"
+    assert ui.pairsTable.item(0, 3).text() == "waiting"
     ui.petSelector.setCurrentNode(other)
     assert wait_until(lambda: "Compared" in ui.statusLabel.text)
     run_to_end(ui)

@@ -243,6 +243,25 @@ def test_volumes_whose_files_are_missing_are_left_out_or_named(ui, scene, result
     assert "'PET' holds no image" in ui.statusLabel.text
 
 
+def test_comparison_of_volumes_whose_displays_were_removed(ui, logic_of, scene):
+    pet = add_volume("PET", np.full((16, 20, 24), 1, np.float32))
+    denoised, difference = made = add_result(pet, np.full((16, 20, 24), 4, np.float32))
+    support = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "support")
+    SLICER.util.updateVolumeFromArray(support, np.ones((16, 20, 24), np.uint8))
+    support.SetNodeReferenceID("CSRDDenoise.Denoised", denoised.GetID())
+    # a legend is a display node too, and the only one then
+    SLICER.modules.colors.logic().AddDefaultColorLegendDisplayNode(difference)
+    for node in (pet, denoised, difference):
+        scene.RemoveNode(node.GetDisplayNode())
+    logic_of.getParameterNode().support = support
+    compare(ui, pet, made)
+    assert (background(PET), background(DENOISED)) == (pet.GetID(), denoised.GetID())
+    assert denoised.GetDisplayNode().GetWindow() == pet.GetDisplayNode().GetWindow()
+    assert difference.GetDisplayNode().GetColorNode().GetName() == "DivergingBlueRed"
+    assert layout_manager().sliceWidget("CSRDDifference").legends() == {difference.GetID()}
+    assert support.GetDisplayNode().GetColorNode().GetNumberOfColors() == 3
+
+
 def test_closing_the_scene_takes_the_tools_along(ui, scene, result):
     tick(ui.wipeCheckBox)
     ui.fadeSlider.value = 0.5

@@ -14,7 +14,7 @@ pytest_plugins = ["slicer_fixtures"]
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 import qt  # noqa: E402 (needs the stand-in)
-from CSRDDenoiseModule.parameters import on_place, save_certificates  # noqa: E402
+from CSRDDenoiseModule.worker_process import on_place, save_certificates  # noqa: E402
 
 from CSRDDenoiseLib.cluster.local import WorkerPlan, local_cluster  # noqa: E402
 from CSRDDenoiseLib.cluster.places import Place  # noqa: E402

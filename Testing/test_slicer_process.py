@@ -112,7 +112,7 @@ def test_no_place_for_temporary_files_is_one_sentence(ui, logic_of, scene, small
     ui.batchCollapsibleButton.collapsed = False
     click(ui.addPairButton)
     click(ui.runPairsButton)
-    assert wait_until(lambda: ui.pairsTable.item(0, 2).text() == "failed" and ui.applyButton.text == "Apply", 60)
+    assert wait_until(lambda: ui.pairsTable.item(0, 3).text() == "failed" and ui.applyButton.text == "Apply", 60)
 
 
 class Listener:
@@ -187,9 +187,9 @@ def test_volumes_of_a_row_that_is_done_leave_the_memory(ui, logic_of, scene, sma
     ui.batchCollapsibleButton.collapsed = False
     click(ui.addPairButton)
     click(ui.runPairsButton)
-    assert wait_until(lambda: ui.pairsTable.item(0, 2).text() == "done" and ui.applyButton.text == "Apply")
+    assert wait_until(lambda: ui.pairsTable.item(0, 3).text() == "done" and ui.applyButton.text == "Apply")
     assert_all_leave(scene, remove_each)
-    assert [ui.pairsTable.item(0, column).text() for column in (0, 1, 2)] == ["PET", "MR", "done"]
+    assert [ui.pairsTable.item(0, column).text() for column in (0, 1, 3)] == ["PET", "MR", "done"]
 
 
 @pytest.mark.usefixtures("without_estimate")

@@ -77,7 +77,7 @@ def test_report_of_a_pet_whose_voxels_were_changed_is_refused(logic, result, tmp
 
 
 @pytest.mark.usefixtures("without_estimate")
-def test_button_draws_the_report_and_opens_it(scene, small_model):
+def test_button_draws_the_report_and_opens_it(scene, small_model, monkeypatch):
     area = ENTRY.widgetRepresentation()
     area.show()
     area.enter()
@@ -101,6 +101,11 @@ def test_button_draws_the_report_and_opens_it(scene, small_model):
         assert path.is_relative_to(SLICER.app.temporaryPath) and path.name.startswith("PET_low_dose_denoised")
         assert "PET denoising report" in path.read_text(encoding="utf-8")
         assert str(path) in ui.statusLabel.text
+        monkeypatch.setattr(application.DesktopServices, "openUrl", lambda url: False)
+        opened_text = ui.statusLabel.text
+        QtTest.QTest.mouseClick(ui.reportButton._qt, QtCore.Qt.LeftButton)
+        assert wait_until(lambda: ui.applyButton.text == "Apply")
+        assert str(path) in ui.statusLabel.text and ui.statusLabel.text != opened_text
     finally:
         area.exit()
         area.hide()

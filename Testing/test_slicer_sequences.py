@@ -24,7 +24,7 @@ from slicer_helpers import (
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import nodes  # noqa: E402 (needs the stand-in)
-from CSRDDenoiseModule.parameters import save_certificates  # noqa: E402
+from CSRDDenoiseModule.worker_process import save_certificates  # noqa: E402
 
 from CSRDDenoiseLib.commands.main import main  # noqa: E402
 from CSRDDenoiseLib.io import sequence_file  # noqa: E402
@@ -172,7 +172,7 @@ def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dy
     click(ui.addFramesButton)
     assert ui.pairsTable.rowCount == 1 and "6 frames" in ui.pairsTable.item(0, 0).text()
     click(ui.runPairsButton)
-    assert wait_until(lambda: ui.applyButton.text == "Apply" and ui.pairsTable.item(0, 2).text() == "done")
+    assert wait_until(lambda: ui.applyButton.text == "Apply" and ui.pairsTable.item(0, 3).text() == "done")
     made = {node.GetName(): node for node in SLICER.util.getNodesByClass("vtkMRMLSequenceNode")}
     denoised, difference = made["Dynamic PET denoised"], made["Dynamic PET difference"]
     np.testing.assert_allclose(arrays(denoised), arrays(sequence) + arrays(difference), rtol=1e-4, atol=0.5)

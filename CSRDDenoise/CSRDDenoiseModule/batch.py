@@ -24,40 +24,43 @@ class Entry:
 
     Attributes:
         pet, mr: what is denoised, and with which MR, or None; neither once it has ended.
+        region: ROI or segmentation of what of this PET is denoised, or None for all.
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
         frames: how many the sequence has that the PET shows a frame of; 0 for the volume alone.
-        ended: names of PET and MR once it has ended.
+        ended: names of PET, MR and region once it has ended.
     """
 
     pet: Optional[Volume]
     mr: Optional[Volume]
+    region: Any = None
     frames: int = 0
     state: str = WAITING
     about: str = ""
-    ended: "tuple[str, str]" = ("", "")
+    ended: "tuple[str, str, str]" = ("", "", "")
 
     @property
-    def names(self) -> "tuple[str, str]":
-        """How the table calls PET and MR."""
+    def names(self) -> "tuple[str, str, str]":
+        """How the table calls PET, MR and region."""
         if self.pet is None:
             return self.ended
         pet = self.pet.GetName()
         if self.frames:
             pet = _("{pet} ({count} frames)").format(pet=pet, count=self.frames)
-        return pet, self.mr.GetName() if self.mr is not None else _("none")
+        mr = self.mr.GetName() if self.mr is not None else _("none")
+        return pet, mr, self.region.GetName() if self.region is not None else _("whole head")
 
     def end(self, state: str, about: str) -> None:
         """Keep the names alone: volumes that the user removes leave the memory."""
         self.state, self.about, self.ended = state, about, self.names
-        self.pet = self.mr = None
+        self.pet = self.mr = self.region = None
 
 
 class Batch:
     """Runs the entries one after the other; one that fails does not stop the others.
 
     Args:
-        start: starts a run, ``start(pet, mr, onProgress, onFinished, onError, isSequence=)`` ->
+        start: starts a run, ``start(pet, mr, region, onProgress, onFinished, onError, isSequence=)`` ->
             :class:`~.job.Job`.
         onProgress: receives the progress of the entry under way.
         onChanged: hears of every change of an entry.
@@ -82,11 +85,11 @@ class Batch:
         """Whether an entry is under way."""
         return self._current is not None
 
-    def add(self, pet: Volume, mr: Optional[Volume], frames: int = 0) -> None:
+    def add(self, pet: Volume, mr: Optional[Volume], region: Any = None, frames: int = 0) -> None:
         """Add a pair, or all frames of a dynamic PET; what waits already is not added again."""
-        waiting = [(entry.pet, entry.mr, entry.frames) for entry in self.entries if entry.state == WAITING]
-        if (pet, mr, frames) not in waiting:
-            self.entries.append(Entry(pet, mr, frames))
+        entry = Entry(pet, mr, region, frames)
+        if entry not in [each for each in self.entries if each.state == WAITING]:
+            self.entries.append(entry)
             self._onChanged()
 
     def clear(self) -> None:
@@ -124,6 +127,7 @@ class Batch:
         removed = {
             entry.pet: _("The PET was removed from the scene."),
             entry.mr: _("The MR was removed from the scene."),
+            entry.region: _("The region was removed from the scene."),
         }
         for node, sentence in removed.items():
             if node is not None and not slicer.mrmlScene.IsNodePresent(node):
@@ -131,7 +135,7 @@ class Batch:
                 return
         try:
             handlers = (self._progress, self._finished, self._failed)
-            self._job = self._start(entry.pet, entry.mr, *handlers, isSequence=bool(entry.frames))
+            self._job = self._start(entry.pet, entry.mr, entry.region, *handlers, isSequence=bool(entry.frames))
         except Exception as error:
             # whatever is wrong with this entry, the others run
             self._failed(error)
@@ -197,7 +201,7 @@ class BatchTable:
     Args:
         ui: the widgets by their object names.
         batch: the queue.
-        chosen: returns the PET and the MR that the panel shows.
+        chosen: returns the PET, the MR and the region that the panel shows.
         say: shows one sentence.
     """
 
@@ -205,7 +209,7 @@ class BatchTable:
         self,
         ui: Any,
         batch: Batch,
-        chosen: "Callable[[], tuple[Optional[Volume], Optional[Volume]]]",
+        chosen: "Callable[[], tuple[Optional[Volume], Optional[Volume], Any]]",
         say: Callable[[str], None],
     ):
         self._ui, self._batch, self._chosen, self._say = ui, batch, chosen, say
@@ -213,20 +217,20 @@ class BatchTable:
         ui.loadPairsButton.clicked.connect(self.onLoad)
         ui.clearPairsButton.clicked.connect(self.onClear)
         ui.addFramesButton.clicked.connect(self.onAddFrames)
-        ui.pairsTable.setHorizontalHeaderLabels([_("PET"), _("MR"), _("State"), ""])
+        ui.pairsTable.setHorizontalHeaderLabels([_("PET"), _("MR"), _("Region"), _("State"), ""])
         self.refresh()
 
     def onAdd(self, *_arguments: Any) -> None:
         """Add the pair that is chosen above."""
-        pet, mr = self._chosen()
+        pet, mr, region = self._chosen()
         if pet is not None:
-            self._batch.add(pet, mr)
+            self._batch.add(pet, mr, region)
 
     def onAddFrames(self, *_arguments: Any) -> None:
         """Add the sequence that the PET shows one frame of."""
-        pet, mr = self._chosen()
+        pet, mr, region = self._chosen()
         if pet is not None and frame_count(pet):
-            self._batch.add(pet, mr, frame_count(pet))
+            self._batch.add(pet, mr, region, frame_count(pet))
 
     def onClear(self, *_arguments: Any) -> None:
         """Empty the table."""

@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, Protocol
 
 import numpy as np
 import qt
@@ -129,6 +129,23 @@ class Callbacks:
     onProgress: Optional[Callable[[dict], None]] = None
     onFinished: Optional[Callable[[Any], None]] = None
     onError: Optional[Callable[[Exception], None]] = None
+
+
+class LogicProtocol(Protocol):
+    """What the panel needs of the logic; a test may give it another."""
+
+    busy: bool
+    worker: Any
+    onWorkerMessage: Any
+
+    def getParameterNode(self) -> Any: ...
+    def start(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
+    def startSequence(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
+    def startReport(self, denoisedVolume: Any, uncertaintyVolume: Any = None, **options: Any) -> Any: ...
+    def startInspect(self, volume: Any, what: str = "PET", **options: Any) -> Any: ...
+    def startKeep(self, denoisedVolume: Any, keepAboveMm: float, **options: Any) -> Any: ...
+    def ask(self, request: "dict[str, Any]") -> None: ...
+    def close(self) -> None: ...
 
 
 class Job:

@@ -22,7 +22,7 @@ from .nodes import (
     marks_of,
     report_path,
 )
-from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in, on_place
+from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
 from .views.display import show_results
@@ -41,7 +41,7 @@ from .volumes import (
     stored,
     writing,
 )
-from .worker_process import WorkerProcess
+from .worker_process import WorkerProcess, on_place
 
 DENOISE = "denoise"
 Inputs = dict[str, Optional[Volume]]

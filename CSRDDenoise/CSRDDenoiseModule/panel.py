@@ -11,17 +11,18 @@ from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
 from . import readiness, wording
 from .batch import Batch, BatchTable
-from .job import FINISHED, UNDER_WAY
+from .job import FINISHED, UNDER_WAY, LogicProtocol
 from .nodes import Outputs, remove_estimates_with_results
 from .parameters import (
     INPUTS,
     REGION,
     RESULTS,
+    SETTINGS_WIDGETS,
     CSRDDenoiseParameterNode,
     Lists,
-    LogicProtocol,
     apply_defaults,
     outputs_of,
+    replaced,
     save_defaults,
     settings_of,
 )
@@ -29,16 +30,6 @@ from .views.messages import Messages
 from .views.results import Results, settle
 from .volumes import DenoisedVolumes, Volume, has_record
 
-SETTINGS_WIDGETS = {
-    "settings.registerMr": "registerCheckBox",
-    "settings.steps": "stepsSpinBox",
-    "settings.samples": "samplesSpinBox",
-    "settings.patchSize": "patchSizeSpinBox",
-    "settings.overlap": "overlapSlider",
-    "settings.seed": "seedSpinBox",
-    "makeUncertainty": "uncertaintyCheckBox",
-    "makeSupport": "supportCheckBox",
-}
 APPLY_KEY = "Alt+A"
 SECTIONS = ("inputs", "outputs", "model", "advanced")
 
@@ -63,7 +54,7 @@ class Panel:
         self._messages = Messages(ui)
         self._results = Results(ui, logic, self._messages.say, self._endIdleWorker)
         self._batch = Batch(self._start, self.onProgress, self._refreshResults, self.onBatchFinished)
-        self._table = BatchTable(ui, self._batch, self._pair, self._messages.say)
+        self._table = BatchTable(ui, self._batch, self._chosen, self._messages.say)
         self._lists = Lists(ui, readiness.model_choices)
         self._questions = readiness.Questions(logic.ask, self._lists.fillDevices, self._messages.log)
         self._inspections = wording.Inspections(logic.startInspect, self.refresh)
@@ -156,6 +147,9 @@ class Panel:
         parameters = self._parameters
         if parameters is None or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting():
             return
+        if strange := replaced(parameters):
+            there_not = _("This version does not have these settings of the scene: {settings}. Its defaults are used.")
+            self._messages.say(there_not.format(settings=strange))
         self._lists.show(parameters, readiness.settings_for(parameters.model, settings_of(parameters)))
         pet, mr = parameters.pet, parameters.mr
         warnings = wording.mr_warnings(pet, mr)
@@ -231,7 +225,7 @@ class Panel:
             return
         self.onParametersModified()  # the PET may be another one since a comparison, which keeps the logic busy
         outputs = outputs_of(parameters)
-        self._start(parameters.pet, parameters.mr, self.onProgress, self.onFinished, self.onError, outputs)
+        self._start(*self._chosen(), self.onProgress, self.onFinished, self.onError, outputs)
         self._messages.say(_("Writing the volumes for the denoising process..."))
         self._messages.log(_("Settings: {settings}").format(settings=settings_of(parameters).as_dict()))
 
@@ -239,6 +233,7 @@ class Panel:
         self,
         pet: Volume,
         mr: Optional[Volume],
+        region: Any,
         onProgress: Any,
         onFinished: Any,
         onError: Any,
@@ -255,7 +250,7 @@ class Panel:
             model=parameters.model,
             outputs=outputs or Outputs(None, None, None, parameters.makeUncertainty, None, parameters.makeSupport),
             fullDoseReferenceVolume=parameters.fullDoseReference,
-            regionNode=parameters.region,
+            regionNode=region,
             place=parameters.place,
             onProgress=onProgress,
             onFinished=onFinished,
@@ -265,9 +260,9 @@ class Panel:
         self._showRunning(True)
         return self._job
 
-    def _pair(self) -> "tuple[Optional[Volume], Optional[Volume]]":
+    def _chosen(self) -> "tuple[Optional[Volume], Optional[Volume], Any]":
         parameters = self._parameters
-        return (None, None) if parameters is None else (parameters.pet, parameters.mr)
+        return (None, None, None) if parameters is None else (parameters.pet, parameters.mr, parameters.region)
 
     def onRunPairs(self, *_arguments: Any) -> None:
         """Run the pairs of the table, or stop them."""
@@ -360,7 +355,9 @@ class Panel:
     def onReportFinished(self, path: Path) -> None:
         """A report is there: open it in the web browser."""
         self._end(_("The report is in {path}.").format(path=path))
-        qt.QDesktopServices.openUrl(qt.QUrl(path.as_uri()))
+        if not qt.QDesktopServices.openUrl(qt.QUrl(path.as_uri())):
+            closed = _("No web browser opened the report. It is in {path}; open it, or a copy in another folder.")
+            self._messages.say(closed.format(path=path))
         self._endIdleWorker()
 
     def onError(self, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import operator
-from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
 
 import qt
 import slicer
@@ -25,6 +25,7 @@ from CSRDDenoiseLib.settings import (
 from .nodes import Outputs
 from .volumes import of_frame
 from .wording import device_title, precision_title, preset_title, sampler_title
+from .worker_process import DASKS_OWN, HERE, save_certificates, save_place, saved_certificates, saved_places
 
 CUSTOM_PRESET = "custom"
 AUTOMATIC = "auto"
@@ -32,10 +33,29 @@ POSTERIOR_MEAN = "mean"
 PRESET_FIELDS = ("sampler", "steps", "samples", "overlap", "patch_size")
 INPUTS, REGION = ("pet", "mr", "fullDoseReference"), "region"
 RESULTS = ("denoised", "difference", "uncertainty", "support")
-DEFAULTS_KEY, PLACES_KEY = "CSRDDenoise/Defaults", "CSRDDenoise/Places"
-CERTIFICATES_KEY = "CSRDDenoise/Certificates"
-HERE, DASKS_OWN, MOST_KEPT, TLS = "", "", 8, "tls://"
+DEFAULTS_KEY = "CSRDDenoise/Defaults"
 _DEFAULT = PRESETS[DEFAULT_PRESET]
+RANGES = {
+    "steps": (1, 200),
+    "samples": (1, 200),
+    "patchSize": (0, 512),
+    "overlap": (0.0, MAX_OVERLAP),
+    "seed": (0, 2147483647),
+}
+WORDS = {"sampler": SAMPLERS, "precision": PRECISIONS}
+REPLACED = "CSRDDenoise.Replaced"
+"""Attribute of the node of the choices: settings that gave way to defaults, until the panel has said so."""
+BEFORE_ALL_OTHERS = 1000.0
+SETTINGS_WIDGETS = {
+    "settings.registerMr": "registerCheckBox",
+    "settings.steps": "stepsSpinBox",
+    "settings.samples": "samplesSpinBox",
+    "settings.patchSize": "patchSizeSpinBox",
+    "settings.overlap": "overlapSlider",
+    "settings.seed": "seedSpinBox",
+    "makeUncertainty": "uncertaintyCheckBox",
+    "makeSupport": "supportCheckBox",
+}
 
 
 @parameterPack
@@ -43,11 +63,11 @@ class RunSettings:
     """The settings of a run as the panel offers them; ``patchSize`` 0 lets the program choose."""
 
     sampler: str = _DEFAULT.sampler
-    steps: Annotated[int, WithinRange(1, 200)] = _DEFAULT.steps
-    samples: Annotated[int, WithinRange(1, 200)] = _DEFAULT.samples
-    patchSize: Annotated[int, WithinRange(0, 512)] = 0
-    overlap: Annotated[float, WithinRange(0.0, MAX_OVERLAP)] = _DEFAULT.overlap
-    seed: Annotated[int, WithinRange(0, 2147483647)] = _DEFAULT.seed
+    steps: Annotated[int, WithinRange(*RANGES["steps"])] = _DEFAULT.steps
+    samples: Annotated[int, WithinRange(*RANGES["samples"])] = _DEFAULT.samples
+    patchSize: Annotated[int, WithinRange(*RANGES["patchSize"])] = 0
+    overlap: Annotated[float, WithinRange(*RANGES["overlap"])] = _DEFAULT.overlap
+    seed: Annotated[int, WithinRange(*RANGES["seed"])] = _DEFAULT.seed
     device: str = AUTOMATIC
     precision: str = AUTOMATIC
     registerMr: bool = False
@@ -88,7 +108,47 @@ def choices_in(node: Any) -> CSRDDenoiseParameterNode:
     """
     # a function in C: the garbage collector takes it from no observer
     node.AddObserver("ModifiedEvent", operator.is_)
+    replace_unknown(node)
+    node.AddObserver("ModifiedEvent", replace_unknown, BEFORE_ALL_OTHERS)
     return CSRDDenoiseParameterNode(node)
+
+
+def replace_unknown(node: Any, _event: str = "") -> None:
+    """Put the defaults in place of settings that this version does not have, or that an earlier one did not save.
+
+    A wrapper cannot even read a number out of range, so this comes before all that reads.
+    """
+    if not node.HasParameter("settings.sampler"):
+        # a new node: the wrapper writes the defaults
+        return
+    texts = {name: node.GetParameter(f"settings.{name}") for name in (*WORDS, *RANGES, "device")}
+    strange = {name: text for name, text in texts.items() if not _is_known(name, text)}
+    if not strange:
+        return
+    usual, told = RunSettings(), [f"{name} {text}" for name, text in strange.items() if text]
+    with slicer.util.NodeModify(node):
+        for name in strange:
+            node.SetParameter(f"settings.{name}", str(getattr(usual, name)))
+        if told:
+            node.SetAttribute(REPLACED, ", ".join(told))
+
+
+def _is_known(name: str, text: str) -> bool:
+    if name not in RANGES:
+        return text in WORDS.get(name, (text or AUTOMATIC,))
+    low, high = RANGES[name]
+    try:
+        return low <= type(low)(text) <= high
+    except ValueError:
+        return False
+
+
+def replaced(parameters: CSRDDenoiseParameterNode) -> str:
+    """Return the settings that gave way to defaults and were not told yet, such as ``sampler unipc``, or nothing."""
+    told = parameters.parameterNode.GetAttribute(REPLACED) or ""
+    if told:
+        parameters.parameterNode.RemoveAttribute(REPLACED)
+    return str(told)
 
 
 def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:
@@ -142,23 +202,6 @@ def preset_of(parameters: CSRDDenoiseParameterNode) -> str:
     return CUSTOM_PRESET
 
 
-class LogicProtocol(Protocol):
-    """What the panel needs of the logic; a test may give it another."""
-
-    busy: bool
-    worker: Any
-    onWorkerMessage: Any
-
-    def getParameterNode(self) -> CSRDDenoiseParameterNode: ...
-    def start(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
-    def startSequence(self, petVolume: Any, mrVolume: Any = None, **options: Any) -> Any: ...
-    def startReport(self, denoisedVolume: Any, uncertaintyVolume: Any = None, **options: Any) -> Any: ...
-    def startInspect(self, volume: Any, what: str = "PET", **options: Any) -> Any: ...
-    def startKeep(self, denoisedVolume: Any, keepAboveMm: float, **options: Any) -> Any: ...
-    def ask(self, request: "dict[str, Any]") -> None: ...
-    def close(self) -> None: ...
-
-
 def save_defaults(parameters: CSRDDenoiseParameterNode) -> None:
     """Remember device, preset and registration in Slicer's settings, for scenes to come."""
     chosen, preset = parameters.settings, preset_of(parameters)
@@ -188,49 +231,6 @@ def apply_defaults(parameters: CSRDDenoiseParameterNode) -> None:
                 setattr(parameters.settings, name, saved[name])
         if "preset" in saved:
             apply_preset(parameters, saved["preset"])
-
-
-def on_place(address: str) -> "dict[str, Any]":
-    """Return what a request to the worker has to say of a place, with the chosen certificates; nothing for HERE."""
-    if address == HERE:
-        return {}
-    folder = next(iter(saved_certificates()), DASKS_OWN)
-    needed = address.startswith(TLS) and folder != DASKS_OWN
-    return {"on": {"address": address, **({"tls": folder} if needed else {})}}
-
-
-def save_place(address: str) -> None:
-    """Remember the address of a Dask scheduler in Slicer's settings."""
-    if address != HERE:
-        _keep(PLACES_KEY, address)
-
-
-def saved_places() -> "list[str]":
-    """Return the addresses that were used before, the last one first."""
-    return _saved(PLACES_KEY)
-
-
-def save_certificates(folder: str) -> None:
-    """Remember a folder of certificates in Slicer's settings, as the one that is used; empty for Dask's own."""
-    _keep(CERTIFICATES_KEY, folder)
-
-
-def saved_certificates() -> "list[str]":
-    """Return the folders of certificates that were chosen before, the one that is used first."""
-    return _saved(CERTIFICATES_KEY)
-
-
-def _keep(key: str, value: str) -> None:
-    """Remember a value in Slicer's settings, before those of earlier times."""
-    others = [known for known in _saved(key) if known != value]
-    qt.QSettings().setValue(key, json.dumps([value, *others][:MOST_KEPT]))
-
-
-def _saved(key: str) -> "list[str]":
-    try:
-        return [str(value) for value in json.loads(qt.QSettings().value(key) or "[]")]
-    except (TypeError, ValueError):
-        return []
 
 
 class Lists:

@@ -27,8 +27,9 @@ from CSRDDenoiseLib.model.metadata import ModelMetadata
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 from .nodes import region_sides
-from .parameters import CSRDDenoiseParameterNode, on_place, settings_of
+from .parameters import CSRDDenoiseParameterNode, settings_of
 from .wording import estimate_text, missing_text
+from .worker_process import on_place
 
 TORCH_MINIMUM = "2.1"
 TORCH_EXTENSION = "PyTorch"
@@ -45,8 +46,7 @@ SIZES = {
 PINNED = ("torch", "torchvision", "numpy", "scipy", "SimpleITK")
 REQUIREMENTS_FILE = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 TITLE = "CSRDDenoise"
-IMPORTED_KEY = "CSRDDenoise/ImportedModels"
-SPEED_GROUP = "CSRDDenoise/Speed"
+IMPORTED_KEY, SPEED_GROUP = "CSRDDenoise/ImportedModels", "CSRDDenoise/Speed"
 INFO, ESTIMATE, REACH = "info", "estimate", "reach"
 
 

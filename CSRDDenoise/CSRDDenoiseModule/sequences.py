@@ -17,7 +17,6 @@ from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
 from .job import Callbacks, Job, RunFiles, describing, model_there, writing_region
 from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
-from .parameters import on_place
 from .readiness import settings_for
 from .views.display import show_results
 from .volumes import (
@@ -31,6 +30,7 @@ from .volumes import (
     ijk_to_ras,
     scene_record,
 )
+from .worker_process import on_place
 
 KINDS = {"output": "denoised", "difference": "difference", "uncertainty": "uncertainty", "support": "support"}
 """Name of a volume's file -> what its sequence is called after."""

@@ -1,4 +1,4 @@
-"""The worker process as Slicer sees it: started when first needed, ended for sure."""
+"""The worker process as Slicer sees it: started when first needed, ended for sure; and the places that it can ask."""
 
 import json
 import logging
@@ -20,6 +20,8 @@ MODULE = "CSRDDenoiseLib.worker"
 LIBRARY_ROOT = Path(CSRDDenoiseLib.__file__).resolve().parents[1]
 MILLISECONDS_TO_END = 1000
 KEPT_CHARACTERS = 20000
+PLACES_KEY, CERTIFICATES_KEY = "CSRDDenoise/Places", "CSRDDenoise/Certificates"
+HERE, DASKS_OWN, MOST_KEPT, TLS = "", "", 8, "tls://"
 
 
 def find_python() -> str:
@@ -197,3 +199,49 @@ def _environment() -> qt.QProcessEnvironment:
     for name, value in variables.items():
         environment.insert(name, value)
     return environment
+
+
+# Other places to work
+
+
+def on_place(address: str) -> "dict[str, Any]":
+    """Return what a request to the worker has to say of a place, with the chosen certificates; nothing for HERE."""
+    if address == HERE:
+        return {}
+    folder = next(iter(saved_certificates()), DASKS_OWN)
+    needed = address.startswith(TLS) and folder != DASKS_OWN
+    return {"on": {"address": address, **({"tls": folder} if needed else {})}}
+
+
+def save_place(address: str) -> None:
+    """Remember the address of a Dask scheduler in Slicer's settings."""
+    if address != HERE:
+        _keep(PLACES_KEY, address)
+
+
+def saved_places() -> "list[str]":
+    """Return the addresses that were used before, the last one first."""
+    return _saved(PLACES_KEY)
+
+
+def save_certificates(folder: str) -> None:
+    """Remember a folder of certificates in Slicer's settings, as the one that is used; empty for Dask's own."""
+    _keep(CERTIFICATES_KEY, folder)
+
+
+def saved_certificates() -> "list[str]":
+    """Return the folders of certificates that were chosen before, the one that is used first."""
+    return _saved(CERTIFICATES_KEY)
+
+
+def _keep(key: str, value: str) -> None:
+    """Remember a value in Slicer's settings, before those of earlier times."""
+    others = [known for known in _saved(key) if known != value]
+    qt.QSettings().setValue(key, json.dumps([value, *others][:MOST_KEPT]))
+
+
+def _saved(key: str) -> "list[str]":
+    try:
+        return [str(value) for value in json.loads(qt.QSettings().value(key) or "[]")]
+    except (TypeError, ValueError):
+        return []

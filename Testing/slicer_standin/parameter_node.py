@@ -58,8 +58,9 @@ class _Parameter:
 
     def write(self, node, value):
         if self.is_pack:
-            for name, member in self.members.items():
-                member.write(node, getattr(value, name) if value is not None else member.default)
+            with NodeModify(node):
+                for name, member in self.members.items():
+                    member.write(node, getattr(value, name) if value is not None else member.default)
             return
         self.check(value)
         if self.is_node:
@@ -88,6 +89,9 @@ class _ObservedPack:
     def __init__(self, parameter, node):
         members = parameter.members
         values = {name: member.read(node) for name, member in members.items()}
+        # as in Slicer, a value out of range is refused when it is read too
+        for name, member in members.items():
+            member.check(values[name])
         object.__setattr__(self, "_about", (members, node, values))
 
     def __getattr__(self, name):

@@ -66,6 +66,7 @@ class Comparison:
 
         The order matters: a view has its size, and draws legends, only once the events of the new layout are done.
         """
+        shown.pet.CreateDefaultDisplayNodes()
         set_windows(shown)
         self._shown, self._table = shown, table
         manager = slicer.app.layoutManager()

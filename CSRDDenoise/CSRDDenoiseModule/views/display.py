@@ -42,16 +42,21 @@ class Shown:
 
 def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
     """Give new results displays: the PET's for the denoised volume, colours of their own for the maps."""
-    for kind, node in nodes.items():
-        if kind != "bare" and node is not None and node.GetDisplayNode() is None:
-            node.CreateDefaultDisplayNodes()
     set_windows(Shown(pet, nodes["output"], nodes["difference"], nodes["uncertainty"], nodes["support"], {}))
-    if nodes["support"] is not None:
-        nodes["support"].GetDisplayNode().SetAndObserveColorNodeID(_support_colours().GetID())
 
 
 def set_windows(shown: Shown) -> None:
-    """Show the denoised volume like the PET, the difference around zero, and the uncertainty from zero."""
+    """Show the denoised volume like the PET, the difference around zero, and the uncertainty from zero.
+
+    A result without a display, which a user may have removed, gets one.
+    """
+    if shown.support is not None and shown.support.GetDisplayNode() is None:
+        shown.support.CreateDefaultDisplayNodes()
+        shown.support.GetDisplayNode().SetAndObserveColorNodeID(_support_colours().GetID())
+    for node in (shown.denoised, shown.difference, shown.uncertainty):
+        if node is not None:
+            # does nothing where there is one; a colour legend, a display node too, may be the only one
+            node.CreateDefaultDisplayNodes()
     copy_display(shown.pet, shown.denoised)
     if shown.difference is not None:
         low, high = shown.difference.GetImageData().GetScalarRange()

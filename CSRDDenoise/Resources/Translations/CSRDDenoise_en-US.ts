@@ -70,7 +70,7 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>Add the PET and the MR chosen under Inputs to the table.</source>
+   <source>Add the PET, the MR and the region chosen under Inputs to the table.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -370,7 +370,7 @@
   </message>
   <message>
    <location filename="CSRDDenoise.ui" />
-   <source>PET and MR pairs, denoised one after the other with the settings above; one failure does not stop the others.</source>
+   <source>PET and MR pairs, each with its region, denoised one after the other with the settings above; one failure does not stop the others.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1166,6 +1166,11 @@
   </message>
   <message>
    <location filename="batch.py" />
+   <source>Region</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
    <source>State</source>
    <translation type="unfinished" />
   </message>
@@ -1182,6 +1187,11 @@
   <message>
    <location filename="batch.py" />
    <source>The PET was removed from the scene.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
+   <source>The region was removed from the scene.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1212,6 +1222,11 @@
   <message>
    <location filename="batch.py" />
    <source>waiting</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
+   <source>whole head</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1264,6 +1279,11 @@
   </message>
   <message>
    <location filename="panel.py" />
+   <source>No web browser opened the report. It is in {path}; open it, or a copy in another folder.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="panel.py" />
    <source>Settings: {settings}</source>
    <translation type="unfinished" />
   </message>
@@ -1295,6 +1315,11 @@
   <message>
    <location filename="panel.py" />
    <source>The table was stopped because the scene was closed.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="panel.py" />
+   <source>This version does not have these settings of the scene: {settings}. Its defaults are used.</source>
    <translation type="unfinished" />
   </message>
   <message>

@@ -1,0 +1,78 @@
+"""Choices of a scene that another version saved: what this one does not have gives way to the defaults, in words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import slicer_helpers  # noqa: F401 (puts the stand-in in place)
+
+pytest_plugins = ["slicer_fixtures"]
+
+from CSRDDenoiseModule.parameters import choices_in, replaced, settings_of  # noqa: E402 (needs the stand-in)
+
+from CSRDDenoiseLib.settings import DenoiseSettings  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_worker")]
+
+
+def load_with(scene, folder, **settings: str) -> None:
+    """Save the scene, close it, and load it with other texts of settings, as another version may have written them."""
+    path = folder / "scene.mrml"
+    scene.SetURL(str(path))
+    assert scene.Commit()
+    text = path.read_text(encoding="utf-8")
+    for name, value in settings.items():
+        text, count = re.subn(rf'"settings\.{name} [^"]*"', f'"settings.{name} {value}"', text)
+        assert count == 1
+    path.write_text(text, encoding="utf-8")
+    scene.Clear(0)
+    scene.SetURL(str(path))
+    assert scene.Import()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "default"),
+    [
+        ("sampler", "unipc", "dpmpp"),
+        ("precision", "float8", "auto"),
+        ("steps", "500", 5),
+        ("overlap", "0.95", 0.25),
+        ("seed", "-1", 0),
+        ("patchSize", "128 128 96", 0),
+    ],
+)
+def test_setting_of_a_later_version_gives_way_to_the_default(
+    ui, logic_of, scene, pair, tmp_path, capfd, name, value, default
+):
+    ui.petSelector.setCurrentNode(pair[0])
+    load_with(scene, tmp_path, **{name: value})
+    chosen = logic_of.getParameterNode()
+    assert getattr(chosen.settings, name) == default and settings_of(chosen)
+    assert name in ui.statusLabel.text and value in ui.statusLabel.text
+    assert chosen.pet is not None and ui.applyButton.enabled
+    chosen.settings.seed = 3
+    assert ui.seedSpinBox.value == 3
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_settings_that_this_version_has_are_kept(ui, logic_of, scene, pair, tmp_path):
+    before = ui.statusLabel.text
+    load_with(scene, tmp_path, sampler="heun", precision="bfloat16", steps="200", overlap="0.9", patchSize="512")
+    chosen = logic_of.getParameterNode().settings
+    assert (chosen.sampler, chosen.precision, chosen.steps, chosen.overlap, chosen.patchSize) == (
+        "heun",
+        "bfloat16",
+        200,
+        0.9,
+        512,
+    )
+    assert ui.statusLabel.text == before
+
+
+def test_scene_of_an_earlier_version_that_lacks_a_setting_has_its_default(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Choices")
+    node.SetParameter("settings.sampler", "heun")
+    node.SetParameter("settings.steps", "7")
+    chosen = choices_in(node)
+    assert settings_of(chosen) == DenoiseSettings("heun", 7) and not replaced(chosen)
