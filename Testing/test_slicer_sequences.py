@@ -136,6 +136,37 @@ def test_a_volume_that_was_moved_without_its_frames_is_refused(logic_of, scene, 
     job.cancel()
 
 
+def test_a_transform_for_each_frame_is_refused(logic, scene, dynamic, small_model):
+    """The motion of each frame: the one shown now is not that of the others."""
+    _sequence, browser, shown = dynamic
+    motion = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Motion")
+    for number, start in enumerate(STARTS):
+        moved = add_transform(ijk_to_ras(None, (1.0, 1.0, 1.0), (float(number), 0.0, 0.0)))
+        motion.SetDataNodeAtValue(moved, str(start))
+        scene.RemoveNode(moved)
+    above = add_transform(ijk_to_ras(None, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    browser.AddSynchronizedSequenceNode(motion)
+    browser.AddProxyNode(above, motion, False)
+    bed = add_transform(np.eye(4), "Bed")
+    shown.SetAndObserveTransformNodeID(bed.GetID())
+    bed.SetAndObserveTransformNodeID(browser.GetProxyNode(motion).GetID())
+    with raises_named("InputError", "sequence of 6"):
+        logic.startSequence(shown, None, model=small_model, steps=2, device="cpu")
+
+
+def test_row_of_one_frame_is_not_run_on_another(ui, logic_of, scene, dynamic, small_model):
+    _sequence, browser, shown = dynamic
+    choose(ui, logic_of, (shown, None), small_model)
+    for number in (1, 2):
+        browser.SetSelectedItemNumber(number)
+        click(ui.addPairButton)
+    names = [ui.pairsTable.item(row, 0).text() for row in range(ui.pairsTable.rowCount)]
+    assert len(names) == 2 and "60" in names[0] and "120" in names[1]
+    click(ui.runPairsButton)
+    assert wait_until(lambda: ui.runPairsButton.text == "Denoise all" and ui.applyButton.text == "Apply")
+    assert [ui.pairsTable.item(row, 3).text() for row in range(2)] == ["failed", "done"]
+
+
 def test_volumes_that_show_a_result_have_the_study_unit_and_colours_of_a_single_one(
     logic_of, scene, dynamic, model_folder
 ):

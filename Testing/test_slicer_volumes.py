@@ -18,7 +18,8 @@ from slicer_helpers import (
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule import nodes, volumes, wording  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule import job, nodes, volumes, wording  # noqa: E402 (the stand-in makes it importable)
+from CSRDDenoiseModule.views import full_dose  # noqa: E402
 
 from CSRDDenoiseLib.errors import InputError  # noqa: E402
 
@@ -107,6 +108,40 @@ def test_warped_label_map_keeps_its_labels(scene, tmp_path):
     labels.SetAndObserveTransformNodeID(transform.GetID())
     volumes.write_volume(labels, tmp_path / "labels.nrrd")
     assert set(np.unique(volumes.read_array(tmp_path / "labels.nrrd"))) == {0, 10}
+
+
+def test_segments_lie_in_the_world_where_a_warp_moves_the_pet(scene, tmp_path):
+    """A warp that moves the middle by four voxels and leaves the sides where they are: the grid keeps its size."""
+    import vtk
+    from vtk.util import numpy_support
+
+    pet = add_head(shape=(20, 22, 24))
+    shift = np.zeros((20, 22, 24, 3))
+    shift[..., 0] = 8.0 * np.minimum(1.0, np.minimum(np.arange(24), np.arange(24)[::-1]) / 6)
+    field = vtk.vtkImageData()
+    field.SetDimensions(24, 22, 20)
+    field.SetSpacing(pet.GetSpacing())
+    field.SetOrigin(pet.GetOrigin())
+    field.GetPointData().SetScalars(numpy_support.numpy_to_vtk(shift.reshape(-1, 3), deep=True))
+    warp = SLICER.vtkOrientedGridTransform()
+    warp.SetDisplacementGridData(field)
+    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", "Warp")
+    transform.SetAndObserveTransformToParent(warp)
+    pet.SetAndObserveTransformNodeID(transform.GetID())
+    inside = np.zeros((20, 22, 24), np.uint8)
+    inside[6:12, 7:14, 11:16] = 1
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Inside")
+    SLICER.util.updateVolumeFromArray(labels, inside)
+    labels.CopyOrientation(pet)
+    segments = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segments")
+    segments.CreateDefaultDisplayNodes()
+    SLICER.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, segments)
+    for _step in job.writing_region(segments, pet, tmp_path / "region.nrrd"):
+        pass
+    image = sitk.ReadImage(str(tmp_path / "region.nrrd"))
+    np.testing.assert_allclose(file_matrix(image), matrix_of(pet), atol=1e-6)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), inside)
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(full_dose.labels_of(segments, pet).volume), inside)
 
 
 def test_another_warp_is_another_pet(scene):

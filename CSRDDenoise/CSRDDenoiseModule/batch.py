@@ -13,7 +13,7 @@ from CSRDDenoiseLib.errors import Cancelled, InputError
 from CSRDDenoiseLib.io.pair_list import read_pairs
 
 from .job import CANCELLED, FAILED, FINISHED, RUNNING
-from .nodes import Volume, frame_count, remove_volume
+from .nodes import Volume, frame_count, frame_of, remove_volume
 
 WAITING = "waiting"
 
@@ -28,6 +28,7 @@ class Entry:
         state: ``waiting``, ``running``, ``finished``, ``failed`` or ``cancelled``.
         about: how far it is, or why it failed.
         frames: how many the sequence has that the PET shows a frame of; 0 for the volume alone.
+        frame: index value of the frame that the volume alone shows, None for another volume.
         ended: names of PET, MR and region once it has ended.
     """
 
@@ -35,6 +36,7 @@ class Entry:
     mr: Optional[Volume]
     region: Any = None
     frames: int = 0
+    frame: Optional[str] = None
     state: str = WAITING
     about: str = ""
     ended: "tuple[str, str, str]" = ("", "", "")
@@ -47,6 +49,8 @@ class Entry:
         pet = self.pet.GetName()
         if self.frames:
             pet = _("{pet} ({count} frames)").format(pet=pet, count=self.frames)
+        elif self.frame is not None:
+            pet = _("{pet} (frame {index})").format(pet=pet, index=self.frame)
         mr = self.mr.GetName() if self.mr is not None else _("none")
         return pet, mr, self.region.GetName() if self.region is not None else _("whole head")
 
@@ -87,7 +91,7 @@ class Batch:
 
     def add(self, pet: Volume, mr: Optional[Volume], region: Any = None, frames: int = 0) -> None:
         """Add a pair, or all frames of a dynamic PET; what waits already is not added again."""
-        entry = Entry(pet, mr, region, frames)
+        entry = Entry(pet, mr, region, frames, None if frames else frame_of(pet))
         if entry not in [each for each in self.entries if each.state == WAITING]:
             self.entries.append(entry)
             self._onChanged()
@@ -133,6 +137,9 @@ class Batch:
             if node is not None and not slicer.mrmlScene.IsNodePresent(node):
                 self._end(FAILED, sentence)
                 return
+        if not entry.frames and frame_of(entry.pet) != entry.frame:
+            self._end(FAILED, _("The PET shows another frame than when it was added. Show that one and add it again."))
+            return
         try:
             handlers = (self._progress, self._finished, self._failed)
             self._job = self._start(entry.pet, entry.mr, entry.region, *handlers, isSequence=bool(entry.frames))

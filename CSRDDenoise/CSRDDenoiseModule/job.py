@@ -86,11 +86,10 @@ def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
 
     Args:
         node: a vtkMRMLMarkupsROINode, or a vtkMRMLSegmentationNode.
-        pet: whose grid the segments are written on.
+        pet: whose grid, as it lies in the world, the segments are written on.
 
     Raises:
-        InputError: the node is neither, the ROI has no size, the segmentation has no visible segment, or the PET is
-            warped by its transform.
+        InputError: the node is neither, the ROI has no size, or the segmentation has no visible segment.
     """
     if not (node.IsA("vtkMRMLMarkupsROINode") or node.IsA("vtkMRMLSegmentationNode")):
         raise InputError(f"The region '{node.GetName()}' is neither an ROI nor a segmentation. Make one of it.")
@@ -101,16 +100,13 @@ def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
         to_world = slicer.util.arrayFromVTKMatrix(node.GetObjectToWorldMatrix())
         values, matrix = box_of(LPS_FROM_RAS @ to_world, node.GetSize())
     else:
+        # a warp moves the grid too: segments on that of the node would lie elsewhere
         copy = hardened_copy(pet)
-        values, matrix = _segments(node, pet), LPS_FROM_RAS @ ijk_to_ras(copy)
-        if values.shape != slicer.util.arrayFromVolume(copy).shape:
-            raise InputError(
-                "A segmentation limits no PET that a transform warps. Harden the transform, or use an ROI."
-            )
+        values, matrix = _segments(node, copy), LPS_FROM_RAS @ ijk_to_ras(copy)
     return write_steps(path, nrrd_header(values, matrix), values, lambda: None)
 
 
-def _segments(node: Any, pet: Volume) -> np.ndarray:
+def _segments(node: Any, grid: Volume) -> np.ndarray:
     display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
     every = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     seen = [name for name in every if display is None or display.GetSegmentVisibility(name)]
@@ -118,7 +114,7 @@ def _segments(node: Any, pet: Volume) -> np.ndarray:
         raise InputError(
             f"The segmentation '{node.GetName()}' has no visible segment. Show the one that is the region."
         )
-    masks = [slicer.util.arrayFromSegmentBinaryLabelmap(node, name, pet) for name in seen]
+    masks = [slicer.util.arrayFromSegmentBinaryLabelmap(node, name, grid) for name in seen]
     return np.any([mask > 0 for mask in masks], axis=0).astype(np.uint8)
 
 

@@ -201,7 +201,7 @@ def report_path(denoised: Volume) -> Path:
 
 
 def browser_of(volume: Optional[Volume]) -> Any:
-    """Return the sequence browser whose frame a volume shows, or None."""
+    """Return the sequence browser whose frame a volume, or a transform, shows, or None."""
     if volume is None:
         return None
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")

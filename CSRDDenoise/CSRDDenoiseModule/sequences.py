@@ -16,7 +16,17 @@ from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, seq
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
 from .job import Callbacks, Job, RunFiles, describing, model_there, writing_region
-from .nodes import Outputs, browser_of, copy_unit, is_warped, place_beside, remove_volume, unit_keys, unit_of
+from .nodes import (
+    Outputs,
+    browser_of,
+    copy_unit,
+    frame_count,
+    is_warped,
+    place_beside,
+    remove_volume,
+    unit_keys,
+    unit_of,
+)
 from .readiness import settings_for
 from .views.display import show_results
 from .volumes import (
@@ -100,13 +110,21 @@ def start_sequence(
 
 
 def _check_place(pet: Volume, sequence: Any) -> None:
-    """Refuse a volume that was moved without the frames of its sequence, by hardening a transform for instance."""
+    """Refuse a volume that was moved without the frames of its sequence, as by hardening, or by one for each frame."""
     frame = sequence.GetNthDataNode(0)
     if frame is not None and not np.allclose(ijk_to_ras(pet), ijk_to_ras(frame), atol=PLACE_TOLERANCE_MM):
         raise InputError(
             f"The volume '{pet.GetName()}' lies elsewhere than the frames of its sequence '{sequence.GetName()}'. Show "
             "another frame, which takes the volume back, and put it under a transform that is not hardened."
         )
+    above = pet.GetParentTransformNode()
+    while above is not None:
+        if frame_count(above) > 1:
+            raise InputError(
+                f"The transform '{above.GetName()}' is a sequence of {frame_count(above)} too: it moves each frame of "
+                f"'{pet.GetName()}' elsewhere. Resample the frames by it first, or take the volume out of it."
+            )
+        above = above.GetParentTransformNode()
 
 
 def index_values(sequence: Any) -> "tuple[str, ...]":

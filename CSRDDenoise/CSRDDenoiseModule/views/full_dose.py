@@ -78,7 +78,7 @@ def labels_of(regions: Any, pet: Volume) -> Labels:
     """Return a label map or a segmentation as labels to measure.
 
     Raises:
-        InputError: the segmentation is empty, its segments overlap, or they cannot be brought to the PET's grid.
+        InputError: the segmentation is empty, or its segments overlap.
     """
     if not regions.IsA("vtkMRMLSegmentationNode"):
         display = regions.GetDisplayNode()
@@ -92,9 +92,7 @@ def labels_of(regions: Any, pet: Volume) -> Labels:
     grid = hardened_copy(pet)
     array = np.zeros(slicer.util.arrayFromVolume(grid).shape, np.int16)
     for number, identity in enumerate(identities, start=1):
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(regions, identity, pet) > 0
-        if mask.shape != array.shape:
-            raise InputError(f"The segmentation '{regions.GetName()}' cannot be brought to the grid of the PET.")
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(regions, identity, grid) > 0
         if array[mask].any():
             name = segmentation.GetSegment(identity).GetName()
             raise InputError(f"The segment '{name}' overlaps another one. Choose a segmentation without overlap.")

@@ -1186,6 +1186,11 @@
   </message>
   <message>
    <location filename="batch.py" />
+   <source>The PET shows another frame than when it was added. Show that one and add it again.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
    <source>The PET was removed from the scene.</source>
    <translation type="unfinished" />
   </message>
@@ -1232,6 +1237,11 @@
   <message>
    <location filename="batch.py" />
    <source>{count} warning(s)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
+   <source>{pet} (frame {index})</source>
    <translation type="unfinished" />
   </message>
   <message>
