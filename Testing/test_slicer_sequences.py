@@ -136,6 +136,14 @@ def test_a_volume_that_was_moved_without_its_frames_is_refused(logic_of, scene, 
     job.cancel()
 
 
+def test_a_sequence_of_one_frame_is_refused_before_the_work(logic, scene, dynamic, small_model):
+    sequence, _browser, shown = dynamic
+    for start in STARTS[1:]:
+        sequence.RemoveDataNodeAtValue(str(start))
+    with raises_named("InputError", "has one frame"):
+        logic.startSequence(shown, None, model=small_model, steps=2, device="cpu")
+
+
 def test_a_transform_for_each_frame_is_refused(logic, scene, dynamic, small_model):
     """The motion of each frame: the one shown now is not that of the others."""
     _sequence, browser, shown = dynamic

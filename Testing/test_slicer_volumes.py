@@ -14,6 +14,7 @@ from slicer_helpers import (
     ijk_to_ras,
     matrix_of,
     oblique,
+    raises_named,
 )
 
 pytest_plugins = ["slicer_fixtures"]
@@ -226,6 +227,21 @@ def suv(volume) -> None:
     entry = SLICER.vtkCodedEntry()
     entry.SetValueSchemeMeaning("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
     volume.SetVoxelValueUnits(entry)
+
+
+def test_nodes_of_another_kind_are_refused_before_the_work(logic, scene):
+    pet, segments = add_head(), scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segments")
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    for given in ((segments,), (pet, segments), (add_transform(np.eye(4)),)):
+        with raises_named("InputError", "holds no image"):
+            logic.start(*given, device="cpu")
+    for kind, node in (
+        ("denoised", labels),
+        ("uncertainty", labels),
+        ("support", add_volume("own", np.ones((4, 4, 4)))),
+    ):
+        with raises_named("InputError", f"'{node.GetName()}' must be"):
+            logic.start(pet, None, outputs=nodes.Outputs(**{f"{kind}Volume": node}), device="cpu")
 
 
 def test_description_has_size_spacing_unit_and_maximum(scene):

@@ -95,7 +95,7 @@ def hardened_copy(node: Volume, above: Optional[slicer.vtkMRMLTransformNode] = N
     A linear transform changes the geometry alone; a warping one resamples the copy (background 0).
 
     Raises:
-        InputError: the volume is empty.
+        InputError: the volume is empty, or the node is none.
     """
     if not has_image(node):
         raise InputError(f"The volume '{node.GetName()}' holds no image. Load it again or choose another.")
@@ -147,8 +147,9 @@ def marks_of(pet: Volume) -> "dict[str, Optional[str]]":
 
 
 def has_image(node: Volume) -> bool:
-    """Return whether a volume has voxels; one whose file was not found when its scene was loaded has none."""
-    return node.GetImageData() is not None and node.GetImageData().GetNumberOfPoints() > 0
+    """Return whether a node is a volume with voxels; one whose file was not found when its scene was read has none."""
+    image = node.GetImageData() if node.IsA("vtkMRMLVolumeNode") else None
+    return image is not None and image.GetNumberOfPoints() > 0
 
 
 def is_warped(node: Volume) -> bool:
@@ -375,13 +376,16 @@ class Outputs:
 
 
 def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
-    """Refuse to write over an input, or two results into one volume.
+    """Refuse to write over an input, two results into one volume, or numbers into a label map.
 
     Raises:
-        InputError: a volume is chosen twice.
+        InputError: a volume is chosen twice, or one is of another kind.
     """
     taken = list(inputs)
-    for node in list(outputs.chosen.values())[:-1]:
+    for kind, node in list(outputs.chosen.items())[:-1]:
+        if node is not None and node.IsA("vtkMRMLLabelMapVolumeNode") != (kind == "support"):
+            wanted = "a label map" if kind == "support" else "a scalar volume, no label map"
+            raise InputError(f"The output '{node.GetName()}' must be {wanted}. Choose another, or a new volume.")
         if node is not None and node in taken:
             raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
         taken.append(node)

@@ -76,6 +76,8 @@ def start_sequence(
     browser = browser_of(petVolume)
     if browser is None:
         raise InputError("The PET shows no frame of a sequence. Choose the volume of a sequence browser.")
+    if frame_count(petVolume) < 2:
+        raise InputError(f"The sequence of '{petVolume.GetName()}' has one frame. Denoise the volume that shows it.")
     if fullDoseReferenceVolume is not None:
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
     settings = settings_from_preset(preset, **changes)
