@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import numpy as np
 import pytest
-import slicer_helpers  # noqa: F401 (puts the stand-in in place)
+from slicer_helpers import SLICER, add_result, sentences_of
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -68,6 +70,16 @@ def test_settings_that_this_version_has_are_kept(ui, logic_of, scene, pair, tmp_
         512,
     )
     assert ui.statusLabel.text == before
+
+
+def test_finding_of_another_version_is_shown_by_its_code(ui, scene, pair, capfd):
+    denoised, _difference = add_result(pair[0], SLICER.util.arrayFromVolume(pair[0]) * np.float32(0.9))
+    found = [{"code": "alignment.doubtful", "severity": "warning", "values": {"of_a_later_version": 1}}]
+    denoised.SetAttribute("CSRDDenoise.Findings", json.dumps(found))
+    ui.petSelector.setCurrentNode(pair[0])
+    ui.denoisedSelector.setCurrentNode(denoised)
+    assert sentences_of(ui.findingsTable) == ["alignment.doubtful"] and ui.resultsTable.rowCount > 0
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_scene_of_an_earlier_version_that_lacks_a_setting_has_its_default(scene):

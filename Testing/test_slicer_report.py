@@ -69,6 +69,18 @@ def test_results_whose_names_differ_in_other_letters_alone_have_reports_of_their
     assert len(paths) == 2 and all(path.is_file() for path in paths)
 
 
+def test_a_result_of_another_scene_has_a_report_of_its_own(logic, scene, small_model):
+    """Names and IDs are the same again, and so is the folder, as for two programs that run at once."""
+    reports = {}
+    for seed in (1, 2):
+        scene.Clear(0)
+        made = logic.denoise(add_head("PET", seed=seed), None, model=small_model, **QUICK).denoisedVolume
+        path = logic.writeReport(made)
+        reports[path] = made.GetName(), made.GetID(), path.read_bytes()
+    assert len(reports) == 2 and len({each[:2] for each in reports.values()}) == 1
+    assert all(path.read_bytes() == page for path, (_name, _id, page) in reports.items())
+
+
 def test_report_of_a_pet_whose_voxels_were_changed_is_refused(logic, result, tmp_path):
     pet = result.denoisedVolume.GetNodeReference("CSRDDenoise.PET")
     SLICER.util.updateVolumeFromArray(pet, 2 * SLICER.util.arrayFromVolume(pet))

@@ -136,6 +136,18 @@ def test_maps_of_a_result_are_chosen_with_it(ui, logic_of, scene, pair, small_mo
     assert ui.differenceSelector.currentNode() is own and ui.uncertaintySelector.currentNode() is None
 
 
+def test_map_that_is_filled_with_a_result_is_no_map_of_the_former_one(ui, logic_of, scene, pair, small_model):
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    first, former_map = ui.denoisedSelector.currentNode(), ui.differenceSelector.currentNode()
+    ui.denoisedSelector.setCurrentNode(former_map)
+    ui.differenceSelector.setCurrentNode(first)
+    run_to_end(ui)
+    assert (ui.denoisedSelector.currentNode(), ui.differenceSelector.currentNode()) == (former_map, first)
+    assert volumes.has_record(former_map) and not volumes.has_record(first)
+    assert volumes.part_of(first, former_map) is first and volumes.part_of(former_map, first) is None
+
+
 @pytest.mark.parametrize("role", ["pet", "mr", "fullDoseReference", "difference"])
 def test_deleted_node_leaves_nothing_selected(ui, logic_of, scene, role):
     nodes = [add_volume(name, np.full((4, 4, 4), value, np.float32)) for value, name in enumerate("abcd")]

@@ -238,8 +238,9 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             name = denoisedVolume.GetName()
             raise InputError(f"The volume '{name}' has no record of a run, or its PET is gone; denoise the PET again.")
         # the process has a working directory of its own
-        place = report_path(denoisedVolume) if path is None else Path(path).absolute()
-        request = {"command": "report", "output": str(place), "provenance": stored(denoisedVolume, PROVENANCE)}
+        record = stored(denoisedVolume, PROVENANCE)
+        place = report_path(denoisedVolume, record) if path is None else Path(path).absolute()
+        request = {"command": "report", "output": str(place), "provenance": record}
         volumes = {
             "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
             "mr": denoisedVolume.GetNodeReference(MR_REFERENCE),

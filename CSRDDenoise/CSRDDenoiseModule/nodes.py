@@ -195,10 +195,14 @@ def _stored_files(node: Volume) -> "list[Path]":
     return [path for path in map(Path, names) if path.is_file()]
 
 
-def report_path(denoised: Volume) -> Path:
-    """Return a path in Slicer's temporary folder for the report of a result; the ID tells those of one name apart."""
+def report_path(denoised: Volume, record: Any) -> Path:
+    """Return a path in Slicer's temporary folder for the report of a result.
+
+    The ID tells results of one name apart, the record those of another scene or Slicer, which uses the same folder.
+    """
+    run = hashlib.sha256(repr(record).encode()).hexdigest()[:8]
     name = re.sub(r"[^0-9A-Za-z._-]+", "_", denoised.GetName())[:LONGEST_FILE_NAME]
-    return Path(str(slicer.app.temporaryPath)) / f"{name}_{denoised.GetID()}.html"
+    return Path(str(slicer.app.temporaryPath)) / f"{name}_{denoised.GetID()}_{run}.html"
 
 
 def browser_of(volume: Optional[Volume]) -> Any:

@@ -35,7 +35,6 @@ PET_REFERENCE, MR_REFERENCE, RESULT_REFERENCE = "CSRDDenoise.PET", "CSRDDenoise.
 KIND = "CSRDDenoise.Kind"
 """Attribute of a map: which one of its result it is, such as ``difference``."""
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
-VOLUMES = ("output", *MAPS)
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 PET_REMOVED = "The PET was removed from the scene during the run, so its result was dropped."
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -279,10 +278,13 @@ def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volum
         nodes["output"].SetNodeReferenceID(ESTIMATE_REFERENCE, nodes["bare"].GetID())
         # a script may have no panel
         remove_estimates_with_results(slicer.mrmlScene)
+    # a volume that is filled may have been a map, or a result with a record, before
+    nodes["output"].SetNodeReferenceID(RESULT_REFERENCE, None)
     for kind in ("difference", "uncertainty", "support"):
         if nodes[kind] is not None:
             nodes[kind].SetNodeReferenceID(RESULT_REFERENCE, nodes["output"].GetID())
             nodes[kind].SetAttribute(KIND, kind)
+            nodes[kind].SetAttribute(PROVENANCE, None)
 
 
 def release_maps(denoised: Volume, *kept: Optional[Volume]) -> None:
@@ -315,7 +317,9 @@ def collect(
     pet, mr = inputs["pet"], inputs["mr"]
     if not slicer.mrmlScene.IsNodePresent(pet):
         raise CSRDError(PET_REMOVED)
-    paths: dict[str, Optional[Path]] = {name: path_of(name) if path_of(name).exists() else None for name in VOLUMES}
+    paths: dict[str, Optional[Path]] = {
+        name: path_of(name) if path_of(name).exists() else None for name in ("output", *MAPS)
+    }
     nodes = make_volumes(paths, outputs, pet, mr, show)
     denoised = nodes["output"]
     provenance = scene_record(message["provenance"], inputs, nodes, sources)

@@ -209,11 +209,16 @@ def result_text(result: Any) -> str:
 
 
 def finding_text(finding: Finding) -> str:
-    """Return the sentence of a finding in Slicer's language, in English where a translation lacks a field."""
-    try:
-        return sentence(finding, SLICER, partial(translate, CATALOGUE))
-    except (KeyError, ValueError, IndexError):
-        return sentence(finding, SLICER)
+    """Return the sentence of a finding in Slicer's language, in English where a translation lacks a field.
+
+    A finding in a scene of another version may lack one too: then its code stands there.
+    """
+    for translated in (partial(translate, CATALOGUE), str):
+        try:
+            return sentence(finding, SLICER, translated)
+        except (KeyError, ValueError, IndexError):
+            continue
+    return finding.code
 
 
 def finding_rows(findings: Iterable[Finding]) -> "list[tuple[str, str]]":
