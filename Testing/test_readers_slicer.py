@@ -16,7 +16,8 @@ import SimpleITK as sitk
 from PIL import Image
 from PySide6 import QtCore, QtTest, QtWidgets
 from reader_study import make_study, write_table
-from slicer_helpers import ROOT, SLICER, matrix_of, wait_until
+from slicer_helpers import ENTRY as DENOISING
+from slicer_helpers import ROOT, SLICER, add_head, add_result, matrix_of, wait_until
 from test_slicer_package import LIGHT, file_scope_imports, files, listed
 
 pytest_plugins = ["slicer_fixtures"]
@@ -350,6 +351,21 @@ def test_the_module_file_loads_no_heavy_library():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_run_that_ends_during_a_study_leaves_its_images_in_view(area, ui, panel, tmp_path):
+    """A run of the other module goes on in the background and is compared at its end."""
+    denoising = DENOISING.widgetRepresentation().self()
+    pet = add_head("PET")
+    denoised, difference = add_result(pet, SLICER.util.arrayFromVolume(pet) * np.float32(0.9))
+    begin(panel, ui, make_study(tmp_path, write_table(tmp_path, cases=2))[-1])
+    before = SLICER.app.layoutManager().layout
+    denoising.panel._results.compare(denoised, difference, None, None)
+    assert panel.reading and SLICER.app.layoutManager().layout == before
+    area.exit()
+    denoising.panel._results.compare(denoised, difference, None, None)
+    assert SLICER.app.layoutManager().layout != before
+    area.enter()
 
 
 def test_layout_of_a_study_is_none_of_the_comparison(scene):

@@ -14,6 +14,8 @@ from .full_dose import FULL_DOSE_REFERENCE, REGIONS, compared
 from .plots import AGREEMENT, HISTOGRAM, PROFILE, draw, drawn, histogram, profile, show_plot, show_table
 
 PROFILE_DELAY_MILLISECONDS = 30
+TRIAL = "CSRDReaderStudy.Trial"
+"""Attribute of an image that the module Reader study shows."""
 
 
 class Look:
@@ -58,6 +60,10 @@ class Look:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
         pet, summary = denoised.GetNodeReference(PET_REFERENCE), stored(denoised, SUMMARY) or {}
         if pet is None:
+            return
+        if any(node.GetAttribute(TRIAL) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")):
+            # whoever reads would lose the images, and the time would run on
+            self._say(_("A reader study is under way. Press Compare side by side after it."))
             return
         for node in (pet, denoised):
             if not has_image(node):

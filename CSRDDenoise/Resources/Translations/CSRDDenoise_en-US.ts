@@ -1922,6 +1922,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   <name>views.look</name>
   <message>
    <location filename="look.py" />
+   <source>A reader study is under way. Press Compare side by side after it.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="look.py" />
    <source>Difference in the head</source>
    <translation type="unfinished" />
   </message>
