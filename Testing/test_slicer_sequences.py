@@ -158,8 +158,13 @@ def test_a_transform_for_each_frame_is_refused(logic, scene, dynamic, small_mode
     bed = add_transform(np.eye(4), "Bed")
     shown.SetAndObserveTransformNodeID(bed.GetID())
     bed.SetAndObserveTransformNodeID(browser.GetProxyNode(motion).GetID())
-    with raises_named("InputError", "sequence of 6"):
+    with raises_named("InputError", "moves 'PET shown' elsewhere"):
         logic.startSequence(shown, None, model=small_model, steps=2, device="cpu")
+    shown.SetAndObserveTransformNodeID(None)
+    mr = add_head("T1", seed=9)
+    mr.SetAndObserveTransformNodeID(bed.GetID())
+    with raises_named("InputError", "moves 'T1' elsewhere"):
+        logic.startSequence(shown, mr, model=small_model, steps=2, device="cpu")
 
 
 def test_row_of_one_frame_is_not_run_on_another(ui, logic_of, scene, dynamic, small_model):

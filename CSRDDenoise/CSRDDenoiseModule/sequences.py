@@ -82,6 +82,7 @@ def start_sequence(
         raise InputError("A full-dose reference goes with a static PET, and this one is dynamic. Leave it out.")
     settings = settings_from_preset(preset, **changes)
     _check_place(petVolume, browser.GetSequenceNode(petVolume))
+    _check_transforms(petVolume, mrVolume, regionNode)
     kinds, files = (outputs or Outputs()).kinds(settings_for(model, settings).has_uncertainty), RunFiles()
     paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
@@ -112,21 +113,27 @@ def start_sequence(
 
 
 def _check_place(pet: Volume, sequence: Any) -> None:
-    """Refuse a volume that was moved without the frames of its sequence, as by hardening, or by one for each frame."""
+    """Refuse a volume that was moved without the frames of its sequence, by hardening a transform for instance."""
     frame = sequence.GetNthDataNode(0)
     if frame is not None and not np.allclose(ijk_to_ras(pet), ijk_to_ras(frame), atol=PLACE_TOLERANCE_MM):
         raise InputError(
             f"The volume '{pet.GetName()}' lies elsewhere than the frames of its sequence '{sequence.GetName()}'. Show "
             "another frame, which takes the volume back, and put it under a transform that is not hardened."
         )
-    above = pet.GetParentTransformNode()
-    while above is not None:
-        if frame_count(above) > 1:
-            raise InputError(
-                f"The transform '{above.GetName()}' is a sequence of {frame_count(above)} too: it moves each frame of "
-                f"'{pet.GetName()}' elsewhere. Resample the frames by it first, or take the volume out of it."
-            )
-        above = above.GetParentTransformNode()
+
+
+def _check_transforms(pet: Volume, *others: Any) -> None:
+    """Refuse a PET, an MR or a region under a transform that is another one in each frame."""
+    for node in (pet, *others):
+        above = None if node is None else node.GetParentTransformNode()
+        while above is not None:
+            if frame_count(above) > 1:
+                raise InputError(
+                    f"The transform '{above.GetName()}' is a sequence of {frame_count(above)} too: it moves "
+                    f"'{node.GetName()}' elsewhere in each frame of '{pet.GetName()}'. Resample the frames first, "
+                    f"or take '{node.GetName()}' out of it."
+                )
+            above = above.GetParentTransformNode()
 
 
 def index_values(sequence: Any) -> "tuple[str, ...]":
