@@ -378,9 +378,7 @@ def _findings_of_width(denoised: Volume, message: "dict[str, Any]") -> "list[dic
     return [each.as_dict() for each in (*others, replace(kept, values={**kept.values, "dose": dose}))]
 
 
-def _transform(
-    findings: "Iterable[Finding]", denoised: Volume, mr: Optional[Volume]
-) -> Optional[slicer.vtkMRMLLinearTransformNode]:
+def _transform(findings: "Iterable[Finding]", denoised: Volume, mr: Optional[Volume]) -> Optional[Any]:
     moved = find(findings, "registration.applied")
     return None if moved is None else make_transform(moved.values["mr_to_pet_lps"], denoised, mr)
 
