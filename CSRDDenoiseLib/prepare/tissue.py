@@ -97,21 +97,26 @@ def best_tissue_maps(
     slab = slice(max(centre - _SLAB // 2, 0), centre + _SLAB // 2)
     part = None if mr is None else mr[slab]
     errors = [
-        _left_over(pet[slab], tissue_maps(part, mask[slab], spacing, resolution_mm=resolution), mask[slab])
+        left_over(pet[slab], tissue_maps(part, mask[slab], spacing, resolution_mm=resolution), mask[slab])
         for resolution in RESOLUTIONS_MM
     ]
     return tissue_maps(mr, mask, spacing, resolution_mm=RESOLUTIONS_MM[int(np.argmin(errors))])
 
 
-def _left_over(pet: np.ndarray, maps: np.ndarray, mask: np.ndarray) -> float:
+def left_over(pet: np.ndarray, maps: np.ndarray, mask: np.ndarray) -> float:
+    """Mean squared difference in a mask of a PET, (D, H, W), from its regression on maps, in windows of 5 voxels."""
+    return float(np.mean((pet - regressed(pet, maps, _BOX))[mask] ** 2, dtype=np.float64))
+
+
+def regressed(pet: np.ndarray, maps: np.ndarray, size: int) -> np.ndarray:
+    """Return the regression of a PET (D, H, W) on maps (classes, D, H, W), in windows of ``size`` voxels (odd)."""
     # torch takes long to load, and not every run that needs maps comes here
     import torch
 
     from ..model.details import tissue_regression
 
     volume, classes = (torch.from_numpy(np.ascontiguousarray(x, np.float32))[None] for x in (pet[None], maps))
-    fitted = tissue_regression(volume, classes, _BOX)[0, 0].numpy()
-    return float(np.mean((pet - fitted)[mask] ** 2, dtype=np.float64))
+    return tissue_regression(volume, classes, size)[0, 0].numpy()
 
 
 def no_tissue(shape: Sequence[int], classes: int = CLASSES) -> np.ndarray:

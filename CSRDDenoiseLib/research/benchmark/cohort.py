@@ -20,6 +20,7 @@ from ...errors import InputError
 from ...model.bundle import DEFAULT_MODEL, ModelMetadata, build_network, save_model
 from ..evaluation.markdown import Table
 from .head import synthetic_head
+from .process import peak_since
 
 SPACING_MM = 2.0
 SMALL = (48, 56, 48)
@@ -168,7 +169,7 @@ def _cohort(table: Path, output: Path, config: CohortConfig, model: str, *more: 
     assert command.process.stdout is not None
     for _ in command.process.stdout:
         ends.append(time.perf_counter() - began)
-        peak = max(peak, _peak_of(command.process.pid))
+        peak = max(peak, peak_since(command.process.pid) or 0)
     command.check()
     return {
         "seconds": time.perf_counter() - began,
@@ -213,11 +214,3 @@ class Command:
         self._errors.close()
         if self.process.returncode:
             raise InputError(f"A command of the measurement failed: {' '.join(said[-1:])}")
-
-
-def _peak_of(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Union
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ def forget_peak() -> None:
         return
 
 
-def peak_since() -> Optional[int]:
-    """Return the peak of resident memory since :func:`forget_peak` in bytes, or None where that is not reported."""
+def peak_since(process: Union[int, str] = "self") -> Optional[int]:
+    """Return a process's peak of resident memory in bytes since :func:`forget_peak`; None where it is not reported."""
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text()
     except OSError:
         return None
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)

@@ -109,10 +109,7 @@ def tissue_fit(
 
     ``fwhm_mm`` is the scale below which the PET itself is kept: 0 gives the PET, infinity the bare regression.
     """
-    import torch
-
-    from ...model.details import tissue_regression
-    from ...prepare.tissue import best_tissue_maps
+    from ...prepare.tissue import best_tissue_maps, regressed
     from ...restore.keeping import keep_coarse
 
     head = find_head(pet, spacing)
@@ -120,9 +117,7 @@ def tissue_fit(
         raise ValueError("The tissue regression needs an MR, and a head in the PET.")
     maps = best_tissue_maps(pet, normalise_mr(mr, head.mask), head.mask, spacing)
     size = 2 * max(round(TISSUE_WINDOW_MM / float(np.mean(spacing)) / 2), 0) + 1
-    volume, classes = (torch.from_numpy(np.ascontiguousarray(each, np.float32))[None] for each in (pet[None], maps))
-    fitted = tissue_regression(volume, classes, max(size, 3))[0, 0].numpy()
-    return pet + keep_coarse(fitted - pet, spacing, fwhm_mm)
+    return pet + keep_coarse(regressed(pet, maps, max(size, 3)) - pet, spacing, fwhm_mm)
 
 
 def block_matching(

@@ -79,6 +79,18 @@ def enhanced(mr: sitk.Image, tissue: np.ndarray, rng: np.random.Generator) -> si
     return Grid.of(mr).image(values)
 
 
+def random_motion(
+    centre: Sequence[float], shift_mm: float, degrees: float, rng: np.random.Generator
+) -> sitk.VersorRigid3DTransform:
+    """Draw a motion so far in a random direction, and so far about a random axis through ``centre`` (mm)."""
+    way, axis = rng.normal(size=(2, 3))
+    motion = sitk.VersorRigid3DTransform()
+    motion.SetCenter(centre)
+    motion.SetTranslation((shift_mm * way / np.linalg.norm(way)).tolist())
+    motion.SetRotation(axis.tolist(), float(np.deg2rad(degrees)))
+    return motion
+
+
 def uncorrected(folder: Path, dose: float, seed: int) -> sitk.Image:
     """Scan a subject anew, on voxels of 4 mm, and reconstruct it without correction for attenuation."""
     import torch

@@ -227,13 +227,9 @@ def _contrast(bed: Bed) -> Iterator[Trial]:
 
 def _alignment(bed: Bed) -> Iterator[Trial]:
     pet = bed.head.pet
+    centre = pet.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in pet.GetSize()])
     for shift, degrees in OFFSETS:
-        way, axis = bed.rng.normal(size=(2, 3))
-        motion = sitk.VersorRigid3DTransform()
-        motion.SetCenter(pet.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in pet.GetSize()]))
-        motion.SetTranslation((shift * way / np.linalg.norm(way)).tolist())
-        motion.SetRotation(axis.tolist(), float(np.deg2rad(degrees)))
-        findings = check_alignment(pet, moved(bed.head.mr, motion))
+        findings = check_alignment(pet, moved(bed.head.mr, faults.random_motion(centre, shift, degrees, bed.rng)))
         yield _trial(MISALIGNED, f"{shift:g} mm, {degrees:g} degrees", True, findings)
 
 

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ...checks.counts import count_noise
 from ...errors import InputError
 from ...prepare.align import to_model_grid
-from ...prepare.tissue import tissue_maps
+from ...prepare.tissue import left_over, tissue_maps
 from ...scan import Scan, normalise_mr, smooth
 from ...subjects.judge import SCALE_FACTOR
 from .regression import BANDS, Regression, noise_regression
@@ -157,23 +157,14 @@ def resolution_by_mr(pet: sitk.Image, mr: sitk.Image) -> float:
     assert aligned.mr is not None
     whole = Scan(aligned.pet, aligned.grid)
     normal, scan = normalise_mr(aligned.mr, whole.head.mask)[whole.head.box], whole.cropped()
-    errors = [_left_over(scan.relative, normal, scan.head.mask, scan.spacing, blur) for blur in BLURS_MM]
+    mask = scan.head.mask
+    maps = (tissue_maps(normal, mask, scan.spacing, resolution_mm=blur) for blur in BLURS_MM)
+    errors = [left_over(scan.relative, each, mask) for each in maps]
     best = int(np.clip(np.argmin(errors), 1, len(errors) - 2))
     low, middle, high = errors[best - 1 : best + 2]
     bend = low - 2 * middle + high
     shift = 0.5 * (low - high) / bend if bend > 0 else 0.0
     return float(BLURS_MM[best] + np.clip(shift, -1, 1) * (BLURS_MM[1] - BLURS_MM[0]))
-
-
-def _left_over(pet: np.ndarray, mr: np.ndarray, mask: np.ndarray, spacing: Sequence[float], blur: float) -> float:
-    import torch
-
-    from ...model.details import tissue_regression
-
-    maps = tissue_maps(mr, mask, spacing, resolution_mm=blur)
-    volume, classes = (torch.from_numpy(np.ascontiguousarray(x, np.float32))[None] for x in (pet[None], maps))
-    fitted = tissue_regression(volume, classes, 5)[0, 0].numpy()
-    return float(np.mean((pet - fitted)[mask] ** 2, dtype=np.float64))
 
 
 @dataclass(frozen=True)

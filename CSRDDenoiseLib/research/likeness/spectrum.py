@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Sequence
 
 import numpy as np
 from scipy import fft, ndimage
@@ -15,19 +15,17 @@ MIDDLES = tuple(((np.array(EDGES[1:]) + np.array(EDGES[:-1])) / 2).tolist())
 _HIGH_PASS, _SOFT_EDGE = 7.0, 4.0
 
 
-def band_powers(scan: Scan, first: np.ndarray, second: Optional[np.ndarray] = None) -> np.ndarray:
-    """Mean power, or cross power of two volumes, in each band, relative to the squared brain mean: (8,).
+def band_powers(scan: Scan, volume: np.ndarray) -> np.ndarray:
+    """Mean power of a volume in each band, relative to the squared brain mean: (8,).
 
     Args:
         scan: whose core is looked at, under a window with soft edges; what is coarser than 7 voxels is taken away.
-        first: (D, H, W), in the PET's unit.
-        second: likewise; None for ``first``.
+        volume: (D, H, W), in the PET's unit.
     """
-    one = _windowed(scan, first)
-    spectrum = fft.rfftn(one)
-    other = spectrum if second is None else fft.rfftn(_windowed(scan, second))
-    power = (spectrum * other.conj()).real
-    bands = np.digitize(frequencies(one.shape).ravel(), EDGES)
+    fine = _windowed(scan, volume)
+    spectrum = fft.rfftn(fine)
+    power = (spectrum * spectrum.conj()).real
+    bands = np.digitize(frequencies(fine.shape).ravel(), EDGES)
     count = np.bincount(bands, minlength=len(EDGES) + 1)[1:-1]
     total = np.bincount(bands, power.ravel(), minlength=len(EDGES) + 1)[1:-1]
     return total / np.maximum(count, 1)

@@ -38,7 +38,7 @@ _TINY = 1e-30
 def noise_by_cell(scan: Scan, noise: np.ndarray) -> np.ndarray:
     """Power of noise that is known, (D, H, W) in the PET's unit, in each cell: (49,)."""
     place = _Place.of(scan)
-    return np.array([place.mean(cell**2, place.deep) for (cell,) in place.cells([noise])])
+    return np.array([place.mean(cell**2) for cell in place.cells(noise)])
 
 
 def local_powers(scan: Scan) -> np.ndarray:
@@ -52,7 +52,7 @@ def local_powers(scan: Scan) -> np.ndarray:
     """
     place = _Place.of(scan)
     rows = []
-    for (cell,) in place.cells([scan.pet]):
+    for cell in place.cells(scan.pet):
         local = place.local(cell)
         rows.append([*np.quantile(local, QUANTILES), local.mean(dtype=np.float64)])
     return np.log(np.maximum(rows, _TINY))
@@ -119,11 +119,11 @@ class _Place:
         deep = depth_mm(core, scan.spacing)[box] > _DEEP_VOXELS * min(scan.spacing)
         return cls(scan, box, smooth(grown, _CUBE, _SOFT_EDGE), deep, np.maximum(scan.smoothed[box], LEAST_ACTIVITY))
 
-    def cells(self, volumes: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """Yield the part of each volume in each cell, in the box, as if every cell were equally large."""
+    def cells(self, volume: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the part of a volume in each cell, in the box, as if every cell were equally large."""
         sizes = self.window.shape
         shape = tuple(fft.next_fast_len(size, real=True) for size in sizes)
-        spectra = [fft.rfftn(self._windowed(volume), shape) for volume in volumes]
+        spectrum = fft.rfftn(self._windowed(volume), shape)
         axial, plane = (each.astype(np.float32) for each in _axial_and_plane(shape))
         inner = tuple(slice(_MARGIN, size - _MARGIN) for size in sizes)
         weights = np.full(shape[2] // 2 + 1, 2.0, np.float32)
@@ -133,15 +133,15 @@ class _Place:
             for other in CENTRES:
                 band = along * np.exp(-0.5 * ((plane - other) / _WIDTH) ** 2)
                 size = np.float32(np.sqrt((band**2 * weights).sum(dtype=np.float64) / np.prod(shape)))
-                yield [fft.irfftn(spectrum * band, shape)[inner] / size for spectrum in spectra]
+                yield fft.irfftn(spectrum * band, shape)[inner] / size
 
     def local(self, cell: np.ndarray) -> np.ndarray:
         """Power over the activity, around each deep voxel, (n,)."""
         return smooth(cell**2, _CUBE, _LOCAL)[self.deep] / self.activity[self.deep]
 
-    def mean(self, power: np.ndarray, where: np.ndarray) -> float:
-        """Mean of a power over the activity."""
-        return float(np.mean((power / self.activity)[where], dtype=np.float64))
+    def mean(self, power: np.ndarray) -> float:
+        """Mean of a power over the activity, in the deep voxels."""
+        return float(np.mean((power / self.activity)[self.deep], dtype=np.float64))
 
     def _windowed(self, volume: np.ndarray) -> np.ndarray:
         part = volume[self.box] / self.scan.brain_mean

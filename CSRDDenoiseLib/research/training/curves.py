@@ -15,8 +15,8 @@ import torch
 from scipy import ndimage
 
 from ...measures import psnr
-from ...model.details import guided_filter, tissue_regression
-from ...prepare.tissue import tissue_maps
+from ...model.details import guided_filter
+from ...prepare.tissue import regressed, tissue_maps
 from ...restore.keeping import find_details, keep_coarse, keep_measured
 from ...scan import smooth
 from ..simulation.anatomy import CSF, GREY, WHITE
@@ -172,9 +172,9 @@ def filter_images(scene: Scene) -> Iterator[tuple[str, float, np.ndarray]]:
     for resolution in (5.0, 7.0):
         maps = tissue_maps(scene.mr, scene.mask, scene.cube, resolution_mm=resolution)
         for size in (3, 5):
-            fitted = tissue_regression(pet, torch.from_numpy(np.ascontiguousarray(maps))[None], size)[0, 0].numpy()
+            residual = regressed(scene.low_dose, maps, size) - scene.low_dose
             for width in KEPT_MM:
-                image = scene.low_dose + keep_coarse(fitted - scene.low_dose, scene.cube, width)
+                image = scene.low_dose + keep_coarse(residual, scene.cube, width)
                 yield f"tissue regression, maps {resolution:g} mm, box {size}", width, image
 
 

@@ -24,10 +24,9 @@ import numpy as np
 
 from ...checks.noise import blur_fwhm_mm, texture
 from ...errors import InputError
-from ...prepare.bands import noise_bands
 from ...prepare.tissue import tissue_maps
 from ...scan import Head, Scan, find_head, normalise_mr
-from .phantom import NOISE_SCALES, Phantom, save_phantom
+from .phantom import Phantom, save_phantom, scaled_bands
 from .pool import Pool
 
 LARGEST_DOSE = 0.9
@@ -78,7 +77,7 @@ def phantom_of_pair(pair: MeasuredPair) -> Phantom:
         "doses": [pair.dose],
         "scales": [scale],
         "noise": [noise],
-        "bands": [_bands(full / scale, low / scale, head.mask, cube)],
+        "bands": [scaled_bands(full / scale, low / scale, head.mask, cube)],
         "blur_mm": _blur_mm(full, head, cube),
     }
     return Phantom(np.stack([part[head.box].astype(np.float16) for part in rows]), (pair.dose,), facts)
@@ -120,11 +119,6 @@ class MeasuredPool(Pool):
 
     def simulate(self, phantom: int, device: str = "cpu") -> None:
         """Do nothing: measured pairs are there."""
-
-
-def _bands(full: np.ndarray, low: np.ndarray, mask: np.ndarray, cube: Sequence[float]) -> list[tuple[float, ...]]:
-    scaled = (noise_bands(full + np.float32(scale) * (low - full), mask, cube) for scale in NOISE_SCALES)
-    return [(bands.level, bands.fine, bands.mid) for bands in scaled]
 
 
 def _blur_mm(full: np.ndarray, head: Head, cube: Sequence[float]) -> float:

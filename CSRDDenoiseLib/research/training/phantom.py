@@ -83,10 +83,14 @@ def make_phantom(
     maps = tissue_maps(mr, head.mask, cube)
     scales = [each.brain_mean / head.brain_mean for each in heads[1:]]
     clean, full, *lows = (pet / head.brain_mean for pet in (clean, full, *lows))
-    measured = [_measure(clean / scale, low / scale, head.mask, spacing) for scale, low in zip(scales, lows)]
+    pairs = [(clean / scale, low / scale) for scale, low in zip(scales, lows)]
     rows = (clean, full, mr, head.mask, _classes(subject, spacing), *maps, *lows)
     volumes = np.stack([part[head.box].astype(np.float16) for part in rows])
-    about = {"scales": scales, "noise": [noise for noise, _ in measured], "bands": [rows for _, rows in measured]}
+    about = {
+        "scales": scales,
+        "noise": [float(np.sqrt(np.mean((low - clean)[head.mask] ** 2))) for clean, low in pairs],
+        "bands": [scaled_bands(clean, low, head.mask, cube) for clean, low in pairs],
+    }
     return Phantom(volumes, tuple(doses), {**subject.facts, **about, "doses": list(doses)})
 
 
@@ -136,14 +140,12 @@ def _classes(subject: Subject, spacing: float) -> np.ndarray:
     return to_spacing(classes, subject.spacing, spacing, order=0)
 
 
-def _measure(
-    clean: np.ndarray, low: np.ndarray, mask: np.ndarray, spacing: float
-) -> tuple[float, list[tuple[float, float, float]]]:
-    noise, rows = low - clean, []
-    for scale in NOISE_SCALES:
-        bands = noise_bands(clean + np.float32(scale) * noise, mask, (spacing,) * 3)
-        rows.append((bands.level, bands.fine, bands.mid))
-    return float(np.sqrt(np.mean(noise[mask] ** 2))), rows
+def scaled_bands(
+    clean: np.ndarray, low: np.ndarray, mask: np.ndarray, cube: Sequence[float]
+) -> list[tuple[float, float, float]]:
+    """Level, fine and mid band of a low dose, (D, H, W), with its noise times each of :data:`NOISE_SCALES`."""
+    scaled = (noise_bands(clean + np.float32(scale) * (low - clean), mask, cube) for scale in NOISE_SCALES)
+    return [(bands.level, bands.fine, bands.mid) for bands in scaled]
 
 
 def _displace(mr: np.ndarray, spacing: float, rng: np.random.Generator) -> np.ndarray:

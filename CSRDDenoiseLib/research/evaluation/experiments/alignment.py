@@ -14,6 +14,7 @@ from ....checks.alignment import ALIGNED, DOUBTFUL, MISALIGNED, measure_alignmen
 from ....limits import Between
 from ....prepare.comparable import COARSE, Size, head_points, make_pair, matrix, size_of
 from ....prepare.register import moved, register
+from ..faults import random_motion
 from ..markdown import Table
 from ..study import Study
 from .bench import Bench, Dose, Doses, Section, Seed, as_fraction
@@ -105,11 +106,7 @@ def _case(study: Study, dose: Dose, offset: Sequence[float], rng: np.random.Gene
     pair = make_pair(pet, study.t1, COARSE)
     assert pair is not None  # a simulated subject has a head, and its MR shows it
     landmarks = head_points(pair)
-    way, axis = rng.normal(size=(2, 3))
-    motion = sitk.VersorRigid3DTransform()
-    motion.SetCenter(landmarks.mean(0).tolist())
-    motion.SetTranslation((offset[0] * way / np.linalg.norm(way)).tolist())
-    motion.SetRotation(axis.tolist(), float(np.deg2rad(offset[1])))
+    motion = random_motion(landmarks.mean(0).tolist(), offset[0], offset[1], rng)
     return Case(pet, moved(study.t1, motion), motion, landmarks)
 
 
