@@ -5,8 +5,6 @@ A worker gets names, paths and settings only, and checks them as the command lin
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
@@ -14,6 +12,7 @@ from typing import Any, Mapping, Optional, Sequence
 from .. import __version__
 from ..checks.volumes import INPUT_NAMES
 from ..configuration import structure
+from ..digests import digest_of_values
 from ..errors import InputError
 from ..run.request import FileRequest, Origin
 from ..sentences import CLI
@@ -131,5 +130,4 @@ def key_of(digests: Mapping[str, str], job: Job) -> str:
         "settings": dict(job.settings),
         "model": job.model.digest,
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-    return f"{_PREFIX}-{digest}"
+    return f"{_PREFIX}-{digest_of_values(facts)}"

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from .arguments import add_device, check_folder, count, number
 from .interrupts import resumable
 from .tables import add_table, table_of
@@ -43,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Adapt, print the table of held-out scans, and write the model."""
     from ..devices import choose_device
-    from ..errors import InputError
     from ..model.bundle import load_model
     from ..research.adaptation.adapt import Job, adapt, check_output
     from ..research.adaptation.card import held_out_table
@@ -86,8 +86,6 @@ def _sum(adaptation: Adaptation, start: str) -> str:
 
 
 def _check_scipy() -> None:
-    from ..errors import InputError
-
     try:
         from scipy.optimize import isotonic_regression  # noqa: F401
     except ImportError as error:

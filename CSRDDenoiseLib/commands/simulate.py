@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ..atomic import read_json
 from ..configuration import unknown_key
+from ..errors import SOME_FAILED, CSRDError, InputError
 from .arguments import check_folder, count, doses_of, number
 from .interrupts import cancellable
 from .options import SCHEDULER, Group, add_groups, option
@@ -96,7 +97,6 @@ def run(args: argparse.Namespace) -> int:
     if args.like:
         _check_like(args)
         return run_like(args)
-    from ..errors import SOME_FAILED, CSRDError, InputError
     from ..research.simulation.make import make_subject
 
     if args.anatomy is None:
@@ -118,8 +118,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_like(args: argparse.Namespace) -> None:
     """Refuse options of simulated heads beside ``--like``, which would pass over them."""
-    from ..errors import InputError
-
     for names, how in (*HEADS[1], *SCANS[1], *SCHEDULER[1]):
         unused = names[0] not in ("--output", "--doses", "--seed")
         if unused and (getattr(args, names[0][2:].replace("-", "_")) or None) != (how.get("default") or None):
@@ -155,8 +153,6 @@ def _is_complete(folder: Path, name: str, seed: int, settings: SimulationSetting
     Raises:
         InputError: it holds another one.
     """
-    from ..errors import InputError
-
     if not (folder / FACTS).is_file():
         return False
     try:
@@ -211,7 +207,6 @@ def _partly_drawn(args: argparse.Namespace, fixed: dict[str, Any], seed: int) ->
 
 def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
     """The facts given by --scanner, each of the type it has; with any that are drawn they make a scanner."""
-    from ..errors import InputError
     from ..research.simulation.scanner import SUBSETS, Scanner
 
     usual = Scanner()
@@ -234,7 +229,6 @@ def _scanner_facts(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _subjects(args: argparse.Namespace) -> list[str]:
-    from ..errors import InputError
     from ..research.simulation.anatomy import list_anatomies
 
     known = list_anatomies(args.anatomy)
@@ -248,8 +242,6 @@ def _subjects(args: argparse.Namespace) -> list[str]:
 
 
 def _part_of(split: Path, part: str) -> list[str]:
-    from ..errors import InputError
-
     try:
         names = read_json(split)[part]
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+from ..errors import InputError
 from .arguments import check_folder, number
 from .interrupts import cancellable
 
@@ -62,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, then write the model; an interrupt keeps the last checkpoint."""
     from ..devices import choose_device
-    from ..errors import InputError
     from ..research.adaptation.training_pairs import run_on, training_pairs
     from ..research.training.config import load_config
     from ..research.training.export import export_model
@@ -95,8 +95,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_together(args: argparse.Namespace) -> None:
     """Refuse options that a call would pass over: those of scoring without ``--score``, those of training with it."""
-    from ..errors import InputError
-
     training, scoring = ("minutes", "export_only"), ("model", "phantoms", "draws")
     for name in training if args.score else scoring:
         if getattr(args, name):
@@ -108,7 +106,6 @@ def _check_together(args: argparse.Namespace) -> None:
 def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
     """Score a model and write the scores; on validation the run's own model takes the rule for what to keep."""
     from ..devices import choose_device
-    from ..errors import InputError
     from ..model.bundle import load_model, set_keep
     from ..research.training.pool import pool_of
     from ..research.training.readiness import claim_scored
@@ -147,7 +144,6 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
 def _score_draws(
     config: TrainingConfig, args: argparse.Namespace, model: Model, scans: Sequence[tuple[Pool, int]]
 ) -> int:
-    from ..errors import InputError
     from ..research.training.draws import score_draws
 
     if model.deviation is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 import time
@@ -10,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 import SimpleITK as sitk
 
 from .. import __version__
+from ..digests import digest_of_files
 from ..findings import Finding
+from ..installed import version_of
 from ..progress import Reporter
 from ..sentences import sentences
 from ..settings import DenoiseSettings
@@ -26,7 +26,6 @@ from .volume import Suv, units_of
 
 RECORD_FORMAT = 1
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "safetensors")
-_BLOCK = 1 << 20
 _OF_INPUT = ("unit", "voxels", "blank_slices", "slices", "cut", "filtering", "back_projection", "attenuation", "mr")
 
 
@@ -250,24 +249,17 @@ def describe_file(path: Union[str, Path], files: Sequence[Path]) -> FileFacts:
         path: of the input; text is kept as it is, because it may be a path of another machine.
         files: that it was read from.
     """
-    return FileFacts(path if isinstance(path, str) else str(located(path)), len(files), _sha256(files))
+    return FileFacts(path if isinstance(path, str) else str(located(path)), len(files), digest_of_files(*files))
 
 
-@cache
-def _version(name: str) -> str:
-    """Return the version of an installed package; it is looked up once, because that reads and parses a file."""
-    return metadata.version(name)
+_version = cache(version_of)
+"""Versions are looked up once, because that reads and parses a file."""
 
 
 def versions() -> dict[str, str]:
     """Return the versions of this package, of Python and of the packages that compute, as far as installed."""
     found = {"csrd-denoise": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            found[name] = _version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {**found, **{name: version for name in _PACKAGES if (version := _version(name)) is not None}}
 
 
 def peak_memory_bytes() -> Optional[int]:
@@ -278,15 +270,6 @@ def peak_memory_bytes() -> Optional[int]:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _sha256(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..digests import digest_of_files
 from ..errors import InputError
 from ..io.read import read_volume
 from ..io.record import versions
@@ -18,7 +19,7 @@ from .images import centre_of, read_case, unequal_means, window_of, write_blind
 from .key import Key, TrialKey, write_key
 from .plan import PlanOptions, Showing, plan_readings
 from .scales import LESION
-from .study import IMAGES, STUDY_FILE, Reading, Scale, Study, Trial, sha256, write_checksums, write_study
+from .study import IMAGES, STUDY_FILE, Reading, Scale, Study, Trial, write_checksums, write_study
 from .table import Case
 
 SUFFIX = ".nii"
@@ -94,8 +95,8 @@ def design(
         write_checksums(target)
         images = {file: (name, method) for name, each in shown.items() for method, file in each.files.items()}
         truth = {case.name: case.lesion for case in cases if case.lesion is not None}
-        origin = {"table": str(table.resolve()), "sha256": sha256(table), "versions": versions()}
-        digest = sha256(target / STUDY_FILE)
+        origin = {"table": str(table.resolve()), "sha256": digest_of_files(table), "versions": versions()}
+        digest = digest_of_files(target / STUDY_FILE)
         write_key(Key(study.id, digest, options.plan.seed, methods, trials, images, truth, origin), key_path)
     return study, warnings
 

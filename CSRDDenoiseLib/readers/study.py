@@ -7,20 +7,19 @@ Slicer module reads this too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from ..atomic import read_json as read_any_json
+from ..digests import digest_of_files
 from ..errors import InputError
 
 FORMAT = 1
 PREFERENCE, RATING = "2afc", "rating"
 KINDS = (PREFERENCE, RATING)
 STUDY_FILE, IMAGES, CHECKSUMS, PAGE_FILE = "study.json", "images", "checksums.sha256", "reader.html"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -142,19 +141,10 @@ def read_json(path: Path, what: str) -> Mapping[str, Any]:
     return content
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_checksums(folder: Path) -> None:
     """Write the checksums of the study file and of all images of a study."""
     paths = [folder / STUDY_FILE, *sorted((folder / IMAGES).iterdir())]
-    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}" for path in paths]
+    lines = [f"{digest_of_files(path)}  {path.relative_to(folder).as_posix()}" for path in paths]
     (folder / CHECKSUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -167,7 +157,7 @@ def check_files(folder: Path, names: Iterable[str]) -> None:
     try:
         lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
         wanted = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        bad = [name for name in names if sha256(folder / name) != wanted.get(name)]
+        bad = [name for name in names if digest_of_files(folder / name) != wanted.get(name)]
     except OSError as error:
         raise InputError(f"The study '{folder}' is not complete: '{error.filename}' is missing.") from error
     if bad:

@@ -7,7 +7,6 @@ Its paths are relative to the output folder, which may be moved or copied.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Callable, Collection, Iterator, Mapping, Optional
 
 from ...atomic import read_json, write_json
 from ...configuration import structure
+from ...digests import digest_of_files
 from ...errors import InputError
 from ...io.names import located
 
@@ -147,6 +147,6 @@ def was_begun(row: Optional[Row], key: str) -> bool:
 def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_of_files(path)
     except OSError:
         return ""

@@ -8,11 +8,12 @@ from typing import Sequence
 import numpy as np
 import pandas as pd
 
+from ...digests import digest_of_files
 from ...errors import InputError
 from ..answers import Answers
 from ..key import Key
 from ..scales import LEFT, SAME
-from ..study import STUDY_FILE, Study, sha256
+from ..study import STUDY_FILE, Study
 
 COLUMNS = ("reader", "case", "methods", "scale", "value", "block", "repeat", "seconds", "at")
 
@@ -25,7 +26,7 @@ def check_key(folder: Path, study: Study, key: Key) -> None:
     """
     if key.study != study.id:
         raise InputError(f"The key belongs to study {key.study}, not to {study.id} in '{folder}'.")
-    if sha256(folder / STUDY_FILE) != key.study_sha256:
+    if digest_of_files(folder / STUDY_FILE) != key.study_sha256:
         raise InputError(f"'{folder / STUDY_FILE}' was changed after the study was made. Take the original.")
 
 

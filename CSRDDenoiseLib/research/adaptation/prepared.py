@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from ...atomic import write_json
 from ...checks.alignment import check_alignment
+from ...digests import digest_of_values
 from ...errors import InputError
 from ...findings import errors_of, warnings_of
 from ...prepare.align import to_model_grid
@@ -137,7 +137,7 @@ def on_model_grid(pair: Pair, dose: float, spacing: float) -> MeasuredPair:
 def _mark_of(rows: Sequence[Row], spacing: float, register: bool) -> str:
     """What distinguishes the files of a table from others, without reading them."""
     files = [[row.subject, str(row.dose), *((name, _stats(path)) for name, path in row.files.items())] for row in rows]
-    return hashlib.sha256(json.dumps([spacing, register, files]).encode()).hexdigest()
+    return digest_of_values([spacing, register, files])
 
 
 def _stats(path: Path) -> list[tuple[str, int, int]]:

@@ -7,8 +7,6 @@ is held to: the same start, trained for the same time on the site's simulator. N
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Annotated, Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
+from ...digests import digest_of_values
 from ...errors import InputError
 from ...limits import Between, OneOf, check_limits
 from ...subjects.table import Row, Table, read_table, write_table
@@ -108,8 +107,8 @@ def make_site(site: Site, counts: Counts, folder: Path, anatomy: Path, seed: int
     wanted = [(group, number) for group in GROUPS for number in range(getattr(counts, group))]
     if len(names) < len(wanted):
         raise InputError(f"A site needs {len(wanted)} anatomies; '{anatomy}' has {len(names)}.")
-    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]
-    facts = {"anatomies": f"{len(names)} ({digest})", "counts": vars(counts), "seed": seed, "spacing": spacing}
+    anatomies = f"{len(names)} ({digest_of_values(names)[:12]})"
+    facts = {"anatomies": anatomies, "counts": vars(counts), "seed": seed, "spacing": spacing}
     _claim(folder, {**site_facts(site), **facts})
     chosen = np.random.default_rng(seed).permutation(len(names))
     members: dict[str, list[int]] = {group: [] for group in GROUPS}

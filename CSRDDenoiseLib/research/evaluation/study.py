@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +13,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ...atomic import read_json
+from ...digests import digest_of_values
 from ...errors import InputError
 from ...io.grid import Grid, same_place
 from ...io.read import read_volume
@@ -157,8 +156,7 @@ def checksum_of(folder: Path) -> str:
     Raises:
         InputError: there are none.
     """
-    facts = _read_facts(folder / FACTS)
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return digest_of_values(_read_facts(folder / FACTS))[:12]
 
 
 def check_doses(folders: Sequence[Path], doses: Sequence[Fraction]) -> None:

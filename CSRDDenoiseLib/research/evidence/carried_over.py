@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import SimpleITK as sitk
 
 from ...atomic import write_json
 from ...denoise import denoise
+from ...digests import digest_of_values
 from ...io.grid import cubic_image
 from ...limits import Between, Length, check_limits
 from ...model.bundle import Model, load_model
@@ -162,8 +162,8 @@ def carried_over_page(rows: Sequence[Row]) -> str:
 
 def _rows(config: CarriedOver, model: Model, anatomy: Anatomy, scanner: OtherScanner, seed: int) -> Iterator[Row]:
     """The rows of a head and a scanner; the head is scanned only where one is missing."""
-    facts = json.dumps([asdict(scanner), seed, model_key(model), config.doses], sort_keys=True)
-    folder = config.output / "scans" / hashlib.sha256(facts.encode()).hexdigest()[:8]
+    facts = [asdict(scanner), seed, model_key(model), config.doses]
+    folder = config.output / "scans" / digest_of_values(facts)[:8]
     scan: Optional[OtherScan] = None
     for dose in config.doses:
         draws = model.metadata.draws and dose in config.uncertainty_doses

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
 from ...atomic import write_json
+from ...digests import digest_of_values
 from ...io.record import versions
 from ...model.bundle import Model, load_model
 from ..simulation.families import scanner_families
@@ -127,8 +128,7 @@ def estimate_key(model: Model) -> str:
 def model_key(model: Model) -> str:
     """What names the results of a model's draws: all its weights, its rule for what is kept, and its calibrations."""
     metadata = model.metadata
-    facts = json.dumps([FORMAT, metadata.weights_sha256, metadata.keep, metadata.recipes], sort_keys=True, default=str)
-    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+    return digest_of_values([FORMAT, metadata.weights_sha256, metadata.keep, metadata.recipes])[:12]
 
 
 def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
@@ -187,7 +187,7 @@ def _about(config: EvidenceConfig, model: Model) -> dict[str, Any]:
 
 
 def _key(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    return digest_of_values(facts)[:8]
 
 
 def _read(path: Path) -> Any:

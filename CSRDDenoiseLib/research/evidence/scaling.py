@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ...atomic import write_json
+from ...digests import digest_of_files
 from ...errors import InputError
 from ...model.bundle import Model, build_network, load_model
 from ...model.edm import Preconditioned, in_memory_format
@@ -134,7 +134,9 @@ def _points(model: Model, folder: Path, device: str) -> list[_Point]:
             f"The folder '{folder}' has no average-STEP.safetensors of a step before the model's last, {last}; list "
             "steps as 'milestones' in the configuration of the training."
         )
-    points = [_Point(step, _checksum(path), partial(_milestone, path, model, device)) for step, path in earlier.items()]
+    points = [
+        _Point(step, digest_of_files(path), partial(_milestone, path, model, device)) for step, path in earlier.items()
+    ]
     whole = Estimator(model.denoiser, metadata.schedule, metadata.mean_from)
     return [*points, _Point(last, metadata.weights_sha256, lambda: whole)]
 
@@ -175,7 +177,3 @@ def _scans(pool: Pool, phantoms: Sequence[int]) -> list[tuple[int, float]]:
 
 def _scored(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
     return [(row["phantom"], row["dose"]) for row in rows]
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from ...configuration import read_yaml, structure
 from ...devices import choose_device, choose_precision, list_devices, precision_name
+from ...digests import digest_of_values
 from ...model.edm import Preconditioned, Schedule
 from ..training.config import TrainingConfig, load_config
 from ..training.curves import JUDGED, error_at, make_scene, network_curve
@@ -84,7 +84,7 @@ def recipe_checksum(config: TrainingConfig) -> str:
     """First digits of the SHA-256 of the settings that differ from the usual ones, folders and name aside."""
     usual = TrainingConfig(name=config.name, output=config.output, anatomy=config.output).settings
     own = {name: value for name, value in config.settings.items() if value != usual[name]}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
+    return digest_of_values(own)[:12]
 
 
 def report_pool(config: TrainingConfig) -> Pool:

@@ -6,8 +6,6 @@ noise, it represents several scanners: a filter is linear, and noise is proporti
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 
 from ...atomic import complete_file
+from ...digests import digest_of_values
 from ...errors import InputError
 from ...limits import Between, check_limits
 from ...scan import Scan
@@ -118,8 +117,8 @@ def run_like_regression(config: LikeRegression) -> Path:
 def _place(config: LikeRegression, number: int, family: Mapping[str, Any]) -> Path:
     """Where a simulation lies, so that one of other settings is never taken for it."""
     drawn = config.variants, config.filters_mm, config.noise, config.slab_mm, config.seed
-    facts = json.dumps([learning_heads(config.anatomy), family, drawn], sort_keys=True)
-    return config.output / "examples" / f"{number:04d}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}.npz"
+    digest = digest_of_values([learning_heads(config.anatomy), family, drawn])
+    return config.output / "examples" / f"{number:04d}-{digest[:8]}.npz"
 
 
 def _load(paths: Sequence[Path]) -> Examples:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
 from torch import nn
 
+from ...digests import digest_of_values
 from ...errors import InputError
 from ...limits import Between
 from ...model.bundle import build_network, find_model, read_metadata
@@ -190,7 +189,7 @@ def claim_scored(pool: Pool) -> None:
 
 
 def _shape_of(pool: Pool) -> dict[str, Any]:
-    subjects = hashlib.sha256(json.dumps(pool.subjects).encode()).hexdigest()[:16]
+    subjects = digest_of_values(pool.subjects)[:16]
     return {
         "model_spacing": pool.spacing,
         "first_seed": pool.first_seed,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
 
+from ...atomic import write_json
 from ...configuration import structure
+from ...digests import digest_of_values
 from ...errors import InputError
-from ...io.write import all_or_nothing
 from .result import SubjectResult
 
 FORMAT = 3
@@ -36,13 +36,9 @@ class Store:
 
     def save(self, key: str, result: SubjectResult) -> None:
         """Write a result; it is there whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{key}.json"
-        with all_or_nothing([path]) as temporary:
-            temporary[path].write_text(json.dumps(asdict(result)), encoding="utf-8")
+        write_json(self.folder / f"{key}.json", asdict(result))
 
 
 def key_of(**depends_on: Any) -> str:
     """Return the name of a result that depends on plain JSON values."""
-    text = json.dumps({"format": FORMAT, **depends_on}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return digest_of_values({"format": FORMAT, **depends_on})[:32]
