@@ -26,8 +26,8 @@ from CSRDDenoiseLib.research.evidence.other_simulator import (
     _Measured,
     scan_head,
 )
-from CSRDDenoiseLib.research.evidence.scenes import calm_part
 from CSRDDenoiseLib.research.simulation.anatomy import AIR, BONE, BRAIN, CSF, GREY, SOFT, WHITE, Anatomy
+from CSRDDenoiseLib.research.training.curves import calm_part
 from CSRDDenoiseLib.scan import Scan, smooth
 from CSRDDenoiseLib.settings import settings_from_preset
 

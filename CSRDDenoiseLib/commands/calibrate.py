@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from ..model.bundle import add_recipe, load_model
     from ..research.evaluation.calibrate import calibrate_model, describe_scores
     from ..research.evaluation.study import check_doses
-    from ..restore.uncertainty import KEY
+    from ..restore.uncertainty import uncalibrated
 
     try:
         from scipy.optimize import isotonic_regression  # noqa: F401
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"The model '{model.metadata.name}' draws no samples, so it has no uncertainty to calibrate.")
     if not args.dry_run:
         check_folder(model.folder)
-    extra = {name: value for name, value in model.metadata.extra.items() if name != KEY}
-    model = replace(model, metadata=replace(model.metadata, recipes=(), extra=extra))
+    model = replace(model, metadata=uncalibrated(model.metadata))
     table, scores = calibrate_model(model, args.subjects, args.doses, settings)
     print(describe_scores(scores))
     if not args.dry_run:

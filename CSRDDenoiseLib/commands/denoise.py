@@ -58,10 +58,8 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
             if args.progress == "json":
                 print_json_line({"pet": str(pet.pet), "error": error_sentence(result, CLI)})
             print(f"Not denoised: {error_sentence(result, CLI)}", file=sys.stderr)
-        elif isinstance(result, DynamicResult):
-            print_dynamic(result, args.progress)
         else:
-            print_result(result.record, args.progress)
+            print_run(result if isinstance(result, DynamicResult) else result.record, args.progress)
 
     progress = progress_callback(args.progress)
     labels, frames = args.participant_label, args.frames

@@ -11,13 +11,14 @@ with; other settings give another spread, so the table is not applied to them.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 
 from ..findings import Finding, info, warning
 from ..model.contents import CALIBRATION, OF_RESULT
+from ..model.metadata import ModelMetadata
 from ..scan import smooth
 from ..settings import Recipe
 
@@ -128,6 +129,12 @@ def calibrate(
 def recipe_of(entry: Mapping[str, Any]) -> Recipe:
     """Return the settings of an entry of a model's ``recipes``."""
     return Recipe(**{field.name: entry[field.name] for field in fields(Recipe) if field.name in entry})
+
+
+def uncalibrated(metadata: ModelMetadata) -> ModelMetadata:
+    """Return a model's metadata without any calibration, so that a run gives the spread as it is."""
+    extra = {name: value for name, value in metadata.extra.items() if name != KEY}
+    return replace(metadata, recipes=(), extra=extra)
 
 
 def calibration_error(predicted: np.ndarray, error: np.ndarray, bins: int = 10) -> float:

@@ -18,12 +18,12 @@ from ...infer.speed import time_of_draws, time_of_network
 from ...model.bundle import Model
 from ...prepare.align import head_mask_of
 from ...restore.uncertainty import (
-    KEY,
     fit_calibration_of_squares,
     fitted_voxels,
     pooled_spread,
     predict_error,
     recipe_of,
+    uncalibrated,
 )
 from ...settings import DenoiseSettings, settings_from_preset
 from ...subjects.pair import Pair
@@ -64,8 +64,7 @@ def cost_of_draws(model: Model, settings: DenoiseSettings) -> float:
 
 def voxels_of(pair: Pair, dose: float, model: Model, settings: DenoiseSettings) -> Voxels:
     """Denoise a held-out pair with a model that was not fitted to it, and compare its spread with its error."""
-    bare = _without_calibration(model)
-    result = denoise(pair.low, pair.mr, settings, bare)
+    result = denoise(pair.low, pair.mr, settings, replace(model, metadata=uncalibrated(model.metadata)))
     if result.uncertainty is None:
         raise InputError(f"The model '{model.metadata.name}' gave no spread to calibrate.")
     unit = result.record.residual_scale
@@ -109,8 +108,3 @@ def _ratio(subject: str, voxels: list[Voxels]) -> float:
     predicted = np.concatenate([predict_error(scan.spread, table) for scan in own])
     known = float(np.mean(np.concatenate([scan.squares for scan in own]), dtype=np.float64))
     return float(np.sqrt(np.mean(predicted**2, dtype=np.float64) / max(known, 1e-12)))
-
-
-def _without_calibration(model: Model) -> Model:
-    extra = {name: value for name, value in model.metadata.extra.items() if name != KEY}
-    return replace(model, metadata=replace(model.metadata, recipes=(), extra=extra))

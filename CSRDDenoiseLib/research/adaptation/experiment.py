@@ -6,7 +6,6 @@ the result as a run returns it, which keeps a part of the measurement.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Mapping, Optional
 import numpy as np
 import torch
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...measures import psnr
 from ...model.bundle import Model, load_model
 from ...restore.keeping import default_keep_mm, kept_image
@@ -189,7 +188,7 @@ def _load(config: Experiment) -> dict[str, Any]:
     path = config.output / RESULTS
     if not path.is_file():
         return {}
-    saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    saved: dict[str, Any] = read_json(path)
     whose, advice = f"'{path}' has results of", "choose another output folder"
     check_facts(saved["about"], _about(config), whose, advice)
     for had, facts in (

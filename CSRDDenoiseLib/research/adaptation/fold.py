@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import tempfile
@@ -15,7 +14,7 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...atomic import complete_file, write_json
+from ...atomic import complete_file, read_json, write_json
 from ...model.metadata import ModelMetadata
 from ..training.config import TrainingConfig
 from ..training.loop import TrainingRun
@@ -234,4 +233,4 @@ def _errors_of(values: dict[str, Any]) -> dict[int, HeldOut]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}

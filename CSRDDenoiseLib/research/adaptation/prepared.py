@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...checks.alignment import check_alignment
 from ...digests import digest_of_values
 from ...errors import InputError
@@ -70,7 +69,7 @@ def prepare_pairs(rows: Sequence[Row], work: Path, spacing: float, register: boo
     """
     record, mark = work / _RECORD, _mark_of(rows, spacing, register)
     if record.is_file():
-        saved: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        saved: dict[str, Any] = read_json(record)
         if saved["mark"] != mark:
             raise InputError(f"'{work}' holds what was made of other scans; remove it, or choose another folder.")
         return PreparedPairs(work / _FOLDER, tuple(_row_of(values) for values in saved["rows"]))

@@ -7,12 +7,19 @@ from typing import Sequence
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from ...io.grid import Grid, cubic_image
 from ...io.read import read_volume
 from ...scan import smooth
 from ..simulation.anatomy import BRAIN
+from ..simulation.osem import reconstruct
+from ..simulation.planes import SquarePlanes
+from ..simulation.projector import make_projectors
+from ..simulation.scanner import Scanner, acquire, attenuation_map, without_attenuation
+from ..training.phantom import to_spacing
 
 UNCORRECTED_SPACING_MM = 4.0
 UNCORRECTED_COUNTS = 5e7
@@ -93,22 +100,34 @@ def random_motion(
 
 def uncorrected(folder: Path, dose: float, seed: int) -> sitk.Image:
     """Scan a subject anew, on voxels of 4 mm, and reconstruct it without correction for attenuation."""
-    import torch
-
-    from ..simulation.osem import reconstruct
-    from ..simulation.planes import SquarePlanes
-    from ..simulation.projector import make_projectors
-    from ..simulation.scanner import ANGLES, Scanner, acquire, attenuation_map, without_attenuation
-    from ..training.phantom import to_spacing
-
     activity, tissue = (read_volume(folder / f"{name}.nii.gz") for name in ("activity", "tissue"))
-    spacing = activity.GetSpacing()[0]
-    maps = (sitk.GetArrayFromImage(activity), attenuation_map(np.rint(sitk.GetArrayFromImage(tissue)).astype(int)))
-    coarse = [to_spacing(each, spacing, UNCORRECTED_SPACING_MM, order=1) for each in maps]
-    planes = SquarePlanes(coarse[0].shape, margin=4)
-    activity_map, mu = (planes.pad(each) for each in coarse)
+    classes = np.rint(sitk.GetArrayFromImage(tissue)).astype(int)
     scanner = Scanner(spacing=UNCORRECTED_SPACING_MM, counts=UNCORRECTED_COUNTS * dose)
-    projectors = make_projectors(planes.side, ANGLES, scanner.subsets)
-    full = acquire(activity_map, mu, scanner, projectors, torch.Generator().manual_seed(seed))
-    (found,) = reconstruct([without_attenuation(full, mu, scanner, projectors)], scanner, projectors)
+    spacing = activity.GetSpacing()[0]
+    found, _ = scan_uncorrected(sitk.GetArrayFromImage(activity), classes, spacing, scanner, seed, margin=4)
     return cubic_image(found.numpy(), UNCORRECTED_SPACING_MM)
+
+
+def scan_uncorrected(
+    activity: np.ndarray, tissue: np.ndarray, spacing: float, scanner: Scanner, seed: int, margin: int = 0
+) -> tuple[Tensor, SquarePlanes]:
+    """Scan a head on a scanner's voxels, and reconstruct it without correction for attenuation.
+
+    Args:
+        activity, tissue: (D, H, W), the tissue in classes.
+        spacing: their voxel side in mm.
+        scanner: whose voxels may have another side.
+        seed: of the noise.
+        margin: as of :class:`SquarePlanes`.
+
+    Returns:
+        The image (D, side, side) and the planes that it lies in.
+    """
+    maps = (activity, attenuation_map(tissue))
+    coarse = [to_spacing(each, spacing, scanner.spacing, order=1) for each in maps]
+    planes = SquarePlanes(coarse[0].shape, margin)
+    emission, mu = (planes.pad(each) for each in coarse)
+    projectors = make_projectors(planes.side, scanner.angles, scanner.subsets)
+    full = acquire(emission, mu, scanner, projectors, torch.Generator().manual_seed(seed))
+    (found,) = reconstruct([without_attenuation(full, mu, scanner, projectors)], scanner, projectors)
+    return found, planes

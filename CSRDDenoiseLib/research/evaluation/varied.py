@@ -25,9 +25,9 @@ from ..simulation.magnetic import draw_mr
 from ..simulation.osem import reconstruct
 from ..simulation.planes import SquarePlanes
 from ..simulation.projector import make_projectors
-from ..simulation.scanner import Acquisition, Scanner, acquire, attenuation_map, expected, without_attenuation
+from ..simulation.scanner import Scanner, acquire, attenuation_map, expected
 from ..simulation.tracer import SHARES, TRACERS, draw_uptake
-from ..training.phantom import to_spacing
+from .faults import scan_uncorrected
 
 NECK_MM = (20.0, 90.0)
 AIR_MM = 16.0
@@ -110,8 +110,7 @@ def draw_head(folder: Path, heads: HeadSet, number: int, doses: tuple[float, flo
     activity = draw_uptake(anatomy, tracer, rng, varied=True)
     mr = draw_mr(anatomy, rng, synthetic_share=0.0)
     seed = int(rng.integers(1 << 31))
-    scan = _acquire(activity, anatomy, scanner, seed)
-    pet, clean = _images([scan, expected(scan)], scanner, activity.shape)
+    pet, clean = _scan(activity, anatomy, scanner, seed)
     return VariedHead(
         pet=_image(pet, scanner.spacing),
         noise_free=_image(clean, scanner.spacing),
@@ -149,27 +148,17 @@ def _uniform(tissue: np.ndarray) -> np.ndarray:
 def _uncorrected(activity: np.ndarray, anatomy: Anatomy, scanner: Scanner, seed: int) -> sitk.Image:
     """Reconstruct without correction for attenuation, on coarse voxels and in few steps."""
     coarse = Scanner(spacing=COARSE_MM, resolution_mm=scanner.resolution_mm, counts=scanner.counts)
-    maps = (activity, attenuation_map(anatomy.tissue))
-    small, mu = (to_spacing(each, scanner.spacing, COARSE_MM, order=1) for each in maps)
-    planes = SquarePlanes(small.shape)
-    projectors = make_projectors(planes.side, coarse.angles, coarse.subsets)
-    attenuation = planes.pad(mu)
-    full = acquire(planes.pad(small), attenuation, coarse, projectors, torch.Generator().manual_seed(seed))
-    (image,) = _images([without_attenuation(full, attenuation, coarse, projectors)], coarse, small.shape)
-    return _image(image, COARSE_MM)
+    found, planes = scan_uncorrected(activity, anatomy.tissue, scanner.spacing, coarse, seed)
+    return _image(planes.crop(found).numpy(), COARSE_MM)
 
 
-def _acquire(activity: np.ndarray, anatomy: Anatomy, scanner: Scanner, seed: int) -> Acquisition:
+def _scan(activity: np.ndarray, anatomy: Anatomy, scanner: Scanner, seed: int) -> list[np.ndarray]:
+    """The image, and that of the expected counts."""
     planes = SquarePlanes(activity.shape)
     projectors = make_projectors(planes.side, scanner.angles, scanner.subsets)
     mu = planes.pad(attenuation_map(anatomy.tissue))
-    return acquire(planes.pad(activity), mu, scanner, projectors, torch.Generator().manual_seed(seed))
-
-
-def _images(acquisitions: list[Acquisition], scanner: Scanner, shape: tuple[int, ...]) -> list[np.ndarray]:
-    planes = SquarePlanes(shape)
-    projectors = make_projectors(planes.side, scanner.angles, scanner.subsets)
-    return [planes.crop(image).numpy() for image in reconstruct(acquisitions, scanner, projectors)]
+    scan = acquire(planes.pad(activity), mu, scanner, projectors, torch.Generator().manual_seed(seed))
+    return [planes.crop(image).numpy() for image in reconstruct([scan, expected(scan)], scanner, projectors)]
 
 
 def _with_air(volume: np.ndarray, spacing: float) -> np.ndarray:

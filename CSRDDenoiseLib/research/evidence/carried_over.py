@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Iterator, Mapping, Optional, Sequence
 
 import SimpleITK as sitk
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...denoise import denoise
 from ...digests import digest_of_values
 from ...io.grid import cubic_image
@@ -21,13 +20,12 @@ from ...scan import Scan
 from ...settings import settings_from_preset
 from ..evaluation.markdown import Table, to_markdown
 from ..simulation.anatomy import Anatomy, load_anatomy
-from ..training.curves import JUDGED, Scene, error_at, filter_curves, low_dose_share, our_curve, score
+from ..training.curves import JUDGED, Scene, calm_part, error_at, filter_curves, low_dose_share, our_curve, score
 from .blocks import replace_block
 from .other_simulator import OtherScan, OtherScanner, scan_head
 from .ours import uncertainty_scores
 from .rows import Row, at_dose, average, dose_text, doses_of
 from .run import model_key
-from .scenes import calm_part
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +170,7 @@ def _rows(config: CarriedOver, model: Model, anatomy: Anatomy, scanner: OtherSca
             logger.info("%s, %s, %s", anatomy.name, scanner.name, dose_text(dose))
             scan = scan or scan_head(anatomy, scanner, config.doses, seed)
             write_json(path, measure(scan, dose, model, draws))
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         yield {"head": anatomy.name, "scanner": scanner.name, "dose": dose, **found}
 
 

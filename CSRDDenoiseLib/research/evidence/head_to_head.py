@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -13,7 +12,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import numpy as np
 import torch
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...errors import InputError
 from ..evaluation.markdown import Table, to_markdown
 from ..training.claim import check_facts
@@ -104,7 +103,7 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
     # what cannot be read or built is reported before the first training
     runs = {name: _config_of(config, name) for name in config.networks}
     path = config.output / RESULTS
-    results = _read(path) if path.is_file() else {}
+    results: dict[str, Any] = read_json(path) if path.is_file() else {}
     for name, own in runs.items():
         check_network(own)
         report_pool(own)
@@ -112,7 +111,7 @@ def run_head_to_head(config: HeadToHead, minutes: float, device: str = "cpu") ->
         if name in results:
             _check_made_with(path, name, results[name], made_with)
         elif begun.is_file():
-            _check_made_with(begun, name, _read(begun), made_with)
+            _check_made_with(begun, name, read_json(begun), made_with)
     for name, own in runs.items():
         if name in results:
             continue
@@ -147,11 +146,6 @@ def _lines(about: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Iterator[t
     for dose in doses_of(rows):
         means = mean_scores(at_dose(rows, dose))
         yield (*about, dose_text(dose), *(f"{means[key]:.2f}" for key in SCORES))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return read
 
 
 def _recipe(config: HeadToHead, name: str) -> dict[str, Any]:
@@ -232,7 +226,7 @@ def _budget(config: HeadToHead, own: TrainingConfig, made_with: Mapping[str, Any
     """Measure once how many steps fit into the minutes on this device."""
     path = own.output / BUDGET
     if path.is_file():
-        had = _read(path)
+        had = read_json(path)
         return _Budget(had["steps"], had["seconds_per_step"])
     folder = own.output / "timed"
     # a trial that was stopped begins anew

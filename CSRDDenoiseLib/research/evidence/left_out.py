@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...errors import InputError
 from ..evaluation.markdown import Table, to_markdown
 from ..simulation.families import scanner_families
@@ -92,7 +91,7 @@ def run_left_out(config: LeftOut, device: str = "cpu") -> dict[str, Any]:
     counts = config.phantoms, config.test_phantoms
     jobs = [(pool, phantom) for pair in pools.values() for pool, n in zip(pair, counts) for phantom in range(n)]
     simulate_phantoms(jobs, device, base.simulators)
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    results: dict[str, Any] = read_json(path) if path.is_file() else {}
     for number, name in enumerate((ALL, *config.families)):
         if name in results:
             continue

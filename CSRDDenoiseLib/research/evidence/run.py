@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...digests import digest_of_values
 from ...io.record import versions
 from ...model.bundle import Model, load_model
@@ -191,4 +191,4 @@ def _key(facts: Any) -> str:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None

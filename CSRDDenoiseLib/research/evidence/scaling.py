@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...digests import digest_of_files
 from ...errors import InputError
 from ...model.bundle import Model, build_network, load_model
@@ -158,7 +157,7 @@ def _milestone(path: Path, model: Model, device: str) -> Estimator:
 
 def _begun(path: Path, model: Model, points: Sequence[_Point]) -> dict[str, Any]:
     """What is kept of an earlier call, of the same weights; a place for each point."""
-    kept = json.loads(path.read_text(encoding="utf-8"))["points"] if path.is_file() else {}
+    kept = read_json(path)["points"] if path.is_file() else {}
     training = model.metadata.training
     settings, found = training["settings"], {}
     # a training in parts of unlike batches states what it saw in all

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ...scan import smooth
 from ..simulation.anatomy import CSF, GREY, WHITE
-from ..training.curves import Scene
+from ..training.curves import EDGE_MM, GAP_MM, Scene, calm_part
 from ..training.phantom import CLASSES, COLD, HOT
 from ..training.pool import Example
 
@@ -22,7 +22,7 @@ _SIDES = (("lower", "upper"), ("front", "back"), ("right", "left"))
 """Of the brain along z, y and x."""
 _HOT_EACH, _COLD_EACH = 3, 2
 _HOT, _COLD = (0.6, 1.4), (-0.7, -0.4)
-_EDGE_MM, _INNER_MM, _GAP_MM = 4.0, 6.0, 12.0
+_INNER_MM = 6.0
 _SPHERES, _SPHERE_GAP_MM = 12, 24.0
 
 
@@ -75,14 +75,6 @@ class Lesion:
     hot: bool
 
 
-def calm_part(brain: np.ndarray, lesions: np.ndarray, spacing: float) -> np.ndarray:
-    """The part of a brain 4 mm from its surface and 12 mm from lesions; all boolean (D, H, W), ``spacing`` in mm."""
-    inside = ndimage.distance_transform_edt(brain) * spacing > _EDGE_MM
-    if not lesions.any():
-        return inside
-    return inside & (ndimage.distance_transform_edt(~lesions) * spacing > _GAP_MM)
-
-
 def brain_of(example: Example, spacing: float) -> Brain:
     """Return tissues and lesions in a phantom's brain."""
     classes = np.asarray(example.phantom.volumes[CLASSES])
@@ -107,7 +99,7 @@ def lesion_scene(example: Example, dose: float, brain: Brain, seed: int) -> tupl
     drawn: list[Lesion] = []
     for radius in RADII_MM:
         for hot in (True,) * _HOT_EACH + (False,) * _COLD_EACH:
-            distance = _place(deep & (nearest > radius + _GAP_MM), side, rng)
+            distance = _place(deep & (nearest > radius + GAP_MM), side, rng)
             if distance is None:
                 continue
             drawn.append(Lesion(len(drawn) + 1, radius, hot))
@@ -126,7 +118,7 @@ def with_spheres(scene: Scene, brain: Brain, seed: int) -> Scene:
     Their labels are the scene's ``lesions``.
     """
     rng, side = np.random.default_rng((seed, 2)), brain.spacing
-    free = (ndimage.distance_transform_edt(brain.white) * side > _EDGE_MM) & brain.calm
+    free = (ndimage.distance_transform_edt(brain.white) * side > EDGE_MM) & brain.calm
     mr, labels = scene.mr.copy(), np.zeros(scene.mr.shape, np.int16)
     level = np.float32(scene.mr[brain.grey].mean())
     for number in range(1, _SPHERES + 1):

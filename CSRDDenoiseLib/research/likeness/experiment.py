@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Iterator, Mapping, Optional
 
 import numpy as np
 
-from ...atomic import write_json
+from ...atomic import read_json, write_json
 from ...checks.counts import count_noise, share_of_counts
 from ...errors import InputError
 from ...io.grid import cubic_image
@@ -77,7 +76,7 @@ def run_like_experiment(config: LikeExperiment) -> dict[str, Any]:
     """
     config.output.mkdir(parents=True, exist_ok=True)
     path = config.output / RESULTS
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    results: dict[str, Any] = read_json(path) if path.is_file() else {}
     for number, (name, site) in enumerate(config.sites.items()):
         seed = 1000 * (number + 1) + config.seed
         facts = {

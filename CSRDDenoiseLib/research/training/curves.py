@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
 import numpy as np
 import torch
@@ -30,7 +30,9 @@ JUDGED = (0.8, 0.9)
 KEPT_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 24.0, float("inf"))
 GAUSSIANS_MM = (0.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
 BLOB_MM, BLOB_DEVIATIONS = 6.0, 3.0
-_RADIUS_MM, _RAISE, _LESIONS, _GAP_MM = (4.0, 6.0), (0.5, 1.5), 24, 12.0
+EDGE_MM, GAP_MM = 4.0, 12.0
+"""Calm brain is so far from its surface, and from lesions."""
+_RADIUS_MM, _RAISE, _LESIONS = (4.0, 6.0), (0.5, 1.5), 24
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def make_scene(example: Example, dose: float, spacing: float, seed: int) -> Scen
     inner = ndimage.binary_erosion(brain, iterations=max(round(6 / spacing), 1))
     factor, lesions = _lesions(inner, spacing, rng)
     factor = 1 + smooth(factor, (spacing,) * 3, example.phantom.blur_mm)
-    near = ndimage.distance_transform_edt(lesions == 0) * spacing < _GAP_MM
-    calm = ndimage.binary_erosion(brain, iterations=max(round(4 / spacing), 1)) & ~near
+    near = ndimage.distance_transform_edt(lesions == 0) * spacing < GAP_MM
+    calm = ndimage.binary_erosion(brain, iterations=max(round(EDGE_MM / spacing), 1)) & ~near
     pets = (example.low_dose, example.noise_free, example.full_dose)
     low, clean, full = (factor * pet for pet in pets)
     return Scene(low, clean, full, lesions, calm, example.mask, example.mr, spacing, dose)
@@ -215,6 +217,14 @@ def gain_text(factor: float, bound: str) -> str:
     return f"{bound} {factor:.2f}".strip()
 
 
+def calm_part(brain: np.ndarray, lesions: np.ndarray, spacing: Union[float, Sequence[float]]) -> np.ndarray:
+    """The part of a brain 4 mm from its surface and 12 mm from lesions; all boolean (D, H, W), ``spacing`` in mm."""
+    inside = ndimage.distance_transform_edt(brain, sampling=spacing) > EDGE_MM
+    if not lesions.any():
+        return inside
+    return inside & (ndimage.distance_transform_edt(~lesions, sampling=spacing) > GAP_MM)
+
+
 def blobs_per_litre(difference: np.ndarray, calm: np.ndarray, spacing: Sequence[float], limit: float) -> float:
     """Blobs a litre of calm brain: where a difference from noise-free, smoothed by 6 mm, exceeds ``limit``."""
     _, count = ndimage.label((smooth(difference, spacing, BLOB_MM) > limit) & calm)
@@ -229,13 +239,13 @@ def _lesions(inner: np.ndarray, spacing: float, rng: np.random.Generator) -> tup
             break
         centre = np.unravel_index(int(rng.choice(places)), inner.shape)
         radius = rng.uniform(*_RADIUS_MM)
-        reach = int((radius + 2 * _GAP_MM) / spacing) + 1
+        reach = int((radius + 2 * GAP_MM) / spacing) + 1
         box = tuple(slice(max(c - reach, 0), c + reach + 1) for c in centre)
         lines = [(np.arange(n)[part] - c) * spacing for n, part, c in zip(inner.shape, box, centre)]
         distance = np.sqrt(lines[0][:, None, None] ** 2 + lines[1][:, None] ** 2 + lines[2] ** 2)
         change[box] += np.clip(0.5 + (radius - distance) / spacing, 0, 1) * rng.uniform(*_RAISE)
         labels[box][distance <= radius] = number
-        free[box] &= distance > radius + 2 * _GAP_MM
+        free[box] &= distance > radius + 2 * GAP_MM
     return change, labels
 
 

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional
 
-from ...atomic import write_json
+from ...atomic import read_json
 from ...configuration import structure
 from ...digests import digest_of_values
 from ...errors import InputError
+from ...io.write import all_or_nothing
 from .result import SubjectResult
 
 FORMAT = 3
@@ -29,14 +30,17 @@ class Store:
     def load(self, key: str) -> Optional[SubjectResult]:
         """Return a result, or None where there is none that can be read."""
         try:
-            values = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
+            values = read_json(self.folder / f"{key}.json")
             return structure(values, SubjectResult, "The result of a subject", text=False)
         except (OSError, ValueError, InputError):
             return None
 
     def save(self, key: str, result: SubjectResult) -> None:
         """Write a result; it is there whole or not at all."""
-        write_json(self.folder / f"{key}.json", asdict(result))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{key}.json"
+        with all_or_nothing([path]) as temporary:
+            temporary[path].write_text(json.dumps(asdict(result)), encoding="utf-8")
 
 
 def key_of(**depends_on: Any) -> str:

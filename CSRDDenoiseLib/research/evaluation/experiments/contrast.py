@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import Annotated, Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from .... import measures
 from ....limits import Length
@@ -34,7 +33,6 @@ logger = logging.getLogger(__name__)
 FILTERS = ("Gaussian", "Non-local means", "Total variation", "MR-guided filter", "Tissue regression")
 MINE, FULL, LOW = "Ours", "Full dose", "Input"
 FULL_DOSE = Fraction(1)
-_EDGE_MM, _LESION_GAP_MM = 4.0, 12.0
 TEXT = (
     "Error: root mean square against noise-free in calm brain (away from its surface and from lesions), in % of the "
     "mean there, where that much of the contrast of the hot lesions in the PET is kept. Every filter is oracle-tuned: "
@@ -88,13 +86,10 @@ def run(
 def calm_brain(study: Study) -> np.ndarray:
     """The brain 4 mm from its surface and 12 mm from every lesion and structure; boolean (D, H, W)."""
     masks = study.masks
-    inside = ndimage.distance_transform_edt(masks.brain, sampling=study.spacing) > _EDGE_MM
     lesions = np.zeros(masks.brain.shape, bool)
     for structure, _ in (*masks.hot, *masks.cold, *masks.mr_only):
         lesions |= structure
-    if not lesions.any():
-        return inside
-    return inside & (ndimage.distance_transform_edt(~lesions, sampling=study.spacing) > _LESION_GAP_MM)
+    return curves.calm_part(masks.brain, lesions, study.spacing)
 
 
 def blobs_per_litre(image: np.ndarray, study: Study, calm: np.ndarray, limit: float) -> float:
