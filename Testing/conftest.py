@@ -44,6 +44,24 @@ def rotation(degrees: float, axis: tuple[float, float, float] = (1.0, 2.0, 3.0))
     return turn.GetMatrix()
 
 
+def ball_labels(spacing: float = 5.0, shrink: float = 1.0) -> np.ndarray:
+    """A label map of nested balls, as FreeSurfer's: white matter, cortex, CSF, and what is around the brain."""
+    shape = [round(side / spacing) for side in (130, 150, 120)]
+    axes = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
+    r = spacing * shrink * np.sqrt(sum(axis**2 for axis in axes))
+    return np.select([r < 25, r < 40, r < 45, r < 55], [2, 3, 24, 511], 0).astype(np.int16)
+
+
+def write_anatomies(folder: Path, heads: int, spacing: float = 5.0) -> Path:
+    """Write label maps of nested balls, each smaller than the one before it."""
+    nibabel = pytest.importorskip("nibabel")
+    (folder / "synthseg").mkdir(parents=True)
+    for number in range(heads):
+        image = nibabel.Nifti1Image(ball_labels(spacing, 1 + 0.03 * number), np.diag([spacing] * 3 + [1.0]))
+        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
+    return folder
+
+
 @pytest.fixture
 def pet() -> sitk.Image:
     """A head at 2 mm, about 5000 Bq/mL."""
@@ -78,17 +96,8 @@ def zero_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def anatomy_folder(tmp_path_factory):
-    """Five label maps of nested balls, 5 mm voxels, as FreeSurfer labels."""
-    nibabel = pytest.importorskip("nibabel")
-    folder = tmp_path_factory.mktemp("anatomy")
-    (folder / "synthseg").mkdir()
-    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (26, 30, 24)], indexing="ij"))
-    for number in range(5):
-        r = np.sqrt((axes**2).sum(0)) * (1 + 0.03 * number)
-        labels = np.select([r < 5, r < 8, r < 9, r < 11], [2, 3, 24, 511], 0).astype(np.int16)
-        image = nibabel.Nifti1Image(labels, np.diag([5.0, 5.0, 5.0, 1.0]))
-        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
-    return folder
+    """Five anatomies of 5 mm voxels."""
+    return write_anatomies(tmp_path_factory.mktemp("anatomy"), 5)
 
 
 @pytest.fixture(scope="session")

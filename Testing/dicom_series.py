@@ -114,6 +114,47 @@ def enhanced(frames: int = 1) -> Dataset:
     return data
 
 
+def tomogram(slice_vector: Optional[list[int]] = None) -> Dataset:
+    """A multi-frame NM, its slices 3 mm apart; the vector names the slice, from 1, that each frame shows."""
+    data = enhanced()
+    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence, data.Units
+    data.SOPClassUID, data.Modality = "1.2.840.10008.5.1.4.1.1.20", "NM"
+    data.PixelSpacing, data.SpacingBetweenSlices = [2, 2.5], 3
+    data.DetectorInformationSequence = _item(
+        ImagePositionPatient=[-10, -20, 7], ImageOrientationPatient=[1, 0, 0, 0, 1, 0]
+    )
+    if slice_vector is not None:
+        data.SliceVector = slice_vector
+    return data
+
+
+def name_unit_in_mapping(data: Dataset, frames: Optional[int] = None, intercept: float = 0.0) -> None:
+    """Name the unit of an enhanced PET in the real world mappings alone, of its first frames or of all."""
+    del data.Units
+    for groups in data.PerFrameFunctionalGroupsSequence[:frames]:
+        groups.RealWorldValueMappingSequence = _item(
+            RealWorldValueSlope=float(groups.PixelValueTransformationSequence[0].RescaleSlope),
+            RealWorldValueIntercept=intercept,
+            MeasurementUnitsCodeSequence=_item(
+                CodeValue="Bq/ml", CodingSchemeDesignator="UCUM", CodeMeaning="Becquerels/milliliter"
+            ),
+        )
+
+
+def set_tags(only: Optional[int] = None, **tags: Any) -> Callable[[Dataset, int], None]:
+    """A change that sets tags in one slice or in all; None deletes one."""
+
+    def change(data: Dataset, index: int) -> None:
+        if only is None or index == only:
+            for keyword, value in tags.items():
+                if value is None:
+                    delattr(data, keyword)
+                else:
+                    setattr(data, keyword, value)
+
+    return change
+
+
 def save(data: Dataset, path: Path) -> Path:
     """Write a dataset as a DICOM file."""
     data.file_meta = FileMetaDataset()

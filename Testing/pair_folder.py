@@ -12,8 +12,6 @@ from study_folder import SCALE, write_study
 
 BLUR_VOXELS, NOISE = 0.8, 0.1
 
-COLUMNS = ("subject", "low", "full", "mr", "dose", "labels", "lesions")
-
 
 def write_subject(root: Path, name: str, seed: int = 0) -> Path:
     """A subject folder with label maps of its regions and of its lesions beside, as smooth as a scanner sees it."""

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_model import TINY, save_tiny_model, tiny_metadata, tiny_network
+from tiny_model import TINY, change_metadata, save_tiny_model, tiny_metadata, tiny_network
 
 from CSRDDenoiseLib import devices
 from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices, precision_name, processor_name
@@ -25,11 +25,6 @@ from CSRDDenoiseLib.settings import DenoiseSettings
 @pytest.fixture
 def folder(tmp_path) -> Path:
     return save_tiny_model(tmp_path / "tiny")
-
-
-def change_metadata(folder: Path, **changes) -> None:
-    path = folder / "metadata.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def test_what_is_saved_is_what_is_loaded(folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import as_image, head_array
+from conftest import as_image, head_array, write_anatomies
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
@@ -131,18 +131,8 @@ def test_subjects_that_cannot_be_simulated_do_not_stop_the_others(anatomies, tmp
 
 @pytest.fixture(scope="module")
 def anatomies(tmp_path_factory) -> Path:
-    """Two label maps of nested balls, 6 mm voxels."""
-    import nibabel
-
-    folder = tmp_path_factory.mktemp("anatomy")
-    (folder / "synthseg").mkdir()
-    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (22, 26, 20)], indexing="ij"))
-    for number in range(2):
-        r = np.sqrt((axes**2).sum(0)) * (1 + 0.03 * number)
-        labels = np.select([r < 4, r < 6.5, r < 7.5, r < 9], [2, 3, 24, 511], 0).astype(np.int16)
-        image = nibabel.Nifti1Image(labels, np.diag([6.0, 6.0, 6.0, 1.0]))
-        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
-    return folder
+    """Two anatomies of 6 mm voxels."""
+    return write_anatomies(tmp_path_factory.mktemp("anatomy"), 2, spacing=6.0)
 
 
 def test_an_interrupted_simulation_says_what_is_kept_and_goes_on(anatomies, tmp_path, monkeypatch, capsys):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save
-from tiny_model import TINY, save_tiny_model
+from tiny_model import TINY, change_metadata, save_tiny_model
 
 from CSRDDenoiseLib.errors import ModelError
 from CSRDDenoiseLib.model.bundle import load_model, read_metadata
@@ -31,15 +29,10 @@ def folder(sound, tmp_path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "tiny"))
 
 
-def change(folder: Path, **changes: Any) -> None:
-    path = folder / "metadata.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def write_weights(folder: Path, content: bytes) -> None:
     """Replace the weights, with a checksum that agrees."""
     (folder / "model.safetensors").write_bytes(content)
-    change(folder, weights_sha256=hashlib.sha256(content).hexdigest())
+    change_metadata(folder, weights_sha256=hashlib.sha256(content).hexdigest())
 
 
 def assert_refused(folder: Path, word: str = "") -> None:
@@ -103,7 +96,7 @@ def assert_refused(folder: Path, word: str = "") -> None:
     ],
 )
 def test_values_of_wrong_type_or_size_are_refused_by_name(folder, changes, word):
-    change(folder, **changes)
+    change_metadata(folder, **changes)
     assert_refused(folder, word)
 
 
@@ -145,7 +138,7 @@ def test_values_of_wrong_type_or_size_are_refused_by_name(folder, changes, word)
     ],
 )
 def test_an_architecture_beyond_the_limits_is_refused(folder, architecture):
-    change(folder, architecture=architecture)
+    change_metadata(folder, architecture=architecture)
     assert_refused(folder)
 
 
@@ -170,7 +163,7 @@ def test_an_architecture_beyond_the_limits_is_refused(folder, architecture):
     ],
 )
 def test_a_calibration_that_could_give_a_wrong_uncertainty_is_refused(folder, table):
-    change(folder, extra={"calibration": table})
+    change_metadata(folder, extra={"calibration": table})
     assert_refused(folder, "calibration")
 
 
@@ -193,7 +186,7 @@ RECIPE = {"sampler": "dpmpp", "steps": 3, "samples": 2, "estimate": "mean", "chu
     ],
 )
 def test_a_recipe_is_held_to_the_same_schema(folder, recipes):
-    change(folder, recipes=recipes)
+    change_metadata(folder, recipes=recipes)
     assert_refused(folder, "recipe")
 
 
@@ -217,12 +210,12 @@ def test_a_recipe_is_held_to_the_same_schema(folder, recipes):
     ],
 )
 def test_a_noise_range_that_is_none_is_refused(folder, facts):
-    change(folder, extra={"noise_level_range": facts})
+    change_metadata(folder, extra={"noise_level_range": facts})
     assert_refused(folder, "noise_level_range")
 
 
 def test_a_whole_noise_range_is_taken(folder):
-    change(folder, extra={"noise_level_range": {**NOISE, "dose_fit": FIT}})
+    change_metadata(folder, extra={"noise_level_range": {**NOISE, "dose_fit": FIT}})
     assert read_metadata(folder).extra
 
 
@@ -335,6 +328,6 @@ def test_names_that_are_no_model_are_refused(name):
 
 
 def test_a_sound_folder_still_loads(folder):
-    change(folder, extra={"calibration": {**TABLE, "subjects": 3}, "note": "mine"})
+    change_metadata(folder, extra={"calibration": {**TABLE, "subjects": 3}, "note": "mine"})
     assert load_model(folder).metadata.extra["note"] == "mine"
     assert read_metadata(folder).voxel_spacing_mm == 2.0

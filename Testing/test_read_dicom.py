@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from dicom_series import SHAPE, one_slice, save, values, write_series
+from dicom_series import SHAPE, one_slice, save, set_tags, values, write_series
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
@@ -46,19 +46,6 @@ def test_series_has_values_place_unit_and_times(tmp_path):
     assert len(volume.header.files) == SHAPE[0] and not volume.findings
 
 
-def set_tag(keyword, value, only=None):
-    """A change that sets a tag, in one slice or in all."""
-
-    def change(data, index):
-        if only is None or index == only:
-            if value is None:
-                delattr(data, keyword)
-            else:
-                setattr(data, keyword, value)
-
-    return change
-
-
 def not_a_number(data, index):
     if index == 2:
         data.add_new("RescaleSlope", "LO", "one")
@@ -67,10 +54,10 @@ def not_a_number(data, index):
 @pytest.mark.parametrize(
     "change",
     [
-        set_tag("RescaleSlope", None, 2),
-        set_tag("RescaleSlope", 0, 2),
-        set_tag("RescaleSlope", "", 2),
-        set_tag("RescaleSlope", -1, 2),
+        set_tags(2, RescaleSlope=None),
+        set_tags(2, RescaleSlope=0),
+        set_tags(2, RescaleSlope=""),
+        set_tags(2, RescaleSlope=-1),
         not_a_number,
     ],
     ids=["absent", "zero", "empty", "negative", "not a number"],
@@ -80,11 +67,11 @@ def test_bad_slope_is_refused_with_its_slice(tmp_path, change):
 
 
 def test_slope_absent_from_all_slices_of_a_pet_is_refused(tmp_path):
-    refuse(write_series(tmp_path, set_tag("RescaleSlope", None)), "slope in 6 of 6")
+    refuse(write_series(tmp_path, set_tags(RescaleSlope=None)), "slope in 6 of 6")
 
 
 def test_intercept_is_added(tmp_path):
-    volume = read(write_series(tmp_path, set_tag("RescaleIntercept", -100)), "PET")
+    volume = read(write_series(tmp_path, set_tags(RescaleIntercept=-100)), "PET")
     np.testing.assert_allclose(array(volume), values() - 100, rtol=FLOAT32)
 
 
@@ -124,12 +111,12 @@ def tilted(data, index):
         (turned, ["turned", "1 of 6", "5.0 degrees"]),
         (uneven, ["unevenly spaced", "3.00 to 4.00 mm"]),
         (tilted, ["tilted", "2.5 mm"]),
-        (set_tag("PixelSpacing", [2.0, 2.6], 3), ["pixel spacing", "2 x 2.6 mm"]),
-        (set_tag("Units", "CNTS", 3), ["Units", "BQML in 5"]),
-        (set_tag("ImagePositionPatient", None, 3), ["ImagePositionPatient in 1 of 6"]),
-        (set_tag("NumberOfSlices", 9), ["6 of 9 slices"]),
-        (set_tag("Modality", "CT"), ["modality CT", "PT is needed"]),
-        (set_tag("Modality", "RTDOSE"), ["modality RTDOSE"]),
+        (set_tags(3, PixelSpacing=[2.0, 2.6]), ["pixel spacing", "2 x 2.6 mm"]),
+        (set_tags(3, Units="CNTS"), ["Units", "BQML in 5"]),
+        (set_tags(3, ImagePositionPatient=None), ["ImagePositionPatient in 1 of 6"]),
+        (set_tags(NumberOfSlices=9), ["6 of 9 slices"]),
+        (set_tags(Modality="CT"), ["modality CT", "PT is needed"]),
+        (set_tags(Modality="RTDOSE"), ["modality RTDOSE"]),
     ],
 )
 def test_what_is_no_pet_on_a_grid_is_refused(tmp_path, change, words):
@@ -145,13 +132,13 @@ def test_missing_slice_in_the_middle_is_refused(tmp_path):
 
 
 def test_mr_is_no_pet_and_pet_no_mr(tmp_path):
-    refuse(write_series(tmp_path / "mr", set_tag("Modality", "MR")), "modality MR", "PT is needed")
+    refuse(write_series(tmp_path / "mr", set_tags(Modality="MR")), "modality MR", "PT is needed")
     refuse(write_series(tmp_path / "pet"), "modality PT", "MR is needed", what="MR")
 
 
 @pytest.mark.parametrize("modality", ["NM", "OT"])
 def test_processed_elsewhere_is_reported(tmp_path, modality):
-    volume = read(write_series(tmp_path, set_tag("Modality", modality)), "PET")
+    volume = read(write_series(tmp_path, set_tags(Modality=modality)), "PET")
     assert find(volume.findings, "modality.unusual").values["modality"] == modality
 
 
@@ -187,7 +174,7 @@ def test_of_several_series_the_one_of_the_modality_is_taken(tmp_path):
 
 def test_two_series_of_the_modality_are_listed(tmp_path):
     write_series(tmp_path / "ac")
-    write_series(tmp_path / "nac", set_tag("SeriesInstanceUID", "1.2.4"))
+    write_series(tmp_path / "nac", set_tags(SeriesInstanceUID="1.2.4"))
     refuse(tmp_path, "2 DICOM series", "'Brain', PT, 6 files")
 
 
@@ -270,15 +257,9 @@ def test_enhanced_frame_without_a_slope_is_refused(tmp_path):
 
 def test_unit_in_the_letters_of_ucum(tmp_path):
     data = series.enhanced()
-    del data.Units
-    for groups in data.PerFrameFunctionalGroupsSequence:
-        mapping, unit = pydicom.Dataset(), pydicom.Dataset()
-        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Becquerels/milliliter"
-        mapping.RealWorldValueSlope = float(groups.PixelValueTransformationSequence[0].RescaleSlope)
-        mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 0.0, [unit]
-        groups.RealWorldValueMappingSequence = [mapping]
+    series.name_unit_in_mapping(data)
     assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == "Bq/mL"
-    assert read(write_series(tmp_path / "series", set_tag("Units", "Bq/ml")), "PET").unit == "Bq/mL"
+    assert read(write_series(tmp_path / "series", set_tags(Units="Bq/ml")), "PET").unit == "Bq/mL"
 
 
 def test_compressed_series(tmp_path):
@@ -366,14 +347,7 @@ def test_series_in_the_current_folder(tmp_path, monkeypatch):
 
 
 def test_multi_frame_nm_by_its_detector(tmp_path):
-    data = series.enhanced()
-    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence, data.Units
-    data.SOPClassUID, data.Modality = "1.2.840.10008.5.1.4.1.1.20", "NM"
-    data.PixelSpacing, data.SpacingBetweenSlices = [2, 2.5], 3
-    detector = pydicom.Dataset()
-    detector.ImagePositionPatient, detector.ImageOrientationPatient = [-10, -20, 7], [1, 0, 0, 0, 1, 0]
-    data.DetectorInformationSequence = [detector]
-    volume = read(save(data, tmp_path / "nm.dcm"), "PET")
+    volume = read(save(series.tomogram(), tmp_path / "nm.dcm"), "PET")
     np.testing.assert_array_equal(array(volume), series.stored_values()[[2, 0, 5, 1, 4, 3]])
     assert volume.image.GetSpacing() == pytest.approx((2.5, 2, 3)) and find(volume.findings, "modality.unusual")
 
@@ -394,4 +368,4 @@ def test_sagittal_slices_lie_where_itk_puts_them(tmp_path):
     [("PatientID", "other"), ("FrameOfReferenceUID", "1.2.3"), ("PixelRepresentation", 1)],
 )
 def test_a_slice_of_another_patient_place_or_sign_is_refused(tmp_path, keyword, value):
-    refuse(write_series(tmp_path / "pet", set_tag(keyword, value, only=2)), "mixes slices", keyword)
+    refuse(write_series(tmp_path / "pet", set_tags(2, **{keyword: value})), "mixes slices", keyword)

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from dicom_series import SHAPE, enhanced, save, slopes, stored_values, values, write_series
+from dicom_series import SHAPE, enhanced, save, set_tags, slopes, stored_values, tomogram, values, write_series
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
@@ -28,19 +28,6 @@ FLOAT32 = 1e-6
 
 def array(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(read(path, "PET").image)
-
-
-def set_tags(**tags):
-    """A change of every slice; None deletes a tag."""
-
-    def change(data, index):
-        for keyword, value in tags.items():
-            if value is None:
-                delattr(data, keyword)
-            else:
-                setattr(data, keyword, value)
-
-    return change
 
 
 def in_half(keyword, one, other):
@@ -157,13 +144,7 @@ def test_copies_of_a_file_are_named(tmp_path, frames):
 
 def test_a_real_world_mapping_of_other_values_gives_no_unit(tmp_path):
     data = enhanced()
-    del data.Units
-    for groups in data.PerFrameFunctionalGroupsSequence:
-        mapping, unit = Dataset(), Dataset()
-        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Becquerels/milliliter"
-        mapping.RealWorldValueSlope = float(groups.PixelValueTransformationSequence[0].RescaleSlope)
-        mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 5.0, [unit]
-        groups.RealWorldValueMappingSequence = [mapping]
+    series.name_unit_in_mapping(data, intercept=5.0)
     assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == "unknown"
 
 
@@ -182,18 +163,6 @@ def test_slices_whose_scale_is_in_their_mapping_alone_are_refused(tmp_path, scal
         return
     with pytest.raises(InputError, match="no common scale"):
         read(path, "PET")
-
-
-def tomogram(slice_vector: list[int]) -> Dataset:
-    """Multi-frame NM whose frames show these slices, from 1, 3 mm apart."""
-    data = enhanced()
-    del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence, data.Units
-    data.SOPClassUID, data.Modality, data.SliceVector = "1.2.840.10008.5.1.4.1.1.20", "NM", slice_vector
-    data.PixelSpacing, data.SpacingBetweenSlices = [2, 2.5], 3
-    detector = Dataset()
-    detector.ImagePositionPatient, detector.ImageOrientationPatient = [-10, -20, 7], [1, 0, 0, 0, 1, 0]
-    data.DetectorInformationSequence = [detector]
-    return data
 
 
 def test_frames_of_a_tomogram_lie_at_the_slices_that_it_names(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ball_labels
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
@@ -197,9 +198,7 @@ def test_a_dose_that_files_would_name_as_another_is_refused(dose, nearest, heads
 def label_maps(tmp_path):
     """A folder of one anatomy: nested balls with FreeSurfer labels, and two lesions of an earlier simulation."""
     pytest.importorskip("nibabel")
-    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (26, 30, 24)], indexing="ij"))
-    r = np.sqrt((axes**2).sum(0))
-    labels = np.select([r < 5, r < 8, r < 9, r < 11], [2, 3, 24, 511], 0).astype(np.int16)
+    labels = ball_labels()
     labels[12:14, 14:16, 11:13], labels[12:14, 8:10, 11:13] = HOT_LABEL, MR_ONLY_LABEL + 1
     (tmp_path / "anatomy" / "synthseg").mkdir(parents=True)
     write_nifti(labels, 5.0, tmp_path / "anatomy" / "synthseg" / "ball.nii.gz")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_anatomies
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = ("SimpleITK", "pydicom", "monai", "skimage", "requests", "PIL", "dask", "distributed", "vtk", "matplotlib")
@@ -85,14 +86,7 @@ def test_what_trains_and_scores_is_imported_without_the_libraries_that_read_scan
 
 @pytest.mark.slow
 def test_a_model_is_trained_and_scored_without_them(tmp_path):
-    nibabel = pytest.importorskip("nibabel")
-    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (26, 30, 24)], indexing="ij"))
-    r = np.sqrt((axes**2).sum(0))
-    labels = np.select([r < 5, r < 8, r < 9, r < 11], [2, 3, 24, 511], 0).astype(np.int16)
-    (tmp_path / "anatomy" / "synthseg").mkdir(parents=True)
-    for name in "abc":
-        image = nibabel.Nifti1Image(labels, np.diag([5.0, 5.0, 5.0, 1.0]))
-        nibabel.save(image, tmp_path / "anatomy" / "synthseg" / f"{name}.nii.gz")
+    write_anatomies(tmp_path / "anatomy", 3)
     (tmp_path / "train.yaml").write_text(TRAINING, encoding="utf-8")
     compared = {"training": "train.yaml", "output": "out", "networks": {"tiny": {}}, "phantoms": [0], "timed_steps": 2}
     (tmp_path / "head-to-head.yaml").write_text(json.dumps(compared), encoding="utf-8")

@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from conftest import write_anatomies
 from tiny_model import TINY, save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
@@ -28,37 +28,14 @@ nibabel = pytest.importorskip("nibabel")
 
 @pytest.fixture(scope="session")
 def anatomies(tmp_path_factory) -> Path:
-    """Five label maps of nested balls, 6 mm voxels."""
-    folder = tmp_path_factory.mktemp("anatomy")
-    (folder / "synthseg").mkdir()
-    axes = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (22, 26, 20)], indexing="ij"))
-    for number in range(5):
-        r = np.sqrt((axes**2).sum(0)) * (1 + 0.03 * number)
-        labels = np.select([r < 4, r < 6.5, r < 7.5, r < 9], [2, 3, 24, 511], 0).astype(np.int16)
-        image = nibabel.Nifti1Image(labels, np.diag([6.0, 6.0, 6.0, 1.0]))
-        nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
-    return folder
+    """Five anatomies of 6 mm voxels."""
+    return write_anatomies(tmp_path_factory.mktemp("anatomy"), 5, spacing=6.0)
 
 
 @pytest.fixture
-def config(anatomies, tmp_path, simulate_once) -> TrainingConfig:
-    return TrainingConfig(
-        name="tiny",
-        anatomy=anatomies,
-        output=tmp_path / "run",
-        architecture={"type": "ResidualUNet3d", "widths": [8, 8], "blocks": [1, 1], "embedding": 16},
-        doses=(1 / 4,),
-        unseen_doses=(),
-        subjects=(0.6, 0.2, 0.2),
-        pool_size=1,
-        pool_start=1,
-        validation_phantoms=1,
-        simulators=0,
-        model_spacing=6.0,
-        patch=16,
-        batch=1,
-        steps=2,
-    )
+def config(training_config, anatomies) -> TrainingConfig:
+    one = {"doses": (1 / 4,), "pool_size": 1, "pool_start": 1, "batch": 1}
+    return replace(training_config, anatomy=anatomies, model_spacing=6.0, steps=2, **one)
 
 
 def write_config(folder: Path, text: str, anatomy: str = "a") -> Path:

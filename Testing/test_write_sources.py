@@ -244,13 +244,7 @@ def test_segmentation_of_an_anonymised_series(tmp_path, keyword, value):
 
 def test_unit_of_some_frames_alone_is_no_unit_of_the_output(tmp_path):
     data = enhanced()
-    del data.Units
-    for groups in data.PerFrameFunctionalGroupsSequence[:2]:
-        mapping, unit = Dataset(), Dataset()
-        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Becquerels/milliliter"
-        mapping.RealWorldValueSlope = float(groups.PixelValueTransformationSequence[0].RescaleSlope)
-        mapping.RealWorldValueIntercept, mapping.MeasurementUnitsCodeSequence = 0.0, [unit]
-        groups.RealWorldValueMappingSequence = [mapping]
+    series.name_unit_in_mapping(data, frames=2)
     _volume, again = written(save(data, tmp_path / "enhanced.dcm"), tmp_path / "out")
     assert again.unit == "unknown"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def save_tiny_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
     of_draws = metadata.deviation and tiny_network(2, metadata.deviation.architecture)
     save_model(folder, tiny_network(seed, metadata.architecture), metadata, of_draws)
     return folder
+
+
+def change_metadata(folder: Path, **changes: Any) -> None:
+    """Write other values into the metadata of a model folder."""
+    path = folder / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def model_of(network: nn.Module, **changes: Any) -> Model:
