@@ -180,7 +180,14 @@ def test_different_grids_nan_and_missing_truth_are_refused(tmp_path, table):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("case\t", "name\t"), ("Doe_1\t", "Doe_0\t"), ("doe_1_low", "doe_9_low"), ("\t1\n", "\tperhaps\n")],
+    [
+        ("case\t", "name\t"),
+        ("Doe_1\t", "Doe_0\t"),
+        ("doe_1_low", "doe_9_low"),
+        ("\t1\n", "\tperhaps\n"),
+        ("Doe_1\t", '"' + 200_000 * "x"),
+    ],
+    ids=("no case", "doubled", "no file", "no flag", "open quote"),
 )
 def test_bad_tables_are_refused(table, old, new):
     table.write_text(table.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Optional
 
 from ..errors import InputError
+from .tsv import read_tsv
 
 COLUMNS = ("pet", "mr")
 
@@ -17,13 +17,8 @@ def read_pairs(path: Path) -> list[tuple[Path, Optional[Path]]]:
     Raises:
         InputError: the file cannot be read, a column or a value is missing, or a volume does not exist.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The table '{path}' cannot be read: {error}.") from error
     pairs: list[tuple[Path, Optional[Path]]] = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(read_tsv(path)[1], start=2):
         pet, mr = ((row.get(name) or "").strip() for name in COLUMNS)
         if not pet:
             raise InputError(f"Line {number} of '{path.name}' has no PET; the columns are 'pet' and 'mr', tab between.")

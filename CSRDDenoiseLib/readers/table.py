@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
 from ..errors import InputError
+from ..io.tsv import read_tsv
 
 CASE, MR, LESION, TRAINING, POINT = "case", "mr", "lesion", "training", "point"
 _MEANING = (CASE, MR, LESION, TRAINING, POINT)
@@ -47,13 +47,7 @@ def read_table(path: Path, methods: Sequence[str] = ()) -> tuple[Case, ...]:
     Raises:
         InputError: unreadable, a column is missing, a name is doubled, a cell is empty or its file does not exist.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            rows = list(reader)
-            header = [name or "" for name in reader.fieldnames or []]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The table '{path}' cannot be read: {error}.") from error
+    header, rows = read_tsv(path)
     if CASE not in header:
         raise InputError(f"The table '{path}' has no column '{CASE}'; its columns are {', '.join(header)}.")
     chosen = tuple(methods) or tuple(name for name in header if name and name not in _MEANING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...errors import InputError
 from ...findings import Finding
 from ...io.grid import Grid
 from ...io.sidecar import stem_of
+from ...io.tsv import read_tsv
 from ...measures import contrast, shell
 from ...prepare.align import ORIENTATION
 from ...prepare.register import register_mr
@@ -197,11 +197,10 @@ def _names_of(labels: Optional[Path]) -> dict[int, str]:
     beside = None if labels is None else labels.with_name(f"{stem_of(labels)}.tsv")
     if beside is None or not beside.is_file():
         return {}
+    _, rows = read_tsv(beside)
     try:
-        with beside.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
         return {int(row["index"]): str(row["name"]) for row in rows}
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"The names of the labels, '{beside}', cannot be read ({error}); it needs the columns 'index' and 'name'."
         ) from error
