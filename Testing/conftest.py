@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import SimpleITK as sitk
 from CSRDDenoiseLib.research.training.config import TrainingConfig
 
 SPACING = (2.0, 2.0, 2.0)
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+"""Of a process that finds the package in this checkout."""
+ONE_THREAD = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
 
 
 def head_array(shape: tuple[int, int, int] = (24, 28, 26), seed: int = 0) -> np.ndarray:
@@ -60,6 +65,13 @@ def write_anatomies(folder: Path, heads: int, spacing: float = 5.0) -> Path:
         image = nibabel.Nifti1Image(ball_labels(spacing, 1 + 0.03 * number), np.diag([spacing] * 3 + [1.0]))
         nibabel.save(image, folder / "synthseg" / f"ball{number}.nii.gz")
     return folder
+
+
+def free_port() -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture

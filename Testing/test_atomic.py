@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ENVIRONMENT
 
 from CSRDDenoiseLib.atomic import complete_file, process_mark, read_json, write_json
 
@@ -59,8 +60,7 @@ with complete_file(Path(sys.argv[1])) as partial:
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path):
     own, _, machine = process_mark().partition("-")
     path, running = tmp_path / "a[1].json", tmp_path / f".a[1].json.{os.getppid()}-{machine}.partial"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=environment)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=ENVIRONMENT)
     assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
     # of a process that runs, of this one's number, and of other files
     other = tmp_path / f".b.json.999999-{machine}.partial"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import SPACING, as_image, head_array
+from conftest import ENVIRONMENT, SPACING, as_image, head_array
 
 from CSRDDenoiseLib.checks.overlap import check_gap
 from CSRDDenoiseLib.checks.volumes import check_mr, check_pet, check_reference, check_volumes
@@ -265,10 +264,6 @@ except InputError as error:
 """
     for suffix in (".nii", ".nii.gz", ".nrrd", ".mha"):
         command = [sys.executable, "-c", script, str(tmp_path), suffix]
-        run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": _root()})
+        run = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert "Nothing was written" in run.stdout, run.stdout + run.stderr
         assert list(tmp_path.iterdir()) == []
-
-
-def _root() -> str:
-    return str(Path(__file__).resolve().parent.parent)

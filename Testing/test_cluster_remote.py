@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -18,7 +16,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from certificates import write_certificates
-from conftest import as_image, head_array
+from conftest import ENVIRONMENT, as_image, free_port, head_array
 from tiny_model import save_tiny_model
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
@@ -37,8 +35,6 @@ from CSRDDenoiseLib.errors import Cancelled, InputError, PlaceError
 from CSRDDenoiseLib.progress import Progress
 from CSRDDenoiseLib.settings import DenoiseSettings
 from CSRDDenoiseLib.worker.serve import Engine
-
-ROOT = Path(__file__).resolve().parent.parent
 
 SETTINGS = DenoiseSettings(sampler="dpmpp", steps=2, samples=2, device="cpu", precision="float32")
 pytestmark = pytest.mark.slow
@@ -276,17 +272,10 @@ def test_a_sentence_without_dask(monkeypatch):
         check_place(Place("tcp://127.0.0.1:8786"), 1)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def started(*command: str):
     """A process that is interrupted at the end."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, *command], env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, *command], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 from bids_dataset import write_dataset
 from cohort_folder import write_cohort, write_huge
-from conftest import as_image, head_array
+from conftest import ONE_THREAD, as_image, free_port, head_array
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
@@ -27,8 +25,6 @@ from CSRDDenoiseLib.denoise import FileRequest, denoise_files
 from CSRDDenoiseLib.settings import DenoiseSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")]
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SETTINGS = DenoiseSettings(sampler="mean", steps=1, samples=1, device="cpu", precision="float32")
 QUICK = ("--preset", "fast", "--device", "cpu", "--precision", "float32", "--progress", "json")
 PATIENCE = 300
@@ -40,7 +36,7 @@ def started(*words: object):
     """``csrd-denoise`` as a process."""
     command = [sys.executable, "-m", "CSRDDenoiseLib", *map(str, words)]
     with subprocess.Popen(
-        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -185,12 +181,6 @@ def test_overwriting_removes_nothing_that_no_run_wrote(tmp_path, model_folder, s
         with cohort(table, tmp_path, model_folder, "--workers", 1, *send, "--maps", *more) as process:
             assert finish(process) and process.returncode == 0
     assert all(path.exists() for path in kept) and not (own / "difference.nii.gz").exists()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_scheduler_that_ends_in_the_middle_and_comes_back(tmp_path, model_folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import as_image, head_array, write_anatomies
+from conftest import ONE_THREAD, as_image, head_array, write_anatomies
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
@@ -24,8 +24,6 @@ from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.extras import EXTRAS, require
 from CSRDDenoiseLib.research.simulation import subject as simulation
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="descriptors and signals are POSIX")
 
 
@@ -51,7 +49,7 @@ def assert_complete(folder: Path) -> None:
 @POSIX
 def test_a_reader_of_the_progress_may_leave(words, tmp_path):
     with subprocess.Popen(
-        [*words, "--progress", "json"], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*words, "--progress", "json"], env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
         assert '"stage"' in run.stdout.readline()
         run.stdout.close()
@@ -69,7 +67,7 @@ def test_a_reader_of_the_progress_may_leave(words, tmp_path):
 def test_a_full_device_loses_the_words_and_not_the_result(words, tmp_path, stream, progress, code):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*words, "--progress", progress], env=ENVIRONMENT, **{**pipes, stream: full})
+        done = subprocess.run([*words, "--progress", progress], env=ONE_THREAD, **{**pipes, stream: full})
     assert done.returncode == code
     assert "Traceback" not in f"{done.stdout}{done.stderr}"
     if stream == "stdout":
@@ -81,7 +79,7 @@ def test_a_full_device_loses_the_words_and_not_the_result(words, tmp_path, strea
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", ["1>&-", "0<&- 1>&- 2>&-"])
 def test_closed_descriptors_lose_the_words_and_not_the_result(words, tmp_path, closed):
-    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words, "--progress", "bar"], env=ENVIRONMENT)
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words, "--progress", "bar"], env=ONE_THREAD)
     assert done.returncode == 0
     assert_complete(tmp_path)
 
@@ -105,7 +103,7 @@ def test_an_interrupt_in_the_first_seconds_ends_the_program(words, tmp_path, del
     # a shell's background jobs ignore Ctrl-C, and hand that down
     heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     many = ["--sampler", "dpmpp", "--steps", "1000", "--samples", "1000"]
-    with subprocess.Popen([*words, *many], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, **heed) as run:
+    with subprocess.Popen([*words, *many], env=ONE_THREAD, stderr=subprocess.PIPE, text=True, **heed) as run:
         time.sleep(delay)
         run.send_signal(signal.SIGINT)
         err = run.communicate(timeout=60)[1]
@@ -207,7 +205,7 @@ BACKENDS = ["module://matplotlib_inline.backend_inline", "module://none", "none"
 @pytest.mark.slow
 def test_a_backend_of_another_program_does_not_end_the_report(words, tmp_path):
     command = [*words, "--report", str(tmp_path / "report")]
-    done = subprocess.run(command, env={**ENVIRONMENT, "MPLBACKEND": BACKENDS[0]}, capture_output=True, text=True)
+    done = subprocess.run(command, env={**ONE_THREAD, "MPLBACKEND": BACKENDS[0]}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "out.html").is_file()
 

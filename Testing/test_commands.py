@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,16 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import as_image, head_array
+from conftest import ENVIRONMENT, as_image, head_array
 
 from CSRDDenoiseLib import __version__
 from CSRDDenoiseLib.commands import demo
 from CSRDDenoiseLib.commands.main import COMMANDS, main
 from CSRDDenoiseLib.commands.progress import ProgressBar, describe, describe_seconds, progress_callback
 from CSRDDenoiseLib.progress import Progress
-
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from conftest import as_image, head_array
+from conftest import ENVIRONMENT, as_image, head_array
 from dynamic_study import MEAN, STARTS, alone, kinetic, labels, plain_study, values, write_study
 
 from CSRDDenoiseLib.commands.main import main
@@ -306,9 +305,8 @@ denoise_dynamic(FileRequest(sys.argv[1], sys.argv[2]), settings, sys.argv[3], st
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_killed_run_leaves_nothing(tmp_path, model_folder):
     path = plain_study(tmp_path / "pet.nii")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     command = [sys.executable, "-c", KILLED, str(path), str(tmp_path / "out.nii.gz"), str(model_folder)]
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == -signal.SIGKILL
+    assert subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == -signal.SIGKILL
     assert sorted(each.name for each in tmp_path.iterdir()) == ["pet.json", "pet.nii"]
 
 
@@ -318,9 +316,8 @@ KILLED_WRITING = KILLED.replace('progress.message.startswith("frame 3")', 'progr
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_what_a_run_killed_while_writing_left_is_gone_after_the_next(tmp_path, model, model_folder):
     path = plain_study(tmp_path / "pet.nii", 2)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     words = [str(path), str(tmp_path / "out.nii.gz"), str(model_folder)]
-    killed = subprocess.run([sys.executable, "-c", KILLED_WRITING, *words], env=environment, capture_output=True)
+    killed = subprocess.run([sys.executable, "-c", KILLED_WRITING, *words], env=ENVIRONMENT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
     left = {each.name for each in tmp_path.iterdir()} - {"pet.json", "pet.nii"}
     assert left and all(".partial." in name for name in left)

@@ -19,13 +19,12 @@ from typing import Iterator
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import as_image, head_array
+from conftest import ENVIRONMENT, as_image, head_array
 
 from CSRDDenoiseLib.commands.main import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, mounts and limits are POSIX")
 
-ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = {"SIGKILL": 17, "SIGTERM": 17, "SIGINT": 16}
 OUTPUTS = ("out.nii.gz", "difference.nrrd", "out_provenance.json")
 SECONDS = 120
@@ -91,11 +90,10 @@ class Server:
     """A process with all libraries loaded that forks one job after the other."""
 
     def __init__(self, arguments: list[str]):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", SERVER, *arguments]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+            command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
         )
         assert self.process.stdout.readline() == "ready\n"
 
@@ -267,9 +265,8 @@ def test_memory_that_runs_out_is_a_sentence_and_leaves_nothing(tmp_path, model_f
         f"resource.setrlimit(resource.RLIMIT_AS, (size + {spare}, size + {spare}))\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", limited, *words(folder, model_folder)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=5 * SECONDS)
+    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=5 * SECONDS)
     assert run.returncode == 2, run.stderr[-800:]
     assert "memory" in run.stderr.lower() and "Traceback" not in run.stderr
     assert visible(folder) == {"pet.nii.gz"} and digest(folder / "pet.nii.gz") == before
