@@ -95,7 +95,7 @@ def find_pets(root: Path, participants: Sequence[str] = ()) -> tuple[BidsPet, ..
         raise InputError(f"The BIDS dataset '{root}' is not a folder; give the root of the raw dataset.")
     present = sorted(folder.name[4:] for folder in root.glob("sub-*") if folder.is_dir())
     # one that is named twice is taken once
-    named = dict.fromkeys(label[4:] if label.startswith("sub-") else label for label in participants)
+    named = dict.fromkeys(label.removeprefix("sub-") for label in participants)
     labels = list(named) or present
     missing = [label for label in labels if label not in present]
     if missing:

@@ -109,7 +109,7 @@ def _converter(text: bool) -> Any:
     hooks = (
         (_is_sequence, _sequence_hook),
         (_is_mapping, _mapping_hook),
-        (_is_class, _class_hook),
+        (dataclasses.is_dataclass, _class_hook),
         (_is_union, _union_hook),
     )
     for holds, hook in hooks:
@@ -129,31 +129,32 @@ def _is_union(kind: Any) -> bool:
     return get_origin(kind) is Union
 
 
-def _is_class(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
+def _structured(converter: Any, kind: Any, parts: Iterator[tuple[Any, Any, Any]]) -> list[Any]:
+    """The parts (key, value, type) of a collection; the error of all that are wrong, where some are."""
+    from cattrs.errors import IterableValidationError, IterableValidationNote
+
+    done, wrong = [], []
+    for key, value, item in parts:
+        try:
+            done.append(converter.structure(value, item))
+        except Exception as error:
+            error.__notes__ = [IterableValidationNote("", key, item)]
+            wrong.append(error)
+    if wrong:
+        raise IterableValidationError("", wrong, kind)
+    return done
 
 
 def _sequence_hook(converter: Any, kind: Any) -> Any:
     """A list or tuple from a list alone: cattrs would take a text for a list of letters."""
-    from cattrs.errors import IterableValidationError, IterableValidationNote
-
     items, made = get_args(kind), list if get_origin(kind) is list else tuple
     length = len(items) if get_origin(kind) is tuple and items[-1] is not Ellipsis else None
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, (list, tuple)) or (length is not None and len(value) != length):
             raise ValueError("not such a list")
-        done, wrong = [], []
-        for index, each in enumerate(value):
-            item = items[0] if length is None else items[index]
-            try:
-                done.append(converter.structure(each, item))
-            except Exception as error:
-                error.__notes__ = [IterableValidationNote("", index, item)]
-                wrong.append(error)
-        if wrong:
-            raise IterableValidationError("", wrong, kind)
-        return made(done)
+        kinds = [items[0]] * len(value) if length is None else items
+        return made(_structured(converter, kind, zip(range(len(value)), value, kinds)))
 
     return hook
 
@@ -176,23 +177,12 @@ def _union_hook(converter: Any, kind: Any) -> Any:
 
 
 def _mapping_hook(converter: Any, kind: Any) -> Any:
-    from cattrs.errors import IterableValidationError, IterableValidationNote
-
     _, item = get_args(kind) or (str, Any)
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise ValueError("no mapping")
-        done, wrong = {}, []
-        for key, each in value.items():
-            try:
-                done[key] = each if item is Any else converter.structure(each, item)
-            except Exception as error:
-                error.__notes__ = [IterableValidationNote("", key, item)]
-                wrong.append(error)
-        if wrong:
-            raise IterableValidationError("", wrong, kind)
-        return done
+        return dict(zip(value, _structured(converter, kind, ((key, each, item) for key, each in value.items()))))
 
     return hook
 
@@ -303,7 +293,7 @@ def _sentence(where: str, values: Any, steps: Steps, cause: BaseException, wante
     inside = f"{where}, '{_path(steps)}'" if steps else where
     if isinstance(cause, ForbiddenExtraKeysError):
         known = [field.name for field in dataclasses.fields(cause.cl)]
-        return unknown_key(str(sorted(map(str, cause.extra_fields))[0]), known, inside)
+        return unknown_key(min(map(str, cause.extra_fields)), known, inside)
     if isinstance(cause, KeyError) and steps:
         return f"{where}: '{_path(steps)}' is missing; it must be {_words(wanted)}."
     value = _value_at(values, steps)

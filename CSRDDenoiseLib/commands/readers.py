@@ -6,8 +6,8 @@ import argparse
 import secrets
 from pathlib import Path
 
-from ..readers.scales import RATINGS
-from ..readers.study import KINDS, RATING
+from ..readers.scales import RATINGS, scales_of
+from ..readers.study import KINDS, PAGE_FILE, RATING, read_study
 from .arguments import count, number
 
 DESCRIPTION = "Make a blinded reader study, analyse what readers answered, and compute the power of a planned study."
@@ -122,7 +122,6 @@ def run_design(args: argparse.Namespace) -> int:
     from ..readers.design import DesignOptions, design
     from ..readers.key import key_path_of
     from ..readers.plan import PlanOptions
-    from ..readers.scales import scales_of
     from ..readers.table import read_table
 
     seed = secrets.randbits(32) if args.seed is None else args.seed
@@ -142,7 +141,6 @@ def run_design(args: argparse.Namespace) -> int:
 def run_page(args: argparse.Namespace) -> int:
     """Write the page of a study."""
     from ..readers.page import write_page
-    from ..readers.study import PAGE_FILE
 
     embed = {"auto": None, "inside": True, "folder": False}[args.images]
     inside = write_page(args.study, args.viewer, embed)
@@ -160,7 +158,6 @@ def run_analyse(args: argparse.Namespace) -> int:
     from ..readers.key import key_path_of, read_key
     from ..readers.report.words import findings, limits
     from ..readers.report.write import write_report
-    from ..readers.study import read_study
 
     require("matplotlib")
     study = read_study(args.study)

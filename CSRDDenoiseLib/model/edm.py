@@ -80,10 +80,6 @@ class Preconditioned(nn.Module):
         c_in, c_noise = 1 / total, sigma.flatten().log() / 4
         return self.sigma_data**2 / total**2, sigma * self.sigma_data / total, c_in, c_noise
 
-    def loss_weight(self, sigma: Tensor) -> Tensor:
-        """Return lambda(sigma) of the loss, in the shape of ``sigma``: 1 / c_out^2 (Table 1)."""
-        return loss_weight(sigma, self.sigma_data)
-
     def _evaluate(self, noisy: Tensor, prepared: Tensor, c_noise: Tensor) -> Tensor:
         if hasattr(self.model, "evaluate"):
             return self.model.evaluate(noisy, prepared, c_noise)
@@ -96,7 +92,7 @@ def in_memory_format(module: ModuleType, memory_format: torch.memory_format = to
 
 
 def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
-    """Return lambda(sigma) = (sigma^2 + sd^2) / (sigma sd)^2 of the loss (Karras et al. 2022, Table 1)."""
+    """Return lambda(sigma) = 1 / c_out^2 = (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Table 1)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 

@@ -222,10 +222,8 @@ class Afterwards:
 
 def _box_of(mask: np.ndarray) -> Box:
     """The box around True, or a single voxel without any."""
-    lines = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    if not lines[0].size:
-        return (slice(0, 1),) * 3
-    return tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+    found = ndimage.find_objects(mask.view(np.uint8))
+    return found[0] if found else (slice(0, 1),) * 3
 
 
 def _smoothed(volume: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:

@@ -119,7 +119,8 @@ def _fulls_of(pet: BidsPet, pets: Sequence[BidsPet], series: Series, full: Serie
 
 def _row(pet: BidsPet, series: Series, full: Optional[Path], session: str) -> Row:
     names = entities_of(pet.pet)
-    return Row(names.get("sub", ""), pet.pet, full, pet.mr, series.dose, session=session, replicate=_repeat(names))
+    subject, run = names.get("sub", ""), names.get("run", "")
+    return Row(subject, pet.pet, full, pet.mr, series.dose, session=session, replicate=run)
 
 
 def _session(pet: BidsPet, pets: Sequence[BidsPet]) -> str:
@@ -128,7 +129,3 @@ def _session(pet: BidsPet, pets: Sequence[BidsPet]) -> str:
     beside = [entities_of(other.pet) for other in pets if other.pet.parent == pet.pet.parent]
     differ = [key for key in _IMAGED if len({other.get(key) for other in beside}) > 1 and key in names]
     return "_".join(filter(None, [names.get("ses", ""), *(f"{key}-{names[key]}" for key in differ)]))
-
-
-def _repeat(names: Mapping[str, str]) -> str:
-    return names.get("run", "")

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from .crossed import Estimate, estimate
+from .crossed import Estimate, estimate, mean_squares
 from .roc import Areas
 
 _ROUNDING = 1e-16
@@ -124,9 +124,8 @@ def _more_than_rounding(variance: float) -> float:
 def _interaction(area: np.ndarray) -> tuple[float, int]:
     """Return the mean square of methods x readers and its degrees of freedom."""
     methods, readers = area.shape
-    rest = area - area.mean(axis=0) - area.mean(axis=1, keepdims=True) + area.mean()
     df = (methods - 1) * (readers - 1)
-    return (float((rest**2).sum() / df) if df else 0.0), df
+    return (mean_squares(area).error if df else 0.0), df
 
 
 def _degrees(error: float, square: float, df: int) -> float:

@@ -191,9 +191,10 @@ def _load(config: Experiment) -> dict[str, Any]:
     saved: dict[str, Any] = read_json(path)
     whose, advice = f"'{path}' has results of", "choose another output folder"
     check_facts(saved["about"], _about(config), whose, advice)
+    sites = {name: site_facts(site) for name, site in config.sites.items()}
     for had, facts in (
         (saved["about"]["variants"], {name: each.as_dict() for name, each in config.variants.items()}),
-        ({name: each["site"] for name, each in saved["sites"].items()}, _sites(config)),
+        ({name: each["site"] for name, each in saved["sites"].items()}, sites),
     ):
         # others may come on top
         check_facts(had, {name: value for name, value in facts.items() if name in had}, whose, advice)
@@ -203,10 +204,6 @@ def _load(config: Experiment) -> dict[str, Any]:
 def _about(config: Experiment) -> dict[str, Any]:
     about = {"model": config.model, "steps": config.steps, "seed": config.seed, "counts": vars(config.counts)}
     return {**about, "own": config.own.as_dict()}
-
-
-def _sites(config: Experiment) -> dict[str, Any]:
-    return {name: site_facts(site) for name, site in config.sites.items()}
 
 
 def _save(config: Experiment, results: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
@@ -48,12 +49,13 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
     read_metadata(find_model(config.model))
     choose_device(config.device)
     probe = min((PROBE_SIDE,) * 3, min(config.sizes, key=min))
-    results: dict[str, Any] = {"machine": _machine(), "model": config.model, "sizes": []}
+    machine = {"processor": processor_name(), "versions": versions()}
+    results: dict[str, Any] = {"machine": machine, "model": config.model, "sizes": []}
     results["network"] = _measure(config, "network", size=probe)
     for size in config.sizes:
         runs = {preset: _measure(config, "run", size=size, preset=preset) for preset in config.presets}
         paper = _measure(config, "paper", size=size)
-        results["sizes"].append({"size": list(size), "voxels": _voxels(size), "runs": runs, "paper": paper})
+        results["sizes"].append({"size": list(size), "voxels": math.prod(size), "runs": runs, "paper": paper})
         _compare(runs, paper)
     if config.quality:
         results["quality"] = {
@@ -109,10 +111,6 @@ def _compare(runs: dict[str, dict[str, Any]], paper: dict[str, Any]) -> None:
             run[f"times_faster_in_{clock}"] = seconds / run[clock]["total"]
         if paper["peak_bytes"] and run["peak_bytes"]["total"]:
             run["share_of_paper_memory"] = run["peak_bytes"]["total"] / paper["peak_bytes"]
-
-
-def _machine() -> dict[str, Any]:
-    return {"processor": processor_name(), "versions": versions()}
 
 
 def _runs_table(results: dict[str, Any]) -> Table:
@@ -213,7 +211,3 @@ def _gib(size: Optional[int]) -> str:
 
 def _size_in_words(size: Sequence[int]) -> str:
     return " x ".join(str(side) for side in size)
-
-
-def _voxels(size: Size) -> int:
-    return size[0] * size[1] * size[2]

@@ -14,7 +14,7 @@ from ...checks.counts import count_noise, share_of_counts
 from ...errors import InputError
 from ...io.grid import cubic_image
 from ...limits import Between, OneOf, check_limits
-from ...scan import Scan
+from ...scan import Scan, smooth
 from ..simulation.anatomy import load_anatomy, slab_of
 from ..simulation.scanner import Scanner
 from ..simulation.subject import SimulationSettings, Subject, simulate_subject
@@ -173,8 +173,6 @@ def _share(made: np.ndarray, known: np.ndarray, side: float) -> Optional[float]:
 
 def _resolution(subject: Subject) -> float:
     """FWHM in mm of the Gaussian that brings the activity nearest to its noise-free image."""
-    from ...scan import smooth
-
     spacing = (subject.spacing,) * 3
     widths = np.arange(2.0, 14.0, 0.5)
     clean = _known(subject)

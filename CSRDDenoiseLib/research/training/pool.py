@@ -11,8 +11,8 @@ import numpy as np
 
 from ...errors import InputError
 from ...prepare.bands import NoiseBands
-from ...prepare.scheme import SCHEMES, Scheme, Terms
-from ...scan import Head, Scan
+from ...prepare.scheme import MR_LIMIT, SCHEMES, Scheme, Terms
+from ...scan import Head, Scan, head_lines
 from ..simulation.anatomy import load_anatomy
 from ..simulation.subject import SimulationSettings, dose_name, nameable_dose, simulate_subject
 from .config import TrainingConfig
@@ -248,9 +248,6 @@ class Pool:
             whole = Head(np.ones(shape, bool), tuple(slice(0, n) for n in shape), 1.0)
             scan = Scan.of_array(low, (self.spacing,) * 3, whole)
             return scheme.measure(scan, np.asarray(phantom.volumes[MR], np.float32))
-        from ...prepare.scheme import MR_LIMIT
-        from ...scan import head_lines
-
         bands = NoiseBands(*phantom.facts["bands"][number][NOISE_SCALES.index(1.0)])
         lines = head_lines(shape, tuple(slice(0, n) for n in shape))
         level, constants = (bands.unit, bands.constants) if scheme.maps else (bands.level, (np.log(bands.level),))

@@ -265,7 +265,7 @@ def _measure(subject: Subject, plan: Plan, store: Store, key: str, report: Repor
     scans = subject.load(plan.settings.register)
     pictures: list[bytes] = []
 
-    def draw(scan: OwnScan, _model: str, outcome: Any) -> None:
+    def draw(scan: OwnScan, outcome: Any) -> None:
         if not pictures:
             pictures.append(example_png(scan, outcome))
 

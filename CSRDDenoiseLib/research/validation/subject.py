@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...model.bundle import Model
 
 OnStep = Callable[[int, int], None]
-OnImage = Callable[["OwnScan", str, Outcome], None]
+OnImage = Callable[["OwnScan", Outcome], None]
 FILTERS = ("Gaussian", "Non-local means", "MR-guided filter")
 
 
@@ -105,7 +105,7 @@ def measure_subject(
                 images[id(scan)] = outcome.image
                 measured[id(scan)].append(benches[id(scan)].measure(variant, outcome))
                 if on_image is not None and variant.method in plan.models:
-                    on_image(scan, variant.method, outcome)
+                    on_image(scan, outcome)
             shown = [pair for pair in pairs if {id(pair.first), id(pair.second)} <= images.keys()]
             found = split(shown, images)
             if found is not None:
