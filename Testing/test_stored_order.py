@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import as_image
+from tiny_model import tiny_metadata
 
+from CSRDDenoiseLib.model.bundle import Model
 from CSRDDenoiseLib.prepare.align import head_mask_of
 from CSRDDenoiseLib.research.adaptation import calibration
 from CSRDDenoiseLib.settings import DenoiseSettings
@@ -50,12 +53,11 @@ def test_lesion_of_the_head_lies_in_it(order):
 def test_uncertainty_is_fitted_to_voxels_of_the_head(monkeypatch, order):
     spread = np.where(body() == 5000, 2.0, 1.0).astype(np.float32)
     spread[:40] = 0
-    metadata = SimpleNamespace(name="tiny", target="full-dose", extra={})
+    model = Model(tiny_metadata(), None, Path())
     record = SimpleNamespace(residual_scale=1.0)
     result = SimpleNamespace(uncertainty=stored(spread, order), denoised=stored(body() + spread, order), record=record)
     monkeypatch.setattr(calibration, "denoise", lambda *_: result)
-    monkeypatch.setattr(calibration, "_without_calibration", lambda model: model)
     pet = stored(body(), order)
     pair = SimpleNamespace(low=pet, full=pet, mr=None, row=SimpleNamespace(subject="A"))
-    found = calibration.voxels_of(pair, 0.25, SimpleNamespace(metadata=metadata), DenoiseSettings())
+    found = calibration.voxels_of(pair, 0.25, model, DenoiseSettings())
     assert (found.squares == 4).sum() == (body() == 5000).sum()
