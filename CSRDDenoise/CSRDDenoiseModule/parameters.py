@@ -125,12 +125,12 @@ def replace_unknown(node: Any, _event: str = "") -> None:
     strange = {name: text for name, text in texts.items() if not _is_known(name, text)}
     if not strange:
         return
-    usual, told = RunSettings(), [f"{name} {text}" for name, text in strange.items() if text]
+    usual, named = RunSettings(), [f"{name} {text}" for name, text in strange.items() if text]
     with slicer.util.NodeModify(node):
         for name in strange:
             node.SetParameter(f"settings.{name}", str(getattr(usual, name)))
-        if told:
-            node.SetAttribute(REPLACED, ", ".join(told))
+        if named:
+            node.SetAttribute(REPLACED, ", ".join(named))
 
 
 def _is_known(name: str, text: str) -> bool:
@@ -144,11 +144,11 @@ def _is_known(name: str, text: str) -> bool:
 
 
 def replaced(parameters: CSRDDenoiseParameterNode) -> str:
-    """Return the settings that gave way to defaults and were not told yet, such as ``sampler unipc``, or nothing."""
-    told = parameters.parameterNode.GetAttribute(REPLACED) or ""
-    if told:
+    """Return the settings that gave way to defaults and were not reported yet (``sampler unipc``), or nothing."""
+    names = parameters.parameterNode.GetAttribute(REPLACED) or ""
+    if names:
         parameters.parameterNode.RemoveAttribute(REPLACED)
-    return str(told)
+    return str(names)
 
 
 def outputs_of(parameters: "CSRDDenoiseParameterNode") -> Outputs:

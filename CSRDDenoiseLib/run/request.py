@@ -217,7 +217,7 @@ def _check_outputs(request: FileRequest) -> None:
         inside = next((folder for folder in series if folder in place.parents), None)
         if is_folder and inside:
             raise InputError(
-                f"The {name} '{path}' lies in the input folder '{inside}', whose series could not be told apart "
+                f"The {name} '{path}' lies in the input folder '{inside}', whose series would be mixed up with it "
                 "afterwards; give a folder outside of it."
             )
         if path.exists() and not request.overwrite and not is_folder:

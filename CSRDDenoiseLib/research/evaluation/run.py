@@ -72,8 +72,8 @@ def _check_names(folders: Sequence[Path]) -> None:
     for folder in folders:
         if folder.name in named:
             raise InputError(
-                f"The subjects '{named[folder.name]}' and '{folder}' have the same name, by which results are told "
-                "apart; rename one of the folders, or leave it out."
+                f"The subjects '{named[folder.name]}' and '{folder}' have the same name, which names their results "
+                "too; rename one of the folders, or leave it out."
             )
         named[folder.name] = folder
 
