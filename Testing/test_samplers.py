@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from CSRDDenoiseLib.infer.samplers import Churn, posterior_mean, sample_dpmpp_2m, sample_heun
-from CSRDDenoiseLib.model.edm import karras_sigmas
+from CSRDDenoiseLib.model.edm import Preconditioned, karras_sigmas, loss_weight
 
 MEAN, SPREAD = 0.3, 0.5
 
@@ -34,6 +34,23 @@ def test_karras_sigmas_fall_from_max_to_min_then_zero():
     assert sigmas[-1] == 0
     assert (sigmas.diff() < 0).all()
     assert karras_sigmas(1, 0.01, 20.0).tolist() == pytest.approx([20.0, 0.0])
+
+
+def test_karras_sigmas_are_even_in_the_seventh_root():
+    roots = karras_sigmas(4, 0.002, 80.0)[:-1] ** (1 / 7)
+    assert roots.diff().tolist() == pytest.approx([float(roots[-1] - roots[0]) / 3] * 3)
+    assert karras_sigmas(18, 0.002, 80.0)[1].item() == pytest.approx(57.586, abs=1e-3)
+
+
+def test_scalings_are_those_of_unit_variance():
+    sigma, spread = torch.tensor([0.02, 0.6, 50.0]), 0.3
+    c_skip, c_out, c_in, c_noise = Preconditioned(torch.nn.Identity(), spread).scalings(sigma)
+    ones = torch.ones(3)
+    torch.testing.assert_close(c_in**2 * (spread**2 + sigma**2), ones)
+    target = (1 - c_skip) ** 2 * spread**2 + c_skip**2 * sigma**2
+    torch.testing.assert_close(target / c_out**2, ones)
+    torch.testing.assert_close(loss_weight(sigma, spread) * c_out**2, ones)
+    torch.testing.assert_close((4 * c_noise).exp(), sigma)
 
 
 @pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])
@@ -77,6 +94,22 @@ def test_churn_keeps_the_distribution():
     assert result.std().item() == pytest.approx(SPREAD, rel=0.02)
     still = sample_heun(gaussian_denoiser, x, karras_sigmas(120, 0.002, 20.0))
     assert not torch.allclose(result, still)
+
+
+@pytest.mark.parametrize("amount, factor", [(1.5, 1.3), (40.0, math.sqrt(2))])
+def test_churn_raises_the_noise_level_by_its_share_of_a_step(amount, factor):
+    calls, sigmas = [], karras_sigmas(5, 0.02, 20.0)
+
+    def denoiser(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        calls.append((sigma, x.std().item()))
+        return torch.zeros_like(x)
+
+    generator = torch.Generator().manual_seed(4)
+    x = 20.0 * torch.randn(20000, generator=generator, dtype=torch.float64)
+    fresh = Churn(amount, lambda: torch.randn(x.shape, generator=generator, dtype=torch.float64))
+    sample_heun(denoiser, x, sigmas, churn=fresh)
+    assert [sigma for sigma, _ in calls[::2]] == pytest.approx([factor * sigma for sigma in sigmas[:-1].tolist()])
+    assert calls[0][1] == pytest.approx(factor * 20.0, rel=0.02)
 
 
 def test_churn_of_zero_changes_nothing():
