@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import head_array
 
-from CSRDDenoiseLib.restore.keeping import Keeping, find_details, keep_coarse, keep_measured
+from CSRDDenoiseLib.restore.keeping import Keeping, find_details, keep_coarse, kept_image
 from CSRDDenoiseLib.scan import Scan, largest_activity, near_broken, smooth
 
 SPACING = (2.0, 2.0, 2.0)
@@ -23,8 +23,7 @@ def blob(height: float) -> np.ndarray:
 
 
 def kept(estimate: np.ndarray, pet: np.ndarray, width: float = WIDTH_MM) -> np.ndarray:
-    residual = estimate - pet
-    return pet + keep_measured(residual, find_details(estimate, residual, SPACING), SPACING, width)
+    return kept_image(estimate, pet, SPACING, width)
 
 
 def only_coarse(estimate: np.ndarray, pet: np.ndarray, width: float = WIDTH_MM) -> np.ndarray:
@@ -67,6 +66,13 @@ def test_the_narrower_the_width_the_more_is_brought_back_and_the_ends_are_estima
     assert back == sorted(back, reverse=True) and back[0] > 3 * back[-1]
     np.testing.assert_allclose(kept(estimate, pet, np.inf), estimate, rtol=1e-6)
     np.testing.assert_array_equal(kept(estimate, pet, 0.0), pet)
+
+
+@pytest.mark.parametrize("width", [0.0, 6.0, np.inf])
+def test_a_run_keeps_what_the_measurements_of_the_documentation_keep(width):
+    estimate, pet = 1 + blob(0.3), 1 + blob(1.0)
+    residual = Keeping(width, 0.0, SPACING, 5 * pet, 5.0)(5 * (estimate - pet))
+    np.testing.assert_allclose(pet + residual / 5, kept(estimate, pet, width), atol=1e-5)
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1.0, 3e4, 1e30])
