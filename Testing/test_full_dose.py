@@ -109,6 +109,7 @@ def test_regions_and_their_agreement(full, low, blocks):
         assert region.millilitres == pytest.approx(where.sum() * 8 / 1000)
         assert region.full == pytest.approx(full[where].mean(dtype=np.float64))
         assert region.images["denoised"] == pytest.approx(1.1 * region.full, rel=1e-5)
+        assert region.errors["denoised"] == pytest.approx(0.1, rel=1e-4)
     truth = np.array([region.full for region in found.regions])
     agreement = found.agreement["denoised"]
     assert agreement.bias == pytest.approx(0.1 * truth.mean(), rel=1e-4)
@@ -166,8 +167,10 @@ def test_units(full, low):
         assert not compare_with_full_dose({"pet": read_as(pet, ours)}, read_as(other, theirs)).findings
     unclear = compare_with_full_dose({"pet": read_as(pet)}, read_as(other, UNKNOWN))
     assert [finding.code for finding in unclear.findings] == ["full_dose.unit_unknown"]
-    scaled = compare_with_full_dose({"pet": read_as(pet)}, read_as(other * 1000))
-    assert find(scaled.findings, "full_dose.unlike").is_warning
+    assert unclear.unit == "Bq/mL"
+    assert compare_with_full_dose({"pet": read_as(pet, UNKNOWN)}, read_as(other)).unit == "Bq/mL"
+    scaled = find(compare_with_full_dose({"pet": read_as(pet)}, read_as(other / 4)).findings, "full_dose.unlike")
+    assert scaled.is_warning and scaled.values["ratio"] == pytest.approx(4 * 1.02, rel=0.02)
 
 
 def test_what_cannot_be_compared_is_refused(full, low):
