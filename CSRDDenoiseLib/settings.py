@@ -203,6 +203,11 @@ def checked(settings: Optional[DenoiseSettings]) -> DenoiseSettings:
     begins with this.
 
     Raises:
-        InputError: a value has the wrong type.
+        InputError: a value has the wrong type, or these are no settings.
     """
+    if not isinstance(settings, (DenoiseSettings, type(None))):
+        raise InputError(
+            f"{_WHERE} are of the type {type(settings).__name__}; give DenoiseSettings, such as "
+            f"settings_from_preset('{DEFAULT_PRESET}')."
+        )
     return settings_from_fields({} if settings is None else settings.as_dict())

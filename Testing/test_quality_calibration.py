@@ -57,8 +57,8 @@ def test_table_never_falls_even_where_the_errors_do():
 
 
 def test_beyond_the_table_the_error_stays_in_proportion():
-    table = {"spread": [1.0, 2.0], "error": [3.0, 4.0]}
-    assert predict_error(np.array([0.0, 0.5, 1.5, 4.0]), table) == pytest.approx([0, 1.5, 3.5, 8])
+    table = {"spread": [0.5, 1.0], "error": [3.0, 4.0]}
+    assert predict_error(np.array([0.0, 0.25, 0.75, 2.0]), table) == pytest.approx([0, 1.5, 3.5, 8])
 
 
 def test_too_few_voxels_are_refused():

@@ -67,6 +67,12 @@ def test_a_run_begins_with_every_value_of_its_type():
         checked(DenoiseSettings(nan_to_zero=1))
 
 
+@pytest.mark.parametrize("given", ["balanced", {"steps": 4}, DenoiseSettings])
+def test_what_is_no_settings_is_refused(given):
+    with pytest.raises(InputError, match=rf"of the type {type(given).__name__}; give DenoiseSettings"):
+        checked(given)
+
+
 BARE = DenoiseSettings(keep_above_mm=math.inf, patch_size=(8, 9, 10))
 OTHER_NUMBERS = DenoiseSettings(
     seed=np.int64(3),

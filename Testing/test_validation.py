@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from dataclasses import replace
 from fractions import Fraction
@@ -16,7 +17,7 @@ from study_folder import SCALE
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.errors import Cancelled, InputError
+from CSRDDenoiseLib.errors import Cancelled, InputError, NotComplete
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.research.evaluation.measure import CEILING, ceiling, measure
 from CSRDDenoiseLib.research.evaluation.methods import INPUT, ours, unchanged
@@ -208,6 +209,32 @@ def test_changed_image_is_measured_again(root, model_folder, tmp_path):
     after = run_validation(config)
     assert len(list((config.output / STORE).glob("*.json"))) == 2
     assert after.results[0].scans[0].measured[0].scores != before.results[0].scans[0].measured[0].scores
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_what_is_finished_and_reports_it(root, model_folder, tmp_path, monkeypatch):
+    config = config_of(root, tmp_path / "out", model_folder, [row_of("A"), row_of("B")])
+    written: list[Path] = []
+    plain = Path.write_bytes
+
+    def full_after(pictures: int) -> None:
+        def write_bytes(path: Path, content: bytes) -> int:
+            if len(written) >= pictures:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written.append(path)
+            return plain(path, content)
+
+        monkeypatch.setattr(Path, "write_bytes", write_bytes)
+
+    full_after(pictures=0)
+    with pytest.raises(OSError, match="No space left"):
+        run_validation(config)
+    for pictures, finished in ((1, 1), (2, 2)):
+        full_after(pictures)
+        with pytest.raises(NotComplete, match=r"No space left.* Finished subjects are kept"):
+            run_validation(config)
+        assert len(list((config.output / STORE).glob("*.json"))) == finished
+        assert not (config.output / RESULTS).exists()
 
 
 @pytest.mark.slow

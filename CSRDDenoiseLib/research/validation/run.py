@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
-from ...errors import Cancelled, CSRDError, InputError, is_disk_full
+from ...errors import Cancelled, CSRDError, InputError, NotComplete, is_disk_full, reason_of
 from ...findings import errors_of
 from ...io.record import versions
 from ...io.write import all_or_nothing
@@ -119,6 +120,7 @@ def run_validation(
     Raises:
         InputError: nothing can be measured: no subject, no model, a filter is not known, or every subject fails.
         Cancelled: ``progress`` returned False; finished subjects are kept.
+        NotComplete: results cannot be written; finished subjects are kept.
     """
     subjects = _subjects(config)
     plan = _plan(config)
@@ -132,19 +134,35 @@ def run_validation(
     report = Reporter(progress, {each.name: 1.0 for each in todo} or {"report": 1.0})
     tasks = [MeasureTask(each, config, keys[each.name]) for each in todo]
     outcomes = spread(measure_task, tasks) if spread else _in_turn(tasks, plan, store, report)
-    for number, (task, outcome) in enumerate(outcomes, 1):
-        name = task.subject.name
-        if spread:
-            report(todo[number - 1].name, 1, 1, f"{number} of {len(todo)} subjects")
-        if isinstance(outcome, Exception):
-            _note(name, outcome, failed)
-        else:
-            found[name] = outcome
-    results = tuple(result for result in found.values() if result is not None)
-    if not results:
-        raise InputError(f"No subject could be measured. {next(iter(failed.values()))}")
-    _write(config, plan, results, failed, {name: store.folder / f"{key}.png" for name, key in keys.items()})
+    with _finished_kept(store):
+        for number, (task, outcome) in enumerate(outcomes, 1):
+            name = task.subject.name
+            if spread:
+                report(todo[number - 1].name, 1, 1, f"{number} of {len(todo)} subjects")
+            if isinstance(outcome, Exception):
+                _note(name, outcome, failed)
+            else:
+                found[name] = outcome
+        results = tuple(result for result in found.values() if result is not None)
+        if not results:
+            raise InputError(f"No subject could be measured. {next(iter(failed.values()))}")
+        _write(config, plan, results, failed, {name: store.folder / f"{key}.png" for name, key in keys.items()})
     return Validation(results, failed, gain_table(choose(results), list(plan.models)))
+
+
+@contextmanager
+def _finished_kept(store: Store) -> Iterator[None]:
+    """Report what cannot be written together with what is kept, once a subject is finished."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        cause = error.__cause__ or error
+        if not isinstance(cause, OSError) or not any(store.folder.glob("*.json")):
+            raise
+        raise NotComplete(
+            f"The results cannot be written to '{store.folder.parent}': {reason_of(cause)}. Finished subjects are kept "
+            f"in '{store.folder}'; free some space or allow writing there, and repeat the command."
+        ) from error
 
 
 @dataclass(frozen=True)
