@@ -190,6 +190,7 @@ class Job:
         Raises:
             CSRDError: there is no Python to start, or a volume cannot be written.
         """
+        self._worker.check()
         self._steps, self._request = steps, request
         if self._write():
             self._send()

@@ -74,6 +74,15 @@ class WorkerProcess:
         """Number that the operating system gave the process, or None."""
         return int(self._process.processId()) if self._process is not None else None
 
+    def check(self) -> None:
+        """Refuse before the work what :meth:`send` would refuse after it.
+
+        Raises:
+            CSRDError: there is no Python to start.
+        """
+        if self._process is None:
+            find_python()
+
     def send(self, message: dict[str, Any]) -> None:
         """Send one request, starting the process if there is none; one that cannot start has ended, ``on_end`` hears.
 
