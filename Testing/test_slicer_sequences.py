@@ -223,6 +223,24 @@ def test_all_frames_are_one_row_of_the_table(area, ui, logic_of, scene, pair, dy
     assert np.abs(arrays(difference)).max() > 0 and browser.IsSynchronizedSequenceNode(denoised)
 
 
+def test_a_full_dose_reference_is_left_out_for_a_sequence(ui, logic_of, scene, dynamic, small_model):
+    """It goes with the static rows of the table, and no result depends on it."""
+    sequence, _browser, proxy = dynamic
+    choose(ui, logic_of, (proxy, None), small_model, sampler="mean", precision="float32")
+    click(ui.addFramesButton)
+    choose(ui, logic_of, (add_head("PET static"), None), small_model, sampler="mean", precision="float32")
+    click(ui.addPairButton)
+    ui.fullDoseReferenceSelector.setCurrentNode(add_head("full", seed=7))
+    click(ui.runPairsButton)
+    assert wait_until(lambda: ui.runPairsButton.text == "Denoise all" and ui.applyButton.text == "Apply")
+    assert [ui.pairsTable.item(row, 3).text() for row in range(2)] == ["done", "done"]
+    assert "full-dose reference" in ui.statusLabel.text
+    record = json.loads(scene.GetFirstNodeByName("PET static denoised").GetAttribute("CSRDDenoise.Provenance"))
+    assert record["inputs"]["full_dose_reference"]["volume"] == "full"
+    made = scene.GetFirstNodeByName("Dynamic PET denoised")
+    assert made.GetNumberOfDataNodes() == sequence.GetNumberOfDataNodes()
+
+
 def test_another_frame_gets_results_of_its_own(area, ui, logic_of, scene, pair, dynamic, small_model):
     browser, proxy = dynamic[1:]
     browser.SetSelectedItemNumber(0)

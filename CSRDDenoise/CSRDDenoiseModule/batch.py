@@ -170,6 +170,16 @@ class Batch:
             self._next()
 
 
+def ended_text(entries: "list[Entry]", fullDoseReference: Optional[Volume]) -> str:
+    """Return what there is to say at the end of a table: how many rows are done, and what sequences did not use."""
+    done = [entry for entry in entries if entry.state == FINISHED]
+    text = _("{done} of {count} pairs are denoised.").format(done=len(done), count=len(entries))
+    if fullDoseReference is None or not any(entry.frames for entry in done):
+        return text
+    left_out = _("Sequences were denoised without the full-dose reference: it is for static PETs, no result needs it.")
+    return f"{text} {left_out}"
+
+
 def load_table(path: Path) -> "list[tuple[Volume, Optional[Volume]]]":
     """Load the volumes of a table, each file once.
 

@@ -10,8 +10,8 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
 
 from . import readiness, wording
-from .batch import Batch, BatchTable
-from .job import FINISHED, UNDER_WAY, LogicProtocol
+from .batch import Batch, BatchTable, ended_text
+from .job import UNDER_WAY, LogicProtocol
 from .nodes import Outputs, remove_estimates_with_results
 from .parameters import (
     INPUTS,
@@ -249,7 +249,8 @@ class Panel:
             mr,
             model=parameters.model,
             outputs=outputs or Outputs(None, None, None, parameters.makeUncertainty, None, parameters.makeSupport),
-            fullDoseReferenceVolume=parameters.fullDoseReference,
+            # a sequence takes none, which is said at the end of the table
+            fullDoseReferenceVolume=None if isSequence else parameters.fullDoseReference,
             regionNode=region,
             place=parameters.place,
             onProgress=onProgress,
@@ -279,8 +280,7 @@ class Panel:
 
     def onBatchFinished(self) -> None:
         """The table is done."""
-        done = sum(entry.state == FINISHED for entry in self._batch.entries)
-        self._end(_("{done} of {count} pairs are denoised.").format(done=done, count=len(self._batch.entries)))
+        self._end(ended_text(self._batch.entries, self._parameters.fullDoseReference))
         self._endIdleWorker()
 
     def onImportModel(self, *_arguments: Any) -> None:

@@ -1171,6 +1171,11 @@
   </message>
   <message>
    <location filename="batch.py" />
+   <source>Sequences were denoised without the full-dose reference: it is for static PETs, no result needs it.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
    <source>State</source>
    <translation type="unfinished" />
   </message>
@@ -1237,6 +1242,11 @@
   <message>
    <location filename="batch.py" />
    <source>{count} warning(s)</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="batch.py" />
+   <source>{done} of {count} pairs are denoised.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1335,11 +1345,6 @@
   <message>
    <location filename="panel.py" />
    <source>Writing the volumes for the denoising process...</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="panel.py" />
-   <source>{done} of {count} pairs are denoised.</source>
    <translation type="unfinished" />
   </message>
   <message>
