@@ -239,6 +239,15 @@ def test_result_of_another_frame_is_not_compared(ui, scene, result):
     assert "another frame" in ui.statusLabel.text
 
 
+def test_a_pet_that_was_moved_alone_is_not_compared(ui, scene, result):
+    moved = add_transform(ijk_to_ras(None, (1.0, 1.0, 1.0), (0.0, 0.0, -3.0)))
+    result[0].SetAndObserveTransformNodeID(moved.GetID())
+    ui.fullDoseSelector.setCurrentNode(result[2])
+    ui.fullDoseCollapsibleButton.collapsed = False
+    click(ui.fullDoseButton)
+    assert "3 mm apart" in ui.statusLabel.text
+
+
 def test_what_is_deleted_is_chosen_no_more(ui, scene, result):
     add_volume("Another", head_array(SHAPE))
     ui.fullDoseSelector.setCurrentNode(result[2])

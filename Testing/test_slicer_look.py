@@ -10,6 +10,7 @@ from slicer_helpers import (
     SLICER,
     add_head,
     add_result,
+    add_transform,
     add_volume,
     background,
     click,
@@ -280,6 +281,23 @@ def test_a_comparison_that_an_earlier_panel_laid_out_is_left_too(ui, scene, resu
     assert PET in SLICER.app.layoutManager().sliceViewNames()
     Comparison().leave()
     assert PET not in SLICER.app.layoutManager().sliceViewNames()
+
+
+@pytest.mark.parametrize("moved", ["transform", "hardened", "both", "by rounding"])
+def test_a_comparison_of_a_pet_that_was_moved_alone_is_reported(ui, scene, result, moved):
+    pet, denoised, _difference = result
+    move = add_transform(ijk_to_ras(None, (1.0, 1.0, 1.0), (4.0, 0.0, 0.0)))
+    if moved == "hardened":
+        pet.SetOrigin(*np.add(pet.GetOrigin(), (4.0, 0.0, 0.0)))
+    elif moved == "by rounding":
+        pet.SetOrigin(*np.add(pet.GetOrigin(), (4e-5, 0.0, 0.0)))
+    else:
+        for node in (pet, denoised)[: 1 + (moved == "both")]:
+            node.SetAndObserveTransformNodeID(move.GetID())
+    ui.statusLabel.text = ""
+    click(ui.compareButton)
+    assert ("4 mm apart" in ui.statusLabel.text) == (moved in ("transform", "hardened"))
+    assert PET in SLICER.app.layoutManager().sliceViewNames()
 
 
 @pytest.mark.parametrize(("width", "difference"), [(900, True), (1900, True), (1900, False)])

@@ -1,4 +1,4 @@
-"""How the volumes of a result look: colours, windows, legends; and nodes that this module keeps in the scene."""
+"""How the volumes of a result look and whether they lie in one place; and nodes that this module keeps in the scene."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Sequence
@@ -7,12 +7,17 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..volumes import Volume
+from CSRDDenoiseLib.errors import InputError
+
+from ..nodes import hardened_copy
+from ..volumes import Volume, ijk_to_ras
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
 ADDED_COLOUR, REMOVED_COLOUR = (0.71, 0.02, 0.15), (0.23, 0.30, 0.75)
 """The ends of the difference map's colours: red where activity was added, blue where it was removed."""
+PLACE_TOLERANCE_MM = 0.01
+"""More than what a file's rounding of a place makes."""
 LEGEND_BACKGROUND = 0.6
 """Opacity of the black behind a legend's white text: the difference map is light grey, what surrounds it is black."""
 
@@ -38,6 +43,24 @@ class Shown:
             return None
         gone = [name for name in ("difference", "uncertainty", "support") if getattr(self, name) is node]
         return replace(self, **dict.fromkeys(gone)) if gone else self
+
+
+def check_place(pet: Volume, denoised: Volume) -> None:
+    """Refuse a PET that lies elsewhere than a result that was made from it.
+
+    Raises:
+        InputError: one of both was moved without the other, by a transform for instance, or holds no image.
+    """
+    # SimpleITK, which it brings, is slow to import
+    from CSRDDenoiseLib.io.grid import disagreement_mm
+
+    copies = [hardened_copy(node) for node in (pet, denoised)]
+    apart = disagreement_mm(copies[0].GetImageData().GetDimensions(), *map(ijk_to_ras, copies))
+    if apart > PLACE_TOLERANCE_MM:
+        raise InputError(
+            f"'{pet.GetName()}' and '{denoised.GetName()}' lie up to {apart:.3g} mm apart: one was moved without the "
+            "other since the run. Put both under the same transform, or denoise the PET again."
+        )
 
 
 def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:

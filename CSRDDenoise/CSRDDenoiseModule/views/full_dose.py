@@ -15,7 +15,7 @@ from ..job import Callbacks, Job, RunFiles
 from ..nodes import check_content, hardened_copy, unit_of
 from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
-from .display import HELPER_ATTRIBUTE, fill
+from .display import HELPER_ATTRIBUTE, check_place, fill
 from .plots import AGREEMENT, agreement, draw, fill_table
 
 COMPARED = "CSRDDenoise.FullDoseComparison"
@@ -58,6 +58,7 @@ def start_comparison(
     if full in (pet, denoised):
         raise InputError(f"'{full.GetName()}' is the PET or its result; choose the full dose of the same scan.")
     check_content(pet, denoised)
+    check_place(pet, denoised)
     labels = None if regions is None else labels_of(regions, pet)
     volumes = {"pet": pet, "denoised": denoised, "full": full, "labels": None if labels is None else labels.volume}
 

@@ -8,11 +8,11 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import Finding, find
 
-from ..nodes import check_content, estimate_of, unit_of
+from ..nodes import check_content, estimate_of, has_image, unit_of
 from ..parameters import RESULTS, CSRDDenoiseParameterNode
 from ..volumes import FINDINGS, KIND, PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, is_free_for, part_of, stored
 from ..wording import finding_rows, summary_rows
-from .display import fill
+from .display import check_place, fill
 from .full_dose import FullDose
 from .keep import Keep
 from .look import Look
@@ -120,9 +120,11 @@ class Results:
         """Show a result side by side with the PET that it was made from; maps of other results are left out."""
         self._look.show(denoised, *maps)
         pet = denoised.GetNodeReference(PET_REFERENCE)
+        if pet is None or not (has_image(pet) and has_image(denoised)):
+            return
         try:
-            if pet is not None:
-                check_content(pet, denoised)
+            check_content(pet, denoised)
+            check_place(pet, denoised)
         except InputError as error:
             self._say(str(error))
 
