@@ -353,6 +353,20 @@ def test_the_module_file_loads_no_heavy_library():
     assert result.returncode == 0, result.stderr[-2000:]
 
 
+def test_a_scene_saved_during_a_study_names_no_layout_that_others_do_not_know(ui, panel, scene, tmp_path):
+    def saved():
+        assert scene.Commit(str(tmp_path / "scene.mrml"))
+        return re.findall(r'currentViewArrangement="(\d+)"', (tmp_path / "scene.mrml").read_text(encoding="utf-8"))
+
+    manager, folder = SLICER.app.layoutManager(), make_study(tmp_path, write_table(tmp_path, cases=2))[-1]
+    manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    before = manager.layout
+    begin(panel, ui, folder)
+    assert manager.layout != before and saved() == []
+    click(ui.pauseButton)
+    assert manager.layout == before and saved() == [str(before)]
+
+
 def test_run_that_ends_during_a_study_leaves_its_images_in_view(area, ui, panel, tmp_path):
     """A run of the other module goes on in the background and is compared at its end."""
     denoising = DENOISING.widgetRepresentation().self()

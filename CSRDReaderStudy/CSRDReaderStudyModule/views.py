@@ -10,7 +10,9 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.readers.study import IMAGES, Trial, check_files
 
 ATTRIBUTE = "CSRDReaderStudy.Trial"
-LAYOUT_ID = 72951
+LAYOUT_ID, MOST_VOLUMES = 72951, 3
+BEFORE = "CSRDReaderStudy.Before"
+"""Attribute of the layout node while a trial is shown: the layout of before."""
 PET_COLOURS = "InvertedGrey"
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
 _VIEW = """
@@ -62,7 +64,7 @@ def show_trial(folder: Path, trial: Trial) -> None:
 
 
 def clear(kept: "Sequence[Any]" = ()) -> None:
-    """Remove the images of a trial from the scene, apart from those kept."""
+    """Remove the images of a trial from the scene, apart from those kept; without any the user's layout comes back."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetAttribute(ATTRIBUTE) and node not in kept:
             for index in reversed(range(node.GetNumberOfDisplayNodes())):
@@ -70,6 +72,8 @@ def clear(kept: "Sequence[Any]" = ()) -> None:
             if node.GetStorageNode() is not None:
                 slicer.mrmlScene.RemoveNode(node.GetStorageNode())
             slicer.mrmlScene.RemoveNode(node)
+    if not kept:
+        _leave_layout()
 
 
 def _load(path: Path, title: str) -> Any:
@@ -99,11 +103,7 @@ def _show(volumes: "Sequence[Any]", centre: "tuple[float, float, float]") -> Non
     manager = slicer.app.layoutManager()
     if manager is None:
         return
-    node = manager.layoutLogic().GetLayoutNode()
-    identity = LAYOUT_ID + len(volumes)
-    if not node.IsLayoutDescription(identity):
-        node.AddLayoutDescription(identity, layout_description(len(volumes)))
-    manager.setLayout(identity)
+    _use_layout(manager, len(volumes))
     # a view has its size, which it is fitted to, only once the events of the new layout are done; a key must wait
     slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)
     for column, volume in enumerate(volumes):
@@ -112,6 +112,34 @@ def _show(volumes: "Sequence[Any]", centre: "tuple[float, float, float]") -> Non
             # a reader may have turned a view; every trial begins alike
             logic.GetSliceNode().SetOrientation(plane)
             _show_in_view(logic, volume, centre)
+
+
+def _use_layout(manager: Any, columns: int) -> None:
+    node, identity = manager.layoutLogic().GetLayoutNode(), LAYOUT_ID + columns
+    if not node.IsLayoutDescription(identity):
+        node.AddLayoutDescription(identity, layout_description(columns))
+    if not _is_of_study(manager.layout):
+        node.SetAttribute(BEFORE, str(manager.layout))
+    # a Slicer without this module shows no view of a scene that names its layout; without any it keeps its own
+    node.SetSaveWithScene(False)
+    manager.setLayout(identity)
+
+
+def _leave_layout() -> None:
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return
+    node = manager.layoutLogic().GetLayoutNode()
+    usual = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    before = int(node.GetAttribute(BEFORE) or usual)
+    node.RemoveAttribute(BEFORE)
+    node.SetSaveWithScene(True)
+    if _is_of_study(manager.layout):
+        manager.setLayout(before)
+
+
+def _is_of_study(layout: int) -> bool:
+    return 0 < layout - LAYOUT_ID <= MOST_VOLUMES
 
 
 def _show_in_view(logic: Any, volume: Any, centre: "tuple[float, float, float]") -> None:
