@@ -99,7 +99,8 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneRead, priority=BEFORE_THE_SELECTORS)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        for event in (scene.EndImportEvent, scene.EndUndoEvent, scene.EndRedoEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         self.addObserver(
             scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=BEFORE_THE_SELECTORS
         )
@@ -139,7 +140,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.chosen = self.panel.chosenNodes()
 
     def onSceneChanged(self, caller: vtk.vtkObject, event: str) -> None:
-        """Show the choices of the new scene."""
+        """Show the choices of a scene that was read, or put back to what it was."""
         chosen, self.chosen = self.chosen, {}
         self.panel.setParameterNode(self.logic.getParameterNode(), chosen)
 

@@ -13,6 +13,7 @@ from slicer_helpers import (
     ROOT,
     SLICER,
     add_head,
+    add_result,
     add_transform,
     add_volume,
     background,
@@ -347,3 +348,40 @@ def test_precision_is_chosen_kept_in_the_scene_and_recorded(ui, logic_of, scene,
     run_to_end(ui)
     record = json.loads(ui.denoisedSelector.currentNode().GetAttribute("CSRDDenoise.Provenance"))
     assert record["settings"]["precision"] == "float32"
+
+
+@pytest.fixture
+def undo(scene):
+    """What a user of Slicer's undo switches on: the scene's, and that of its nodes."""
+    scene.SetUndoOn()
+    yield lambda *nodes: [node.SetUndoEnabled(True) for node in nodes]
+    scene.ClearUndoStack()
+    scene.ClearRedoStack()
+    scene.SetUndoOff()
+
+
+@pytest.mark.usefixtures("without_worker")
+def test_panel_follows_undo_and_redo(ui, logic_of, scene, undo):
+    pet = add_head("PET")
+    denoised, difference = add_result(pet, SLICER.util.arrayFromVolume(pet) * np.float32(0.9))
+    choices = logic_of.getParameterNode().parameterNode
+    undo(pet, denoised, difference, choices)
+    choose(ui, logic_of, (pet, None), "")
+    ui.denoisedSelector.setCurrentNode(denoised)
+    first = ui.resultsTable.item(1, 1).text()
+    # the numbers of a result are those of its state
+    scene.SaveStateForUndo(denoised)
+    denoised.SetAttribute("CSRDDenoise.Summary", None)
+    choices.Modified()
+    assert ui.resultsTable.rowCount == 0
+    scene.Undo()
+    assert ui.resultsTable.item(1, 1).text() == first
+    scene.Redo()
+    assert ui.resultsTable.rowCount == 0
+    # what comes back into the scene comes back into the choices that were put back with it
+    scene.SaveStateForUndo(choices)
+    scene.RemoveNode(denoised)
+    assert ui.denoisedSelector.currentNode() is None
+    scene.Undo()
+    assert ui.denoisedSelector.currentNode() is logic_of.getParameterNode().denoised is denoised
+    assert ui.compareButton.isEnabled()
