@@ -23,12 +23,14 @@ from slicer_helpers import (
     pick,
     run_to_end,
     sentences_of,
+    tick,
     wait_until,
 )
 
 pytest_plugins = ["slicer_fixtures"]
 
 from CSRDDenoiseModule import readiness, wording  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule.views import plots  # noqa: E402
 from CSRDDenoiseModule.volumes import Outputs  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_worker")]
@@ -306,6 +308,30 @@ def test_fade_and_toggle_between_pet_and_denoised(ui, logic_of, scene, pair, sma
 
 
 # -- check boxes and what their run reports
+
+
+def test_wipe_and_plots_follow_the_slider(area, ui, logic_of, scene, small_model):
+    choose(ui, logic_of, (add_head("PET"), None), small_model, precision="float32")
+    run_to_end(ui)
+    denoised = ui.denoisedSelector.currentNode()
+    click(ui.profileButton)
+    tick(ui.wipeCheckBox)
+    ui.fadeSlider.value = 1.0
+    before = SLICER.util.arrayFromVolume(denoised).copy()
+    ui.keepSlider.value = 0.0
+    assert wait_until(lambda: not area.self().panel._results.following)
+    after = SLICER.util.arrayFromVolume(denoised)
+    assert np.abs(after - before).max() > 1
+    # at width 0 the result is the PET
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(scene.GetFirstNodeByName("CSRDDenoise wipe")), after)
+    summary = json.loads(denoised.GetAttribute("CSRDDenoise.Summary"))
+    np.testing.assert_array_equal(column(plots.HISTOGRAM, "voxels"), summary["histogram_counts"])
+    np.testing.assert_allclose(column(plots.PROFILE, "denoised"), column(plots.PROFILE, "PET"), rtol=1e-4, atol=0.5)
+
+
+def column(role, name):
+    values = plots.drawn(role).GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetColumnByName(name)
+    return [values.GetValue(row) for row in range(values.GetNumberOfValues())]
 
 
 def test_checkbox_registers_the_mr_and_the_status_reports_it(ui, logic_of, scene, pair, small_model):

@@ -87,6 +87,16 @@ class Look:
         there = regions if role == AGREEMENT else drawn(role) is not None
         self.showPlot(role if there else HISTOGRAM)
 
+    def follow(self, denoised: Volume) -> None:
+        """The voxels of a result were changed by the slider: make anew what was made of them."""
+        if self._shown is None or self._shown.denoised is not denoised:
+            return
+        if summary := stored(denoised, SUMMARY):
+            draw(histogram(summary, unit_of(denoised)))
+        self.drawProfile()
+        if self._ui.wipeCheckBox.checked:
+            self._comparison.wipe(self._ui.fadeSlider.value)
+
     def showPlot(self, role: str) -> None:
         """Show a plot, and the list's entry for it."""
         self._ui.plotComboBox.setCurrentIndex(self._ui.plotComboBox.findData(role))

@@ -103,6 +103,7 @@ class Results:
             self._keep.move(self._denoised, self._maps[0], self._maps[1:], width)
 
     def _kept(self, denoised: Volume) -> None:
+        self._look.follow(denoised)
         if denoised is self._denoised:
             self.refresh(denoised, *self._maps)
 
