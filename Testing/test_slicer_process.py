@@ -244,6 +244,25 @@ def test_slider_works_after_another_run_that_came_to_nothing(logic, scene, small
     assert "keep.coarse" in findings and "20.0" in findings
 
 
+def test_maps_of_another_result_are_refused(logic, scene, small_model):
+    pet = add_head("PET")
+    one, other = (logic.denoise(pet, None, model=small_model, seed=seed, **QUICK) for seed in (0, 1))
+    before = SLICER.util.arrayFromVolume(other.differenceVolume).copy()
+    with raises_named("InputError", "no map of"):
+        logic.startKeep(one.denoisedVolume, 20.0, other.differenceVolume).wait()
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(other.differenceVolume), before)
+
+
+def test_result_refers_to_no_mr_that_left_during_its_run(logic, scene, small_model):
+    """A scene that is added to one with a node of that ID would take that node for the MR."""
+    mr = add_head("T1", seed=3)
+    job = logic.start(add_head("PET"), mr, model=small_model, **QUICK)
+    scene.RemoveNode(mr)
+    made = job.wait()
+    assert made.denoisedVolume.GetNodeReferenceID("CSRDDenoise.MR") is None
+    assert made.provenance["inputs"]["mr"]["volume"] == "T1"
+
+
 def test_no_folder_is_left_when_a_recomputation_is_refused(logic, scene, small_model):
     pet = add_head("PET")
     denoised = logic.denoise(pet, None, model=small_model, **QUICK).denoisedVolume

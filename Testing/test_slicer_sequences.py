@@ -106,6 +106,13 @@ def test_a_sequence_becomes_what_the_command_line_makes_of_its_frames(logic_of, 
     assert after - before <= proxies
 
 
+def test_a_volume_that_shows_a_frame_is_no_output(logic_of, scene, dynamic, small_model):
+    """The next frame would take the place of the result, and its record with it."""
+    with raises_named("InputError", "shows a frame"):
+        outputs = nodes.Outputs(denoisedVolume=dynamic[2])
+        logic_of.start(add_head("PET"), None, model=small_model, outputs=outputs, device="cpu")
+
+
 def test_results_lie_on_a_pet_that_a_transform_moves(logic_of, scene, dynamic, model_folder):
     _, browser, proxy = dynamic
     move = add_transform(ijk_to_ras(oblique(), (1.0, 1.0, 1.0), (40.0, -25.0, 10.0)))

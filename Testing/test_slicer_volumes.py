@@ -244,6 +244,14 @@ def test_nodes_of_another_kind_are_refused_before_the_work(logic, scene):
             logic.start(pet, None, outputs=nodes.Outputs(**{f"{kind}Volume": node}), device="cpu")
 
 
+def test_a_pet_in_no_scene_is_refused_before_the_work(logic, scene):
+    """Its result would lie nowhere."""
+    loose = SLICER.vtkMRMLScalarVolumeNode()
+    loose.Copy(add_head("PET"))
+    with raises_named("InputError", "'PET' is in no scene"):
+        logic.start(loose, None, device="cpu")
+
+
 def test_description_has_size_spacing_unit_and_maximum(scene):
     pet = add_volume("PET", np.full((3, 4, 5), 14.2, np.float32), ijk_to_ras(None, (1.5, 2.0, 3.0)))
     suv(pet)

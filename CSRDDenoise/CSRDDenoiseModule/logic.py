@@ -25,7 +25,7 @@ from .nodes import (
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
-from .views.display import show_results
+from .views.display import check_maps, show_results
 from .volumes import (
     MR_REFERENCE,
     PET_REFERENCE,
@@ -165,6 +165,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """
         if petVolume is None:
             raise InputError("No PET volume is given. Choose the volume to denoise.")
+        if petVolume.GetScene() is None:
+            raise InputError(f"The PET '{petVolume.GetName()}' is in no scene. Add it with slicer.mrmlScene.AddNode.")
         settings = settings_from_preset(preset, **changes)
         outputs = outputs or Outputs()
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume, REGION: regionNode}
@@ -272,6 +274,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """
         estimate, pet = estimate_of(denoisedVolume), denoisedVolume.GetNodeReference(PET_REFERENCE)
         check_estimate(denoisedVolume, estimate, pet)
+        check_maps(denoisedVolume, differenceVolume, uncertaintyVolume, supportVolume)
         made_of = (denoisedVolume.GetID(), image_time(pet), image_time(estimate))
         if (known := self._known.get((self._worker.processId, *made_of))) is None:
             check_content(pet, denoisedVolume)

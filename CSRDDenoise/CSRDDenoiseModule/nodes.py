@@ -380,10 +380,10 @@ class Outputs:
 
 
 def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
-    """Refuse to write over an input, two results into one volume, or numbers into a label map.
+    """Refuse to write over an input, two results into one volume, numbers into a label map, or into a frame.
 
     Raises:
-        InputError: a volume is chosen twice, or one is of another kind.
+        InputError: a volume is chosen twice, one is of another kind, or one shows a frame of a sequence.
     """
     taken = list(inputs)
     for kind, node in list(outputs.chosen.items())[:-1]:
@@ -392,4 +392,7 @@ def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> Non
             raise InputError(f"The output '{node.GetName()}' must be {wanted}. Choose another, or a new volume.")
         if node is not None and node in taken:
             raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
+        if browser_of(node) is not None:
+            lost = "shows a frame of a sequence, and another frame would replace the result"
+            raise InputError(f"The output '{node.GetName()}' {lost}. Choose another output, or a new volume.")
         taken.append(node)

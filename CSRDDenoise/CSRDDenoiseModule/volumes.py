@@ -273,7 +273,7 @@ def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volum
     for node in nodes.values():
         if node is not None:
             node.SetNodeReferenceID(PET_REFERENCE, pet.GetID())
-            node.SetNodeReferenceID(MR_REFERENCE, mr.GetID() if mr is not None else None)
+            node.SetNodeReferenceID(MR_REFERENCE, mr.GetID() if slicer.mrmlScene.IsNodePresent(mr) else None)
     if nodes["bare"] is not None:
         nodes["output"].SetNodeReferenceID(ESTIMATE_REFERENCE, nodes["bare"].GetID())
         # a script may have no panel

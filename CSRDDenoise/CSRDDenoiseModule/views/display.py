@@ -1,4 +1,4 @@
-"""How the volumes of a result look and whether they lie in one place; and nodes that this module keeps in the scene."""
+"""How the volumes of a result look and whether they belong together; and nodes that this module keeps in the scene."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Sequence
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import InputError
 
 from ..nodes import hardened_copy
-from ..volumes import Volume, ijk_to_ras
+from ..volumes import Volume, ijk_to_ras, part_of
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
@@ -61,6 +61,17 @@ def check_place(pet: Volume, denoised: Volume) -> None:
             f"'{pet.GetName()}' and '{denoised.GetName()}' lie up to {apart:.3g} mm apart: one was moved without the "
             "other since the run. Put both under the same transform, or denoise the PET again."
         )
+
+
+def check_maps(denoised: Volume, *maps: Optional[Volume]) -> None:
+    """Refuse maps that are not those of a result and would be written over.
+
+    Raises:
+        InputError: one is not.
+    """
+    for node in maps:
+        if node is not None and part_of(node, denoised) is None:
+            raise InputError(f"'{node.GetName()}' is no map of '{denoised.GetName()}'. Pass its own, or leave it out.")
 
 
 def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
