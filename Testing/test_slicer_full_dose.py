@@ -14,6 +14,7 @@ from slicer_helpers import (
     add_result,
     add_transform,
     add_volume,
+    background,
     click,
     ijk_to_ras,
     matrix_of,
@@ -246,6 +247,40 @@ def test_a_pet_that_was_moved_alone_is_not_compared(ui, scene, result):
     ui.fullDoseCollapsibleButton.collapsed = False
     click(ui.fullDoseButton)
     assert "3 mm apart" in ui.statusLabel.text
+
+
+def plotted(scene) -> str:
+    """The role of the chart below the comparison."""
+    chart = scene.GetSingletonNode("CSRDHistogram", "vtkMRMLPlotViewNode").GetPlotChartNode()
+    return chart.GetAttribute("CSRDDenoise.Helper")
+
+
+def test_a_comparison_without_regions_leaves_the_plot(ui, scene, result):
+    click(ui.compareButton)
+    compare(ui, result[2])
+    assert plotted(scene) == ui.plotComboBox.itemData(ui.plotComboBox.currentIndex) == "histogram"
+    click(ui.profileButton)
+    compare(ui, result[2])
+    assert plotted(scene) == ui.plotComboBox.itemData(ui.plotComboBox.currentIndex) == "profile"
+    # the profile of another result, along a line that is gone, is none of this one
+    scene.RemoveNode(ui.profileSelector.currentNode())
+    click(ui.compareButton)
+    assert plotted(scene) == "histogram"
+
+
+def test_a_result_chosen_during_the_comparison_of_another_gets_no_regions_of_it(ui, scene, result):
+    other = add_result(result[0], 0.5 * SLICER.util.arrayFromVolume(result[0]), "other")[0]
+    click(ui.compareButton)
+    ui.regionsSelector.setCurrentNode(add_labels(scene))
+    ui.fullDoseSelector.setCurrentNode(result[2])
+    ui.fullDoseCollapsibleButton.collapsed = False
+    click(ui.fullDoseButton)
+    ui.denoisedSelector.setCurrentNode(other)
+    assert wait_until(lambda: "Compared" in ui.statusLabel.text)
+    assert plotted(scene) == "histogram" and background("CSRDDenoised") == result[1].GetID()
+    ui.denoisedSelector.setCurrentNode(result[1])
+    click(ui.compareButton)
+    assert ui.fullDoseTable.rowCount and plotted(scene) == "histogram"
 
 
 def test_what_is_deleted_is_chosen_no_more(ui, scene, result):

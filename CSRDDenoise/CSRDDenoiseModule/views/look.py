@@ -56,8 +56,11 @@ class Look:
         for widget in (ui.toggleButton, ui.fadeSlider, ui.plotComboBox, ui.profileButton, *boxes):
             widget.setEnabled(there)
 
-    def show(self, denoised: Volume, *maps: Optional[Volume]) -> None:
-        """Show a result side by side with the PET that it was made from; maps of other results are left out."""
+    def show(self, denoised: Volume, *maps: Optional[Volume], plot: str = "") -> None:
+        """Show a result side by side with the PET that it was made from; maps of other results are left out.
+
+        Below them stands the plot of this role, or of the one that is chosen, if there is one of this result.
+        """
         pet, summary = denoised.GetNodeReference(PET_REFERENCE), stored(denoised, SUMMARY) or {}
         if pet is None:
             return
@@ -83,9 +86,8 @@ class Look:
         self._ui.fadeSlider.value = 0.0
         self.onMoved(0.0)
         self.drawProfile()
-        role = self._chosenPlot()
-        there = regions if role == AGREEMENT else drawn(role) is not None
-        self.showPlot(role if there else HISTOGRAM)
+        there = {AGREEMENT: regions, PROFILE: self._line is not None}
+        self.showPlot(next((role for role in (plot, self._chosenPlot()) if there.get(role)), HISTOGRAM))
 
     def follow(self, denoised: Volume) -> None:
         """The voxels of a result were changed by the slider: make anew what was made of them."""

@@ -13,7 +13,7 @@ from ..parameters import RESULTS, CSRDDenoiseParameterNode
 from ..volumes import FINDINGS, KIND, PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, is_free_for, part_of, stored
 from ..wording import finding_rows, summary_rows
 from .display import check_place, fill
-from .full_dose import FullDose
+from .full_dose import FullDose, compared
 from .keep import Keep
 from .look import Look
 from .plots import AGREEMENT
@@ -130,11 +130,9 @@ class Results:
             self._say(str(error))
 
     def onCompared(self) -> None:
-        """The result was compared with a full dose: show the regions."""
-        if self._denoised is None:
-            return
-        self._look.show(self._denoised, *self._maps)
-        self._look.showPlot(AGREEMENT)
+        """A result was compared with a full dose: show its regions, unless another one was chosen meanwhile."""
+        if compared(self._denoised):
+            self._look.show(self._denoised, *self._maps, plot=AGREEMENT)
 
     def forget(self, node: Any) -> None:
         """A node is about to leave the scene: nothing here keeps it in memory."""
