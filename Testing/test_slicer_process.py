@@ -253,6 +253,17 @@ def test_maps_of_another_result_are_refused(logic, scene, small_model):
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(other.differenceVolume), before)
 
 
+def test_result_that_was_cropped_is_not_recombined(logic, scene, small_model):
+    """What changes is a part of the volume: it would land two slices beside its place."""
+    denoised = logic.denoise(add_head("PET"), None, model=small_model, **QUICK).denoisedVolume
+    cropped = SLICER.util.arrayFromVolume(denoised)[2:23].copy()
+    SLICER.util.updateVolumeFromArray(denoised, cropped)
+    for start in (lambda: logic.startKeep(denoised, 0.0, exact=False), lambda: logic.startReport(denoised)):
+        with raises_named("InputError", "26 x 28 x 21 .* 26 x 28 x 24"):
+            start().wait()
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(denoised), cropped)
+
+
 def test_result_refers_to_no_mr_that_left_during_its_run(logic, scene, small_model):
     """A scene that is added to one with a node of that ID would take that node for the MR."""
     mr = add_head("T1", seed=3)

@@ -25,7 +25,7 @@ from .nodes import (
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
-from .views.display import check_maps, show_results
+from .views.display import check_results, show_results
 from .volumes import (
     MR_REFERENCE,
     PET_REFERENCE,
@@ -251,6 +251,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             "labels": labelVolume,
         }
         check_content(volumes["pet"], denoisedVolume)
+        check_results(denoisedVolume, volumes["uncertainty"])
         callbacks = Callbacks(onProgress, onFinished, onError)
         return self.begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
 
@@ -274,7 +275,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         """
         estimate, pet = estimate_of(denoisedVolume), denoisedVolume.GetNodeReference(PET_REFERENCE)
         check_estimate(denoisedVolume, estimate, pet)
-        check_maps(denoisedVolume, differenceVolume, uncertaintyVolume, supportVolume)
+        check_results(denoisedVolume, differenceVolume, uncertaintyVolume, supportVolume)
         made_of = (denoisedVolume.GetID(), image_time(pet), image_time(estimate))
         if (known := self._known.get((self._worker.processId, *made_of))) is None:
             check_content(pet, denoisedVolume)

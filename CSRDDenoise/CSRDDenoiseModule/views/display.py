@@ -9,8 +9,8 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import InputError
 
-from ..nodes import hardened_copy
-from ..volumes import Volume, ijk_to_ras, part_of
+from ..nodes import hardened_copy, has_image
+from ..volumes import PROVENANCE, Volume, ijk_to_ras, part_of, stored
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
@@ -63,15 +63,25 @@ def check_place(pet: Volume, denoised: Volume) -> None:
         )
 
 
-def check_maps(denoised: Volume, *maps: Optional[Volume]) -> None:
-    """Refuse maps that are not those of a result and would be written over.
+def check_results(denoised: Volume, *maps: Optional[Volume]) -> None:
+    """Refuse volumes that are not, or not as, one run made them.
 
     Raises:
-        InputError: one is not.
+        InputError: a map is one of another result; or a volume has no image, or was cropped or resampled since.
     """
-    for node in maps:
-        if node is not None and part_of(node, denoised) is None:
+    made = tuple(stored(denoised, PROVENANCE)["inputs"]["pet"]["size"])
+    for node in (denoised, *maps):
+        if node is None:
+            continue
+        if node is not denoised and part_of(node, denoised) is None:
             raise InputError(f"'{node.GetName()}' is no map of '{denoised.GetName()}'. Pass its own, or leave it out.")
+        size = node.GetImageData().GetDimensions() if has_image(node) else (0, 0, 0)
+        if size != made:
+            now, before = (" x ".join(map(str, each)) for each in (size, made))
+            raise InputError(
+                f"'{node.GetName()}' has {now} voxels by now and was made with {before}: it was cropped or resampled. "
+                "Denoise the PET again."
+            )
 
 
 def show_results(nodes: "dict[str, Optional[Volume]]", pet: Volume) -> None:
