@@ -87,6 +87,25 @@ def test_wipe_shows_the_denoised_volume_left_of_a_split_and_the_pet_right_of_it(
     assert shares(PET)[0] == 1
 
 
+def test_wipe_goes_with_the_result_that_it_shows(ui, scene, result):
+    tick(ui.wipeCheckBox)
+    ui.fadeSlider.value = 1.0
+    scene.RemoveNode(result[1])
+    assert wait_until(lambda: scene.GetFirstNodeByName("CSRDDenoise wipe") is None, 5)
+    assert shares(PET)[0] == 1
+
+
+def test_projections_end_with_a_layout_that_the_user_left(ui, result):
+    tick(ui.projectionCheckBox)
+    layout_manager().setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    click(ui.compareButton)
+    node = layout_manager().sliceWidget(PET).sliceLogic().GetSliceNode()
+    assert not ui.projectionCheckBox.checked
+    assert (node.GetOrientation(), node.GetSlabReconstructionEnabled()) == ("Axial", False)
+    tick(ui.projectionCheckBox)
+    assert (node.GetOrientation(), node.GetSlabReconstructionEnabled()) == ("Coronal", True)
+
+
 @pytest.mark.parametrize("orientation", ["Axial", "Sagittal", "Coronal"])
 @pytest.mark.parametrize("flipped", [False, True])
 def test_wipe_runs_across_any_view_of_any_volume(ui, scene, orientation, flipped):
@@ -281,6 +300,13 @@ def test_a_comparison_that_an_earlier_panel_laid_out_is_left_too(ui, scene, resu
     assert PET in SLICER.app.layoutManager().sliceViewNames()
     Comparison().leave()
     assert PET not in SLICER.app.layoutManager().sliceViewNames()
+
+
+def test_a_comparison_without_its_pet_is_refused_with_a_sentence(ui, scene, result):
+    ui.statusLabel.text = ""
+    scene.RemoveNode(result[0])
+    click(ui.compareButton)
+    assert "'PET low dose denoised' is gone" in ui.statusLabel.text
 
 
 @pytest.mark.parametrize("moved", ["transform", "hardened", "both", "by rounding"])

@@ -4,6 +4,7 @@ from itertools import combinations, product
 from typing import Collection, Iterator, Optional
 
 import numpy as np
+import qt
 import slicer
 import vtk
 
@@ -74,6 +75,8 @@ class Comparison:
             return
         self._use_layout(manager)
         slicer.app.processEvents()
+        # those of before, where the user went to another layout meanwhile
+        self.project(False)
         for view, volume in in_views(shown).items():
             _show_in_view(manager, view, volume, shown.support if volume is shown.denoised else None)
         for view in in_views(shown):
@@ -139,6 +142,9 @@ class Comparison:
         """A volume is about to leave the scene."""
         if self._shown is not None:
             self._shown = self._shown.without(node)
+            if self._shown is None:
+                # not now: the scene is about to remove the other one
+                qt.QTimer.singleShot(0, remove_wipe)
 
     def leave(self) -> None:
         """Go back to the layout of before, so that volumes loaded next are shown as anywhere else in Slicer."""

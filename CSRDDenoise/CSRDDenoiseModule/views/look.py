@@ -63,6 +63,7 @@ class Look:
         """
         pet, summary = denoised.GetNodeReference(PET_REFERENCE), stored(denoised, SUMMARY) or {}
         if pet is None:
+            self._say(_("The PET of '{name}' is gone. Denoise it again.").format(name=denoised.GetName()))
             return
         if any(node.GetAttribute(TRIAL) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")):
             # whoever reads would lose the images, and the time would run on

@@ -1957,6 +1957,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="look.py" />
+   <source>The PET of '{name}' is gone. Denoise it again.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="look.py" />
    <source>The volume '{name}' holds no image. Load it again.</source>
    <translation type="unfinished" />
   </message>
