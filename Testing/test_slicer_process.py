@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -262,6 +263,30 @@ def test_result_that_was_cropped_is_not_recombined(logic, scene, small_model):
         with raises_named("InputError", "26 x 28 x 21 .* 26 x 28 x 24"):
             start().wait()
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(denoised), cropped)
+
+
+@pytest.mark.usefixtures("without_estimate")
+@pytest.mark.parametrize("exact", [False, True], ids=["before its maps follow", "while they follow"])
+def test_result_left_for_another_has_no_map_of_another_width(ui, logic_of, scene, small_model, exact):
+    keep, made = panel_of()._results._keep, []
+    for seed in (0, 1):
+        choose(ui, logic_of, (add_head(f"PET {seed}", seed=seed), None), small_model)
+        run_to_end(ui)
+        made.append([each.currentNode() for each in (ui.petSelector, ui.denoisedSelector, ui.uncertaintySelector)])
+    for index, (pet, denoised, uncertainty) in enumerate(made):
+        ui.petSelector.setCurrentNode(pet)
+        ui.denoisedSelector.setCurrentNode(denoised)
+        assert ui.uncertaintySelector.currentNode() is uncertainty
+        ui.keepSlider.value = 20.0
+        if index == 0:
+            assert wait_until(lambda: keep._refining.isActive(), 60)
+            assert not exact or wait_until(lambda: logic_of._refining is not None, 60)
+    assert wait_until(lambda: not keep.following, 60)
+    widths = [json.loads(each[1].GetAttribute("CSRDDenoise.Provenance"))["settings"]["keep_above_mm"] for each in made]
+    assert widths == [20.0, 20.0]
+    # the process holds the last run alone, whose maps follow
+    owners = [each[2].GetNodeReference("CSRDDenoise.Denoised") for each in made]
+    assert owners[0] is None
 
 
 def test_result_refers_to_no_mr_that_left_during_its_run(logic, scene, small_model):

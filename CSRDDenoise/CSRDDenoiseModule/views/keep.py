@@ -31,7 +31,8 @@ class Keep:
     Maps that cannot follow, because the process ended for instance, belong to the result no more.
 
     What was begun goes on when the user leaves the module or selects another result: until its end the maps are those
-    of the width before. What another run cancels is begun again after that run.
+    of the width before. What another run cancels is begun again after that run. Maps that the slider of another result
+    overtakes cannot follow either, as the process holds one run.
 
     Args:
         logic: recomputes a result for another width.
@@ -69,8 +70,10 @@ class Keep:
         self, denoised: Volume, difference: Optional[Volume], maps: "tuple[Optional[Volume], ...]", width: float
     ) -> None:
         """The width of a result was changed: wait until the slider rests."""
-        self._moved = _Moved(denoised, difference, maps, width)
-        self._refining.stop()
+        before, self._moved = self._moved, _Moved(denoised, difference, maps, width)
+        if self._refining.isActive():
+            self._refining.stop()
+            self._overtake(before)
         self._timer.start()
 
     def stop(self) -> None:
@@ -107,32 +110,39 @@ class Keep:
                 denoised,
                 moved.width,
                 difference,
-                onFinished=lambda _result: self._kept(denoised, exact),
-                onError=lambda error: self._notKept(error, denoised, difference, exact),
+                onFinished=lambda _result: self._kept(moved, exact),
+                onError=lambda error: self._notKept(error, moved, exact),
                 uncertaintyVolume=maps[0],
                 supportVolume=maps[1],
                 exact=exact,
             )
         except CSRDError as error:
-            self._notKept(error, denoised, difference, exact)
+            self._notKept(error, moved, exact)
 
-    def _kept(self, denoised: Volume, exact: bool) -> None:
-        if not exact:
+    def _kept(self, moved: _Moved, exact: bool) -> None:
+        if not exact and not self._overtake(moved):
             self._refining.start()
-        self._onKept(denoised)
+        self._onKept(moved.denoised)
         self._rest()
 
-    def _notKept(self, error: Exception, denoised: Volume, difference: Optional[Volume], exact: bool) -> None:
+    def _notKept(self, error: Exception, moved: _Moved, exact: bool) -> None:
         if isinstance(error, Cancelled):
-            if self._moved is not None:
+            if self._moved is not None and not self._overtake(moved):
                 self._refining.start()
             return
         if exact:
             # result and difference have the new width already
-            release_maps(denoised, difference)
+            release_maps(moved.denoised, moved.difference)
         self._say(str(error))
-        self._onKept(denoised)
+        self._onKept(moved.denoised)
         self._rest()
+
+    def _overtake(self, moved: Optional[_Moved]) -> bool:
+        """Return whether the slider moves another result by now; the maps of this one then have the width before."""
+        if moved is None or self._moved is None or self._moved.denoised is moved.denoised:
+            return False
+        release_maps(moved.denoised, moved.difference)
+        return True
 
     def _rest(self) -> None:
         if not self.following:
