@@ -289,6 +289,24 @@ def test_result_left_for_another_has_no_map_of_another_width(ui, logic_of, scene
     assert owners[0] is None
 
 
+@pytest.mark.usefixtures("without_estimate")
+def test_comparison_with_a_full_dose_waits_for_the_slider(ui, logic_of, scene, small_model):
+    """The numbers of a result belong to its width: what is measured before they follow would go with them."""
+    choose(ui, logic_of, (add_head("PET"), None), small_model)
+    run_to_end(ui)
+    keep = panel_of()._results._keep
+    ui.fullDoseSelector.setCurrentNode(add_head("full", seed=2))
+    ui.fullDoseCollapsibleButton.collapsed = False
+    ui.keepSlider.value = 20.0
+    assert wait_until(lambda: keep._refining.isActive(), 60)
+    click(ui.fullDoseButton)
+    assert wait_until(lambda: not keep.following and not logic_of.busy, 60)
+    assert ui.fullDoseTable.rowCount == 0 and "slider" in ui.statusLabel.text
+    click(ui.fullDoseButton)
+    assert wait_until(lambda: "Compared" in ui.statusLabel.text, 60)
+    assert not wait_until(lambda: not ui.fullDoseTable.rowCount, 0.6)
+
+
 def test_result_refers_to_no_mr_that_left_during_its_run(logic, scene, small_model):
     """A scene that is added to one with a node of that ID would take that node for the MR."""
     mr = add_head("T1", seed=3)

@@ -162,10 +162,18 @@ class FullDose:
         logic: does the work.
         say: shows one sentence.
         show: shows the views of a result again, with the table of regions.
+        follows: returns whether a result still follows the slider, which takes a comparison of before away.
     """
 
-    def __init__(self, ui: Any, logic: Any, say: "Callable[[str], None]", show: "Callable[[], None]"):
-        self._ui, self._logic, self._say, self._show = ui, logic, say, show
+    def __init__(
+        self,
+        ui: Any,
+        logic: Any,
+        say: "Callable[[str], None]",
+        show: "Callable[[], None]",
+        follows: "Callable[[], bool]",
+    ):
+        self._ui, self._logic, self._say, self._show, self._follows = ui, logic, say, show, follows
         self._denoised: Optional[Volume] = None
         ui.fullDoseButton.clicked.connect(self.onCompare)
         ui.fullDoseSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onChosen)
@@ -201,6 +209,9 @@ class FullDose:
 
     def onCompare(self, *_arguments: Any) -> None:
         """Measure the result against the chosen full dose."""
+        if self._follows():
+            self._say(_("The maps still follow the slider. Compare again in a moment."))
+            return
         try:
             start_comparison(
                 self._logic,

@@ -71,7 +71,7 @@ class Results:
         self._denoised: Optional[Volume] = None
         self._maps: tuple[Optional[Volume], ...] = ()
         self._look = Look(ui, say)
-        self._fullDose = FullDose(ui, logic, say, self.onCompared)
+        self._fullDose = FullDose(ui, logic, say, self.onCompared, lambda: self.following)
         self._keep = Keep(logic, say, self._kept, onRest)
         ui.keepSlider.valueChanged.connect(self.onKeepMoved)
 

@@ -1889,6 +1889,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="full_dose.py" />
+   <source>The maps still follow the slider. Compare again in a moment.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="full_dose.py" />
    <source>denoised</source>
    <translation type="unfinished" />
   </message>
