@@ -80,7 +80,7 @@ def test_process_that_cannot_start_is_not_started_again_and_again(ui, logic_of, 
 def test_place_without_an_interpreter_is_reported_each_time(ui, logic_of, scene, monkeypatch):
     logic_of.close()
     # as on a machine with other work, or with a large volume: a volume is not written within one turn
-    monkeypatch.setitem(type(logic_of).begin.__globals__["Job"].begin.__globals__, "SECONDS_A_TURN", -1.0)
+    monkeypatch.setattr(job, "SECONDS_A_TURN", -1.0)
     monkeypatch.setattr(worker_process.shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(worker_process.sys, "executable", "")
     ui.petSelector.setCurrentNode(add_head("PET"))

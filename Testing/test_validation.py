@@ -17,7 +17,7 @@ from study_folder import SCALE
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
-from CSRDDenoiseLib.errors import Cancelled, InputError, NotComplete
+from CSRDDenoiseLib.errors import Cancelled, InputError, NotComplete, PlaceError
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.research.evaluation.measure import CEILING, ceiling, measure
 from CSRDDenoiseLib.research.evaluation.methods import INPUT, ours, unchanged
@@ -235,6 +235,16 @@ def test_a_full_disk_keeps_what_is_finished_and_reports_it(root, model_folder, t
             run_validation(config)
         assert len(list((config.output / STORE).glob("*.json"))) == finished
         assert not (config.output / RESULTS).exists()
+
+
+@pytest.mark.slow
+def test_a_place_that_is_lost_is_no_folder_that_cannot_be_written(finished):
+    def lost(_measure, _tasks):
+        yield from ()
+        raise PlaceError("The place was lost.") from ConnectionResetError()
+
+    with pytest.raises(PlaceError):
+        run_validation(finished[0], spread=lost)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
-from ...errors import Cancelled, CSRDError, InputError, NotComplete, is_disk_full, reason_of
+from ...errors import Cancelled, CSRDError, InputError, NotComplete, PlaceError, is_disk_full, reason_of
 from ...findings import errors_of
 from ...io.record import versions
 from ...io.write import all_or_nothing
@@ -155,6 +155,9 @@ def _finished_kept(store: Store) -> Iterator[None]:
     """Report what cannot be written together with what is kept, once a subject is finished."""
     try:
         yield
+    except PlaceError:
+        # lost, whatever the cause: nothing was to be written there
+        raise
     except (InputError, OSError) as error:
         cause = error.__cause__ or error
         if not isinstance(cause, OSError) or not any(store.folder.glob("*.json")):
