@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from conftest import head_array
@@ -327,7 +329,7 @@ def test_a_comparison_of_a_pet_that_was_moved_alone_is_reported(ui, scene, resul
 
 
 @pytest.mark.parametrize(("width", "difference"), [(900, True), (1900, True), (1900, False)])
-def test_a_scene_saved_in_the_comparison_has_its_views_in_a_new_session(
+def test_a_scene_that_an_earlier_version_saved_in_the_comparison_has_its_views_in_a_new_session(
     ui, scene, result, tmp_path, monkeypatch, width, difference
 ):
     manager = layout_manager()
@@ -338,13 +340,47 @@ def test_a_scene_saved_in_the_comparison_has_its_views_in_a_new_session(
     click(ui.compareButton)
     views = manager.sliceViewNames()
     assert len(views) == 2 + difference
-    assert scene.Commit(str(tmp_path / "scene.mrml"))
+    node = manager.layoutLogic().GetLayoutNode()
+    node.DisableModifiedEventOn()
+    node.SetSaveWithScene(True)
+    node.DisableModifiedEventOff()
+    assert saved_layouts(scene, tmp_path) == [str(manager.layout)]
     later = new_session(monkeypatch)
     SLICER.app.complete_startup()
     later.SetURL(str(tmp_path / "scene.mrml"))
     assert later.Import()
     assert layout_manager().layout == manager.layout
     assert layout_manager().sliceViewNames() == views
+
+
+def test_a_scene_saved_in_the_comparison_names_no_layout_that_others_do_not_know(ui, scene, result, tmp_path):
+    manager = layout_manager()
+    assert PET in manager.sliceViewNames() and saved_layouts(scene, tmp_path) == []
+    manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    assert saved_layouts(scene, tmp_path) == [str(manager.layout)]
+    click(ui.compareButton)
+    assert PET in manager.sliceViewNames() and saved_layouts(scene, tmp_path) == []
+    scene.Clear(0)
+    assert PET not in manager.sliceViewNames() and saved_layouts(scene, tmp_path) == [str(manager.layout)]
+
+
+def test_projections_end_with_the_scene_that_was_saved_with_them(ui, scene, result, tmp_path):
+    tick(ui.projectionCheckBox)
+    assert scene.Commit(str(tmp_path / "scene.mrml"))
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Connect()
+    for node in SLICER.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        SLICER.util.updateVolumeFromArray(node, np.ones((16, 20, 24), np.float32))
+    click(ui.compareButton)
+    node = layout_manager().sliceWidget(PET).sliceLogic().GetSliceNode()
+    assert not ui.projectionCheckBox.checked
+    assert (node.GetOrientation(), node.GetSlabReconstructionEnabled()) == ("Axial", False)
+
+
+def saved_layouts(scene, folder):
+    """Return the layouts that the file of a saved scene names."""
+    assert scene.Commit(str(folder / "scene.mrml"))
+    return re.findall(r'currentViewArrangement="(\d+)"', (folder / "scene.mrml").read_text(encoding="utf-8"))
 
 
 def new_session(monkeypatch):

@@ -1,7 +1,8 @@
 """The comparison layout: slice views of a result beside its PET, a wipe and a fade between both, and projections."""
 
+from functools import cache
 from itertools import combinations, product
-from typing import Collection, Iterator, Optional
+from typing import Any, Collection, Iterator, Optional
 
 import numpy as np
 import qt
@@ -24,6 +25,10 @@ SLAB_EXTENTS = 2.0
 """Thickness of a projection over the volume's largest side, so that it holds the volume wherever the slice stands."""
 USUAL_OVERSAMPLING = 2.0
 PROJECTED = "Coronal"
+ORIENTATION = "CSRDDenoise.Orientation"
+"""Attribute of the first view while it shows a projection: its orientation of before."""
+OWN_VIEW = 'singletontag="CSRD'
+"""Part of the description of every layout of this extension."""
 
 _VIEWS = (
     (PET_VIEW, "PET", "#4A50C8"),
@@ -53,7 +58,6 @@ class Comparison:
         self._before: Optional[int] = None
         self._shown: Optional[Shown] = None
         self._crosshair: Optional[int] = None
-        self._orientation: Optional[str] = None
         self._table = False
 
     @property
@@ -110,10 +114,12 @@ class Comparison:
         """
         if not self.there:
             return
-        if on == (self._orientation is not None):
+        first = _first_view()
+        before = first.GetAttribute(ORIENTATION)
+        if on == (before is not None):
             return
-        wanted = PROJECTED if on else self._orientation
-        self._orientation = _first_view().GetOrientation() if on else None
+        wanted = PROJECTED if on else before
+        first.SetAttribute(ORIENTATION, first.GetOrientation() if on else None)
         box = world_bounds(self._shown.pet)
         thickness = SLAB_EXTENTS * float((box[1] - box[0]).max()) if on else None
         for view in in_views(self._shown):
@@ -167,9 +173,10 @@ class Comparison:
 
 
 def register_layouts() -> None:
-    """Make every comparison layout known to Slicer, which shows no view of a scene saved in a layout it does not know.
+    """Make every comparison layout known to Slicer, and keep them out of scenes that are saved.
 
-    Slicer keeps the descriptions as long as it runs and saves none in a scene.
+    Slicer shows no view of a scene that names a layout it does not know, as scenes of versions up to 0.2.0 do. It keeps
+    the descriptions as long as it runs and saves none in a scene.
     """
     manager = slicer.app.layoutManager()
     if manager is None:
@@ -179,6 +186,19 @@ def register_layouts() -> None:
         identity = _identity(views, wide, table)
         if not node.IsLayoutDescription(identity):
             node.AddLayoutDescription(identity, layout_description(views, wide, table))
+    _keep_out_of_scenes(node)
+
+
+@cache
+def _keep_out_of_scenes(node: Any) -> None:
+    """Save which layout is shown only where each Slicer knows it: the others keep their own; once a layout node."""
+    node.AddObserver("ModifiedEvent", _on_layout)
+    _on_layout(node)
+
+
+def _on_layout(node: Any, _event: str = "") -> None:
+    # also of the reader study, which does the same: none of both may let the other's be saved
+    node.SetSaveWithScene(OWN_VIEW not in (node.GetCurrentLayoutDescription() or ""))
 
 
 def in_views(shown: Shown) -> "dict[str, Volume]":
