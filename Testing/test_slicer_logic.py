@@ -371,7 +371,7 @@ def test_an_input_is_never_written_over(pair):
 
 
 def test_no_pet_is_refused():
-    with pytest.raises(InputError, match="No PET volume"):
+    with pytest.raises(InputError, match="petVolume is None"):
         ENTRY.python.CSRDDenoiseLogic().denoise(None)
 
 

@@ -9,6 +9,7 @@ from slicer_helpers import (
     RAS_FROM_LPS,
     SLICER,
     add_head,
+    add_result,
     add_transform,
     add_volume,
     ijk_to_ras,
@@ -238,10 +239,40 @@ def test_nodes_of_another_kind_are_refused_before_the_work(logic, scene):
     for kind, node in (
         ("denoised", labels),
         ("uncertainty", labels),
+        ("difference", segments),
         ("support", add_volume("own", np.ones((4, 4, 4)))),
     ):
         with raises_named("InputError", f"'{node.GetName()}' must be"):
             logic.start(pet, None, outputs=nodes.Outputs(**{f"{kind}Volume": node}), device="cpu")
+
+
+@pytest.mark.parametrize("given", ["PET", np.ones((4, 4, 4)), 3], ids=["name", "array", "number"])
+def test_what_is_no_node_is_refused_by_its_argument(logic, scene, given):
+    """As from the Python console."""
+    pet = add_head("PET")
+    denoised = add_result(pet, SLICER.util.arrayFromVolume(pet))[0]
+    calls = {
+        "petVolume": lambda: logic.start(given),
+        "mrVolume": lambda: logic.start(pet, given),
+        "fullDoseReferenceVolume": lambda: logic.start(pet, fullDoseReferenceVolume=given),
+        "regionNode": lambda: logic.start(pet, regionNode=given),
+        "outputs": lambda: logic.start(pet, outputs=given),
+        "supportVolume": lambda: logic.start(pet, outputs=nodes.Outputs(supportVolume=given)),
+        "denoisedVolume": lambda: logic.startReport(given),
+        "uncertaintyVolume": lambda: logic.startReport(denoised, given),
+        "labelVolume": lambda: logic.startReport(denoised, None, given),
+        "differenceVolume": lambda: logic.startKeep(denoised, 8.0, given),
+        "full": lambda: full_dose.start_comparison(logic, denoised, given),
+        "regions": lambda: full_dose.start_comparison(logic, denoised, pet, given),
+    }
+    for name, call in calls.items():
+        with raises_named("InputError", f"^{name} is"):
+            call()
+    for call in (lambda: logic.startSequence(given), lambda: logic.denoise(None), lambda: logic.startKeep(None, 8.0)):
+        with raises_named("InputError", "getNode"):
+            call()
+    with raises_named("InputError", "^denoisedVolume is"):
+        logic.start(pet, outputs=nodes.Outputs(denoisedVolume=given))
 
 
 def test_a_pet_in_no_scene_is_refused_before_the_work(logic, scene):

@@ -1,4 +1,4 @@
-"""A job for the worker process: its files, started without blocking, cancelled or ended for sure."""
+"""A job for the worker process: what it is given, its files, started without blocking, cancelled or ended for sure."""
 
 import hashlib
 import shutil
@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Protocol
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Protocol
 
 import numpy as np
 import qt
@@ -18,7 +18,7 @@ from CSRDDenoiseLib.io.names import located
 from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP, box_of, nrrd_header, write_steps
 from CSRDDenoiseLib.model.bundle import list_models
 
-from .nodes import Volume, hardened_copy, source_file
+from .nodes import Outputs, Volume, browser_of, hardened_copy, source_file
 from .volumes import LPS_FROM_RAS, ijk_to_ras
 from .worker_process import WorkerProcess
 
@@ -73,6 +73,75 @@ def describing(inputs: "dict[str, Optional[Volume]]", sources: "dict[str, dict[s
             # the voxels are in the scene: the run does not need the file
             continue
         sources[name] = {"path": str(located(path)), "files": 1, "sha256": digest.hexdigest()}
+
+
+# What a script gives: refused before the work, with what to pass instead
+
+
+def check_nodes(needed: "Mapping[str, Any]", **others: Any) -> None:
+    """Refuse what is no node, such as a name or an array.
+
+    Args:
+        needed: name of an argument -> the node that it must be.
+        others: the same of arguments that may be None.
+
+    Raises:
+        InputError: so it is.
+    """
+    for name, node in {**needed, **others}.items():
+        if isinstance(node, slicer.vtkMRMLNode) or (node is None and name in others):
+            continue
+        shown, known = ("None" if node is None else type(node).__name__), "NAME"
+        if isinstance(node, str):
+            shown, known = f"'{node}'", node
+        raise InputError(f"{name} is {shown}, no node. Pass the node itself, such as slicer.util.getNode('{known}').")
+
+
+def check_inputs(petVolume: Volume, mrVolume: Any, fullDoseReferenceVolume: Any, regionNode: Any) -> None:
+    """Refuse inputs of a run that are no nodes, and a PET whose result would have no place.
+
+    Raises:
+        InputError: see :func:`check_nodes`; or the PET is in no scene.
+    """
+    others = {"mrVolume": mrVolume, "fullDoseReferenceVolume": fullDoseReferenceVolume, "regionNode": regionNode}
+    check_nodes({"petVolume": petVolume}, **others)
+    if petVolume.GetScene() is None:
+        raise InputError(f"The PET '{petVolume.GetName()}' is in no scene. Add it with slicer.mrmlScene.AddNode.")
+
+
+def check_outputs(given: Optional[Outputs], inputs: "Iterable[Optional[Volume]]" = ()) -> Outputs:
+    """Refuse to write over an input, two results into one volume, numbers into a label map, or into a frame.
+
+    Returns:
+        What is given, or outputs that are all made.
+
+    Raises:
+        InputError: it is no ``Outputs``, a volume is chosen twice, one is of another kind, or one shows a frame of a
+            sequence.
+    """
+    outputs = Outputs() if given is None else given
+    if not isinstance(outputs, Outputs):
+        shown = type(outputs).__name__
+        raise InputError(f"outputs is {shown}. Pass Outputs(denoisedVolume=...), which CSRDDenoiseModule.nodes has.")
+    names = [f"{kind}Volume" for kind in ("denoised", "difference", "uncertainty", "support")]
+    check_nodes({}, **{name: getattr(outputs, name) for name in names})
+    taken = list(inputs)
+    for kind, node in list(outputs.chosen.items())[:-1]:
+        if node is None:
+            continue
+        wanted = "a label map" if kind == "support" else "a scalar volume, no label map"
+        if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode") != (kind == "support"):
+            raise InputError(f"The output '{node.GetName()}' must be {wanted}. Choose another, or a new volume.")
+        if node in taken:
+            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
+        if browser_of(node) is not None:
+            lost = "shows a frame of a sequence, and another frame would replace the result"
+            raise InputError(f"The output '{node.GetName()}' {lost}. Choose another output, or a new volume.")
+        taken.append(node)
+    return outputs
+
+
+# What the process is sent
 
 
 def model_there(model: Optional[str]) -> Optional[str]:

@@ -11,17 +11,20 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import RUNNING, UNDER_WAY, Callbacks, Job, RunFiles, describing, model_there, writing_region
-from .nodes import (
-    Outputs,
-    check_content,
+from .job import (
+    RUNNING,
+    UNDER_WAY,
+    Callbacks,
+    Job,
+    RunFiles,
+    check_inputs,
+    check_nodes,
     check_outputs,
-    estimate_of,
-    header_files,
-    image_time,
-    marks_of,
-    report_path,
+    describing,
+    model_there,
+    writing_region,
 )
+from .nodes import Outputs, check_content, estimate_of, header_files, image_time, marks_of, report_path
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
@@ -163,14 +166,10 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         Raises:
             CSRDError: the input cannot be used, a run is under way, or a Python package is missing.
         """
-        if petVolume is None:
-            raise InputError("No PET volume is given. Choose the volume to denoise.")
-        if petVolume.GetScene() is None:
-            raise InputError(f"The PET '{petVolume.GetName()}' is in no scene. Add it with slicer.mrmlScene.AddNode.")
+        check_inputs(petVolume, mrVolume, fullDoseReferenceVolume, regionNode)
         settings = settings_from_preset(preset, **changes)
-        outputs = outputs or Outputs()
         inputs = {"pet": petVolume, "mr": mrVolume, "full_dose_reference": fullDoseReferenceVolume, REGION: regionNode}
-        check_outputs(outputs, inputs.values())
+        outputs = check_outputs(outputs, inputs.values())
         kinds = outputs.kinds(settings_for(model, settings).has_uncertainty)
         marks, seen, files = marks_of(petVolume), image_time(petVolume), RunFiles()
         sources: dict[str, Any] = {}
@@ -236,11 +235,12 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         onError: Optional[Callable[[Exception], None]] = None,
     ) -> Job:
         """Start writing the report of :meth:`writeReport` and return at once."""
+        check_nodes({"denoisedVolume": denoisedVolume}, uncertaintyVolume=uncertaintyVolume, labelVolume=labelVolume)
         if not has_record(denoisedVolume):
             name = denoisedVolume.GetName()
             raise InputError(f"The volume '{name}' has no record of a run, or its PET is gone; denoise the PET again.")
-        # the process has a working directory of its own
         record = stored(denoisedVolume, PROVENANCE)
+        # the process has a working directory of its own
         place = report_path(denoisedVolume, record) if path is None else Path(path).absolute()
         request = {"command": "report", "output": str(place), "provenance": record}
         volumes = {
@@ -273,6 +273,8 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         of an earlier one (a scene from a file) the maps that cannot follow belong to it no more. Without ``exact``
         result, difference and some numbers follow alone, in a fraction of a second.
         """
+        check_nodes({"denoisedVolume": denoisedVolume}, differenceVolume=differenceVolume)
+        check_nodes({}, uncertaintyVolume=uncertaintyVolume, supportVolume=supportVolume)
         estimate, pet = estimate_of(denoisedVolume), denoisedVolume.GetNodeReference(PET_REFERENCE)
         check_estimate(denoisedVolume, estimate, pet)
         check_results(denoisedVolume, differenceVolume, uncertaintyVolume, supportVolume)
@@ -349,10 +351,9 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             if self._refining is not None:
                 self._refining.drop()
             given = {name: node for name, node in volumes.items() if node is not None}
-            region = given.get(REGION)
             steps = [writing(node, files.path(name)) for name, node in given.items() if name != REGION]
-            if region is not None:
-                steps.append(writing_region(region, given["pet"], files.path(REGION)))
+            if REGION in given:
+                steps.append(writing_region(given[REGION], given["pet"], files.path(REGION)))
             job = Job(self._worker, files, collect, callbacks, self)
             paths = {name: str(files.path(name)) for name in given}
             job.begin(chain(*steps, more_steps), {**request, **paths})

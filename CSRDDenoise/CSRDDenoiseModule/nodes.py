@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Iterable, Optional
+from typing import Any, Optional
 
 import numpy as np
 import qt
@@ -375,24 +375,5 @@ class Outputs:
             "difference": self.differenceVolume,
             "uncertainty": self.uncertaintyVolume,
             "support": self.supportVolume,
-            "bare": self.denoisedVolume and _own_estimate(self.denoisedVolume),
+            "bare": None if self.denoisedVolume is None else _own_estimate(self.denoisedVolume),
         }
-
-
-def check_outputs(outputs: Outputs, inputs: "Iterable[Optional[Volume]]") -> None:
-    """Refuse to write over an input, two results into one volume, numbers into a label map, or into a frame.
-
-    Raises:
-        InputError: a volume is chosen twice, one is of another kind, or one shows a frame of a sequence.
-    """
-    taken = list(inputs)
-    for kind, node in list(outputs.chosen.items())[:-1]:
-        if node is not None and node.IsA("vtkMRMLLabelMapVolumeNode") != (kind == "support"):
-            wanted = "a label map" if kind == "support" else "a scalar volume, no label map"
-            raise InputError(f"The output '{node.GetName()}' must be {wanted}. Choose another, or a new volume.")
-        if node is not None and node in taken:
-            raise InputError(f"The volume '{node.GetName()}' is chosen twice. Choose another output, or a new volume.")
-        if browser_of(node) is not None:
-            lost = "shows a frame of a sequence, and another frame would replace the result"
-            raise InputError(f"The output '{node.GetName()}' {lost}. Choose another output, or a new volume.")
-        taken.append(node)

@@ -15,7 +15,7 @@ from CSRDDenoiseLib.io.nrrd import UNITS_KEY
 from CSRDDenoiseLib.io.sequence_file import sequence_entries, sequence_path, sequence_steps
 from CSRDDenoiseLib.settings import DEFAULT_PRESET, settings_from_preset
 
-from .job import Callbacks, Job, RunFiles, describing, model_there, writing_region
+from .job import Callbacks, Job, RunFiles, check_inputs, check_outputs, describing, model_there, writing_region
 from .nodes import (
     Outputs,
     browser_of,
@@ -73,6 +73,7 @@ def start_sequence(
     **changes: Any,
 ) -> Job:
     """Do what :meth:`.logic.CSRDDenoiseLogic.startSequence` promises."""
+    check_inputs(petVolume, mrVolume, fullDoseReferenceVolume, regionNode)
     browser = browser_of(petVolume)
     if browser is None:
         raise InputError("The PET shows no frame of a sequence. Choose the volume of a sequence browser.")
@@ -83,7 +84,7 @@ def start_sequence(
     settings = settings_from_preset(preset, **changes)
     _check_place(petVolume, browser.GetSequenceNode(petVolume))
     _check_transforms(petVolume, mrVolume, regionNode)
-    kinds, files = (outputs or Outputs()).kinds(settings_for(model, settings).has_uncertainty), RunFiles()
+    kinds, files = check_outputs(outputs).kinds(settings_for(model, settings).has_uncertainty), RunFiles()
     paths = {kind: sequence_path(files.folder, kind) for kind in kinds if kind in KINDS}
     source, sequence = sequence_path(files.folder, "pet"), browser.GetSequenceNode(petVolume)
     # the user may add and remove frames during the run

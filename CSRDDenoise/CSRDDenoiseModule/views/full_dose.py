@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 
-from ..job import Callbacks, Job, RunFiles
+from ..job import Callbacks, Job, RunFiles, check_nodes
 from ..nodes import check_content, hardened_copy, unit_of
 from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
@@ -52,6 +52,7 @@ def start_comparison(
     Raises:
         CSRDError: the volumes cannot be compared, or a run is under way.
     """
+    check_nodes({"denoised": denoised, "full": full}, regions=regions)
     pet = denoised.GetNodeReference(PET_REFERENCE)
     if pet is None:
         raise InputError(f"The PET of '{denoised.GetName()}' is gone; denoise it again.")
