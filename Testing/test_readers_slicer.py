@@ -353,16 +353,19 @@ def test_the_module_file_loads_no_heavy_library():
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def test_a_scene_saved_during_a_study_names_no_layout_that_others_do_not_know(ui, panel, scene, tmp_path):
-    def saved():
+def test_a_scene_saved_during_a_study_names_neither_its_layout_nor_its_images(ui, panel, scene, tmp_path):
+    def saved(of=r'currentViewArrangement="(\d+)"'):
         assert scene.Commit(str(tmp_path / "scene.mrml"))
-        return re.findall(r'currentViewArrangement="(\d+)"', (tmp_path / "scene.mrml").read_text(encoding="utf-8"))
+        return re.findall(of, (tmp_path / "scene.mrml").read_text(encoding="utf-8"))
 
+    add_head("own")
     manager, folder = SLICER.app.layoutManager(), make_study(tmp_path, write_table(tmp_path, cases=2))[-1]
     manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
     before = manager.layout
     begin(panel, ui, folder)
     assert manager.layout != before and saved() == []
+    assert (len(saved(r"<Volume\s")), len(saved(r"<VolumeDisplay\s")), saved("study/images")) == (1, 1, [])
+    assert len(saved(r"<SubjectHierarchyItem\s")) == 2  # the scene and the own volume
     click(ui.pauseButton)
     assert manager.layout == before and saved() == [str(before)]
 

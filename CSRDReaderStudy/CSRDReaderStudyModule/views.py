@@ -80,9 +80,19 @@ def _load(path: Path, title: str) -> Any:
     node = slicer.util.loadVolume(str(path), {"name": title, "show": False, "singleFile": True})
     node.SetName(title)
     node.SetAttribute(ATTRIBUTE, "1")
-    # the images belong to the study: a saved scene must not bring them along
-    node.SetSaveWithScene(False)
+    _keep_out_of_scenes(node)
     return node
+
+
+def _keep_out_of_scenes(volume: Any) -> None:
+    """Let a saved scene bring nothing of an image along: it belongs to the study."""
+    for node in (volume, volume.GetStorageNode(), volume.GetDisplayNode()):
+        if node is not None:
+            node.SetSaveWithScene(False)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy is not None and (item := hierarchy.GetItemByDataNode(volume)):
+        # it would be saved as an item without a volume
+        hierarchy.RemoveItem(item, False)
 
 
 def _set_window(volumes: "Sequence[Any]", window: "tuple[float, float]") -> None:
