@@ -11,7 +11,16 @@ from slicer_helpers import SLICER, add_result, sentences_of
 
 pytest_plugins = ["slicer_fixtures"]
 
-from CSRDDenoiseModule.parameters import choices_in, replaced, settings_of  # noqa: E402 (needs the stand-in)
+import qt  # noqa: E402 (needs the stand-in)
+from CSRDDenoiseModule import readiness  # noqa: E402
+from CSRDDenoiseModule.parameters import (  # noqa: E402
+    DEFAULTS_KEY,
+    choices_in,
+    replaced,
+    save_defaults,
+    saved_defaults,
+    settings_of,
+)
 
 from CSRDDenoiseLib.settings import DenoiseSettings  # noqa: E402
 
@@ -88,3 +97,21 @@ def test_scene_of_an_earlier_version_that_lacks_a_setting_has_its_default(scene)
     node.SetParameter("settings.steps", "7")
     chosen = choices_in(node)
     assert settings_of(chosen) == DenoiseSettings("heun", 7) and not replaced(chosen)
+
+
+@pytest.mark.parametrize("damaged", ["[]", "null", "5", "{", "NaN", 7, ["a", "b"], {"preset": "fast"}], ids=repr)
+def test_settings_that_were_damaged_outside_give_way_to_the_defaults(logic, scene, damaged):
+    settings, parameters = qt.QSettings(), logic.getParameterNode()
+    settings.setValue(DEFAULTS_KEY, damaged)
+    assert saved_defaults() == {}
+    save_defaults(parameters)
+    assert saved_defaults()["device"] == "auto"
+    settings.setValue(readiness._key("cpu", "brain", ""), damaged)
+    assert readiness.saved_speed("cpu", "brain") is None
+
+
+def test_damaged_speed_is_measured_anew(scene):
+    names = readiness.DeviceSpeed.__dataclass_fields__
+    for value in ("fast", None, [1]):
+        qt.QSettings().setValue(readiness._key("cpu", "brain", ""), json.dumps(dict.fromkeys(names, value)))
+        assert readiness.saved_speed("cpu", "brain") is None

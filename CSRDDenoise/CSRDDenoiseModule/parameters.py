@@ -214,8 +214,9 @@ def save_defaults(parameters: CSRDDenoiseParameterNode) -> None:
 def saved_defaults() -> "dict[str, Any]":
     """Return what :func:`save_defaults` remembered, as far as it still makes sense."""
     try:
-        saved = json.loads(qt.QSettings().value(DEFAULTS_KEY) or "{}")
-    except ValueError:
+        saved = dict(json.loads(qt.QSettings().value(DEFAULTS_KEY) or "{}"))
+    except (TypeError, ValueError):
+        # the file of the settings can be edited, and another program may have
         return {}
     kinds = {"device": str, "registerMr": bool, "preset": str}
     good = {name: saved[name] for name, kind in kinds.items() if isinstance(saved.get(name), kind)}

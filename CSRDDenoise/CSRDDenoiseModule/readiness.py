@@ -276,8 +276,8 @@ def save_speed(device: str, model: str, speed: DeviceSpeed, place: str = "") -> 
 def saved_speed(device: str, model: str, place: str = "") -> Optional[DeviceSpeed]:
     """Return the saved speed of a device of a place and a model, or None."""
     try:
-        return DeviceSpeed(**json.loads(qt.QSettings().value(_key(device, model, place)) or "null"))
-    except (TypeError, ValueError):
+        return speed_from(json.loads(qt.QSettings().value(_key(device, model, place)) or "null"))
+    except (KeyError, TypeError, ValueError):
         return None
 
 
