@@ -166,11 +166,13 @@ def test_projections_show_the_maximum_of_the_whole_volume(ui, scene):
     assert not nodes[0].GetSlabReconstructionEnabled()
 
 
-def test_crosshair_is_on_while_the_comparison_is_and_goes_back(ui, scene, result):
+def test_crosshair_is_on_while_the_comparison_is_and_goes_back(ui, scene, result, tmp_path):
     crosshair = scene.GetNthNodeByClass(0, "vtkMRMLCrosshairNode")
     assert crosshair.GetCrosshairMode() == crosshair.ShowBasic
+    assert saved(scene, tmp_path, "crosshairMode") == []
     tick(ui.crosshairCheckBox)
     assert crosshair.GetCrosshairMode() == crosshair.NoCrosshair
+    assert saved(scene, tmp_path, "crosshairMode") == ["NoCrosshair"]
     tick(ui.crosshairCheckBox)
     assert crosshair.GetCrosshairMode() == crosshair.ShowBasic
     scene.Clear(0)
@@ -344,7 +346,7 @@ def test_a_scene_that_an_earlier_version_saved_in_the_comparison_has_its_views_i
     node.DisableModifiedEventOn()
     node.SetSaveWithScene(True)
     node.DisableModifiedEventOff()
-    assert saved_layouts(scene, tmp_path) == [str(manager.layout)]
+    assert saved(scene, tmp_path) == [str(manager.layout)]
     later = new_session(monkeypatch)
     SLICER.app.complete_startup()
     later.SetURL(str(tmp_path / "scene.mrml"))
@@ -355,13 +357,13 @@ def test_a_scene_that_an_earlier_version_saved_in_the_comparison_has_its_views_i
 
 def test_a_scene_saved_in_the_comparison_names_no_layout_that_others_do_not_know(ui, scene, result, tmp_path):
     manager = layout_manager()
-    assert PET in manager.sliceViewNames() and saved_layouts(scene, tmp_path) == []
+    assert PET in manager.sliceViewNames() and saved(scene, tmp_path) == []
     manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-    assert saved_layouts(scene, tmp_path) == [str(manager.layout)]
+    assert saved(scene, tmp_path) == [str(manager.layout)]
     click(ui.compareButton)
-    assert PET in manager.sliceViewNames() and saved_layouts(scene, tmp_path) == []
+    assert PET in manager.sliceViewNames() and saved(scene, tmp_path) == []
     scene.Clear(0)
-    assert PET not in manager.sliceViewNames() and saved_layouts(scene, tmp_path) == [str(manager.layout)]
+    assert PET not in manager.sliceViewNames() and saved(scene, tmp_path) == [str(manager.layout)]
 
 
 def test_projections_end_with_the_scene_that_was_saved_with_them(ui, scene, result, tmp_path):
@@ -377,10 +379,10 @@ def test_projections_end_with_the_scene_that_was_saved_with_them(ui, scene, resu
     assert (node.GetOrientation(), node.GetSlabReconstructionEnabled()) == ("Axial", False)
 
 
-def saved_layouts(scene, folder):
-    """Return the layouts that the file of a saved scene names."""
+def saved(scene, folder, what="currentViewArrangement"):
+    """Return the layouts, or what else, that the file of a saved scene names."""
     assert scene.Commit(str(folder / "scene.mrml"))
-    return re.findall(r'currentViewArrangement="(\d+)"', (folder / "scene.mrml").read_text(encoding="utf-8"))
+    return re.findall(rf'{what}="(\w+)"', (folder / "scene.mrml").read_text(encoding="utf-8"))
 
 
 def new_session(monkeypatch):

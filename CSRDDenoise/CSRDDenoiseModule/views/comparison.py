@@ -143,6 +143,8 @@ class Comparison:
         elif self._crosshair is not None:
             node.SetCrosshairMode(self._crosshair)
             self._crosshair = None
+        # whoever opens a saved scene keeps the one that is there, as with the layout
+        node.SetSaveWithScene(not on)
 
     def forget(self, node: Volume) -> None:
         """A volume is about to leave the scene."""
