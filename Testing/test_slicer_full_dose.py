@@ -201,16 +201,28 @@ def test_segments_are_measured_where_a_moved_pet_lies(scene, result):
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(labels.volume) > 0, octants() > 4)
 
 
+def set_unit(code, *volumes) -> None:
+    for node in volumes:
+        unit = SLICER.vtkCodedEntry()
+        unit.SetValueSchemeMeaning(code, "UCUM", code)
+        node.SetVoxelValueUnits(unit)
+
+
+def test_table_of_regions_names_the_unit(ui, scene, result):
+    set_unit("Bq/ml", *result)
+    compare(ui, result[2], add_labels(scene))
+    titles = list(columns_of(scene.GetSingletonNode("CSRDRegions", "vtkMRMLTableViewNode").GetTableNode()))
+    assert titles[2:5] == ["full dose (Bq/ml)", "PET (Bq/ml)", "denoised (Bq/ml)"]
+
+
 def test_another_grid_is_reported_and_another_unit_refused(ui, scene, result):
     fine = np.repeat(np.repeat(np.repeat(SLICER.util.arrayFromVolume(result[2]), 2, 0), 2, 1), 2, 2)
     matrix = ijk_to_ras(spacing=(1.0, 1.0, 1.0), origin=(11.5, -7.5, 30.5))
     full = add_volume("Full, fine", fine, matrix)
     compare(ui, full)
     assert "52 x 56 x 48" in ui.fullDoseInfoLabel.text
-    for node, code in ((result[0], "Bq/ml"), (full, "{SUVbw}g/ml")):
-        unit = SLICER.vtkCodedEntry()
-        unit.SetValueSchemeMeaning(code, "UCUM", code)
-        node.SetVoxelValueUnits(unit)
+    set_unit("Bq/ml", result[0])
+    set_unit("{SUVbw}g/ml", full)
     before = shown(ui)
     compare(ui, full)
     assert "Bq/mL" in ui.statusLabel.text and "SUV" in ui.statusLabel.text

@@ -16,7 +16,7 @@ from ..nodes import check_content, hardened_copy, unit_of
 from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
 from .display import HELPER_ATTRIBUTE, check_place, fill
-from .plots import AGREEMENT, agreement, draw, fill_table
+from .plots import AGREEMENT, agreement, draw, fill_table, with_unit
 
 COMPARED = "CSRDDenoise.FullDoseComparison"
 FULL_DOSE_REFERENCE, REGIONS_REFERENCE = "CSRDDenoise.FullDose", "CSRDDenoise.Regions"
@@ -125,7 +125,8 @@ def store_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mappi
     made = [table]
     if found["regions"]:
         chart = draw(agreement(found["agreement"], unit_of(denoised)))
-        made += [_region_table(found["regions"]), chart, chart.GetNthPlotSeriesNode(0).GetTableNode()]
+        table_of_plot = chart.GetNthPlotSeriesNode(0).GetTableNode()
+        made += [_region_table(found["regions"], unit_of(denoised)), chart, table_of_plot]
     else:
         _forget((REGIONS, AGREEMENT))
     for node in made:
@@ -256,13 +257,14 @@ def _limit_rows(found: "Mapping[str, Any]", denoised: Volume) -> "list[tuple[str
     return [(name, text(found["agreement"]["pet"]), text(found["agreement"]["denoised"]))]
 
 
-def _region_table(regions: "list[dict[str, Any]]") -> slicer.vtkMRMLTableNode:
+def _region_table(regions: "list[dict[str, Any]]", unit: str) -> slicer.vtkMRMLTableNode:
+    # a table that is saved holds no other word of the unit
     columns: dict[str, list[Any]] = {
         _("region"): [region["name"] for region in regions],
         _("mL"): [_rounded(region["millilitres"]) for region in regions],
-        _("full dose"): [_rounded(region["full"]) for region in regions],
-        "PET": [_rounded(region["images"]["pet"]) for region in regions],
-        _("denoised"): [_rounded(region["images"]["denoised"]) for region in regions],
+        with_unit(_("full dose"), unit): [_rounded(region["full"]) for region in regions],
+        with_unit("PET", unit): [_rounded(region["images"]["pet"]) for region in regions],
+        with_unit(_("denoised"), unit): [_rounded(region["images"]["denoised"]) for region in regions],
     }
     for image, title in (("pet", _("PET error (%)")), ("denoised", _("denoised error (%)"))):
         errors = [region["errors"][image] for region in regions]

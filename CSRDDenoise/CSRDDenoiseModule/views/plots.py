@@ -122,7 +122,7 @@ def histogram(summary: "Mapping[str, Any]", unit: str) -> Plot:
     return Plot(
         HISTOGRAM,
         _("Denoised - PET inside the head"),
-        _with_unit(_("difference"), unit),
+        with_unit(_("difference"), unit),
         _("voxels"),
         columns,
         (curve,),
@@ -156,7 +156,7 @@ def profile(volumes: "Mapping[str, Volume]", line: Any, unit: str) -> Optional[P
     colours = dict(zip(("PET", "denoised", "full dose"), (PET_COLOUR, DENOISED_COLOUR, FULL_COLOUR)))
     series = tuple(Series(name, "distance", name, colours[name]) for name in volumes)
     title = _("PET and denoised along {line}").format(line=line.GetName())
-    return Plot(PROFILE, title, _("distance (mm)"), _with_unit(_("activity"), unit), columns, series)
+    return Plot(PROFILE, title, _("distance (mm)"), with_unit(_("activity"), unit), columns, series)
 
 
 def agreement(found: "Mapping[str, Any]", unit: str) -> Plot:
@@ -183,8 +183,8 @@ def agreement(found: "Mapping[str, Any]", unit: str) -> Plot:
     return Plot(
         AGREEMENT,
         _("Regions against the full dose (Bland-Altman)"),
-        _with_unit(_("mean of both"), unit),
-        _with_unit(_("difference"), unit),
+        with_unit(_("mean of both"), unit),
+        with_unit(_("difference"), unit),
         columns,
         tuple(series),
     )
@@ -229,5 +229,6 @@ def _index_of(volume: Volume, point: "Sequence[float]") -> "list[float]":
     return (slicer.util.arrayFromVTKMatrix(matrix) @ [*point, 1.0])[2::-1].tolist()
 
 
-def _with_unit(text: str, unit: str) -> str:
+def with_unit(text: str, unit: str) -> str:
+    """Return the title of an axis or a column with the unit, if one is known."""
     return f"{text} ({unit})" if unit else text
