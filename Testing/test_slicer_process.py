@@ -249,9 +249,11 @@ def test_maps_of_another_result_are_refused(logic, scene, small_model):
     pet = add_head("PET")
     one, other = (logic.denoise(pet, None, model=small_model, seed=seed, **QUICK) for seed in (0, 1))
     before = SLICER.util.arrayFromVolume(other.differenceVolume).copy()
-    with raises_named("InputError", "no map of"):
+    with raises_named("InputError", "no difference map of"):
         logic.startKeep(one.denoisedVolume, 20.0, other.differenceVolume).wait()
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(other.differenceVolume), before)
+    with raises_named("InputError", "no uncertainty map of"):
+        logic.startKeep(other.denoisedVolume, 20.0, uncertaintyVolume=other.differenceVolume)
 
 
 def test_result_that_was_cropped_is_not_recombined(logic, scene, small_model):

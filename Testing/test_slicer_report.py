@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6 import QtCore, QtTest
-from slicer_helpers import ENTRY, SLICER, add_head, add_transform, add_volume, ijk_to_ras, oblique, wait_until
+from slicer_helpers import (
+    ENTRY,
+    SLICER,
+    add_head,
+    add_transform,
+    add_volume,
+    choose,
+    click,
+    ijk_to_ras,
+    oblique,
+    run_to_end,
+    wait_until,
+)
 from slicer_standin import application
 
 pytestmark = pytest.mark.slow
@@ -24,6 +36,24 @@ def result(logic, scene, small_model):
     pet = add_head("PET / low dose", matrix=ijk_to_ras(oblique(15)))
     mr = add_head("T1", matrix=ijk_to_ras(oblique(15)), seed=1)
     return logic.denoise(pet, mr, model=small_model, **QUICK)
+
+
+@pytest.mark.usefixtures("without_estimate")
+def test_a_map_that_is_selected_as_one_of_another_kind_is_left_out(ui, logic_of, scene, pair, small_model):
+    """The difference, selected as uncertainty: neither the slider writes it over, nor is it shown as one."""
+    choose(ui, logic_of, pair, small_model)
+    run_to_end(ui)
+    difference = ui.differenceSelector.currentNode()
+    before = SLICER.util.arrayFromVolume(difference).copy()
+    ui.differenceSelector.setCurrentNode(None)
+    ui.uncertaintySelector.setCurrentNode(difference)
+    click(ui.compareButton)
+    assert SLICER.app.layoutManager().sliceViewNames() == ("CSRDPet", "CSRDDenoised")
+    ui.keepSlider.value = 25.0
+    keep = ENTRY.widgetRepresentation().self().panel._results._keep
+    assert wait_until(lambda: not keep.following, 60)
+    np.testing.assert_array_equal(SLICER.util.arrayFromVolume(difference), before)
+    assert difference.GetNodeReference("CSRDDenoise.Denoised") is None
 
 
 def labels_like(pet):

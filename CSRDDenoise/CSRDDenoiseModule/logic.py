@@ -28,7 +28,7 @@ from .nodes import Outputs, check_content, estimate_of, header_files, image_time
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
-from .views.display import check_results, show_results
+from .views.display import check_results, map_of, show_results
 from .volumes import (
     MR_REFERENCE,
     PET_REFERENCE,
@@ -40,7 +40,6 @@ from .volumes import (
     collect_kept,
     has_finding,
     has_record,
-    part_of,
     stored,
     writing,
 )
@@ -247,11 +246,11 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
             "pet": denoisedVolume.GetNodeReference(PET_REFERENCE),
             "mr": denoisedVolume.GetNodeReference(MR_REFERENCE),
             "denoised": denoisedVolume,
-            "uncertainty": part_of(uncertaintyVolume, denoisedVolume),
+            "uncertainty": map_of(uncertaintyVolume, denoisedVolume, "uncertainty"),
             "labels": labelVolume,
         }
         check_content(volumes["pet"], denoisedVolume)
-        check_results(denoisedVolume, volumes["uncertainty"])
+        check_results(denoisedVolume, uncertainty=volumes["uncertainty"])
         callbacks = Callbacks(onProgress, onFinished, onError)
         return self.begin(RunFiles(), request, volumes, lambda message: Path(message["path"]), callbacks)
 
@@ -277,7 +276,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         check_nodes({}, uncertaintyVolume=uncertaintyVolume, supportVolume=supportVolume)
         estimate, pet = estimate_of(denoisedVolume), denoisedVolume.GetNodeReference(PET_REFERENCE)
         check_estimate(denoisedVolume, estimate, pet)
-        check_results(denoisedVolume, differenceVolume, uncertaintyVolume, supportVolume)
+        check_results(denoisedVolume, difference=differenceVolume, uncertainty=uncertaintyVolume, support=supportVolume)
         made_of = (denoisedVolume.GetID(), image_time(pet), image_time(estimate))
         if (known := self._known.get((self._worker.processId, *made_of))) is None:
             check_content(pet, denoisedVolume)

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import InputError
 
 from ..nodes import hardened_copy, has_image
-from ..volumes import PROVENANCE, Volume, ijk_to_ras, part_of, stored
+from ..volumes import KIND, PROVENANCE, Volume, ijk_to_ras, part_of, stored
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
@@ -63,18 +63,30 @@ def check_place(pet: Volume, denoised: Volume) -> None:
         )
 
 
-def check_results(denoised: Volume, *maps: Optional[Volume]) -> None:
+def map_of(node: Optional[Volume], denoised: Volume, kind: str) -> Optional[Volume]:
+    """Return a volume if it is the map of a kind, such as ``difference``, of this denoised volume, else None."""
+    ours = part_of(node, denoised)
+    # scenes of versions up to 0.2.0 name no kinds
+    return ours if ours is not None and ours.GetAttribute(KIND) in (None, kind) else None
+
+
+def check_results(denoised: Volume, **maps: Optional[Volume]) -> None:
     """Refuse volumes that are not, or not as, one run made them.
 
+    Args:
+        denoised: the result.
+        maps: kind -> the map of this kind, or None.
+
     Raises:
-        InputError: a map is one of another result; or a volume has no image, or was cropped or resampled since.
+        InputError: a map is one of another result or kind; or a volume has no image, or was cropped or resampled since.
     """
     made = tuple(stored(denoised, PROVENANCE)["inputs"]["pet"]["size"])
-    for node in (denoised, *maps):
+    for kind, node in {"output": denoised, **maps}.items():
         if node is None:
             continue
-        if node is not denoised and part_of(node, denoised) is None:
-            raise InputError(f"'{node.GetName()}' is no map of '{denoised.GetName()}'. Pass its own, or leave it out.")
+        if node is not denoised and map_of(node, denoised, kind) is None:
+            no_map = f"is no {kind} map of '{denoised.GetName()}'"
+            raise InputError(f"'{node.GetName()}' {no_map}. Pass its own, or leave it out.")
         size = node.GetImageData().GetDimensions() if has_image(node) else (0, 0, 0)
         if size != made:
             now, before = (" x ".join(map(str, each)) for each in (size, made))

@@ -6,10 +6,12 @@ from typing import Any, Callable, Optional
 import qt
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError
+from CSRDDenoiseLib.settings import MAPS
 
 from ..job import RUNNING
 from ..nodes import estimate_of, image_time
-from ..volumes import Volume, part_of, release_maps
+from ..volumes import Volume, release_maps
+from .display import map_of
 
 KEEP_DELAY_MILLISECONDS, REFINE_DELAY_MILLISECONDS = 60, 400
 
@@ -104,7 +106,8 @@ class Keep:
             self._rest()
             return
         self._moved = replace(moved, made=made)
-        difference, *maps = (part_of(node, denoised) for node in (moved.difference, *moved.maps))
+        selected = zip(MAPS, (moved.difference, *moved.maps))
+        difference, *maps = (map_of(node, denoised, kind) for kind, node in selected)
         try:
             self._job = self._logic.startKeep(
                 denoised,

@@ -6,10 +6,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CSRDDenoiseLib.settings import MAPS
+
 from ..nodes import has_image, unit_of
 from ..volumes import PET_REFERENCE, SUMMARY, Volume, part_of, stored
 from .comparison import Comparison, line_ends, remove_wipe
-from .display import Shown
+from .display import Shown, map_of
 from .full_dose import FULL_DOSE_REFERENCE, REGIONS, compared
 from .plots import AGREEMENT, HISTOGRAM, PROFILE, draw, drawn, histogram, profile, show_plot, show_table
 
@@ -73,7 +75,7 @@ class Look:
             if not has_image(node):
                 self._say(_("The volume '{name}' holds no image. Load it again.").format(name=node.GetName()))
                 return
-        ours = (part_of(node, denoised) for node in maps)
+        ours = (map_of(node, denoised, kind) for kind, node in zip(MAPS, maps))
         difference, uncertainty, support = (node if node is not None and has_image(node) else None for node in ours)
         self._shown = Shown(pet, denoised, difference, uncertainty, support, summary)
         if summary:
