@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -273,6 +275,12 @@ def test_what_is_no_node_is_refused_by_its_argument(logic, scene, given):
             call()
     with raises_named("InputError", "^denoisedVolume is"):
         logic.start(pet, outputs=nodes.Outputs(denoisedVolume=given))
+
+
+def test_a_model_may_be_given_as_a_path(tmp_path):
+    missing = tmp_path / "missing"
+    models = [Path("tissue"), missing, tmp_path, "tissue", None]
+    assert [job.model_there(model) for model in models] == ["tissue", str(missing), str(tmp_path), "tissue", None]
 
 
 def test_a_pet_in_no_scene_is_refused_before_the_work(logic, scene):

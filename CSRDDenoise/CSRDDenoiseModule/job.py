@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Protocol
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Protocol, Union
 
 import numpy as np
 import qt
@@ -144,10 +144,12 @@ def check_outputs(given: Optional[Outputs], inputs: "Iterable[Optional[Volume]]"
 # What the process is sent
 
 
-def model_there(model: Optional[str]) -> Optional[str]:
+def model_there(model: "Optional[Union[str, Path]]") -> Optional[str]:
     """Return a model as the process finds it, whose working directory is another: a name, an absolute folder, None."""
-    is_folder = bool(model) and model not in (folder.name for folder in list_models()) and Path(model).is_dir()
-    return str(Path(model).absolute()) if is_folder else model or None
+    # a message holds texts alone
+    name = str(model or "")
+    is_folder = bool(name) and name not in (folder.name for folder in list_models()) and Path(name).is_dir()
+    return str(Path(name).absolute()) if is_folder else name or None
 
 
 def writing_region(node: Any, pet: Volume, path: Path) -> "Iterator[None]":
