@@ -277,6 +277,26 @@ def test_what_is_no_node_is_refused_by_its_argument(logic, scene, given):
         logic.start(pet, outputs=nodes.Outputs(denoisedVolume=given))
 
 
+def test_a_result_stays_in_the_folder_it_was_put_into_and_not_with_another_patient(scene):
+    pet, result = add_head("PET"), add_head("PET denoised")
+    hierarchy = SLICER.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    whole, item = hierarchy.GetSceneItemID(), hierarchy.GetItemByDataNode(result)
+    inputs, results = (hierarchy.CreateFolderItem(whole, name) for name in ("Inputs", "Results"))
+    study = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(whole, "A^B"), "Study")
+    for of_pet, before, after in (
+        (inputs, whole, inputs),
+        (inputs, results, results),
+        (whole, results, results),
+        (inputs, study, inputs),
+        (study, results, study),
+        (study, hierarchy.CreateFolderItem(study, "Results"), None),
+    ):
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(pet), of_pet)
+        hierarchy.SetItemParent(item, before)
+        nodes.place_beside(pet, result, "output")
+        assert hierarchy.GetItemParent(item) == (after or before)
+
+
 def test_a_model_may_be_given_as_a_path(tmp_path):
     missing = tmp_path / "missing"
     models = [Path("tissue"), missing, tmp_path, "tissue", None]

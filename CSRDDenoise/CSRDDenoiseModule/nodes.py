@@ -257,7 +257,8 @@ def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalar
     pet_item = hierarchy.GetItemByDataNode(pet)
     parent = hierarchy.GetItemParent(pet_item) if pet_item else hierarchy.GetSceneItemID()
     item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node)
-    hierarchy.SetItemParent(item, parent)
+    if not _is_sorted(hierarchy, item, pet_item):
+        hierarchy.SetItemParent(item, parent)
     tags = _series_attributes(pet, hierarchy, pet_item, kind)
     for name, value in tags.items():
         hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
@@ -265,6 +266,16 @@ def place_beside(pet: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalar
     level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy()
     if hierarchy.GetItemLevel(parent) == level and not hierarchy.GetItemAttribute(parent, of_study):
         hierarchy.SetItemAttribute(parent, of_study, tags.get(STUDY_UID, ""))
+
+
+def _is_sorted(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int, pet_item: int) -> bool:
+    """Return whether a user put a result of before into a folder, of the same patient and study as the PET."""
+    if hierarchy.GetItemParent(item) == hierarchy.GetSceneItemID() or not pet_item:
+        return False
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    levels = (constants.GetDICOMLevelPatient(), constants.GetDICOMLevelStudy())
+    above = [[hierarchy.GetItemAncestorAtLevel(each, level) for level in levels] for each in (item, pet_item)]
+    return above[0] == above[1]
 
 
 def _series_attributes(
