@@ -14,10 +14,12 @@ from slicer_helpers import (
     add_result,
     add_transform,
     add_volume,
+    identities,
     ijk_to_ras,
     matrix_of,
     oblique,
     raises_named,
+    wait_until,
 )
 
 pytest_plugins = ["slicer_fixtures"]
@@ -295,6 +297,31 @@ def test_a_result_stays_in_the_folder_it_was_put_into_and_not_with_another_patie
         hierarchy.SetItemParent(item, before)
         nodes.place_beside(pet, result, "output")
         assert hierarchy.GetItemParent(item) == (after or before)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 89])
+def test_a_pet_that_is_turned_has_the_voxel_size_of_its_run(scene, degrees):
+    """4.0625 mm lies between two roundings to four digits."""
+    pet = add_volume("PET", np.ones((4, 4, 4), np.float32), ijk_to_ras(oblique(7), (4.0625, 4.0625, 4.0625)))
+    pet.SetAndObserveTransformNodeID(add_transform(ijk_to_ras(oblique(degrees), (1, 1, 1))).GetID())
+    record = {"inputs": {"pet": {"spacing_mm": [4.0625, 4.0625, 4.0625]}}}
+    volumes.check_spacing(pet, record)
+    pet.SetSpacing(4.0625, 4.0625, 4.1)
+    with raises_named("InputError", "4.1 mm"):
+        volumes.check_spacing(pet, record)
+
+
+@pytest.mark.slow
+def test_a_pet_whose_voxel_size_changes_during_its_run_gets_no_result(logic, scene, small_model):
+    pet = add_head("PET")
+    before = identities(scene)
+    job = logic.start(pet, None, model=small_model, device="cpu", steps=2, samples=2)
+    assert wait_until(lambda: job._sent)
+    pet.SetSpacing(3.0, 3.0, 3.0)
+    with raises_named("InputError", "3 x 3 x 3 mm .* 2 x 2 x 2 mm"):
+        job.wait()
+    assert identities(scene) == before
+    logic.close()
 
 
 def test_a_model_may_be_given_as_a_path(tmp_path):

@@ -28,14 +28,13 @@ from .nodes import Outputs, check_content, estimate_of, header_files, image_time
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
-from .views.display import check_results, map_of, show_results
+from .views.display import check_estimate, check_results, map_of, show_results
 from .volumes import (
     MR_REFERENCE,
     PET_REFERENCE,
     PROVENANCE,
     DenoisedVolumes,
     Volume,
-    check_estimate,
     collect,
     collect_kept,
     has_finding,

@@ -37,6 +37,7 @@ KIND = "CSRDDenoise.Kind"
 TRANSFORM_REFERENCE = "CSRDDenoise.Registration"
 PROVENANCE, SUMMARY, FINDINGS = "CSRDDenoise.Provenance", "CSRDDenoise.Summary", "CSRDDenoise.Findings"
 PET_REMOVED = "The PET was removed from the scene during the run, so its result was dropped."
+SAME_SPACING = 1e-3  # of a side: more than rounding makes, less than a result depends on
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -123,21 +124,19 @@ def of_frame(node: Optional[Volume], pet: Volume) -> Optional[Volume]:
     return None if is_result and result.GetAttribute(FRAME) != frame_of(pet) else node
 
 
-def check_estimate(denoised: Volume, estimate: Optional[Volume], pet: Optional[Volume]) -> None:
-    """Refuse to combine a PET with the model's estimate where one is gone or the PET has another voxel size by now.
+def check_spacing(pet: Volume, record: "dict[str, Any]") -> None:
+    """Refuse a PET that has another voxel size by now than in the record of its run.
 
     Raises:
-        InputError: so it is; the width in mm of what stays as measured would be another one.
+        InputError: so it is; the noise and every width in mm would be others.
     """
-    if estimate is None or pet is None:
-        raise InputError(f"The model's estimate for '{denoised.GetName()}' is gone; denoise the PET again.")
     if is_warped(pet):
         # another warp makes other voxels
         return
-    made_of = stored(denoised, PROVENANCE)["inputs"]["pet"]["spacing_mm"]
-    # in the world, as a run measures it: a transform may scale
-    sizes = [" x ".join(f"{side:.4g}" for side in each) for each in (hardened_copy(pet).GetSpacing(), made_of)]
-    if sizes[0] != sizes[1]:
+    # in the world, as a run measures it: a transform may scale, and a turn rounds
+    sides = hardened_copy(pet).GetSpacing(), record["inputs"]["pet"]["spacing_mm"]
+    if not np.allclose(*sides, rtol=SAME_SPACING, atol=0.0):
+        sizes = [" x ".join(f"{side:.4g}" for side in each) for each in sides]
         raise InputError(
             f"The PET '{pet.GetName()}' has voxels of {sizes[0]} mm by now and was denoised with {sizes[1]} mm. "
             "Denoise it again."
@@ -317,6 +316,7 @@ def collect(
     pet, mr = inputs["pet"], inputs["mr"]
     if not slicer.mrmlScene.IsNodePresent(pet):
         raise CSRDError(PET_REMOVED)
+    check_spacing(pet, message["provenance"])
     paths: dict[str, Optional[Path]] = {
         name: path_of(name) if path_of(name).exists() else None for name in ("output", *MAPS)
     }

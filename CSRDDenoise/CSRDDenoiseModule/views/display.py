@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import InputError
 
 from ..nodes import hardened_copy, has_image
-from ..volumes import KIND, PROVENANCE, Volume, ijk_to_ras, part_of, stored
+from ..volumes import KIND, PROVENANCE, Volume, check_spacing, ijk_to_ras, part_of, stored
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
@@ -68,6 +68,17 @@ def map_of(node: Optional[Volume], denoised: Volume, kind: str) -> Optional[Volu
     ours = part_of(node, denoised)
     # scenes of versions up to 0.2.0 name no kinds
     return ours if ours is not None and ours.GetAttribute(KIND) in (None, kind) else None
+
+
+def check_estimate(denoised: Volume, estimate: Optional[Volume], pet: Optional[Volume]) -> None:
+    """Refuse to combine a PET with the model's estimate where one is gone or the PET has another voxel size by now.
+
+    Raises:
+        InputError: so it is; the width in mm of what stays as measured would be another one.
+    """
+    if estimate is None or pet is None:
+        raise InputError(f"The model's estimate for '{denoised.GetName()}' is gone; denoise the PET again.")
+    check_spacing(pet, stored(denoised, PROVENANCE))
 
 
 def check_results(denoised: Volume, **maps: Optional[Volume]) -> None:
