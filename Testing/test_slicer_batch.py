@@ -175,3 +175,5 @@ def test_a_file_that_is_no_volume_leaves_none_of_the_table(scene, pair, tmp_path
     with pytest.raises(InputError, match="broken"):
         batch.load_table(tmp_path / "t.tsv")
     assert scene.GetFirstNodeByName("whole") is None
+    files = [node.GetFileName() for node in SLICER.util.getNodesByClass("vtkMRMLStorageNode")]
+    assert not any("whole" in (name or "") for name in files)

@@ -322,11 +322,13 @@ def _copy_of(entry: Optional[slicer.vtkCodedEntry]) -> Optional[slicer.vtkCodedE
 
 
 def remove_volume(node: Volume) -> None:
-    """Remove a volume and the display nodes that came with it, if the scene still has it."""
+    """Remove a volume with its display and storage nodes, if the scene still has it."""
     if not slicer.mrmlScene.IsNodePresent(node):
         return
     for index in reversed(range(node.GetNumberOfDisplayNodes())):
         slicer.mrmlScene.RemoveNode(node.GetNthDisplayNode(index))
+    if node.GetStorageNode() is not None:
+        slicer.mrmlScene.RemoveNode(node.GetStorageNode())
     slicer.mrmlScene.RemoveNode(node)
 
 
