@@ -36,6 +36,7 @@ make_library_importable()
 from CSRDDenoiseModule.logic import CSRDDenoiseLogic  # noqa: E402 (needs the library on the path)
 from CSRDDenoiseModule.panel import Panel  # noqa: E402
 from CSRDDenoiseModule.views.comparison import register_layouts  # noqa: E402
+from CSRDDenoiseModule.views.results import Bonds  # noqa: E402
 
 from CSRDDenoiseLib.errors import Cancelled  # noqa: E402
 
@@ -81,6 +82,7 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.panel = None
         self.chosen: dict = {}
+        self.bonds = Bonds()
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
@@ -101,6 +103,11 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self.onSceneRead, priority=BEFORE_THE_SELECTORS)
         for event in (scene.EndImportEvent, scene.EndUndoEvent, scene.EndRedoEvent):
             self.addObserver(scene, event, self.onSceneChanged)
+        for event in (scene.StartUndoEvent, scene.StartRedoEvent):
+            self.addObserver(scene, event, self.onUndo)
+        for event in (scene.EndUndoEvent, scene.EndRedoEvent):
+            # before the panel looks
+            self.addObserver(scene, event, self.onUndone, priority=BEFORE_THE_SELECTORS)
         self.addObserver(
             scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=BEFORE_THE_SELECTORS
         )
@@ -133,6 +140,8 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller: vtk.vtkObject, event: str) -> None:
         """Start again with what the user chose last."""
+        # other nodes get the same IDs
+        self.bonds = Bonds()
         self.panel.startAgain(self.logic.getParameterNode())
 
     def onSceneRead(self, caller: vtk.vtkObject, event: str) -> None:
@@ -143,6 +152,14 @@ class CSRDDenoiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the choices of a scene that was read, or put back to what it was."""
         chosen, self.chosen = self.chosen, {}
         self.panel.setParameterNode(self.logic.getParameterNode(), chosen)
+
+    def onUndo(self, caller: vtk.vtkObject, event: str) -> None:
+        """Note which maps belong to which results."""
+        self.bonds.note()
+
+    def onUndone(self, caller: vtk.vtkObject, event: str) -> None:
+        """Let what came back belong together again."""
+        self.bonds.restore()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: vtk.vtkObject, event: str, node: vtk.vtkObject) -> None:

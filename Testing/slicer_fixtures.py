@@ -129,3 +129,13 @@ def pair(scene):
     """A PET and an MR that overlaps it."""
     mr = 1000 - head_array((40, 44, 36)) / 10
     return add_head("PET low dose"), add_volume("T1", mr, ijk_to_ras(None, (1.3, 1.2, 1.2)))
+
+
+@pytest.fixture
+def undo(scene):
+    """What a user of Slicer's undo switches on: the scene's, and that of its nodes."""
+    scene.SetUndoOn()
+    yield lambda *nodes: [node.SetUndoEnabled(True) for node in nodes]
+    scene.ClearUndoStack()
+    scene.ClearRedoStack()
+    scene.SetUndoOff()

@@ -350,14 +350,24 @@ def test_precision_is_chosen_kept_in_the_scene_and_recorded(ui, logic_of, scene,
     assert record["settings"]["precision"] == "float32"
 
 
-@pytest.fixture
-def undo(scene):
-    """What a user of Slicer's undo switches on: the scene's, and that of its nodes."""
-    scene.SetUndoOn()
-    yield lambda *nodes: [node.SetUndoEnabled(True) for node in nodes]
-    scene.ClearUndoStack()
-    scene.ClearRedoStack()
-    scene.SetUndoOff()
+@pytest.mark.usefixtures("without_worker")
+def test_maps_that_a_redo_brings_back_belong_to_their_result(ui, scene, undo):
+    pet = add_head("PET")
+    undo(pet)
+    scene.SaveStateForUndo()
+    denoised, difference = add_result(pet, SLICER.util.arrayFromVolume(pet) * np.float32(0.9))
+    undo(denoised, difference)
+    for _again in range(2):
+        scene.Undo()
+        assert scene.GetFirstNodeByName(denoised.GetName()) is None
+        scene.Redo()
+        assert volumes.part_of(difference, denoised) is difference
+        assert denoised.GetNodeReference("CSRDDenoise.PET") is pet
+    # a map that was let go before stays so
+    volumes.release_maps(denoised)
+    scene.Undo()
+    scene.Redo()
+    assert volumes.part_of(difference, denoised) is None
 
 
 @pytest.mark.usefixtures("without_worker")

@@ -56,6 +56,33 @@ def _maps_of(denoised: Optional[Volume]) -> "dict[str, Volume]":
     return {node.GetAttribute(KIND): node for node in nodes if part_of(node, denoised) is not None}
 
 
+class Bonds:
+    """Maps and their results while Slicer's undo takes them away: what comes back does not refer to the other any more.
+
+    MRML clears the reference to a node that leaves, and a redo adds the nodes as they left.
+    """
+
+    def __init__(self):
+        self._owners: dict[str, str] = {}
+        self._there: set[str] = set()
+
+    def note(self) -> None:
+        """An undo or a redo begins."""
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        self._there = {node.GetID() for node in volumes}
+        owners = {node.GetID(): node.GetNodeReference(RESULT_REFERENCE) for node in volumes}
+        left = {name: owner for name, owner in self._owners.items() if name not in self._there}
+        self._owners = {**left, **{name: owner.GetID() for name, owner in owners.items() if owner is not None}}
+
+    def restore(self) -> None:
+        """It is done: a map or a result that came back belongs to the other again."""
+        for name, owner in self._owners.items():
+            node, came_back = slicer.mrmlScene.GetNodeByID(name), not {name, owner} <= self._there
+            there = node is not None and slicer.mrmlScene.GetNodeByID(owner) is not None
+            if there and came_back and node.GetNodeReference(RESULT_REFERENCE) is None:
+                node.SetNodeReferenceID(RESULT_REFERENCE, owner)
+
+
 class Results:
     """The part of the panel that shows a result: its numbers, what the checks found, and the comparison.
 
