@@ -25,10 +25,14 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "give every subject its own.",
     "table.low_is_full": "The table's {where}: low and full are the same file, '{path}', so there is nothing to "
     "compare.",
+    "table.low_twice": "The table's {where}: the low image '{path}' is also that of {first}, and one scan would count "
+    "as two; give each row its own, or leave one out.",
     "table.two_splits": "Subject {subject} is in the splits {splits}; all its scans must be in one, or the result is "
     "judged on a head that was trained on.",
     "table.same_image": "The {column} image of {name} has the same content as that of {other}; give every subject its "
     "own.",
+    "table.same_low": "The low image of {name} has the same content as that of {other}, and one scan would count "
+    "as two; give each row its own, or leave one out.",
     # a pair
     "pair.unusable": "{name} cannot be used: {reason}.",
     "pair.resampled": "Low and full dose have different grids (voxels of {low_sides:sides} and {full_sides:sides} mm): "

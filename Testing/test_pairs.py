@@ -21,9 +21,10 @@ from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import errors_of
 from CSRDDenoiseLib.research.likeness.scans import simulate_like
+from CSRDDenoiseLib.subjects.checksum import checksums
 from CSRDDenoiseLib.subjects.judge import judge_doses, judge_row, judge_together
 from CSRDDenoiseLib.subjects.pair import dose_of, load_pair, share_by_noise
-from CSRDDenoiseLib.subjects.table import Row, read_table
+from CSRDDenoiseLib.subjects.table import Row, judge_rows, read_table
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,8 @@ def test_the_mean_of_two_halves_is_the_full_dose_of_each(root, tmp_path):
     ("first", "second", "code"), [(0.5, 0.5, "pair.halves"), (1.2, 0.8, "pair.halves_apart"), (1.05, 0.95, None)]
 )
 def test_halves_of_another_activity_cannot_be_used(root, tmp_path, first, second, code):
-    image = sitk.ReadImage(str(root / "A" / "low_dose_1_4.nii.gz"))
-    for number, factor in ((1, first), (2, second)):
+    for number, factor, dose in ((1, first, 4), (2, second, 10)):
+        image = sitk.ReadImage(str(root / "A" / f"low_dose_1_{dose}.nii.gz"))
         write(tmp_path / f"half{number}.nii.gz", factor * sitk.GetArrayFromImage(image), image)
     halves = {f"half_{number}": str(tmp_path / f"half{number}.nii.gz") for number in (1, 2)}
     files = {name: str(root / row_of("A")[name]) for name in ("low", "full")}
@@ -109,11 +110,11 @@ def test_halves_of_another_activity_cannot_be_used(root, tmp_path, first, second
 
 def test_halves_of_another_grid_cannot_be_used(root, tmp_path):
     """Interpolated, they would have less noise than they have; flipped axes need no interpolation."""
-    half = sitk.ReadImage(str(root / "A" / "low_dose_1_4.nii.gz"))
+    one, half = (sitk.ReadImage(str(root / "A" / f"low_dose_1_{dose}.nii.gz")) for dose in (4, 10))
     halves = (tmp_path / "half1.nii.gz", tmp_path / "half2.nii.gz")
     whole = replace(rows_of(root, row_of("A", mr=None))[0], halves=halves)
     alone = replace(whole, low=halves[0], full=None)
-    sitk.WriteImage(half * 1.01, str(halves[0]))
+    sitk.WriteImage(one * 1.01, str(halves[0]))
     sitk.WriteImage(sitk.Flip(half, (True, False, False)), str(halves[1]))
     assert load_pair(whole).halves and load_pair(alone).halves
     half.SetOrigin([place + 2.0 for place in half.GetOrigin()])
@@ -154,6 +155,44 @@ def test_low_and_full_identical(root, tmp_path):
     (row,) = rows_of(root, row_of("A", low=str(tmp_path / "copy.nii.gz")))
     (finding,) = judge_row(row).findings
     assert finding.code == "pair.unusable" and "identical" in finding.values["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("low_dose_1_4", "full"),
+        ("low_dose_1_4", "mr"),
+        ("full_dose", "mr"),
+        ("full_dose", "half_1"),
+        ("half", "half_1"),
+    ],
+)
+@pytest.mark.parametrize("change", ["copied", "rounded", "scaled", "flipped"])
+def test_one_image_under_two_names_cannot_be_used(root, tmp_path, name, column, change):
+    """Copies, and what another program exported: whole numbers, another unit, axes the other way round."""
+    half = sitk.ReadImage(str(root / "A" / "low_dose_1_10.nii.gz"))
+    write(tmp_path / "half.nii.gz", sitk.GetArrayFromImage(half), half)
+    image = sitk.ReadImage(str((tmp_path if name == "half" else root / "A") / f"{name}.nii.gz"))
+    made = {
+        "copied": image,
+        "rounded": sitk.Cast(sitk.Round(image), sitk.sitkInt16),
+        "scaled": image * 1.5,
+        "flipped": sitk.Flip(image, (True, False, True)),
+    }[change]
+    sitk.WriteImage(made, str(tmp_path / "same.nii.gz"))
+    row = rows_of(root, row_of("A", mr=None, labels=None, lesions=None))[0]
+    halves = (tmp_path / "same.nii.gz", tmp_path / "half.nii.gz")
+    values = {"halves": halves} if column == "half_1" else {column: tmp_path / "same.nii.gz"}
+    with pytest.raises(InputError, match=r"identical to|times|up to rounding"):
+        load_pair(replace(row, **values))
+
+
+def test_nearly_equal_doses_are_two_images(root, tmp_path):
+    """A dose of 9/10 has a third of the full dose's noise on top."""
+    full, low = (sitk.ReadImage(str(root / "A" / f"{name}.nii.gz")) for name in ("full_dose", "low_dose_1_4"))
+    more = (sitk.GetArrayFromImage(low) - sitk.GetArrayFromImage(full)) / 3**0.5
+    path = write(tmp_path / "low.nii.gz", sitk.GetArrayFromImage(full) + more / 3, full)
+    assert load_pair(replace(rows_of(root, row_of("A", mr=None))[0], low=path)).mr is None
 
 
 def test_full_dose_on_another_grid_is_resampled(root, tmp_path):
@@ -222,6 +261,22 @@ def test_one_image_under_two_subjects(root, tmp_path):
     rows = rows_of(root, row_of("A", mr=None), row_of("B", mr=None, full=str(tmp_path / "other.nii.gz")))
     (finding,) = judge_together((row, judge_row(row).checksums) for row in rows)
     assert finding.code == "table.same_image" and finding.values["other"].startswith("A")
+
+
+def test_one_low_dose_in_two_rows_of_a_subject(root, tmp_path):
+    """As repeated scans the two would show a noise of zero."""
+    shutil.copy(root / "A" / "low_dose_1_4.nii.gz", tmp_path / "copy.nii.gz")
+    (first,) = rows_of(root, row_of("A", replicate="1"))
+    lows = (tmp_path / "copy.nii.gz", root / "B" / first.low.name)
+    second, other = (replace(first, replicate="2", low=low, line=3) for low in lows)
+    assert [found.code for found in judge_rows([first, replace(first, replicate="2")])] == ["table.low_twice"]
+    assert [found.code for found in judge_rows([first, replace(first, dose=Fraction(1, 10))])] == ["table.low_twice"]
+    assert not list(judge_rows([first, second]))
+    # a cohort denoises one scan with several settings
+    assert not list(judge_rows([replace(first, full=None), replace(first, full=None, replicate="2")]))
+    read = [(row, checksums(row)) for row in (first, second)]
+    assert [found.code for found in judge_together(read)] == ["table.same_low"]
+    assert not list(judge_together([(row, checksums(row)) for row in (first, other)]))
 
 
 def test_full_dose_of_another_protocol_gives_no_counts(root, tmp_path):

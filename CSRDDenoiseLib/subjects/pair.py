@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Mapping, Optional, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from ..checks.counts import compare_counts
 from ..checks.overlap import check_gap
-from ..checks.volumes import check_mr, check_pet
+from ..checks.volumes import check_mr, check_pet, same_values
 from ..errors import InputError
 from ..findings import Finding, info, warning
 from ..io.grid import Grid, same_place
@@ -75,8 +76,8 @@ def load_pair(row: Row) -> Pair:
     The mean of two halves replaces a full dose that the row does not name.
 
     Raises:
-        InputError: a file cannot be read or holds no such image; low and full differ in their units, do not overlap,
-            or are the same image; or halves are not on one grid with each other and the full dose.
+        InputError: a file cannot be read or holds no such image; low and full differ in their units or do not
+            overlap; one image is named twice; or halves are not on one grid with each other and the full dose.
     """
     if row.lacks:
         raise InputError(f"The row {row.name} is not a pair: it has no {INPUT_WORDS[row.lacks[0]]}.")
@@ -87,11 +88,11 @@ def load_pair(row: Row) -> Pair:
     halves = tuple(on_grid(pets[name], low) for name in HALVES if name in pets)
     full_as_read = pets["full"] if "full" in pets else _mean(*halves)
     full = on_grid(full_as_read, low)
-    if np.array_equal(sitk.GetArrayViewFromImage(low), sitk.GetArrayViewFromImage(full)):
-        raise InputError("Low and full dose are identical, voxel by voxel, so there is nothing to compare.")
+    _check_two("low", low, "full", full, "so there is nothing to compare")
     mr = None
     if "mr" in volumes:
         mr, found = check_mr(volumes["mr"].image, low, False)
+        _check_two("mr", mr, "full", full_as_read, "and would show a method the answer; give the MR, or none")
         check_gap(low, mr)
         findings += found
     return Pair(
@@ -111,9 +112,14 @@ def load_pair(row: Row) -> Pair:
 def check_halves(halves: Sequence[sitk.Image], full: Optional[sitk.Image]) -> None:
     """Refuse halves that would be interpolated to the full dose's grid, or to each other's: their noise is smoothed.
 
+    Refuse one image that is named for two of the three, too: their difference would show no noise, or half of it.
+
     Raises:
-        InputError: the grids differ.
+        InputError: the grids differ, or two of the images are one.
     """
+    named = [*zip(HALVES, halves), *([("full", full)] if halves and full is not None else [])]
+    for (one, image), (two, other_image) in combinations(named, 2):
+        _check_two(one, image, two, other_image, "so they show no noise; give two halves of the counts, or none")
     grids = [_oriented(image) for image in (full, *halves) if image is not None]
     other = next((grid for grid in grids[1:] if halves and not same_place(grids[0], grid)), None)
     if other is not None:
@@ -122,6 +128,13 @@ def check_halves(halves: Sequence[sitk.Image], full: Optional[sitk.Image]) -> No
             f"The halves have another grid than the full dose, or than each other (voxels of {sides} mm), and "
             "interpolation would smooth their noise; reconstruct them on one grid."
         )
+
+
+def _check_two(one: str, image: sitk.Image, two: str, other: sitk.Image, why: str) -> None:
+    """Refuse one image under two names."""
+    same = same_values(image, other)
+    if same:
+        raise InputError(f"The {INPUT_WORDS[one]} is {same.format(f'the {INPUT_WORDS[two]}')}, {why}.")
 
 
 def _oriented(image: sitk.Image) -> Grid:

@@ -179,8 +179,9 @@ def where(row: Row) -> str:
 
 
 def judge_rows(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Yield what is wrong between rows: doubled rows, files of two subjects, a subject in two splits."""
+    """Yield what is wrong between rows: doubled rows, files of two subjects or scans, a subject in two splits."""
     seen: dict[tuple, Row] = {}
+    lows: dict[tuple, Row] = {}
     owners: dict[tuple[str, Path], Row] = {}
     for row in rows:
         if row.key in seen:
@@ -191,6 +192,11 @@ def judge_rows(rows: Sequence[Row]) -> Iterator[Finding]:
             if owner.subject != row.subject:
                 values = {"column": column, "path": str(path), "other": owner.subject, "first": owner.line}
                 yield error("table.same_file", where=where(row), **values)
+        if row.low is not None and not row.lacks:
+            # a cohort, which needs no full dose, may denoise one scan with several settings
+            first = lows.setdefault((row.subject, _place(row.low)), row)
+            if first.key != row.key:
+                yield error("table.low_twice", where=where(row), path=str(row.low), first=where(first))
         if row.low is not None and row.full is not None and _place(row.low) == _place(row.full):
             yield error("table.low_is_full", where=where(row), path=str(row.low))
     for subject in dict.fromkeys(row.subject for row in rows):
