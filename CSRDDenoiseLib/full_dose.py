@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from . import measures
 from .errors import InputError
 from .findings import Finding, info, warning
-from .io.grid import Grid, resample, same_place
+from .io.grid import Grid, resample, same_lattice, same_place
 from .io.suv_sidecar import same_unit
-from .io.volume import UNKNOWN, ReadVolume, times
+from .io.volume import UNKNOWN, ReadVolume
 from .prepare.align import ORIENTATION, to_grid_of
 from .report.regions import check_labels, labels_on
 from .scan import Scan
@@ -167,9 +167,9 @@ def reference_for(image: sitk.Image, full: sitk.Image) -> Reference:
     """
     own, oriented = (sitk.DICOMOrient(each, ORIENTATION) for each in (image, full))
     grid = Grid.of(own)
-    findings = [] if same_place(Grid.of(oriented), grid) else [_resampled(full, image)]
+    findings = [] if same_lattice(Grid.of(oriented), grid) else [_resampled(full, image)]
     reached = np.ones(grid.size[::-1], bool)
-    if findings:
+    if not same_place(Grid.of(oriented), grid):
         reached = sitk.GetArrayFromImage(resample(_ones(oriented), grid, sitk.sitkNearestNeighbor)) > 0
     if not reached.any():
         raise InputError("The full-dose volume does not overlap the PET. Register it first, or choose another.")
@@ -201,10 +201,7 @@ def _finite(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def _resampled(full: sitk.Image, image: sitk.Image) -> Finding:
-    def about(volume: sitk.Image) -> str:
-        return f"{times(volume.GetSize())} voxels of {' x '.join(f'{side:.4g}' for side in volume.GetSpacing())} mm"
-
-    return info("full_dose.resampled", full=about(full), pet=about(image))
+    return info("full_dose.resampled", full=str(Grid.of(full)), pet=str(Grid.of(image)))
 
 
 def _ones(image: sitk.Image) -> sitk.Image:

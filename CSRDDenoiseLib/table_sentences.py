@@ -35,8 +35,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "as two; give each row its own, or leave one out.",
     # a pair
     "pair.unusable": "{name} cannot be used: {reason}.",
-    "pair.resampled": "Low and full dose have different grids (voxels of {low_sides:sides} and {full_sides:sides} mm): "
-    "the full dose was interpolated to the low dose's grid, which smooths its noise.",
+    "pair.resampled": "Low and full dose have different grids ({low} and {full}, corners up to {corners_mm:.2g} mm "
+    "apart): the full dose was interpolated to the low dose's grid, which smooths its noise.",
     "pair.uncovered": "The full dose covers only {covered:.0%} of the head's activity in the low dose; reconstruct "
     "both with one field of view.",
     "pair.shifted": "The head lies {shift_mm:.1f} mm apart in low and full dose (up to {limit_mm:g} mm is usual); "

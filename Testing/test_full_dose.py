@@ -146,6 +146,10 @@ def test_another_grid_is_resampled_and_reported(full, low):
     # a header that rounds is no other grid
     rounded = as_image(full, origin=(-20.00001, 10.0, 5.0))
     assert not compare_with_full_dose({"pet": read_as(as_image(low))}, read_as(rounded)).findings
+    # nor is one with fewer slices
+    part = as_image(full)[:, :, 2:]
+    found = compare_with_full_dose({"pet": read_as(as_image(low))}, read_as(part)).findings
+    assert not find(found, "full_dose.resampled")
 
 
 def test_what_the_full_dose_does_not_reach_is_left_out_and_reported(full, low):

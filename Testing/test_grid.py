@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from CSRDDenoiseLib.io.grid import RAS_FROM_LPS, Grid, disagreement_mm, same_place
+from CSRDDenoiseLib.io.grid import RAS_FROM_LPS, Grid, corners_apart_mm, disagreement_mm, same_lattice, same_place
 
 SIZE = (11, 21, 31)
 TURNED = np.array([[0.0, -2.0, 0.0, 5.0], [1.5, 0.0, 0.0, -7.0], [0.0, 0.0, 3.0, 11.0], [0.0, 0.0, 0.0, 1.0]])
@@ -40,6 +40,22 @@ def test_the_same_place_is_one_but_for_rounding():
     assert same_place(GRID, replace(GRID, origin=(x, y + 0.0014, z)))
     assert not same_place(GRID, replace(GRID, origin=(x, y + 0.0016, z)))
     assert not same_place(GRID, replace(GRID, size=(11, 21, 30)))
+
+
+def test_one_lattice_is_cut_extended_or_stored_another_way():
+    part = GRID.crop((slice(4, 20), slice(0, 21), slice(2, 5)))
+    assert same_lattice(GRID, part) and same_lattice(part, GRID)
+    end = tuple(GRID.point((10, 0, 0)).tolist())
+    turned = np.reshape(GRID.direction, (3, 3)) @ np.diag([-1, 1, 1])
+    assert same_lattice(GRID, replace(GRID, origin=end, direction=tuple(turned.ravel().tolist())))
+    x, y, z = part.origin
+    assert same_lattice(GRID, replace(part, origin=(x, y + 0.001, z)))
+    assert not same_lattice(GRID, replace(part, origin=(x, y + 0.01, z)))
+    # corners on voxels of the other, and none between: every second voxel; 10 steps of 1.1
+    assert not same_lattice(GRID, replace(GRID, spacing=(3.0, 2.0, 3.0)))
+    assert not same_lattice(GRID, replace(GRID, spacing=(1.65, 2.0, 3.0)))
+    assert corners_apart_mm(GRID, replace(GRID, origin=(x, y, z + 3.0), size=GRID.size)) > 0
+    assert str(GRID) == "11 x 21 x 31 voxels of 1.5 x 2 x 3 mm"
 
 
 def test_affines_disagree_by_the_distance_of_their_furthest_corners():

@@ -207,6 +207,22 @@ def test_full_dose_on_another_grid_is_resampled(root, tmp_path):
     assert abs(here[white].mean() / there[white].mean() - 1) < 0.02
 
 
+@pytest.mark.parametrize("cut", ["low", "full"])
+def test_a_part_of_the_grid_is_not_resampled(root, tmp_path, cut):
+    """Fewer slices, and axes stored the other way round: the voxels are the same ones."""
+    row = rows_of(root, row_of("A", mr=None, labels=None, lesions=None))[0]
+    image = sitk.ReadImage(str(row.files[cut]))
+    sitk.WriteImage(sitk.Flip(image[:, :, 3:], (True, False, True)), str(tmp_path / "cut.nii.gz"))
+    pair = load_pair(replace(row, **{cut: tmp_path / "cut.nii.gz"}))
+    assert "pair.resampled" not in {each.code for each in pair.findings}
+    full = sitk.ReadImage(str(row.full))
+    first = {"low": full[:, :, 3:], "full": full}[cut]
+    got = sitk.GetArrayFromImage(sitk.DICOMOrient(pair.full, "LPS"))
+    wanted = sitk.GetArrayFromImage(sitk.DICOMOrient(first, "LPS"))
+    kept = slice(3 if cut == "full" else 0, None)
+    np.testing.assert_array_equal(got[kept], wanted[kept])
+
+
 @pytest.mark.slow
 def test_shift_between_low_and_full_is_reported(root, tmp_path):
     row = changed(root, tmp_path, "full_dose", lambda values: np.roll(values, 2, axis=2), mr="")

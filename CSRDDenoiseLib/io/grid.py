@@ -47,6 +47,10 @@ class Grid:
         origin = lps[:3, :3] @ middle + lps[:3, 3] - axes @ (middle * spacing)
         return cls(tuple(map(int, size)), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
 
+    def __str__(self) -> str:
+        sides = " x ".join(f"{side:.4g}" for side in self.spacing)
+        return f"{' x '.join(map(str, self.size))} voxels of {sides} mm"
+
     @property
     def affine(self) -> np.ndarray:
         """The NIfTI affine (4, 4) of the grid: index (x, y, z) -> mm, R-A-S."""
@@ -122,6 +126,23 @@ def same_place(one: Grid, other: Grid, share: float = 1e-3) -> bool:
     if one.size != other.size:
         return False
     return bool(np.abs(one.corners() - other.corners()).max() < share * min(other.spacing))
+
+
+def same_lattice(one: Grid, other: Grid, share: float = 1e-3) -> bool:
+    """Whether the centres of voxels of two grids coincide where both reach, but for rounding in a header.
+
+    One of them may be a part of the other, and its axes may be stored in another order or the other way round.
+    """
+    axes = np.linalg.solve(one.affine, other.affine)
+    whole = np.round(axes)
+    if not all((np.abs(whole[:3, :3]).sum(axis) == 1).all() for axis in (0, 1)):
+        return False
+    return disagreement_mm(other.size, axes, whole) < share
+
+
+def corners_apart_mm(one: Grid, other: Grid) -> float:
+    """Return the largest distance (mm) between a corner of one grid and that of the other."""
+    return float(np.linalg.norm(one.corners() - other.corners(), axis=1).max())
 
 
 def disagreement_mm(size: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:

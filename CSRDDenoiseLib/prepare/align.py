@@ -12,7 +12,7 @@ from typing import Optional, Sequence, Union
 import numpy as np
 import SimpleITK as sitk
 
-from ..io.grid import Grid, resample, same_place
+from ..io.grid import Grid, resample, same_lattice, same_place
 from ..scan import Scan, largest_activity, near_broken
 
 ORIENTATION = "LPS"
@@ -41,15 +41,17 @@ class Aligned:
 
 
 def to_grid_of(image: sitk.Image, like: sitk.Image) -> sitk.Image:
-    """Return an image on the grid of another, the very values where the two grids are one up to rounding.
+    """Return an image on the grid of another, the very values where the voxels of the two coincide up to rounding.
 
-    Interpolated linearly, after a low-pass where voxels get larger; 0 where the image does not reach.
+    Else interpolated linearly, after a low-pass where voxels get larger; 0 where the image does not reach.
     """
     own, grid = Grid.of(image), Grid.of(like)
     if same_place(own, grid):
         image = sitk.Image(image)
         image.CopyInformation(like)
         return image
+    if same_lattice(own, grid):
+        return resample(image, grid, sitk.sitkNearestNeighbor)
     return resample(_antialias(image, _sides_along(own, grid)), grid, sitk.sitkLinear)
 
 

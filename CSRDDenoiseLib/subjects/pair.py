@@ -14,7 +14,7 @@ from ..checks.overlap import check_gap
 from ..checks.volumes import check_mr, check_pet, same_values
 from ..errors import InputError
 from ..findings import Finding, info, warning
-from ..io.grid import Grid, same_place
+from ..io.grid import Grid, corners_apart_mm, same_lattice, same_place
 from ..io.read import read
 from ..io.record import describe_file
 from ..io.suv_sidecar import same_unit
@@ -72,7 +72,8 @@ class Pair:
 def load_pair(row: Row) -> Pair:
     """Read the images of a row, and compare them with each other.
 
-    A full dose on another grid is resampled to that of the low dose (linear), after a low-pass where voxels get larger.
+    A full dose whose voxels lie elsewhere is resampled to the grid of the low dose (linear), after a low-pass where
+    voxels get larger.
     The mean of two halves replaces a full dose that the row does not name.
 
     Raises:
@@ -123,10 +124,10 @@ def check_halves(halves: Sequence[sitk.Image], full: Optional[sitk.Image]) -> No
     grids = [_oriented(image) for image in (full, *halves) if image is not None]
     other = next((grid for grid in grids[1:] if halves and not same_place(grids[0], grid)), None)
     if other is not None:
-        sides = " and ".join(" x ".join(f"{side:.2f}" for side in grid.spacing) for grid in (grids[0], other))
         raise InputError(
-            f"The halves have another grid than the full dose, or than each other (voxels of {sides} mm), and "
-            "interpolation would smooth their noise; reconstruct them on one grid."
+            f"The halves have another grid than the full dose, or than each other ({grids[0]} and {other}, corners up "
+            f"to {corners_apart_mm(grids[0], other):.2g} mm apart), and interpolation would smooth their noise; "
+            "reconstruct them on one grid."
         )
 
 
@@ -199,9 +200,10 @@ def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Ima
             pets[name], found = check_pet(volumes[name].image, False)
             findings += found
     own, other = (_oriented(pets[name]) for name in ("low", "full" if "full" in pets else "low"))
-    if not same_place(own, other):
+    if not same_lattice(own, other):
         sides = {"low_sides": list(own.spacing), "full_sides": list(other.spacing)}
-        findings += (warning(RESAMPLED, **sides),)
+        apart = corners_apart_mm(own, other)
+        findings += (warning(RESAMPLED, low=str(own), full=str(other), corners_mm=apart, **sides),)
     return pets, findings
 
 
