@@ -127,6 +127,24 @@ def test_internal_error_names_the_file_of_the_details(words, monkeypatch, capsys
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_details_of_an_internal_error_are_printed_where_no_file_takes_them(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("CSRDDenoiseLib.denoise.denoise_files", lambda *_: 1 / 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not there"))
+    assert main(words) == 1
+    printed = capsys.readouterr().err
+    assert "ZeroDivisionError" in printed and "Traceback" in printed and "above" in printed.splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a current folder cannot be removed there")
+def test_a_current_folder_that_was_removed_is_refused(tmp_path, monkeypatch, capsys):
+    """PyTorch's libraries end the process there, and with a code of their own."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["info"]) == 2
+    assert "current folder" in capsys.readouterr().err
+
+
 def test_an_interrupt_leaves_no_part_of_a_json_line(monkeypatch):
     class Interrupted(io.StringIO):
         def write(self, text):

@@ -68,6 +68,7 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
     try:
         _check_words(arguments)
         args = _parser(arguments).parse_args(arguments)
+        _check_folder()
         return args.run(args)
     except KeyboardInterrupt:
         return _fail(Cancelled(NOTHING_WRITTEN), args)
@@ -84,6 +85,20 @@ def _check_words(words: Sequence[str]) -> None:
         place = words.index("")
         after = f" after '{words[place - 1]}'" if place else ""
         raise InputError(f"Argument {place + 1}{after} is empty; a variable of the shell may not be set. Give a value.")
+
+
+def _check_folder() -> None:
+    """Refuse a current folder that was removed: libraries in C end the process there, and relative paths lead nowhere.
+
+    Raises:
+        InputError: it was.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            f"The current folder cannot be used: {error.strerror}. Change to a folder that is there."
+        ) from error
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -112,14 +127,21 @@ def _fail(error: CSRDError, args: argparse.Namespace) -> int:
 
 def _fail_internally(error: Exception, args: argparse.Namespace, debug: bool) -> int:
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    if debug:
+    log = None if debug else _kept(details)
+    if log is None:
         print(details, file=sys.stderr)
-        where = "The details are above."
-    else:
+    where = "The details are above." if log is None else f"The details are in {log}."
+    return _report(f"Internal error, {type(error).__name__}: {error}. {where}", INTERNAL_ERROR, args)
+
+
+def _kept(details: str) -> Optional[str]:
+    """Write the details to a file and return its path; None where the folder for temporary files takes none."""
+    try:
         with tempfile.NamedTemporaryFile("wb", prefix=f"{PROGRAM}-", suffix=".log", delete=False) as log:
             log.write(details.encode("utf-8", "backslashreplace"))
-        where = f"The details are in {log.name}."
-    return _report(f"Internal error, {type(error).__name__}: {error}. {where}", INTERNAL_ERROR, args)
+    except OSError:
+        return None
+    return log.name
 
 
 def _report(message: str, exit_code: int, args: argparse.Namespace) -> int:
