@@ -159,8 +159,8 @@ def test_an_interrupt_leaves_no_part_of_a_json_line(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signal_cancels_and_leaves_nothing(words, tmp_path, name):
     before = sorted(tmp_path.iterdir())
     command = [sys.executable, "-m", "CSRDDenoiseLib", *words, "--samples", "100000", "--progress", "json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -168,7 +168,7 @@ def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
     with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=_handle_interrupts, **pipes) as run:
         while '"sample"' not in run.stdout.readline():
             pass
-        run.send_signal(number)
+        run.send_signal(getattr(signal, name))
         out, err = run.communicate(timeout=60)  # far less than the samples asked for would take
     assert run.returncode == 3
     assert "Cancelled" in err and "Traceback" not in err
@@ -177,7 +177,8 @@ def test_signal_cancels_and_leaves_nothing(words, tmp_path, number):
 
 
 def _handle_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def test_help_and_version_without_any_heavy_import():

@@ -42,6 +42,19 @@ def test_an_interrupt_while_a_library_is_loaded_is_heeded_afterwards(tmp_path, m
         signal.signal(signal.SIGINT, before)
 
 
+@POSIX
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_signals_that_a_shell_or_nohup_ignores_stay_ignored(name):
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with handle_interrupts():
+            os.kill(os.getpid(), number)
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 def _interrupt_slowly() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     for _ in range(20):

@@ -22,7 +22,7 @@ _WEAK_REFERENCES = weakref.__file__
 
 @contextmanager
 def handle_interrupts() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt.
+    """Turn SIGINT, SIGTERM and SIGHUP, which a terminal or a connection sends that is closed, into KeyboardInterrupt.
 
     A library that is just being loaded may swallow an exception, or end the process in its C code, and Python drops the
     exceptions of finalizers; a signal that comes then is delivered again, a moment later, until that is over. Outside
@@ -32,9 +32,9 @@ def handle_interrupts() -> Iterator[None]:
         yield
         return
     numbers = [signal.SIGTERM]
-    # a background job of a shell is started with SIGINT ignored, and stays so
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        numbers.append(signal.SIGINT)
+    # a background job of a shell is started with SIGINT ignored, one of nohup with SIGHUP, and both stay so
+    others = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    numbers += [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, _on_signal) for number in numbers}
     try:
         yield
