@@ -53,6 +53,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "halves of it; export all three as activity per volume, in one unit, or leave the halves out.",
     "pair.halves_apart": "One of the two halves has {ratio:.2f} times the brain mean of the other; each must be of "
     "half of the counts, as activity per volume, corrected for the time of the scan and for decay.",
+    "pair.trained_on": "The model '{model}' was trained with this scan ({columns}), so it is better here than on other "
+    "heads; measure it on subjects that it was not trained with.",
     "pair.lesion_outside": "Lesion {label} lies outside the head; it is not measured.",
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
+from typing import TYPE_CHECKING, Annotated, Any, Iterator, Optional, Union
 
 from ..errors import InputError, ModelError
 from ..limits import Between, Length, OneOf, check_limits
@@ -143,6 +143,11 @@ class ModelMetadata:
         high, low = (f"1/{1 / dose:.3g}" for dose in reversed(self.dose_range))
         return low if low == high else f"{high} to {low}"
 
+    @property
+    def data_sha256(self) -> frozenset[str]:
+        """SHA-256 of the users' scans that it was trained with, as far as ``training`` names them."""
+        return frozenset(_named(self.training, "data_sha256"))
+
     def settings_of(self, settings: DenoiseSettings) -> DenoiseSettings:
         """Return settings as a run of this model has them: without draws where all its draws would be the same.
 
@@ -179,3 +184,12 @@ def _check_rising(metadata: Union[ModelMetadata, DeviationMetadata], where: str)
         raise ModelError(
             f"{where} has noise levels from {metadata.sigma_min:g} to {metadata.sigma_max:g}; they must rise."
         )
+
+
+def _named(values: Any, name: str) -> Iterator[str]:
+    """Yield the texts of every list of this name, at any depth."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key == name and isinstance(value, (list, tuple)):
+            yield from (each for each in value if isinstance(each, str))
+        else:
+            yield from _named(value, name)

@@ -35,7 +35,7 @@ from .time_plan import LAST_SECONDS, Clock, Needs, TimePlan, plan_time
 
 logger = logging.getLogger(__name__)
 
-_START, _JOB = "start", "job.json"
+_START, _JOB, _TEST = "start", "job.json", "test"
 _OF_TIME = ("minutes", "validations", "calibrate")
 """Settings that may differ when an interrupted adaptation continues."""
 
@@ -97,10 +97,12 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
             one's.
     """
     clock = Clock(60 * job.settings.minutes)
+    job = _without_test(job)
     check_start(job.start.metadata, job.rows)
     division = divide_subjects([row.subject for row in job.rows], job.settings.seed)
     _claim(job)
     prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm, job.settings.register)
+    _warn_of_known(job.start.metadata, prepared)
     if not (job.work / _START / METADATA_FILE).is_file():
         save_mean(job.start, job.work / _START)
     start, settings = job.start.metadata, job.settings
@@ -138,6 +140,28 @@ def _claim(job: Job) -> None:
         check_claim(record, facts, whose, "remove that folder, or choose another")
     else:
         record_claim(record, facts)
+
+
+def _without_test(job: Job) -> Job:
+    """Leave out the subjects that the table keeps for a test; the other splits are those of ``train``."""
+    tested = {row.subject for row in job.rows if row.split == _TEST}
+    if tested:
+        logger.info("%d subject(s) of the split '%s' are left out", len(tested), _TEST)
+    return replace(job, rows=tuple(row for row in job.rows if row.subject not in tested))
+
+
+def _warn_of_known(start: ModelMetadata, prepared: PreparedPairs) -> None:
+    """Warn of subjects that the start was trained with: held out of the folds, they are still no new heads."""
+    subjects = {row.subject for row in prepared.rows}
+    known = {row.subject for row in prepared.rows if start.data_sha256.intersection(row.checksums)}
+    if known:
+        logger.warning(
+            "Warning: '%s' was trained with scans of %d of the %d subjects, so on these the comparison with it and the "
+            "uncertainty are not those of new heads; start from a model that was not, or leave them out.",
+            start.name,
+            len(known),
+            len(subjects),
+        )
 
 
 def _planned(job: Job, prepared: PreparedPairs, division: Division, look: float, clock: Clock) -> Optional[TimePlan]:

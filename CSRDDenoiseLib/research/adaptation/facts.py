@@ -58,7 +58,8 @@ def training_facts(
         "settings": {**settings.as_dict(), "train_only": list(settings.train_only)},
         "hardware": f"{platform.machine()} {device}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
-        "data_sha256": sorted({checksum for row in prepared.rows for checksum in row.checksums}),
+        # with those of an adaptation before this one, which is named no more
+        "data_sha256": sorted(start.data_sha256.union(*(row.checksums for row in prepared.rows))),
     }
     return {**start.training, "adapted": adapted}
 

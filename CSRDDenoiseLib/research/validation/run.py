@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from ...errors import Cancelled, CSRDError, InputError, NotComplete, PlaceError, is_disk_full, reason_of
-from ...findings import errors_of
+from ...findings import Finding, errors_of, warning
 from ...io.record import versions
 from ...io.write import all_or_nothing
 from ...model.bundle import Model, load_model
@@ -20,8 +20,8 @@ from ...settings import DenoiseSettings
 from ...spread import Spread
 from ...subjects.checksum import checksum, checksums
 from ...subjects.judge import judge_pair, judge_together
-from ...subjects.pair import load_pair
-from ...subjects.table import Row, Table
+from ...subjects.pair import Pair, load_pair
+from ...subjects.table import OWN, Row, Table
 from ..evaluation.baselines import BASELINES, baseline
 from ..evaluation.markdown import Table as GainTable
 from ..evaluation.measure import CEILING
@@ -75,7 +75,7 @@ class Subject:
     rows: tuple[Row, ...] = ()
     folder: Optional[Path] = None
 
-    def load(self, register: bool) -> list[OwnScan]:
+    def load(self, plan: Plan) -> list[OwnScan]:
         """Read and judge the scans.
 
         Raises:
@@ -83,7 +83,7 @@ class Subject:
         """
         if self.folder is not None:
             return list(scans_of_folder(self.folder))
-        return [_load(row, register) for row in self.rows]
+        return [_load(row, plan) for row in self.rows]
 
     def checksums(self) -> tuple[Mapping[str, str], ...]:
         """Return column -> SHA-256 of the files of each row; of a folder of all of them."""
@@ -270,20 +270,33 @@ def _key(subject: Subject, files: Sequence[Mapping[str, str]], config: Validatio
     )
 
 
-def _load(row: Row, register: bool) -> OwnScan:
-    pair = load_pair(row)
+def _load(row: Row, plan: Plan) -> OwnScan:
+    pair, register = load_pair(row), plan.settings.register
     judged = judge_pair(pair)
     wrong = [sentence(finding, CLI) for finding in errors_of(judged.findings)]
     if wrong:
         raise InputError(f"{row.name}: {' '.join(wrong)}")
     # what the registration is to mend need not be warned of
     findings = [each for each in judged.findings if not (register and each.check == "alignment")]
+    known = list(_judge_models(pair, plan.models))
+    for each in known:
+        logger.warning("Warning: %s: %s", row.name, sentence(each, CLI))
+    findings += known
     return scan_of_pair(pair, findings, register)
+
+
+def _judge_models(pair: Pair, models: Mapping[str, Model]) -> Iterator[Finding]:
+    """Yield the models that know this head, by the SHA-256 of what they were made with."""
+    for name, model in models.items():
+        made_with = model.metadata.data_sha256
+        columns = [column for column in (*OWN, "mr") if pair.checksums.get(column) in made_with]
+        if columns:
+            yield warning("pair.trained_on", model=name, columns=", ".join(columns))
 
 
 def _measure(subject: Subject, plan: Plan, store: Store, key: str, report: Reporter) -> SubjectResult:
     report(subject.name, 0, 1)
-    scans = subject.load(plan.settings.register)
+    scans = subject.load(plan)
     pictures: list[bytes] = []
 
     def draw(scan: OwnScan, outcome: Any) -> None:
