@@ -242,6 +242,12 @@ def test_misaligned_mr(root, tmp_path):
     assert found & {"alignment.misaligned", "alignment.doubtful"}
 
 
+@pytest.mark.parametrize(("name", "word"), [("low_dose_1_4", "low-dose PET is 0"), ("full_dose", "full-dose PET is 0")])
+def test_which_of_the_pets_cannot_be_used(root, tmp_path, name, word):
+    (finding,) = judge_row(changed(root, tmp_path, name, np.zeros_like)).findings
+    assert word in finding.values["reason"]
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [(lambda values: np.zeros_like(values), "no label"), (lambda values: values + 0.5, "whole number")],

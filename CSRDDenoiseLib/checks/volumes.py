@@ -76,23 +76,31 @@ def check_volumes(images: Mapping[str, Optional[sitk.Image]], nan_to_zero: bool)
     return Inputs(pet, mr, reference, region=region, findings=findings)
 
 
-def check_pet(pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.Image, tuple[Finding, ...]]:
-    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and findings."""
-    pet, findings = _check_volume(pet, "PET", nan_to_zero)
+def check_pet(
+    pet: sitk.Image, nan_to_zero: bool, what: str = INPUT_NAMES["pet"]
+) -> tuple[sitk.Image, tuple[Finding, ...]]:
+    """Refuse a PET that is not a volume of activity; return it as floating point, repaired if asked, and findings.
+
+    Args:
+        pet: the PET.
+        nan_to_zero: whether NaN and infinity are replaced.
+        what: what messages call it.
+    """
+    pet, findings = _check_volume(pet, what, nan_to_zero)
     extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
     if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
         raise InputError(
-            f"The PET covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm ({' x '.join(map(str, pet.GetSize()))} "
-            f"voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
+            f"The {what} covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm "
+            f"({' x '.join(map(str, pet.GetSize()))} voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
         )
     values = sitk.GetArrayViewFromImage(pet)
     negative = _negative_share(values)
     if negative > MAX_NEGATIVE:
         raise InputError(
-            f"{negative:.0%} of the PET's summed absolute values are negative (at most {MAX_NEGATIVE:.0%} in an "
+            f"{negative:.0%} of the {what}'s summed absolute values are negative (at most {MAX_NEGATIVE:.0%} in an "
             "activity); is it a difference image?"
         )
-    _check_positive(pet, "PET")
+    _check_positive(pet, what)
     return pet, findings
 
 

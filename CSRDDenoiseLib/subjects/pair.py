@@ -197,7 +197,7 @@ def _checked_pets(volumes: Mapping[str, ReadVolume]) -> tuple[dict[str, sitk.Ima
     for name in (*PAIR, *HALVES):
         if name in volumes:
             _check_units(volumes["low"], volumes[name], name)
-            pets[name], found = check_pet(volumes[name].image, False)
+            pets[name], found = check_pet(volumes[name].image, False, INPUT_WORDS[name])
             findings += found
     own, other = (_oriented(pets[name]) for name in ("low", "full" if "full" in pets else "low"))
     if not same_lattice(own, other):

@@ -20,8 +20,8 @@ from ...io.volume import UNKNOWN as UNKNOWN_UNIT
 from ...io.volume import ReadVolume
 from ...io.write import all_or_nothing, sidecar_path, write_image
 from ...prepare.align import ORIENTATION
-from ...subjects.pair import check_halves, on_grid
-from ...subjects.table import Row, Table, write_table
+from ...subjects.pair import INPUT_WORDS, check_halves, on_grid
+from ...subjects.table import HALVES, Row, Table, write_table
 from ..simulation.subject import dose_name
 from .learn import ScanNoise, at_level_of, combine, learn_scan
 from .low_dose import make_low_dose
@@ -133,7 +133,8 @@ def _check_once(rows: Sequence[Row]) -> None:
 
 def _learn(row: Row) -> ScanNoise:
     full = _full(row).image
-    halves = [check_pet(read(path, "PET").image, False)[0] for path in row.halves]
+    words = (INPUT_WORDS[name] for name in HALVES)
+    halves = [check_pet(read(path, "PET").image, False, name)[0] for path, name in zip(row.halves, words)]
     check_halves(halves, full)
     pet = sitk.DICOMOrient(full, ORIENTATION)
     mr = None if row.mr is None else _mr(row.mr, pet)
@@ -160,7 +161,7 @@ def _full(row: Row) -> ReadVolume:
     if row.full is None:
         raise InputError(f"The row {row.name} has no full dose.")
     volume = read(row.full, "PET")
-    check_pet(volume.image, False)
+    check_pet(volume.image, False, INPUT_WORDS["full"])
     return volume
 
 
