@@ -91,7 +91,8 @@ def check_pet(
     if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
         raise InputError(
             f"The {what} covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm "
-            f"({' x '.join(map(str, pet.GetSize()))} voxels); each side needs at least {MIN_EXTENT_MM:g} mm and {MIN_VOXELS} voxels."
+            f"({' x '.join(map(str, pet.GetSize()))} voxels); each side needs at least {MIN_EXTENT_MM:g} mm and "
+            f"{MIN_VOXELS} voxels."
         )
     values = sitk.GetArrayViewFromImage(pet)
     negative = _negative_share(values)
