@@ -172,6 +172,43 @@ def shifted(image: sitk.Image, mm: float) -> sitk.Image:
     return image
 
 
+@pytest.mark.parametrize("name", ["full_dose", "low_dose_1_4", "noise_free"])
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_pet_of_a_subject_that_holds_no_image_is_named(folder, tmp_path, name, value):
+    subject = copytree(folder, tmp_path / "subject")
+    image = sitk.ReadImage(str(subject / f"{name}.nii.gz"))
+    if value == 0:
+        image *= 0.0
+    else:
+        image[18, 18, 18] = value
+    sitk.WriteImage(image, str(subject / f"{name}.nii.gz"))
+    with pytest.raises(InputError, match=rf"{name}\.nii\.gz' .*(0 everywhere|NaN)"):
+        load_study(subject)
+
+
+@pytest.mark.parametrize("name", ["low_dose_1_4", "noise_free"])
+@pytest.mark.parametrize(("factor", "word"), [(0.5, r"0\.(5|49)\S* times"), (1e-3, "0.00"), (None, "identical")])
+def test_a_pet_of_a_subject_in_another_unit_is_refused(folder, tmp_path, name, factor, word):
+    subject = copytree(folder, tmp_path / "subject")
+    path, full = subject / f"{name}.nii.gz", subject / "full_dose.nii.gz"
+    image = sitk.ReadImage(str(full)) if factor is None else sitk.ReadImage(str(path)) * factor
+    sitk.WriteImage(image, str(path))
+    with pytest.raises(InputError, match=word):
+        load_study(subject)
+
+
+def test_a_calibration_looks_at_every_subject_before_it_runs(folder, model, tmp_path, monkeypatch, capsys):
+    subject = copytree(folder, tmp_path / "last")
+    image = sitk.ReadImage(str(subject / "low_dose_1_4.nii.gz"))
+    sitk.WriteImage(image * 0.0, str(subject / "low_dose_1_4.nii.gz"))
+    monkeypatch.setattr("CSRDDenoiseLib.denoise.denoise", lambda *_: pytest.fail("ran"))
+    words = ["calibrate", str(model), "--device", "cpu", "--subjects", str(folder)]
+    assert main([*words, str(subject)]) == 2
+    assert "low_dose_1_4.nii.gz' is 0" in capsys.readouterr().err
+    assert main([*words, str(folder.parent / "." / folder.name)]) == 2
+    assert "named twice" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", [-3, float("nan")])
 def test_labels_that_are_none_are_refused(folder, tmp_path, value):
     subject = copytree(folder, tmp_path / "subject")

@@ -67,6 +67,9 @@ def calibrate_model(
         InputError: the model estimates the noise-free image, and a subject has none.
     """
     _check_targets(model, folders)
+    for folder in folders:
+        # what is wrong with the last one is found before the runs of the first
+        load_study(folder)
     scans = []
     for scan in _scans(model, folders, doses, settings):
         score = _score([scan.spread], [scan.error])

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ...atomic import read_json
+from ...checks.volumes import check_pet, same_values
 from ...digests import digest_of_values
 from ...errors import InputError
 from ...io.grid import Grid, same_place
@@ -25,6 +26,8 @@ from ..simulation.subject import FACTS
 LABELS_PER_KIND = 1000
 VISIBLE_CONTRAST = 0.2
 SMALLEST_REGION_ML = 1.0
+_OTHER_UNIT = 1.9
+"""Factor between two means from which they are in two units; one activity at two doses has nearly one mean."""
 NOISE_FREE = "noise_free.nii.gz"
 _LOW_DOSE = re.compile(r"low_dose_(\d+)_(\d+)\.nii\.gz")
 
@@ -107,11 +110,11 @@ def load_study(folder: Path) -> Study:
     """Load a folder written by ``csrd-denoise simulate``.
 
     Raises:
-        InputError: a file is missing or unreadable or lies on another grid than the full dose, there is no low dose, or
-            labels are negative.
+        InputError: a file is missing or unreadable or lies on another grid than the full dose, there is no low dose,
+            a PET holds no image, is in another unit than the full dose or a copy of it, or labels are negative.
     """
     doses = doses_of(folder)
-    full = _read(folder, "full_dose")
+    full = _pet(folder, "full_dose")
     grid = Grid.of(full)
     spacing = full.GetSpacing()[::-1]
     head = _head(full, folder)
@@ -120,10 +123,10 @@ def load_study(folder: Path) -> Study:
         return sitk.GetArrayFromImage(image)[head.box]
 
     labels, tissue = (_as_labels(cut(_read(folder, name, grid)), folder, name) for name in ("labels", "tissue"))
-    noise_free = cut(_read(folder, "noise_free", grid)) if (folder / NOISE_FREE).exists() else None
+    noise_free = cut(_pet(folder, "noise_free", full)) if (folder / NOISE_FREE).exists() else None
     return Study(
         name=folder.name,
-        low_doses={dose: _read(folder, f"low_dose_{dose.numerator}_{dose.denominator}", grid) for dose in doses},
+        low_doses={dose: _pet(folder, f"low_dose_{dose.numerator}_{dose.denominator}", full) for dose in doses},
         mr=_read(folder, "t1", grid),
         box=head.box,
         spacing=spacing,
@@ -163,9 +166,13 @@ def check_doses(folders: Sequence[Path], doses: Sequence[Fraction]) -> None:
     """Check that every subject can be loaded by its names, and that each dose is there in one of them or more.
 
     Raises:
-        InputError: a folder is no subject, no subject has one of the doses, or one is named twice: each scan of it
-            would count as two.
+        InputError: a folder is no subject, no subject has one of the doses, or one of either is named twice: each scan
+            of it would count as two.
     """
+    places = [folder.resolve() for folder in folders]
+    twice = next((folder for number, folder in enumerate(folders) if places[number] in places[:number]), None)
+    if twice is not None:
+        raise InputError(f"The subject folder '{twice}' is named twice; name each once.")
     doubled = [dose for number, dose in enumerate(doses) if dose in doses[:number]]
     if doubled:
         raise InputError(f"The dose {doubled[0]} is named twice among {', '.join(map(str, doses))}; name each once.")
@@ -185,6 +192,29 @@ def _read(folder: Path, name: str, grid: Optional[Grid] = None) -> sitk.Image:
         raise InputError(
             f"'{folder / name}.nii.gz' lies on another grid than the full dose beside it: {_words(Grid.of(image))}, "
             f"and not {_words(grid)}; resample it, or simulate the subject again."
+        )
+    return image
+
+
+def _pet(folder: Path, name: str, full: Optional[sitk.Image] = None) -> sitk.Image:
+    """A PET of a subject, which must be an image of its own, and in the unit of the full dose."""
+    image = _read(folder, name, None if full is None else Grid.of(full))
+    path = folder / f"{name}.nii.gz"
+    try:
+        image, _ = check_pet(image, False, f"image '{path}'")
+    except InputError as error:
+        # without the hint at an option, which these commands have not
+        raise InputError(str(error)) from error
+    if full is None:
+        return image
+    same = same_values(image, full)
+    if same:
+        raise InputError(f"The image '{path}' is {same.format('the full dose beside it')}; simulate the subject again.")
+    ratio = float(sitk.GetArrayViewFromImage(image).mean() / sitk.GetArrayViewFromImage(full).mean())
+    if not 1 / _OTHER_UNIT < ratio < _OTHER_UNIT:
+        raise InputError(
+            f"The mean of '{path}' is {ratio:.3g} times that of the full dose beside it; bring both to one unit, or "
+            "simulate the subject again."
         )
     return image
 
