@@ -113,6 +113,23 @@ def test_a_table_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        (f"{HEAD}|dose", "A|a_low.nii|a_full.nii|a quarter"),
+        (f"{HEAD}|dos", "A|a_low.nii|a_full.nii|1/4"),
+        (HEAD, "A|none.nii|a_full.nii"),
+    ],
+)
+def test_a_table_that_is_wrong_is_not_written_again(tmp_path, lines, capsys):
+    """A dose that is none would be an empty cell, and the table would look right."""
+    path = table(tmp_path, *lines)
+    assert main(["pairs", str(path), "--json", "--write", str(tmp_path / "x.tsv")]) == 2
+    assert not (tmp_path / "x.tsv").exists()
+    printed = capsys.readouterr()
+    assert "was not written" in printed.err and json.loads(printed.out)["findings"]
+
+
+@pytest.mark.parametrize(
     ("low", "full", "count"),
     [
         ("run-2_rec-low", "run-1_rec-full", 0),

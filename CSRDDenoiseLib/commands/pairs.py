@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Iterator, Sequence
 
@@ -11,7 +12,7 @@ from ..errors import InputError
 from ..findings import Finding, errors_of
 from ..sentences import CLI, sentence
 from ..subjects.judge import PairFacts, judge_row, judge_together
-from ..subjects.table import write_table
+from ..subjects.table import Table, write_table
 from .arguments import check_file
 from .tables import add_table, table_of
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         if args.write.exists():
             raise InputError(f"The table '{args.write}' exists already; choose another name.")
         check_file(args.write)
-        write_table(table, args.write)
+        _write(table, args.write)
     judged = []
     for row in table.rows:
         # a row that names no pair, or a file that is not there, was found already
@@ -54,6 +55,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join([*(f"  {_named(found)}" for found in findings), _sum(table.subjects, judged, len(wrong))]))
     return InputError.exit_code if wrong else 0
+
+
+def _write(table: Table, path: Path) -> None:
+    """Write the table unless it is wrong: cells that are none would be empty in it, and it would look right."""
+    wrong = [found for found in errors_of(table.findings) if found.code.startswith("table.")]
+    if wrong:
+        print(f"'{path}' was not written: the table has {len(wrong)} error(s).", file=sys.stderr)
+    else:
+        write_table(table, path)
 
 
 def _lines(each: PairFacts) -> Iterator[str]:

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar
 
+from ..atomic import complete_file
 from ..configuration import parse_dose
 from ..errors import InputError
 from ..findings import Finding, error, errors_of
@@ -218,7 +219,9 @@ def write_table(table: Table, path: Path) -> None:
     names += sorted({name for row in table.rows for name in row.settings})
     rows = ([_text(row, name, path.parent) for name in names] for row in table.rows)
     # without quotes, which have no meaning where a table is read
-    path.write_bytes("".join("\t".join(cells) + "\n" for cells in (names, *rows)).encode())
+    text = "".join("\t".join(cells) + "\n" for cells in (names, *rows))
+    with complete_file(path) as partial:
+        partial.write_bytes(text.encode())
 
 
 def _text(row: Row, name: str, folder: Path) -> str:
