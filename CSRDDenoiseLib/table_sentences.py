@@ -41,6 +41,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "both with one field of view.",
     "pair.shifted": "The head lies {shift_mm:.1f} mm apart in low and full dose (up to {limit_mm:g} mm is usual); "
     "reconstruct both from the same list-mode data, or align them.",
+    "pair.flipped": "The full dose fits the low dose far better with exchange of {axes} (correlation {flipped:.3f}, as "
+    "given {given:.3f}): one of the two files has a wrong orientation; export both with the same program.",
     "pair.scale": "The brain mean of the low dose is {ratio:.2f} times that of the full dose; both must be activity "
     "per volume, corrected for the time of the scan and for decay.",
     "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise): the "

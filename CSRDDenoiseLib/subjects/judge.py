@@ -17,6 +17,7 @@ from ..io.volume import units_of
 from ..prepare.align import MODEL_SPACING_MM, coverage, head_mask_of, to_model_grid
 from ..scan import Scan
 from ..sentences import CLI, sentence
+from .orientation import judge_orientation
 from .pair import Pair, load_pair, share_by_noise, shift_mm
 from .table import OWN, Row
 
@@ -96,6 +97,7 @@ def judge_pair(pair: Pair) -> PairFacts:
         *warnings_of(check_appearance(Judged(pair.low, low), texture(low))),
         *_judge_cover(pair, low),
         *_judge_scale(low, full),
+        *judge_orientation(low, full),
         *_judge_noise(pair.row, share, low, full),
         *_judge_shift(shift),
         *alignment,
@@ -109,7 +111,7 @@ def judge_pair(pair: Pair) -> PairFacts:
 
 
 def judge_doses(pair: Pair) -> tuple[Finding, ...]:
-    """Compare low and full dose by their brain means and their noise alone, which is quick; errors cannot be used.
+    """Compare low and full dose by brain means, orientation and noise alone, which is quick; errors cannot be used.
 
     For training: the factor between the brain means, which :func:`judge_pair` warns of, would be learned.
     """
@@ -118,7 +120,7 @@ def judge_doses(pair: Pair) -> tuple[Finding, ...]:
         return (error("pair.no_head", which="low dose" if low is None else "full dose"),)
     halves = _judge_halves(pair) if pair.row.full is None else ()
     scale = (*_judge_cover(pair, low), *_judge_scale(low, full, SCALE_FACTOR))
-    return (*scale, *halves, *_judge_noise(pair.row, share_by_noise(pair), low, full))
+    return (*scale, *judge_orientation(low, full), *halves, *_judge_noise(pair.row, share_by_noise(pair), low, full))
 
 
 def judge_together(rows: Iterable[tuple[Row, Mapping[str, str]]]) -> Iterator[Finding]:
