@@ -16,8 +16,8 @@ AXES = {0: "head and foot", 1: "front and back", 2: "left and right"}
 LEAST_RATIO = 2.0
 """By how much less of the variance may be left unexplained the other way round.
 
-Measured on the bundled example and a round phantom at doses of 1/10 to 1/145: 2.9 and more where an axis was flipped, at
-most 1.0 where none was.
+Measured at doses of 1/10 to 1/145: on the bundled example 2.9 and more where an axis was flipped; on it and on a round
+phantom at most 1.0 where none was.
 """
 
 
@@ -43,7 +43,7 @@ def judge_orientation(low: Scan, full: Scan) -> Iterator[Finding]:
 def _likeness(low: Scan, other: np.ndarray) -> float:
     """Correlation in the low dose's head with another smoothed image, whose centre of activity is laid on its own."""
     middles = [ndimage.center_of_mass(np.maximum(image, 0)) for image in (low.smoothed, other)]
-    shift = tuple(int(round(own - theirs)) for own, theirs in zip(*middles))
+    shift = tuple(round(own - theirs) for own, theirs in zip(*middles))
     moved = np.roll(other, shift, tuple(range(other.ndim)))
     return _correlation(low, moved)
 
