@@ -33,6 +33,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "own.",
     "table.same_low": "The low image of {name} has the same content as that of {other}, and one scan would count "
     "as two; give each row its own, or leave one out.",
+    "table.same_mr": "Subject {subject} has the same MR as {other}: it is that of another head, or both are one "
+    "subject, which must have one name; check the column 'mr'.",
     # a pair
     "pair.unusable": "{name} cannot be used: {reason}.",
     "pair.resampled": "Low and full dose have different grids ({low} and {full}, corners up to {corners_mm:.2g} mm "

@@ -21,6 +21,7 @@ from CSRDDenoiseLib.research.validation.run import Subject
 from CSRDDenoiseLib.research.validation.subject import Plan
 from CSRDDenoiseLib.settings import settings_from_preset
 from CSRDDenoiseLib.subjects.checksum import checksum
+from CSRDDenoiseLib.subjects.judge import judge_together
 from CSRDDenoiseLib.subjects.table import Row, read_table
 
 CODE = "pair.trained_on"
@@ -75,6 +76,13 @@ def test_an_adaptation_warns_of_subjects_that_the_start_was_trained_with(rows, t
     with caplog.at_level(logging.WARNING):
         begun(rows, start, tmp_path, monkeypatch)
     assert ("1 of the 3 subjects" in caplog.text) == bool(known)
+
+
+def test_one_mr_of_two_subjects_is_a_warning(rows):
+    seen = [(replace(rows[0], subject=name), {"mr": mr, "low": f"low {name}"}) for name, mr in zip("ABCC", "1211")]
+    found = list(judge_together(seen))
+    assert [(each.code, each.is_warning) for each in found] == [("table.same_mr", True)]
+    assert (found[0].values["subject"], found[0].values["other"]) == ("C", "A")
 
 
 @pytest.mark.slow

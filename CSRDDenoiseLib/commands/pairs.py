@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_as_dict(judged, findings), indent=1))
     else:
-        print("\n".join([*(f"  {_named(found)}" for found in findings), _sum(table.subjects, judged, len(wrong))]))
+        lines = (f"  {_named(found)}" for found in findings)
+        print("\n".join([*lines, _sum(table.subjects, judged, findings, len(wrong))]))
     return InputError.exit_code if wrong else 0
 
 
@@ -77,8 +78,8 @@ def _named(found: Finding) -> str:
     return f"{kind}: {sentence(found, CLI)}"
 
 
-def _sum(subjects: Sequence[str], judged: Sequence[PairFacts], wrong: int) -> str:
-    warned = sum(found.is_warning for each in judged for found in each.findings)
+def _sum(subjects: Sequence[str], judged: Sequence[PairFacts], findings: Sequence[Finding], wrong: int) -> str:
+    warned = sum(found.is_warning for found in (*findings, *(found for each in judged for found in each.findings)))
     return f"{len(subjects)} subject(s), {len(judged)} pair(s) read, {wrong} error(s), {warned} warning(s)"
 
 

@@ -126,15 +126,23 @@ def judge_doses(pair: Pair) -> tuple[Finding, ...]:
 def judge_together(rows: Iterable[tuple[Row, Mapping[str, str]]]) -> Iterator[Finding]:
     """Yield images that stand under two subjects by their content, of rows with column -> SHA-256 of its files.
 
-    And low doses that stand in two rows of one subject, under two names of files: under one the table shows it.
+    And low doses that stand in two rows of one subject, under two names of files: under one the table shows it. One MR
+    of two subjects is a warning: scans that were brought to one template may have it.
     """
     owners: dict[str, Row] = {}
     lows: dict[str, Row] = {}
+    mrs: dict[str, Row] = {}
+    warned = set()
     for row, checksums in rows:
         if "low" in checksums:
             first = lows.setdefault(checksums["low"], row)
             if first.subject == row.subject and first.low != row.low:
                 yield error("table.same_low", name=row.name, other=first.name)
+        if "mr" in checksums:
+            first = mrs.setdefault(checksums["mr"], row)
+            if first.subject != row.subject and row.subject not in warned:
+                warned.add(row.subject)
+                yield warning("table.same_mr", subject=row.subject, other=first.subject)
         for column in OWN:
             digest = checksums.get(column)
             owner = owners.setdefault(digest, row) if digest else row

@@ -96,7 +96,10 @@ def _prepare(rows: Sequence[Row], folder: Path, spacing: float, register: bool) 
         read.append((row, pair.checksums))
         yield PreparedRow(row.subject, dose, finding.code == DOSE_ESTIMATED, tuple(sorted(pair.checksums.values())))
     # one head under two names would be trained on and held out
-    for found in judge_together(read):
+    together = tuple(judge_together(read))
+    for found in warnings_of(together):
+        logger.warning("Warning: %s", sentence(found, CLI))
+    for found in errors_of(together):
         raise InputError(sentence(found, CLI))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from ...errors import Cancelled, CSRDError, InputError, NotComplete, PlaceError, is_disk_full, reason_of
-from ...findings import Finding, errors_of, warning
+from ...findings import Finding, errors_of, warning, warnings_of
 from ...io.record import versions
 from ...io.write import all_or_nothing
 from ...model.bundle import Model, load_model
@@ -248,7 +248,11 @@ def _checksums(
 
 def _check_together(subjects: Sequence[Subject], files: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
     """Refuse one head under two names, which would count twice in every mean and interval."""
-    for found in judge_together(pair for each in subjects for pair in zip(each.rows, files.get(each.name, ()))):
+    pairs = (pair for each in subjects for pair in zip(each.rows, files.get(each.name, ())))
+    together = tuple(judge_together(pairs))
+    for found in warnings_of(together):
+        logger.warning("Warning: %s", sentence(found, CLI))
+    for found in errors_of(together):
         raise InputError(sentence(found, CLI))
 
 
