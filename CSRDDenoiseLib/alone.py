@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterable, Iterator
 
 from .errors import InputError
 
+LOOK_SECONDS = 1.0
+"""How long a lock that others only look at may seem to be held."""
+
 
 @contextmanager
-def alone(lock: Path, what: str, folder: Path) -> Iterator[None]:
+def alone(lock: Path, what: str, folder: Path, beside: Callable[[], Iterable[Path]] = tuple) -> Iterator[None]:
     """Run the body in one process at a time; the system frees the lock when a process ends, however it ends.
 
     Nothing is locked where the file system has no locks.
@@ -19,17 +22,29 @@ def alone(lock: Path, what: str, folder: Path) -> Iterator[None]:
         lock: a file that stands for what is written; it is made, with its folder, and stays.
         what: who may be at work already, the beginning of the error sentence.
         folder: where, for that sentence.
+        beside: returns other locks that nobody may hold when the work begins; called with the lock held, so that of two
+            processes that begin at once, each with the other's lock beside its own, at least one is refused.
 
     Raises:
-        InputError: another process holds the lock.
+        InputError: another process holds the lock, or one of those beside it.
     """
+    with _held(lock, what, folder, 0.0):
+        for other in beside():
+            if other.exists():
+                with _held(other, what, folder, LOOK_SECONDS):
+                    pass
+        yield
+
+
+@contextmanager
+def _held(lock: Path, what: str, folder: Path, seconds: float) -> Iterator[None]:
     # torch brings it
     from filelock import FileLock, Timeout
 
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(str(lock))
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=seconds)
     except Timeout:
         raise InputError(
             f"{what} is at work in '{folder}' already: it holds '{lock}'. Wait until it ends, or choose another folder."

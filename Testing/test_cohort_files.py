@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from bids_dataset import write_dataset
 from cohort_folder import write_cohort
 from conftest import as_image, head_array
 from dicom_series import write_head
@@ -51,6 +52,15 @@ def test_a_cohort_in_the_folder_of_another_that_is_at_work_is_refused(tmp_path, 
     with alone(output / LOCK, "A cohort", output):
         assert main(["cohort", str(table), "--output", str(output), "--model", str(model_folder)]) == 2
     assert [path.name for path in output.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_a_cohort_of_some_beside_one_of_all_is_refused(tmp_path, model_folder, mr):
+    root, output = write_dataset(tmp_path / "raw", mr), tmp_path / "out"
+    words = ["cohort", "--bids", str(root), "--output", str(output), "--model", str(model_folder)]
+    for held, chosen in ((LOCK, ["--participant-label", "sub-01"]), (f"{LOCK}-02", [])):
+        with alone(output / held, "A cohort", output):
+            assert main([*words, *chosen]) == 2
+    assert not list(output.rglob("*.nii.gz"))
 
 
 # -- names, and files of the user's

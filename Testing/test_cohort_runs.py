@@ -252,6 +252,7 @@ def test_jobs_of_an_array_with_other_participants_share_a_folder(tmp_path, model
     words = ["cohort", "--bids", root, "--output", output, "--model", model_folder, "--workers", 1, *QUICK]
     with alone(output / f"{LOCK}-01", "Another job", output):
         assert main([*map(str, words), "--participant-label", "01", "02"]) == 2
+        assert main([*map(str, words)]) == 2
         assert not outputs_of(output)
         assert main([*map(str, words), "--participant-label", "02"]) == 0
     assert outputs_of(output) and all("sub-02" in name for name in outputs_of(output))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from ..alone import alone
 from ..errors import SOME_FAILED, InputError, NotComplete, reason_of
@@ -79,7 +79,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Denoise the cohort; return 4 where scans failed."""
     require("distributed", "rich")
-    from ..cluster.cohort.rows import LOCK
     from ..cluster.open import Where
 
     where = Where(args.scheduler, args.cluster, args.tls, args.insecure)
@@ -89,12 +88,24 @@ def run(args: argparse.Namespace) -> int:
         from ..bids import describe_derivatives
 
         describe_derivatives(args.bids.resolve(), args.output.absolute())
-    # the jobs of an array, each with its participants, share a folder
-    labels = {f"{LOCK}-{label.removeprefix('sub-')}" for label in args.participant_label} or {LOCK}
-    with ExitStack() as locks:
-        for name in sorted(labels):
-            locks.enter_context(alone(args.output / name, "Another cohort", args.output))
+    with _only_one(args):
         return _run(args, cohort, where)
+
+
+@contextmanager
+def _only_one(args: argparse.Namespace) -> Iterator[None]:
+    """Refuse a second cohort in the folder; the jobs of an array, each with its participants, share one."""
+    from ..cluster.cohort.rows import LOCK
+
+    whole, what = args.output / LOCK, "Another cohort"
+    labels = sorted({label.removeprefix("sub-") for label in args.participant_label})
+    with ExitStack() as locks:
+        for label in labels:
+            own = whole.with_name(f"{whole.name}-{label}")
+            locks.enter_context(alone(own, what, args.output, lambda: (whole,)))
+        if not labels:
+            locks.enter_context(alone(whole, what, args.output, lambda: whole.parent.glob(f"{whole.name}-*")))
+        yield
 
 
 def _run(args: argparse.Namespace, cohort: Cohort, where: Where) -> int:
