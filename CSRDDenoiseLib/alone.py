@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
@@ -19,7 +19,7 @@ def alone(lock: Path, what: str, folder: Path, beside: Callable[[], Iterable[Pat
     Nothing is locked where the file system has no locks.
 
     Args:
-        lock: a file that stands for what is written; it is made, with its folder, and stays.
+        lock: a file that stands for what is written; it is made, with its folder, and removed at the end.
         what: who may be at work already, the beginning of the error sentence.
         folder: where, for that sentence.
         beside: returns other locks that nobody may hold when the work begins; called with the lock held, so that of two
@@ -55,4 +55,8 @@ def _held(lock: Path, what: str, folder: Path, seconds: float) -> Iterator[None]
     try:
         yield
     finally:
+        if held.is_locked:
+            # before it is free: filelock never takes a file that was removed for a lock
+            with suppress(OSError):
+                lock.unlink()
         held.release()

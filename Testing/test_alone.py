@@ -30,6 +30,17 @@ def test_another_process_is_refused_until_the_first_ends_however_it_ends(tmp_pat
         other.kill()
     with alone(lock, "Another", lock.parent), pytest.raises(InputError), alone(lock, "Another", lock.parent):
         pass
+    assert not lock.exists()
+
+
+def test_a_lock_beside_is_looked_at_with_the_own_one_held_and_is_not_taken(tmp_path):
+    own, other = tmp_path / ".own", tmp_path / ".other"
+    beside = alone(own, "Another", tmp_path, lambda: (other,))
+    with alone(other, "Another", tmp_path), pytest.raises(InputError), beside:
+        pytest.fail("it began")
+    with alone(own, "Another", tmp_path, lambda: (other,)), alone(other, "Another", tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_is_free_after_an_error(tmp_path):

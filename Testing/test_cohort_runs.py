@@ -106,7 +106,7 @@ def test_killed_worker_and_scan_that_uses_up_the_memory(tmp_path, model_folder):
     assert failed["name"] == "05" and "2 times" in failed["error"] and "05" in err
     names = [f"{number:02d}" for number in range(12) if number != 5]
     assert outputs_of(output) == single_runs(tmp_path / "in", names, model_folder, tmp_path / "single")
-    assert {path.relative_to(output).as_posix() for path in output.rglob(".*")} == {LOCK}, "leftovers"
+    assert not list(output.rglob(".*")), "leftovers"
 
     sitk.WriteImage(as_image(head_array(seed=5)), str(tmp_path / "in" / "pet05.nii.gz"))
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.nii.gz")}

@@ -14,6 +14,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from study_folder import SCALE, SPACING
 
+from CSRDDenoiseLib.alone import alone
 from CSRDDenoiseLib.checks.counts import count_noise, share_of_counts
 from CSRDDenoiseLib.commands.main import _parser, main
 from CSRDDenoiseLib.commands.simulate import _settings
@@ -322,6 +323,11 @@ def test_the_command_writes_pairs_that_can_be_adapted_to(scans, tmp_path, capsys
     assert _settings(_parser(words).parse_args(words))(0).scanner.spacing == pytest.approx(SPACING)
     assert main(["simulate", "--like", str(scans), "--output", str(output)]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_low_doses_are_not_made_where_another_process_makes_some(tmp_path):
+    with alone(tmp_path / like_scans.LOCK, "Another", tmp_path), pytest.raises(InputError, match="at work"):
+        like_scans.simulate_like((), tmp_path, ())
 
 
 def test_simulating_needs_heads_or_scans(tmp_path, capsys):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import ball_labels
 
+from CSRDDenoiseLib.alone import alone
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.research.simulation import anatomy as anatomies
@@ -264,6 +265,14 @@ def test_subjects_are_drawn_outside_of_what_is_usual_on_request(label_maps, tmp_
         assert (record["scanner"]["resolution_mm"], record["scanner"]["background"]) == (9.0, 0.8)
         assert record["scanner"]["iterations"] == 1 and isinstance(record["scanner"]["iterations"], int)
     assert facts[0]["scanner"]["counts"] != facts[1]["scanner"]["counts"], "the other facts are drawn"
+
+
+def test_a_subject_that_another_process_makes_is_refused_and_the_others_are_made(label_maps, tmp_path):
+    output = tmp_path / "out"
+    arguments = ["simulate", "--anatomy", str(label_maps), "--output", str(output), "--spacing", "6"]
+    with alone(output / ".synthseg_ball_0.lock", "Another", output):
+        assert main([*arguments, "--scanner", "iterations=1", "--doses", "1/4", "--draws", "2"]) == 4
+    assert [path.name for path in output.iterdir()] == ["synthseg_ball_1"]
 
 
 def test_nothing_of_another_subject_stays_in_the_folder_of_a_new_one(label_maps, tmp_path):

@@ -16,6 +16,7 @@ from pair_folder import NOISE, row_of, write, write_rows, write_subject
 from study_folder import SCALE
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.alone import alone
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.errors import Cancelled, InputError, NotComplete, PlaceError
 from CSRDDenoiseLib.model.bundle import load_model
@@ -25,7 +26,7 @@ from CSRDDenoiseLib.research.evaluation.study import load_study
 from CSRDDenoiseLib.research.validation.choice import ON_OTHERS, ORACLE, choose, measurements
 from CSRDDenoiseLib.research.validation.frequency import Spectra
 from CSRDDenoiseLib.research.validation.report import REPORT, RESULTS
-from CSRDDenoiseLib.research.validation.run import STORE, ValidationConfig, run_validation
+from CSRDDenoiseLib.research.validation.run import LOCK, STORE, ValidationConfig, run_validation
 from CSRDDenoiseLib.research.validation.scans import scan_of_pair
 from CSRDDenoiseLib.scan import smooth
 from CSRDDenoiseLib.settings import settings_from_preset
@@ -195,6 +196,13 @@ def test_finished_subjects_are_not_measured_again(root, model_folder, tmp_path, 
     other = replace(config, settings=replace(SETTINGS, seed=1))
     with pytest.raises(TypeError):
         run_validation(other)
+
+
+def test_a_validation_in_the_folder_of_another_that_is_at_work_is_refused(root, model_folder, tmp_path):
+    config = config_of(root, tmp_path / "at work", model_folder, [row_of("A")])
+    with alone(config.output / STORE / LOCK, "Another", tmp_path), pytest.raises(InputError, match="at work"):
+        run_validation(config)
+    assert not [path for path in config.output.rglob("*") if path.is_file()]
 
 
 @pytest.mark.slow

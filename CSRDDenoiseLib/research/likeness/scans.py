@@ -11,6 +11,7 @@ from typing import Any, Iterator, Sequence
 
 import SimpleITK as sitk
 
+from ...alone import alone
 from ...checks.overlap import check_gap
 from ...checks.volumes import check_mr, check_pet
 from ...errors import InputError
@@ -30,7 +31,7 @@ from .spectrum import EDGES
 
 logger = logging.getLogger(__name__)
 
-TABLE, FACTS = "pairs.tsv", "scanner.json"
+TABLE, FACTS, LOCK = "pairs.tsv", "scanner.json", ".lock"
 LARGEST_ERROR = 0.15
 """Expected error of the amplitude in a band that is not warned of."""
 UNKNOWN = (
@@ -71,12 +72,17 @@ def simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], 
         seed: of the noise.
 
     Raises:
-        InputError: a scan cannot be read or learned from, or stands in two rows; the voxels differ; or ``output`` has
-            such a table already.
+        InputError: a scan cannot be read or learned from, or stands in two rows; the voxels differ; ``output`` has such
+            a table already, or another process makes one there.
     """
     if (output / TABLE).exists():
         raise InputError(f"'{output / TABLE}' exists already; choose another output folder, so that no table is lost.")
     _check_once(rows)
+    with alone(output / LOCK, "Another simulation", output):
+        return _simulate_like(rows, output, doses, seed)
+
+
+def _simulate_like(rows: Sequence[Row], output: Path, doses: Sequence[Fraction], seed: int) -> Likeness:
     learned = []
     for number, row in enumerate(rows):
         try:

@@ -6,8 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...alone import alone
 from . import subject as subjects
-from .anatomy import load_anatomy
+from .anatomy import Anatomy, load_anatomy
 from .subject import SimulationSettings
 
 
@@ -38,12 +39,17 @@ def make_subject(job: SubjectJob) -> str:
     A subject that is there already is replaced. A folder without :data:`~.subject.FACTS` is not complete.
 
     Raises:
-        InputError: the anatomy cannot be loaded.
+        InputError: the anatomy cannot be loaded, or another process makes a subject in this folder.
     """
     anatomy = load_anatomy(job.anatomies, job.name)
-    subject = subjects.simulate_subject(anatomy, job.settings, job.seed, job.device)
-    folder = job.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    # others may make other subjects beside this one, so the lock is of the subject
+    lock = job.folder.with_name(f".{job.folder.name}.lock")
+    with alone(lock, "Another simulation", job.folder):
+        return _make(anatomy, job)
+
+
+def _make(anatomy: Anatomy, job: SubjectJob) -> str:
+    subject, folder = subjects.simulate_subject(anatomy, job.settings, job.seed, job.device), job.folder
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder.parent) as staging:
         made = Path(staging) / folder.name
         subjects.save_subject(subject, made)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
+from ...alone import alone
 from ...errors import Cancelled, CSRDError, InputError, NotComplete, PlaceError, is_disk_full, reason_of
 from ...findings import Finding, errors_of, warning, warnings_of
 from ...io.record import versions
@@ -37,7 +38,7 @@ from .tables import gain_table
 
 logger = logging.getLogger(__name__)
 
-STORE = "subjects"
+STORE, LOCK = "subjects", ".lock"
 _OF_A_SUBJECT = (CSRDError, ValueError, MemoryError, RuntimeError, OSError)
 """What may be wrong with one subject and does not stop the others."""
 
@@ -118,12 +119,23 @@ def run_validation(
         spread: measures the subjects elsewhere, on the same files; None here, one after another.
 
     Raises:
-        InputError: nothing can be measured: no subject, no model, a filter is not known, or every subject fails.
+        InputError: nothing can be measured: no subject, no model, a filter is not known, or every subject fails; or
+            another validation is at work in the folder.
         Cancelled: ``progress`` returned False; finished subjects are kept.
         NotComplete: results cannot be written; finished subjects are kept.
     """
-    subjects = _subjects(config)
-    plan = _plan(config)
+    subjects, plan = _subjects(config), _plan(config)
+    with alone(config.output / STORE / LOCK, "Another validation", config.output):
+        return _run(config, subjects, plan, progress, spread)
+
+
+def _run(
+    config: ValidationConfig,
+    subjects: Sequence[Subject],
+    plan: Plan,
+    progress: Optional[ProgressCallback],
+    spread: Optional[Spread],
+) -> Validation:
     store = Store(config.output / STORE)
     failed: dict[str, str] = {}
     files = dict(_checksums(subjects, failed))
