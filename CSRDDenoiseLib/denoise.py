@@ -119,7 +119,9 @@ def denoise_files(
         target = Target(request.pet, given.volumes["pet"], request.output_unit, loaded.metadata.name)
         target.check(request.dicom)
     job = job_of(loaded, settings, stages)
-    result = denoise_prepared(prepare(given.images, job), job, afterwards)
+    # the caller's is that of the former run until the outputs are written
+    left = None if afterwards is None else Afterwards()
+    result = denoise_prepared(prepare(given.images, job), job, left)
     record = record_of_files(result.record, request, given.volumes, given.files)
     beside = record_path(request.output)
     written = [*request.outputs.values(), *sidecars.values(), beside]
@@ -141,8 +143,8 @@ def denoise_files(
         write_record(result.provenance, temporary[beside])
     if request.overwrite and entries is None:
         remove_stale_sidecars(request)
-    if afterwards is not None:
-        afterwards.record(result.record)
+    if afterwards is not None and left is not None:
+        afterwards.take(left, result.record)
     return result
 
 

@@ -11,6 +11,7 @@ from conftest import as_image, head_array
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
+from CSRDDenoiseLib.errors import Cancelled
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.model.bundle import load_model
 from CSRDDenoiseLib.report.summary import head_and_mean
@@ -68,6 +69,17 @@ def test_check_between_the_steps_can_stop_it(pet, model, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         afterwards.at(4.0, check)
     assert len(calls) == 2
+
+
+def test_a_run_that_is_cancelled_while_it_writes_leaves_what_was_before(pet, model, tmp_path):
+    afterwards = Afterwards()
+    first = run(pet, model, tmp_path, afterwards, seed=1)
+    second = FileRequest(pet, tmp_path / "second.nrrd")
+    with pytest.raises(Cancelled):
+        denoise_files(second, DenoiseSettings(**SETTINGS), model, lambda at: at.stage != "write", afterwards=afterwards)
+    assert afterwards.at(4.0).record.settings.seed == 1
+    assert afterwards.bare is not None
+    np.testing.assert_array_equal(values(afterwards.bare[1]), values(first.bare))
 
 
 @pytest.mark.parametrize("width", [0.0, 3.0, 12.0, 40.0, math.inf])

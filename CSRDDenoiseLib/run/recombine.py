@@ -168,7 +168,10 @@ class NetworkRun:
 
 
 class Afterwards:
-    """What a run leaves behind; handed to :func:`CSRDDenoiseLib.denoise.denoise_files`, which fills it."""
+    """What a run leaves behind; handed to :func:`CSRDDenoiseLib.denoise.denoise_files`, which fills it.
+
+    A run that fails or is cancelled, at whatever step, leaves it as it was.
+    """
 
     def __init__(self) -> None:
         self._run: Optional[NetworkRun] = None
@@ -177,10 +180,10 @@ class Afterwards:
         """Keep a run."""
         self._run = run
 
-    def record(self, record: Record) -> None:
-        """Take the record of a run on files in place of that on images."""
-        if self._run is not None:
-            self._run = replace(self._run, result=replace(self._run.result, record=record))
+    def take(self, other: Afterwards, record: Record) -> None:
+        """Keep the run of another one, with the record of files in place of that of images."""
+        if other._run is not None:
+            self._run = replace(other._run, result=replace(other._run.result, record=record))
 
     @property
     def bare(self) -> Optional[tuple[sitk.Image, sitk.Image, bool]]:
