@@ -40,6 +40,10 @@ class TooFewCounts(InputError):
     """A time frame shows no head."""
 
 
+class NotFinite(InputError):
+    """Voxels are NaN or infinite."""
+
+
 class ModelError(InputError):
     """A model folder is unknown, damaged, or written by a newer version."""
 

@@ -24,7 +24,7 @@ from .io.suv import describe_suv, suv_of_unit, volume_suv
 from .io.volume import UNKNOWN, Header, ReadVolume, Suv
 from .model.bundle import list_models, read_metadata
 from .prepare.align import MODEL_SPACING_MM, to_model_grid
-from .prepare.frames import frame_weights
+from .prepare.frames import frame_weights, named_frames
 from .restore.canvas import Canvas
 from .scan import Scan, find_head, noise_level
 from .sentences import CLI, sentence
@@ -60,6 +60,7 @@ class Inspection:
         maximum: largest finite value of all frames; minus infinity where there is none.
         suv_maximum: the same in SUV, or None where unknown.
         not_finite: voxels that are NaN or infinite.
+        not_finite_frames: the frames (from 0) that have some.
         head: what was found in the mean of the frames, weighted by their durations where these are known, or None.
         models: bundled models and whether the voxel size suits them.
         findings: of all frames, each once, and of the PET's field of view and mask.
@@ -76,6 +77,7 @@ class Inspection:
     head: Optional[HeadFacts]
     models: tuple[dict[str, Any], ...]
     findings: tuple[Finding, ...]
+    not_finite_frames: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the inspection as plain JSON types."""
@@ -103,6 +105,7 @@ class Inspection:
             "maximum": self.maximum,
             "suv_maximum": self.suv_maximum,
             "not_finite": self.not_finite,
+            "not_finite_frames": [index + 1 for index in self.not_finite_frames],
             "head": None if self.head is None else dict(vars(self.head)),
             "models": list(self.models),
             "findings": [{**finding.as_dict(), "sentence": sentence(finding, CLI)} for finding in self.findings],
@@ -112,7 +115,8 @@ class Inspection:
 KEYS = (
     *("path", "format", "modality", "series", "files", "size", "spacing_mm", "origin_mm", "direction", "axes"),
     *("orientation", "frames", "frame_start_s", "frame_duration_s", "unit", "decay_correction", "suv_factor"),
-    *("suv_source", "minimum", "maximum", "suv_maximum", "not_finite", "head", "models", "findings"),
+    *("suv_source", "minimum", "maximum", "suv_maximum", "not_finite", "not_finite_frames", "head", "models"),
+    "findings",
 )
 """Of :meth:`Inspection.as_dict`; :func:`unreadable` has the same."""
 
@@ -179,6 +183,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         head=head,
         models=tuple(_models(grid)),
         findings=(*total.findings, *seen),
+        not_finite_frames=tuple(total.not_finite_frames),
     )
 
 
@@ -259,7 +264,11 @@ def _values_words(inspection: Inspection) -> str:
         found = f"values {inspection.minimum:.5g} to {inspection.maximum:.5g}"
     if not inspection.not_finite:
         return found
-    return f"{found}; {inspection.not_finite} voxels are NaN or infinite, which denoise refuses without --nan-to-zero"
+    found = f"{found}; {inspection.not_finite} voxels are NaN or infinite"
+    if len(inspection.first.header.frames) < 2:
+        return f"{found}, which denoise refuses without --nan-to-zero"
+    frames = named_frames(inspection.not_finite_frames)
+    return f"{found}, in frame(s) {frames}; denoise leaves these frames as they are without --nan-to-zero"
 
 
 def _seconds(value: Optional[float]) -> str:
@@ -296,13 +305,16 @@ class _Totals:
         self.minimum, self.maximum = math.inf, -math.inf
         self.suv_maximum: Optional[float] = None
         self.not_finite = 0
+        self.not_finite_frames: list[int] = []
         self.findings: list[Finding] = []
 
     def add(self, volume: ReadVolume) -> None:
         """Take a frame in."""
         values = sitk.GetArrayViewFromImage(volume.image)
         finite = np.isfinite(values)
-        self.not_finite += int(values.size - finite.sum())
+        broken = int(values.size - finite.sum())
+        self.not_finite += broken
+        self.not_finite_frames += [volume.header.frame] if broken else []
         if finite.any():
             self.minimum = min(self.minimum, float(values.min(where=finite, initial=math.inf)))
             self.maximum = max(self.maximum, float(values.max(where=finite, initial=-math.inf)))

@@ -243,6 +243,7 @@ PHRASES: Mapping[str, str] = {
     "less": "less noisy",
     "too_few_counts": "they show too few counts to detect a head",
     "noise_outside": "their noise is outside of the range that this model was trained on",
+    "not_finite": "some of their voxels are NaN or infinite; {hint:nan_to_zero}",
     "unusable": "{detail}",
     "did_you_mean": "; '{nearest}' may be meant",
     "known_are": "; known are {known}",

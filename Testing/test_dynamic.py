@@ -57,8 +57,8 @@ def test_late_frames_are_the_second_half_of_the_time_weighted_by_duration():
     assert late[-1] == 23 and STARTS[late[0]] >= sum(DURATIONS) / 2 > STARTS[late[0] - 1]
     assert late_frames([Frame()] * 5) == (2, 3, 4)
     images = [as_image(np.full((4, 4, 4), value, np.float32)) for value in (1, 4)]
-    mean = mean_frame(images.__getitem__, (0, 1), [Frame(0, 10), Frame(10, 20)])
-    assert mean[0, 0, 0] == pytest.approx(3)
+    mean, used = mean_frame(images.__getitem__, (0, 1), [Frame(0, 10), Frame(10, 20)])
+    assert mean[0, 0, 0] == pytest.approx(3) and used == (0, 1)
 
 
 def test_each_frame_is_what_the_pipeline_makes_of_it_alone(tmp_path, model, mr):

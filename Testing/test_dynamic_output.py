@@ -159,6 +159,29 @@ def test_voxels_that_are_no_numbers_are_zeros_of_a_dynamic_pet_too(tmp_path, mod
     np.testing.assert_array_equal(found[6:], bad[6:])
 
 
+def test_a_late_frame_with_nan_passes_through_and_the_others_give_the_place(tmp_path, model):
+    pytest.importorskip("matplotlib")
+    frames = kinetic(14)[5:]
+    frames[7, 12, 14, 13] = np.nan
+    path = write_study(tmp_path / "pet.nii", frames)
+    request = FileRequest(path, tmp_path / "out.nii", labels=label_file(tmp_path, path), report=tmp_path)
+    result = denoise_dynamic(request, MEAN, model)
+    assert result.late == (8,) and result.frames_with("unchanged") == (7,)
+    assert result.frames[7].reason == "not_finite"
+    np.testing.assert_array_equal(values(request.output)[7], frames[7])
+    assert np.isfinite(np.delete(values(request.output), 7, 0)).all()
+    json.loads((tmp_path / "out_provenance.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_late_frames_all_with_nan_are_refused(tmp_path, model):
+    frames = kinetic(14)[5:]
+    frames[:, 3, 5, 6] = np.nan
+    request = FileRequest(write_study(tmp_path / "pet.nii", frames), tmp_path / "out.nii")
+    with pytest.raises(InputError, match=r"8-9.*\(1 of 17472 in frame 8") as refused:
+        denoise_dynamic(request, MEAN, model)
+    assert refused.value.hint == "nan_to_zero" and not request.output.exists()
+
+
 def test_report_without_labels_and_without_times(tmp_path, model):
     pytest.importorskip("matplotlib")
     path = plain_study(tmp_path / "pet.nii")

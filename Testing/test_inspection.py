@@ -126,6 +126,14 @@ def test_voxels_that_are_no_numbers_are_counted_and_never_shown_as_a_range(tmp_p
     assert facts["minimum"] == facts["maximum"] == (None if np.isnan(finite) else 1)
 
 
+def test_frames_whose_voxels_are_no_numbers_are_named(tmp_path, capsys):
+    frames = np.stack([head_array().T] * 4, axis=3)
+    frames[5, 5, 5, 1] = frames[5, 5, 5, 3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(frames, np.diag([-2, -2, 2, 1.0])), tmp_path / "pet.nii")
+    facts = inspected(tmp_path / "pet.nii", capsys)
+    assert (facts["not_finite"], facts["not_finite_frames"]) == (2, [2, 4])
+
+
 def test_no_head_in_noise_and_none_sought_in_an_mr(tmp_path):
     def as_mr(data, _index):
         data.Modality = "MR"

@@ -8,7 +8,7 @@ from typing import Mapping, Optional
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import InputError, NotFinite
 from ..findings import Finding, warning
 from ..io.grid import image_like
 from ..io.itk_checks import check_axes
@@ -209,7 +209,7 @@ def _check_finite(image: sitk.Image, what: str, nan_to_zero: bool) -> tuple[sitk
         return image, ()
     share = count / values.size
     if not nan_to_zero:
-        raise InputError(
+        raise NotFinite(
             f"The {what} has {count} of {values.size} voxels ({share:.2g} of all) that are NaN or infinite; repair it, "
             "or have them set to zero.",
             hint="nan_to_zero",

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from ..checks.volumes import INPUT_NAMES
 from ..denoise import denoise_prepared
-from ..errors import InputError, ModelError, OutOfMemoryError, TooFewCounts
+from ..errors import InputError, ModelError, NotFinite, OutOfMemoryError, TooFewCounts
 from ..findings import find
 from ..infer.memory import return_freed_memory
 from ..io.frame_file import FrameStore, FrameWriter, write_sidecar
@@ -81,7 +81,7 @@ class _Given:
     Attributes:
         first: frame 0 of the PET.
         others: name -> volume of each input besides the PET.
-        late: numbers of the late frames.
+        late: numbers of the late frames that are in the mean.
         mean: their mean.
     """
 
@@ -178,7 +178,7 @@ def _read(request: FileRequest, study: Study, first: ReadVolume, settings: Denoi
     if "labels" in others:
         check_labels(others["labels"].image, first.image)
     late = late_frames(study.frames)
-    mean = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
+    mean, late = mean_frame(lambda index: _finite(study.read(index).image, settings), late, study.frames)
     return _Given(first, others, late, mean)
 
 
@@ -237,6 +237,8 @@ def _one_frame(
         return replace(outcome, reason="too_few_counts", detail=str(error)), {}
     except (ModelError, OutOfMemoryError):
         raise
+    except NotFinite as error:
+        return replace(outcome, reason="not_finite", detail=str(error)), {}
     except InputError as error:
         return replace(outcome, reason="unusable", detail=str(error)), {}
     motion = motion_against(prepared.inputs.pet, run.seen_late)

@@ -27,7 +27,7 @@ class FrameOutcome:
         index: of the frame, from 0.
         frame: when it was.
         status: "denoised", "unchanged" or "not chosen"; the values of the last two are those of the input.
-        reason: why it is unchanged: "too_few_counts", "noise_outside" or "unusable".
+        reason: why it is unchanged: "too_few_counts", "noise_outside", "not_finite" or "unusable".
         detail: the same as a sentence, where there is one.
         motion_mm: mean displacement of the head against the late frames, or None where it was not measured.
         seed: of the samples.
@@ -89,7 +89,7 @@ class DynamicResult:
         settings: of the run.
         chosen: the frames that were asked for, as text, or None for all.
         frames: what happened to each frame.
-        late: the frames (from 0) whose mean the MR was placed on.
+        late: the frames (from 0) whose mean the MR was placed on: the late ones without NaN and infinity.
         study_findings: about the files and the place of the MR.
         inputs: name -> what was read.
         files: name -> file it was read from.

@@ -8,7 +8,7 @@ from typing import Callable, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import InputError, NotFinite
 from ..io.grid import image_like
 from ..io.volume import Frame
 
@@ -71,13 +71,36 @@ def numbers_of(image: sitk.Image) -> np.ndarray:
     return np.nan_to_num(sitk.GetArrayViewFromImage(image), posinf=0.0, neginf=0.0)
 
 
-def mean_frame(read: Callable[[int], sitk.Image], indices: Sequence[int], frames: Sequence[Frame]) -> sitk.Image:
-    """Return the mean of frames, weighted by their durations where these are known; one frame is held at a time."""
+def mean_frame(
+    read: Callable[[int], sitk.Image], indices: Sequence[int], frames: Sequence[Frame]
+) -> tuple[sitk.Image, tuple[int, ...]]:
+    """Return the mean of frames, and which they are: those without NaN and infinity; one frame is held at a time.
+
+    They are weighted by their durations where these are known.
+
+    Raises:
+        NotFinite: no frame is left.
+    """
     weights = frame_weights(indices, frames)
-    first = read(indices[0])
-    total = sitk.GetArrayFromImage(first).astype(np.float64) * weights[indices[0]]
-    for index in indices[1:]:
+    used: list[int] = []
+    broken: list[str] = []
+    total, like = np.zeros(()), sitk.Image()
+    for index in indices:
         # the view does not keep its image alive
         image = read(index)
-        total += sitk.GetArrayViewFromImage(image) * weights[index]
-    return image_like(first, total.astype(np.float32))
+        part = sitk.GetArrayViewFromImage(image)
+        count = int(part.size - np.isfinite(part).sum())
+        if count:
+            broken.append(f"{count} of {part.size} in frame {index + 1}")
+            continue
+        total = total + part.astype(np.float64) * weights[index]
+        like, used = image, [*used, index]
+    if not used:
+        raise NotFinite(
+            f"The place of the head comes from the late frames ({named_frames(indices)}) of the PET, and all of them "
+            f"have voxels that are NaN or infinite ({broken[0]}); repair the PET, or have these set to zero.",
+            hint="nan_to_zero",
+        )
+    if broken:
+        total /= sum(weights[index] for index in used)
+    return image_like(like, total.astype(np.float32)), tuple(used)

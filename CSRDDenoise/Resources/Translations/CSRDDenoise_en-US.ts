@@ -1073,6 +1073,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>some of their voxels are NaN or infinite; {hint:nan_to_zero}</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>switch on 'Register MR to PET'</source>
    <translation type="unfinished" />
   </message>
