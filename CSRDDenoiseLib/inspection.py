@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checks.head_size import check_field
+from .checks.label_map import check_label_map
 from .checks.masked import check_masked
 from .errors import InputError
 from .findings import Finding
@@ -171,6 +172,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
     grid = total.grid
     is_pet = total.first.header.modality not in NOT_PET and total.suits_head
     head, seen = head_facts(grid.image(total.mean)) if is_pet else (None, ())
+    labels = check_label_map(total.mean, total.first.unit) if is_pet else ()
     return Inspection(
         path=path,
         first=total.first,
@@ -182,7 +184,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         not_finite=total.not_finite,
         head=head,
         models=tuple(_models(grid)),
-        findings=(*total.findings, *seen),
+        findings=(*total.findings, *labels, *seen),
         not_finite_frames=tuple(total.not_finite_frames),
     )
 

@@ -24,6 +24,7 @@ from .counts import compare_counts
 from .cut import check_cut
 from .filtering import check_filtering
 from .head_size import SMALLEST_HEAD_ML, check_field, check_head_size
+from .label_map import check_label_map
 from .noise import judge_noise, texture
 from .slice_scale import check_slice_scale
 from .unit import check_unit
@@ -78,6 +79,7 @@ def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Fi
     """Run the checks of what PET and MR look like; ``features`` of :func:`.noise.texture`."""
     pet, scan = inputs.pet, inputs.scan
     of_all = (
+        *check_label_map(sitk.GetArrayViewFromImage(pet), units_of(pet)),
         check_unit(units_of(pet), scan.brain_mean),
         check_voxels(pet.GetSpacing()),
         *check_broken(sitk.GetArrayViewFromImage(pet)),

@@ -1,0 +1,49 @@
+"""Is the PET a label map?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..findings import Finding, warning
+from ..io.volume import UNKNOWN
+
+MANY_VALUES, MOST_VALUES, FEWEST_CLASSES = 12, 1000, 4
+EQUAL_NEIGHBOURS, JUMPS = 0.5, 0.35
+
+
+def check_label_map(values: np.ndarray, unit: str) -> tuple[Finding, ...]:
+    """Look for labels in place of activity in a PET as it was read, (D, H, W); ``unit`` is the file's, or "unknown".
+
+    A label map has no unit and no negative value, all its values are whole numbers, and there are many of them, or they
+    are tissue classes numbered 1, 2, 3, 4 and so on. Neighbours are mostly equal, and where they differ, other values
+    often lie between theirs. The limits were chosen on the bundled example, on pairs of neighbours that are not both
+    zero: in its label map at 1 to 4 mm 56 to 86 % are equal, and 73 to 76 % of the others jump over a value; in five
+    tissue classes 74 and 45 %. PETs rounded to whole numbers exceed one limit at most: with 3 to 20 levels 67 to 94 %
+    are equal and 0 to 9 % of the others jump, with 50 levels 44 to 54 % and 23 to 33 %, and with 0.3 to 10 counts a
+    voxel at most 16 % are equal. A phantom of a few uptakes, such as 25 and 100, has too few values; a PET whose voxels
+    were repeated to make them smaller has too many. Masks are missed, and nested classes (air, CSF, grey and white
+    matter as 0 to 3), which a PET rounded to few levels resembles.
+    """
+    if unit != UNKNOWN or values.min() < 0 or (values != np.floor(values)).any():
+        return ()
+    steps = [_steps(np.moveaxis(values, axis, 0)) for axis in range(3)]
+    pairs, differing = sum(count for count, _ in steps), np.concatenate([each for _, each in steps], axis=1)
+    equal = 1 - differing.shape[1] / max(pairs, 1)
+    if not pairs or equal < EQUAL_NEIGHBOURS:
+        return ()
+    levels = np.unique(values)
+    ranks = np.searchsorted(levels, differing)
+    jumps = float(np.mean(np.abs(ranks[0] - ranks[1]) > 1)) if differing.size else 0.0
+    labels = levels[levels > 0]
+    are_classes = labels.size >= FEWEST_CLASSES and labels[-1] == labels.size
+    if jumps < JUMPS or not (are_classes or MANY_VALUES <= labels.size <= MOST_VALUES):
+        return ()
+    shares = {"equal": round(equal, 3), "jumps": round(jumps, 3)}
+    return (warning("label_map.likely", count=int(labels.size), largest=int(labels[-1]), **shares),)
+
+
+def _steps(values: np.ndarray) -> tuple[int, np.ndarray]:
+    """Count the pairs of neighbours along the first axis that are not both zero; return those that differ, (2, n)."""
+    one, other = values[1:], values[:-1]
+    differ = one != other
+    return int(np.count_nonzero(differ | (one != 0))), np.array([one[differ], other[differ]])
