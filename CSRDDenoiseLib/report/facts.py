@@ -16,6 +16,7 @@ from ..io import record as runs
 from ..io.volume import Suv
 from ..sentences import PYTHON, SLICER, notes, sentences
 from .run import InputFacts, RunFacts
+from .wording import settings_words
 
 
 def facts_of(record: runs.Record, edge: str = PYTHON) -> RunFacts:
@@ -27,7 +28,7 @@ def facts_of(record: runs.Record, edge: str = PYTHON) -> RunFacts:
         created=_readable_time(record.created),
         model=record.model.name,
         weights_sha256=record.model.weights_sha256,
-        settings=_without_none(record.settings.as_dict()),
+        settings=settings_words(record.settings.as_dict()),
         device=f"{record.resolved.device}, {record.resolved.precision}",
         seconds=record.seconds.get("total", 0.0),
         versions=runs.versions(),
@@ -55,7 +56,7 @@ def facts_of_message(message: Mapping[str, Any]) -> RunFacts:
             created=_readable_time(str(message["created"])),
             model=str(message["model"]["name"]),
             weights_sha256=str(message["model"]["weights_sha256"]),
-            settings=_without_none(message["settings"]),
+            settings=settings_words(message["settings"]),
             device=f"{message['device']}, {message['precision']}",
             seconds=float(message["seconds"]["total"]),
             versions=dict(message["versions"]),
@@ -111,10 +112,6 @@ def _pet_name(inputs: Iterable[InputFacts]) -> str:
 
 def _readable_time(created: str) -> str:
     return created.replace("T", " ").replace("+00:00", " UTC")
-
-
-def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _motion(findings: Iterable[Finding]) -> Optional[sitk.Euler3DTransform]:

@@ -162,7 +162,7 @@ def origin(run: Run) -> Part:
     facts = run.facts
     rows = [
         ("Model", f"{facts.model}, weights {facts.weights_sha256[:SHOWN_DIGEST]}…"),
-        ("Settings", ", ".join(f"{name} {value}" for name, value in facts.settings.items())),
+        ("Settings", ", ".join(facts.settings)),
         ("Device", facts.device),
         ("Time", f"{facts.seconds:.1f} s"),
         ("Versions", ", ".join(f"{name} {value}" for name, value in facts.versions.items())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Mapping, Optional
+from typing import Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -77,7 +77,7 @@ class RunFacts:
         unit: of the PET's voxels.
         created: when, as the page shows it.
         model, weights_sha256: name and checksum of the model.
-        settings: name -> value, those that are set.
+        settings: in words.
         device: where the network ran, and in which precision.
         seconds: of the whole run.
         versions: package -> version.
@@ -94,7 +94,7 @@ class RunFacts:
     created: str = ""
     model: str = ""
     weights_sha256: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
     device: str = ""
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)

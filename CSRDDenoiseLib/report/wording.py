@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
 
+from ..configuration import INFINITE
 from ..io.suv import describe_suv
+from ..sentences import as_fraction
+from ..settings import DenoiseSettings
 from .run import InputFacts
 
 SHOWN_DIGEST = 12
@@ -42,6 +45,34 @@ def geometry_rows(inputs: Sequence[InputFacts]) -> Iterable[Row]:
             yield (title, *row)
 
 
+def settings_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return settings in words: those that every run has, and of the others those that are not as usual.
+
+    Args:
+        settings: name -> plain value, as of :meth:`~CSRDDenoiseLib.settings.DenoiseSettings.as_dict`.
+    """
+    usual, silent = DenoiseSettings().as_dict(), _ON_THE_DEVICE
+    if settings.get("sampler") == "mean":
+        silent = silent | _OF_DRAWS
+    shown = [
+        name
+        for name, value in settings.items()
+        if name not in silent and (name in _ALWAYS_SHOWN or value != usual.get(name))
+    ]
+    return tuple(_SETTINGS[name](settings[name]) if name in _SETTINGS else f"{name} {settings[name]}" for name in shown)
+
+
+def _keep_words(width: Any) -> str:
+    if width == INFINITE:
+        return "nothing of the measured PET kept"
+    return f"measured PET kept above {float(width):g} mm" if float(width) else "all of the measured PET kept"
+
+
+def _patch_words(size: Any) -> str:
+    sides = size if isinstance(size, (list, tuple)) else [size] * 3
+    return f"patches of {' x '.join(f'{side:d}' for side in sides)} voxels (depth, height, width)"
+
+
 def _times(values: Iterable[float], form: str) -> str:
     return " x ".join(f"{value:{form}}" for value in values)
 
@@ -74,4 +105,31 @@ _GEOMETRY: Mapping[str, Callable[[InputFacts], str]] = {
     "Voxel type": lambda each: each.pixel_type,
     "SUV": lambda each: "" if each.suv is None else describe_suv(each.suv).removeprefix("SUV "),
     "SHA-256": _digest,
+}
+
+_SAMPLERS = {
+    "mean": "posterior mean alone, one evaluation of the network",
+    "dpmpp": "sampler DPM-Solver++(2M)",
+    "heun": "sampler of Heun (EDM)",
+}
+_ESTIMATES = {"mean": "result is the posterior mean", "samples": "result is the mean of the samples"}
+_ALWAYS_SHOWN = frozenset({"sampler", "steps", "samples", "estimate", "seed"})
+_OF_DRAWS = frozenset({"steps", "samples", "estimate", "churn"})
+"""What a run without draws passes over."""
+_ON_THE_DEVICE = frozenset({"device", "precision"})
+"""The page has what these came to in a row of its own."""
+_SETTINGS: Mapping[str, Callable[[Any], str]] = {
+    "sampler": lambda value: _SAMPLERS.get(value, f"sampler {value}"),
+    "steps": lambda value: f"{value} step{'' if value == 1 else 's'}",
+    "samples": lambda value: f"{value} sample{'' if value == 1 else 's'}",
+    "estimate": lambda value: _ESTIMATES.get(value, f"estimate {value}"),
+    "churn": lambda value: f"churn {float(value):g}",
+    "keep_above_mm": _keep_words,
+    "dose": lambda value: f"dose of the PET {as_fraction(float(value))}",
+    "overlap": lambda value: f"patches overlap by {percent(100 * float(value), '.0f')}",
+    "patch_size": _patch_words,
+    "seed": lambda value: f"seed {value}",
+    "nan_to_zero": lambda _: "NaN and infinity set to zero",
+    "register": lambda _: "MR registered to the PET",
+    "whole_field": lambda _: "whole field denoised",
 }
