@@ -172,7 +172,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
     grid = total.grid
     is_pet = total.first.header.modality not in NOT_PET and total.suits_head
     head, seen = head_facts(grid.image(total.mean)) if is_pet else (None, ())
-    labels = check_label_map(total.mean, total.first.unit) if is_pet else ()
+    labels = check_label_map(total.mean, total.first.unit, "volume") if is_pet else ()
     return Inspection(
         path=path,
         first=total.first,

@@ -138,8 +138,8 @@ SENTENCES: Mapping[str, str] = {
     "mirror.found": "Left and right of the MR may be exchanged: the mirrored MR fits the PET better (normalised "
     "mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as given). Check the orientation of both files.",
     # what the PET looks like
-    "label_map.likely": "The volume looks like a label map, not like a PET: it has no unit, its {count} values are "
-    "whole numbers up to {largest}, and {equal:.0%} of neighbouring voxels are equal. Check that you chose the PET.",
+    "label_map.likely": "The {what} looks like a label map: its {count} values are whole numbers up to {largest} "
+    "without a unit, and {equal:.0%} of neighbouring voxels are equal. Check that you chose the {what}.",
     "unit.changed": "The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, "
     "and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of "
     "the result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.",

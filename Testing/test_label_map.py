@@ -11,10 +11,13 @@ import SimpleITK as sitk
 
 from CSRDDenoiseLib.checks.inputs import Judged, check_appearance
 from CSRDDenoiseLib.checks.label_map import check_label_map
+from CSRDDenoiseLib.checks.volumes import check_mr
 from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.io.read import read_volume
 from CSRDDenoiseLib.io.volume import UNKNOWN
 from CSRDDenoiseLib.prepare.align import to_model_grid
+from CSRDDenoiseLib.report.regions import check_labels
 from CSRDDenoiseLib.scan import Scan
 
 SAMPLE = Path(__file__).parents[1] / "CSRDDenoise" / "Resources" / "SampleData"
@@ -63,6 +66,30 @@ def test_phantoms_masks_and_repeated_voxels_are_none():
     repeated = sample("low_dose_1_10")[20:60, 20:60, 20:60].repeat(2, 0).repeat(2, 1).repeat(2, 2)
     for pet in (phantom, (labels > 0).astype(np.float32), np.zeros_like(labels), repeated):
         assert check_label_map(pet, UNKNOWN) == ()
+
+
+def test_a_label_map_in_place_of_the_mr_is_reported():
+    pet, labels, mr = (read_volume(SAMPLE / f"{name}.nii.gz", name) for name in ("full_dose", "labels", "mr"))
+    (found,) = check_mr(labels, pet, False)[1]
+    assert found.code == "label_map.likely" and found.values["what"] == "MR"
+    assert check_mr(mr, pet, False)[1] == ()
+
+
+@pytest.mark.parametrize("name", ["mr", "full_dose"])
+def test_an_image_in_place_of_the_label_map_is_refused(name):
+    pet, labels = (read_volume(SAMPLE / f"{name}.nii.gz", name) for name in ("low_dose_1_10", "labels"))
+    check_labels(labels, pet)
+    image = sitk.Cast(sitk.RescaleIntensity(read_volume(SAMPLE / f"{name}.nii.gz", name), 0, 250), sitk.sitkInt16)
+    with pytest.raises(InputError, match=r"only [0-9]+% of neighbouring voxels"):
+        check_labels(image, pet)
+
+
+def test_labels_of_single_voxels_are_no_image(mr):
+    spots = np.zeros(mr.GetSize()[::-1], np.int16)
+    spots[::3, ::3, ::3] = np.arange(spots[::3, ::3, ::3].size).reshape(spots[::3, ::3, ::3].shape) % 1500 + 1
+    image = sitk.GetImageFromArray(spots)
+    image.CopyInformation(mr)
+    check_labels(image, mr)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Is the PET a label map?"""
+"""Is the PET, or the MR, a label map?"""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MANY_VALUES, MOST_VALUES, FEWEST_CLASSES = 12, 1000, 4
 EQUAL_NEIGHBOURS, JUMPS = 0.5, 0.35
 
 
-def check_label_map(values: np.ndarray, unit: str) -> tuple[Finding, ...]:
-    """Look for labels in place of activity in a PET as it was read, (D, H, W); ``unit`` is the file's, or "unknown".
+def check_label_map(values: np.ndarray, unit: str = UNKNOWN, what: str = "PET") -> tuple[Finding, ...]:
+    """Look for labels in place of a PET or an MR as it was read, (D, H, W); ``unit`` is the file's, or "unknown".
 
     A label map has no unit and no negative value, all its values are whole numbers, and there are many of them, or they
     are tissue classes numbered 1, 2, 3, 4 and so on. Neighbours are mostly equal, and where they differ, other values
@@ -39,7 +39,7 @@ def check_label_map(values: np.ndarray, unit: str) -> tuple[Finding, ...]:
     if jumps < JUMPS or not (are_classes or MANY_VALUES <= labels.size <= MOST_VALUES):
         return ()
     shares = {"equal": round(equal, 3), "jumps": round(jumps, 3)}
-    return (warning("label_map.likely", count=int(labels.size), largest=int(labels[-1]), **shares),)
+    return (warning("label_map.likely", what=what, count=int(labels.size), largest=int(labels[-1]), **shares),)
 
 
 def _steps(values: np.ndarray) -> tuple[int, np.ndarray]:

@@ -14,6 +14,7 @@ from ..io.grid import image_like
 from ..io.itk_checks import check_axes
 from ..io.volume import check_range
 from ..prepare.region import check_region
+from .label_map import check_label_map
 
 MIN_EXTENT_MM = 24.0
 MIN_VOXELS = 4
@@ -117,7 +118,7 @@ def check_mr(mr: sitk.Image, pet: sitk.Image, nan_to_zero: bool) -> tuple[sitk.I
     mr, findings = _check_volume(mr, "MR", nan_to_zero)
     _check_differs(mr, pet, "MR")
     _check_positive(mr, "MR")
-    return mr, findings
+    return mr, (*findings, *check_label_map(sitk.GetArrayViewFromImage(mr), what="MR"))
 
 
 def check_reference(

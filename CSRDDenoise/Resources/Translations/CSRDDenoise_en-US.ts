@@ -978,11 +978,6 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The volume looks like a label map, not like a PET: it has no unit, its {count} values are whole numbers up to {largest}, and {equal:.0%} of neighbouring voxels are equal. Check that you chose the PET.</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <location filename="sentences.py" />
    <source>The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they were set to zero.</source>
    <translation type="unfinished" />
   </message>
@@ -999,6 +994,11 @@
   <message>
    <location filename="sentences.py" />
    <source>The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the right series.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The {what} looks like a label map: its {count} values are whole numbers up to {largest} without a unit, and {equal:.0%} of neighbouring voxels are equal. Check that you chose the {what}.</source>
    <translation type="unfinished" />
   </message>
   <message>
