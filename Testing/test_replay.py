@@ -77,6 +77,18 @@ def test_other_inputs_and_other_weights_are_refused(ran, pet, capsys):
     assert not (ran / "again.nii.gz").exists()
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(("--pet", "other.nii.gz"), ("--mr", "other.nii.gz"), ("--labels", "l.nii.gz"), ("--frames", "1")),
+        *(("--seed", "0"), ("--preset", "fast"), ("--model", "tissue"), ("--register",), ("--keep-above", "0")),
+    ],
+)
+def test_what_the_record_decides_is_refused_beside_it(ran, capsys, more):
+    assert replay(ran, *more) == 2
+    assert f"leave {more[0]} out" in capsys.readouterr().err and not (ran / "again.nii.gz").exists()
+
+
 def test_without_a_pet_or_a_record_there_is_nothing_to_do(tmp_path, capsys):
     assert main(["denoise", "--output", str(tmp_path / "out.nii.gz")]) == 2
     assert "--pet" in capsys.readouterr().err

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
+from ..model.bundle import DEFAULT_MODEL
 from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
-from ..settings import MAPS, SAME, WARN, DenoiseSettings, settings_from_preset
+from ..settings import DEFAULT_PRESET, MAPS, SAME, WARN, DenoiseSettings, settings_from_preset
 from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups, check_participants
 from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
@@ -78,6 +79,20 @@ def _run_on(
     return denoise_on(place, request, settings, model, progress_callback(args.progress), CLI).result
 
 
+def _check_replay(args: argparse.Namespace, inputs: Sequence[str]) -> None:
+    """Reject what the record decides: another PET, given beside it, would not be the one that is denoised."""
+    usual, names = {"preset": DEFAULT_PRESET, "model": DEFAULT_MODEL}, {"keep_above_mm": "keep-above"}
+    for name in (*inputs, *usual, *(field.name for field in fields(DenoiseSettings))):
+        value = getattr(args, name, None)
+        # a seed of 0 was given
+        if value is not None and value is not False and value != usual.get(name):
+            raise InputError(
+                f"With --replay the inputs, the model and the settings are those of the record; leave "
+                f"--{names.get(name, name.replace('_', '-'))} out. To denoise another PET as in the record, give its "
+                "settings as options in place of --replay."
+            )
+
+
 def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
     settings = settings_from_args(args)
@@ -94,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     names, model = (field.name for field in fields(FileRequest)), args.model
     given: dict[str, Any] = {name: getattr(args, name) for name in names if name in args}
     if args.replay:
+        _check_replay(args, ("frames", *INPUT_NAMES))
         replay = read_replay(args.replay)
         check_inputs(replay)
         given.update({name: replay.inputs.get(name) for name in INPUT_NAMES}, frames=replay.frames)

@@ -77,7 +77,7 @@ INPUTS: Group = (
         _path(
             "--replay",
             "run a record (NAME_provenance.json) again, with its inputs, model and settings; options for these are "
-            "ignored",
+            "rejected",
             "RECORD",
         ),
     ),
