@@ -19,7 +19,8 @@ def alone(lock: Path, what: str, folder: Path, beside: Callable[[], Iterable[Pat
     Nothing is locked where the file system has no locks.
 
     Args:
-        lock: a file that stands for what is written; it is made, with its folder, and removed at the end.
+        lock: a file that stands for what is written; it is made, with its folder, and removed at the end, as is a
+            folder that was made for it and holds nothing else.
         what: who may be at work already, the beginning of the error sentence.
         folder: where, for that sentence.
         beside: returns other locks that nobody may hold when the work begins; called with the lock held, so that of two
@@ -41,6 +42,7 @@ def _held(lock: Path, what: str, folder: Path, seconds: float) -> Iterator[None]
     # torch brings it
     from filelock import FileLock, Timeout
 
+    made = [each for each in lock.parents if not each.exists()]
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(str(lock))
     try:
@@ -60,3 +62,7 @@ def _held(lock: Path, what: str, folder: Path, seconds: float) -> Iterator[None]
             with suppress(OSError):
                 lock.unlink()
         held.release()
+        for each in made:
+            # refused, and rightly so, where a result is in it
+            with suppress(OSError):
+                each.rmdir()

@@ -45,5 +45,6 @@ def test_a_lock_beside_is_looked_at_with_the_own_one_held_and_is_not_taken(tmp_p
 
 def test_a_lock_is_free_after_an_error(tmp_path):
     for _ in range(2):
-        with pytest.raises(KeyError), alone(tmp_path / ".lock", "Another", tmp_path):
+        with pytest.raises(KeyError), alone(tmp_path / "new" / "newer" / ".lock", "Another", tmp_path):
             raise KeyError
+        assert not list(tmp_path.iterdir()), "neither the lock nor the folders that were made for it"

@@ -198,6 +198,12 @@ def test_finished_subjects_are_not_measured_again(root, model_folder, tmp_path, 
         run_validation(other)
 
 
+def test_one_model_under_two_names_is_refused(root, model_folder, tmp_path):
+    config = config_of(root, tmp_path / "twice named", model_folder, [row_of("A")])
+    with pytest.raises(InputError, match="each once"):
+        run_validation(replace(config, models=(str(model_folder), f"{model_folder}/../{model_folder.name}")))
+
+
 def test_a_validation_in_the_folder_of_another_that_is_at_work_is_refused(root, model_folder, tmp_path):
     config = config_of(root, tmp_path / "at work", model_folder, [row_of("A")])
     with alone(config.output / STORE / LOCK, "Another", tmp_path), pytest.raises(InputError, match="at work"):

@@ -239,7 +239,7 @@ def _plan(config: ValidationConfig) -> Plan:
         model = load_model(name, config.settings.device)
         title = model.metadata.name
         models[title if title not in {*models, *taken} else f"{title} ({name})"] = model
-    if len(models) < len(config.models) or not models:
+    if len({model.folder.resolve() for model in models.values()}) < len(config.models) or not models:
         raise InputError("Name at least one model, and each once.")
     settings = config.settings
     # measured twice, the regions of a filter would count twice
