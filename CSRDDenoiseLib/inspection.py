@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from .checks.head_size import check_field
 from .checks.label_map import check_label_map
 from .checks.masked import check_masked
+from .checks.volumes import is_too_large
 from .errors import InputError
 from .findings import Finding
 from .io.dicom_files import list_series
@@ -246,6 +247,8 @@ def head_line(inspection: Inspection) -> str:
     head = inspection.head
     if inspection.first.header.modality in NOT_PET:
         return "head: not sought, because this is no PET"
+    if is_too_large(inspection.grid.size, inspection.grid.spacing):
+        return "head: not sought, because voxels or field of view are larger than those of a PET; check their unit"
     if head is None:
         return "head: none found"
     return f"head: {head.volume_ml:.0f} mL, brain mean {head.brain_mean:.4g}, noise level {head.noise_level:.3g}"
@@ -332,8 +335,9 @@ class _Totals:
 
     @property
     def suits_head(self) -> bool:
-        """Whether a head can be sought: several slices of positive values."""
-        return self.maximum > 0 and min(self.grid.size) >= 4
+        """Whether a head can be sought: several slices of positive values, of the size of a PET."""
+        size, spacing = self.grid.size, self.grid.spacing
+        return self.maximum > 0 and min(size) >= 4 and not is_too_large(size, spacing)
 
     def _add_suv(self, volume: ReadVolume, values: np.ndarray, finite: np.ndarray) -> None:
         suv = volume_suv(volume)

@@ -7,7 +7,10 @@ import pytest
 import SimpleITK as sitk
 from conftest import as_image
 
+from CSRDDenoiseLib.checks.volumes import check_pet
 from CSRDDenoiseLib.denoise import denoise
+from CSRDDenoiseLib.errors import InputError
+from CSRDDenoiseLib.inspection import head_line, inspect_path
 from CSRDDenoiseLib.scan import Scan, find_head
 from CSRDDenoiseLib.settings import DenoiseSettings
 
@@ -57,3 +60,20 @@ def test_trunk_is_left_alone_and_the_user_is_warned(model_folder):
     assert change[-int(180 / SPACING_MM) :].any()
     (found,) = (finding for finding in result.findings if finding.code == "field.long")
     assert found.values["body_mm"] == pytest.approx(610, abs=2 * SPACING_MM)
+
+
+@pytest.mark.parametrize("spacing", [(400.0,) * 3, (40.0,) * 3, (4.0, 4.0, 31.0), (2.0, 2.0, 29.0)])
+def test_a_voxel_size_in_another_unit_is_refused_before_anything_is_resampled(tmp_path, spacing):
+    size = 110 if spacing[2] == 29 else 12
+    pet = as_image(np.random.default_rng(0).random((size, 14, 13), np.float32) + 1, spacing)
+    with pytest.raises(InputError, match=r"another unit"):
+        check_pet(pet, False)
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii"))
+    found = inspect_path(tmp_path / "pet.nii")
+    assert found.head is None and "not sought" in head_line(found)
+
+
+@pytest.mark.parametrize("spacing", [(4.0, 4.0, 15.0), (4.0, 4.0, 25.0)])
+def test_long_fields_and_thick_slices_are_used(spacing):
+    pet = as_image(np.random.default_rng(0).random((80, 14, 13), np.float32) + 1, spacing)
+    assert check_pet(pet, False)[0] is not None

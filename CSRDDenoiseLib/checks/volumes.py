@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +17,8 @@ from ..prepare.region import check_region
 from .label_map import check_label_map
 
 MIN_EXTENT_MM = 24.0
+MAX_EXTENT_MM, MAX_VOXEL_MM = 3000.0, 30.0
+"""Of a PET: the longest field of view is 2 m, and the coarsest slices are 15 mm."""
 MIN_VOXELS = 4
 MAX_NEGATIVE = 0.45
 _SAME = 1 - 1e-5
@@ -89,6 +91,12 @@ def check_pet(
     """
     pet, findings = _check_volume(pet, what, nan_to_zero)
     extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
+    if is_too_large(pet.GetSize(), pet.GetSpacing()):
+        raise InputError(
+            f"The PET covers {' x '.join(f'{mm:.0f}' for mm in extent)} mm with voxels of "
+            f"{' x '.join(f'{side:.4g}' for side in pet.GetSpacing())} mm, and a PET has at most {MAX_EXTENT_MM:g} mm "
+            f"and {MAX_VOXEL_MM:g} mm: the voxel size is likely in another unit. Correct the header, or export again."
+        )
     if min(extent) < MIN_EXTENT_MM or min(pet.GetSize()) < MIN_VOXELS:
         raise InputError(
             f"The {what} covers only {' x '.join(f'{mm:.1f}' for mm in extent)} mm "
@@ -104,6 +112,11 @@ def check_pet(
         )
     _check_positive(pet, what)
     return pet, findings
+
+
+def is_too_large(size: Sequence[int], spacing: Sequence[float]) -> bool:
+    """Whether voxels or field of view are larger than those of any PET, as where a header has another unit than mm."""
+    return max(spacing) > MAX_VOXEL_MM or max(n * step for n, step in zip(size, spacing)) > MAX_EXTENT_MM
 
 
 def _negative_share(values: np.ndarray) -> float:
