@@ -108,7 +108,7 @@ def check_pet(
     if negative > MAX_NEGATIVE:
         raise InputError(
             f"{negative:.0%} of the {what}'s summed absolute values are negative (at most {MAX_NEGATIVE:.0%} in an "
-            "activity); is it a difference image?"
+            "activity); it may be a difference image."
         )
     _check_positive(pet, what)
     return pet, findings

@@ -51,13 +51,15 @@ def check_labels(labels: sitk.Image, pet: sitk.Image) -> None:
     values = sitk.GetArrayViewFromImage(labels)
     odd = int((~np.isfinite(values) | (values != np.floor(values))).sum())
     if odd:
-        raise InputError(f"The label map has {odd} of {values.size} voxels that are not whole numbers; is it an image?")
+        raise InputError(
+            f"The label map has {odd} of {values.size} voxels that are not whole numbers; it may be an image."
+        )
     found = labels_on(labels, Grid.of(pet))
     count = np.unique(found[found != 0]).size
     if not count:
         raise InputError("The label map has no label inside the PET; check that both lie in the same space.")
     if count > MOST_REGIONS:
-        raise InputError(f"The label map has {count} labels, more than {MOST_REGIONS}; is it an image?")
+        raise InputError(f"The label map has {count} labels, more than {MOST_REGIONS}; it may be an image.")
     equal = _equal_neighbours(values)
     if count >= FEWEST_OF_IMAGE and equal < EQUAL_IN_IMAGE:
         raise InputError(
