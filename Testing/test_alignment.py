@@ -319,7 +319,9 @@ def test_experiment_counts_verdicts_and_measures_the_registration(example, coars
     pet, mr = example
     for path in folder.glob("*.nii.gz"):
         sitk.WriteImage(sitk.Resample(sitk.ReadImage(str(path)), pet, sitk.Transform(), sitk.sitkNearestNeighbor), path)
-    for name, image in (("full_dose", pet), ("low_dose_1_10", pet), ("t1", sitk.Resample(mr, pet))):
+    images = {"low_dose_1_10": pet, "low_dose_1_4": pet, "t1": sitk.Resample(mr, pet)}
+    images.update(full_dose=sitk.DiscreteGaussian(pet, 2.0), noise_free=sitk.DiscreteGaussian(pet, 4.0))
+    for name, image in images.items():
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
     caplog.set_level("INFO")
     bench = Bench((folder,), load_model(coarse_model), "cpu")

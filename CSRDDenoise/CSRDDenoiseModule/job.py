@@ -120,7 +120,8 @@ def check_outputs(given: Optional[Outputs], inputs: "Iterable[Optional[Volume]]"
             sequence.
     """
     outputs = Outputs() if given is None else given
-    if not isinstance(outputs, Outputs):
+    # by name: the class is another one after the module was reloaded
+    if type(outputs).__name__ != Outputs.__name__:
         shown = type(outputs).__name__
         raise InputError(f"outputs is {shown}. Pass Outputs(denoisedVolume=...), which CSRDDenoiseModule.nodes has.")
     names = [f"{kind}Volume" for kind in ("denoised", "difference", "uncertainty", "support")]
