@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # on paper: what would not fit on two sheets stays on the screen
-PRINTED_INPUTS, PRINTED_CHECKS, PRINTED_REGIONS = 6, 12, 7
+PRINTED_INPUTS, PRINTED_CHECKS, PRINTED_REGIONS = 6, 10, 7
 # more columns of numbers do not fit half a page
 _MOST_INPUTS_IN_HALF = 3
 _GOOD_VERDICTS = ("aligned", "inside")
