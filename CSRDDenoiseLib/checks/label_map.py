@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Iterator
+
 import numpy as np
 
 from ..findings import Finding, warning
@@ -22,16 +24,16 @@ def check_label_map(values: np.ndarray, unit: str = UNKNOWN, what: str = "PET") 
     are equal and 0 to 9 % of the others jump, with 50 levels 44 to 54 % and 23 to 33 %, and with 0.3 to 10 counts a
     voxel at most 16 % are equal. A phantom of a few uptakes, such as 25 and 100, has too few values; a PET whose voxels
     were repeated to make them smaller has too many. Masks are missed, and nested classes (air, CSF, grey and white
-    matter as 0 to 3), which a PET rounded to few levels resembles. Measured afterwards: no false
-    alarm on 80 real T1 (as stored, with 32 and 256 levels, skull-stripped); all of 100 label maps of heads are found.
+    matter as 0 to 3), which a PET rounded to few levels resembles. Measured afterwards: no false alarm on 80 real T1
+    (as stored, with 32 and 256 levels, skull-stripped); all of 100 label maps of heads are found.
     """
     if unit != UNKNOWN or values.min() < 0 or (values != np.floor(values)).any():
         return ()
-    steps = [_steps(np.moveaxis(values, axis, 0)) for axis in range(3)]
-    pairs, differing = sum(count for count, _ in steps), np.concatenate([each for _, each in steps], axis=1)
-    equal = 1 - differing.shape[1] / max(pairs, 1)
+    pairs = sum(int(np.count_nonzero((one != 0) | (other != 0))) for one, other in neighbours(values))
+    equal = 1 - sum(int(np.count_nonzero(one != other)) for one, other in neighbours(values)) / max(pairs, 1)
     if not pairs or equal < EQUAL_NEIGHBOURS:
         return ()
+    differing = np.concatenate([_differing(one, other) for one, other in neighbours(values)], axis=1)
     levels = np.unique(values)
     ranks = np.searchsorted(levels, differing)
     jumps = float(np.mean(np.abs(ranks[0] - ranks[1]) > 1)) if differing.size else 0.0
@@ -43,8 +45,14 @@ def check_label_map(values: np.ndarray, unit: str = UNKNOWN, what: str = "PET") 
     return (warning("label_map.likely", what=what, count=int(labels.size), largest=int(labels[-1]), **shares),)
 
 
-def _steps(values: np.ndarray) -> tuple[int, np.ndarray]:
-    """Count the pairs of neighbours along the first axis that are not both zero; return those that differ, (2, n)."""
-    one, other = values[1:], values[:-1]
+def neighbours(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the voxels and their neighbours along each axis, as views."""
+    for axis in range(values.ndim):
+        along = np.moveaxis(values, axis, 0)
+        yield along[1:], along[:-1]
+
+
+def _differing(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the pairs whose values differ, (2, n)."""
     differ = one != other
-    return int(np.count_nonzero(differ | (one != 0))), np.array([one[differ], other[differ]])
+    return np.array([one[differ], other[differ]])

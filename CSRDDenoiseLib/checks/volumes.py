@@ -93,7 +93,7 @@ def check_pet(
     extent = [n * step for n, step in zip(pet.GetSize(), pet.GetSpacing())]
     if is_too_large(pet.GetSize(), pet.GetSpacing()):
         raise InputError(
-            f"The PET covers {' x '.join(f'{mm:.0f}' for mm in extent)} mm with voxels of "
+            f"The {what} covers {' x '.join(f'{mm:.0f}' for mm in extent)} mm with voxels of "
             f"{' x '.join(f'{side:.4g}' for side in pet.GetSpacing())} mm, and a PET has at most {MAX_EXTENT_MM:g} mm "
             f"and {MAX_VOXEL_MM:g} mm: the voxel size is likely in another unit. Correct the header, or export again."
         )

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from ..checks.label_map import neighbours
 from ..errors import InputError
 from ..io.grid import Grid, resample
 
@@ -75,8 +76,7 @@ def _equal_neighbours(values: np.ndarray) -> float:
     its PET, both of whole numbers.
     """
     pairs = equal = 0
-    for axis in range(3):
-        one, other = (np.moveaxis(values, axis, 0)[part] for part in (np.s_[1:], np.s_[:-1]))
+    for one, other in neighbours(values):
         labelled = (one != 0) & (other != 0)
         pairs += int(np.count_nonzero(labelled))
         equal += int(np.count_nonzero(labelled & (one == other)))
