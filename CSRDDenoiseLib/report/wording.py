@@ -64,7 +64,7 @@ def settings_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _keep_words(width: Any) -> str:
     if width == INFINITE:
-        return "nothing of the measured PET kept"
+        return "no coarse parts of the measured PET kept"
     return f"measured PET kept above {float(width):g} mm" if float(width) else "all of the measured PET kept"
 
 
