@@ -54,12 +54,13 @@ class DenoiseSettings:
     """What a run does besides its inputs and its model.
 
     Attributes:
-        sampler: ``mean`` (posterior mean alone, one evaluation), ``dpmpp`` (DPM-Solver++(2M)) or ``heun`` (EDM
+        sampler: ``mean`` (posterior mean alone), ``dpmpp`` (DPM-Solver++(2M)) or ``heun`` (EDM
             algorithm 2).
         steps: noise levels the sampler visits; ``heun`` evaluates the network 2 steps - 1 times, ``mean`` once.
         samples: draws K from the posterior, for the uncertainty.
         estimate: what the denoised PET is: ``mean``, the posterior mean from one evaluation at the largest noise level
-            (which is every draw's first step too, and made once), the uncertainty being the draws' spread about it; or
+            (which is every draw's first step too, and made once) and a second one where the model asks for it
+            (:mod:`CSRDDenoiseLib.infer.boosting`), the uncertainty being the draws' spread about it; or
             ``samples``, the draws' own mean, as in the paper. The spread of K draws is the error of the posterior mean;
             that of the draws' own mean, and its uncertainty, are larger by the root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
@@ -120,7 +121,7 @@ class DenoiseSettings:
 
     @property
     def evaluations(self) -> int:
-        """How often the network is evaluated at each place of the volume."""
+        """How often the network is evaluated at each place of the volume, once more for a boosted estimate."""
         once = {"mean": 1, "dpmpp": self.steps, "heun": 2 * self.steps - 1}[self.sampler]
         if self.sampler == "mean":
             return 1

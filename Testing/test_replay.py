@@ -63,15 +63,19 @@ def test_labels_of_a_report_are_not_needed_where_none_is_asked_for(ran):
     assert replay(ran) == 0
 
 
-def test_other_inputs_and_other_weights_are_refused(ran, pet, capsys):
+def test_other_inputs_and_another_model_are_refused(ran, pet, capsys):
     record = json.loads((ran / "out_provenance.json").read_text())
     content = (ran / "pet.nii.gz").read_bytes()
     sitk.WriteImage(pet + np.float32(1.0).item(), str(ran / "pet.nii.gz"))
     assert replay(ran) == 2 and "not the one of the run" in capsys.readouterr().err
     (ran / "pet.nii.gz").write_bytes(content)
+    model = dict(record["model"])
     record["model"]["weights_sha256"] = "0" * 64
     (ran / "out_provenance.json").write_text(json.dumps(record))
     assert replay(ran) == 2 and "000000000000" in capsys.readouterr().err
+    record["model"].update(weights_sha256=model["weights_sha256"], boost=0.5)
+    (ran / "out_provenance.json").write_text(json.dumps(record))
+    assert replay(ran) == 2 and "0.5" in capsys.readouterr().err
     (ran / "out_provenance.json").write_text("{}")
     assert replay(ran) == 2 and "not a record" in capsys.readouterr().err
     assert not (ran / "again.nii.gz").exists()

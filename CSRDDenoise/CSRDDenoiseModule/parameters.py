@@ -289,7 +289,7 @@ class Lists:
             _select(self._ui.placeComboBox, parameters.place)
         finally:
             self._updating = False
-        # the posterior mean is one evaluation: there are neither steps nor samples, and no spread of them
+        # the posterior mean alone has neither steps nor samples, and no spread of them
         for widget in (self._ui.stepsSpinBox, self._ui.samplesSpinBox, self._ui.uncertaintyCheckBox):
             widget.setEnabled(used.sampler != POSTERIOR_MEAN)
 

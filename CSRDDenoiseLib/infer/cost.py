@@ -26,7 +26,7 @@ class DeviceSpeed:
 
     Attributes:
         voxel_spacing_mm: edge of the model's voxels.
-        voxels_per_second: speed of the posterior mean: one evaluation of the network, and what it prepares.
+        voxels_per_second: speed of the posterior mean: its evaluations of the network, and what they prepare.
         draw_voxels_per_second: speed of one evaluation for a draw, which may be another network's.
         seconds_per_field_voxel: of the stages before and after sampling, per voxel of the field of view.
         bytes_per_voxel: memory of one evaluation.

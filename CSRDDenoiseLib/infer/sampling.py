@@ -24,6 +24,7 @@ from ..model.edm import Schedule
 from ..model.metadata import ModelMetadata
 from ..progress import Reporter
 from ..settings import DenoiseSettings
+from .boosting import boosted_condition
 from .memory import Shape
 from .randomness import START, generator, unit_noise
 from .samplers import Churn, Denoiser, posterior_mean, sample_dpmpp_2m, sample_heun
@@ -35,7 +36,7 @@ class ResidualSamples:
     """The residual of a volume, in the model's normalised unit.
 
     Attributes:
-        mean: float32 (D, H, W), the posterior mean, or the mean over the draws.
+        mean: float32 (D, H, W), the posterior mean, boosted where the model asks for it, or the mean over the draws.
         std: float32 (D, H, W), root mean square error of the mean that the draws show: their spread about the posterior
             mean; of K draws about their own mean, that times the root of 1 + 1/K. None without draws.
         evaluations: evaluations of the network over the whole volume.
@@ -132,7 +133,13 @@ def _evaluations(model: Model, settings: DenoiseSettings) -> int:
     """How often the network sees the whole volume."""
     # the first evaluation of a deviation is its mean, zero, as that of a residual is the posterior mean: it is known
     counted = settings if model.deviation is None else replace(settings, estimate="mean")
-    return counted.evaluations
+    boosted = model.metadata.boost > 0 and not _of_draws_alone(model, settings)
+    return counted.evaluations + boosted
+
+
+def _of_draws_alone(model: Model, settings: DenoiseSettings) -> bool:
+    """Whether the estimate is the mean of draws of the residual itself, as in the paper."""
+    return settings.sampler != "mean" and settings.estimate == "samples" and model.deviation is None
 
 
 def _sample(run: _Run) -> ResidualSamples:
@@ -191,18 +198,29 @@ def _mean_and_spread(sampled: _Sampled, settings: DenoiseSettings) -> tuple[Tens
 def _centre_and_draws(run: _Run) -> _Sampled:
     model, settings, volume = run.model, run.settings, run.volume()
     known = model.metadata.schedule
-    if settings.sampler != "mean" and settings.estimate == "samples" and model.deviation is None:
+    if _of_draws_alone(model, settings):
         nothing, draws = torch.zeros(run.head.shape), _draws(run, volume, known)
         return _Sampled(nothing, draws, volume)
     estimate = _posterior_mean(volume, run.head.shape, model.metadata, settings.seed)
-    mean = volume.crop(estimate)[0].cpu()
+    mean, patch = volume.crop(estimate)[0].cpu(), volume.patch or volume.shape
     if model.deviation is None:
         draws = (draw - mean for draw in _draws(run, volume, known, estimate))
     else:
         volume.forget()
         unit = _deviation_unit(model, run.condition, mean)
-        draws = (unit * draw for draw in _deviations(run.of_deviation(mean, volume.patch or volume.shape)))
-    return _Sampled(mean, draws, volume)
+        draws = (unit * draw for draw in _deviations(run.of_deviation(mean, patch)))
+    return _Sampled(_boosted(run, mean, patch), draws, volume)
+
+
+def _boosted(run: _Run, mean: Tensor, patch: Shape) -> Tensor:
+    """The posterior mean (D, H, W), boosted by a second evaluation where the model asks for it."""
+    metadata = run.model.metadata
+    if not metadata.boost:
+        return mean
+    second = boosted_condition(run.condition, mean.numpy(), run.head, metadata)
+    volume = replace(run, condition=second.channels, settings=replace(run.settings, patch_size=patch)).volume()
+    estimate = _posterior_mean(volume, run.head.shape, metadata, run.settings.seed)
+    return metadata.boost * mean + second.unit * volume.crop(estimate)[0].cpu()
 
 
 def _deviations(run: _Run) -> Iterator[Tensor]:

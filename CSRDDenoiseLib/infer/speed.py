@@ -76,11 +76,12 @@ def device_speed(model: Model, device: str, name: str, side: int = TIMED_SIDE) -
         side: of the cube that is timed, voxels.
     """
     mean, draws = time_of_network(model, side), time_of_draws(model, side)
+    estimating = model.metadata.passes * (mean.preparing + mean.evaluating)
     return {
         "device": device,
         "model": name,
         "voxel_spacing_mm": model.metadata.voxel_spacing_mm,
-        "voxels_per_second": 1 / (mean.preparing + mean.evaluating),
+        "voxels_per_second": 1 / estimating,
         "draw_voxels_per_second": 1 / draws.evaluating,
         "preparing_seconds_per_voxel": draws.preparing,
         "seconds_per_field_voxel": measure_normalising(side) / SHARE_OF_NORMALISING,

@@ -107,6 +107,7 @@ class ModelFacts:
     weights_sha256: str
     normalisation: str
     voxel_spacing_mm: float
+    boost: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,8 @@ class ModelMetadata:
         dose_range: smallest and largest dose fraction of the training data.
         mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
             trained to give it without any.
+        boost: share of the posterior mean in the PET that the network sees a second time
+            (:mod:`CSRDDenoiseLib.infer.boosting`); 0 for one evaluation.
         target: what PET plus residual estimates, ``full-dose`` or ``noise-free``.
         deviation: the network that draws, for a model whose own network gives the posterior mean alone; else None.
         draws: whether the model can draw samples for the uncertainty; else every run gives the one estimate.
@@ -104,6 +106,7 @@ class ModelMetadata:
     spacing_range_mm: Annotated[tuple[float, float], Between(0.1, 50)] = (1.0, 4.0)
     dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
     mean_from: Annotated[str, OneOf(("noise", "zero"))] = "noise"
+    boost: Annotated[float, Between(0, 1, below=True)] = 0.0
     target: Annotated[str, OneOf(TARGETS)] = "full-dose"
     deviation: Optional[DeviationMetadata] = None
     draws: bool = True
@@ -131,6 +134,11 @@ class ModelMetadata:
         known = CHANNELS[self.normalisation]
         if self.channels != known:
             raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
+        if self.boost and self.normalisation != "noise-bands":
+            raise ModelError(
+                f"Model '{self.name}' has 'boost' {self.boost:g}, which needs the normalisation 'noise-bands'; it has "
+                f"'{self.normalisation}'."
+            )
         if self.deviation and len(self.deviation.unit) > 2 + sum(name.startswith("log_") for name in self.channels):
             raise ModelError(f"Model '{self.name}' has more weights in 'unit' of its deviation than constants.")
         check_extra(self.extra, f"Model '{self.name}'")
@@ -142,6 +150,11 @@ class ModelMetadata:
         """The dose fractions of the training data, as ``1/1.6 to 1/30``."""
         high, low = (f"1/{1 / dose:.3g}" for dose in reversed(self.dose_range))
         return low if low == high else f"{high} to {low}"
+
+    @property
+    def passes(self) -> int:
+        """How often the network evaluates the volume for the estimate."""
+        return 2 if self.boost else 1
 
     @property
     def data_sha256(self) -> frozenset[str]:

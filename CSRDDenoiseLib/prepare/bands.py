@@ -54,7 +54,11 @@ def noise_bands(
 ) -> NoiseBands:
     """Measure the noise of a normalised PET (D, H, W); arguments as for :func:`CSRDDenoiseLib.scan.noise_level`."""
     pet = np.asarray(pet, np.float32)
-    core = bright_core(pet, mask, spacing, smoothed)
+    return bands_in(pet, bright_core(pet, mask, spacing, smoothed))
+
+
+def bands_in(pet: np.ndarray, core: np.ndarray) -> NoiseBands:
+    """Measure the noise as :func:`noise_bands` does, where the bright core, boolean (D, H, W), is known already."""
     mean = ndimage.uniform_filter(pet, 3)
     level = robust_std((pet - mean)[core])
     mid = robust_std((mean - ndimage.uniform_filter(mean, 3))[core])

@@ -108,7 +108,7 @@ _GEOMETRY: Mapping[str, Callable[[InputFacts], str]] = {
 }
 
 _SAMPLERS = {
-    "mean": "posterior mean alone, one evaluation of the network",
+    "mean": "posterior mean alone, no samples",
     "dpmpp": "sampler DPM-Solver++(2M)",
     "heun": "sampler of Heun (EDM)",
 }

@@ -31,6 +31,7 @@ def make_record(
             metadata.weights_sha256,
             metadata.normalisation,
             metadata.voxel_spacing_mm,
+            metadata.boost,
         ),
         settings=job.settings,
         resolved=Resolved(

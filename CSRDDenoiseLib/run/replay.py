@@ -28,6 +28,7 @@ class Replay:
         sha256: name -> checksum of the input's files.
         model: name and folder of the model.
         weights_sha256: checksum of its weights.
+        boost: of its metadata; records before it was recorded have none.
         settings: with device, precision and, of a static PET, patch size as they were in the run.
         frames: the frames of a dynamic PET that were chosen, as text, or None.
     """
@@ -37,6 +38,7 @@ class Replay:
     model: tuple[str, str]
     weights_sha256: str
     settings: DenoiseSettings
+    boost: float = 0.0
     frames: Optional[str] = None
 
 
@@ -64,6 +66,7 @@ def read_replay(path: Path) -> Replay:
                 device=str(resolved["device"]),
                 precision=str(resolved["precision"]),
             ),
+            float(model.get("boost", 0.0)),
             record.get("frames_chosen"),
         )
     except OSError as error:
@@ -109,6 +112,11 @@ def load_same_model(replay: Replay) -> Model:
         raise InputError(
             f"The model '{name}' is not the one of the run: the SHA-256 of its weights starts with {found[:_SHOWN]}, "
             f"that of the record with {replay.weights_sha256[:_SHOWN]}."
+        )
+    if model.metadata.boost != replay.boost:
+        raise InputError(
+            f"The model '{name}' is not the one of the run: its 'boost' is {model.metadata.boost:g}, that of the "
+            f"record is {replay.boost:g}."
         )
     return model
 

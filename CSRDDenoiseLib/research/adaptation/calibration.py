@@ -56,10 +56,10 @@ def recipe_settings(model: Model) -> Optional[DenoiseSettings]:
 
 
 def cost_of_draws(model: Model, settings: DenoiseSettings) -> float:
-    """How many estimates of the posterior mean a run of these settings takes as long as, on the model's device."""
+    """How many evaluations of the posterior mean a run of these settings takes as long as, on the model's device."""
     mean, draws = time_of_network(model, _TIMED_SIDE), time_of_draws(model, _TIMED_SIDE)
     drawing = draws.preparing + (settings.evaluations - 1) * draws.evaluating
-    return _AROUND + 1 + drawing / (mean.preparing + mean.evaluating)
+    return _AROUND + model.metadata.passes + drawing / (mean.preparing + mean.evaluating)
 
 
 def voxels_of(pair: Pair, dose: float, model: Model, settings: DenoiseSettings) -> Voxels:

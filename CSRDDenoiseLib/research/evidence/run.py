@@ -118,17 +118,17 @@ def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
 
 
 def estimate_key(model: Model) -> str:
-    """What names the results of a model's posterior mean: weights of its network, and the rule for what is kept."""
-    digest = hashlib.sha256(json.dumps([FORMAT, model.metadata.keep], sort_keys=True).encode())
+    """What names the results of a model's posterior mean: weights of its network, boost, and rule for what is kept."""
+    digest = hashlib.sha256(json.dumps([FORMAT, model.metadata.keep, model.metadata.boost], sort_keys=True).encode())
     for name, value in sorted(model.denoiser.state_dict().items()):
         digest.update(name.encode() + value.cpu().float().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
 def model_key(model: Model) -> str:
-    """What names the results of a model's draws: all its weights, its rule for what is kept, and its calibrations."""
+    """What names the results of a model's draws: all that the estimate depends on, and its calibrations."""
     metadata = model.metadata
-    return digest_of_values([FORMAT, metadata.weights_sha256, metadata.keep, metadata.recipes])[:12]
+    return digest_of_values([FORMAT, metadata.weights_sha256, metadata.keep, metadata.boost, metadata.recipes])[:12]
 
 
 def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:

@@ -40,6 +40,8 @@ class TrainingConfig:
         architecture: ``type`` and the network's own arguments.
         normalisation: scheme of ``prepare.scheme`` that the model is trained in.
         target: what the residual leads to: ``noise-free``, the reconstruction of the expected counts, or ``full-dose``.
+        boost: of the model that is exported, see :class:`CSRDDenoiseLib.model.metadata.ModelMetadata`; training does
+            not depend on it. It needs the scheme ``noise-bands``.
         scanners: ``usual`` ones (``scanner.draw_scanner``), or those of the ``families`` for training and validation,
             with more that differs from head to head.
         lesions: most lesions that are drawn into a patch, noise-free and low dose alike; 0 draws none.
@@ -105,6 +107,7 @@ class TrainingConfig:
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
     normalisation: str = "noise-level"
     target: str = "full-dose"
+    boost: float = 0.0
     scanners: str = "usual"
     lesions: int = 0
     lesion_share: float = 0.85
@@ -159,6 +162,8 @@ class TrainingConfig:
         for name, known in (("target", TARGETS), ("scanners", SCANNERS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise InputError(f"The {name} is '{getattr(self, name)}'; known are {', '.join(known)}.")
+        if self.boost and self.normalisation != "noise-bands":
+            raise InputError("A boost needs normalisation noise-bands.")
         if self.noise_scale != 1 and (self.normalisation, self.target) != ("noise-bands", "noise-free"):
             raise InputError("A noise_scale other than 1 needs normalisation noise-bands and target noise-free.")
         if self.quantities > 0 and (self.normalisation not in WITH_CONSTANTS or self.patch < max(SUB_REGIONS)):

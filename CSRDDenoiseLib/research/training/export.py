@@ -81,6 +81,7 @@ def export_model(
         normalisation=config.normalisation,
         channels=CHANNELS[config.normalisation],
         mean_from=config.mean_from,
+        boost=config.boost,
         target=config.target,
         voxel_spacing_mm=config.model_spacing,
         spacing_range_mm=_SPACING_RANGE_MM,
