@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Optional
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from CSRDDenoiseLib.infer import speed
 from CSRDDenoiseLib.infer.boosting import boosted_condition
 from CSRDDenoiseLib.infer.sampling import ResidualSamples, sample_residual
 from CSRDDenoiseLib.model.bundle import Model, load_model
-from CSRDDenoiseLib.model.metadata import CHANNELS, DeviationMetadata
+from CSRDDenoiseLib.model.metadata import CHANNELS, BoostMetadata, DeviationMetadata
 from CSRDDenoiseLib.prepare.scheme import Condition, make_condition
 from CSRDDenoiseLib.progress import Progress, Reporter
 from CSRDDenoiseLib.research.training.export import export_model
@@ -21,7 +22,8 @@ from CSRDDenoiseLib.research.training.loop import TrainingRun
 from CSRDDenoiseLib.scan import Scan
 from CSRDDenoiseLib.settings import DenoiseSettings
 
-BANDS, BOOST, SPACING = "noise-bands", 0.7, (2.0, 2.0, 2.0)
+BANDS, SPACING = "noise-bands", (2.0, 2.0, 2.0)
+BOOST = BoostMetadata(share=0.7, noise=(0.01, 0.02))
 WIDER = {**TINY, "in_channels": 12}
 DRAWS = DeviationMetadata({**WIDER, "in_channels": 13, "widths": [8]}, (0.1, 0.7, -0.2), 0.2, 0.02, 2.0)
 SETTINGS = DenoiseSettings("mean", 1, 1, seed=7, device="cpu", precision="float32")
@@ -52,15 +54,15 @@ def sampled(model: Model, channels: object, head: np.ndarray, settings: DenoiseS
     return sample_residual(model, channels, head, settings, Reporter(None, {"sample": 1}))
 
 
-def with_boost(model: Model, boost: float) -> Model:
+def with_boost(model: Model, boost: Optional[BoostMetadata]) -> Model:
     return replace(model, metadata=replace(model.metadata, boost=boost))
 
 
 def test_the_second_evaluation_is_that_of_the_mixture_taken_for_a_scan(model: Model, scan: Scan, condition: Condition):
-    once = sampled(with_boost(model, 0.0), condition.channels, scan.head.mask)
-    mixed = Scan(scan.pet + np.float32(BOOST * condition.scale) * once.mean, scan.grid, scan.head)
+    once = sampled(with_boost(model, None), condition.channels, scan.head.mask)
+    mixed = Scan(scan.pet + np.float32(BOOST.share * condition.scale) * once.mean, scan.grid, scan.head)
     again = make_condition(BANDS, mixed, (scan.pet > 200).astype(np.float32))
-    second = sampled(with_boost(model, 0.0), again.channels, scan.head.mask)
+    second = sampled(with_boost(model, None), again.channels, scan.head.mask)
     expected = mixed.pet + second.mean * np.float32(again.scale) - scan.pet
     found = sampled(model, condition.channels, scan.head.mask)
     np.testing.assert_allclose(found.mean * condition.scale, expected, atol=2e-3 * np.abs(expected).max())
@@ -98,7 +100,9 @@ def test_a_region_without_a_bright_part_is_described_by_the_whole_of_it(model: M
 
 def test_the_spread_is_that_of_draws_about_the_first_estimate(model: Model, scan: Scan, condition: Condition):
     draws = replace(SETTINGS, sampler="dpmpp", steps=3, samples=2)
-    once, found = (sampled(each, condition.channels, scan.head.mask, draws) for each in (with_boost(model, 0.0), model))
+    once, found = (
+        sampled(each, condition.channels, scan.head.mask, draws) for each in (with_boost(model, None), model)
+    )
     np.testing.assert_array_equal(once.std, found.std)
     alone = sampled(model, condition.channels, scan.head.mask)
     np.testing.assert_array_equal(found.mean, alone.mean)
@@ -119,22 +123,42 @@ def test_progress_goes_on_over_both_evaluations(model: Model, scan: Scan, condit
     assert fractions == sorted(fractions) and fractions[-1] == 1.0 and {each.of for each in seen} == {2}
 
 
+def test_the_weight_of_the_second_estimate_rises_with_the_logarithm_of_the_noise(
+    model: Model, scan: Scan, condition: Condition
+):
+    unit = condition.scale / scan.brain_mean
+    weights = []
+    for noise in ((unit * 1.1, unit * 4), (unit / 2, unit * 2), (unit / 3, unit * 0.9)):
+        found = sampled(with_boost(model, BoostMetadata(0.7, noise)), condition.channels, scan.head.mask)
+        weights.append((round(found.boost, 6), found.evaluations))
+    assert weights == [(0.0, 1), (0.5, 2), (1.0, 2)]
+    once, half, whole = (
+        sampled(each, condition.channels, scan.head.mask).mean
+        for each in (with_boost(model, None), with_boost(model, BoostMetadata(0.7, (unit / 2, unit * 2))), model)
+    )
+    np.testing.assert_allclose(half, (once + whole) / 2, atol=1e-5)
+
+
 def test_only_a_scheme_that_describes_the_noise_can_be_boosted():
     with pytest.raises(ModelError):
-        tiny_metadata(boost=0.5)
+        tiny_metadata(boost=BOOST)
     with pytest.raises(ModelError):
-        tiny_metadata(normalisation=BANDS, channels=CHANNELS[BANDS], boost=1.0)
+        BoostMetadata(share=1.0, noise=(0.1, 0.2))
+    with pytest.raises(ModelError):
+        BoostMetadata(share=0.7, noise=(0.2, 0.2))
 
 
 def test_the_estimate_of_the_time_knows_of_the_second_evaluation(model: Model, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(speed, "time_of_network", lambda model, side: speed.NetworkTime(preparing=1.0, evaluating=3.0))
-    known = [speed.device_speed(each, "cpu", "tiny", 16)["voxels_per_second"] for each in (with_boost(model, 0), model)]
+    known = [
+        speed.device_speed(each, "cpu", "tiny", 16)["voxels_per_second"] for each in (with_boost(model, None), model)
+    ]
     assert known == [1 / 4, 1 / 8]
 
 
 def test_a_training_refuses_a_boost_that_its_model_cannot_have(training_config):
     with pytest.raises(InputError):
-        replace(training_config, boost=0.7)
+        replace(training_config, boost=BOOST)
 
 
 @pytest.mark.slow

@@ -73,9 +73,9 @@ def test_other_inputs_and_another_model_are_refused(ran, pet, capsys):
     record["model"]["weights_sha256"] = "0" * 64
     (ran / "out_provenance.json").write_text(json.dumps(record))
     assert replay(ran) == 2 and "000000000000" in capsys.readouterr().err
-    record["model"].update(weights_sha256=model["weights_sha256"], boost=0.5)
+    record["model"].update(weights_sha256=model["weights_sha256"], boost={"share": 0.5, "noise": [0.1, 0.2]})
     (ran / "out_provenance.json").write_text(json.dumps(record))
-    assert replay(ran) == 2 and "0.5" in capsys.readouterr().err
+    assert replay(ran) == 2 and "'boost'" in capsys.readouterr().err
     (ran / "out_provenance.json").write_text("{}")
     assert replay(ran) == 2 and "not a record" in capsys.readouterr().err
     assert not (ran / "again.nii.gz").exists()

@@ -2,7 +2,8 @@
 
 The mixture has less noise, and what the estimate shows stands out from it, so the network removes less of small
 lesions and more of what the first evaluation left. It strengthens the input and operates again as SOS boosting does
-(Romano and Elad 2015, https://arxiv.org/abs/1502.06220), and subtracts nothing afterwards.
+(Romano and Elad 2015, https://arxiv.org/abs/1502.06220), and subtracts nothing afterwards. Scans of much noise gain,
+scans of little noise do not, so the second estimate has a weight that rises with the noise.
 """
 
 from __future__ import annotations
@@ -37,6 +38,18 @@ class BoostedCondition:
     unit: float
 
 
+def boost_weight(channels: Sequence[np.ndarray], metadata: ModelMetadata) -> float:
+    """Return the weight of the second estimate, 0 to 1; 0 for a model without one.
+
+    Args:
+        channels: of the first evaluation, (D, H, W) each.
+        metadata: of the model.
+    """
+    if metadata.boost is None:
+        return 0.0
+    return metadata.boost.weight(float(channels[metadata.channels.index(NOISE[0])].flat[0]))
+
+
 def boosted_condition(
     channels: Sequence[np.ndarray], mean: np.ndarray, head: np.ndarray, metadata: ModelMetadata
 ) -> BoostedCondition:
@@ -46,11 +59,12 @@ def boosted_condition(
         channels: of the first evaluation, of the scheme ``noise-bands``.
         mean: (D, H, W), the residual that it gave, in its unit.
         head: boolean (D, H, W).
-        metadata: of the model.
+        metadata: of a model with a boost.
     """
+    assert metadata.boost is not None
     place = [metadata.channels.index(name) for name in NOISE]
     known, pet = np.array([channels[index].flat[0] for index in place]), channels[LOW_DOSE]
-    mixed = pet + np.float32(metadata.boost * np.exp(known[0])) * mean
+    mixed = pet + np.float32(metadata.boost.share * np.exp(known[0])) * mean
     core = bright_core(mixed, head, (metadata.voxel_spacing_mm,) * 3)
     # a region may have no bright part
     core = core if core.any() else head

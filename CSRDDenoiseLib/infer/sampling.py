@@ -24,7 +24,7 @@ from ..model.edm import Schedule
 from ..model.metadata import ModelMetadata
 from ..progress import Reporter
 from ..settings import DenoiseSettings
-from .boosting import boosted_condition
+from .boosting import boost_weight, boosted_condition
 from .memory import Shape
 from .randomness import START, generator, unit_noise
 from .samplers import Churn, Denoiser, posterior_mean, sample_dpmpp_2m, sample_heun
@@ -36,7 +36,7 @@ class ResidualSamples:
     """The residual of a volume, in the model's normalised unit.
 
     Attributes:
-        mean: float32 (D, H, W), the posterior mean, boosted where the model asks for it, or the mean over the draws.
+        mean: float32 (D, H, W), the posterior mean, boosted by ``boost``, or the mean over the draws.
         std: float32 (D, H, W), root mean square error of the mean that the draws show: their spread about the posterior
             mean; of K draws about their own mean, that times the root of 1 + 1/K. None without draws.
         evaluations: evaluations of the network over the whole volume.
@@ -45,6 +45,7 @@ class ResidualSamples:
         precision: of the network's arithmetic.
         patch_size: (D, H, W) of the patches, None when the volume was evaluated in one piece.
         patch: (D, H, W) that the network saw at once: of the patches, or of the whole padded volume.
+        boost: weight of the second evaluation in the posterior mean, 0 where there was none.
         findings: of sampling, such as a change of the device.
     """
 
@@ -56,6 +57,7 @@ class ResidualSamples:
     precision: str
     patch_size: Optional[Shape]
     patch: Shape
+    boost: float = 0.0
     findings: tuple[Finding, ...] = ()
 
 
@@ -84,7 +86,9 @@ def sample_residual(
         ModelError: the network gave no numbers.
     """
     device = choose_device(settings.device)
-    run = _Run(model, condition, head, settings, device, Counter(report, _evaluations(model, settings)))
+    boost = 0.0 if _of_draws_alone(model, settings) else boost_weight(condition, model.metadata)
+    evaluations = _evaluations(model, settings) + (boost > 0)
+    run = _Run(model, condition, head, settings, device, Counter(report, evaluations), boost)
     try:
         return _sample(run)
     except (NotImplementedError, RuntimeError) as error:
@@ -92,7 +96,7 @@ def sample_residual(
             raise
         reason = str(error).strip().splitlines()[0][:200].rstrip(".")
     cpu = torch.device("cpu")
-    counter = Counter(report, _evaluations(model, settings))
+    counter = Counter(report, evaluations)
     # the caller's model stays where it is
     samples = _sample(replace(run, model=_copied(model, cpu), device=cpu, counter=counter))
     return replace(samples, findings=(warning("device.fallback", device=str(device), reason=reason),))
@@ -106,6 +110,7 @@ class _Run:
     settings: DenoiseSettings
     device: torch.device
     counter: Counter
+    boost: float
 
     def volume(self) -> VolumeDenoiser:
         return VolumeDenoiser(self.model, self.condition, self.head, self.settings, self.device, self.counter)
@@ -130,11 +135,10 @@ class _Sampled:
 
 
 def _evaluations(model: Model, settings: DenoiseSettings) -> int:
-    """How often the network sees the whole volume."""
+    """How often the networks see the whole volume, boosting aside."""
     # the first evaluation of a deviation is its mean, zero, as that of a residual is the posterior mean: it is known
     counted = settings if model.deviation is None else replace(settings, estimate="mean")
-    boosted = model.metadata.boost > 0 and not _of_draws_alone(model, settings)
-    return counted.evaluations + boosted
+    return counted.evaluations
 
 
 def _of_draws_alone(model: Model, settings: DenoiseSettings) -> bool:
@@ -153,12 +157,13 @@ def _sample(run: _Run) -> ResidualSamples:
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
-        evaluations=_evaluations(run.model, run.settings),
+        evaluations=_evaluations(run.model, run.settings) + (run.boost > 0),
         seconds=time.perf_counter() - began,
         device=str(run.device),
         precision=precision_name(volume.precision),
         patch_size=volume.patch,
         patch=volume.patch or volume.shape,
+        boost=run.boost,
     )
 
 
@@ -213,14 +218,15 @@ def _centre_and_draws(run: _Run) -> _Sampled:
 
 
 def _boosted(run: _Run, mean: Tensor, patch: Shape) -> Tensor:
-    """The posterior mean (D, H, W), boosted by a second evaluation where the model asks for it."""
+    """The posterior mean (D, H, W), with the weight of the run towards that of a second evaluation."""
     metadata = run.model.metadata
-    if not metadata.boost:
+    if run.boost == 0 or metadata.boost is None:
         return mean
     second = boosted_condition(run.condition, mean.numpy(), run.head, metadata)
     volume = replace(run, condition=second.channels, settings=replace(run.settings, patch_size=patch)).volume()
     estimate = _posterior_mean(volume, run.head.shape, metadata, run.settings.seed)
-    return metadata.boost * mean + second.unit * volume.crop(estimate)[0].cpu()
+    boosted = metadata.boost.share * mean + second.unit * volume.crop(estimate)[0].cpu()
+    return mean + run.boost * (boosted - mean)
 
 
 def _deviations(run: _Run) -> Iterator[Tensor]:

@@ -107,7 +107,7 @@ class ModelFacts:
     weights_sha256: str
     normalisation: str
     voxel_spacing_mm: float
-    boost: float = 0.0
+    boost: Optional[Mapping[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class Resolved:
         patch_size: (D, H, W) that the network saw at once.
         in_one_piece: whether that was the whole volume.
         evaluations: of the network over the whole volume.
+        boost: weight of the second of those for the estimate, 0 where there was none.
     """
 
     device: str
@@ -127,6 +128,7 @@ class Resolved:
     patch_size: tuple[int, ...]
     in_one_piece: bool
     evaluations: int
+    boost: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Model:
         """Return the model of the deviation alone: the same scheme, with the posterior mean behind its condition."""
         assert self.deviation is not None and self.metadata.deviation is not None
         own = {name: value for name, value in asdict(self.metadata.deviation).items() if name not in OF_UNIT}
-        return Model(replace(self.metadata, deviation=None, boost=0.0, **own), self.deviation, self.folder)
+        return Model(replace(self.metadata, deviation=None, boost=None, **own), self.deviation, self.folder)
 
 
 def list_models() -> list[Path]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Iterator, Optional, Union
 
 from ..errors import InputError, ModelError
-from ..limits import Between, Length, OneOf, check_limits
+from ..limits import Between, Length, OneOf, Rising, check_limits
 from .contents import check_extra, check_keep, check_recipes
 
 if TYPE_CHECKING:
@@ -59,6 +60,29 @@ class DeviationMetadata:
 
 
 @dataclass(frozen=True)
+class BoostMetadata:
+    """When and how the network evaluates a scan a second time (:mod:`CSRDDenoiseLib.infer.boosting`).
+
+    Attributes:
+        share: of the first estimate in the PET that the network then sees.
+        noise: the noise unit (:mod:`CSRDDenoiseLib.prepare.bands`) up to which the second estimate has no weight, and
+            that from which on it has all; between them the weight rises with the logarithm.
+    """
+
+    share: Annotated[float, Between(0, 1, above=True, below=True)]
+    noise: Annotated[tuple[float, float], Between(0, 100, above=True), Rising()]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noise", tuple(self.noise))
+        check_limits(self, "The model's boost", ModelError)
+
+    def weight(self, log_unit: float) -> float:
+        """Return the weight of the second estimate, 0 to 1, by the logarithm of a scan's noise unit."""
+        low, high = (math.log(noise) for noise in self.noise)
+        return min(max((log_unit - low) / (high - low), 0.0), 1.0)
+
+
+@dataclass(frozen=True)
 class ModelMetadata:
     """What a model is and how it must be used; the fields of ``metadata.json``.
 
@@ -76,8 +100,7 @@ class ModelMetadata:
         dose_range: smallest and largest dose fraction of the training data.
         mean_from: input of the evaluation that gives the posterior mean: ``noise`` of sigma_max, or ``zero`` for models
             trained to give it without any.
-        boost: share of the posterior mean in the PET that the network sees a second time
-            (:mod:`CSRDDenoiseLib.infer.boosting`); 0 for one evaluation.
+        boost: of a model that evaluates noisy scans a second time; else None.
         target: what PET plus residual estimates, ``full-dose`` or ``noise-free``.
         deviation: the network that draws, for a model whose own network gives the posterior mean alone; else None.
         draws: whether the model can draw samples for the uncertainty; else every run gives the one estimate.
@@ -106,7 +129,7 @@ class ModelMetadata:
     spacing_range_mm: Annotated[tuple[float, float], Between(0.1, 50)] = (1.0, 4.0)
     dose_range: Annotated[tuple[float, float], Between(0, 1, above=True)] = (0.01, 0.5)
     mean_from: Annotated[str, OneOf(("noise", "zero"))] = "noise"
-    boost: Annotated[float, Between(0, 1, below=True)] = 0.0
+    boost: Optional[BoostMetadata] = None
     target: Annotated[str, OneOf(TARGETS)] = "full-dose"
     deviation: Optional[DeviationMetadata] = None
     draws: bool = True
@@ -136,7 +159,7 @@ class ModelMetadata:
             raise ModelError(f"Model '{self.name}' wants the channels {self.channels}; known are {known}.")
         if self.boost and self.normalisation != "noise-bands":
             raise ModelError(
-                f"Model '{self.name}' has 'boost' {self.boost:g}, which needs the normalisation 'noise-bands'; it has "
+                f"Model '{self.name}' has a 'boost', which needs the normalisation 'noise-bands'; it has "
                 f"'{self.normalisation}'."
             )
         if self.deviation and len(self.deviation.unit) > 2 + sum(name.startswith("log_") for name in self.channels):
@@ -153,7 +176,7 @@ class ModelMetadata:
 
     @property
     def passes(self) -> int:
-        """How often the network evaluates the volume for the estimate."""
+        """How often the network evaluates a volume for the estimate, at most."""
         return 2 if self.boost else 1
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Mapping
 
 from ..findings import Finding, warning
@@ -31,11 +31,16 @@ def make_record(
             metadata.weights_sha256,
             metadata.normalisation,
             metadata.voxel_spacing_mm,
-            metadata.boost,
+            None if metadata.boost is None else asdict(metadata.boost),
         ),
         settings=job.settings,
         resolved=Resolved(
-            samples.device, samples.precision, samples.patch, samples.patch_size is None, samples.evaluations
+            samples.device,
+            samples.precision,
+            samples.patch,
+            samples.patch_size is None,
+            samples.evaluations,
+            samples.boost,
         ),
         unit=units_of(inputs.pet),
         brain_mean=prepared.scan.brain_mean,

@@ -8,11 +8,13 @@ from typing import Any, Mapping, Optional
 
 from ..atomic import read_json
 from ..checks.volumes import INPUT_NAMES
+from ..configuration import structure
 from ..errors import InputError
 from ..io.read import read
 from ..io.record import describe_file
 from ..io.study import open_study
 from ..model.bundle import Model, load_model
+from ..model.metadata import BoostMetadata
 from ..settings import DenoiseSettings, settings_from_fields
 
 _SHOWN = 12
@@ -28,7 +30,7 @@ class Replay:
         sha256: name -> checksum of the input's files.
         model: name and folder of the model.
         weights_sha256: checksum of its weights.
-        boost: of its metadata; records before it was recorded have none.
+        boost: of its metadata.
         settings: with device, precision and, of a static PET, patch size as they were in the run.
         frames: the frames of a dynamic PET that were chosen, as text, or None.
     """
@@ -38,7 +40,7 @@ class Replay:
     model: tuple[str, str]
     weights_sha256: str
     settings: DenoiseSettings
-    boost: float = 0.0
+    boost: Optional[BoostMetadata] = None
     frames: Optional[str] = None
 
 
@@ -52,6 +54,7 @@ def read_replay(path: Path) -> Replay:
         record = read_json(path)
         inputs = {name: facts for name, facts in record["inputs"].items() if facts}
         resolved, model = record["resolved"], record["model"]
+        boost = model.get("boost")
         settings = settings_from_fields(record["settings"])
         if record.get("kind") != _DYNAMIC:
             # the frames of a dynamic PET differ in the size of the head's box
@@ -66,7 +69,7 @@ def read_replay(path: Path) -> Replay:
                 device=str(resolved["device"]),
                 precision=str(resolved["precision"]),
             ),
-            float(model.get("boost", 0.0)),
+            boost and structure(boost, BoostMetadata, "'boost'"),
             record.get("frames_chosen"),
         )
     except OSError as error:
@@ -115,8 +118,7 @@ def load_same_model(replay: Replay) -> Model:
         )
     if model.metadata.boost != replay.boost:
         raise InputError(
-            f"The model '{name}' is not the one of the run: its 'boost' is {model.metadata.boost:g}, that of the "
-            f"record is {replay.boost:g}."
+            f"The model '{name}' is not the one of the run: 'boost' in its metadata differs from that of the record."
         )
     return model
 

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from ...configuration import read_yaml, structure
 from ...errors import InputError
-from ...model.metadata import CHANNELS, TARGETS
+from ...model.metadata import CHANNELS, TARGETS, BoostMetadata
 
 SCANNERS = ("usual", "families")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -107,7 +107,7 @@ class TrainingConfig:
     architecture: dict[str, Any] = field(default_factory=lambda: {"type": "ResidualUNet3d"})
     normalisation: str = "noise-level"
     target: str = "full-dose"
-    boost: float = 0.0
+    boost: Optional[BoostMetadata] = None
     scanners: str = "usual"
     lesions: int = 0
     lesion_share: float = 0.85

@@ -25,7 +25,6 @@ LIMITS = {
     "doses": Between(0, 0.999, above=True),
     "unseen_doses": Between(0, 0.999, above=True),
     "subjects": Between(0, 1),
-    "boost": Between(0, 1, below=True),
     "lesions": Between(0, 1000),
     "lesion_share": Between(0, 1),
     "lesion_weight": Between(0, 1000),
