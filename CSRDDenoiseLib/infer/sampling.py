@@ -157,7 +157,7 @@ def _sample(run: _Run) -> ResidualSamples:
     return ResidualSamples(
         mean=mean.numpy(),
         std=None if std is None else std.numpy(),
-        evaluations=_evaluations(run.model, run.settings) + (run.boost > 0),
+        evaluations=run.counter.evaluations,
         seconds=time.perf_counter() - began,
         device=str(run.device),
         precision=precision_name(volume.precision),

@@ -255,10 +255,14 @@ class VolumeDenoiser:
 
 
 class Counter:
-    """Turns evaluations and their windows into reports: windows done of windows in all."""
+    """Turns evaluations and their windows into reports: windows done of windows in all.
+
+    Attributes:
+        evaluations: of a whole volume, in all.
+    """
 
     def __init__(self, report: Reporter, evaluations: int):
-        self._report, self._evaluations = report, evaluations
+        self._report, self.evaluations = report, evaluations
         self._done, self._in_this, self._windows = 0, 0, 1
 
     def lay_out(self, windows: int) -> None:
@@ -268,8 +272,8 @@ class Counter:
     def check(self, starting: int = 0) -> None:
         """Report before ``starting`` more windows begin; raises when the run was cancelled."""
         step = self._done * self._windows + self._in_this
-        current = min(self._done + 1, self._evaluations)
-        self._report(STAGE, step, self._evaluations * self._windows, f"evaluation {current} of {self._evaluations}")
+        current = min(self._done + 1, self.evaluations)
+        self._report(STAGE, step, self.evaluations * self._windows, f"evaluation {current} of {self.evaluations}")
         self._in_this += starting
 
     def evaluations_done(self, count: int) -> None:
