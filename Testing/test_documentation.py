@@ -1,0 +1,38 @@
+"""Numbers and examples of the pages are those of the code and of the measurements."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def goals() -> dict[str, tuple[str, str]]:
+    """Measure -> what was measured, and whether its goal is reached; the first table of the evidence."""
+    table = page("docs/evidence.md").partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][2:]
+    return {measure: (measured, reached) for measure, _aim, measured, reached in rows}
+
+
+def test_readme_counts_the_goals_that_are_reached():
+    reached = [each for _measured, each in goals().values()]
+    said = re.search(r"(\w+) of (\w+) goals are reached", page("README.md"))
+    assert said is not None
+    assert NUMBERS.index(said[1].lower()) == reached.count("reached")
+    assert NUMBERS.index(said[2]) == len(reached)
+
+
+def test_readme_gives_the_ratios_of_the_evidence():
+    measured = {measure: text for measure, (text, _reached) in goals().items()}
+    at = [measured[f"error in calm brain over the best filter's, at {share} of the contrast"] for share in (0.8, 0.9)]
+    kept = next(text for measure, text in measured.items() if measure.startswith("contrast of hot lesions"))
+    rows = re.findall(r"^\| (1/\d+) \| ([\d.]+), ([\d.]+) \| ([\d.]+) \|", page("README.md"), re.MULTILINE)
+    assert [row[0] for row in rows] == ["1/4", "1/10", "1/20"]
+    for dose, *values in rows:
+        assert values == [re.search(rf"([\d.]+) \({dose}\)", text)[1] for text in (*at, kept)]
