@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
+
+from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -36,3 +39,13 @@ def test_readme_gives_the_ratios_of_the_evidence():
     assert [row[0] for row in rows] == ["1/4", "1/10", "1/20"]
     for dose, *values in rows:
         assert values == [re.search(rf"([\d.]+) \({dose}\)", text)[1] for text in (*at, kept)]
+
+
+def test_training_page_shows_the_defaults(tmp_path):
+    shown = re.search(r"```yaml\n(.*?)```", page("docs/training.md"), re.DOTALL)[1]
+    file = tmp_path / "config.yaml"
+    file.write_text(shown, encoding="utf-8")
+    config, usual = load_config(file), {field.name: field.default for field in fields(TrainingConfig)}
+    named = set(re.findall(r"^(\w+):", shown, re.MULTILINE)) - {"name", "output", "anatomy"}
+    assert {"patch", "batch", "steps"} <= named
+    assert {name: getattr(config, name) for name in named} == {name: usual[name] for name in named}
