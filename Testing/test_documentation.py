@@ -6,7 +6,13 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from CSRDDenoiseLib.checks import limits
+from CSRDDenoiseLib.checks.head_size import LARGEST_HEAD_ML, SMALLEST_HEAD_ML
+from CSRDDenoiseLib.checks.overlap import MIN_BRAIN_COVERED, MIN_HEAD_COVERED
+from CSRDDenoiseLib.checks.unit import BQ_PER_ML_RANGE, SUV_RANGE
+from CSRDDenoiseLib.checks.voxels import LARGEST_ANISOTROPY
 from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
+from CSRDDenoiseLib.thresholds import LONGEST_HEAD_MM
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -49,3 +55,24 @@ def test_training_page_shows_the_defaults(tmp_path):
     named = set(re.findall(r"^(\w+):", shown, re.MULTILINE)) - {"name", "output", "anatomy"}
     assert {"patch", "batch", "steps"} <= named
     assert {name: getattr(config, name) for name in named} == {name: usual[name] for name in named}
+
+
+def test_quality_page_gives_the_limits_of_the_checks():
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", page("docs/quality.md"), re.MULTILINE)
+    shown = {name: f"{measure} | {limit}" for name, measure, limit in rows}
+    suv, activity = SUV_RANGE, BQ_PER_ML_RANGE
+    for name, text in {
+        "filtered already": f"more than {limits.FILTERED_MM:g} mm",
+        "no attenuation correction": f"more than {limits.UNCORRECTED_SCORE:g}",
+        "brain cut off": f"more than {limits.CUT_AREA_CM2:g} cm²",
+        "MR not T1": f"less than {limits.T1_DEPTH_CONTRAST:+.0%}".replace("%", " %"),
+        "MR after contrast agent": f"more than {limits.ENHANCED_TAIL:g}",
+        "anisotropic voxels": f"more than {LARGEST_ANISOTROPY:g}",
+        "unit": f"SUV ({suv[0]:g} to {suv[1]:g}) or Bq/mL ({activity[0]:g} to {activity[1]:,.0f})",
+        "small head": f"less than {SMALLEST_HEAD_ML:g} mL",
+        "large head": f"more than {LARGEST_HEAD_ML:,.0f} mL",
+        "long body": f"more than {LONGEST_HEAD_MM:g} mm",
+        "MR that covers little": f"less than {MIN_HEAD_COVERED:.0%}".replace("%", " %"),
+        "MR that does not cover the brain": f"less than {MIN_BRAIN_COVERED:.0%}".replace("%", " %"),
+    }.items():
+        assert text in shown[name], name
