@@ -194,7 +194,7 @@ SENTENCES: Mapping[str, str] = {
     "full_dose.cut": "The full dose covers {percent:.0f} % of the head; only that part was compared.",
     "full_dose.unit_unknown": "The unit of the PET is {pet}, that of the full dose {full}; they were compared as if "
     "they were the same.",
-    "full_dose.unlike": "The brain mean of the PET is {ratio:.2f} times that of the full dose: check that both have "
+    "full_dose.unlike": "The brain mean of the PET is {ratio:.4g} times that of the full dose: check that both have "
     "the same unit and decay correction.",
     # what the result looks like
     "region.used": "Only the region was denoised, {head_ml:.0f} mL or {share:.0%} of the head; outside it the "

@@ -45,7 +45,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "reconstruct both from the same list-mode data, or align them.",
     "pair.flipped": "The full dose fits the low dose far better with exchange of {axes} (correlation {flipped:.3f}, as "
     "given {given:.3f}): one of the two files has a wrong orientation; export both with the same program.",
-    "pair.scale": "The brain mean of the low dose is {ratio:.2f} times that of the full dose; both must be activity "
+    "pair.scale": "The brain mean of the low dose is {ratio:.4g} times that of the full dose; both must be activity "
     "per volume, corrected for the time of the scan and for decay.",
     "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise): the "
     "two are swapped, or the low dose was filtered.",
@@ -53,9 +53,9 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "{share:.2g} of the counts: the two differ by a factor of {factor:.1f}. Check the dose in the table.",
     "pair.dose_estimated": "The table states no dose; the noise of low and full dose suggests about {dose:.2g}.",
     "pair.no_head": "No head was detected in the {which}.",
-    "pair.halves": "The mean of the two halves is {ratio:.2f} times the full dose in the brain, so they are not "
+    "pair.halves": "The mean of the two halves is {ratio:.4g} times the full dose in the brain, so they are not "
     "halves of it; export all three as activity per volume, in one unit, or leave the halves out.",
-    "pair.halves_apart": "One of the two halves has {ratio:.2f} times the brain mean of the other; each must be of "
+    "pair.halves_apart": "One of the two halves has {ratio:.4g} times the brain mean of the other; each must be of "
     "half of the counts, as activity per volume, corrected for the time of the scan and for decay.",
     "pair.trained_on": "The model '{model}' was trained with this scan ({columns}), so it is better here than on other "
     "heads; measure it on subjects that it was not trained with.",

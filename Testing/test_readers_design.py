@@ -208,6 +208,17 @@ def test_command_line(tmp_path, table, capsys):
     assert not key_path_of(study).exists()
 
 
+def test_a_table_that_marks_its_training_cases_loses_no_other(tmp_path, table):
+    rows = table.read_text(encoding="utf-8").splitlines()
+    marked = [f"{rows[0]}\ttraining", *(f"{row}\t{int(number == 0)}" for number, row in enumerate(rows[1:]))]
+    table.write_text("\n".join(marked) + "\n", encoding="utf-8")
+    command = ["readers", "design", str(table), "--seed", "3"]
+    for name, words, expected in (("a", [], 1), ("b", ["--training", "2"], 3)):
+        assert main([*command, "--output", str(tmp_path / name), *words]) == 0
+        trials = read_key(tmp_path / f"{name}-key.json").trials.values()
+        assert len({each.case for each in trials if each.training}) == expected
+
+
 def read_to_end(session, now, minutes=1):
     while session.trial is not None and not session.waits(now):
         session.record({scale.name: 3 for scale in session.study.scales}, 4.26, now)
