@@ -68,6 +68,14 @@ def denoise(
     Raises:
         InputError: the input, the settings or the model cannot be used; the message states why.
         Cancelled: ``progress`` returned False.
+
+    Example:
+        >>> from CSRDDenoiseLib import read_volume, resource_folder, settings_from_preset
+        >>> example = resource_folder() / "SampleData"
+        >>> pet, mr = read_volume(example / "low_dose_1_10.nii.gz", "PET"), read_volume(example / "mr.nii.gz", "MR")
+        >>> result = denoise(pet, mr, settings_from_preset("fast"), model="tissue")
+        >>> result.denoised.GetSize(), result.warnings
+        ((90, 110, 99), ())
     """
     settings = checked(settings)
     stages = Stages(Reporter(progress, shares_of(settings.evaluations)))

@@ -22,6 +22,10 @@ class Progress:
         fraction: done of the whole job, 0 to 1.
         eta_seconds: remaining time, or None until it can be estimated.
         message: details for a person; may be empty.
+
+    Example:
+        >>> Progress("sample", 1, 4, 0.25, eta_seconds=30.0).as_dict()["fraction"]
+        0.25
     """
 
     stage: str
@@ -87,7 +91,12 @@ def shares_of(evaluations: int, files: bool = False, report: bool = False) -> di
 
 
 def describe_seconds(seconds: float) -> str:
-    """Return a duration as ``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
+    """Return a duration as text.
+
+    Example:
+        >>> describe_seconds(42.3), describe_seconds(200), describe_seconds(3900)
+        ('42 s', '3 min 20 s', '1 h 05 min')
+    """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

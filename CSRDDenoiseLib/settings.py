@@ -54,22 +54,20 @@ class DenoiseSettings:
     """What a run does besides its inputs and its model.
 
     Attributes:
-        sampler: ``mean`` (posterior mean alone), ``dpmpp`` (DPM-Solver++(2M)) or ``heun`` (EDM
-            algorithm 2).
-        steps: noise levels the sampler visits; ``heun`` evaluates the network 2 steps - 1 times, ``mean`` once.
+        sampler: ``mean`` (posterior mean alone), ``dpmpp`` (DPM-Solver++(2M), Lu et al. 2022) or
+            ``heun`` (EDM algorithm 2, Karras et al. 2022).
+        steps: noise levels the sampler visits, 1 to 1000; ``heun`` evaluates the network 2 steps - 1 times, ``mean``
+            once.
         samples: draws K from the posterior, for the uncertainty.
-        estimate: what the denoised PET is: ``mean``, the posterior mean from one evaluation at the largest noise level
-            (which is every draw's first step too, and made once) and a second one where the model asks for it
-            (:mod:`CSRDDenoiseLib.infer.boosting`), the uncertainty being the draws' spread about it; or
-            ``samples``, the draws' own mean, as in the paper. The spread of K draws is the error of the posterior mean;
-            that of the draws' own mean, and its uncertainty, are larger by the root of 1 + 1/K.
+        estimate: what the denoised PET is. ``mean``: the posterior mean, from one evaluation at the largest noise
+            level and, of a noisy scan, a second one (:mod:`CSRDDenoiseLib.infer.boosting`); the uncertainty is the draws' spread about it. ``samples``: the draws' own mean, as in the paper;
+            its uncertainty is larger by the root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
-        keep_above_mm: width (FWHM of a Gaussian, mm) above which the measured PET is kept; the narrower it
-            is, the more of the measured strength finer details have; 0 returns the input, infinity the bare estimate,
-            None the width by the model's rule and the noise of the PET.
-        dose: fraction of the full dose that the PET was taken at, where it is known: the result of a model of the
-            noise-free image then is the full dose to expect, with the share of its noise that the PET has; None gives
-            the noise-free image.
+        keep_above_mm: width (FWHM of a Gaussian, 0 to 500 mm) above which the measured PET is kept. The narrower it
+            is, the closer finer details come to their measured strength. 0 returns the input, infinity the bare
+            estimate, None takes the width by the model's rule and the noise of the PET.
+        dose: fraction of the full dose that the PET was taken at. A model of the noise-free image then gives the full
+            dose to expect, with the share of its noise that the PET has; None gives the noise-free image.
         overlap: share of a patch's side that it has in common with its neighbour, 0 to 0.9.
         patch_size: side of cubic patches, or their (D, H, W), in voxels of the model's grid; None takes the whole
             volume when it fits memory, and the largest patches that do otherwise.
@@ -80,6 +78,14 @@ class DenoiseSettings:
         nan_to_zero: replace NaN and infinity in the PET by zero instead of refusing it.
         register: move the MR rigidly to where it fits the PET best before it is used.
         whole_field: denoise all that stands out in the PET; otherwise only the head of a longer body.
+
+    Raises:
+        InputError: a value is out of range, or two values exclude each other.
+
+    Example:
+        >>> settings = DenoiseSettings(sampler="heun", steps=18, samples=4)
+        >>> settings.evaluations, settings.has_uncertainty
+        (137, True)
     """
 
     sampler: Annotated[str, OneOf(SAMPLERS)] = "dpmpp"
@@ -170,6 +176,7 @@ PRESETS = {
     "balanced": DenoiseSettings(sampler="dpmpp", steps=5, samples=2),
     "quality": DenoiseSettings(sampler="dpmpp", steps=5, samples=16),
 }
+"""Name -> settings. All give the same denoised PET; they differ in the samples drawn for the uncertainty."""
 DEFAULT_PRESET = "balanced"
 
 
@@ -182,6 +189,13 @@ def settings_from_preset(preset: str = DEFAULT_PRESET, **changes: Any) -> Denois
 
     Raises:
         InputError: the preset is not known, or a value is out of range.
+
+    Example:
+        >>> settings_from_preset("quality", seed=1).samples
+        16
+        >>> settings_from_preset("best")
+        Traceback (most recent call last):
+        CSRDDenoiseLib.errors.InputError: Preset 'best' is not known; choose one of fast, balanced, quality.
     """
     if preset not in PRESETS:
         raise InputError(f"Preset '{preset}' is not known; choose one of {', '.join(PRESETS)}.")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import inspect
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import pytest
+
+import CSRDDenoiseLib
 from CSRDDenoiseLib.checks import limits
 from CSRDDenoiseLib.checks.head_size import LARGEST_HEAD_ML, SMALLEST_HEAD_ML
 from CSRDDenoiseLib.checks.overlap import MIN_BRAIN_COVERED, MIN_HEAD_COVERED
@@ -78,3 +84,32 @@ def test_quality_page_gives_the_limits_of_the_checks():
         "MR that does not cover the brain": f"less than {MIN_BRAIN_COVERED:.0%}".replace("%", " %"),
     }.items():
         assert text in shown[name], name
+
+
+def check_examples(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"CSRDDenoiseLib.{module}"))
+    assert found.attempted > 0 and found.failed == 0
+
+
+@pytest.mark.parametrize("module", ["progress", "run.request", "settings"])
+def test_examples_of_docstrings_run(module):
+    check_examples(module)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["denoise", "io.read", "model.bundle"])
+def test_examples_of_docstrings_that_read_and_denoise_run(module):
+    check_examples(module)
+
+
+@pytest.mark.parametrize("name", CSRDDenoiseLib.__all__)
+def test_public_names_describe_what_goes_in_and_out(name):
+    thing = getattr(CSRDDenoiseLib, name)
+    text = inspect.getdoc(thing) or ""
+    named = {each for line in re.findall(r"^ +([\w, ]+): ", text, re.MULTILINE) for each in line.split(", ")}
+    if inspect.isfunction(thing):
+        signature = inspect.signature(thing)
+        assert set(signature.parameters) <= named
+        assert signature.return_annotation == "None" or re.search(r"^Returns?\b", text, re.MULTILINE)
+    elif is_dataclass(thing):
+        assert {field.name for field in fields(thing)} <= named

@@ -123,6 +123,9 @@ def denoise_dynamic(
         entries: further ones of the sidecars.
         edge: that the report is worded for, see :mod:`CSRDDenoiseLib.sentences`.
 
+    Returns:
+        What happened to each frame, the findings, and the record; the images are in the files.
+
     Raises:
         InputError: invalid requests, or no frame that can be denoised. Nothing is written then.
         Cancelled: ``progress`` returned False; nothing is written.

@@ -52,6 +52,11 @@ def read_volume(path: Union[str, Path], what: str = "volume") -> sitk.Image:
 
     Raises:
         InputError: as :func:`read`.
+
+    Example:
+        >>> from CSRDDenoiseLib import resource_folder
+        >>> read_volume(resource_folder() / "SampleData" / "mr.nii.gz", "MR").GetSpacing()
+        (2.0, 2.0, 2.0)
     """
     return read(path, what).image
 
@@ -62,7 +67,10 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
     Args:
         path: the file or folder.
         what: how messages call it, for instance "PET"; "PET" and "MR" are checked against the DICOM modality.
-        frame: which time frame of a dynamic study, from 0; None refuses a study of more than one.
+        frame: which time frame of a dynamic study, from 0; None rejects a study of more than one.
+
+    Returns:
+        Image, unit, header, and findings about what was assumed.
 
     Raises:
         InputError: missing, unreadable, damaged, not three-dimensional, more than one value a voxel, several series,

@@ -78,7 +78,12 @@ class Model:
 
 
 def list_models() -> list[Path]:
-    """Return the folders of the bundled models, sorted by name."""
+    """Return the folders of the bundled models, sorted by name.
+
+    Example:
+        >>> [folder.name for folder in list_models()]
+        ['brain', 'brain-0.2', 'tissue']
+    """
     try:
         root = resource_folder() / MODELS
     except InputError:
@@ -151,9 +156,17 @@ def load_model(name_or_folder: Union[str, Path], device: str = "cpu") -> Model:
         name_or_folder: name of a bundled model, or path of a model folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
+    Returns:
+        The model in evaluation mode; one can be given to many runs.
+
     Raises:
         InputError: the device is not there.
         ModelError: unknown, damaged (checksum or contents), or written by a newer version.
+
+    Example:
+        >>> metadata = load_model("tissue").metadata
+        >>> metadata.voxel_spacing_mm, metadata.mr_optional
+        (2.0, True)
     """
     import torch
 
@@ -203,6 +216,15 @@ def save_model(
     """Write a model folder, its checksum and need of memory filled in; other files of the folder are left alone.
 
     Both files are complete before either takes its place; the checksum detects a crash between the two.
+
+    Args:
+        folder: where to; made where it is missing.
+        network: of the posterior mean, ``(channels, c_noise) -> F``.
+        metadata: what the model is.
+        deviation: network of the draws, for metadata with a ``deviation``.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     from safetensors.torch import save
 

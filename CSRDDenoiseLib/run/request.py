@@ -65,6 +65,14 @@ class FileRequest:
         format: "dicom" for a DICOM series in a folder, or None: by the suffix, and DICOM where the output has none and
             the PET is DICOM.
         origin: who asked for it, where another machine works; None on this one.
+
+    Raises:
+        InputError: ``motion``, ``output_unit`` or ``format`` is not known.
+
+    Example:
+        >>> request = FileRequest(pet="low.nii.gz", mr="t1.nii.gz", output="denoised.nii.gz", report="reports")
+        >>> request.page.as_posix()
+        'reports/denoised.html'
     """
 
     pet: Path
