@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from argparse import Namespace, _SubParsersAction
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
+from CSRDDenoiseLib.commands.arguments import doses_of
 from CSRDDenoiseLib.commands.evaluate import _config
 from CSRDDenoiseLib.commands.main import COMMANDS, _parser, main
 from CSRDDenoiseLib.commands.simulate import _subjects
@@ -130,3 +132,12 @@ def test_details_of_an_error_about_a_name_that_is_not_utf8_are_kept(monkeypatch,
     log = Path(re.search(r"details are in (\S+\.log)", capsys.readouterr().err).group(1))
     assert "\\udcff" in log.read_text(encoding="utf-8")
     log.unlink()
+
+
+@pytest.mark.parametrize("words", ["1/4 1/10", "1/4,1/10"])
+def test_doses_are_separated_alike_in_every_command(words):
+    simulate = ["simulate", "--anatomy", "a", "--output", "o", "--doses", *words.split()]
+    calibrate = ["calibrate", "m", "--subjects", "s", "--doses", *words.split()]
+    given = doses_of(_parser(simulate).parse_args(simulate).doses)
+    parsed = _parser(calibrate).parse_args(calibrate).doses
+    assert given == [each for some in parsed for each in some] == [Fraction(1, 4), Fraction(1, 10)]

@@ -28,7 +28,7 @@ def test_a_dose_that_is_none_is_rejected_at_once(text):
     with pytest.raises(ValueError, match=r".*"):
         parse_dose(text)
     with pytest.raises(InputError, match="dose fraction"):
-        doses_of(text)
+        doses_of([text])
 
 
 def test_empty_cells_at_the_end_of_lines_are_no_columns(tmp_path):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..research.adaptation.adapt import Adaptation
 
 DESCRIPTION = (
-    "Fits the network for the posterior mean of a model to a table of pairs (docs/own-scans.md), compares it with the "
-    "start on subjects that were held out, fits its uncertainty to them, and writes a model folder with a card. A "
+    "Fit the network for the posterior mean of a model to a table of pairs (docs/own-scans.md), compare it with the "
+    "start on held-out subjects, fit its uncertainty to them, and write a model folder with a card. A "
     "model that is no better than the start is not written. The same command continues an interrupted adaptation."
 )
 

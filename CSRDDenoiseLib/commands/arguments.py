@@ -7,7 +7,7 @@ import math
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable, Sequence, Union
 
 from ..configuration import number_of, parse_dose
 from ..errors import InputError
@@ -43,16 +43,21 @@ def sides(text: str) -> Union[int, tuple[int, ...]]:
     return found[0] if len(found) == 1 else found
 
 
-def doses_of(text: str) -> list[Fraction]:
-    """Dose fractions, as in ``1/4,1/10``.
+def doses(text: str) -> list[Fraction]:
+    """Dose fractions with commas between them, as in ``1/4,1/10``."""
+    return [dose(part) for part in text.split(",")]
+
+
+def doses_of(words: Sequence[str]) -> list[Fraction]:
+    """Dose fractions, as in ``1/4 1/10`` or ``1/4,1/10``.
 
     Raises:
         InputError: one of them is none.
     """
     try:
-        return [dose(part) for part in text.split(",")]
+        return [each for word in words for each in doses(word)]
     except argparse.ArgumentTypeError as error:
-        raise InputError(f"The dose fractions '{text}' are not a list such as 1/4,1/10: {error}.") from error
+        raise InputError(f"The dose fractions '{' '.join(words)}' are not a list such as 1/4 1/10: {error}.") from error
 
 
 def number(low: float, high: float) -> Callable[[str], float]:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..settings import DEFAULT_PRESET, PRESETS, settings_from_preset
-from .arguments import check_folder, dose
+from .arguments import check_folder, doses
 
 DESCRIPTION = (
-    "Runs a model on simulated subjects that it was not trained on, compares the spread of its samples with its error "
-    "against what it estimates, the noise-free image (subjects simulated with --noise-free) or the full dose, and "
-    "stores the table in the model's metadata: from then on the uncertainty is the error to expect. Every subject "
-    "takes one run of the model for each dose."
+    "Run a model on simulated subjects that it was not trained on, compare the spread of its samples with its error, "
+    "and store the table in the model's metadata: from then on the uncertainty is the error to expect. The error is "
+    "against what the model estimates: the noise-free image (subjects simulated with --noise-free) or the full dose. "
+    "Every subject takes one run of the model for each dose."
 )
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("model", type=Path, metavar="FOLDER", help="the model; its metadata.json is changed")
     parser.add_argument("--subjects", nargs="+", type=Path, required=True, metavar="FOLDER", help="simulated subjects")
-    parser.add_argument("--doses", nargs="+", type=dose, metavar="1/N", help="default: all that each subject has")
+    parser.add_argument("--doses", nargs="+", type=doses, metavar="1/N", help="default: all that each subject has")
     presets = [name for name, each in PRESETS.items() if each.has_uncertainty]
     parser.add_argument("--preset", choices=presets, help="whose uncertainty is calibrated (default: %(default)s)")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
@@ -43,14 +43,15 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise InputError("The calibration needs SciPy 1.12 or later: pip install 'csrd-denoise[evaluate]'.") from error
     settings = settings_from_preset(args.preset, device=args.device)
-    check_doses(args.subjects, args.doses or ())
+    wanted = [each for some in args.doses or () for each in some]
+    check_doses(args.subjects, wanted)
     model = load_model(args.model, settings.device)
     if not model.metadata.draws:
         raise InputError(f"The model '{model.metadata.name}' draws no samples, so it has no uncertainty to calibrate.")
     if not args.dry_run:
         check_folder(model.folder)
     model = replace(model, metadata=uncalibrated(model.metadata))
-    table, scores = calibrate_model(model, args.subjects, args.doses, settings)
+    table, scores = calibrate_model(model, args.subjects, wanted or None, settings)
     print(describe_scores(scores))
     if not args.dry_run:
         add_recipe(model.folder, settings.recipe, table)

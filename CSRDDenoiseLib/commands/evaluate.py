@@ -19,17 +19,17 @@ from .options import SCHEDULER, add_groups
 from .spreading import spread_of
 
 DESCRIPTION = (
-    "Either with a configuration (docs/evaluation.md) that names experiments, or with --subjects, --model and --output "
-    "for the dose table of a model card. Writes results.json, tables (Markdown, CSV), figures and report.html."
+    "Run the experiments of a configuration (docs/evaluation.md); or, with --subjects, --model and --output, make the "
+    "dose table of a model card. Writes results.json, tables (Markdown, CSV), figures and report.html."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its options."""
     parser.description = DESCRIPTION
-    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="YAML file of the evaluation")
+    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument(
-        "--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects, in place of CONFIG"
+        "--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects, in place of a configuration"
     )
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=EXPERIMENTS,
         help="run this one alone; results of others in the output folder are kept (repeat for more; default: all)",
     )
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: that of CONFIG, else auto)")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: that of the configuration, else auto)")
     add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 

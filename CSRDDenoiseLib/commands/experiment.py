@@ -14,8 +14,8 @@ from .interrupts import resumable, what_is_kept
 MINUTES_EACH = 120.0
 Outcome = tuple[list[str], Path]
 DESCRIPTION = (
-    "Runs an experiment by a YAML configuration (configs/experiment-*.yaml) and writes results.json into its "
-    "output folder. What is done is kept, and the same command continues."
+    "Run an experiment by a YAML configuration (configs/*.yaml, docs/evaluation.md) and write results.json into its "
+    "output folder. The same command continues a stopped experiment."
 )
 
 

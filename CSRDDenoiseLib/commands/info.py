@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     _print_section("Models", [_describe_model(folder) for folder in list_models()] or ["none is bundled"])
     _print_section(
         "Presets",
-        [f"{name}: {s.sampler}, {s.steps} steps, {s.samples} samples" for name, s in PRESETS.items()],
+        [f"{name}: sampler {s.sampler}, steps {s.steps}, samples {s.samples}" for name, s in PRESETS.items()],
     )
     return 0
 

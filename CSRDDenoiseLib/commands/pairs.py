@@ -17,8 +17,8 @@ from .arguments import check_file
 from .tables import add_table, table_of
 
 DESCRIPTION = (
-    "Reads a table of pairs of a low and a full dose (or a BIDS dataset), looks at every image, and prints one line a "
-    "scan and every problem. Exit code 0: it can be used, perhaps with warnings; 2: it has errors. "
+    "Read a table of pairs of a low and a full dose (or a BIDS dataset) and every image, and print one line a scan and "
+    "every problem. Exit code 0: the table can be used, perhaps with warnings; 2: it has errors. "
     "Options that a message names are those of denoise, validate and adapt."
 )
 

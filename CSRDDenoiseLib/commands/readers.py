@@ -27,7 +27,7 @@ def _add_design(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "design",
         help="make a blinded study folder and its key",
-        description="Each row of TABLE.tsv is a case: its name in column 'case', one column a method with an image, "
+        description="Make a blinded study folder and its key. Each row of TABLE.tsv is a case: its name in column 'case', one column a method with an image, "
         "optionally 'mr', 'lesion' (0 or 1), 'training' (0 or 1), 'point' (x,y,z in mm, L-P-S).",
     )
     parser.add_argument("table", type=Path, metavar="TABLE.tsv", help="cases and their images")
@@ -56,7 +56,7 @@ def _add_page(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "page",
         help="write the page for readers without Slicer into a study",
-        description="Writes reader.html into the study folder: one file that works offline. It holds the images if "
+        description="Write reader.html into the study folder: one file that works offline. It holds the images if "
         "they take at most 150 MiB; else readers choose the study folder when they open it.",
     )
     images = "where images come from; auto: the page if they fit, else the folder (default: %(default)s)"
@@ -70,7 +70,7 @@ def _add_analyse(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "analyse",
         help="analyse the answers of a study",
-        description="Compares the methods by the answers of all readers; writes report.html, tables and figures.",
+        description="Compare the methods by the answers of all readers; write report.html, tables and figures.",
     )
     parser.add_argument("study", type=Path, metavar="STUDY", help="the study folder")
     parser.add_argument("answers", type=Path, nargs="+", metavar="ANSWERS", help="answers files, one a reader")
@@ -87,7 +87,7 @@ def _add_power(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "power",
         help="power of a planned study, by simulation",
-        description="Simulates studies and prints the share that finds the effect, and the cases that are needed.",
+        description="Simulate studies and print the share that finds the effect, and the cases that are needed.",
     )
     parser.add_argument(
         "--endpoint",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..research.simulation.subject import SimulationSettings
 
 FACTS = "subject.json"
+DOSES = ("1/4", "1/6", "1/8", "1/10")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _KINDS: dict[type, str] = {bool: "true or false", int: "whole number", float: "number"}
 HEADS: Group = (
@@ -58,7 +59,9 @@ HEADS: Group = (
 SCANS: Group = (
     "scans",
     (
-        option("--doses", default="1/4,1/6,1/8,1/10", help="dose fractions (default: %(default)s)"),
+        option(
+            "--doses", nargs="+", default=DOSES, metavar="1/N", help=f"dose fractions (default: {' '.join(DOSES)})"
+        ),
         option("--spacing", type=number(0.5, 10), metavar="MM", help="voxel side in mm (default: drawn)"),
         option(
             "--scanner",

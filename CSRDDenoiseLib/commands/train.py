@@ -25,10 +25,10 @@ PHANTOMS = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its options."""
     parser.description = (
-        "Train a model by a YAML configuration (see docs/training.md). A run continues from its last "
+        "Train a model by a YAML configuration. A run continues from its last "
         "checkpoint; the model is written to OUTPUT/model when it stops. Start several processes with torchrun."
     )
-    parser.add_argument("config", type=Path, help="YAML file with the fields of TrainingConfig")
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="fields of TrainingConfig (docs/training.md)")
     parser.add_argument(
         "--minutes",
         type=number(0, 1e7),

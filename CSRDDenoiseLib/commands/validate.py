@@ -17,8 +17,8 @@ from .spreading import spread_of
 from .tables import add_table, table_of
 
 DESCRIPTION = (
-    "Denoises the low doses of a table of pairs, compares the results with the full doses and with tuned filters, and "
-    "writes report.html, tables (CSV, Markdown) and results.json. The same command continues a stopped run. Exit code "
+    "Denoise the low doses of a table of pairs, compare the results with the full doses and with tuned filters, and "
+    "write report.html, tables (CSV, Markdown) and results.json. The same command continues a stopped run. Exit code "
     "4: some subjects could not be measured; they are named. See docs/own-scans.md."
 )
 
