@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG.yaml", help="what to run")
     parser.add_argument(
-        "--subjects", nargs="+", type=Path, metavar="FOLDER", help="folders of simulated subjects, in place of a configuration"
+        "--subjects",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="folders of simulated subjects, in place of a configuration",
     )
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a bundled model or a model folder")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
@@ -39,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=EXPERIMENTS,
         help="run this one alone; results of others in the output folder are kept (repeat for more; default: all)",
     )
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: that of the configuration, else auto)")
+    parser.add_argument(
+        "--device", help="auto, cpu, cuda, cuda:N or mps (default: that of the configuration, else auto)"
+    )
     add_groups(parser, SCHEDULER)
     parser.set_defaults(run=run)
 

@@ -27,8 +27,9 @@ def _add_design(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "design",
         help="make a blinded study folder and its key",
-        description="Make a blinded study folder and its key. Each row of TABLE.tsv is a case: its name in column 'case', one column a method with an image, "
-        "optionally 'mr', 'lesion' (0 or 1), 'training' (0 or 1), 'point' (x,y,z in mm, L-P-S).",
+        description="Make a blinded study folder and its key. Each row of TABLE.tsv is a case: its name in column "
+        "'case', one column a method with an image, optionally 'mr', 'lesion' (0 or 1), 'training' (0 or 1), 'point' "
+        "(x,y,z in mm, L-P-S).",
     )
     parser.add_argument("table", type=Path, metavar="TABLE.tsv", help="cases and their images")
     parser.add_argument("--output", type=Path, required=True, metavar="STUDY", help="folder to give to the readers")

@@ -59,9 +59,7 @@ HEADS: Group = (
 SCANS: Group = (
     "scans",
     (
-        option(
-            "--doses", nargs="+", default=DOSES, metavar="1/N", help=f"dose fractions (default: {' '.join(DOSES)})"
-        ),
+        option("--doses", nargs="+", default=DOSES, metavar="1/N", help=f"dose fractions (default: {' '.join(DOSES)})"),
         option("--spacing", type=number(0.5, 10), metavar="MM", help="voxel side in mm (default: drawn)"),
         option(
             "--scanner",
