@@ -36,12 +36,15 @@ def _add_design(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--key", type=Path, metavar="FILE", help="where the key goes (default: STUDY-key.json)")
     parser.add_argument("--kind", choices=KINDS, default=RATING, help="pairs or ratings (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", default=(), metavar="COLUMN", help="columns to compare (default: all)")
-    parser.add_argument("--scales", nargs="+", default=(), metavar="SCALE", help=f"of ratings: {', '.join(RATINGS)}")
+    scales = f"of ratings: {', '.join(RATINGS)} (default: all but lesion)"
+    parser.add_argument("--scales", nargs="+", default=(), metavar="SCALE", help=scales)
     parser.add_argument("--question", default="", help="of pairs, for instance: Which image shows the lesion better?")
     parser.add_argument("--ties", action="store_true", help="allow 'no difference' for pairs")
-    parser.add_argument("--title", default="Reader study", help="what readers see; name no method in it")
+    title = "what readers see; name no method in it (default: %(default)s)"
+    parser.add_argument("--title", default="Reader study", help=title)
     parser.add_argument("--readers", type=int, default=3, metavar="N", help="number of readers (default: %(default)s)")
-    parser.add_argument("--training", type=int, default=2, metavar="N", help="training cases (default: %(default)s)")
+    drawn = "training cases to draw, beside those that the table marks (default: 2 if it marks none, else 0)"
+    parser.add_argument("--training", type=int, metavar="N", help=drawn)
     parser.add_argument(
         "--repeats", type=float, default=0.2, metavar="SHARE", help="of trials shown twice (default: %(default)s)"
     )
@@ -105,7 +108,7 @@ def _add_power(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--preference", type=float, default=0.65, help="share that prefers one (default: %(default)s)")
     parser.add_argument("--area", type=float, default=0.85, help="ROC area of the reference (default: %(default)s)")
     parser.add_argument("--difference", type=float, default=0.0, help="in ROC area (default: %(default)s)")
-    parser.add_argument("--margin", type=float, default=0.05, help="of non-inferiority (default: %(default)s)")
+    parser.add_argument("--margin", type=float, default=0.05, help="of non-inferiority, in area (default: %(default)s)")
     parser.add_argument(
         "--reader-variance",
         type=float,
@@ -193,6 +196,6 @@ def run_power(args: argparse.Namespace) -> int:
         cells = [f"{100 * each.power:.0f} % (+-{196 * each.se:.0f})" for each in table if each.readers == readers]
         print("\t".join([str(readers), *cells]))
         least = least_cases(table, readers, args.target)
-        needed = f"{least} cases reach" if least else "none of these numbers of cases reaches"
-        print(f"  {readers} readers: {needed} a power of {100 * args.target:.0f} %.")
+        needed = f"{least} cases reach" if least else "no number of cases above reaches"
+        print(f"  {readers} reader(s): {needed} a power of {100 * args.target:.0f} %.")
     return 0

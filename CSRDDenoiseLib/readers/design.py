@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from .table import Case
 SUFFIX = ".nii"
 LONGEST_WASHOUT = 3650
 """Days; a study of more is a mistake."""
+TRAINING = 2
+"""Training cases of a study whose table marks none."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,19 @@ class DesignOptions:
         plan: counterbalancing, repeats, blocks, seed.
         scales: what is asked.
         title: what readers see; it should name no method.
-        training: number of cases to train with, drawn by the seed, beside those the table marks.
+        training: number of training cases to draw by the seed, beside those the table marks; None draws
+            :data:`TRAINING` where it marks none.
         washout_days: days between two blocks.
     """
 
     plan: PlanOptions
     scales: tuple[Scale, ...]
     title: str = "Reader study"
-    training: int = 2
+    training: Optional[int] = None
     washout_days: float = 14.0
 
     def __post_init__(self) -> None:
-        if self.training < 0 or not 0 <= self.washout_days <= LONGEST_WASHOUT:
+        if (self.training or 0) < 0 or not 0 <= self.washout_days <= LONGEST_WASHOUT:
             raise InputError(
                 f"The training cases ({self.training}) must be 0 or more, the washout days ({self.washout_days}) 0 to "
                 f"{LONGEST_WASHOUT}."
@@ -139,7 +142,9 @@ def _check_truth(cases: Sequence[Case], scales: Sequence[Scale]) -> None:
 def _split(cases: Sequence[Case], options: DesignOptions) -> tuple[list[Case], list[Case]]:
     marked = [case for case in cases if case.training]
     others = [case for case in cases if not case.training]
-    drawn = np.random.default_rng([options.plan.seed, 2]).permutation(len(others))[: options.training]
+    usual = 0 if marked else TRAINING
+    count = usual if options.training is None else options.training
+    drawn = np.random.default_rng([options.plan.seed, 2]).permutation(len(others))[:count]
     training = marked + [others[i] for i in sorted(drawn)]
     return training, [case for i, case in enumerate(others) if i not in drawn]
 
