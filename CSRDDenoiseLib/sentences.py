@@ -113,7 +113,8 @@ SENTENCES: Mapping[str, str] = {
     "series.others_ignored": "The folder holds {count} other DICOM series; the {what} was read from {series}.",
     "series.more_slices": "The {what} series holds {count} slices, but its header states {announced}; check that it "
     "is one volume.",
-    "pixels.lossy": "The {what} was compressed with loss at some point; fine detail and noise are altered.",
+    "pixels.lossy": "The {what} was compressed with loss at some point, which alters fine detail and noise. Use the "
+    "series as the scanner stored it, if it is there.",
     "pixels.padding": "{count} of {size} voxels of the {what} are padding by the header (Pixel Padding Value), where "
     "nothing was measured; they were set to zero.",
     "values.analyze_scale": "The values of the {what} were multiplied by {slope:.4g}, the scale in its Analyze header "
@@ -141,10 +142,11 @@ SENTENCES: Mapping[str, str] = {
     "label_map.likely": "The {what} looks like a label map: its {count} values are whole numbers up to {largest} "
     "without a unit, and {equal:.0%} of neighbouring voxels are equal. Check that you chose the {what}.",
     "unit.changed": "The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, "
-    "and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of "
-    "the result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.",
+    "but its unit is still {unit}, as in the files. If the values were scaled, correct the unit, which the result "
+    "takes over, or denoise the PET as it was loaded. Its SUV is unknown.",
     "unit.unclear": "The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is in the range of "
-    "neither SUV nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.",
+    "neither SUV ({suv[0]:g} to {suv[1]:g}) nor Bq/mL ({activity[0]:g} to {activity[1]:,.0f}). The result has the same "
+    "unit; check that this is a PET and how it was scaled.",
     "voxels.anisotropic": "The PET's voxels of {sides:sides} mm are {anisotropy:.1f} times longer than wide; the model "
     "was trained on cubes, so detail along the long side is less certain.",
     "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold a single value, "
@@ -155,7 +157,7 @@ SENTENCES: Mapping[str, str] = {
     "cut.edges": "The brain is cut off: bright tissue reaches the edge of the image at the {edges_cm2:areas}. Near the "
     "cut the result is less certain, and the brain mean is that of the remaining brain.",
     "field.long": "The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, assumed to be the "
-    "head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it "
+    "head, are denoised, and the rest stays unchanged. Crop the PET to the head; to denoise all of it, "
     "{hint:whole_field}.",
     "head.small": "Only {head_ml:.0f} mL of the PET stand out from the background, less than any head in the training "
     "data ({limit_ml:.0f} mL or more): part of the head may be missing.",
@@ -173,7 +175,7 @@ SENTENCES: Mapping[str, str] = {
     "them, and {limit:+.0%} or more is usual for T1. The model was trained mostly on T1.",
     "mr.enhanced": "The MR may have been acquired after contrast agent: its brightest spots in the brain are "
     "{tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could appear in the "
-    "result.",
+    "result; use an MR without contrast agent, if there is one.",
     "counts.other_protocol": "The full-dose reference has voxels of {reference_sides:sides} mm and the PET of "
     "{pet_sides:sides} mm, so their protocols differ and their noise was not compared. Use a full dose that was "
     "reconstructed like the PET.",
@@ -249,6 +251,9 @@ PHRASES: Mapping[str, str] = {
     "unusable": "{detail}",
     "did_you_mean": "; '{nearest}' may be meant",
     "known_are": "; known are {known}",
+    "many_match": "filter by more entities",
+    "others_are": "the other PETs of its session are like '{example}'",
+    "no_other": "its session has no other PET",
     "nothing": "",
     "full-dose reference": "; about dose {dose:fraction} of the full-dose reference",
     "typical full dose of the training": "; about dose {dose:fraction}, likely {largest_dose:fraction} to "

@@ -33,8 +33,8 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "own.",
     "table.same_low": "The low image of {name} has the same content as that of {other}, and one scan would count "
     "as two; give each row its own, or leave one out.",
-    "table.same_mr": "Subject {subject} has the same MR as {other}: it is that of another head, or both are one "
-    "subject, which must have one name; check the column 'mr'.",
+    "table.same_mr": "Subject {subject} has the same MR as {other}. Give each its own MR; if both are one subject, "
+    "give them one name.",
     # a pair
     "pair.unusable": "{name} cannot be used: {reason}.",
     "pair.resampled": "Low and full dose have different grids ({low} and {full}, corners up to {corners_mm:.2g} mm "
@@ -47,10 +47,10 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "given {given:.3f}): one of the two files has a wrong orientation; export both with the same program.",
     "pair.scale": "The brain mean of the low dose is {ratio:.4g} times that of the full dose; both must be activity "
     "per volume, corrected for the time of the scan and for decay.",
-    "pair.swapped": "The low dose has less noise than the full dose ({share:.2g} times its counts by the noise): the "
-    "two are swapped, or the low dose was filtered.",
-    "pair.dose_unlike": "The table states dose {stated:fraction}, and the noise of low and full shows about "
-    "{share:.2g} of the counts: the two differ by a factor of {factor:.1f}. Check the dose in the table.",
+    "pair.swapped": "The low dose has less noise than the full dose (by the noise {share:.2g} times its counts): the "
+    "two are swapped, or the low dose was filtered. Exchange them in the table, or use the unfiltered low dose.",
+    "pair.dose_unlike": "The table states dose {stated:fraction}, but by the noise the low dose has about {share:.2g} "
+    "of the counts of the full dose, a factor of {factor:.1f} apart. Check the dose in the table.",
     "pair.dose_estimated": "The table states no dose; the noise of low and full dose suggests about {dose:.2g}.",
     "pair.no_head": "No head was detected in the {which}.",
     "pair.halves": "The mean of the two halves is {ratio:.4g} times the full dose in the brain, so they are not "
@@ -63,7 +63,6 @@ TABLE_SENTENCES: Mapping[str, str] = {
     # a BIDS dataset
     "bids.no_low": "The BIDS dataset has no PET whose name has {filter}; its PETs are like '{example}'.",
     "bids.doubled": "Subject, session, dose and run of '{low}' are also those of '{other}'; filter by more entities.",
-    "bids.no_full": "No full dose with {filter} belongs to '{low}': {count} match in its session; filter by more "
-    "entities.",
+    "bids.no_full": "{count} full doses with {filter} belong to '{low}', and exactly one is needed: {advice:phrase}.",
 }
 """Code -> template."""

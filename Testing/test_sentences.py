@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import CSRDDenoiseLib
+from CSRDDenoiseLib.checks.unit import check_unit
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import Finding, Severity, find, info, warning, warnings_of
 from CSRDDenoiseLib.io.record import quality_of
@@ -107,3 +108,11 @@ def test_no_check_of_the_input_hides_another_in_the_record():
     found = quality_of(findings)["input"]
     assert found["voxels"] == {"anisotropy": 1.2, "count": 1, "limit": 9.0, "largest_at": [1, 2, 3]}
     assert found["slices"]["factor"] == 4.0
+
+
+def test_a_brain_mean_of_no_known_unit_is_given_with_the_ranges():
+    found = check_unit("unknown", 72.3)
+    assert found.code == "unit.unclear" and found.values["suv"] == (0.3, 50.0)
+    stored = Finding(found.code, found.severity, json.loads(json.dumps(found.values)))
+    numbers = re.findall(r"\d[\d.,]*\d|\d", sentence(stored))
+    assert numbers == ["72.3", "0.3", "50", "300", "1,000,000"]

@@ -153,10 +153,19 @@ def test_bids_series_that_is_missing_is_a_sentence(tmp_path):
     found = read_bids(root, [Series.of("rec-low"), Series.of("rec-tenth")], Series.of("rec-full")).findings
     assert [finding.code for finding in found] == ["bids.no_full", "bids.no_full", "bids.no_low"]
     assert "rec-tenth" in sentence(found[-1], CLI)
+    assert [finding.values["advice"] for finding in found[:2]] == ["no_other", "no_other"]
     # a filter that both reconstructions pass
     names = [f"sub-01/pet/sub-01_acq-{acq}_rec-{rec}_pet.nii.gz" for acq in "ab" for rec in ("low", "full")]
     wide = read_bids(dataset(tmp_path / "two", *names), [Series.of("rec-low")], Series.of("rec-full")).findings
     assert [finding.code for finding in wide] == ["bids.doubled"]
     assert "sub-01_acq-a_rec-low" in sentence(wide[0], CLI)
+
+
+@pytest.mark.parametrize(("full", "count", "advice"), [("rec-ful", 0, "others_are"), ("rec-full", 2, "many_match")])
+def test_a_full_dose_that_a_filter_misses_is_not_to_be_filtered_for_more(tmp_path, full, count, advice):
+    names = [f"sub-01/pet/sub-01_{name}_pet.nii.gz" for name in ("rec-low", "acq-a_rec-full", "acq-b_rec-full")]
+    (found,) = read_bids(dataset(tmp_path, *names), [Series.of("rec-low")], Series.of(full)).findings
+    assert (found.code, found.values["count"], found.values["advice"]) == ("bids.no_full", count, advice)
+    assert ("sub-01_acq-a_rec-full_pet.nii.gz" in sentence(found, CLI)) == (count == 0)
     with pytest.raises(InputError, match="rec-low"):
         Series.of("low")

@@ -18,4 +18,5 @@ def check_unit(unit: str, brain_mean: float) -> Finding:
     mean = float(f"{brain_mean:.4g}")
     if looks_like:
         return info("unit.guessed", stated=unit, looks_like=looks_like, brain_mean=mean)
-    return warning("unit.unclear", stated=unit, looks_like="neither SUV nor Bq/mL", brain_mean=mean)
+    ranges = {"suv": SUV_RANGE, "activity": BQ_PER_ML_RANGE}
+    return warning("unit.unclear", stated=unit, looks_like="neither SUV nor Bq/mL", brain_mean=mean, **ranges)

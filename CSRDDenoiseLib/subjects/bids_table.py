@@ -96,7 +96,7 @@ def read_bids(root: Path, low: Sequence[Series], full: Series, participants: Seq
         for pet in found:
             fulls = list(_fulls_of(pet, pets, series, full))
             if len(fulls) != 1:
-                findings.append(error("bids.no_full", filter=str(full), low=pet.pet.name, count=len(fulls)))
+                findings.append(_no_full(pet, pets, full, len(fulls)))
             rows.append(_row(pet, series, fulls[0].pet if len(fulls) == 1 else None, _session(pet, pets)))
     return Table(root, tuple(rows), (*findings, *judge_rows(rows)))
 
@@ -115,6 +115,13 @@ def _fulls_of(pet: BidsPet, pets: Sequence[BidsPet], series: Series, full: Serie
     same = [other for other in here if of_one_scan(other.pet)]
     alike = [other for other in same if others(other.pet) == others(pet.pet)]
     return iter(alike or same)
+
+
+def _no_full(pet: BidsPet, pets: Sequence[BidsPet], full: Series, count: int) -> Finding:
+    others = [other.pet.name for other in pets if other.pet.parent == pet.pet.parent and other is not pet]
+    advice = "many_match" if count else "others_are" if others else "no_other"
+    example = others[0] if others else ""
+    return error("bids.no_full", filter=str(full), low=pet.pet.name, count=count, advice=advice, example=example)
 
 
 def _row(pet: BidsPet, series: Series, full: Optional[Path], session: str) -> Row:

@@ -743,7 +743,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The MR may have been acquired after contrast agent: its brightest spots in the brain are {tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could appear in the result.</source>
+   <source>The MR may have been acquired after contrast agent: its brightest spots in the brain are {tail:.2f} times as bright as its bright tissue, and up to {limit:g} is usual. Vessels could appear in the result; use an MR without contrast agent, if there is one.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -788,7 +788,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, assumed to be the head, are denoised, and the rest stays unchanged. Crop the PET to the head, or to denoise all of it {hint:whole_field}.</source>
+   <source>The PET shows {body_mm:.0f} mm of a body; only its upper {head_mm:.0f} mm, assumed to be the head, are denoised, and the rest stays unchanged. Crop the PET to the head; to denoise all of it, {hint:whole_field}.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -828,7 +828,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The brain mean of the PET is {ratio:.2f} times that of the full dose: check that both have the same unit and decay correction.</source>
+   <source>The brain mean of the PET is {ratio:.4g} times that of the full dose: check that both have the same unit and decay correction.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -848,7 +848,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is in the range of neither SUV nor Bq/mL. The result has the same unit; check that this is a PET and how it was scaled.</source>
+   <source>The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is in the range of neither SUV ({suv[0]:g} to {suv[1]:g}) nor Bq/mL ({activity[0]:g} to {activity[1]:,.0f}). The result has the same unit; check that this is a PET and how it was scaled.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -968,7 +968,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, and its unit is still {unit}, as in the files. If the values were scaled, this unit is wrong, and so is that of the result; correct it, or denoise the PET as it was loaded. Its SUV is unknown.</source>
+   <source>The values of the {what} are no longer those of the {count} DICOM files that it was loaded from, but its unit is still {unit}, as in the files. If the values were scaled, correct the unit, which the result takes over, or denoise the PET as it was loaded. Its SUV is unknown.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1008,7 +1008,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The {what} was compressed with loss at some point; fine detail and noise are altered.</source>
+   <source>The {what} was compressed with loss at some point, which alters fine detail and noise. Use the series as the scanner stored it, if it is there.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1058,6 +1058,16 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>filter by more entities</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>its session has no other PET</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>less noisy</source>
    <translation type="unfinished" />
   </message>
@@ -1089,6 +1099,11 @@
   <message>
    <location filename="sentences.py" />
    <source>the MR seems to be off by about {offset_mm:.1f} mm and {angle_degrees:.1f} degrees</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>the other PETs of its session are like '{example}'</source>
    <translation type="unfinished" />
   </message>
   <message>
