@@ -17,6 +17,7 @@ from CSRDDenoiseLib.checks.head_size import LARGEST_HEAD_ML, SMALLEST_HEAD_ML
 from CSRDDenoiseLib.checks.overlap import MIN_BRAIN_COVERED, MIN_HEAD_COVERED
 from CSRDDenoiseLib.checks.unit import BQ_PER_ML_RANGE, SUV_RANGE
 from CSRDDenoiseLib.checks.voxels import LARGEST_ANISOTROPY
+from CSRDDenoiseLib.research.evidence.words import ABOUT, INTRODUCTION
 from CSRDDenoiseLib.research.training.config import TrainingConfig, load_config
 from CSRDDenoiseLib.thresholds import LONGEST_HEAD_MM
 
@@ -113,3 +114,9 @@ def test_public_names_describe_what_goes_in_and_out(name):
         assert signature.return_annotation == "None" or re.search(r"^Returns?\b", text, re.MULTILINE)
     elif is_dataclass(thing):
         assert {field.name for field in fields(thing)} <= named
+
+
+def test_evidence_has_the_words_of_its_generator():
+    written = page("docs/evidence.md")
+    for text in (INTRODUCTION, *(text for _title, text in ABOUT.values())):
+        assert re.search(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)), written), text[:60]
