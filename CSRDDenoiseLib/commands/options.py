@@ -11,6 +11,9 @@ from ..model.bundle import DEFAULT_MODEL
 from ..settings import (
     DEFAULT_PRESET,
     ESTIMATES,
+    MAX_KEEP_MM,
+    MAX_OVERLAP,
+    MAX_STEPS,
     MOTIONS,
     OUTPUT_FORMATS,
     OUTPUT_UNITS,
@@ -136,7 +139,7 @@ QUALITY: Group = (
             help="a bundled model or a model folder; default: %(default)s",
         ),
         option("--sampler", choices=SAMPLERS, help="of the samples; mean: no samples, no uncertainty"),
-        option("--steps", type=int, metavar="N", help="noise levels of a sample"),
+        option("--steps", type=int, metavar="N", help=f"noise levels of a sample, 1 to {MAX_STEPS}"),
         option("--samples", type=int, metavar="K", help="samples drawn for the uncertainty"),
         option(
             "--estimate",
@@ -148,8 +151,9 @@ QUALITY: Group = (
             dest="keep_above_mm",
             type=float,
             metavar="MM",
-            help="width (FWHM) above which the measured PET is kept; the smaller it is, the closer finer details come "
-            "to their measured strength; 0: the input, inf: the bare estimate; default: the model's rule, by noise",
+            help=f"width (FWHM) above which the measured PET is kept, up to {MAX_KEEP_MM:g} mm; the smaller it is, the "
+            "closer finer details come to their measured strength; 0: the input, inf: the bare estimate; default: the "
+            "model's rule, by noise",
         ),
         option(
             "--dose",
@@ -161,7 +165,8 @@ QUALITY: Group = (
             "--overlap",
             type=float,
             metavar="F",
-            help=f"share of a patch's side that the next one overlaps, 0 to 0.9; default: {DenoiseSettings.overlap:g}",
+            help=f"share of a patch's side that the next one overlaps, 0 to {MAX_OVERLAP:g}; "
+            f"default: {DenoiseSettings.overlap:g}",
         ),
         option(
             "--patch-size",
@@ -170,7 +175,11 @@ QUALITY: Group = (
             help="sides of a patch in voxels; default: the largest that fit into memory",
         ),
         option("--seed", type=int, metavar="S", help="of the samples; the same seed gives the same result; default: 0"),
-        option("--device", metavar="auto|cpu|cuda|cuda:1|mps", help="where the network runs; default: auto"),
+        option(
+            "--device",
+            metavar="auto|cpu|cuda|cuda:1|mps",
+            help="where the network runs; default: auto, a GPU if there is one",
+        ),
         option(
             "--precision",
             choices=PRECISIONS,
