@@ -130,3 +130,10 @@ def test_the_model_of_the_run_takes_the_rule(scored, tmp_path):
     assert score(scored, "validation") == 0
     rule = json.loads((tmp_path / "run" / "scores-validation.json").read_text())["keep"]
     assert json.loads((model / "metadata.json").read_text())["keep"] == rule
+
+
+def test_a_model_that_is_not_there_leaves_no_folder(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("name: x\noutput: run\nanatomy: none\n", encoding="utf-8")
+    assert main(["train", str(path), "--score", "validation"]) == 2
+    assert list(tmp_path.iterdir()) == [path]

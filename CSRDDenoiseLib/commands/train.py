@@ -114,12 +114,12 @@ def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
 
     if not config.simulates:
         raise InputError("Scores are of simulated phantoms, and this run has none; use 'csrd-denoise validate'.")
-    config.output.mkdir(parents=True, exist_ok=True)
     folder = args.model or str(config.output / "model")
     # draws are scored on the processor
     model = load_model(folder, "cpu" if args.draws else args.device)
     pool = pool_of(config, args.score, load_split(config.split_file)[args.score])
     claim_scored(pool)
+    config.output.mkdir(parents=True, exist_ok=True)
     phantoms = args.phantoms or range(PHANTOMS)
     if args.draws:
         return _score_draws(config, args, model, [(pool, phantom) for phantom in phantoms])
