@@ -123,7 +123,7 @@ SENTENCES: Mapping[str, str] = {
     "values.replaced": "The {what} had {count} of {size} voxels that are NaN or infinite ({share:.2g} of all); they "
     "were set to zero.",
     "spacing.outside": "The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the "
-    "result is less certain.",
+    "result is less certain. Compare it with the PET.",
     "overlap.partial": "The MR covers only {covered:.0%} of the head in the PET; check that the two are registered.",
     "overlap.brain": "The MR covers only {covered:.0%} of the brain in the PET; the rest was denoised without MR.",
     # place of PET and MR
@@ -182,13 +182,14 @@ SENTENCES: Mapping[str, str] = {
     "counts.too_little": "The {which} shows too little noise or brain to compare its counts, so no dose relative to "
     "the reference was measured.",
     "noise.outside": "The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, "
-    "trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation beyond what was tested.",
+    "trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation; compare it with that of the "
+    "model 'tissue'.",
     "noise.texture_outside": "The texture of the PET's noise is like that of {kind:phrase} scans than this model was "
     "trained on, though its level is in the trained range (noise level {level:.3g}, trained {low:.3g} to "
-    "{high:.3g}{relative_to:phrase}). Inspect the result carefully.",
+    "{high:.3g}{relative_to:phrase}). Compare the result with the PET.",
     "noise.level_outside": "The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise "
     "level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its "
-    "reconstruction, filter or voxels differ from the training's; inspect the result carefully.",
+    "reconstruction, filter or voxels differ from the training's; compare the result with the PET.",
     "dose.reference": "The PET has about {estimate:.2g} of the counts of the full-dose reference.",
     # against a full dose
     "full_dose.resampled": "The full dose lies on another grid ({full}) and was resampled linearly to that of the PET "

@@ -763,12 +763,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation beyond what was tested.</source>
+   <source>The PET is {kind:phrase} than anything this model was trained on (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). The result is an extrapolation; compare it with that of the model 'tissue'.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its reconstruction, filter or voxels differ from the training's; inspect the result carefully.</source>
+   <source>The PET is {kind:phrase} than scans of its dose that this model was trained on: its noise level is {level:.3g} (trained {low:.3g} to {high:.3g}), though its dose, about {dose:fraction}, was trained. Its reconstruction, filter or voxels differ from the training's; compare the result with the PET.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -798,7 +798,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the result is less certain.</source>
+   <source>The PET's voxels are {sides:sides} mm; the model was trained on {low:g} to {high:g} mm, so the result is less certain. Compare it with the PET.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -943,7 +943,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The texture of the PET's noise is like that of {kind:phrase} scans than this model was trained on, though its level is in the trained range (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). Inspect the result carefully.</source>
+   <source>The texture of the PET's noise is like that of {kind:phrase} scans than this model was trained on, though its level is in the trained range (noise level {level:.3g}, trained {low:.3g} to {high:.3g}{relative_to:phrase}). Compare the result with the PET.</source>
    <translation type="unfinished" />
   </message>
   <message>
