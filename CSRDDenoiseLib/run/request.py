@@ -170,7 +170,10 @@ def check_request(request: FileRequest, settings: DenoiseSettings) -> None:
 def check_uncertainty(settings: DenoiseSettings) -> None:
     """Refuse to give an uncertainty where the settings make no draws to take a spread over."""
     if settings.sampler == "mean":
-        raise InputError("The sampler 'mean' draws no samples, so there is no uncertainty; choose 'dpmpp' or 'heun'.")
+        raise InputError(
+            "The sampler 'mean' (preset 'fast') draws no samples, so there is no uncertainty; choose the preset "
+            "'balanced' or 'quality', or the sampler 'dpmpp' or 'heun' with 2 or more steps and samples."
+        )
     if not settings.has_uncertainty:
         few = "steps" if settings.steps < 2 else "samples"
         raise InputError(f"The uncertainty needs 2 or more {few}, and {getattr(settings, few)} is asked for.")
