@@ -172,7 +172,7 @@ def check_uncertainty(settings: DenoiseSettings) -> None:
     if settings.sampler == "mean":
         raise InputError(
             "The sampler 'mean' (preset 'fast') draws no samples, so there is no uncertainty; choose the preset "
-            "'balanced' or 'quality', or the sampler 'dpmpp' or 'heun' with 2 or more steps and samples."
+            "'balanced' or 'quality', or the sampler 'dpmpp' or 'heun' with 2 or more steps."
         )
     if not settings.has_uncertainty:
         few = "steps" if settings.steps < 2 else "samples"
