@@ -60,8 +60,9 @@ class DenoiseSettings:
             once.
         samples: draws K from the posterior, for the uncertainty.
         estimate: what the denoised PET is. ``mean``: the posterior mean, from one evaluation at the largest noise
-            level and, of a noisy scan, a second one (:mod:`CSRDDenoiseLib.infer.boosting`); the uncertainty is the draws' spread about it. ``samples``: the draws' own mean, as in the paper;
-            its uncertainty is larger by the root of 1 + 1/K.
+            level and, of a noisy scan, a second one (:mod:`CSRDDenoiseLib.infer.boosting`); the uncertainty is the
+            draws' spread about it. ``samples``: the draws' own mean, as in the paper; its uncertainty is larger by the
+            root of 1 + 1/K.
         churn: S_churn of EDM algorithm 2; 0 is deterministic given the starting noise.
         keep_above_mm: width (FWHM of a Gaussian, 0 to 500 mm) above which the measured PET is kept. The narrower it
             is, the closer finer details come to their measured strength. 0 returns the input, infinity the bare
