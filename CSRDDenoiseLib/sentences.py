@@ -103,6 +103,11 @@ SENTENCES: Mapping[str, str] = {
     "until the next one begins, and the last frame as long as the one before.",
     "frames.other_number": "The BIDS sidecar of the {what} gives times of {stated} frame(s), but the {what} has "
     "{count}; they were not used. Correct FrameTimesStart and FrameDuration.",
+    "frames.contradict": "The BIDS sidecar of the {what} gives frame {frame} the time from {start_s:g} to {end_s:g} s, "
+    "which is empty or runs into the next frame. The times were not used. Correct FrameTimesStart and FrameDuration, "
+    "both in seconds.",
+    "frames.too_long": "The frames of the {what} last {hours:g} hours in all by its BIDS sidecar, longer than a scan. "
+    "Their times were not used. Correct FrameTimesStart and FrameDuration, which are in seconds, not milliseconds.",
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
     "frame to frame, so their times are unknown; the second half of the frames is used as the late frames. Check "
     "Acquisition Date and Acquisition Time.",

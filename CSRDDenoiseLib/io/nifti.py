@@ -27,6 +27,8 @@ _PAIRS = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 1 << 20
 _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+_NO_STEP = 1.0
+"""What dcm2niix and nibabel write as the time between frames where they know none."""
 
 
 @dataclass(frozen=True)
@@ -269,12 +271,12 @@ def _frames(image: Any, path: Path, what: str, sidecar: Mapping[str, Any]) -> tu
 
 
 def _time_step(image: Any) -> tuple[Optional[float], float]:
-    """Return seconds between frames and the first one's begin, if a NIfTI header states them."""
+    """Return seconds between frames and the first one's begin, if a NIfTI header states them; 1 is no statement."""
     if not isinstance(image.header, nibabel.Nifti1Header):
         return None, 0.0
     factor = _SECONDS_PER_UNIT.get(units_of_header(image.header)[1])
     step, begin = float(image.header["pixdim"][4]), float(image.header["toffset"])
-    if factor is None or not np.isfinite(step) or step <= 0:
+    if factor is None or not np.isfinite(step) or step <= 0 or step == _NO_STEP:
         return None, 0.0
     return step * factor, begin * factor if np.isfinite(begin) else 0.0
 

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, reason_of
-from ..findings import Finding, info, warning
+from ..findings import Finding, info
 from .dicom import dicom_files, dicom_frame, is_dicom_file, open_dicom, read_dicom
 from .dicom_files import INDEX, unusual_modality
 from .itk_checks import check_axes, check_fields, check_kind, check_place, findings_of, unit_in
@@ -25,7 +25,7 @@ from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .pointers import command_for
-from .sidecar import lacks_durations, modality_of, other_frames, read_sidecar, sidecar_frames, sidecar_unit
+from .sidecar import frame_findings, modality_of, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_of_image
 from .suv_sidecar import suv_from_sidecar
 from .text_header import data_files, has_patient_space, read_text_header
@@ -172,12 +172,8 @@ def with_sidecar(
     header, unit = volume.header, sidecar_unit(sidecar)
     frames = sidecar_frames(sidecar, len(header.frames)) or header.frames
     modality = modality_of(header.files[0], sidecar)
-    findings = (*volume.findings, *findings, *unusual_modality(modality, what))
-    if lacks_durations(sidecar, len(header.frames)):
-        findings = (*findings, warning("frames.no_durations", what=what))
-    stated = other_frames(sidecar, len(header.frames))
-    if stated:
-        findings = (*findings, warning("frames.other_number", what=what, stated=stated, count=len(header.frames)))
+    of_frames = frame_findings(sidecar, len(header.frames), what)
+    findings = (*volume.findings, *findings, *unusual_modality(modality, what), *of_frames)
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)

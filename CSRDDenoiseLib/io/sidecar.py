@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from ..findings import Finding, warning
+from .dicom_tags import finite
 from .volume import UNKNOWN, Frame, unit_words
 
 _DOUBLE_SUFFIXES = (".nii.gz", ".img.gz", ".hdr.gz")
 _MODALITY_OF_SUFFIX = {"pet": "PT", **{name: "MR" for name in ("t1w", "t2w", "flair", "pdw", "t2starw", "bold")}}
 _LARGEST_BYTES = 16 << 20
+LONGEST_SCAN_S = 86400.0
+"""From the begin of the first frame to the end of the last; a longer scan was stated in milliseconds."""
+LARGEST_OVERLAP, ROUNDED_S = 0.1, 1.0
+"""Part of a frame, and seconds, by which it may last into the next one: times of some converters are rounded."""
 
 
 def stem_of(path: Path) -> str:
@@ -93,10 +98,35 @@ def modality_of(path: Path, entries: Mapping[str, Any]) -> str:
 def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Frame, ...]]:
     """Return the time frames (BIDS ``FrameTimesStart``, ``FrameDuration``; s), or None if they are not ``count``.
 
-    Where there are no durations at all, a frame lasts until the next begins (:func:`lacks_durations`).
+    Where there are no durations at all, a frame lasts until the next begins (:func:`_lacks_durations`). Times that
+    cannot be those of one scan are none.
     """
+    frames = _stated_frames(entries, count)
+    return None if frames is None or _contradiction(frames) is not None or _span_s(frames) > LONGEST_SCAN_S else frames
+
+
+def frame_findings(entries: Mapping[str, Any], count: int, what: str) -> tuple[Finding, ...]:
+    """Return warnings of times of frames that a sidecar does not state, or that were not used."""
+    found = [warning("frames.no_durations", what=what)] if _lacks_durations(entries, count) else []
+    stated = _other_frames(entries, count)
+    if stated:
+        found.append(warning("frames.other_number", what=what, stated=stated, count=count))
+    frames = _stated_frames(entries, count)
+    index = None if frames is None else _contradiction(frames)
+    if frames is None:
+        return tuple(found)
+    if index is not None:
+        start = frames[index].start_s or 0.0
+        end = start + (frames[index].duration_s or 0.0)
+        found.append(warning("frames.contradict", what=what, frame=index + 1, start_s=start, end_s=end))
+    elif _span_s(frames) > LONGEST_SCAN_S:
+        found.append(warning("frames.too_long", what=what, hours=round(_span_s(frames) / 3600, 1)))
+    return tuple(found)
+
+
+def _stated_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Frame, ...]]:
     starts, durations = (_numbers(entries.get(name)) for name in ("FrameTimesStart", "FrameDuration"))
-    if lacks_durations(entries, count):
+    if _lacks_durations(entries, count):
         durations = [later - start for start, later in zip(starts, starts[1:])]
         durations.append(durations[-1])
     if len(starts) != count or len(durations) != count:
@@ -104,13 +134,30 @@ def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Fra
     return tuple(Frame(start, duration) for start, duration in zip(starts, durations))
 
 
-def other_frames(entries: Mapping[str, Any], count: int) -> int:
+def _contradiction(frames: Sequence[Frame]) -> Optional[int]:
+    """Return the first frame (from 0) of a dynamic study that takes no time, or that lasts well into the next."""
+    times = [(frame.start_s or 0.0, frame.duration_s or 0.0) for frame in frames]
+    begins = [start for start, _ in times[1:]] + [math.inf]
+    wrong = (
+        index
+        for index, ((start, duration), following) in enumerate(zip(times, begins))
+        if duration <= 0 or start + duration > following + LARGEST_OVERLAP * duration + ROUNDED_S
+    )
+    return next(wrong, None) if len(frames) > 1 else None
+
+
+def _span_s(frames: Sequence[Frame]) -> float:
+    """Return the seconds from the begin of the first frame to the end of the last."""
+    return (frames[-1].start_s or 0.0) + (frames[-1].duration_s or 0.0) - (frames[0].start_s or 0.0)
+
+
+def _other_frames(entries: Mapping[str, Any], count: int) -> int:
     """Return of how many frames times are stated, if not of the ``count`` frames of a dynamic study; else 0."""
     stated = [len(_numbers(entries.get(name))) for name in ("FrameTimesStart", "FrameDuration")]
     return next((number for number in stated if count > 1 and number not in (0, count)), 0)
 
 
-def lacks_durations(entries: Mapping[str, Any], count: int) -> bool:
+def _lacks_durations(entries: Mapping[str, Any], count: int) -> bool:
     """Whether ``count`` rising times of frames are stated, and no durations."""
     starts = _numbers(entries.get("FrameTimesStart"))
     rising = all(start < later for start, later in zip(starts, starts[1:]))
@@ -118,6 +165,7 @@ def lacks_durations(entries: Mapping[str, Any], count: int) -> bool:
 
 
 def _numbers(value: Any) -> list[float]:
+    """Return the finite numbers of an entry; some tools write them as text."""
     values = value if isinstance(value, list) else [value]
-    found = [float(each) for each in values if isinstance(each, (int, float)) and not isinstance(each, bool)]
-    return [each for each in found if math.isfinite(each)]
+    found = [finite(each) for each in values if not isinstance(each, bool)]
+    return [each for each in found if each is not None]

@@ -728,6 +728,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The BIDS sidecar of the {what} gives frame {frame} the time from {start_s:g} to {end_s:g} s, which is empty or runs into the next frame. The times were not used. Correct FrameTimesStart and FrameDuration, both in seconds.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The BIDS sidecar of the {what} gives times of {stated} frame(s), but the {what} has {count}; they were not used. Correct FrameTimesStart and FrameDuration.</source>
    <translation type="unfinished" />
   </message>
@@ -864,6 +869,11 @@
   <message>
    <location filename="sentences.py" />
    <source>The frames of the {what} have start times but no durations. Each frame is assumed to last until the next one begins, and the last frame as long as the one before.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>The frames of the {what} last {hours:g} hours in all by its BIDS sidecar, longer than a scan. Their times were not used. Correct FrameTimesStart and FrameDuration, which are in seconds, not milliseconds.</source>
    <translation type="unfinished" />
   </message>
   <message>

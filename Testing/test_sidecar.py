@@ -1,0 +1,71 @@
+"""BIDS sidecars whose entries cannot be right, as converters and people write them."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from CSRDDenoiseLib.io.read import read
+
+STARTS, DURATIONS = [0, 300, 900, 1800], [300, 600, 900, 900]
+
+
+def write(path, step=1.0, unit="sec", **entries):
+    """Write a PET of four frames and its sidecar; the header has the time step that converters write by default."""
+    image = nibabel.Nifti1Image(np.ones((4, 4, 4, 4), np.float32), np.eye(4))
+    image.header.set_xyzt_units("mm", unit)
+    image.header["pixdim"][4] = step
+    nibabel.save(image, path)
+    path.with_suffix(".json").write_text(json.dumps(entries))
+    return path
+
+
+def codes(volume):
+    return [finding.code for finding in volume.findings if finding.is_warning and finding.code.startswith("frames.")]
+
+
+@pytest.mark.parametrize(
+    ("starts", "durations", "code"),
+    [
+        # begins in seconds beside durations in milliseconds, and in minutes beside seconds
+        (STARTS, [1000 * each for each in DURATIONS], "frames.contradict"),
+        ([each / 60 for each in STARTS], DURATIONS, "frames.contradict"),
+        ([0, 0, 0, 0], DURATIONS, "frames.contradict"),
+        (STARTS[::-1], DURATIONS[::-1], "frames.contradict"),
+        (STARTS, [300, 600, -900, 900], "frames.contradict"),
+        (STARTS, [0, 0, 0, 0], "frames.contradict"),
+        ([1000 * each for each in STARTS], [1000 * each for each in DURATIONS], "frames.too_long"),
+    ],
+)
+def test_times_that_are_those_of_no_scan_are_reported_and_not_used(tmp_path, starts, durations, code):
+    volume = read(write(tmp_path / "pet.nii", FrameTimesStart=starts, FrameDuration=durations), "PET", frame=0)
+    assert codes(volume) == [code]
+    assert {(frame.start_s, frame.duration_s) for frame in volume.header.frames} == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    ("starts", "durations"),
+    [
+        (STARTS, DURATIONS),
+        # a pause, times that were rounded, numbers as text, days after the injection
+        ([0, 300, 1500, 2400], DURATIONS),
+        ([0, 300, 899, 1798], [300.4, 599.6, 900, 900]),
+        ([f"{each}" for each in STARTS], [f"{each}" for each in DURATIONS]),
+        ([259200 + each for each in STARTS], DURATIONS),
+    ],
+)
+def test_times_of_a_scan_are_used(tmp_path, starts, durations):
+    volume = read(write(tmp_path / "pet.nii", FrameTimesStart=starts, FrameDuration=durations), "PET", frame=0)
+    assert codes(volume) == []
+    assert [frame.start_s for frame in volume.header.frames] == [float(each) for each in starts]
+    assert [frame.duration_s for frame in volume.header.frames] == [float(each) for each in durations]
+
+
+def test_a_time_step_that_converters_write_by_default_is_no_time(tmp_path):
+    volume = read(write(tmp_path / "pet.nii"), "PET", frame=0)
+    assert {(frame.start_s, frame.duration_s) for frame in volume.header.frames} == {(None, None)}
+    volume = read(write(tmp_path / "pet.nii", step=60), "PET", frame=0)
+    assert [frame.start_s for frame in volume.header.frames] == [0, 60, 120, 180]
