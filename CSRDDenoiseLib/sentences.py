@@ -111,6 +111,9 @@ SENTENCES: Mapping[str, str] = {
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
     "frame to frame, so their times are unknown; the second half of the frames is used as the late frames. Check "
     "Acquisition Date and Acquisition Time.",
+    "suv.injection_at_start": "By its BIDS sidecar the {what} begins with the injection (InjectionStart). Converters "
+    "write this where they do not know the time of the injection. If it was earlier, the SUV is too small: correct "
+    "InjectionStart.",
     "sidecar.unreadable": "The file '{file}' beside the {what} is damaged, or a link whose content is missing: its "
     "unit and times were not read.",
     "modality.unusual": "The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the "

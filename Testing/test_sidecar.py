@@ -69,3 +69,40 @@ def test_a_time_step_that_converters_write_by_default_is_no_time(tmp_path):
     assert {(frame.start_s, frame.duration_s) for frame in volume.header.frames} == {(None, None)}
     volume = read(write(tmp_path / "pet.nii", step=60), "PET", frame=0)
     assert [frame.start_s for frame in volume.header.frames] == [0, 60, 120, 180]
+
+
+SCANNED_LATER = {
+    **{"Units": "Bq/mL", "BodyWeight": 70, "InjectedRadioactivity": 368.08, "InjectedRadioactivityUnits": "MBq"},
+    **{"TracerRadionuclide": "F18", "ImageDecayCorrected": True, "ImageDecayCorrectionTime": 0},
+    **{"TimeZero": "11:00:00", "InjectionStart": -3600, "FrameTimesStart": [0], "FrameDuration": [1200]},
+}
+
+
+def static(folder, **changes):
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), folder / "pet.nii")
+    (folder / "pet.json").write_text(json.dumps({**SCANNED_LATER, **changes}))
+    return read(folder / "pet.nii", "PET")
+
+
+@pytest.mark.parametrize(
+    ("changes", "warns"),
+    [
+        ({}, False),
+        ({"InjectionStart": 0}, True),
+        ({"InjectionStart": "11:00:00"}, True),
+        # corrected to the injection; the sum of a dynamic study; perfusion; values that are SUV already
+        ({"InjectionStart": 0, "FrameTimesStart": [3600]}, False),
+        ({"InjectionStart": 0, "FrameDuration": [3600]}, False),
+        ({"InjectionStart": 0, "TracerRadionuclide": "O15", "FrameDuration": [60]}, False),
+        ({"InjectionStart": 0, "Units": "g/mL", "BodyWeight": None}, False),
+    ],
+)
+def test_an_injection_at_the_begin_of_a_static_scan_is_reported(tmp_path, changes, warns):
+    found = [finding.code for finding in static(tmp_path, **changes).findings if finding.is_warning]
+    assert ("suv.injection_at_start" in found) == warns
+
+
+@pytest.mark.parametrize("changes", [{"InjectedRadioactivity": 368.08e6}, {"InjectedRadioactivityUnits": "Ci"}])
+def test_a_dose_of_more_than_any_injection_gives_no_suv(tmp_path, changes):
+    suv = static(tmp_path, **changes).header.suv
+    assert suv.factor is None and "InjectedRadioactivity" in suv.source

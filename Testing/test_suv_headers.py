@@ -64,7 +64,9 @@ def test_other_half_lives_without_a_code_are_taken(tmp_path):
     assert factor(tmp_path, tags(RadionuclideHalfLife=6600)) == pytest.approx(AN_HOUR, rel=1e-3)
 
 
-@pytest.mark.parametrize(("dose", "is_known"), [(9.95, False), (37.0, False), (40.0, True), (368080.0, False)])
+@pytest.mark.parametrize(
+    ("dose", "is_known"), [(9.95, False), (37.0, False), (40.0, True), (368080.0, False), (368.08e12, False)]
+)
 def test_a_dose_in_mbq_or_mci_or_kbq_gives_no_factor(tmp_path, dose, is_known):
     found = factor(tmp_path, tags(RadionuclideTotalDose=dose))
     assert (found == pytest.approx(AN_HOUR * 368.08 / dose, rel=1e-4)) if is_known else "RadionuclideTotalDose" in found

@@ -27,7 +27,7 @@ from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .pointers import command_for
 from .sidecar import frame_findings, modality_of, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_of_image
-from .suv_sidecar import suv_from_sidecar
+from .suv_sidecar import injection_findings, suv_from_sidecar
 from .text_header import data_files, has_patient_space, read_text_header
 from .volume import UNKNOWN, Frame, Header, ReadVolume, are_wide, check_range, times, units_of, with_unit
 
@@ -179,7 +179,8 @@ def with_sidecar(
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)
     suv = suv_from_sidecar(sidecar, volume.unit, frames[header.frame]) if sidecar else suv_of_image(volume)
     header = replace(header, modality=modality, frames=frames, suv=suv)
-    return replace(volume, findings=findings, header=header)
+    volume = replace(volume, findings=findings, header=header)
+    return replace(volume, findings=(*findings, *injection_findings(sidecar, volume, what)))
 
 
 def _read_by_itk(path: Path, what: str, frame: Optional[int]) -> ReadVolume:

@@ -42,6 +42,8 @@ SMALLEST_MBQ = 40.0
 """Below it, a dose that is not in Bq may be in MBq as well as in mCi."""
 SMALLEST_BQ = 1e6
 """Below it, a dose that is not in MBq may be in kBq as well as in Bq."""
+LARGEST_BQ = 1e11
+"""A larger dose is one in Bq to which a larger unit was given; radioembolisation takes up to 1e10."""
 LARGEST_WEIGHT_KG, LARGEST_HEIGHT_M = 500.0, 2.8
 SAME_HALF_LIFE = 0.05
 LONGEST_DELAY, LONGEST_HALF_LIVES = timedelta(hours=1), 10
@@ -226,6 +228,8 @@ def _injection(tags: Tags) -> Injection:
         notes.append("RadionuclideTotalDose taken as MBq")
     if dose < SMALLEST_BQ:
         raise UnknownFactorError(f"RadionuclideTotalDose (0018,1074) is {dose:g}, which may be Bq or kBq")
+    if dose > LARGEST_BQ:
+        raise UnknownFactorError(f"RadionuclideTotalDose (0018,1074) is {dose:g} Bq, more than any injection")
     seconds, remarks = half_life(drug)
     return Injection(dose, _weight(tags), seconds, (*notes, *remarks))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Optional
 
+from ..findings import Finding, warning
 from .dicom_tags import finite
 from .nuclides import is_in_seconds, nuclide_of_text
 from .sidecar import sidecar_unit
 from .suv import (
     EARLIEST_DELAY,
+    LARGEST_BQ,
     LARGEST_WEIGHT_KG,
     SUV_UNITS,
     Injection,
@@ -18,7 +20,7 @@ from .suv import (
     mean_time,
     suv_of_unit,
 )
-from .volume import Frame, Suv
+from .volume import Frame, ReadVolume, Suv
 
 _PREFIXES: Mapping[str, float] = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 """In lower case; millibecquerels do not occur."""
@@ -34,6 +36,9 @@ BQ_PER_UNIT: Mapping[str, float] = {
 SMALLEST_BQ = 1e4
 """A smaller dose was given in another unit than the sidecar states."""
 _DAY_S = 86400.0
+LONGEST_STATIC_S, SHORT_LIVED_S = 1800.0, 600.0
+"""A longer frame may sum a dynamic study; with a shorter half-life a scan begins with the injection."""
+_SAME_TIME_S = 1.0
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
 
 
@@ -70,6 +75,19 @@ def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv
     except UnknownFactorError as error:
         return Suv(None, f"{error}")
     return Suv((scale * injection.factor(seconds),), f"BIDS sidecar, {unit}: {injection.describe(seconds)}")
+
+
+def injection_findings(entries: Mapping[str, Any], volume: ReadVolume, what: str) -> tuple[Finding, ...]:
+    """Warn where the only frame begins with the injection, as converters state that do not know when this was."""
+    suv, frames = volume.header.suv, volume.header.frames
+    if suv is None or suv.factors is None or volume.unit.lower() not in BQ_PER_ML or len(frames) != 1:
+        return ()
+    start, duration = frames[0].start_s, frames[0].duration_s or 0.0
+    begins_then = start is not None and abs(start - _seconds(entries, "InjectionStart")) <= _SAME_TIME_S
+    is_short_lived = _sidecar_injection(entries).half_life_s < SHORT_LIVED_S
+    if not begins_then or is_short_lived or duration > LONGEST_STATIC_S:
+        return ()
+    return (warning("suv.injection_at_start", what=what),)
 
 
 def _entry(entries: Mapping[str, Any], name: str) -> float:
@@ -117,7 +135,7 @@ def _sidecar_injection(entries: Mapping[str, Any]) -> Injection:
     if nuclide is None and not is_in_seconds(half_life):
         raise UnknownFactorError(f"RadionuclideHalfLife is {half_life:g} s, not of a nuclide or in minutes or hours")
     dose *= scale
-    if dose < SMALLEST_BQ or not 0 < weight <= LARGEST_WEIGHT_KG:
+    if not SMALLEST_BQ <= dose <= LARGEST_BQ or not 0 < weight <= LARGEST_WEIGHT_KG:
         raise UnknownFactorError(f"InjectedRadioactivity is {dose:g} Bq and BodyWeight {weight:g} kg")
     return Injection(dose, weight, half_life, ())
 

@@ -688,6 +688,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>By its BIDS sidecar the {what} begins with the injection (InjectionStart). Converters write this where they do not know the time of the injection. If it was earlier, the SUV is too small: correct InjectionStart.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>Left and right of the MR may be exchanged: the mirrored MR fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as given). Check the orientation of both files.</source>
    <translation type="unfinished" />
   </message>
