@@ -134,7 +134,8 @@ def inspect_path(path: Path, what: str = "volume") -> Inspection:
         InputError: as :func:`CSRDDenoiseLib.io.read.read`.
     """
     series = tuple(list_series(path))
-    if what == "volume" and sum(each["modality"] == "PT" for each in series) == 1:
+    pets = [each for each in series if each["modality"] == "PT"]
+    if what == "volume" and (len(pets) == 1 or sum(each["files"] > 1 for each in pets) == 1):
         what = "PET"
     return _inspection(read_frames(path, what), path, series)
 

@@ -15,6 +15,8 @@ from .volume import UNKNOWN
 
 INDEX = "DICOMDIR"
 _PACKED = (".dcm.gz", ".ima.gz")
+_LISTED = 20
+"""Series of a folder that messages name."""
 MODALITIES: Mapping[str, str] = {"pet": "PT", "full-dose reference": "PT", "mr": "MR"}
 """What messages call an input, in lower case -> the modality it should have (0008,0060)."""
 
@@ -50,7 +52,7 @@ def dicom_files(path: Path, what: str = "volume") -> list[str]:
 def find_series(path: Path, what: str) -> tuple[list[Tags], tuple[Finding, ...]]:
     """Return the frames of the one DICOM series in a folder or a multi-frame file, in no particular order.
 
-    Of several series the one is taken whose modality is that of the input, if there is one only.
+    Of several series the one is taken that has more than one image and the modality of the input, if there is one only.
 
     Raises:
         InputError: there is none, or more than one (then they are listed), or files of it cannot be read.
@@ -74,7 +76,8 @@ def find_series(path: Path, what: str) -> tuple[list[Tags], tuple[Finding, ...]]
         )
     chosen = _chosen(series, what)
     if chosen is None:
-        names = "; ".join(_description(frames) for frames in series.values())
+        names = "; ".join(_description(frames) for frames in list(series.values())[:_LISTED])
+        names += "; ..." if len(series) > _LISTED else ""
         raise InputError(
             f"The {what} folder '{folder}' holds {len(series)} DICOM series ({names}). "
             "Put the one to use in a folder of its own."
@@ -187,9 +190,12 @@ def _image_frames(path: Path) -> Optional[list[Tags]]:
 def _chosen(series: Mapping[str, list[Tags]], what: str) -> Optional[list[Tags]]:
     if len(series) == 1:
         return next(iter(series.values()))
+    # a projection, a scout or a screen shot beside the series is one image, and no volume
+    volumes = [frames for frames in series.values() if len(frames) > 1]
     wanted = MODALITIES.get(what.lower())
-    fitting = [frames for frames in series.values() if wanted and frames[0].text("Modality") == wanted]
-    return fitting[0] if len(fitting) == 1 else None
+    fitting = [frames for frames in volumes if wanted and frames[0].text("Modality") == wanted]
+    choice = fitting or ([] if wanted else volumes)
+    return choice[0] if len(choice) == 1 else None
 
 
 def _description(frames: list[Tags]) -> str:

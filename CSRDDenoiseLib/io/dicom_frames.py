@@ -85,7 +85,11 @@ _TIMES: Mapping[str, Callable[[Tags], str]] = {
 """What may distinguish the frames of a dynamic or gated study, in the order of trust."""
 _OF_ACQUISITION = ("AcquisitionTime", "FrameReferenceTime")
 """Of :data:`_TIMES`, what is one for all slices that were measured at once; they lie side by side."""
-_OTHERS = ("EchoTime", "EffectiveEchoTime", "FlipAngle", "DiffusionBValue", "ImageType", "AcquisitionNumber")
+_OTHERS = (
+    *("EchoTime", "EffectiveEchoTime", "InversionTime", "FlipAngle", "DiffusionBValue", "ImageType", "FrameType"),
+    *("ComplexImageComponent", "StackID", "AcquisitionNumber"),
+)
+"""What may distinguish volumes of one series that are no time frames."""
 
 
 def split_frames(slices: Sequence[Slice], place: str) -> tuple[list[list[Slice]], tuple[Frame, ...]]:
@@ -108,6 +112,10 @@ def split_frames(slices: Sequence[Slice], place: str) -> tuple[list[list[Slice]]
 
 def _by_time(slices: Sequence[Slice], places: np.ndarray, place: str) -> list[list[Slice]]:
     most = int(np.bincount(places).max())
+    kinds = _kinds(slices, places, most)
+    if kinds and slices[0].tags.text("Modality") == "MR":
+        # echoes, or water and fat, may have times of their own too
+        raise InputError(f"{place} {kinds}")
     for value in _TIMES.values():
         values = [value(each.tags) for each in slices]
         if _distinguishes(values, places, most):
@@ -134,14 +142,20 @@ def _distinguishes(values: Sequence[str], places: np.ndarray, most: int) -> bool
     return "" not in values and len(set(values)) == most and len(pairs) == len(values)
 
 
-def _doubled(slices: Sequence[Slice], places: np.ndarray, most: int, place: str) -> str:
+def _kinds(slices: Sequence[Slice], places: np.ndarray, most: int) -> str:
+    """Return in words the tag by which volumes at one place differ, if there is one; empty without."""
     for keyword in _OTHERS:
         values = [each.tags.text(keyword) for each in slices]
         if _distinguishes(values, places, most):
-            return (
-                f"{place} holds {most} volumes at one place that differ in {keyword} "
-                f"({', '.join(sorted(set(values)))}); export the one to use."
-            )
+            listed = ", ".join(sorted(set(values)))
+            return f"holds {most} volumes at one place that differ in {keyword} ({listed}); export the one to use."
+    return ""
+
+
+def _doubled(slices: Sequence[Slice], places: np.ndarray, most: int, place: str) -> str:
+    kinds = _kinds(slices, places, most)
+    if kinds:
+        return f"{place} {kinds}"
     copies = _copies(slices)
     if copies:
         return (
