@@ -10,6 +10,7 @@ from typing import Any, Mapping, Optional
 from ..errors import InputError
 from ..findings import Finding, info, warning
 from .dicom_tags import BARE_STARTS, MAGIC, PREAMBLE, Tags, frames_of, quiet, read_header, sop_class_name
+from .foreign import instead_of_dicom
 from .pointers import command_for
 from .volume import UNKNOWN
 
@@ -68,7 +69,7 @@ def find_series(path: Path, what: str) -> tuple[list[Tags], tuple[Finding, ...]]
         elif frames:
             series[frames[0].text("SeriesInstanceUID") or str(file.parent)].extend(frames)
     if not series and not broken:
-        raise InputError(f"The {what} folder '{folder}' holds no DICOM series.")
+        raise InputError(f"The {what} folder '{folder}' holds no DICOM series.{instead_of_dicom(files)}")
     if broken:
         raise InputError(
             f"The {what} series in '{folder}' has {len(broken)} of {len(files)} DICOM files that cannot be read as "

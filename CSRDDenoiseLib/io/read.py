@@ -20,6 +20,7 @@ from ..errors import InputError, reason_of
 from ..findings import Finding, info
 from .dicom import dicom_files, dicom_frame, is_dicom_file, open_dicom, read_dicom
 from .dicom_files import INDEX, unusual_modality
+from .foreign import what_is_it
 from .itk_checks import check_axes, check_fields, check_kind, check_place, findings_of, unit_in
 from .meta_image import check_length
 from .names import itk_path
@@ -34,8 +35,6 @@ from .volume import UNKNOWN, Frame, Header, ReadVolume, are_wide, check_range, t
 __all__ = ["ReadVolume", "dicom_files", "read", "read_frames", "read_volume", "units_of"]
 
 _UNKNOWN_FORMAT = "Unable to determine ImageIO reader"
-_NOT_READ: Mapping[bytes, str] = {b"!INTERFILE": "Interfile", b"MATRIX7": "ECAT 7"}
-"""How files of PET scanners begin whose suffixes (.hdr, .v) stand for other formats or for none."""
 _SEQUENCE = re.compile(r"axis \d+ index type$")
 """Key that 3D Slicer writes into the header of a sequence (.seq.nrrd)."""
 
@@ -116,12 +115,10 @@ def check_readable(path: Path, what: str) -> None:
 
 
 def _check_content(path: Path, what: str) -> None:
-    """Reject a file that only names where its content is kept, and one of a format of scanners that is not read."""
-    with path.open("rb") as stream:
-        start = stream.read(64).lstrip().upper()
-    name = next((name for begin, name in _NOT_READ.items() if start.startswith(begin)), "")
-    if name:
-        raise InputError(f"The {what} '{path}' is of the format {name}, which is not read. Convert it to NIfTI.")
+    """Reject a file that only names where its content is kept, and one that is an archive or no image."""
+    kind = what_is_it(path)
+    if kind:
+        raise InputError(f"The {what} '{path}' {kind}")
     command = command_for(path)
     if command:
         raise InputError(f"The {what} '{path}' is a pointer to its content, which is elsewhere; {command} gets it.")
