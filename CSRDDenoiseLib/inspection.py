@@ -13,6 +13,7 @@ from typing import Any, Iterator, Optional, Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from .checks.clipping import check_clipping
 from .checks.head_size import check_field
 from .checks.label_map import check_label_map
 from .checks.masked import check_masked
@@ -175,6 +176,8 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
     is_pet = total.first.header.modality not in NOT_PET and total.suits_head
     head, seen = head_facts(grid.image(total.mean)) if is_pet else (None, ())
     labels = check_label_map(total.mean, total.first.unit, "volume") if is_pet else ()
+    is_known = total.first.header.modality == "PT" or total.first.unit != UNKNOWN
+    clipped = check_clipping(total.mean) if is_pet and is_known else ()
     return Inspection(
         path=path,
         first=total.first,
@@ -186,7 +189,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         not_finite=total.not_finite,
         head=head,
         models=tuple(_models(grid)),
-        findings=(*total.findings, *labels, *seen),
+        findings=(*total.findings, *labels, *clipped, *seen),
         not_finite_frames=tuple(total.not_finite_frames),
     )
 

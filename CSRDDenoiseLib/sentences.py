@@ -89,6 +89,10 @@ SENTENCES: Mapping[str, str] = {
     "voxels.broken": "{count} voxel(s) of the PET exceed {limit:.4g}, 50 times its 99.9 % quantile; the largest is at "
     "{largest_at} (from 1). The network received them clipped to this limit, and the result keeps them. Repair the "
     "PET.",
+    "voxels.cut_off": "{count} voxels of the PET share its largest value, {largest:.5g}: larger values were cut off, "
+    "as by a conversion to integers. The uptake there is too low, also in the result. Convert the PET again.",
+    "voxels.turned": "In {pairs} pairs of neighbours the PET falls from its largest values, near {largest:.5g}, "
+    "to near {lowest:.5g}: values too large for the type of a file were stored as negative. Convert the PET again.",
     "voxels.more": "The file of the {what} holds {there} values, but its header states {needed}; the first {needed} "
     "were used. Check the size and the type in the header.",
     "orientation.voxel_size": "The {what}'s sform has voxels of {sides:sides} mm, but its pixdim is {pixdim}; the "

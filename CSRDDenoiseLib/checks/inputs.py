@@ -19,6 +19,7 @@ from ..scan import Scan
 from .attenuation import check_attenuation
 from .back_projection import check_back_projection
 from .blank_slices import check_blank_slices
+from .clipping import check_clipping
 from .contrast import check_contrast
 from .counts import compare_counts
 from .cut import check_cut
@@ -67,7 +68,8 @@ def judge_frame(inputs: Judged, metadata: ModelMetadata) -> tuple[Finding, ...]:
     """Run the checks of an input that each time frame of a study needs: its noise, broken voxels, blank slices."""
     noise = judge_noise(inputs.scan.noise_level, texture(inputs.scan), metadata.extra)
     values = sitk.GetArrayViewFromImage(inputs.pet)
-    return (*check_broken(values), check_blank_slices(values), *_reconstruction(inputs.scan, metadata), *noise)
+    of_values = (*check_broken(values), *check_clipping(values), check_blank_slices(values))
+    return (*of_values, *_reconstruction(inputs.scan, metadata), *noise)
 
 
 def judge_study(inputs: Judged) -> tuple[Finding, ...]:
@@ -83,6 +85,7 @@ def check_appearance(inputs: Judged, features: Optional[np.ndarray]) -> tuple[Fi
         check_unit(units_of(pet), scan.brain_mean),
         check_voxels(pet.GetSpacing()),
         *check_broken(sitk.GetArrayViewFromImage(pet)),
+        *check_clipping(sitk.GetArrayViewFromImage(pet)),
         check_blank_slices(sitk.GetArrayViewFromImage(pet)),
         *check_slice_scale(sitk.GetArrayViewFromImage(pet)),
         *check_field(scan),

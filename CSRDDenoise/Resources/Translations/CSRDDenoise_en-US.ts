@@ -693,6 +693,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>In {pairs} pairs of neighbours the PET falls from its largest values, near {largest:.5g}, to near {lowest:.5g}: values too large for the type of a file were stored as negative. Convert the PET again.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>Left and right of the MR may be exchanged: the mirrored MR fits the PET better (normalised mutual information {nmi_mirrored:.3f} mirrored, {nmi_best:.3f} as given). Check the orientation of both files.</source>
    <translation type="unfinished" />
   </message>
@@ -1169,6 +1174,11 @@
   <message>
    <location filename="sentences.py" />
    <source>{count} voxel(s) of the PET exceed {limit:.4g}, 50 times its 99.9 % quantile; the largest is at {largest_at} (from 1). The network received them clipped to this limit, and the result keeps them. Repair the PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
+   <source>{count} voxels of the PET share its largest value, {largest:.5g}: larger values were cut off, as by a conversion to integers. The uptake there is too low, also in the result. Convert the PET again.</source>
    <translation type="unfinished" />
   </message>
   <message>
