@@ -197,6 +197,20 @@ def test_damaged_compressed_pixels_are_refused_without_words_of_the_library(tmp_
     assert ".cxx" not in str(error.value) and "Copy it again" in str(error.value)
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.102", "1.2.3.4"])
+def test_a_compression_that_is_not_known_is_named(tmp_path, syntax):
+    """High-throughput JPEG 2000, as image archives of the cloud hand out; a video; a private one."""
+    write_series(tmp_path)
+    data = pydicom.dcmread(tmp_path / "0_2.dcm")
+    data.PixelData, data["PixelData"].VR = encapsulate([bytes(100)]), "OB"
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = syntax
+    data.save_as(tmp_path / "0_2.dcm")
+    with pytest.raises(InputError, match=r"'0_2.dcm'") as error:
+        read(tmp_path, "PET")
+    assert pydicom.uid.UID(syntax).name in str(error.value) and "without compression" in str(error.value)
+
+
 def philips(data, index):
     data.Units = "CNTS"
     data.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0, "DS", f"0.000{index % 2 + 1}")

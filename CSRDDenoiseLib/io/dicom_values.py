@@ -14,13 +14,28 @@ from typing import Callable, Mapping, Optional, Sequence
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
 
 from ..errors import InputError, reason_of
 from ..findings import Finding, warning
 from .dicom_frames import Slice
 from .dicom_tags import Tags, quiet
 
+_KNOWN_SYNTAXES = (
+    *(ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
+    *(*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, JPEG2000Lossless, JPEG2000, RLELossless),
+)
 _FOR_DISPLAY = ("", "MONOCHROME1", "MONOCHROME2")
 _PADDING = {
     "i": ("PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -132,6 +147,7 @@ def _as_stored(value: float, kind: np.dtype, tags: Tags) -> float:
 
 def _stored(tags: Tags, name: str, place: str) -> np.ndarray:
     """Return the stored values of a file, (frames, H, W) or (H, W)."""
+    dataset = pydicom.Dataset()
     try:
         with quiet():
             dataset = pydicom.dcmread(tags.path, force=True)
@@ -147,13 +163,20 @@ def _stored(tags: Tags, name: str, place: str) -> np.ndarray:
         raise
     # damaged pixel data raise whatever pydicom makes of them
     except Exception as error:
-        raise InputError(
-            f"{place} has a slice that cannot be read, '{name}': {reason_of(error)}. Copy it again."
-        ) from error
+        kind = _unknown_compression(dataset)
+        why = f"its compression, {kind}, is not known here. Export" if kind else f"{reason_of(error)}. Copy"
+        way = " the series without compression" if kind else " it again"
+        raise InputError(f"{place} has a slice that cannot be read, '{name}': {why}{way}.") from error
     wanted = (tags.number("Rows"), tags.number("Columns"))
     if stored.shape[-2:] != wanted or stored.ndim != (3 if tags.count > 1 else 2):
         raise InputError(f"{place} has a slice of another size than its header says, '{name}' {stored.shape}.")
     return _lowest_bits(stored, tags.number("BitsStored"))
+
+
+def _unknown_compression(dataset: pydicom.Dataset) -> str:
+    """Return the name of a compression that neither ITK nor pydicom without plug-ins knows, or nothing."""
+    syntax = UID(str(getattr(dataset, "file_meta", {}).get("TransferSyntaxUID", "")))
+    return syntax.name if syntax and syntax not in _KNOWN_SYNTAXES else ""
 
 
 def _lowest_bits(stored: np.ndarray, bits: Optional[float]) -> np.ndarray:
