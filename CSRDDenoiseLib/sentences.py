@@ -103,8 +103,8 @@ SENTENCES: Mapping[str, str] = {
     "units.length_ignored": "The header of the {what} gives lengths in the unit {unit}, which makes voxels of "
     "{sides:sides} impossible; they were read as mm.",
     "unit.sidecar": "The unit of the {what} is {unit} by its BIDS sidecar.",
-    "frames.no_durations": "The frames of the {what} have start times but no durations. Each frame is assumed to last "
-    "until the next one begins, and the last frame as long as the one before.",
+    "frames.no_durations": "The frames of the {what} have start times but no list of durations. Each frame is assumed "
+    "to last until the next one begins, and the last frame as long as the one before.",
     "frames.other_number": "The BIDS sidecar of the {what} gives times of {stated} frame(s), but the {what} has "
     "{count}; they were not used. Correct FrameTimesStart and FrameDuration.",
     "frames.contradict": "The BIDS sidecar of the {what} gives frame {frame} the time from {start_s:g} to {end_s:g} s, "

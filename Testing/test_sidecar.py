@@ -64,6 +64,13 @@ def test_times_of_a_scan_are_used(tmp_path, starts, durations):
     assert [frame.duration_s for frame in volume.header.frames] == [float(each) for each in durations]
 
 
+def test_a_single_duration_is_not_that_of_every_frame(tmp_path):
+    """Dcm2niix gives the duration of the first frame where it does not know the others."""
+    volume = read(write(tmp_path / "pet.nii", FrameTimesStart=STARTS, FrameDuration=300), "PET", frame=0)
+    assert codes(volume) == ["frames.no_durations"]
+    assert [frame.duration_s for frame in volume.header.frames] == [300, 600, 900, 900]
+
+
 def test_a_time_step_that_converters_write_by_default_is_no_time(tmp_path):
     volume = read(write(tmp_path / "pet.nii"), "PET", frame=0)
     assert {(frame.start_s, frame.duration_s) for frame in volume.header.frames} == {(None, None)}

@@ -154,14 +154,16 @@ def _span_s(frames: Sequence[Frame]) -> float:
 def _other_frames(entries: Mapping[str, Any], count: int) -> int:
     """Return of how many frames times are stated, if not of the ``count`` frames of a dynamic study; else 0."""
     stated = [len(_numbers(entries.get(name))) for name in ("FrameTimesStart", "FrameDuration")]
+    if _lacks_durations(entries, count):
+        return 0
     return next((number for number in stated if count > 1 and number not in (0, count)), 0)
 
 
 def _lacks_durations(entries: Mapping[str, Any], count: int) -> bool:
-    """Whether ``count`` rising times of frames are stated, and no durations."""
+    """Whether ``count`` rising times of frames are stated, and no durations, or a single one as of the first frame."""
     starts = _numbers(entries.get("FrameTimesStart"))
     rising = all(start < later for start, later in zip(starts, starts[1:]))
-    return entries.get("FrameDuration") is None and len(starts) == count > 1 and rising
+    return not isinstance(entries.get("FrameDuration"), list) and len(starts) == count > 1 and rising
 
 
 def _numbers(value: Any) -> list[float]:

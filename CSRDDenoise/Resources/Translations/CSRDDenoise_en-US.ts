@@ -878,7 +878,7 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>The frames of the {what} have start times but no durations. Each frame is assumed to last until the next one begins, and the last frame as long as the one before.</source>
+   <source>The frames of the {what} have start times but no list of durations. Each frame is assumed to last until the next one begins, and the last frame as long as the one before.</source>
    <translation type="unfinished" />
   </message>
   <message>
