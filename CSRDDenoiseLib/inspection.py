@@ -17,6 +17,7 @@ from .checks.clipping import check_clipping
 from .checks.head_size import check_field
 from .checks.label_map import check_label_map
 from .checks.masked import check_masked
+from .checks.unit import check_suv
 from .checks.volumes import is_too_large
 from .errors import InputError
 from .findings import Finding
@@ -178,6 +179,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
     labels = check_label_map(total.mean, total.first.unit, "volume") if is_pet else ()
     is_known = total.first.header.modality == "PT" or total.first.unit != UNKNOWN
     clipped = check_clipping(total.mean) if is_pet and is_known else ()
+    about_suv = () if head is None else check_suv(volume_suv(total.first), head.brain_mean)
     return Inspection(
         path=path,
         first=total.first,
@@ -189,7 +191,7 @@ def _inspection(volumes: Iterator[ReadVolume], path: Path, series: tuple[dict[st
         not_finite=total.not_finite,
         head=head,
         models=tuple(_models(grid)),
-        findings=(*total.findings, *labels, *clipped, *seen),
+        findings=(*total.findings, *labels, *clipped, *seen, *about_suv),
         not_finite_frames=tuple(total.not_finite_frames),
     )
 

@@ -159,6 +159,8 @@ SENTENCES: Mapping[str, str] = {
     "unit.unclear": "The file does not name the PET's unit, and a brain mean of {brain_mean:.3g} is in the range of "
     "neither SUV ({suv[0]:g} to {suv[1]:g}) nor Bq/mL ({activity[0]:g} to {activity[1]:,.0f}). The result has the same "
     "unit; check that this is a PET and how it was scaled.",
+    "suv.unusual": "The brain's mean would be {suv:.3g} in SUV, and {low:g} to {high:g} is usual: the unit, the dose, "
+    "the weight or a time in the header is wrong ({source}). Correct it before you use the SUV.",
     "voxels.anisotropic": "The PET's voxels of {sides:sides} mm are {anisotropy:.1f} times longer than wide; the model "
     "was trained on cubes, so detail along the long side is less certain.",
     "blank_slices.found": "{count} of the PET's {slices} slices along axis {axis} of the file hold a single value, "

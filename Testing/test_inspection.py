@@ -72,7 +72,7 @@ def test_nifti_with_sidecar(tmp_path, capsys):
     head = facts["head"]
     assert 20 < head["volume_ml"] < 140 and head["brain_mean"] == pytest.approx(3600, rel=0.1)
     # the air of this head is exactly zero, as after a mask
-    assert [finding["code"] for finding in facts["findings"]] == ["unit.sidecar", "masked.zeros"]
+    assert [finding["code"] for finding in facts["findings"]] == ["unit.sidecar", "masked.zeros", "suv.unusual"]
 
 
 def test_head_is_measured_in_the_mean_of_what_was_counted(tmp_path):

@@ -7,9 +7,17 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from conftest import head_array
 
+from CSRDDenoiseLib.denoise import denoise_files
+from CSRDDenoiseLib.dynamic.denoise import denoise_dynamic
+from CSRDDenoiseLib.findings import find
+from CSRDDenoiseLib.inspection import inspect_path
 from CSRDDenoiseLib.io.read import read
+from CSRDDenoiseLib.run.request import FileRequest
+from CSRDDenoiseLib.settings import DenoiseSettings
 
+QUICK = DenoiseSettings(precision="float32", sampler="mean")
 STARTS, DURATIONS = [0, 300, 900, 1800], [300, 600, 900, 900]
 
 
@@ -113,3 +121,45 @@ def test_an_injection_at_the_begin_of_a_static_scan_is_reported(tmp_path, change
 def test_a_dose_of_more_than_any_injection_gives_no_suv(tmp_path, changes):
     suv = static(tmp_path, **changes).header.suv
     assert suv.factor is None and "InjectedRadioactivity" in suv.source
+
+
+def head(folder, **changes):
+    image = nibabel.Nifti1Image(head_array().T, np.diag([-2.0, -2.0, 2.0, 1.0]))
+    nibabel.save(image, folder / "pet.nii")
+    (folder / "pet.json").write_text(json.dumps({**SCANNED_LATER, **changes}))
+    return folder / "pet.nii"
+
+
+@pytest.mark.parametrize(
+    ("changes", "suv"),
+    [
+        ({}, None),
+        # the values are in Bq/mL; in kBq/mL, with a dose 100 times too large; SUV by name
+        ({"Units": "kBq/mL"}, 995),
+        ({"InjectedRadioactivity": 36.808e3}, 0.00995),
+        ({"Units": "SUV"}, 3582),
+        # unknown, so that there is nothing to be wrong
+        ({"BodyWeight": None, "Units": "kBq/mL"}, None),
+    ],
+)
+def test_an_suv_that_is_none_of_a_brain_is_reported(tmp_path, changes, suv):
+    findings = inspect_path(head(tmp_path, **changes)).findings
+    found = [finding.values["suv"] for finding in findings if finding.code == "suv.unusual"]
+    assert found == ([] if suv is None else [pytest.approx(suv, rel=0.01)])
+
+
+def test_an_suv_that_is_none_of_a_brain_is_in_the_record(tmp_path, model_folder):
+    request = FileRequest(head(tmp_path, Units="kBq/mL"), tmp_path / "out.nii", output_unit="suv")
+    result = denoise_files(request, QUICK, model_folder)
+    assert find(result.findings, "suv.unusual").values["suv"] > 500
+
+
+def test_an_suv_that_is_none_of_a_brain_is_in_the_record_of_a_study(tmp_path, model_folder):
+    path = write(tmp_path / "pet.nii", FrameTimesStart=STARTS, FrameDuration=DURATIONS)
+    frames = np.stack([head_array(seed=index).T for index in range(4)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(frames, np.diag([-2.0, -2.0, 2.0, 1.0])), path)
+    entries = {**SCANNED_LATER, "Units": "kBq/mL", "FrameTimesStart": STARTS, "FrameDuration": DURATIONS}
+    path.with_suffix(".json").write_text(json.dumps(entries))
+    request = FileRequest(path, tmp_path / "out.nii", frames="4")
+    result = denoise_dynamic(request, QUICK, model_folder)
+    assert find(result.findings, "suv.unusual").values["suv"] > 500

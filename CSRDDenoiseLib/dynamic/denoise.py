@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import SimpleITK as sitk
 
+from ..checks.unit import check_suv
 from ..checks.volumes import INPUT_NAMES
 from ..denoise import denoise_prepared
 from ..errors import InputError, ModelError, NotFinite, OutOfMemoryError, TooFewCounts
@@ -192,7 +193,7 @@ def _result(request: FileRequest, run: _Run, given: _Given, outcomes: Sequence[F
         request.frames,
         tuple(outcomes),
         given.late,
-        (*read_findings, *run.place.findings),
+        (*read_findings, *run.place.findings, *check_suv(volume_suv(given.first), run.place.brain_mean)),
         _inputs(run.place, given.first, given.images),
         _files(request, run.study, given.others),
         {name: request.path_in_record(name) for name in request.outputs},

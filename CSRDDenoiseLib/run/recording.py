@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Mapping
 
+from ..checks.unit import check_suv
 from ..findings import Finding, warning
 from ..io.record import FileFacts, InputFacts, ModelFacts, Record, Resolved, describe_image
 from ..io.suv import volume_suv
@@ -70,5 +71,5 @@ def record_of_files(
         outputs={name: request.path_in_record(name) for name in request.outputs},
         output_unit=request.output_unit,
         place=request.place,
-        findings=(*about_files, *record.findings, *not_judged),
+        findings=(*about_files, *record.findings, *check_suv(suv["pet"], record.brain_mean), *not_judged),
     )

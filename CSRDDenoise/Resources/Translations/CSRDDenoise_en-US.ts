@@ -848,6 +848,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>The brain's mean would be {suv:.3g} in SUV, and {low:g} to {high:g} is usual: the unit, the dose, the weight or a time in the header is wrong ({source}). Correct it before you use the SUV.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>The detected head has {head_ml:.0f} mL, more than any real head ({limit_ml:.0f} mL): the air around it shows high activity, so brain mean, noise and result may be wrong. Crop the PET to the head.</source>
    <translation type="unfinished" />
   </message>
