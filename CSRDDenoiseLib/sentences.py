@@ -122,6 +122,8 @@ SENTENCES: Mapping[str, str] = {
     "unit and times were not read.",
     "modality.unusual": "The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the "
     "right series.",
+    "attenuation.not_corrected": "By its header the {what} was not corrected for attenuation (Corrected Image: "
+    "{stated}), so that its values fall towards the centre of the head. Give the corrected series.",
     "series.others_ignored": "The folder holds {count} other DICOM series; the {what} was read from {series}.",
     "series.more_slices": "The {what} series holds {count} slices, but its header states {announced}; check that it "
     "is one volume.",

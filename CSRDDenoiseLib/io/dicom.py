@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..findings import Finding, warning
 from .dicom_files import INDEX, MODALITIES, dicom_files, find_series, is_dicom_file, unusual_modality
 from .dicom_frames import Slice, check_stack, split_frames
+from .dicom_kind import check_emission
 from .dicom_tags import Tags, frames_of, quiet, read_header
 from .dicom_values import scaling_of, values_of
 from .grid import Grid
@@ -82,7 +83,8 @@ def open_dicom(path: Path, what: str) -> DicomStudy:
             f"'{path.parent}'."
         )
     place = f"The {what} series in '{path}'"
-    findings = (*findings, *_modality_findings(tags, what, place), *_lossy_findings(tags, what))
+    findings = (*findings, *_modality_findings(tags, what, place), *check_emission(tags, what, place))
+    findings = (*findings, *_lossy_findings(tags, what))
     for keyword in _ONE_PER_SERIES:
         _require_one(tags, keyword, place)
     slices = _slices(tags, place)

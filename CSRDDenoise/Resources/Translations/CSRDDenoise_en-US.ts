@@ -693,6 +693,11 @@
   </message>
   <message>
    <location filename="sentences.py" />
+   <source>By its header the {what} was not corrected for attenuation (Corrected Image: {stated}), so that its values fall towards the centre of the head. Give the corrected series.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="sentences.py" />
    <source>In {pairs} pairs of neighbours the PET falls from its largest values, near {largest:.5g}, to near {lowest:.5g}: values too large for the type of a file were stored as negative. Convert the PET again.</source>
    <translation type="unfinished" />
   </message>
