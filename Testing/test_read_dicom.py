@@ -262,6 +262,24 @@ def test_unit_in_the_letters_of_ucum(tmp_path):
     assert read(write_series(tmp_path / "series", set_tags(Units="Bq/ml")), "PET").unit == "Bq/mL"
 
 
+@pytest.mark.parametrize(
+    ("stated", "unit"),
+    [
+        ("g/ml{SUVbw}", "g/mL (SUV)"),
+        ("{SUVbw}g/ml", "g/mL (SUV)"),
+        ("{SUVlbm}g/ml", "{SUVlbm}g/ml"),
+        ("kBq/ml", "kBq/ml"),
+    ],
+)
+def test_letters_of_a_unit_stay_as_they_are(tmp_path, stated, unit):
+    """In capitals mega and milli are one."""
+    data = series.enhanced()
+    series.name_unit_in_mapping(data)
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        groups.RealWorldValueMappingSequence[0].MeasurementUnitsCodeSequence[0].CodeValue = stated
+    assert read(save(data, tmp_path / "enhanced.dcm"), "PET").unit == unit
+
+
 def test_compressed_series(tmp_path):
     """Lossless JPEG, which pydicom alone does not decode, and MONOCHROME1 on top."""
     write_series(tmp_path / "plain")

@@ -23,13 +23,16 @@ from .dicom_values import scaling_of, values_of
 from .grid import Grid
 from .nifti import describe_frames
 from .suv import suv_from_dicom
-from .volume import UNKNOWN, Frame, Header, ReadVolume, Suv, unit_words, with_unit
+from .volume import UNIT_WORDS, UNKNOWN, Frame, Header, ReadVolume, Suv, unit_words, with_unit
 
 __all__ = ["DicomStudy", "dicom_files", "dicom_frame", "is_dicom_file", "open_dicom", "read_dicom"]
 
 _TOLERATED = ("", "OT", "NM", "SC")
 """Modalities that a PET or an MR may have after processing elsewhere; reported."""
-_UCUM_UNITS = {"bq/ml": "BQML", "g/ml": "GML", "{suvbw}g/ml": "GML", "{counts}": "CNTS", "{counts}/s": "CPS"}
+_UCUM_UNITS = {
+    **{"bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS"},
+    **dict.fromkeys(("g/ml", "{suvbw}g/ml", "g/ml{suvbw}"), "GML"),
+}
 _NO_IMAGES = {
     "SEG": "a segmentation",
     "RTDOSE": "a dose grid",
@@ -279,8 +282,9 @@ def unit_code(stack: Sequence[Slice]) -> str:
 
 
 def _code(text: str) -> str:
-    """Return the code of a unit in UCUM's letters, as some converters write "Bq/ml", or the text in capitals."""
-    return _UCUM_UNITS.get(text.lower(), text.upper())
+    """Return the code of a unit, also in UCUM's letters, as some converters write "Bq/ml"; another text as it is."""
+    capitals = text.strip().upper()
+    return _UCUM_UNITS.get(text.strip().lower(), capitals if capitals in UNIT_WORDS else text)
 
 
 def _mapped_unit(one: Slice) -> str:
