@@ -124,7 +124,7 @@ def test_what_is_no_pet_on_a_grid_is_refused(tmp_path, change, words):
 
 
 def test_missing_slice_at_an_end_is_refused(tmp_path):
-    refuse(write_series(tmp_path, skip=(5,)), "5 of 6 slices")
+    refuse(write_series(tmp_path, skip=(5,)), "5 of 6 slices", "NIfTI")
 
 
 def test_missing_slice_in_the_middle_is_refused(tmp_path):

@@ -275,6 +275,7 @@ def _count_findings(stack: Sequence[Slice], place: str, what: str, frames: int) 
     if announced > len(stack):
         raise InputError(
             f"{place} holds {len(stack)} of {announced:.0f} slices (by NumberOfSlices or the positions in the "
-            "stack), so some are missing at an end. Export the whole series again."
+            "stack), so some are missing at an end. Export the whole series again; if it was cut on purpose, as to the "
+            "head of a whole-body scan, convert it to NIfTI."
         )
     return (warning("series.more_slices", what=what, count=len(stack), announced=int(announced)),)
