@@ -115,15 +115,15 @@ SENTENCES: Mapping[str, str] = {
     "frames.no_times": "The acquisition dates and times of the {what}'s {count} frames are missing or do not rise from "
     "frame to frame, so their times are unknown; the second half of the frames is used as the late frames. Check "
     "Acquisition Date and Acquisition Time.",
-    "suv.injection_at_start": "By its BIDS sidecar the {what} begins with the injection (InjectionStart). Converters "
-    "write this where they do not know the time of the injection. If it was earlier, the SUV is too small: correct "
-    "InjectionStart.",
+    "suv.injection_at_start": "By its BIDS sidecar the {what} begins {seconds:g} s after the injection. Converters "
+    "write 0 where they do not know the time of the injection. If it was earlier, the SUV is too small: correct "
+    "InjectionStart, in seconds.",
     "sidecar.unreadable": "The file '{file}' beside the {what} is damaged, or a link whose content is missing: its "
     "unit and times were not read.",
     "modality.unusual": "The {what} has the DICOM modality {modality}, but {wanted} is expected; check that it is the "
     "right series.",
-    "attenuation.not_corrected": "By its header the {what} was not corrected for attenuation (Corrected Image: "
-    "{stated}), so that its values fall towards the centre of the head. Give the corrected series.",
+    "attenuation.not_corrected": "By its header the {what} was not corrected for attenuation ({stated}), so that its "
+    "values fall towards the centre of the head. Use the corrected image.",
     "series.others_ignored": "The folder holds {count} other DICOM series; the {what} was read from {series}.",
     "series.more_slices": "The {what} series holds {count} slices, but its header states {announced}; check that it "
     "is one volume.",

@@ -105,6 +105,8 @@ def static(folder, **changes):
         ({}, False),
         ({"InjectionStart": 0}, True),
         ({"InjectionStart": "11:00:00"}, True),
+        # in minutes
+        ({"InjectionStart": -60}, True),
         # corrected to the injection; the sum of a dynamic study; perfusion; values that are SUV already
         ({"InjectionStart": 0, "FrameTimesStart": [3600]}, False),
         ({"InjectionStart": 0, "FrameDuration": [3600]}, False),
@@ -115,6 +117,21 @@ def static(folder, **changes):
 def test_an_injection_at_the_begin_of_a_static_scan_is_reported(tmp_path, changes, warns):
     found = [finding.code for finding in static(tmp_path, **changes).findings if finding.is_warning]
     assert ("suv.injection_at_start" in found) == warns
+
+
+@pytest.mark.parametrize(
+    ("entries", "warns"),
+    [
+        ({}, False),
+        ({"AttenuationCorrection": "none"}, True),
+        ({"AttenuationCorrectionMethod": "NONE"}, True),
+        ({"AttenuationCorrection": "[137Cs] transmission, none of it segmented"}, False),
+        ({"AttenuationCorrection": None}, False),
+    ],
+)
+def test_a_pet_without_attenuation_correction_is_reported(tmp_path, entries, warns):
+    found = [finding.code for finding in static(tmp_path, **entries).findings]
+    assert ("attenuation.not_corrected" in found) == warns
 
 
 @pytest.mark.parametrize("changes", [{"InjectedRadioactivity": 368.08e6}, {"InjectedRadioactivityUnits": "Ci"}])

@@ -35,7 +35,7 @@ def check_emission(tags: Sequence[Tags], what: str, place: str) -> tuple[Finding
     is_without = bool(corrections) and "ATTN" not in corrections and not first.text("AttenuationCorrectionMethod")
     if kind or not (is_without or first.text("AttenuationCorrected") == "NO"):
         return ()
-    stated = ", ".join(corrections) or "AttenuationCorrected NO"
+    stated = f"CorrectedImage {', '.join(corrections)}" if corrections else "AttenuationCorrected NO"
     return (warning("attenuation.not_corrected", what=what, stated=stated),)
 
 

@@ -26,7 +26,7 @@ from .meta_image import check_length
 from .names import itk_path
 from .nifti import nifti_frame, open_nifti, read_nifti, suffix_of
 from .pointers import command_for
-from .sidecar import frame_findings, modality_of, read_sidecar, sidecar_frames, sidecar_unit
+from .sidecar import attenuation_findings, frame_findings, modality_of, read_sidecar, sidecar_frames, sidecar_unit
 from .suv import suv_of_image
 from .suv_sidecar import injection_findings, suv_from_sidecar
 from .text_header import data_files, has_patient_space, read_text_header
@@ -169,8 +169,8 @@ def with_sidecar(
     header, unit = volume.header, sidecar_unit(sidecar)
     frames = sidecar_frames(sidecar, len(header.frames)) or header.frames
     modality = modality_of(header.files[0], sidecar)
-    of_frames = frame_findings(sidecar, len(header.frames), what)
-    findings = (*volume.findings, *findings, *unusual_modality(modality, what), *of_frames)
+    stated = (*attenuation_findings(sidecar, what), *frame_findings(sidecar, len(header.frames), what))
+    findings = (*volume.findings, *findings, *unusual_modality(modality, what), *stated)
     if unit != UNKNOWN:
         findings = (*findings, info("unit.sidecar", what=what, unit=unit))
         volume = replace(volume, image=with_unit(volume.image, unit), unit=unit)

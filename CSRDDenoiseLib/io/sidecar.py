@@ -17,6 +17,8 @@ from .volume import UNKNOWN, Frame, unit_words
 
 _DOUBLE_SUFFIXES = (".nii.gz", ".img.gz", ".hdr.gz")
 _MODALITY_OF_SUFFIX = {"pet": "PT", **{name: "MR" for name in ("t1w", "t2w", "flair", "pdw", "t2starw", "bold")}}
+_ATTENUATION, _NO_METHOD = ("AttenuationCorrection", "AttenuationCorrectionMethod"), ("none", "no", "off", "false")
+"""Entries that describe a method in free text -> texts, in lower case, of none; a missing one says nothing."""
 _LARGEST_BYTES = 16 << 20
 LONGEST_SCAN_S = 86400.0
 """From the begin of the first frame to the end of the last; a longer scan was stated in milliseconds."""
@@ -93,6 +95,13 @@ def modality_of(path: Path, entries: Mapping[str, Any]) -> str:
         return stated
     _, underscore, suffix = stem_of(path).rpartition("_")
     return _MODALITY_OF_SUFFIX.get(suffix.lower(), UNKNOWN) if underscore else UNKNOWN
+
+
+def attenuation_findings(entries: Mapping[str, Any], what: str) -> tuple[Finding, ...]:
+    """Warn where a sidecar states that attenuation was not corrected."""
+    texts = {name: entries[name] for name in _ATTENUATION if isinstance(entries.get(name), str)}
+    found = next((f"{name} {text}" for name, text in texts.items() if text.strip().lower() in _NO_METHOD), None)
+    return () if found is None else (warning("attenuation.not_corrected", what=what, stated=found),)
 
 
 def sidecar_frames(entries: Mapping[str, Any], count: int) -> Optional[tuple[Frame, ...]]:

@@ -38,7 +38,8 @@ SMALLEST_BQ = 1e4
 _DAY_S = 86400.0
 LONGEST_STATIC_S, SHORT_LIVED_S = 1800.0, 600.0
 """A longer frame may sum a dynamic study; with a shorter half-life a scan begins with the injection."""
-_SAME_TIME_S = 1.0
+_AT_ONCE_S = 120.0
+"""Within this a static scan begins with its injection, or an hour or two after it that were given in minutes."""
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:Z|[+-]\d{2}:?\d{2})?$")
 
 
@@ -78,16 +79,16 @@ def suv_from_sidecar(entries: Mapping[str, Any], unit: str, frame: Frame) -> Suv
 
 
 def injection_findings(entries: Mapping[str, Any], volume: ReadVolume, what: str) -> tuple[Finding, ...]:
-    """Warn where the only frame begins with the injection, as converters state that do not know when this was."""
+    """Warn where the only frame begins with the injection, as converters state that do not know when it was."""
     suv, frames = volume.header.suv, volume.header.frames
     if suv is None or suv.factors is None or volume.unit.lower() not in BQ_PER_ML or len(frames) != 1:
         return ()
     start, duration = frames[0].start_s, frames[0].duration_s or 0.0
-    begins_then = start is not None and abs(start - _seconds(entries, "InjectionStart")) <= _SAME_TIME_S
     is_short_lived = _sidecar_injection(entries).half_life_s < SHORT_LIVED_S
-    if not begins_then or is_short_lived or duration > LONGEST_STATIC_S:
+    if start is None or is_short_lived or duration > LONGEST_STATIC_S:
         return ()
-    return (warning("suv.injection_at_start", what=what),)
+    after = start - _seconds(entries, "InjectionStart")
+    return (warning("suv.injection_at_start", what=what, seconds=after),) if abs(after) <= _AT_ONCE_S else ()
 
 
 def _entry(entries: Mapping[str, Any], name: str) -> float:

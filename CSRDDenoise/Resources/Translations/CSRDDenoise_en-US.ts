@@ -688,12 +688,12 @@
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>By its BIDS sidecar the {what} begins with the injection (InjectionStart). Converters write this where they do not know the time of the injection. If it was earlier, the SUV is too small: correct InjectionStart.</source>
+   <source>By its BIDS sidecar the {what} begins {seconds:g} s after the injection. Converters write 0 where they do not know the time of the injection. If it was earlier, the SUV is too small: correct InjectionStart, in seconds.</source>
    <translation type="unfinished" />
   </message>
   <message>
    <location filename="sentences.py" />
-   <source>By its header the {what} was not corrected for attenuation (Corrected Image: {stated}), so that its values fall towards the centre of the head. Give the corrected series.</source>
+   <source>By its header the {what} was not corrected for attenuation ({stated}), so that its values fall towards the centre of the head. Use the corrected image.</source>
    <translation type="unfinished" />
   </message>
   <message>
