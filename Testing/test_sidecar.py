@@ -165,6 +165,7 @@ def test_an_suv_that_is_none_of_a_brain_is_reported(tmp_path, changes, suv):
     assert found == ([] if suv is None else [pytest.approx(suv, rel=0.01)])
 
 
+@pytest.mark.slow
 def test_an_suv_that_is_none_of_a_brain_is_in_the_record(tmp_path, model_folder):
     request = FileRequest(head(tmp_path, Units="kBq/mL"), tmp_path / "out.nii", output_unit="suv")
     result = denoise_files(request, QUICK, model_folder)
