@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_series import SHAPE, write_series
+from dicom_series import SHAPE, set_tags, write_series
 
+from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import find
 from CSRDDenoiseLib.io.grid import Grid
 from CSRDDenoiseLib.io.headers import with_headers
@@ -65,3 +66,15 @@ def test_one_frame_of_a_study_is_found_among_the_files_of_all(tmp_path):
 def test_files_in_a_folder_whose_name_is_not_utf8(tmp_path):
     whole = read(write_series(tmp_path / os.fsdecode(b"\xfcbung")), "PET")
     assert with_headers(copy_of(whole), whole.header.files).unit == "Bq/mL"
+
+
+def test_a_copy_of_a_series_without_attenuation_correction_is_reported(tmp_path):
+    whole = read(write_series(tmp_path, set_tags(CorrectedImage=["DECY", "NORM"])), "PET")
+    found = with_headers(copy_of(whole), whole.header.files)
+    assert [finding.code for finding in found.findings] == ["attenuation.not_corrected"] and found.unit == "Bq/mL"
+
+
+def test_a_copy_of_a_transmission_image_is_refused(tmp_path):
+    whole = read(write_series(tmp_path, set_tags(CountsSource="TRANSMISSION")))
+    with pytest.raises(InputError, match="TRANSMISSION"):
+        with_headers(copy_of(whole), whole.header.files)

@@ -316,6 +316,17 @@ def unit_and_suv(files: Sequence[Path]) -> tuple[str, Suv]:
 
 
 @quiet()
+def emission_findings(path: Path, what: str) -> tuple[Finding, ...]:
+    """Return what the header of one DICOM file states about its series; see :func:`.dicom_kind.check_emission`.
+
+    Raises:
+        InputError: it is no PET image, and ``what`` is a PET.
+    """
+    data = read_header(path)
+    return () if data is None else check_emission(frames_of(path, data), what, f"The {what} series of '{path.name}'")
+
+
+@quiet()
 def planes_of(path: Path) -> np.ndarray:
     """Return the values of the frames of a DICOM file, (frames, H, W), float32, in the order of the file.
 

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..findings import warning
-from .dicom import planes_of, unit_and_suv
+from .dicom import emission_findings, planes_of, unit_and_suv
 from .dicom_files import is_dicom_file
 from .read import with_sidecar
 from .sidecar import read_sidecar
@@ -33,11 +33,15 @@ def with_headers(volume: ReadVolume, files: Sequence[Path], what: str = "PET") -
         volume: a copy of what the files hold.
         files: the DICOM files in any order, or one other file, whose BIDS sidecars are read; nothing is done without.
         what: how findings call the volume.
+
+    Raises:
+        InputError: the files are no PET images, as those of a transmission scan, and ``what`` is a PET.
     """
     if not files:
         return volume
     if not is_dicom_file(files[0]):
         return with_sidecar(volume, *read_sidecar(files[0], what), what)
+    volume = replace(volume, findings=(*volume.findings, *emission_findings(files[0], what)))
     try:
         unit, suv = unit_and_suv(files)
         if volume.unit not in (unit, UNKNOWN):
