@@ -14,7 +14,8 @@ from CSRDDenoiseLib.io.nuclides import NUCLIDES, is_in_seconds
 from CSRDDenoiseLib.io.read import read
 
 NO_DATES = {"SeriesDate": None, "AcquisitionDate": None}
-OF_DAY = {"RadiopharmaceuticalStartDateTime": None, "RadiopharmaceuticalStartTime": "100000"}
+OF_TIME = "RadiopharmaceuticalStartTime"
+OF_DAY = {"RadiopharmaceuticalStartDateTime": None, OF_TIME: "100000"}
 
 
 def second_injection(**values):
@@ -70,6 +71,24 @@ def test_other_half_lives_without_a_code_are_taken(tmp_path):
 def test_a_dose_in_mbq_or_mci_or_kbq_gives_no_factor(tmp_path, dose, is_known):
     found = factor(tmp_path, tags(RadionuclideTotalDose=dose))
     assert (found == pytest.approx(AN_HOUR * 368.08 / dose, rel=1e-4)) if is_known else "RadionuclideTotalDose" in found
+
+
+NO_TIMES = {"SeriesTime": "000000", "AcquisitionTime": "000000", "StudyTime": "000000"}
+
+
+@pytest.mark.parametrize("correction", ["START", "NONE"])
+@pytest.mark.parametrize(
+    "injected", [{"RadiopharmaceuticalStartDateTime": "20250101000000.00"}, {**OF_DAY, OF_TIME: "000000"}]
+)
+def test_times_that_were_removed_give_no_factor(tmp_path, correction, injected):
+    """Zeros, as programs that remove names leave them: 0 s after the injection."""
+    assert "00:00:00" in factor(tmp_path, tags(DecayCorrection=correction, **NO_TIMES, **injected))
+
+
+def test_a_scan_at_midnight_has_a_factor(tmp_path):
+    dates = {"SeriesDate": "20250102", "AcquisitionDate": "20250102"}
+    injected = {"RadiopharmaceuticalStartDateTime": "20250101230000"}
+    assert factor(tmp_path, tags(**NO_TIMES, **dates, **injected)) == pytest.approx(AN_HOUR, rel=1e-4)
 
 
 def test_a_series_without_a_time_of_acquisition_gives_no_factor(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -331,10 +331,12 @@ def _delay(tags: Tags, reference: datetime, half_life_s: float) -> float:
     item = tags.item(_DRUGS)
     drug = Tags(tags.path, 0, 1, item) if item is not None else tags
     full = full_date_time(drug.text("RadiopharmaceuticalStartDateTime"), zone_of(tags))
-    longest = longest_delay(half_life_s)
+    longest, begin = longest_delay(half_life_s), acquisition_time(tags)
+    alone = date_time(reference.strftime("%Y%m%d"), drug.text("RadiopharmaceuticalStartTime"))
+    if begin and begin.time() == time() and time() in {each.time() for each in (full, alone) if each}:
+        raise UnknownFactorError("Injection and acquisition are both at 00:00:00, as where times were removed")
     if full and EARLIEST_DELAY <= reference - full <= longest:
         return (reference - full).total_seconds()
-    alone = date_time(reference.strftime("%Y%m%d"), drug.text("RadiopharmaceuticalStartTime"))
     if alone is None or half_life_s > LONG_LIVED_S:
         hours = longest.total_seconds() / 3600
         why = f"no time within {hours:.0f} h before the scan" if full else "missing"
