@@ -28,6 +28,9 @@ INTERFILE = b"!INTERFILE :=\n!imaging modality := PT\nname of data file := pet.i
         ("pet.v.hdr", b"  " + INTERFILE.lower(), "Interfile"),
         ("pet.hv", INTERFILE, "Interfile"),
         ("pet.v", b"MATRIX72v\0" + bytes(600), "ECAT 7"),
+        ("pet+orig.HEAD", b"\ntype  = string-attribute\nname  = TYPESTRING\ncount = 15\n'3DIM_HEAD_ANAT~\n", "AFNI"),
+        ("pet.mat", b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(600), "MATLAB"),
+        ("pet.npy", b"\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, 2), }", "NumPy"),
     ],
 )
 def test_the_format_is_named(tmp_path, name, content, form, look):

@@ -14,6 +14,9 @@ _CONVERT, _UNPACK, _AGAIN = "Convert it to NIfTI", "Unpack it, and give what is 
 _TEXTS: Mapping[bytes, tuple[str, str]] = {
     b"!interfile": ("of the format Interfile, which is not read", _CONVERT),
     b"matrix7": ("of the format ECAT 7, which is not read", _CONVERT),
+    b"type  = ": ("of the format AFNI, which is not read", _CONVERT),
+    b"matlab 5.0 mat-file": ("a MATLAB file, which is not read", _CONVERT),
+    b"\x93numpy": ("a NumPy file, which states no place and is not read", _CONVERT),
     **dict.fromkeys((b"<!doctype html", b"<html"), ("a web page, as where a download needs a login", _AGAIN)),
 }
 """How files begin, in lower case and without blanks -> what they are, and what to do; of scanners .hdr and .v too."""
