@@ -98,3 +98,22 @@ def test_volumes_of_an_enhanced_mr_are_named_by_what_they_are(tmp_path, keyword,
         content.FrameAcquisitionDateTime = "20250101110000"
     with pytest.raises(InputError, match=keyword):
         read(save(data, tmp_path / "mr.dcm"), "MR")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "pair"),
+    [
+        ("ReconstructionMethod", ("OSEM", "FBP")),
+        ("ConvolutionKernel", ("Gauss 2", "Gauss 5")),
+        ("AttenuationCorrectionMethod", ("CT", "NONE")),
+        ("SeriesDescription", ("corrected", "not corrected")),
+    ],
+)
+def test_two_reconstructions_in_one_series_are_named_by_what_differs(tmp_path, keyword, pair):
+    def change(data, index):
+        data.AcquisitionTime, data.FrameReferenceTime = "110000", 30000
+        setattr(data, keyword, pair[index // SHAPE[0]])
+
+    write_series(tmp_path, change, frames=2)
+    with pytest.raises(InputError, match=f"{keyword}.*{pair[0]}"):
+        read(tmp_path, "PET")

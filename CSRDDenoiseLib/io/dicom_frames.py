@@ -87,7 +87,8 @@ _OF_ACQUISITION = ("AcquisitionTime", "FrameReferenceTime")
 """Of :data:`_TIMES`, what is one for all slices that were measured at once; they lie side by side."""
 _OTHERS = (
     *("EchoTime", "EffectiveEchoTime", "InversionTime", "FlipAngle", "DiffusionBValue", "ImageType", "FrameType"),
-    *("ComplexImageComponent", "StackID", "AcquisitionNumber"),
+    *("ComplexImageComponent", "StackID", "ReconstructionMethod", "ConvolutionKernel", "AttenuationCorrectionMethod"),
+    *("SeriesDescription", "SeriesNumber", "AcquisitionNumber"),
 )
 """What may distinguish volumes of one series that are no time frames."""
 
