@@ -117,3 +117,13 @@ def test_two_reconstructions_in_one_series_are_named_by_what_differs(tmp_path, k
     write_series(tmp_path, change, frames=2)
     with pytest.raises(InputError, match=f"{keyword}.*{pair[0]}"):
         read(tmp_path, "PET")
+
+
+def test_two_reconstructions_are_no_time_frames_by_their_image_index(tmp_path):
+    def change(data, index):
+        data.AcquisitionTime, data.FrameReferenceTime, data.ImageIndex = "110000", 30000, index + 1
+        data.ReconstructionMethod = ("OSEM", "FBP")[index // SHAPE[0]]
+
+    write_series(tmp_path, change, frames=2)
+    with pytest.raises(InputError, match="ReconstructionMethod"):
+        read(tmp_path, "PET", frame=0)

@@ -85,10 +85,11 @@ _TIMES: Mapping[str, Callable[[Tags], str]] = {
 """What may distinguish the frames of a dynamic or gated study, in the order of trust."""
 _OF_ACQUISITION = ("AcquisitionTime", "FrameReferenceTime")
 """Of :data:`_TIMES`, what is one for all slices that were measured at once; they lie side by side."""
+_OF_RECONSTRUCTION = ("ReconstructionMethod", "ConvolutionKernel", "AttenuationCorrectionMethod")
 _OTHERS = (
     *("EchoTime", "EffectiveEchoTime", "InversionTime", "FlipAngle", "DiffusionBValue", "ImageType", "FrameType"),
-    *("ComplexImageComponent", "StackID", "ReconstructionMethod", "ConvolutionKernel", "AttenuationCorrectionMethod"),
-    *("SeriesDescription", "SeriesNumber", "AcquisitionNumber"),
+    *("ComplexImageComponent", "StackID", *_OF_RECONSTRUCTION, "SeriesDescription", "SeriesNumber"),
+    "AcquisitionNumber",
 )
 """What may distinguish volumes of one series that are no time frames."""
 
@@ -113,9 +114,10 @@ def split_frames(slices: Sequence[Slice], place: str) -> tuple[list[list[Slice]]
 
 def _by_time(slices: Sequence[Slice], places: np.ndarray, place: str) -> list[list[Slice]]:
     most = int(np.bincount(places).max())
-    kinds = _kinds(slices, places, most)
-    if kinds and slices[0].tags.text("Modality") == "MR":
-        # echoes, or water and fat, may have times of their own too
+    # echoes, or water and fat, may have times of their own too, and reconstructions an image index
+    sure = {"MR": _OTHERS}.get(slices[0].tags.text("Modality"), _OF_RECONSTRUCTION)
+    kinds = _kinds(slices, places, most, sure)
+    if kinds:
         raise InputError(f"{place} {kinds}")
     for value in _TIMES.values():
         values = [value(each.tags) for each in slices]
@@ -143,9 +145,9 @@ def _distinguishes(values: Sequence[str], places: np.ndarray, most: int) -> bool
     return "" not in values and len(set(values)) == most and len(pairs) == len(values)
 
 
-def _kinds(slices: Sequence[Slice], places: np.ndarray, most: int) -> str:
-    """Return in words the tag by which volumes at one place differ, if there is one; empty without."""
-    for keyword in _OTHERS:
+def _kinds(slices: Sequence[Slice], places: np.ndarray, most: int, keywords: Sequence[str] = _OTHERS) -> str:
+    """Return in words the first of these tags by which volumes at one place differ; empty without."""
+    for keyword in keywords:
         values = [each.tags.text(keyword) for each in slices]
         if _distinguishes(values, places, most):
             listed = ", ".join(sorted(set(values)))
