@@ -119,3 +119,11 @@ def test_the_decay_factor_of_an_enhanced_source_is_that_of_the_nuclide(tmp_path)
     write_dicom(volume.image, tmp_path / "out", source, volume, Derived("denoised", ""))
     written = pydicom.dcmread(tmp_path / "out" / "IM0001.dcm")
     assert written.DecayFactor == pytest.approx(2 ** ((3600 + 29.984) / HALF_LIFE), rel=1e-5)
+
+
+@pytest.mark.parametrize("stated", [0, -60000])
+def test_a_frame_that_takes_no_time_has_no_duration(tmp_path, stated):
+    """The activity of a frame that was not corrected is that of its middle, which is not known then."""
+    change = tags(DecayCorrection="NONE", ActualFrameDuration=stated)
+    assert "ActualFrameDuration" in factor(tmp_path, change)
+    assert read(tmp_path, "PET").header.frames[0].duration_s is None

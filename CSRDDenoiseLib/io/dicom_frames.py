@@ -62,9 +62,9 @@ def acquisition_time(tags: Tags) -> Optional[datetime]:
 
 
 def duration_s(tags: Tags) -> Optional[float]:
-    """Return the length of a frame in seconds (the tags are in ms)."""
-    duration = tags.number("FrameAcquisitionDuration") or tags.number("ActualFrameDuration")
-    return None if duration is None else duration / 1000
+    """Return the length of a frame in seconds (the tags are in ms); 0, as of a tag that was filled in, is none."""
+    duration = tags.number("FrameAcquisitionDuration") or tags.number("ActualFrameDuration") or 0.0
+    return duration / 1000 if duration > 0 else None
 
 
 def _time_slot(tags: Tags) -> str:
