@@ -50,6 +50,8 @@ class CSRDDenoisePanelTest(unittest.TestCase):
         nodes = slicer.mrmlScene.GetNumberOfNodes()
         self.ui.presetComboBox.setCurrentIndex(self.ui.presetComboBox.findData("quality"))
         self.ui.applyButton.click()
+        # the second press of a double click does not cancel
+        time.sleep(slicer.app.doubleClickInterval / 1000)
         self.ui.applyButton.click()
         self.wait_for_end()
         self.assertIn("Cancelled", self.ui.statusLabel.text)

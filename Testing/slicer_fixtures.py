@@ -36,6 +36,8 @@ def scene(_collected_here):
     import qt  # there once the helpers have put the stand-in in place
 
     qt.QSettings().clear()
+    # a test clicks faster than people do
+    SLICER.app.setDoubleClickInterval(0)
     SLICER.mrmlScene.Clear(0)
     # the views of the layout and their nodes are there before a test looks
     SLICER.app.processEvents()

@@ -198,3 +198,15 @@ def raises_named(name: str, match: Optional[str] = None) -> Iterator[None]:
     with pytest.raises(Exception, match=match) as raised:
         yield
     assert type(raised.value).__name__ == name
+
+
+def double_click(button) -> None:
+    """Press a button twice, as Qt hears of a double click."""
+    from PySide6 import QtCore, QtGui, QtWidgets
+
+    event, widget = QtCore.QEvent.Type, button._qt
+    place = QtCore.QPointF(widget.rect().center())
+    for kind in (event.MouseButtonPress, event.MouseButtonRelease, event.MouseButtonDblClick, event.MouseButtonRelease):
+        held = QtCore.Qt.NoButton if kind == event.MouseButtonRelease else QtCore.Qt.LeftButton
+        where = (place, widget.mapToGlobal(place), QtCore.Qt.LeftButton, held, QtCore.Qt.NoModifier)
+        QtWidgets.QApplication.sendEvent(widget, QtGui.QMouseEvent(kind, *where))

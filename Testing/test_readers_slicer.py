@@ -34,7 +34,8 @@ ENTRY = slicer_standin.load_module(MODULE / "CSRDReaderStudy.py")
 
 
 @pytest.fixture
-def area(scene):
+def area(scene, monkeypatch):
+    monkeypatch.setattr("CSRDReaderStudyModule.panel.SECONDS_APART", 0.0)
     made = ENTRY.widgetRepresentation()
     made._qt.resize(420, 700)
     made.show()
@@ -272,12 +273,12 @@ def test_a_changed_image_and_a_full_disk_are_reported(ui, panel, tmp_path, monke
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
-    click(ui.answerButton1)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "replace", full)
+        click(ui.answerButton1)
     assert "No space" in ui.statusLabel.text
     assert panel.reading
     assert not answered(folder)
-    monkeypatch.undo()
     (folder / "images" / study.reading("R1").trials[1].images[0]).write_bytes(b"another image")
     click(ui.answerButton1)
     assert len(answered(folder)) == 1

@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import Cancelled, CSRDError, InputError
+from CSRDDenoiseLib.presses import once
 
 from . import readiness, wording
 from .batch import Batch, BatchTable, ended_text
@@ -26,7 +27,7 @@ from .parameters import (
     save_defaults,
     settings_of,
 )
-from .views.messages import Messages
+from .views.messages import Messages, double_click
 from .views.results import Results, settle
 from .volumes import DenoisedVolumes, Volume, has_record
 
@@ -390,8 +391,8 @@ class Panel:
 
     def _connect(self) -> None:
         ui = self.ui
-        ui.applyButton.clicked.connect(self.onApply)
+        ui.applyButton.clicked.connect(once(self.onApply, double_click))
         ui.compareButton.clicked.connect(self.onCompare)
         ui.reportButton.clicked.connect(self.onReport)
         ui.importModelButton.clicked.connect(self.onImportModel)
-        ui.runPairsButton.clicked.connect(self.onRunPairs)
+        ui.runPairsButton.clicked.connect(once(self.onRunPairs, double_click))

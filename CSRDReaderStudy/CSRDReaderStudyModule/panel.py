@@ -1,12 +1,15 @@
 """The panel of a reader: which study, which question, which answer. What comes next is decided in the library."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import CSRDError
+from CSRDDenoiseLib.presses import once
 from CSRDDenoiseLib.readers.answers import answers_name
 from CSRDDenoiseLib.readers.session import Session
 from CSRDDenoiseLib.readers.study import STUDY_FILE, Scale, Study, check_files, read_study
@@ -16,6 +19,9 @@ from .views import clear, show_trial
 
 TOOL = "Slicer"
 MOST_CHOICES = 5
+SECONDS_APART = 0.7
+"""Presses of one button within this time are one press: more than what a key that is held waits for before it repeats,
+usually 0.25 to 0.66 s, and less than what it takes to read an image."""
 
 
 class Panel:
@@ -37,10 +43,10 @@ class Panel:
         ui.openButton.connect("clicked()", self.onOpen)
         ui.beginButton.connect("clicked()", self.onBegin)
         ui.readerComboBox.currentIndexChanged.connect(self.onReaderChosen)
-        ui.pauseButton.connect("clicked()", self.onPause)
-        ui.backButton.connect("clicked()", self.onBack)
+        ui.pauseButton.connect("clicked()", once(self.onPause, self._apart))
+        ui.backButton.connect("clicked()", once(self.onBack, self._apart))
         for choice in range(1, MOST_CHOICES + 1):
-            self._button(choice).connect("clicked()", self._chooser(choice))
+            self._button(choice).connect("clicked()", once(partial(self.choose, choice), self._apart))
         self._refresh()
 
     # What the reader does
@@ -219,5 +225,5 @@ class Panel:
     def _button(self, choice: int) -> Any:
         return getattr(self.ui, f"answerButton{choice}")
 
-    def _chooser(self, choice: int) -> Any:
-        return lambda: self.choose(choice)
+    def _apart(self) -> float:
+        return max(SECONDS_APART, float(slicer.app.doubleClickInterval) / 1000)

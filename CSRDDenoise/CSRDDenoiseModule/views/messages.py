@@ -1,9 +1,14 @@
-"""What the panel says: the status line, the details behind it, and the log."""
+"""What the panel says: the status line, the details behind it, and the log; and which presses are one."""
 
 import time
 from typing import Any
 
 import slicer
+
+
+def double_click() -> float:
+    """Return the time in seconds within which two presses are a double click: its second one must not cancel a run."""
+    return float(slicer.app.doubleClickInterval) / 1000
 
 
 class Messages:
