@@ -189,7 +189,7 @@ def settings_from_preset(preset: str = DEFAULT_PRESET, **changes: Any) -> Denois
         changes: fields of :class:`DenoiseSettings`; None keeps the preset's value.
 
     Raises:
-        InputError: the preset is not known, or a value is out of range.
+        InputError: the preset or a name is not known, or a value is out of range.
 
     Example:
         >>> settings_from_preset("quality", seed=1).samples
@@ -198,6 +198,9 @@ def settings_from_preset(preset: str = DEFAULT_PRESET, **changes: Any) -> Denois
         Traceback (most recent call last):
         CSRDDenoiseLib.errors.InputError: Preset 'best' is not known; choose one of fast, balanced, quality.
     """
+    known = DenoiseSettings.__dataclass_fields__
+    if strange := [name for name in changes if name not in known]:
+        raise InputError(f"There is no setting {', '.join(map(repr, strange))}; the settings are {', '.join(known)}.")
     if preset not in PRESETS:
         raise InputError(f"Preset '{preset}' is not known; choose one of {', '.join(PRESETS)}.")
     return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})

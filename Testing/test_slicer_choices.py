@@ -13,6 +13,7 @@ pytest_plugins = ["slicer_fixtures"]
 
 import qt  # noqa: E402 (needs the stand-in)
 from CSRDDenoiseModule import readiness  # noqa: E402
+from CSRDDenoiseModule.nodes import header_files, source_file  # noqa: E402
 from CSRDDenoiseModule.parameters import (  # noqa: E402
     DEFAULTS_KEY,
     choices_in,
@@ -21,6 +22,7 @@ from CSRDDenoiseModule.parameters import (  # noqa: E402
     saved_defaults,
     settings_of,
 )
+from CSRDDenoiseModule.volumes import write_volume  # noqa: E402
 
 from CSRDDenoiseLib.settings import DenoiseSettings  # noqa: E402
 
@@ -115,3 +117,39 @@ def test_damaged_speed_is_measured_anew(scene):
     for value in ("fast", None, [1]):
         qt.QSettings().setValue(readiness._key("cpu", "brain", ""), json.dumps(dict.fromkeys(names, value)))
         assert readiness.saved_speed("cpu", "brain") is None
+
+
+HUGE = pytest.param(10**400, id="huge")
+
+
+@pytest.mark.parametrize("number", [0, -1, 1e-300, -1e300, float("nan"), float("inf"), HUGE])
+def test_a_speed_that_no_device_has_is_measured_anew(ui, logic_of, pair, number):
+    names = readiness.DeviceSpeed.__dataclass_fields__
+    key = readiness._key("auto", logic_of.getParameterNode().model or "brain", "")
+    qt.QSettings().setValue(key, json.dumps(dict.fromkeys(names, number)))
+    ui.petSelector.setCurrentNode(pair[0])
+    assert readiness.saved_speed("auto", "brain") is None
+    assert "Measuring" in ui.estimateLabel.text
+
+
+def test_a_slow_device_has_an_estimate(scene, pair):
+    names = readiness.DeviceSpeed.__dataclass_fields__
+    slowest = {**dict.fromkeys(names, 0), **dict.fromkeys(names, 1e-3), "bytes_for_evaluation": 1}
+    qt.QSettings().setValue(readiness._key("cpu", "brain", ""), json.dumps(slowest))
+    speed = readiness.saved_speed("cpu", "brain")
+    assert " h " in readiness.estimate_sentence(speed, pair[0], DenoiseSettings())
+
+
+@pytest.mark.parametrize("folder", ["x" * 5000, "/no/such", "a\0b"])
+def test_a_folder_of_a_model_that_cannot_be_looked_at_is_not_offered(ui, folder):
+    qt.QSettings().setValue(readiness.IMPORTED_KEY, json.dumps([folder]))
+    assert folder not in readiness.model_choices()
+
+
+def test_a_file_that_cannot_be_looked_at_is_no_source(scene, pair, tmp_path):
+    write_volume(pair[0], tmp_path / "pet.nrrd")
+    pet = SLICER.util.loadVolume(str(tmp_path / "pet.nrrd"))
+    assert header_files(pet) == [source_file(pet)] == [tmp_path / "pet.nrrd"]
+    # as of a network drive that is gone: the system answers with another error than that there is no file
+    pet.GetStorageNode().SetFileName(f"{tmp_path}/{'x' * 5000}/pet.nrrd")
+    assert source_file(pet) is None and header_files(pet) == []

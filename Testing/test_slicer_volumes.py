@@ -266,6 +266,7 @@ def test_what_is_no_node_is_refused_by_its_argument(logic, scene, given):
         "uncertaintyVolume": lambda: logic.startReport(denoised, given),
         "labelVolume": lambda: logic.startReport(denoised, None, given),
         "differenceVolume": lambda: logic.startKeep(denoised, 8.0, given),
+        "volume": lambda: logic.startInspect(given),
         "full": lambda: full_dose.start_comparison(logic, denoised, given),
         "regions": lambda: full_dose.start_comparison(logic, denoised, pet, given),
     }
@@ -328,6 +329,18 @@ def test_a_model_may_be_given_as_a_path(tmp_path):
     missing = tmp_path / "missing"
     models = [Path("tissue"), missing, tmp_path, "tissue", None]
     assert [job.model_there(model) for model in models] == ["tissue", str(missing), str(tmp_path), "tissue", None]
+
+
+@pytest.mark.parametrize("given", [{"place": 5}, {"place": ["tls://a:8786"]}, {"stepz": 1}, {"stepz": None}], ids=str)
+def test_what_is_no_place_or_no_setting_is_refused_before_the_work(logic, scene, given):
+    with raises_named("InputError", next(iter(given))):
+        logic.start(add_head("PET"), **given)
+    assert not logic.busy and not logic.worker.running
+
+
+def test_a_model_that_is_no_text_is_not_known(logic, scene):
+    with raises_named("ModelError", "'5'"):
+        logic.start(add_head("PET"), model=5).wait()
 
 
 def test_a_pet_in_no_scene_is_refused_before_the_work(logic, scene):

@@ -1,6 +1,7 @@
 """A job for the worker process: what it is given, its files, started without blocking, cancelled or ended for sure."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -149,7 +150,7 @@ def model_there(model: "Optional[Union[str, Path]]") -> Optional[str]:
     """Return a model as the process finds it, whose working directory is another: a name, an absolute folder, None."""
     # a message holds texts alone
     name = str(model or "")
-    is_folder = bool(name) and name not in (folder.name for folder in list_models()) and Path(name).is_dir()
+    is_folder = bool(name) and name not in (folder.name for folder in list_models()) and os.path.isdir(name)
     return str(Path(name).absolute()) if is_folder else name or None
 
 

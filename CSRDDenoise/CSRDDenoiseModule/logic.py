@@ -306,6 +306,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
 
         It is no run: the logic stays free for one, which ends an inspection that has not been answered.
         """
+        check_nodes({"volume": volume})
         require_packages()
         files = RunFiles()
         headers = [str(path) for path in header_files(volume)]

@@ -2,11 +2,12 @@
 
 import hashlib
 import logging
+import os
 import re
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
 import numpy as np
 import qt
@@ -68,8 +69,7 @@ def header_files(node: Volume) -> "list[Path]":
     """Return the files whose headers say what a volume is: its DICOM files, or those that hold it unchanged."""
     instances, database = node.GetAttribute("DICOM.instanceUIDs"), getattr(slicer, "dicomDatabase", None)
     if instances and database is not None:
-        files = [Path(name) for name in map(database.fileForInstance, instances.split()) if name]
-        return [path for path in files if path.is_file()]
+        return _existing(map(database.fileForInstance, instances.split()))
     return _stored_files(node)
 
 
@@ -191,8 +191,12 @@ def _stored_files(node: Volume) -> "list[Path]":
     if storage is None or node.GetModifiedSinceRead():
         return []
     listed = (storage.GetNthFileName(index) for index in range(storage.GetNumberOfFileNames()))
-    names = dict.fromkeys(name for name in (storage.GetFileName(), *listed) if name)
-    return [path for path in map(Path, names) if path.is_file()]
+    return _existing(dict.fromkeys((storage.GetFileName(), *listed)))
+
+
+def _existing(names: "Iterable[Optional[str]]") -> "list[Path]":
+    # Path.is_file raises where a network drive is gone, or a folder may not be read
+    return [Path(name) for name in names if name and os.path.isfile(name)]
 
 
 def report_path(denoised: Volume, record: Any) -> Path:

@@ -8,6 +8,7 @@ main thread only: Slicer's own dialogs need it.
 
 import importlib.util
 import json
+import os
 import tempfile
 import threading
 from dataclasses import asdict
@@ -203,9 +204,8 @@ def model_choices() -> "dict[str, str]":
     A value is what a run is given: a bundled model's name, or a folder.
     """
     bundled = sorted((folder.name for folder in list_models()), key=lambda name: (name != DEFAULT_MODEL, name))
-    imported = [folder for folder in imported_folders() if Path(folder).is_dir()]
-    titles = {name: name for name in bundled}
-    return {**titles, **{folder: _("{name} (imported)").format(name=Path(folder).name) for folder in imported}}
+    added = {folder: _("{name} (imported)").format(name=Path(folder).name) for folder in imported_folders()}
+    return {**dict(zip(bundled, bundled)), **{value: added[value] for value in added if os.path.isdir(value)}}
 
 
 def imported_folders() -> "list[str]":
@@ -277,7 +277,7 @@ def saved_speed(device: str, model: str, place: str = "") -> Optional[DeviceSpee
     """Return the saved speed of a device of a place and a model, or None."""
     try:
         return speed_from(json.loads(qt.QSettings().value(_key(device, model, place)) or "null"))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
 
 

@@ -14,7 +14,7 @@ import qt
 import slicer
 
 import CSRDDenoiseLib
-from CSRDDenoiseLib.errors import CSRDError
+from CSRDDenoiseLib.errors import CSRDError, InputError
 
 MODULE = "CSRDDenoiseLib.worker"
 LIBRARY_ROOT = Path(CSRDDenoiseLib.__file__).resolve().parents[1]
@@ -214,9 +214,15 @@ def _environment() -> qt.QProcessEnvironment:
 
 
 def on_place(address: str) -> "dict[str, Any]":
-    """Return what a request to the worker has to say of a place, with the chosen certificates; nothing for HERE."""
-    if address == HERE:
+    """Return what a request to the worker has to say of a place, with the chosen certificates; nothing for HERE.
+
+    Raises:
+        InputError: the address is no text.
+    """
+    if not address:
         return {}
+    if not isinstance(address, str):
+        raise InputError(f"place is {address!r}. Pass the address of a Dask scheduler, such as 'tls://host:8786'.")
     folder = next(iter(saved_certificates()), DASKS_OWN)
     needed = address.startswith(TLS) and folder != DASKS_OWN
     return {"on": {"address": address, **({"tls": folder} if needed else {})}}

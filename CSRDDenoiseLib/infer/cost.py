@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..settings import DenoiseSettings
@@ -18,6 +18,10 @@ LOADED_BYTES = 20 << 20
 _INPUT_BYTES = 8
 _MULTIPLE = 8
 """Of voxels, in a side of a patch of the bundled networks."""
+
+_DIVISORS = ("voxel_spacing_mm", "voxels_per_second", "draw_voxels_per_second", "bytes_per_voxel")
+_LEAST, _MOST = dict.fromkeys(_DIVISORS, 1e-3), 1e18
+"""No device is as slow, or as large; with these limits every estimate is a number that can be shown."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,16 @@ class DeviceSpeed:
 
 
 def speed_from(message: dict[str, Any]) -> DeviceSpeed:
-    """Return the speed in a worker's answer."""
-    return DeviceSpeed(**{name: float(message[name]) for name in DeviceSpeed.__dataclass_fields__})
+    """Return the speed in a worker's answer.
+
+    Raises:
+        KeyError, OverflowError, TypeError, ValueError: it holds none, such as an entry of a damaged file of settings.
+    """
+    speed = DeviceSpeed(**{name: float(message[name]) for name in DeviceSpeed.__dataclass_fields__})
+    odd = {name: value for name, value in asdict(speed).items() if not _LEAST.get(name, 0.0) <= value <= _MOST}
+    if odd:
+        raise ValueError(f"no speed of a device: {odd}")
+    return speed
 
 
 def seconds_and_bytes(

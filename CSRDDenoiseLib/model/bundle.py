@@ -100,7 +100,7 @@ def find_model(name_or_folder: Union[str, Path]) -> Path:
     bundled = {path.name: path for path in list_models()}
     if str(name_or_folder) in bundled:
         return bundled[str(name_or_folder)]
-    folder = Path(name_or_folder)
+    folder = Path(str(name_or_folder))
     if str(name_or_folder) and is_regular_file(folder / METADATA_FILE):
         return folder
     known = ", ".join(bundled) or "none"
