@@ -23,6 +23,9 @@ from slicer_helpers import (
     wait_until,
 )
 
+from CSRDDenoiseModule.views import plots  # isort: skip (needs the stand-in)
+from CSRDDenoiseModule.volumes import part_of  # isort: skip
+
 from CSRDDenoiseLib.full_dose import compare_with_full_dose
 from CSRDDenoiseLib.io.volume import Header, ReadVolume
 
@@ -330,3 +333,29 @@ def test_another_pet_or_the_table_during_a_comparison(ui, scene, result, small_m
     made = ui.denoisedSelector.currentNode()
     assert made is not denoised and made.GetNodeReference("CSRDDenoise.PET") is other
     np.testing.assert_array_equal(SLICER.util.arrayFromVolume(denoised), before)
+
+
+def test_each_result_keeps_its_own_regions(ui, scene, result):
+    pet, first, full = result
+    second = add_result(pet, 0.5 * SLICER.util.arrayFromVolume(pet), "second")[0]
+    compare(ui, full, add_labels(scene))
+    before = columns_of(plots.find_helper("vtkMRMLTableNode", "regions", first))
+    ui.denoisedSelector.setCurrentNode(second)
+    compare(ui, full, ui.regionsSelector.currentNode())
+    tables = [plots.find_helper("vtkMRMLTableNode", "regions", each) for each in (first, second)]
+    assert columns_of(tables[0]) == before != columns_of(tables[1])
+    assert [table.GetName() for table in tables] == [
+        f"Regions against the full dose: {each.GetName()}" for each in (first, second)
+    ]
+    # each is shown with its own result, and goes with its own alone
+    for each, table in zip((first, second), tables):
+        ui.denoisedSelector.setCurrentNode(each)
+        click(ui.compareButton)
+        pick(ui.plotComboBox, "agreement")
+        assert scene.GetSingletonNode("CSRDRegions", "vtkMRMLTableViewNode").GetTableNodeID() == table.GetID()
+        chart = scene.GetSingletonNode("CSRDHistogram", "vtkMRMLPlotViewNode").GetPlotChartNode()
+        assert chart is plots.drawn("agreement", each)
+    compare(ui, full)
+    assert plots.find_helper("vtkMRMLTableNode", "regions", second) is None
+    assert not [node for node in SLICER.util.getNodesByClass("vtkMRMLPlotSeriesNode") if part_of(node, second)]
+    assert columns_of(plots.find_helper("vtkMRMLTableNode", "regions", first)) == before

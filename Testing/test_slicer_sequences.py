@@ -13,6 +13,7 @@ from slicer_helpers import (
     add_transform,
     choose,
     click,
+    identities,
     ijk_to_ras,
     matrix_of,
     oblique,
@@ -307,6 +308,35 @@ def test_a_sequence_that_changes_after_it_was_read_leaves_each_result_at_its_tim
     assert [float(made["output"].GetNthIndexValue(index)) for index in range(len(FACTORS))] == list(STARTS)
     assert made["output"].GetNumberOfDataNodes() == made["difference"].GetNumberOfDataNodes() == len(FACTORS)
     np.testing.assert_allclose(arrays(made["output"]), before + arrays(made["difference"]), rtol=1e-4, atol=0.5)
+
+
+FRAMES_OF_ANOTHER_GRID = {
+    "28 x 22 voxels, the first": lambda frame, array: SLICER.util.updateVolumeFromArray(frame, array[:22]),
+    "holds int16, the first float32": lambda frame, array: SLICER.util.updateVolumeFromArray(frame, array.astype("i2")),
+    "2 x 2 x 4 mm, the first of 2 x 2 x 2 mm": lambda frame, _array: frame.SetSpacing(2.0, 2.0, 4.0),
+    "up to 3 mm from the first": lambda frame, _array: frame.SetOrigin(12.0, -7.0, 34.0),
+}
+
+
+@pytest.mark.parametrize("words", list(FRAMES_OF_ANOTHER_GRID))
+def test_a_frame_of_another_grid_is_named_with_the_numbers_before_the_work(logic, scene, dynamic, small_model, words):
+    frame = dynamic[0].GetNthDataNode(3)
+    FRAMES_OF_ANOTHER_GRID[words](frame, SLICER.util.arrayFromVolume(frame).copy())
+    with raises_named("InputError", f"Frame 4 .*{words}"):
+        logic.startSequence(dynamic[2], None, model=small_model, sampler="mean", device="cpu").wait()
+
+
+def test_a_sequence_whose_voxel_size_changes_during_its_run_gets_no_result(logic_of, scene, dynamic, model_folder):
+    sequence, _browser, shown = dynamic
+    before, options = identities(scene), {"sampler": "mean", "device": "cpu"}
+    started: list = []
+    job = logic_of.startSequence(shown, None, model=str(model_folder), onProgress=started.append, **options)
+    assert wait_until(lambda: started)
+    for node in (shown, *(sequence.GetNthDataNode(index) for index in range(len(FACTORS)))):
+        node.SetSpacing(4.0, 4.0, 4.0)
+    with raises_named("InputError", "4 x 4 x 4 mm by now and was denoised with 2 x 2 x 2 mm"):
+        job.wait()
+    assert identities(scene) == before
 
 
 def test_a_sequence_goes_to_an_encrypted_place_with_the_chosen_certificates(logic_of, dynamic, monkeypatch):

@@ -35,6 +35,7 @@ from .volumes import (
     PET_REMOVED,
     PROVENANCE,
     Volume,
+    check_spacing,
     fill_node,
     hardened_copy,
     ijk_to_ras,
@@ -107,6 +108,7 @@ def start_sequence(
     def collected(message: "dict[str, Any]") -> DenoisedSequences:
         if not (slicer.mrmlScene.IsNodePresent(petVolume) and slicer.mrmlScene.IsNodePresent(browser)):
             raise CSRDError(PET_REMOVED)
+        check_spacing(petVolume, message["provenance"])
         return _collect(message, paths, (browser, sequence, values), inputs, sources)
 
     callbacks = Callbacks(onProgress, onFinished, onError)

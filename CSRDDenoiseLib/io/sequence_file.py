@@ -61,13 +61,29 @@ def sequence_steps(path: Path, frames: Iterable[tuple[np.ndarray, np.ndarray]], 
                 _header(values, affine, count).write_to(stream)
             elif values.shape != first[0].shape or values.dtype != first[0].dtype or not np.allclose(affine, first[1]):
                 raise InputError(
-                    f"Frame {number} of the sequence has another size, type or place than the first. Resample the "
-                    "frames to one grid first."
+                    f"Frame {number} of the sequence {_difference((values, affine), first)}. Resample the frames to "
+                    "one grid and type first."
                 )
             slices = max(1, BYTES_A_STEP // max(1, values[0].nbytes))
             for begin in range(0, len(values), slices):
                 stream.write(np.ascontiguousarray(values[begin : begin + slices]).data)
                 yield
+
+
+def _difference(frame: tuple[np.ndarray, np.ndarray], first: tuple[np.ndarray, np.ndarray]) -> str:
+    from .grid import disagreement_mm
+
+    (values, affine), (before, place) = frame, first
+    if values.shape != before.shape:
+        sizes = [" x ".join(map(str, reversed(each.shape))) for each in (values, before)]
+        return f"has {sizes[0]} voxels, the first {sizes[1]}"
+    if values.dtype != before.dtype:
+        return f"holds {values.dtype}, the first {before.dtype}"
+    sides = [np.linalg.norm(each[:3, :3], axis=0) for each in (affine, place)]
+    if not np.allclose(*sides):
+        sizes = [" x ".join(f"{side:.6g}" for side in each) for each in sides]
+        return f"has voxels of {sizes[0]} mm, the first of {sizes[1]} mm"
+    return f"lies up to {disagreement_mm(values.shape[::-1], affine, place):.3g} mm from the first"
 
 
 def _header(values: np.ndarray, affine: np.ndarray, count: int) -> Nifti1Header:

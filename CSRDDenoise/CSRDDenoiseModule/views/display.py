@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import InputError
 
 from ..nodes import hardened_copy, has_image
-from ..volumes import KIND, PROVENANCE, Volume, check_spacing, ijk_to_ras, part_of, stored
+from ..volumes import KIND, PROVENANCE, RESULT_REFERENCE, Volume, check_spacing, ijk_to_ras, part_of, stored
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
 DIFFERENCE_COLOURS, UNCERTAINTY_COLOURS = "DivergingBlueRed", "Inferno"
@@ -157,14 +157,21 @@ def set_display(node: Volume, colours: str, low: float, high: float) -> None:
     display.SetWindowLevelMinMax(low, high if high > low else low + 1.0)
 
 
-def helper_node(class_name: str, role: str, name: str) -> slicer.vtkMRMLNode:
-    """Return this module's one node of a class for a role, made the first time."""
-    for node in slicer.util.getNodesByClass(class_name):
-        if node.GetAttribute(HELPER_ATTRIBUTE) == role:
-            return node
+def helper_node(class_name: str, role: str, name: str, of: Optional[Volume] = None) -> slicer.vtkMRMLNode:
+    """Return this module's one node of a class for a role, of a result if one is given; made the first time."""
+    found = find_helper(class_name, role, of)
+    if found is not None:
+        return found
     node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
     node.SetAttribute(HELPER_ATTRIBUTE, role)
+    node.SetNodeReferenceID(RESULT_REFERENCE, of.GetID() if of is not None else None)
     return node
+
+
+def find_helper(class_name: str, role: str, of: Optional[Volume] = None) -> Optional[slicer.vtkMRMLNode]:
+    """Return the node of :func:`helper_node`, None if it was never made."""
+    nodes = (node for node in slicer.util.getNodesByClass(class_name) if node.GetAttribute(HELPER_ATTRIBUTE) == role)
+    return next((node for node in nodes if of is None or part_of(node, of) is not None), None)
 
 
 def legend_format(largest: float) -> str:

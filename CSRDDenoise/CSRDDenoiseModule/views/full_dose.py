@@ -13,7 +13,7 @@ from CSRDDenoiseLib.findings import Finding
 
 from ..job import Callbacks, Job, RunFiles, check_nodes
 from ..nodes import check_content, hardened_copy, unit_of
-from ..volumes import PET_REFERENCE, RESULT_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
+from ..volumes import PET_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
 from .display import HELPER_ATTRIBUTE, check_place, fill
 from .plots import AGREEMENT, agreement, draw, fill_table, with_unit
@@ -121,16 +121,17 @@ def store_comparison(denoised: Volume, full: Volume, regions: Any, found: "Mappi
     denoised.SetNodeReferenceID(REGIONS_REFERENCE, regions.GetID() if regions is not None else None)
     rows = score_rows(found["scores"])
     texts = {_("measure"): [row[0] for row in rows], "PET": [row[1] for row in rows]}
-    table = fill_table(SCORES, _("Against the full dose"), {**texts, _("denoised"): [row[2] for row in rows]})
-    made = [table]
+    columns = {**texts, _("denoised"): [row[2] for row in rows]}
+    fill_table(SCORES, _of(_("Against the full dose"), denoised), columns, denoised)
     if found["regions"]:
-        chart = draw(agreement(found["agreement"], unit_of(denoised)))
-        table_of_plot = chart.GetNthPlotSeriesNode(0).GetTableNode()
-        made += [_region_table(found["regions"], unit_of(denoised)), chart, table_of_plot]
+        draw(agreement(found["agreement"], unit_of(denoised)), denoised)
+        _fill_regions(found["regions"], denoised)
     else:
-        _forget((REGIONS, AGREEMENT))
-    for node in made:
-        node.SetNodeReferenceID(RESULT_REFERENCE, denoised.GetID())
+        _forget((REGIONS, AGREEMENT), denoised)
+
+
+def _of(title: str, denoised: Volume) -> str:
+    return f"{title}: {denoised.GetName()}"
 
 
 def compared(denoised: Optional[Volume]) -> "Optional[dict[str, Any]]":
@@ -257,7 +258,8 @@ def _limit_rows(found: "Mapping[str, Any]", denoised: Volume) -> "list[tuple[str
     return [(name, text(found["agreement"]["pet"]), text(found["agreement"]["denoised"]))]
 
 
-def _region_table(regions: "list[dict[str, Any]]", unit: str) -> slicer.vtkMRMLTableNode:
+def _fill_regions(regions: "list[dict[str, Any]]", denoised: Volume) -> None:
+    unit = unit_of(denoised)
     # a table that is saved holds no other word of the unit
     columns: dict[str, list[Any]] = {
         _("region"): [region["name"] for region in regions],
@@ -269,7 +271,7 @@ def _region_table(regions: "list[dict[str, Any]]", unit: str) -> slicer.vtkMRMLT
     for image, title in (("pet", _("PET error (%)")), ("denoised", _("denoised error (%)"))):
         errors = [region["errors"][image] for region in regions]
         columns[title] = [None if error is None else _rounded(100 * error, 3) for error in errors]
-    return fill_table(REGIONS, _("Regions against the full dose"), columns)
+    fill_table(REGIONS, _of(_("Regions against the full dose"), denoised), columns, denoised)
 
 
 def _rounded(value: float, digits: int = 5) -> float:
@@ -277,10 +279,10 @@ def _rounded(value: float, digits: int = 5) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _forget(roles: "tuple[str, ...]", denoised: Optional[Volume] = None) -> None:
-    """Remove tables and plots that show what is no more, of one result or of any."""
-    for class_name in ("vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
+def _forget(roles: "tuple[str, ...]", denoised: Volume) -> None:
+    """Remove tables and plots of a result that show what is no more."""
+    for class_name in ("vtkMRMLTableNode", "vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode"):
         for node in slicer.util.getNodesByClass(class_name):
-            mine = denoised is None or part_of(node, denoised) is not None
-            if node.GetAttribute(HELPER_ATTRIBUTE) in roles and mine:
+            role = (node.GetAttribute(HELPER_ATTRIBUTE) or "").split(".")[0]
+            if role in roles and part_of(node, denoised) is not None:
                 slicer.mrmlScene.RemoveNode(node)

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.settings import MAPS
 
 from ..nodes import has_image, unit_of
-from ..volumes import PET_REFERENCE, SUMMARY, Volume, part_of, stored
+from ..volumes import PET_REFERENCE, SUMMARY, Volume, stored
 from .comparison import Comparison, line_ends, remove_wipe
 from .display import Shown, map_of
 from .full_dose import FULL_DOSE_REFERENCE, REGIONS, compared
@@ -81,10 +81,10 @@ class Look:
         if summary:
             draw(histogram(summary, unit_of(denoised)))
         self._ui.projectionCheckBox.setChecked(False)
-        regions = bool((compared(denoised) or {}).get("agreement")) and part_of(drawn(AGREEMENT), denoised) is not None
+        regions = bool((compared(denoised) or {}).get("agreement")) and drawn(AGREEMENT, denoised) is not None
         self._comparison.show(self._shown, table=regions)
         if regions:
-            show_table(REGIONS)
+            show_table(REGIONS, denoised)
         self._comparison.crosshair(bool(self._ui.crosshairCheckBox.checked))
         self._ui.fadeSlider.value = 0.0
         self.onMoved(0.0)
@@ -105,7 +105,7 @@ class Look:
     def showPlot(self, role: str) -> None:
         """Show a plot, and the list's entry for it."""
         self._ui.plotComboBox.setCurrentIndex(self._ui.plotComboBox.findData(role))
-        show_plot(role)
+        show_plot(role, self._shown.denoised if self._shown is not None else None)
 
     def forget(self, node: Any) -> None:
         """A node is about to leave the scene: if it is the line, none is followed."""
@@ -148,7 +148,7 @@ class Look:
 
     def onPlotChosen(self, *_arguments: Any) -> None:
         """Another plot was chosen."""
-        show_plot(self._chosenPlot())
+        show_plot(self._chosenPlot(), self._shown.denoised if self._shown is not None else None)
 
     def onProfile(self, *_arguments: Any) -> None:
         """Make a line through the middle of the first view, whose ends can be dragged, and plot along it."""

@@ -13,7 +13,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..nodes import Volume, hardened_copy
-from .display import HELPER_ATTRIBUTE, helper_node
+from .display import find_helper, helper_node
 
 PLOT_VIEW, TABLE_VIEW = "CSRDHistogram", "CSRDRegions"
 HISTOGRAM, PROFILE, AGREEMENT = "histogram", "profile", "agreement"
@@ -56,14 +56,17 @@ class Plot:
     series: "tuple[Series, ...]"
 
 
-def draw(plot: Plot) -> slicer.vtkMRMLPlotChartNode:
-    """Fill the chart of a role, and its table and series, made the first time; return the chart."""
-    table = helper_node("vtkMRMLTableNode", plot.role, plot.title)
+def draw(plot: Plot, of: Optional[Volume] = None) -> slicer.vtkMRMLPlotChartNode:
+    """Fill the chart of a role, and its table and series, made the first time; return the chart.
+
+    With ``of`` it is the chart of this result, beside those of others; without it there is one in the scene.
+    """
+    table = helper_node("vtkMRMLTableNode", plot.role, plot.title, of)
     slicer.util.updateTableFromArray(
         table, [np.asarray(values, float) for values in plot.columns.values()], list(plot.columns)
     )
-    chart = helper_node("vtkMRMLPlotChartNode", plot.role, plot.title)
-    series = [_series_node(plot, index, table) for index in range(len(plot.series))]
+    chart = helper_node("vtkMRMLPlotChartNode", plot.role, plot.title, of)
+    series = [_series_node(plot, index, table, of) for index in range(len(plot.series))]
     with slicer.util.NodeModify(chart):
         _label(chart, plot, [node.GetID() for node in series])
     # without this the plot stays empty when the same nodes are filled again
@@ -71,34 +74,33 @@ def draw(plot: Plot) -> slicer.vtkMRMLPlotChartNode:
     return chart
 
 
-def drawn(role: str) -> Optional[slicer.vtkMRMLPlotChartNode]:
-    """Return the chart of a role, None if it was never drawn."""
-    charts = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
-    return next((chart for chart in charts if chart.GetAttribute(HELPER_ATTRIBUTE) == role), None)
+def drawn(role: str, of: Optional[Volume] = None) -> Optional[slicer.vtkMRMLPlotChartNode]:
+    """Return the chart of a role, of a result if one is given; None if it was never drawn."""
+    return find_helper("vtkMRMLPlotChartNode", role, of)
 
 
-def show_plot(role: str) -> None:
-    """Put the chart of a role into the plot view of the comparison, if both are there."""
+def show_plot(role: str, denoised: Optional[Volume]) -> None:
+    """Put the chart of a role, of this result where each has its own, into the plot view of the comparison."""
     view = slicer.mrmlScene.GetSingletonNode(PLOT_VIEW, "vtkMRMLPlotViewNode")
-    chart = drawn(role)
+    chart = drawn(role, denoised if role == AGREEMENT else None)
     if view is not None:
         # another chart of the scene does not push this one out
         view.SetDoPropagatePlotChartSelection(False)
         view.SetPlotChartNodeID(chart.GetID() if chart is not None else None)
 
 
-def show_table(role: str) -> None:
-    """Put the table of a role into the table view of the comparison, if both are there."""
+def show_table(role: str, denoised: Volume) -> None:
+    """Put the table of a role of a result into the table view of the comparison, if both are there."""
     view = slicer.mrmlScene.GetSingletonNode(TABLE_VIEW, "vtkMRMLTableViewNode")
     if view is not None:
         view.SetDoPropagateTableSelection(False)
-        table = helper_node("vtkMRMLTableNode", role, role)
-        view.SetTableNodeID(table.GetID())
+        table = find_helper("vtkMRMLTableNode", role, denoised)
+        view.SetTableNodeID(table.GetID() if table is not None else None)
 
 
-def fill_table(role: str, name: str, columns: "Mapping[str, Sequence[Any]]") -> slicer.vtkMRMLTableNode:
-    """Fill the table node of a role, made the first time, with columns of texts or of numbers; return it."""
-    table = helper_node("vtkMRMLTableNode", role, name)
+def fill_table(role: str, name: str, columns: "Mapping[str, Sequence[Any]]", of: Volume) -> slicer.vtkMRMLTableNode:
+    """Fill the table node of a role of a result, made the first time, with columns of texts or numbers; return it."""
+    table = helper_node("vtkMRMLTableNode", role, name, of)
     with slicer.util.NodeModify(table):
         table.SetName(name)
         table.SetLocked(True)
@@ -190,9 +192,9 @@ def agreement(found: "Mapping[str, Any]", unit: str) -> Plot:
     )
 
 
-def _series_node(plot: Plot, index: int, table: Any) -> Any:
+def _series_node(plot: Plot, index: int, table: Any, of: Optional[Volume]) -> Any:
     about = plot.series[index]
-    series = helper_node("vtkMRMLPlotSeriesNode", f"{plot.role}.{index}", about.name)
+    series = helper_node("vtkMRMLPlotSeriesNode", f"{plot.role}.{index}", about.name, of)
     with slicer.util.NodeModify(series):
         series.SetName(about.name)
         series.SetAndObserveTableNodeID(table.GetID())
