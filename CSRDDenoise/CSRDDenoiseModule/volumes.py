@@ -130,8 +130,7 @@ def check_spacing(pet: Volume, record: "dict[str, Any]") -> None:
     Raises:
         InputError: so it is; the noise and every width in mm would be others.
     """
-    if is_warped(pet):
-        # another warp makes other voxels
+    if is_warped(pet):  # another warp makes other voxels
         return
     # in the world, as a run measures it: a transform may scale, and a turn rounds
     sides = hardened_copy(pet).GetSpacing(), record["inputs"]["pet"]["spacing_mm"]
@@ -265,7 +264,8 @@ def _output_name(pet_name: str, kind: str) -> str:
         "support": _("{pet} unsupported structure"),
         "bare": _("{pet} estimate"),
     }
-    return names[kind].format(pet=pet_name)
+    # Slicer names the file of a hidden volume after it, and cannot read a scene with a file that has "&" in its name
+    return names[kind].format(pet=pet_name.replace("&", "+") if kind == "bare" else pet_name)
 
 
 def _refer(nodes: "dict[str, Optional[Volume]]", pet: Volume, mr: Optional[Volume]) -> None:
