@@ -1,6 +1,5 @@
 """The comparison layout: slice views of a result beside its PET, a wipe and a fade between both, and projections."""
 
-from functools import cache
 from itertools import combinations, product
 from typing import Any, Collection, Iterator, Optional
 
@@ -59,6 +58,7 @@ class Comparison:
         self._shown: Optional[Shown] = None
         self._crosshair: Optional[int] = None
         self._table = False
+        self._tag: Optional[int] = None
 
     @property
     def there(self) -> bool:
@@ -165,37 +165,46 @@ class Comparison:
             # a comparison that an earlier panel laid out says nothing of what was before it
             usual = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
             manager.setLayout(usual if before is None else before)
+        if self._tag is not None:
+            manager.layoutLogic().GetLayoutNode().RemoveObserver(self._tag)
+            self._tag = None
 
     def _use_layout(self, manager: "slicer.qMRMLLayoutManager") -> None:
         if not is_comparison(manager.layout):
             self._before = manager.layout
         views = tuple(in_views(self._shown))
-        register_layouts()
+        node = manager.layoutLogic().GetLayoutNode()
+        if self._tag is None:
+            # what Slicer heard at its start is not enough: the module may be loaded later
+            _describe_layouts(node)
+            self._tag = _keep_out_of_scenes(node)
         manager.setLayout(_identity(views, _is_wide(manager, len(views)), self._table))
 
 
 def register_layouts() -> None:
-    """Make every comparison layout known to Slicer, and keep them out of scenes that are saved.
+    """Make every comparison layout known to Slicer, and keep them out of scenes that are saved; once, at its start.
 
     Slicer shows no view of a scene that names a layout it does not know, as scenes of versions up to 0.2.0 do. It keeps
     the descriptions as long as it runs and saves none in a scene.
     """
     manager = slicer.app.layoutManager()
-    if manager is None:
-        return
-    node = manager.layoutLogic().GetLayoutNode()
+    if manager is not None:
+        _describe_layouts(manager.layoutLogic().GetLayoutNode())
+        _keep_out_of_scenes(manager.layoutLogic().GetLayoutNode())
+
+
+def _describe_layouts(node: Any) -> None:
     for views, wide, table in _kinds():
         identity = _identity(views, wide, table)
         if not node.IsLayoutDescription(identity):
             node.AddLayoutDescription(identity, layout_description(views, wide, table))
-    _keep_out_of_scenes(node)
 
 
-@cache
-def _keep_out_of_scenes(node: Any) -> None:
-    """Save which layout is shown only where each Slicer knows it: the others keep their own; once a layout node."""
-    node.AddObserver("ModifiedEvent", _on_layout)
+def _keep_out_of_scenes(node: Any) -> int:
+    """Save which layout is shown only where each Slicer knows it, as the others keep their own; return the observer."""
+    tag = node.AddObserver("ModifiedEvent", _on_layout)
     _on_layout(node)
+    return int(tag)
 
 
 def _on_layout(node: Any, _event: str = "") -> None:
