@@ -335,12 +335,28 @@ def test_a_model_may_be_given_as_a_path(tmp_path):
 def test_what_is_no_place_or_no_setting_is_refused_before_the_work(logic, scene, given):
     with raises_named("InputError", next(iter(given))):
         logic.start(add_head("PET"), **given)
-    assert not logic.busy and not logic.worker.running
+    assert not logic.busy
 
 
 def test_a_model_that_is_no_text_is_not_known(logic, scene):
     with raises_named("ModelError", "'5'"):
         logic.start(add_head("PET"), model=5).wait()
+
+
+def test_a_map_of_a_result_is_no_image(logic, scene):
+    pet = add_head("PET")
+    denoised, difference = add_result(pet, SLICER.util.arrayFromVolume(pet))
+    calls = {
+        "PET": lambda: logic.start(difference),
+        "MR": lambda: logic.start(pet, difference),
+        "reference": lambda: logic.start(pet, fullDoseReferenceVolume=difference),
+        "sequence": lambda: logic.startSequence(difference),
+        "full dose": lambda: full_dose.start_comparison(logic, denoised, difference),
+    }
+    for call in calls.values():
+        with raises_named("InputError", f"'{difference.GetName()}' is a map"):
+            call()
+    assert not logic.busy
 
 
 def test_a_pet_in_no_scene_is_refused_before_the_work(logic, scene):

@@ -20,7 +20,7 @@ from CSRDDenoiseLib.io.nrrd import BYTES_A_STEP, box_of, nrrd_header, write_step
 from CSRDDenoiseLib.model.bundle import list_models
 
 from .nodes import Outputs, Volume, browser_of, hardened_copy, source_file
-from .volumes import LPS_FROM_RAS, ijk_to_ras
+from .volumes import LPS_FROM_RAS, RESULT_REFERENCE, ijk_to_ras
 from .worker_process import WorkerProcess
 
 RUNNING, FINISHED, FAILED, CANCELLED = "running", "finished", "failed", "cancelled"
@@ -99,15 +99,28 @@ def check_nodes(needed: "Mapping[str, Any]", **others: Any) -> None:
 
 
 def check_inputs(petVolume: Volume, mrVolume: Any, fullDoseReferenceVolume: Any, regionNode: Any) -> None:
-    """Refuse inputs of a run that are no nodes, and a PET whose result would have no place.
+    """Refuse inputs of a run that are no nodes, or maps of a result, and a PET whose result would have no place.
 
     Raises:
-        InputError: see :func:`check_nodes`; or the PET is in no scene.
+        InputError: see :func:`check_nodes` and :func:`check_no_maps`; or the PET is in no scene.
     """
     others = {"mrVolume": mrVolume, "fullDoseReferenceVolume": fullDoseReferenceVolume, "regionNode": regionNode}
     check_nodes({"petVolume": petVolume}, **others)
+    check_no_maps(petVolume, mrVolume, fullDoseReferenceVolume)
     if petVolume.GetScene() is None:
         raise InputError(f"The PET '{petVolume.GetName()}' is in no scene. Add it with slicer.mrmlScene.AddNode.")
+
+
+def check_no_maps(*images: Optional[Volume]) -> None:
+    """Refuse the difference or another map of a result in place of an image, which looks much like one in a list.
+
+    Raises:
+        InputError: so it is.
+    """
+    for node in images:
+        owner = None if node is None else node.GetNodeReference(RESULT_REFERENCE)
+        if owner is not None:
+            raise InputError(f"'{node.GetName()}' is a map of '{owner.GetName()}' and no image. Choose another volume.")
 
 
 def check_outputs(given: Optional[Outputs], inputs: "Iterable[Optional[Volume]]" = ()) -> Outputs:

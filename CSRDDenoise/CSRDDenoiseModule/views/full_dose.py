@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from CSRDDenoiseLib.errors import CSRDError, InputError
 from CSRDDenoiseLib.findings import Finding
 
-from ..job import Callbacks, Job, RunFiles, check_nodes
+from ..job import Callbacks, Job, RunFiles, check_no_maps, check_nodes
 from ..nodes import check_content, hardened_copy, unit_of
 from ..volumes import PET_REFERENCE, SUMMARY, Volume, fill_node, part_of, stored
 from ..wording import finding_text
@@ -58,6 +58,7 @@ def start_comparison(
         raise InputError(f"The PET of '{denoised.GetName()}' is gone; denoise it again.")
     if full in (pet, denoised):
         raise InputError(f"'{full.GetName()}' is the PET or its result; choose the full dose of the same scan.")
+    check_no_maps(full)
     check_content(pet, denoised)
     check_place(pet, denoised)
     labels = None if regions is None else labels_of(regions, pet)
