@@ -1,9 +1,19 @@
-"""Scenes with results that are saved, closed and opened again."""
+"""Scenes that are saved and opened again, and what changes in a scene while a run or a comparison is under way."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from slicer_helpers import SLICER, add_head, add_result, click, layout_manager
+from slicer_helpers import (
+    SLICER,
+    add_head,
+    add_result,
+    click,
+    identities,
+    layout_manager,
+    raises_named,
+    wait_until,
+)
 
 pytest_plugins = ["slicer_fixtures"]
 
@@ -48,3 +58,32 @@ def test_the_layout_is_observed_while_the_comparison_is_shown_and_not_after_it(u
     heard.clear()
     manager.setLayout(SLICER.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
     assert not heard
+
+
+def test_a_pet_that_is_warped_otherwise_during_its_run_gets_no_result(logic, scene, small_model):
+    import vtk
+
+    pet, move = add_head("PET"), scene.AddNewNodeByClass("vtkMRMLTransformNode", "Warp")
+
+    def warp(bend: float) -> None:
+        """Move the middle alone: the grid stays as it is."""
+        made = vtk.vtkThinPlateSplineTransform()
+        for setter, shift in ((made.SetSourceLandmarks, 0.0), (made.SetTargetLandmarks, bend)):
+            points = vtk.vtkPoints()
+            for place in (*(np.array(list(np.ndindex(2, 2, 2))) * 60 - 5.0), (35.0 + shift, 20.0, 50.0)):
+                points.InsertNextPoint(*place)
+            setter(points)
+        move.SetAndObserveTransformToParent(made)
+
+    warp(2.0)
+    pet.SetAndObserveTransformNodeID(move.GetID())
+    size = nodes.hardened_copy(pet).GetImageData().GetDimensions()
+    before = identities(scene)
+    job = logic.start(pet, None, model=small_model, sampler="mean", device="cpu")
+    assert wait_until(lambda: job._sent)
+    warp(1.5)
+    assert nodes.hardened_copy(pet).GetImageData().GetDimensions() == size
+    with raises_named("InputError", "warped"):
+        job.wait()
+    assert identities(scene) == before
+    assert logic.denoise(pet, None, model=small_model, sampler="mean", device="cpu").denoisedVolume

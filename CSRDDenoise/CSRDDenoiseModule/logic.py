@@ -24,11 +24,11 @@ from .job import (
     model_there,
     writing_region,
 )
-from .nodes import Outputs, check_content, estimate_of, header_files, image_time, marks_of, report_path
+from .nodes import CONTENT, Outputs, check_content, estimate_of, header_files, image_time, marks_of, report_path
 from .parameters import REGION, CSRDDenoiseParameterNode, apply_defaults, choices_in
 from .readiness import require_packages, settings_for
 from .sequences import start_sequence
-from .views.display import check_estimate, check_results, map_of, show_results
+from .views.display import check_estimate, check_results, check_warp, map_of, show_results
 from .volumes import (
     MR_REFERENCE,
     PET_REFERENCE,
@@ -176,6 +176,7 @@ class CSRDDenoiseLogic(ScriptedLoadableModuleLogic):
         request = {"command": DENOISE, "model": model_there(model), "settings": settings.as_dict(), **there}
 
         def collected(message: "dict[str, Any]") -> DenoisedVolumes:
+            check_warp(petVolume, marks[CONTENT])
             result = collect(message, files.path, outputs, inputs, sources, show_results)
             for name, mark in marks.items():
                 result.denoisedVolume.SetAttribute(name, mark)

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from CSRDDenoiseLib.errors import InputError
 
-from ..nodes import hardened_copy, has_image
+from ..nodes import content_of, hardened_copy, has_image, is_warped
 from ..volumes import KIND, PROVENANCE, RESULT_REFERENCE, Volume, check_spacing, ijk_to_ras, part_of, stored
 
 HELPER_ATTRIBUTE = "CSRDDenoise.Helper"
@@ -60,6 +60,23 @@ def check_place(pet: Volume, denoised: Volume) -> None:
         raise InputError(
             f"'{pet.GetName()}' and '{denoised.GetName()}' lie up to {apart:.3g} mm apart: one was moved without the "
             "other since the run. Put both under the same transform, or denoise the PET again."
+        )
+
+
+def check_warp(pet: Volume, content: "Optional[str]") -> None:
+    """Refuse a PET that is warped otherwise than as its run read it, so that the result lies elsewhere.
+
+    Args:
+        pet: as it is now.
+        content: of the PET as its run read it, see :func:`~..nodes.content_of`.
+
+    Raises:
+        InputError: so it is.
+    """
+    if is_warped(pet) and content_of(pet) != content:
+        raise InputError(
+            f"The PET '{pet.GetName()}' is warped otherwise by now than when its run read it, or its voxels were "
+            "changed. Denoise it again."
         )
 
 
