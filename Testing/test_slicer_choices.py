@@ -12,7 +12,7 @@ from slicer_helpers import SLICER, add_result, sentences_of
 pytest_plugins = ["slicer_fixtures"]
 
 import qt  # noqa: E402 (needs the stand-in)
-from CSRDDenoiseModule import readiness  # noqa: E402
+from CSRDDenoiseModule import readiness, wording  # noqa: E402
 from CSRDDenoiseModule.nodes import header_files, source_file  # noqa: E402
 from CSRDDenoiseModule.parameters import (  # noqa: E402
     DEFAULTS_KEY,
@@ -153,3 +153,13 @@ def test_a_file_that_cannot_be_looked_at_is_no_source(scene, pair, tmp_path):
     # as of a network drive that is gone: the system answers with another error than that there is no file
     pet.GetStorageNode().SetFileName(f"{tmp_path}/{'x' * 5000}/pet.nrrd")
     assert source_file(pet) is None and header_files(pet) == []
+
+
+def test_a_result_chosen_as_pet_has_a_warning(ui, pair):
+    """A second run would take what the model made for a measurement."""
+    denoised = add_result(pair[0], SLICER.util.arrayFromVolume(pair[0]))[0]
+    ui.petSelector.setCurrentNode(pair[0])
+    before = ui.petInfoLabel.text
+    ui.petSelector.setCurrentNode(denoised)
+    assert wording.pet_warnings(pair[0]) == [] and len(wording.pet_warnings(denoised)) == 1
+    assert wording.pet_warnings(denoised)[0] in ui.petInfoLabel.text and ui.petInfoLabel.text != before

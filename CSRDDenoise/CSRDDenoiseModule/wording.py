@@ -15,6 +15,7 @@ from CSRDDenoiseLib.report.names import NOISE_NAME
 from CSRDDenoiseLib.sentences import SLICER, sentence
 
 from .nodes import Volume, unit_of, world_bounds
+from .volumes import PROVENANCE
 
 CATALOGUE = "CSRDDenoiseLib.sentences"
 """Context of the sentences about findings, for Qt's translators."""
@@ -55,6 +56,8 @@ def pet_warnings(pet: Optional[slicer.vtkMRMLScalarVolumeNode]) -> "list[str]":
     if pet is None:
         return []
     warnings = _volume_warnings(pet)
+    if pet.GetAttribute(PROVENANCE):
+        warnings.append(_("This is denoised already; choose the measured PET."))
     if modality_of(pet) == "MR":
         warnings.append(_("This looks like an MR; choose the PET here."))
     elif pet.GetImageData() is not None and pet.GetImageData().GetScalarRange()[1] <= 0:

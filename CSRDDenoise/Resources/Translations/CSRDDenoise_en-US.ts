@@ -1785,6 +1785,11 @@ Install the extension now? Slicer has to be restarted afterwards; save your data
   </message>
   <message>
    <location filename="wording.py" />
+   <source>This is denoised already; choose the measured PET.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <location filename="wording.py" />
    <source>This is the PET itself; choose the MR, or none.</source>
    <translation type="unfinished" />
   </message>
