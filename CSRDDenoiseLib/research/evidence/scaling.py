@@ -31,8 +31,8 @@ WORDS = """## Scaling
 Written by `csrd-denoise experiment scaling configs/scaling.yaml`: the training of the model `{name}`, its averaged
 weights after so many steps, and the model itself; each scored by one evaluation on the scanner families for the report,
 test subjects {phantoms}. Voxels seen are steps times patches a step times voxels of a patch. The learning rate falls to
-zero at the end of the whole training, so an earlier point is not what a training that ended there would give. No choice followed
-from it.
+zero at the end of the whole training, so an earlier point is not what a training that ended there would
+give. No choice followed from it.
 
 {table}"""
 
