@@ -98,6 +98,16 @@ def test_a_patch_size_that_the_model_cannot_take_is_refused_before_the_work(word
     assert {each["stage"] for each in lines(capsys.readouterr().out) if "stage" in each} == {"read"}
 
 
+@pytest.mark.parametrize("size", ["1", "12", "8x4x12"])
+def test_patches_below_what_the_program_would_choose_are_refused_before_the_work(words, capsys, size):
+    assert main([*words, "--patch-size", size, "--progress", "json"]) == 2
+    printed = lines(capsys.readouterr().out)
+    assert "at least 16" in printed[-1]["error"]
+    assert {each["stage"] for each in printed if "stage" in each} == {"read"}
+    assert main([*words, "--patch-size", "4x4x16", "--device", "nowhere"]) == 2
+    assert "at least" not in capsys.readouterr().err
+
+
 def test_nan_is_refused_or_repaired(words, tmp_path, capsys):
     array = head_array()
     array[0, 0, :5] = np.nan

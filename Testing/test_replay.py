@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from tiny_model import TINY, save_tiny_model
 
 from CSRDDenoiseLib.commands.main import main
 from CSRDDenoiseLib.denoise import FileRequest, denoise_files
@@ -103,3 +104,14 @@ def test_what_is_no_record_is_one_sentence(tmp_path, capsys, content):
     (tmp_path / "out_provenance.json").write_text(content)
     assert replay(tmp_path) == 2
     assert "is not a record" in capsys.readouterr().err
+
+
+def test_a_volume_in_one_piece_that_is_smaller_than_a_patch_is_replayed(tmp_path, pet):
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    model = save_tiny_model(tmp_path / "model", architecture={**TINY, "widths": [8] * 4, "blocks": [1] * 4})
+    settings = DenoiseSettings(steps=2, samples=2, device="cpu", precision="float32", seed=5)
+    result = denoise_files(FileRequest(tmp_path / "pet.nii.gz", tmp_path / "out.nii.gz"), settings, str(model))
+    assert result.record.resolved.in_one_piece and max(result.record.resolved.patch_size) == 32
+    words = ["--replay", str(tmp_path / "out_provenance.json"), "--output", str(tmp_path / "again.nii.gz")]
+    assert main(["denoise", *words]) == 0
+    assert (tmp_path / "out.nii.gz").read_bytes() == (tmp_path / "again.nii.gz").read_bytes()

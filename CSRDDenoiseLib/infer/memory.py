@@ -23,6 +23,8 @@ STATE_VOLUMES = 14
 
 _LEAST_BUDGET = 256 << 20
 _SMALLEST_PATCH = 4
+"""Multiples a side. The bundled model's error with patches of one multiple is a quarter larger than in one piece, with
+patches of four it is 2 % larger (example, preset ``fast``)."""
 
 OWN_GROUPS, ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _FILES_OF_GROUP = (
@@ -47,6 +49,23 @@ def check_patch(sides: Optional[Shape], multiple: int) -> None:
                 f"The patch size is {side}, and this model needs a multiple of {multiple}; "
                 f"use {below} or {below + multiple}."
             )
+
+
+def check_patch_is_enough(sides: Optional[Shape], multiple: int) -> None:
+    """Refuse patches of no side that this program would choose; None passes.
+
+    One side of a volume may be shorter than that, so one side that is long enough will do.
+
+    Raises:
+        InputError: every side is below the smallest.
+    """
+    least = _SMALLEST_PATCH * multiple
+    if sides is not None and max(sides) < least:
+        raise InputError(
+            f"The patch size is {max(sides)}, and this model needs patches of at least {least} voxels: smaller ones "
+            "show too little of the head at once, and there are very many of them. Use "
+            f"{least} or more, or leave the patch size out."
+        )
 
 
 def return_freed_memory() -> None:

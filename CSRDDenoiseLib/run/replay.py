@@ -10,6 +10,7 @@ from ..atomic import read_json
 from ..checks.volumes import INPUT_NAMES
 from ..configuration import structure
 from ..errors import InputError
+from ..infer.memory import Shape
 from ..io.read import read
 from ..io.record import describe_file
 from ..io.study import open_study
@@ -58,7 +59,7 @@ def read_replay(path: Path) -> Replay:
         settings = settings_from_fields(record["settings"])
         if record.get("kind") != _DYNAMIC:
             # the frames of a dynamic PET differ in the size of the head's box
-            settings = replace(settings, patch_size=tuple(resolved["patch_size"]))
+            settings = replace(settings, patch_size=_patch(resolved))
         return Replay(
             {name: Path(facts["path"]) for name, facts in inputs.items()},
             {name: str(facts["sha256"]) for name, facts in inputs.items()},
@@ -121,6 +122,15 @@ def load_same_model(replay: Replay) -> Model:
             f"The model '{name}' is not the one of the run: 'boost' in its metadata differs from that of the record."
         )
     return model
+
+
+def _patch(resolved: Mapping[str, Any]) -> Shape:
+    """Patches that divide the volume as those of the run did; they are cut to the volume.
+
+    A volume in one piece may have sides that are too short for a patch; four times as long, they are not.
+    """
+    depth, height, width = (side * (4 if resolved.get("in_one_piece") else 1) for side in resolved["patch_size"])
+    return depth, height, width
 
 
 def _reason(error: Any) -> str:

@@ -16,7 +16,7 @@ from ..checks.overlap import check_gap, check_overlap
 from ..checks.volumes import Inputs, check_pet, check_volumes
 from ..checks.voxels import check_spacing
 from ..errors import TooFewCounts
-from ..infer.memory import check_patch
+from ..infer.memory import check_patch, check_patch_is_enough
 from ..io.record import Stages
 from ..model.bundle import Model, load_model
 from ..prepare.align import Aligned, to_model_grid
@@ -71,6 +71,7 @@ def load_checked(model: ModelChoice, settings: DenoiseSettings, with_mr: bool) -
     check_model(loaded.metadata, with_mr)
     check_register(settings, with_mr)
     for denoiser in filter(None, (loaded.denoiser, loaded.deviation)):
+        check_patch_is_enough(settings.patch_sides, denoiser.model.multiple)
         check_patch(settings.patch_sides, denoiser.model.multiple)
     return loaded
 
