@@ -42,6 +42,13 @@ def test_a_dose_is_shown_as_the_fraction_that_it_is(dose, shown):
     assert f"dose {shown}," in sentence(found)
 
 
+@pytest.mark.parametrize("code", ["pair.scale", "pair.halves", "pair.halves_apart", "full_dose.unlike"])
+def test_a_factor_between_two_units_is_shown_with_its_digits(code):
+    # SUV beside Bq/mL
+    assert "0.0004" in sentence(warning(code, ratio=1 / 2500), CLI)
+    assert " 2500 " in sentence(warning(code, ratio=2500.0), CLI)
+
+
 def test_option_is_called_as_the_edge_calls_it():
     cli, slicer, python = (sentence(MISALIGNED, edge) for edge in (CLI, SLICER, PYTHON))
     assert "--register" in cli and "'Register MR to PET'" in slicer and "register=True" in python
