@@ -365,8 +365,9 @@ def test_a_factor_between_low_and_full_dose_is_not_learned(scans, start, tmp_pat
     """The part of the full dose that is not the low dose would be off by more than that factor."""
     row = job_of(scans, start, tmp_path).rows[0]
     sitk.WriteImage(sitk.ReadImage(str(row.low)) * factor, str(tmp_path / "low.nii.gz"))
-    with pytest.raises(InputError, match=rf"MusterA.*{factor:.2f} times"):
+    with pytest.raises(InputError, match="MusterA") as refused:
         adaptation.prepare_pairs([replace(row, low=tmp_path / "low.nii.gz", mr=None)], tmp_path / "work", 5.0)
+    assert float(str(refused.value).split(" times ")[0].split()[-1]) == pytest.approx(factor, rel=0.01)
 
 
 @pytest.mark.slow

@@ -9,10 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
 from CSRDDenoiseLib.commands.arguments import doses_of
+from CSRDDenoiseLib.commands.effects import IDLE, parser_in_use
 from CSRDDenoiseLib.commands.evaluate import _config
 from CSRDDenoiseLib.commands.main import COMMANDS, _parser, main
 from CSRDDenoiseLib.commands.simulate import _subjects
@@ -55,6 +57,30 @@ def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys)
         ),
         *((f"experiment {each} c.yaml --minutes 5", "--minutes") for each in ("adapt", "like", "scanners")),
         ("experiment evidence c.yaml --device cuda", "--device"),
+        ("train run.yaml --export-only --minutes 5", "--minutes"),
+        *(
+            (f"{command} {each}", each.split()[0])
+            for command in ("denoise --pet p.nii --output o.nii", "cohort t.tsv --output o")
+            for each in ("--tls t", "--insecure", "--participant-label 01", "--samples 7 --model tissue")
+        ),
+        *(
+            (f"denoise --pet p.nii --output o.nii {each}", each.split()[0])
+            for each in ("--samples 7 --preset fast", "--steps 3 --sampler mean", "--steps 3 --model tissue")
+        ),
+        ("demo --samples 7 --preset fast", "--samples"),
+        ("cohort t.tsv --output o --scheduler tls://a:1 --tls t --workers 2", "--workers"),
+        ("cohort t.tsv --output o --cluster q.yaml --memory 4", "--memory"),
+        *(
+            (f"{command} t.tsv --low rec-a", "--low")
+            for command in ("pairs", "validate --output o", "adapt --output o")
+        ),
+        *((f"validate --subjects s --output o {each}", each.split()[0]) for each in ("--full rec-b", "--tls t")),
+        ("evaluate c.yaml --insecure", "--insecure"),
+        *((f"simulate --anatomy a --output o {each}", each.split()[0]) for each in ("--part train", "--tls t")),
+        ("simulate --anatomy a --output o --subject ixi/a --split s.json", "--split"),
+        ("readers design t.tsv --output o --ties", "--ties"),
+        ("readers power --margin 0.1", "--margin"),
+        ("readers power --endpoint roc --preference 0.7", "--preference"),
         *((f"benchmark --frames 2 {each}", each.split()[0]) for each in ("--keep 16", "--quality")),
     ],
 )
@@ -62,6 +88,30 @@ def test_an_option_that_a_call_would_pass_over_is_refused(words, option, tmp_pat
     monkeypatch.chdir(tmp_path)
     assert main(words.split()) == 2 and option in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_choice_about_frames_is_refused_for_a_static_pet(tmp_path, pet, capsys):
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    words = ["denoise", "--pet", str(tmp_path / "pet.nii.gz"), "--output", str(tmp_path / "o.nii"), "--motion", "off"]
+    assert main([*words, "--model", "tissue"]) == 2
+    assert "--motion" in capsys.readouterr().err and not (tmp_path / "o.nii").exists()
+
+
+def test_a_dose_is_refused_by_a_model_of_the_full_dose(tmp_path, pet, capsys):
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    folder = save_tiny_model(tmp_path / "tiny", target="full-dose")
+    words = ["denoise", "--pet", str(tmp_path / "pet.nii.gz"), "--output", str(tmp_path / "o.nii"), "--dose", "1/10"]
+    assert main([*words, "--model", str(folder)]) == 2
+    assert "--dose" in capsys.readouterr().err and not (tmp_path / "o.nii").exists()
+
+
+@pytest.mark.parametrize("command", [name for name in IDLE if " " not in name] + ["readers design", "readers power"])
+def test_every_option_of_the_table_is_one_of_its_command(command):
+    words = command.split()
+    parser = parser_in_use(_parser(words), Namespace(command=words[0], action=words[-1]))
+    for idle in IDLE[command]:
+        options = [*idle.options, *(name for name in idle.beside if name.startswith("-"))]
+        assert set(options) <= set(parser._option_string_actions)
 
 
 @pytest.mark.parametrize(

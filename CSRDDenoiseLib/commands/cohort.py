@@ -14,8 +14,9 @@ from ..extras import require
 from ..settings import MAPS, OUTPUT_FORMATS, OUTPUT_UNITS, SAME
 from .arguments import GIB, check_folder, count, number
 from .denoise import settings_from_args
+from .effects import check_effects, facts_of_model
 from .interrupts import cancellable
-from .options import HOW, PREPARATION, SECRETS, Group, add_groups, check_participants, option
+from .options import HOW, PREPARATION, SECRETS, Group, add_groups, option
 
 if TYPE_CHECKING:
     from ..cluster.cohort.scans import Choices, Scan
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bids", type=Path, metavar="ROOT", help="every PET of a raw BIDS dataset, with its T1w")
     parser.add_argument("--participant-label", nargs="+", default=(), metavar="LABEL", help="of --bids; default: all")
     add_groups(parser, FILES, PREPARATION, WHERE, *HOW)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,6 +134,7 @@ def _cohort(args: argparse.Namespace) -> Cohort:
     from ..run.request import check_model
 
     metadata = read_metadata(find_model(args.model))
+    check_effects(args.parser, args, facts_of_model(args.model))
     scans = _scans(args, metadata.draws)
     for with_mr in {scan.request.mr is not None for scan in scans}:
         check_model(metadata, with_mr)
@@ -155,7 +157,6 @@ def _scans(args: argparse.Namespace, draws: bool) -> Sequence[Scan]:
         raise InputError(
             f"With --bids the outputs are named by BIDS, which has no name for '{unnamed[0]}'; leave it out of --maps."
         )
-    check_participants(args)
     choices = _choices(args, draws)
     if args.bids:
         return scans_of_bids(args.bids, args.participant_label, choices)

@@ -12,6 +12,7 @@ from ..extras import require
 from ..resources import FULL_DOSE, LOW_DOSE, MR, SAMPLE_DATA, resource_folder
 from ..sentences import CLI
 from .denoise import settings_from_args
+from .effects import check_effects, facts_of_model
 from .options import HOW, add_groups
 from .outcome import print_result
 from .progress import progress_callback
@@ -31,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default="demo-output", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     add_groups(parser, *HOW)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Denoise the bundled example."""
     # the table and the picture come after the work, and need what a plain installation lacks
     require("skimage", "matplotlib")
+    check_effects(args.parser, args, facts_of_model(args.model))
     from ..denoise import FileRequest, denoise_files
     from ..io.read import read_volume
     from ..model.bundle import find_model, read_metadata

@@ -13,7 +13,8 @@ from ..model.bundle import DEFAULT_MODEL
 from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
 from ..settings import DEFAULT_PRESET, MAPS, SAME, WARN, DenoiseSettings, settings_from_preset
-from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups, check_participants
+from .effects import STATIC, check_effects, facts_of_model
+from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups
 from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a JSON record of the run is written beside it."
     )
     add_groups(parser, INPUTS, OUTPUTS, PREPARATION, *HOW, PLACE)
-    parser.set_defaults(run=run, fail=parser.error)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def settings_from_args(args: argparse.Namespace) -> DenoiseSettings:
@@ -96,11 +97,12 @@ def _check_replay(args: argparse.Namespace, inputs: Sequence[str]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Denoise the files of the command line."""
     settings = settings_from_args(args)
+    if not args.replay:
+        check_effects(args.parser, args, facts_of_model(args.model))
     if args.bids:
         return _run_bids(args, settings)
-    check_participants(args)
     if args.output is None:
-        args.fail("the following arguments are required: --output (or --bids)")
+        args.parser.error("the following arguments are required: --output (or --bids)")
     from ..checks.volumes import INPUT_NAMES
     from ..denoise import FileRequest, denoise_files
     from ..dynamic.denoise import denoise_dynamic, is_dynamic
@@ -120,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.pet is None:
         raise InputError("There is no PET; give one with --pet, or a record with --replay.")
     request, progress = FileRequest(**given), progress_callback(args.progress)
+    check_effects(args.parser, args, {STATIC: lambda: not is_dynamic(request.pet)})
     if args.on:
         print_run(_run_on(args, request, settings, str(model.folder if args.replay else model)), args.progress)
     elif request.frames or is_dynamic(request.pet):

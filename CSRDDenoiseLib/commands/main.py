@@ -15,6 +15,7 @@ from ..errors import NOTHING_WRITTEN, Cancelled, CSRDError, InputError, known_er
 from ..extras import missing_package
 from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
+from .effects import check_effects, parser_in_use
 from .interrupts import handle_interrupts
 from .log import show_log
 from .streams import lost_output, steady_streams
@@ -67,7 +68,9 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
     args = argparse.Namespace()
     try:
         _check_words(arguments)
-        args = _parser(arguments).parse_args(arguments)
+        parser = _parser(arguments)
+        args = parser.parse_args(arguments)
+        check_effects(parser_in_use(parser, args), args)
         _check_folder()
         return args.run(args)
     except KeyboardInterrupt:

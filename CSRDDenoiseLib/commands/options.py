@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any, Sequence
 
-from ..errors import InputError
 from ..model.bundle import DEFAULT_MODEL
 from ..settings import (
     DEFAULT_PRESET,
@@ -224,12 +223,6 @@ SCHEDULER: Group = (
 )
 HOW = (QUALITY, PROGRESS)
 """How to denoise, shared with the demo."""
-
-
-def check_participants(args: argparse.Namespace) -> None:
-    """Reject participants where there is no BIDS dataset to choose them from."""
-    if args.participant_label and not args.bids:
-        raise InputError("The option --participant-label chooses from a BIDS dataset; give --bids, or leave it out.")
 
 
 def add_groups(parser: argparse.ArgumentParser, *groups: Group) -> None:

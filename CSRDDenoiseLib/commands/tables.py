@@ -49,10 +49,6 @@ def table_of(args: argparse.Namespace) -> Table:
     if (args.table is None) == (args.bids is None):
         raise InputError("Give either a table of scans, or a BIDS dataset with --bids, --low and --full.")
     if args.bids is None:
-        if args.low or args.full or args.participants:
-            raise InputError(
-                "The options --low, --full and --participant-label choose from a BIDS dataset; give --bids."
-            )
         return read_table(args.table)
     if not args.low or not args.full:
         raise InputError("With --bids, name the PETs of low and of full dose with --low and --full.")

@@ -69,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
     from ..research.training.loop import device_of_process
     from ..research.training.readiness import check_network, check_values
 
-    _check_together(args)
     config = load_config(args.config)
     check_values(config)
     check_folder(config.output)
@@ -91,16 +90,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(str(error)) from error
     print(f"Model '{metadata.name}' after {metadata.training['steps']} steps: {config.output / 'model'}")
     return 0
-
-
-def _check_together(args: argparse.Namespace) -> None:
-    """Refuse options that a call would pass over: those of scoring without ``--score``, those of training with it."""
-    training, scoring = ("minutes", "export_only"), ("model", "phantoms", "draws")
-    for name in training if args.score else scoring:
-        if getattr(args, name):
-            option = name.replace("_", "-")
-            why = "is for a training; leave it out with" if args.score else "is for scoring; give it with"
-            raise InputError(f"The option --{option} {why} --score.")
 
 
 def _score(config: TrainingConfig, args: argparse.Namespace) -> int:
