@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
@@ -10,6 +10,8 @@ from .errors import InputError
 
 LOOK_SECONDS = 1.0
 """How long a lock that others only look at may seem to be held."""
+TURN_SECONDS = 60.0
+"""How long a file is waited for that others change in a moment."""
 
 
 @contextmanager
@@ -35,6 +37,15 @@ def alone(lock: Path, what: str, folder: Path, beside: Callable[[], Iterable[Pat
                 with _held(other, what, folder, LOOK_SECONDS):
                     pass
         yield
+
+
+def in_turn(lock: Path, what: str, folder: Path) -> AbstractContextManager[None]:
+    """Return :func:`alone` that waits for its turn, for a body that takes a moment.
+
+    Raises:
+        InputError: after a minute another process still holds the lock.
+    """
+    return _held(lock, what, folder, TURN_SECONDS)
 
 
 @contextmanager

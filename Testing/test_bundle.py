@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,9 +18,9 @@ from CSRDDenoiseLib import devices
 from CSRDDenoiseLib.devices import choose_device, choose_precision, list_devices, precision_name, processor_name
 from CSRDDenoiseLib.errors import InputError, ModelError
 from CSRDDenoiseLib.model import bundle
-from CSRDDenoiseLib.model.bundle import build_network, list_models, load_model, read_metadata, save_model
+from CSRDDenoiseLib.model.bundle import add_recipe, build_network, list_models, load_model, read_metadata, save_model
 from CSRDDenoiseLib.run.stages import load_checked
-from CSRDDenoiseLib.settings import DenoiseSettings
+from CSRDDenoiseLib.settings import DenoiseSettings, Recipe
 
 
 @pytest.fixture
@@ -208,6 +209,7 @@ def test_a_precision_that_the_device_has_not_is_refused_before_the_work(folder, 
 def test_reading_metadata_does_not_load_torch(folder):
     program = f"""
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from CSRDDenoiseLib.model.bundle import list_models, read_metadata
 list_models()
 print(read_metadata({str(folder)!r}).name)
@@ -228,3 +230,13 @@ def test_every_architecture_builds_with_its_defaults_and_keeps_the_shape(kind):
     side = network.multiple
     volume = torch.zeros(1, network.in_channels, side, side, 2 * side)
     assert network(volume, torch.zeros(1)).shape == (1, 1, side, side, 2 * side)
+
+
+def test_recipes_that_are_added_at_once_are_all_kept(folder):
+    table = {"spread": [0.0, 1.0], "error": [0.0, 1.0], "smoothing_mm": 4.0}
+    recipes = [Recipe("dpmpp", steps, samples) for steps in (2, 3, 4) for samples in (2, 3, 4, 5)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda recipe: add_recipe(folder, recipe, table), recipes))
+    added = {(each["steps"], each["samples"]) for each in read_metadata(folder).recipes}
+    assert added == {(recipe.steps, recipe.samples) for recipe in recipes}
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "metadata.json"}

@@ -13,8 +13,9 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from ..alone import in_turn
 from ..configuration import structure
 from ..errors import InputError, ModelError
 from ..resources import MODELS, resource_folder
@@ -41,6 +42,7 @@ CARD_FILE = "MODEL_CARD.md"
 DEFAULT_MODEL = "brain"
 _FORMER_FIELDS = ("position",)
 _DEVIATION = "deviation."
+_LOCK = ".metadata.lock"
 
 ARCHITECTURES = {
     "ResidualUNet3d": "network",
@@ -254,13 +256,14 @@ def add_recipe(folder: Union[str, Path], recipe: Recipe, calibration: dict[str, 
     Raises:
         ModelError: the metadata is damaged, incomplete, or of a newer format.
     """
-    folder = Path(folder)
-    metadata = read_metadata(folder)
-    settings = recipe.as_dict()
-    others = [each for each in metadata.recipes if {**each, **settings} != each]
-    extra = {name: value for name, value in metadata.extra.items() if name != CALIBRATION}
-    recipes = (*others, {**settings, CALIBRATION: calibration})
-    _rewrite(folder, replace(metadata, recipes=recipes, extra=extra))
+
+    def with_recipe(metadata: ModelMetadata) -> ModelMetadata:
+        settings = recipe.as_dict()
+        others = [each for each in metadata.recipes if {**each, **settings} != each]
+        extra = {name: value for name, value in metadata.extra.items() if name != CALIBRATION}
+        return replace(metadata, recipes=(*others, {**settings, CALIBRATION: calibration}), extra=extra)
+
+    _rewrite(Path(folder), with_recipe)
 
 
 def set_keep(folder: Union[str, Path], rule: dict[str, Any]) -> None:
@@ -269,13 +272,15 @@ def set_keep(folder: Union[str, Path], rule: dict[str, Any]) -> None:
     Raises:
         ModelError: the metadata is damaged, incomplete, or of a newer format.
     """
-    _rewrite(Path(folder), replace(read_metadata(Path(folder)), keep=rule))
+    _rewrite(Path(folder), lambda metadata: replace(metadata, keep=rule))
 
 
-def _rewrite(folder: Path, metadata: ModelMetadata) -> None:
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
+def _rewrite(folder: Path, change: Callable[[ModelMetadata], ModelMetadata]) -> None:
+    """Change metadata, one process at a time: two that read the same would each drop what the other added."""
+    lock = in_turn(folder / _LOCK, "Another command that changes the model", folder)
+    with lock, tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         staged = Path(staging) / METADATA_FILE
-        staged.write_text(_as_text(metadata), encoding="utf-8")
+        staged.write_text(_as_text(change(read_metadata(folder))), encoding="utf-8")
         os.replace(staged, folder / METADATA_FILE)
 
 
