@@ -230,9 +230,7 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
         InputError: the folder is that of another dataset, the raw one for instance, or cannot be made.
     """
     folder = derivatives or derivatives_of(root)
-    _check_own(folder / "dataset_description.json")
-    if folder.resolve() == root.resolve():
-        raise InputError(f"The output folder '{folder}' is the BIDS dataset itself; give a folder of its own.")
+    check_derivatives(root, folder)
     raw_data = _path_from(folder, root)
     make_folder(folder)
     try:
@@ -257,6 +255,17 @@ def describe_derivatives(root: Path, derivatives: Optional[Path] = None) -> None
         write_sidecar(entries, temporary[described])
         for path, lines in texts.items():
             temporary[path].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def check_derivatives(root: Path, derivatives: Path) -> None:
+    """Refuse a folder for the derivatives of a dataset that is another dataset's, or the dataset itself.
+
+    Raises:
+        InputError: it is.
+    """
+    _check_own(derivatives / "dataset_description.json")
+    if derivatives.resolve() == root.resolve():
+        raise InputError(f"The output folder '{derivatives}' is the BIDS dataset itself; give a folder of its own.")
 
 
 def _check_own(description: Path) -> None:

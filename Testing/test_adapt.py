@@ -360,14 +360,17 @@ def test_a_start_that_needs_an_mr_is_not_adapted_to_pairs_without_one(scans, tmp
     assert not job.work.exists()
 
 
-@pytest.mark.parametrize("factor", [0.7, 1.4])
-def test_a_factor_between_low_and_full_dose_is_not_learned(scans, start, tmp_path, factor):
+@pytest.mark.parametrize(("factor", "begun"), [(0.7, False), (1.4, True)])
+def test_a_factor_between_low_and_full_dose_is_not_learned(scans, start, tmp_path, factor, begun):
     """The part of the full dose that is not the low dose would be off by more than that factor."""
-    row = job_of(scans, start, tmp_path).rows[0]
-    sitk.WriteImage(sitk.ReadImage(str(row.low)) * factor, str(tmp_path / "low.nii.gz"))
+    job = job_of(scans, start, tmp_path / "new")
+    sitk.WriteImage(sitk.ReadImage(str(job.rows[0].low)) * factor, str(tmp_path / "low.nii.gz"))
+    if begun:
+        adaptation._claim(job)
     with pytest.raises(InputError, match="MusterA") as refused:
-        adaptation.prepare_pairs([replace(row, low=tmp_path / "low.nii.gz", mr=None)], tmp_path / "work", 5.0)
+        adapt(replace(job, rows=[replace(job.rows[0], low=tmp_path / "low.nii.gz"), *job.rows[1:]]))
     assert float(str(refused.value).split(" times ")[0].split()[-1]) == pytest.approx(factor, rel=0.01)
+    assert job.work.exists() == begun == (tmp_path / "new").exists(), "a folder of a refused call stays"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import csv
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,7 @@ from CSRDDenoiseLib.cluster.jobs import Job
 from CSRDDenoiseLib.cluster.model_key import ModelKey, key_of_model
 from CSRDDenoiseLib.cluster.models import ModelStore
 from CSRDDenoiseLib.cluster.open import Where
+from CSRDDenoiseLib.cluster.places import connect
 from CSRDDenoiseLib.cluster.work import Done
 from CSRDDenoiseLib.commands.cohort import _end
 from CSRDDenoiseLib.commands.main import main
@@ -60,7 +62,15 @@ def test_a_cohort_of_some_beside_one_of_all_is_refused(tmp_path, model_folder, m
     for held, chosen in ((LOCK, ["--participant-label", "sub-01"]), (f"{LOCK}-02", [])):
         with alone(output / held, "A cohort", output):
             assert main([*words, *chosen]) == 2
-    assert not list(output.rglob("*.nii.gz"))
+    assert not output.exists()
+
+
+def test_a_refused_cohort_of_a_bids_dataset_writes_nothing(tmp_path, model_folder, mr, monkeypatch, capsys):
+    monkeypatch.setattr("CSRDDenoiseLib.cluster.open.connect", partial(connect, seconds=0.2))
+    root, output = write_dataset(tmp_path / "raw", mr), tmp_path / "new" / "out"
+    words = ["cohort", "--bids", str(root), "--output", str(output), "--model", str(model_folder)]
+    assert main([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "127.0.0.1:1" in capsys.readouterr().err and not output.parent.exists()
 
 
 # -- names, and files of the user's

@@ -85,10 +85,6 @@ def run(args: argparse.Namespace) -> int:
     where = Where(args.scheduler, args.cluster, args.tls, args.insecure)
     where.read()
     cohort = _cohort(args)
-    if args.bids:
-        from ..bids import describe_derivatives
-
-        describe_derivatives(args.bids.resolve(), args.output.absolute())
     with _only_one(args):
         return _run(args, cohort, where)
 
@@ -110,6 +106,7 @@ def _only_one(args: argparse.Namespace) -> Iterator[None]:
 
 
 def _run(args: argparse.Namespace, cohort: Cohort, where: Where) -> int:
+    from ..bids import describe_derivatives
     from ..cluster.cohort.run import run_cohort
     from ..cluster.cohort.show import shown
     from ..cluster.cohort.state import State
@@ -121,11 +118,14 @@ def _run(args: argparse.Namespace, cohort: Cohort, where: Where) -> int:
     finally:
         if state.rows:
             _end(state, cohort, where)
+            if args.bids:
+                describe_derivatives(args.bids.resolve(), cohort.folder)
     return SOME_FAILED if state.failed else 0
 
 
 def _cohort(args: argparse.Namespace) -> Cohort:
     """Return what to do, everything about it checked."""
+    from ..bids import check_derivatives
     from ..cluster.cohort.sizes import extent_of, planned_bytes
     from ..cluster.cohort.state import Cohort
     from ..cluster.cohort.summary import check_summary
@@ -140,7 +140,8 @@ def _cohort(args: argparse.Namespace) -> Cohort:
         check_model(metadata, with_mr)
     check_folder(args.output)
     check_summary(args.output)
-    args.output.mkdir(parents=True, exist_ok=True)
+    if args.bids:
+        check_derivatives(args.bids, args.output)
     sizes = [planned_bytes(extent_of(scan.request.pet), metadata, scan.settings) for scan in scans]
     return Cohort(args.output.absolute(), scans, key_of_model(args.model), sizes, args.send)
 

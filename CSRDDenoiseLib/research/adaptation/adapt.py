@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -100,18 +101,19 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
     job = _without_test(job)
     check_start(job.start.metadata, job.rows)
     division = divide_subjects([row.subject for row in job.rows], job.settings.seed)
-    _claim(job)
-    prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm, job.settings.register)
-    _warn_of_known(job.start.metadata, prepared)
-    if not (job.work / _START / METADATA_FILE).is_file():
-        save_mean(job.start, job.work / _START)
-    start, settings = job.start.metadata, job.settings
-    # of the scans alone; here, because it takes time that is planned with
-    about = about_data(start, settings, prepared, job.output.name)
-    began = time.monotonic()
-    before = _judged(job.start, prepared, division.check)
-    look = (time.monotonic() - began) / len(before)
-    plan = _planned(job, prepared, division, look, clock)
+    with _none_if_refused(job.work):
+        _claim(job)
+        prepared = prepare_pairs(job.rows, job.work, job.start.metadata.voxel_spacing_mm, job.settings.register)
+        _warn_of_known(job.start.metadata, prepared)
+        if not (job.work / _START / METADATA_FILE).is_file():
+            save_mean(job.start, job.work / _START)
+        start, settings = job.start.metadata, job.settings
+        # of the scans alone; here, because it takes time that is planned with
+        about = about_data(start, settings, prepared, job.output.name)
+        began = time.monotonic()
+        before = _judged(job.start, prepared, division.check)
+        look = (time.monotonic() - began) / len(before)
+        plan = _planned(job, prepared, division, look, clock)
     results = _run_folds(job, prepared, division.folds, plan, look, clock)
     model = with_mean(job.start, average_of([result.weights for result in results]))
     checked = before, _judged(model, prepared, division.check)
@@ -125,6 +127,21 @@ def adapt(job: Job, keep: bool = False) -> Adaptation:
         _write(model, model_card(model.metadata, scans, prepared.rows), job.output)
         shutil.rmtree(job.work)
     return Adaptation(model, scans, changes, written)
+
+
+@contextmanager
+def _none_if_refused(work: Path) -> Iterator[None]:
+    """Remove the folder, and those above it that were made for it, where the body refuses and it was not there."""
+    made = [each for each in (work, *work.parents) if not each.exists()]
+    try:
+        yield
+    except InputError:
+        if made:
+            shutil.rmtree(work, ignore_errors=True)
+        for folder in made[1:]:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _claim(job: Job) -> None:
