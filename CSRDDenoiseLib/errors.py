@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from typing import Optional
 
@@ -105,15 +106,31 @@ def is_disk_full(error: BaseException) -> bool:
     return numbered or bool(_WORDS_OF_DISK.search(str(error)))
 
 
+UNNAMEABLE = (
+    "The names of files are encoded as {encoding} here, which has no letters for '{name}'. Set the environment "
+    "variable PYTHONUTF8=1 or LC_ALL=C.UTF-8, and run the same command again."
+)
+
+
+def unnameable(name: str) -> Optional[InputError]:
+    """Return the error for a name that no file can have in the locale, which Python takes for no file; else None."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        return InputError(UNNAMEABLE.format(encoding=error.encoding, name=name))
+    return None
+
+
 def known_error(error: BaseException) -> Optional[CSRDError]:
-    """Return the error for the user that an exception means: itself, no memory, a full disk; None for others."""
+    """Return the error for the user that an exception means: itself, no memory, a full disk, a name that
+    no file can have; None for others."""
     if isinstance(error, CSRDError):
         return error
     if is_out_of_memory(error):
         return OutOfMemoryError(MEMORY_IS_USED_UP)
     if is_disk_full(error):
         return InputError(DISK_IS_FULL.format(reason=reason_of(error)))
-    return None
+    return unnameable(error.object) if isinstance(error, UnicodeEncodeError) else None
 
 
 NOTHING_WRITTEN = "Cancelled. Nothing was written."

@@ -17,6 +17,7 @@ TABLE_SENTENCES: Mapping[str, str] = {
     "table.comment": "The table's {where} begins with '#', and a table has no comments; remove the line.",
     "table.empty_cell": "The table's {where} has no value in column '{column}', which is required.",
     "table.missing_file": "The table's {where}: the {column} image '{path}' does not exist.",
+    "table.unnameable": "The table's {where}: the {column} image cannot be found: {reason}.",
     "table.bad_dose": "The table's {where}: '{text}' is not a dose fraction; write 1/4 or 0.25, above 0 and up to 1.",
     "table.bad_split": "The table's {where}: '{text}' is not a split; write one of {splits}.",
     "table.doubled_row": "The table's {where} has the subject, session, dose and replicate of line {first}; number "

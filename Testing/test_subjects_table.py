@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from conftest import ENVIRONMENT
 
 from CSRDDenoiseLib.errors import InputError
 from CSRDDenoiseLib.findings import errors_of
@@ -106,6 +109,30 @@ def test_table_of_another_encoding_and_missing_table(tmp_path):
     assert errors(tmp_path / "none.tsv")[0].startswith("table.unreadable")
     (tmp_path / "nothing.tsv").touch()
     assert "empty" in errors(tmp_path / "nothing.tsv")[0]
+
+
+UNDER_ASCII = """
+import sys
+from pathlib import Path
+from CSRDDenoiseLib.errors import InputError, known_error
+from CSRDDenoiseLib.subjects.table import read_table
+print(*[each.code for each in read_table(Path(sys.argv[1])).findings])
+try:
+    Path("\\u738b").mkdir()
+except UnicodeEncodeError as error:
+    print(type(known_error(error)).__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="names of files are Unicode there")
+def test_a_name_that_the_locale_has_no_letters_for_is_no_missing_file(tmp_path):
+    path = table(tmp_path, "subject|low|full", "A|\u4f4e.nii|a_full.nii")
+    (tmp_path / "\u4f4e.nii").touch()
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-c", UNDER_ASCII, str(path)]
+    done = subprocess.run(words, env={**ENVIRONMENT, **locale}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["table.unnameable", "InputError"]
 
 
 def test_every_problem_is_found_at_once(tmp_path):

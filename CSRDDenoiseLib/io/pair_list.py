@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional
 
-from ..errors import InputError
+from ..errors import InputError, unnameable
 from .tsv import read_tsv
 
 COLUMNS = ("pet", "mr")
@@ -25,7 +25,9 @@ def read_pairs(path: Path) -> list[tuple[Path, Optional[Path]]]:
         found = path.parent / pet, (path.parent / mr if mr and mr != "n/a" else None)
         gone = next((str(each) for each in found if each is not None and not each.exists()), None)
         if gone is not None:
-            raise InputError(f"Line {number} of '{path.name}' names '{gone}', which does not exist.")
+            raise unnameable(gone) or InputError(
+                f"Line {number} of '{path.name}' names '{gone}', which does not exist."
+            )
         pairs.append(found)
     if not pairs:
         raise InputError(f"The table '{path}' has no line below its header.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
-from ..errors import InputError
+from ..errors import InputError, unnameable
 from ..io.tsv import read_tsv
 
 CASE, MR, LESION, TRAINING, POINT = "case", "mr", "lesion", "training", "point"
@@ -88,7 +88,7 @@ def _file(row: Mapping[str, str], column: str, table: Path) -> Optional[Path]:
         return None
     path = table.parent / text
     if not path.exists():
-        raise InputError(f"The {column} image '{path}' of case '{row[CASE]}' does not exist.")
+        raise unnameable(str(path)) or InputError(f"The {column} image '{path}' of case '{row[CASE]}' does not exist.")
     return path
 
 

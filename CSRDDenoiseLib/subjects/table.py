@@ -18,7 +18,7 @@ from typing import Callable, Collection, Iterable, Iterator, Mapping, Optional, 
 
 from ..atomic import complete_file
 from ..configuration import parse_dose
-from ..errors import InputError
+from ..errors import InputError, unnameable
 from ..findings import Finding, error, errors_of
 from ..io.names import located
 from ..sentences import CLI, sentence
@@ -317,7 +317,10 @@ class _Line:
         needs = [*(name for name in self.needs if not (halves and name in PAIR)), *(HALVES if row.halves else ())]
         yield from (error("table.empty_cell", where=place, column=name) for name in needs if not self._cell(name))
         for name, path in row.files.items():
-            if not _exists(path):
+            strange = unnameable(str(path))
+            if strange:
+                yield error("table.unnameable", where=place, column=name, reason=str(strange).rstrip("."))
+            elif not _exists(path):
                 yield error("table.missing_file", where=place, column=name, path=str(path))
         if self._cell("dose") and row.dose is None:
             yield error("table.bad_dose", where=place, text=self._cell("dose"))
