@@ -299,6 +299,23 @@ def test_a_key_or_a_study_of_another_is_refused(pairs, tmp_path, capsys):
     assert "belongs to study" in capsys.readouterr().err
 
 
+def test_a_full_disk_leaves_no_part_of_a_report_and_the_former_one(pairs, tmp_path):
+    """Tables would still fit, and figures not."""
+    resource = pytest.importorskip("resource")
+    _, _, folder, paths = pairs
+    out = tmp_path / "out"
+    command = ["readers", "analyse", str(folder), *map(str, paths), "--output", str(out)]
+    out.mkdir()
+    (out / "report.html").write_text("former", encoding="utf-8")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        assert main(command) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in out.iterdir()] == [("report.html", "former")]
+
+
 def test_a_reader_who_has_just_begun_is_named(pairs):
     study, key, _, paths = pairs
     answers = [read_answers(path, study) for path in paths]

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+from ..atomic import write_json
 from ..errors import InputError
 from .arguments import check_folder, number
 from .interrupts import cancellable
@@ -144,7 +145,7 @@ def _score_draws(
             rows.append(row.as_dict())
             print(json.dumps(rows[-1]), flush=True)
     path = config.output / f"draws-{args.score}.json"
-    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    write_json(path, {"rows": rows}, indent=1)
     print(f"Agreement of spread and error of {len(rows)} runs: {path}")
     return 0
 

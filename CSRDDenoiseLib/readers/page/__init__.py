@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Optional
 
+from ...atomic import complete_file
 from ...errors import InputError
 from ..study import IMAGES, PAGE_FILE, Study, check_files, read_study
 
@@ -59,7 +60,8 @@ def write_page(folder: Path, viewer: Optional[Path] = None, embed: Optional[bool
         script=(_HERE / "reader.js").read_text(encoding="utf-8"),
     )
     try:
-        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+        with complete_file(folder / PAGE_FILE) as partial:
+            partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"The page cannot be written to '{folder}': {error.strerror}.") from error
     return bool(images)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from ...errors import InputError
 from ...io.record import versions
+from ...io.write import all_or_nothing
 from ...report import page
 from ...report.drawing import to_svg
 from ..analysis.analyse import Result
@@ -43,14 +43,12 @@ def write_report(result: Result, key: Key, folder: Path) -> Path:
     """
     made = {PAGE: to_html(result, key)}
     made.update({f"{table.name}.tsv": to_tsv(table) for table in tables(result)})
-    try:
-        folder.mkdir(exist_ok=True)
+    drawn = {f"{picture.name}.png": picture.figure for picture in pictures(result)}
+    with all_or_nothing([folder / name for name in (*made, *drawn)]) as temporary:
         for name, content in made.items():
-            (folder / name).write_text(content, encoding="utf-8")
-        for picture in pictures(result):
-            picture.figure.savefig(folder / f"{picture.name}.png", bbox_inches="tight", facecolor="white")
-    except OSError as error:
-        raise InputError(f"The report cannot be written to '{folder}': {error.strerror}.") from error
+            temporary[folder / name].write_text(content, encoding="utf-8")
+        for name, figure in drawn.items():
+            figure.savefig(temporary[folder / name], format="png", bbox_inches="tight", facecolor="white")
     return folder / PAGE
 
 

@@ -7,13 +7,13 @@ on, they are for the model card.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ...atomic import write_json
 from ...infer.sampling import sample_residual
 from ...infer.tiling import STAGE
 from ...model.bundle import Model
@@ -119,7 +119,7 @@ def summarise(rows: Sequence[Row], rule: Mapping[str, Any]) -> list[dict[str, An
 def write_rows(rows: Sequence[Row], rule: Mapping[str, Any], path: Path) -> None:
     """Write scores and their summary as JSON."""
     content = {"keep": dict(rule), "summary": summarise(rows, rule), "rows": [row.as_dict() for row in rows]}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content, indent=1)
 
 
 def _interpolated(curve: Mapping[float, Point], width: float, name: str) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from ...alone import alone
+from ...atomic import complete_file
 from ...errors import Cancelled, CSRDError, InputError, NotComplete, PlaceError, is_disk_full, reason_of
 from ...findings import Finding, errors_of, warning, warnings_of
 from ...io.record import versions
@@ -322,7 +323,8 @@ def _measure(subject: Subject, plan: Plan, store: Store, key: str, report: Repor
     result = measure_subject(subject.name, scans, plan, partial(report, subject.name), draw)
     store.folder.mkdir(parents=True, exist_ok=True)
     for png in pictures:
-        (store.folder / f"{key}.png").write_bytes(png)
+        with complete_file(store.folder / f"{key}.png") as unfinished:
+            unfinished.write_bytes(png)
     store.save(key, result)
     return result
 
