@@ -42,6 +42,12 @@ def complete_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def put_in_place(made: Path, folder: Path) -> None:
+    """Move the files of one folder into another, over those of the same name; an interrupt waits for the last."""
+    for path in sorted(made.iterdir()):
+        os.replace(path, folder / path.name)
+
+
 def process_mark() -> str:
     """Name this process in the names of its temporary files: its number and its machine, without a dot."""
     return f"{os.getpid()}-{_machine()}"

@@ -8,10 +8,14 @@ import signal
 import sys
 import time
 import weakref
+from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 
 from CSRDDenoiseLib.commands.interrupts import handle_interrupts
+from CSRDDenoiseLib.commands.main import main
+from CSRDDenoiseLib.io import write
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="descriptors and signals are POSIX")
 SWALLOWS = """
@@ -89,3 +93,49 @@ def test_an_interrupt_in_a_finalizer_is_heeded_afterwards(kind):
         assert ended
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@POSIX
+@pytest.mark.parametrize("where", ["replace", "remove"])
+def test_an_interrupt_while_outputs_are_put_in_place_comes_after_all_of_them(tmp_path, monkeypatch, where):
+    paths = [tmp_path / name for name in ("a.nii", "b.nii", "c.json")]
+    for path in paths:
+        path.write_text("former", encoding="utf-8")
+    name = {"replace": "os.replace", "remove": "CSRDDenoiseLib.io.write.remove"}[where]
+    function = {"replace": os.replace, "remove": write.remove}[where]
+    sent: list[int] = []
+
+    def interrupted(*names: Path) -> None:
+        if not sent:
+            sent.append(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        function(*names)
+
+    monkeypatch.setattr(name, interrupted)
+    with handle_interrupts(), pytest.raises(KeyboardInterrupt):
+        with write.all_or_nothing(paths) as temporary:
+            for path in paths:
+                temporary[path].write_text("new", encoding="utf-8")
+        for _ in range(500):
+            time.sleep(0.01)
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {
+        path.name: "new" for path in paths
+    }
+
+
+@POSIX
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interrupt_after_the_outputs_does_not_say_that_there_are_none(
+    tmp_path, pet, model_folder, monkeypatch, capsys, late
+):
+    sitk.WriteImage(pet, str(tmp_path / "pet.nii.gz"))
+    where = "print_result" if late else "progress_callback"
+    monkeypatch.setattr(f"CSRDDenoiseLib.commands.denoise.{where}", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    words = ["denoise", "--pet", str(tmp_path / "pet.nii.gz"), "--output", str(tmp_path / "out.nii.gz")]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main([*words, "--model", str(model_folder), "--preset", "fast", "--device", "cpu"]) == 3
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "out.nii.gz").exists() == late == ("out.nii.gz" in capsys.readouterr().err)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Sequence, Union
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Union
 
 from ..errors import SOME_FAILED, InputError
 from ..extras import require
@@ -14,6 +15,7 @@ from ..progress import print_json_line
 from ..sentences import CLI, error_sentence
 from ..settings import DEFAULT_PRESET, MAPS, SAME, WARN, DenoiseSettings, settings_from_preset
 from .effects import STATIC, check_effects, facts_of_model
+from .interrupts import cancellable
 from .options import HOW, INPUTS, OUTPUTS, PLACE, PREPARATION, add_groups
 from .outcome import print_dynamic, print_result, print_run
 from .progress import progress_callback
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ..dynamic.denoise import DynamicResult
     from ..io.record import Record
     from ..run.request import FileRequest
+    from ..run.stages import ModelChoice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,8 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
         option = given[0].replace("_", "-")
         raise InputError(f"The option --{option} is for a single PET; --bids finds its inputs and names its outputs.")
 
+    complete: list[str] = []
+
     def show(pet: BidsPet, result: Union[DenoiseResult, DynamicResult, InputError]) -> None:
         print(f"{pet.pet.name}, {pet.mr.name if pet.mr else 'no T1w'}:", file=sys.stderr)
         if isinstance(result, InputError):
@@ -61,11 +66,16 @@ def _run_bids(args: argparse.Namespace, settings: DenoiseSettings) -> int:
                 print_json_line({"pet": str(pet.pet), "error": error_sentence(result, CLI)})
             print(f"Not denoised: {error_sentence(result, CLI)}", file=sys.stderr)
         else:
+            complete.append(pet.pet.name)
             print_run(result if isinstance(result, DynamicResult) else result.record, args.progress)
+
+    def what_is_left() -> str:
+        return f"{len(complete)} PET(s) were denoised before, and stay." if complete else "Nothing was written."
 
     progress = progress_callback(args.progress)
     labels, frames = args.participant_label, args.frames
-    failed = denoise_bids(args.bids, labels, settings, args.model, progress, args.overwrite, frames, show)
+    with cancellable(what_is_left):
+        failed = denoise_bids(args.bids, labels, settings, args.model, progress, args.overwrite, frames, show)
     return SOME_FAILED if failed else 0
 
 
@@ -104,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         args.parser.error("the following arguments are required: --output (or --bids)")
     from ..checks.volumes import INPUT_NAMES
-    from ..denoise import FileRequest, denoise_files
-    from ..dynamic.denoise import denoise_dynamic, is_dynamic
+    from ..denoise import FileRequest
+    from ..dynamic.denoise import is_dynamic
     from ..run.replay import check_inputs, load_same_model, read_replay
 
     names, model = (field.name for field in fields(FileRequest)), args.model
@@ -121,10 +131,37 @@ def run(args: argparse.Namespace) -> int:
         settings, model = replay.settings, load_same_model(replay)
     elif args.pet is None:
         raise InputError("There is no PET; give one with --pet, or a record with --replay.")
-    request, progress = FileRequest(**given), progress_callback(args.progress)
+    request = FileRequest(**given)
     check_effects(args.parser, args, {STATIC: lambda: not is_dynamic(request.pet)})
+    with cancellable(_what_is_left(request.output)):
+        return _run(args, request, settings, model)
+
+
+def _what_is_left(output: Path) -> Callable[[], str]:
+    """Return what states, after an interrupt, whether the results were put in place: they appear with their record."""
+    from ..io.write import record_path
+
+    def stamp() -> Optional[tuple[int, int]]:
+        try:
+            facts = record_path(output).stat()
+        except OSError:
+            return None
+        return facts.st_ino, facts.st_mtime_ns
+
+    before = stamp()
+    return lambda: "Nothing was written." if stamp() == before else f"The results were complete by then: '{output}'."
+
+
+def _run(args: argparse.Namespace, request: FileRequest, settings: DenoiseSettings, model: ModelChoice) -> int:
+    from ..denoise import denoise_files
+    from ..dynamic.denoise import denoise_dynamic, is_dynamic
+    from ..model.bundle import Model
+
+    progress = progress_callback(args.progress)
     if args.on:
-        print_run(_run_on(args, request, settings, str(model.folder if args.replay else model)), args.progress)
+        print_run(
+            _run_on(args, request, settings, str(model.folder if isinstance(model, Model) else model)), args.progress
+        )
     elif request.frames or is_dynamic(request.pet):
         print_dynamic(denoise_dynamic(request, settings, model, progress, edge=CLI), args.progress)
     else:

@@ -8,6 +8,7 @@ import signal
 import threading
 import weakref
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Callable, Iterator, Optional
@@ -18,6 +19,9 @@ RETRY_SECONDS = 0.05
 _IMPORTS = "<frozen importlib"
 _FINALIZER = "__del__"
 _WEAK_REFERENCES = weakref.__file__
+_WHOLE = ("put_in_place", "_put_in_place", "_clear_away")
+"""Begin the names of functions of this package that take a moment, and leave all or nothing unless interrupted."""
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
 @contextmanager
@@ -25,8 +29,9 @@ def handle_interrupts() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP, which a terminal or a connection sends that is closed, into KeyboardInterrupt.
 
     A library that is just being loaded may swallow an exception, or end the process in its C code, and Python drops the
-    exceptions of finalizers; a signal that comes then is delivered again, a moment later, until that is over. Outside
-    the main thread nothing is changed.
+    exceptions of finalizers; a signal that comes then, or while outputs are put in place, is delivered again, a moment
+    later, until that is over; one that was not by the end of the body comes too late and is dropped. Outside the main
+    thread nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -35,10 +40,16 @@ def handle_interrupts() -> Iterator[None]:
     # a background job of a shell is started with SIGINT ignored, one of nohup with SIGHUP, and both stay so
     others = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
     numbers += [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, _on_signal) for number in numbers}
+    again: list[threading.Timer] = []
+    previous = {number: signal.signal(number, partial(_on_signal, again)) for number in numbers}
     try:
         yield
     finally:
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        for timer in again:
+            timer.cancel()
+            timer.join()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -69,11 +80,12 @@ def what_is_kept(output: Path) -> str:
     return f"What is done is kept in '{output}'; the same command continues from it."
 
 
-def _on_signal(number: int, frame: Optional[FrameType]) -> None:
+def _on_signal(again: list[threading.Timer], number: int, frame: Optional[FrameType]) -> None:
     if _would_be_lost(frame):
-        again = threading.Timer(RETRY_SECONDS, _send_again, (number,))
-        again.daemon = True
-        again.start()
+        timer = threading.Timer(RETRY_SECONDS, _send_again, (number,))
+        timer.daemon = True
+        again[:] = [*(each for each in again if each.is_alive()), timer]
+        timer.start()
         return
     raise KeyboardInterrupt
 
@@ -86,10 +98,12 @@ def _send_again(number: int) -> None:
 
 
 def _would_be_lost(frame: Optional[FrameType]) -> bool:
-    """Whether code is at work whose exceptions do not reach who called it."""
+    """Whether code is at work whose exceptions do not reach who called it, or would leave a part of its work."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(_IMPORTS) or code.co_name == _FINALIZER or code.co_filename == _WEAK_REFERENCES:
+            return True
+        if code.co_name.startswith(_WHOLE) and code.co_filename.startswith(_PACKAGE):
             return True
         frame = frame.f_back
     return False

@@ -176,12 +176,17 @@ def all_or_nothing(paths: Iterable[Path], overwrite: bool = True) -> Iterator[di
         reason = str(error).strip().splitlines()[-1].rstrip(".")
         raise InputError(f"The results cannot be written to {places}: {reason}. Nothing was written.") from error
     finally:
-        for written in temporary.values():
-            remove(written)
-        for folder in missing:
-            # refused, and rightly so, when there is a result in it
-            with suppress(OSError):
-                folder.rmdir()
+        _clear_away(temporary.values(), missing)
+
+
+def _clear_away(written: Iterable[Path], made: Iterable[Path]) -> None:
+    """Remove what was not renamed, and folders that were made and hold no result."""
+    for path in written:
+        remove(path)
+    for folder in made:
+        # refused, and rightly so, when there is a result in it
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _holds_something(place: Path) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ..alone import in_turn
+from ..atomic import put_in_place
 from ..configuration import structure
 from ..errors import InputError, ModelError
 from ..resources import MODELS, resource_folder
@@ -246,8 +247,7 @@ def save_model(
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         for name, content in ((WEIGHTS_FILE, weights), (METADATA_FILE, text.encode())):
             (Path(staging) / name).write_bytes(content)
-        for name in (WEIGHTS_FILE, METADATA_FILE):
-            os.replace(Path(staging) / name, folder / name)
+        put_in_place(Path(staging), folder)
 
 
 def add_recipe(folder: Union[str, Path], recipe: Recipe, calibration: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Iterator, Optional, Sequence
 
 import numpy as np
 
+from ...atomic import put_in_place
 from ...errors import InputError
 from ...model.bundle import CARD_FILE, METADATA_FILE, Model, save_model
 from ...model.metadata import ModelMetadata
@@ -304,8 +304,7 @@ def _write(model: Model, card: str, output: Path) -> None:
         if not output.exists():
             made.replace(output)
             return
-        for path in sorted(made.iterdir()):
-            os.replace(path, output / path.name)
+        put_in_place(made, output)
 
 
 def check_output(output: Path, work: Optional[Path]) -> Path:
