@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import ONE_THREAD, as_image, head_array, write_anatomies
+from conftest import ENVIRONMENT, ONE_THREAD, as_image, head_array, write_anatomies
 from study_folder import write_study
 from tiny_model import save_tiny_model
 
@@ -346,3 +346,18 @@ def test_a_dose_that_no_subject_has_is_not_calibrated_on(study, tmp_path, capsys
     assert "1/7" in capsys.readouterr().err
     assert main(["calibrate", str(model), "--subjects", str(tmp_path / "none")]) == 2
     assert "none" in capsys.readouterr().err
+
+
+def test_a_home_that_cannot_be_used_is_no_matter_for_figures(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").touch()
+    program = """
+from CSRDDenoiseLib.commands.log import show_log
+with show_log():
+    import matplotlib
+    print(matplotlib.get_cachedir())
+"""
+    where = {"HOME": str(tmp_path / "file"), "MPLCONFIGDIR": str(tmp_path / "file" / "cache")}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, env={**ENVIRONMENT, **where}, capture_output=True, text=True, check=True)
+    assert done.stdout and not done.stderr
