@@ -82,6 +82,7 @@ def test_json_progress_ends_with_the_error(words, tmp_path, capsys):
         (["--pet", "nowhere.nii"], "nowhere.nii"),
         (["--sampler", "mean", "--uncertainty", "u.nii"], "mean"),
         (["--mr", "pet.nii.gz"], "same path"),
+        (["--output", "series", "--format", "dicom"], "no DICOM series"),
     ],
 )
 def test_bad_input_is_one_sentence_exit_two_and_nothing_written(words, tmp_path, capsys, monkeypatch, change, word):

@@ -294,7 +294,8 @@ REFERENCE = DATA / "cases" / "reference" / "pet.nii.gz"
     ("pet", "request_", "words"),
     [
         (REFERENCE, {"output": "out.nii.gz", "output_unit": "suv"}, "SUV"),
-        (REFERENCE, {"output": "out", "format": "dicom"}, "does not end"),
+        (REFERENCE, {"output": "out", "format": "dicom"}, "no DICOM series"),
+        (REFERENCE, {"output": "out"}, "does not end"),
         (REFERENCE, {"output": "out.nii", "format": "dicom"}, "no DICOM series"),
         (None, {"output": "out.nii", "format": "dicom"}, "names a file"),
         (None, {"output": "full"}, "not empty"),

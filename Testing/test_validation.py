@@ -303,6 +303,13 @@ def test_reference_region_that_is_not_there(root, model_folder, tmp_path):
         run_validation(config)
 
 
+def test_a_reference_region_without_label_maps_is_refused_before_the_work(root, model_folder, tmp_path):
+    config = config_of(root, tmp_path / "none", model_folder, [row_of("A", labels="")], reference=(1, 2))
+    with pytest.raises(InputError, match="none of the 1 rows"):
+        run_validation(config)
+    assert not config.output.exists()
+
+
 @pytest.mark.slow
 def test_progress_goes_to_the_end_and_cancels(root, model_folder, tmp_path):
     seen = []

@@ -76,10 +76,10 @@ def check_format(path: Path, name: str, is_dicom: bool, asked: bool, overwrite: 
         InputError: no image suffix, or DICOM where it cannot be.
     """
     if not is_dicom_folder(path, is_dicom):
-        output_suffix(path)
         if asked and name == "denoised":
             reason = "the PET is no DICOM series" if not is_dicom else f"'{path.name}' names a file"
             raise InputError(f"DICOM output needs a DICOM PET and a folder as the output, and {reason}.")
+        output_suffix(path)
         return
     if not path.is_dir() or not any(path.iterdir()):
         return

@@ -228,6 +228,12 @@ def _subjects(config: ValidationConfig) -> list[Subject]:
         raise InputError(
             f"Two subjects have the name '{doubled[0]}'." if doubled else "There is no subject to measure."
         )
+    rows = [row for each in found for row in each.rows]
+    if config.reference and not config.folders and not any(row.labels for row in rows):
+        raise InputError(
+            f"The reference region of SUVR needs a label map, and none of the {len(rows)} rows has one in the column "
+            "'labels'; add it, or leave the reference labels out."
+        )
     return found
 
 

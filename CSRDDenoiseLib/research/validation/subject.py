@@ -206,10 +206,15 @@ def _reference(study: Study, labels: Sequence[int]) -> np.ndarray:
         return study.masks.brain
     known = dict(zip(study.masks.numbers, study.masks.regions))
     missing = [label for label in labels if label not in known]
+    if not known:
+        raise InputError(
+            f"'{study.name}' has no label map with a region of 1 mL or more in the head, and the reference region of "
+            f"SUVR is label {labels[0]}; add one in the column 'labels', or leave the reference labels out."
+        )
     if missing:
         raise InputError(
             f"The label map of '{study.name}' has no region {missing[0]} of 1 mL or more, which the reference region "
-            f"needs; it has {', '.join(map(str, known)) or 'none'}."
+            f"needs; it has {', '.join(map(str, known))}."
         )
     return np.any([known[label] for label in labels], axis=0)
 
