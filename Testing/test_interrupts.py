@@ -139,3 +139,18 @@ def test_an_interrupt_after_the_outputs_does_not_say_that_there_are_none(
     finally:
         signal.signal(signal.SIGINT, before)
     assert (tmp_path / "out.nii.gz").exists() == late == ("out.nii.gz" in capsys.readouterr().err)
+
+
+@POSIX
+def test_an_interrupt_that_a_library_makes_another_error_of_is_no_internal_error(monkeypatch, capsys):
+    def run(_args: object) -> int:
+        # as the compiled code of matplotlib does where it reads a matrix
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            raise ValueError("Invalid affine transformation matrix") from None
+        return 0
+
+    monkeypatch.setattr("CSRDDenoiseLib.commands.info.run", run)
+    assert main(["info"]) == 3 and "Internal" not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Sequence
 
 from ..errors import Cancelled
 
@@ -25,25 +25,28 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
 @contextmanager
-def handle_interrupts() -> Iterator[None]:
+def handle_interrupts() -> Iterator[Sequence[int]]:
     """Turn SIGINT, SIGTERM and SIGHUP, which a terminal or a connection sends that is closed, into KeyboardInterrupt.
 
     A library that is just being loaded may swallow an exception, or end the process in its C code, and Python drops the
     exceptions of finalizers; a signal that comes then, or while outputs are put in place, is delivered again, a moment
     later, until that is over; one that was not by the end of the body comes too late and is dropped. Outside the main
     thread nothing is changed.
+
+    Gives the signals that were turned so far: compiled code may make another exception of a KeyboardInterrupt.
     """
+    raised: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield raised
         return
     numbers = [signal.SIGTERM]
     # a background job of a shell is started with SIGINT ignored, one of nohup with SIGHUP, and both stay so
     others = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
     numbers += [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
     again: list[threading.Timer] = []
-    previous = {number: signal.signal(number, partial(_on_signal, again)) for number in numbers}
+    previous = {number: signal.signal(number, partial(_on_signal, again, raised)) for number in numbers}
     try:
-        yield
+        yield raised
     finally:
         for number in numbers:
             signal.signal(number, lambda *_: None)
@@ -80,13 +83,14 @@ def what_is_kept(output: Path) -> str:
     return f"What is done is kept in '{output}'; the same command continues from it."
 
 
-def _on_signal(again: list[threading.Timer], number: int, frame: Optional[FrameType]) -> None:
+def _on_signal(again: list[threading.Timer], raised: list[int], number: int, frame: Optional[FrameType]) -> None:
     if _would_be_lost(frame):
         timer = threading.Timer(RETRY_SECONDS, _send_again, (number,))
         timer.daemon = True
         again[:] = [*(each for each in again if each.is_alive()), timer]
         timer.start()
         return
+    raised.append(number)
     raise KeyboardInterrupt
 
 

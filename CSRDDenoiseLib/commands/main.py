@@ -44,6 +44,7 @@ COMMANDS = {
 
 DEBUG = "--debug"
 INTERNAL_ERROR = 1
+INTERRUPTED = "Cancelled. What was complete before stays."
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -54,8 +55,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     # a backend for windows or notebooks may not be installed here, and matplotlib then refuses to be imported
     os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
-    with steady_streams() as (output, errors), handle_interrupts(), show_log():
-        code = _run([word for word in words if word != DEBUG], DEBUG in words)
+    with steady_streams() as (output, errors), handle_interrupts() as interrupts, show_log():
+        code = _run([word for word in words if word != DEBUG], DEBUG in words, interrupts)
         output.flush()
         lost = lost_output(output)
         if lost:
@@ -64,7 +65,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return code or int(bool(lost or lost_output(errors)))
 
 
-def _run(arguments: Sequence[str], debug: bool) -> int:
+def _run(arguments: Sequence[str], debug: bool, interrupts: Sequence[int] = ()) -> int:
     args = argparse.Namespace()
     try:
         _check_words(arguments)
@@ -79,6 +80,8 @@ def _run(arguments: Sequence[str], debug: bool) -> int:
         return _fail(missing_package(error.name or str(error)), args)
     except Exception as error:
         known = known_error(error)
+        if known is None and interrupts:
+            known = Cancelled(INTERRUPTED)
         return _fail_internally(error, args, debug) if known is None else _fail(known, args)
 
 
