@@ -65,7 +65,12 @@ def test_numbers_of_phantoms_that_are_none_are_bad_usage(text, tmp_path, capsys)
         ),
         *(
             (f"denoise --pet p.nii --output o.nii {each}", each.split()[0])
-            for each in ("--samples 7 --preset fast", "--steps 3 --sampler mean", "--steps 3 --model tissue")
+            for each in (
+                "--samples 7 --preset fast",
+                "--steps 3 --sampler mean",
+                "--steps 3 --model tissue",
+                "--dose 1/9 --keep-above 0",
+            )
         ),
         ("demo --samples 7 --preset fast", "--samples"),
         ("cohort t.tsv --output o --scheduler tls://a:1 --tls t --workers 2", "--workers"),

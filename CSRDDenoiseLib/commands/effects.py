@@ -37,21 +37,25 @@ _SPREAD = Idle(_CERTIFICATES, {"--scheduler": ABSENT})
 _OF_BIDS = Idle(("--low", "--full", "--participant-label"), {"--bids": ABSENT})
 _PARTICIPANTS = Idle(("--participant-label",), {"--bids": ABSENT})
 _OF_DRAWS = ("--steps", "--samples")
-_WITHOUT_DRAWS = (
+_OF_ONE = (
+    Idle(("--dose",), {"--keep-above": 0.0}),
     Idle(_OF_DRAWS, {"--sampler": "mean"}),
     Idle(_OF_DRAWS, {"--preset": "fast", "--sampler": ABSENT}),
 )
-_OF_MODEL = (Idle(("--sampler", *_OF_DRAWS), {NO_DRAWS: GIVEN}), Idle(("--dose",), {FULL_TARGET: GIVEN}))
+_OF_MODEL = (
+    Idle(("--sampler", *_OF_DRAWS), {NO_DRAWS: GIVEN}),
+    Idle(("--dose",), {FULL_TARGET: GIVEN}),
+)
 
 IDLE: Mapping[str, Sequence[Idle]] = {
     "denoise": (
         Idle(_CERTIFICATES, {"--on": ABSENT}),
         _PARTICIPANTS,
         Idle(("--motion",), {STATIC: GIVEN}),
-        *_WITHOUT_DRAWS,
+        *_OF_ONE,
         *_OF_MODEL,
     ),
-    "demo": (*_WITHOUT_DRAWS, *_OF_MODEL),
+    "demo": (*_OF_ONE, *_OF_MODEL),
     # a row of the table may have a preset and a sampler of its own
     "cohort": (
         Idle(_CERTIFICATES, {"--scheduler": ABSENT, "--cluster": ABSENT}),
