@@ -44,6 +44,8 @@ def structure(values: Any, kind: type[T], where: str, error: type[CSRDError] = I
         return _converter(text).structure(values, kind)
     except Exception as caught:
         steps, cause, wanted = next(_leaves(caught, (), kind))
+        if isinstance(cause, MemoryError):
+            raise cause from caught
         raise error(_sentence(where, values, steps, cause, wanted)) from caught
 
 

@@ -233,8 +233,8 @@ def test_demo_compares_with_the_full_dose(tmp_path, monkeypatch, capsys, model_f
         sitk.WriteImage(as_image(head_array(seed=seed)), str(data / name))
     monkeypatch.setattr(demo, "resource_folder", lambda: data.parent)
     output = tmp_path / "demo"
-    arguments = ["demo", "--output", str(output), "--model", str(model_folder), "--steps", "2", "--samples", "2"]
-    assert main(arguments) == 0
+    arguments = ["demo", "--output", str(output), "--model", str(model_folder)]
+    assert main([*arguments, "--steps", "2", "--samples", "2"]) == 0
     table = capsys.readouterr().out
     assert "low dose 1/10" in table and "denoised" in table and "PSNR" in table
     assert {path.name for path in output.iterdir()} == {

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Import the snapshot and print what it is."""
     from ..model.snapshot import import_snapshot
 
-    check_readable(args.snapshot, "snapshot")
+    check_readable(args.snapshot, "snapshot", is_image=False)
     if args.snapshot.is_dir():
         raise InputError(f"The snapshot '{args.snapshot}' is a folder; give the .pkl file in it.")
     check_folder(args.output)

@@ -92,14 +92,14 @@ def read(path: Union[str, Path], what: str = "volume", frame: Optional[int] = No
     return volume
 
 
-def check_readable(path: Path, what: str) -> None:
-    """Reject a path that does not exist, may not be read, or is a pipe or a device, with an error for each."""
+def check_readable(path: Path, what: str, is_image: bool = True) -> None:
+    """Reject a path that does not exist, may not be read, is a pipe or a device, or holds no image where it should."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             os.listdir(path)
         elif stat.S_ISREG(mode):
-            _check_content(path, what)
+            _check_content(path, what, is_image)
         else:
             raise InputError(f"The {what} '{path}' is a pipe or a device; save it as a file first.")
     except FileNotFoundError as error:
@@ -114,9 +114,9 @@ def check_readable(path: Path, what: str) -> None:
         raise InputError(f"The {what} '{path}' cannot be read: {reason}.") from error
 
 
-def _check_content(path: Path, what: str) -> None:
-    """Reject a file that only names where its content is kept, and one that is an archive or no image."""
-    kind = what_is_it(path)
+def _check_content(path: Path, what: str, is_image: bool) -> None:
+    """Reject a file that only names where its content is kept, and an archive or no image in place of an image."""
+    kind = what_is_it(path) if is_image else ""
     if kind:
         raise InputError(f"The {what} '{path}' {kind}")
     command = command_for(path)
