@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -321,6 +321,13 @@ def spread_positions(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         for axis, line in enumerate(lines)
     )
     return x, y, z
+
+
+def neighbours(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the voxels and their neighbours along each axis, as views."""
+    for axis in range(values.ndim):
+        along = np.moveaxis(values, axis, 0)
+        yield along[1:], along[:-1]
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import ENVIRONMENT, as_image, head_array
+from full_disk import full_disk
 
 from CSRDDenoiseLib import __version__
 from CSRDDenoiseLib.commands import demo
@@ -266,7 +267,6 @@ def test_remaining_time_in_words():
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes")
 @pytest.mark.parametrize("library", ["python", "numpy", "torch", "safetensors"])
 def test_a_full_disk_is_a_sentence_whichever_library_meets_it(library, tmp_path, capsys, monkeypatch):
-    import resource
 
     import torch
     from safetensors.torch import save_file
@@ -280,12 +280,8 @@ def test_a_full_disk_is_a_sentence_whichever_library_meets_it(library, tmp_path,
     }[library]
 
     def run(_args: object) -> int:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-        try:
+        with full_disk(1000):
             write()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         return 0
 
     monkeypatch.setattr("CSRDDenoiseLib.commands.info.run", run)

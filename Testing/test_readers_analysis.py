@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("statsmodels", reason="the extra 'readers' is not installed")
 pytest.importorskip("sklearn", reason="the extra 'readers' is not installed")
 
+from full_disk import full_disk
 from model_observer import Look, Observer, write_cases
 from reader_study import METHODS, answer_all, make_study, write_table
 from scipy import stats
@@ -301,18 +302,13 @@ def test_a_key_or_a_study_of_another_is_refused(pairs, tmp_path, capsys):
 
 def test_a_full_disk_leaves_no_part_of_a_report_and_the_former_one(pairs, tmp_path):
     """Tables would still fit, and figures not."""
-    resource = pytest.importorskip("resource")
     _, _, folder, paths = pairs
     out = tmp_path / "out"
     command = ["readers", "analyse", str(folder), *map(str, paths), "--output", str(out)]
     out.mkdir()
     (out / "report.html").write_text("former", encoding="utf-8")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
-    try:
+    with full_disk(5000):
         assert main(command) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [(path.name, path.read_text(encoding="utf-8")) for path in out.iterdir()] == [("report.html", "former")]
 
 

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from full_disk import full_disk
 from reader_study import BEGIN, METHODS, make_study, write_image, write_table
 
 from CSRDDenoiseLib.commands.main import main
@@ -293,19 +294,14 @@ def test_damaged_answers_are_refused(tmp_path, table, change):
 
 def test_a_full_disk_leaves_neither_a_study_nor_a_key(tmp_path, capsys):
     """The library that writes the images does not notice it; what is small would still fit."""
-    resource = pytest.importorskip("resource")
     rng = np.random.default_rng(0)
     for name in ("a_full", "a_low", "b_full", "b_low"):
         write_image(rng.random((32, 32, 32)), tmp_path / f"{name}.nii.gz")
     rows = ["case\tfull\tlow", *(f"{case}\t{case}_full.nii.gz\t{case}_low.nii.gz" for case in "ab")]
     (tmp_path / "table.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     command = ["readers", "design", str(tmp_path / "table.tsv"), "--output", str(tmp_path / "study"), "--training", "0"]
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
+    with full_disk(100_000):
         assert main(command) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "Nothing was written" in capsys.readouterr().err
     assert not list(tmp_path.glob("*study*")) and not list(tmp_path.glob(".*"))
     assert main(command) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..findings import Finding, warning
-from .label_map import neighbours
+from ..scan import neighbours
 
 FEWEST_EQUAL, TIMES_OTHERS, OTHERS = 20, 5, 5
 FEWEST_JUMPS, JUMP = 3, 0.7

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Iterator
-
 import numpy as np
 
 from ..findings import Finding, warning
 from ..io.volume import UNKNOWN
+from ..scan import neighbours
 
 MANY_VALUES, MOST_VALUES, FEWEST_CLASSES = 12, 1000, 4
 EQUAL_NEIGHBOURS, JUMPS = 0.5, 0.35
@@ -43,13 +42,6 @@ def check_label_map(values: np.ndarray, unit: str = UNKNOWN, what: str = "PET") 
         return ()
     shares = {"equal": round(equal, 3), "jumps": round(jumps, 3)}
     return (warning("label_map.likely", what=what, count=int(labels.size), largest=int(labels[-1]), **shares),)
-
-
-def neighbours(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the voxels and their neighbours along each axis, as views."""
-    for axis in range(values.ndim):
-        along = np.moveaxis(values, axis, 0)
-        yield along[1:], along[:-1]
 
 
 def _differing(one: np.ndarray, other: np.ndarray) -> np.ndarray:

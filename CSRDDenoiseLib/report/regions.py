@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ..checks.label_map import neighbours
 from ..errors import InputError
 from ..io.grid import Grid, resample
+from ..scan import neighbours
 
 MOST_REGIONS = 2000
 FEWEST_OF_IMAGE, FEWEST_PAIRS, EQUAL_IN_IMAGE = 12, 1000, 0.2

@@ -19,6 +19,8 @@ from ..model.metadata import BoostMetadata
 from ..settings import DenoiseSettings, settings_from_fields
 
 _SHOWN = 12
+_WHOLE = 1 << 16
+"""Longer than the side of any volume, and a multiple of what any network needs."""
 _DYNAMIC = "dynamic"
 
 
@@ -125,11 +127,8 @@ def load_same_model(replay: Replay) -> Model:
 
 
 def _patch(resolved: Mapping[str, Any]) -> Shape:
-    """Patches that divide the volume as those of the run did; they are cut to the volume.
-
-    A volume in one piece may have sides that are too short for a patch; four times as long, they are not.
-    """
-    depth, height, width = (side * (4 if resolved.get("in_one_piece") else 1) for side in resolved["patch_size"])
+    """Return the patches of the run; for a volume in one piece a patch that any volume is cut from."""
+    depth, height, width = (_WHOLE,) * 3 if resolved.get("in_one_piece") else resolved["patch_size"]
     return depth, height, width
 
 

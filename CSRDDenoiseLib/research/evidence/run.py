@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
@@ -119,7 +119,8 @@ def collect(config: EvidenceConfig, model: Model, pool: Pool) -> dict[str, Any]:
 
 def estimate_key(model: Model) -> str:
     """What names the results of a model's posterior mean: weights of its network, boost, and rule for what is kept."""
-    digest = hashlib.sha256(json.dumps([FORMAT, model.metadata.keep, _boost(model)], sort_keys=True).encode())
+    metadata = model.metadata.as_dict()
+    digest = hashlib.sha256(json.dumps([FORMAT, metadata["keep"], metadata["boost"]], sort_keys=True).encode())
     for name, value in sorted(model.denoiser.state_dict().items()):
         digest.update(name.encode() + value.cpu().float().numpy().tobytes())
     return digest.hexdigest()[:12]
@@ -127,8 +128,8 @@ def estimate_key(model: Model) -> str:
 
 def model_key(model: Model) -> str:
     """What names the results of a model's draws: all that the estimate depends on, and its calibrations."""
-    metadata = model.metadata
-    return digest_of_values([FORMAT, metadata.weights_sha256, metadata.keep, _boost(model), metadata.recipes])[:12]
+    metadata = model.metadata.as_dict()
+    return digest_of_values([FORMAT, *(metadata[name] for name in ("weights_sha256", "keep", "boost", "recipes"))])[:12]
 
 
 def _parts(config: EvidenceConfig, model: Model, pool: Pool) -> Iterator[Part]:
@@ -172,10 +173,6 @@ def _best_filter(parts: _Scans, pool: Pool, phantom: int, dose: float) -> dict[s
     scene = plain_scene(example, dose, brain)
     found = region_biases({BEST: filter_image(scene, curve, at)}, scene, brain)
     return {"curve": curve, "at": at, "regions": found[BEST]}
-
-
-def _boost(model: Model) -> Optional[dict[str, Any]]:
-    return None if model.metadata.boost is None else asdict(model.metadata.boost)
 
 
 def _about(config: EvidenceConfig, model: Model) -> dict[str, Any]:
